@@ -1,0 +1,1 @@
+"""What every room stands on: values, events, bus, cache, factory, settings, journal, clock and the LEAN gateway."""

@@ -1,0 +1,153 @@
+"""The values that travel between rooms: what can be held, what it is quoted at, and what is bought or sold together.
+
+A LEAN ``Symbol`` never leaves the gateway except as the opaque ``handle`` of a ``Contract`` or an ``Underlying``; nothing
+outside the gateway looks inside it. All cash follows one sign: money in is positive, money out is negative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from enum import StrEnum
+
+
+class Right(StrEnum):
+    """Side of an option: the right to buy or to sell the underlying."""
+
+    CALL = "call"
+    PUT = "put"
+
+
+class ExerciseStyle(StrEnum):
+    """When an option may be exercised."""
+
+    EUROPEAN = "european"
+    AMERICAN = "american"
+
+
+class Settlement(StrEnum):
+    """What an option turns into, and at which moment of its expiry date it stops being an option."""
+
+    CASH_AFTERNOON = "cash_afternoon"  # SPXW, XSP: 16:00 New York print
+    CASH_MORNING = "cash_morning"  # SPX third Friday: opening print
+    PHYSICAL_SHARES = "physical_shares"  # equity and ETF options
+    PHYSICAL_FUTURE = "physical_future"  # options on futures
+
+
+class AssetKind(StrEnum):
+    """What an underlying is."""
+
+    INDEX = "index"
+    EQUITY = "equity"
+    FUTURE = "future"
+
+
+@dataclass(frozen=True, slots=True)
+class Underlying:
+    """Something an option is written on: an index, a share, a future.
+
+    ``ticker`` is the exchange's (``SPX``, ``SPY``, ``ES``). ``multiplier`` is dollars per point of one unit (1 for shares
+    and indices, 50 for ES). ``handle`` is the gateway's own and takes no part in equality.
+    """
+
+    ticker: str
+    kind: AssetKind
+    multiplier: float = 1.0
+    handle: object = field(default=None, compare=False, repr=False, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One listed option contract.
+
+    ``root`` is the exchange's option root (``SPXW``, ``SPY``, ``LO``); ``strike`` is in points of the underlying;
+    ``multiplier`` is dollars per point of premium (100 for equity and index options, 50 for options on ES).
+    """
+
+    underlying: Underlying
+    root: str
+    expiry: date
+    strike: float
+    right: Right
+    style: ExerciseStyle
+    settlement: Settlement
+    multiplier: float
+    handle: object = field(default=None, compare=False, repr=False, hash=False)
+
+    @property
+    def name(self) -> str:
+        """Readable identity, unique within a listing: root, expiry, right letter and strike."""
+        return f"{self.root} {self.expiry:%y%m%d}{self.right.value[0].upper()}{self.strike:g}"
+
+    def days_to_expiry(self, today: date) -> int:
+        """Calendar days from ``today`` to expiry; 0 on the expiry date, negative after it."""
+        return (self.expiry - today).days
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Best bid and offer at a moment of the market (naive New York time), in points; ``None`` where a side is missing."""
+
+    bid: float | None
+    ask: float | None
+    time: datetime
+    bid_size: float | None = None
+    ask_size: float | None = None
+
+    @property
+    def mid(self) -> float | None:
+        """Middle of a two-sided, uncrossed quote, in points; ``None`` for any other."""
+        if self.bid is None or self.ask is None or self.bid > self.ask:
+            return None
+        return (self.bid + self.ask) / 2
+
+    @property
+    def spread(self) -> float | None:
+        """Ask minus bid, in points; negative when crossed; ``None`` when a side is missing."""
+        if self.bid is None or self.ask is None:
+            return None
+        return self.ask - self.bid
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A contract and how many of it one package holds: positive is long, negative is short, never zero."""
+
+    contract: Contract
+    ratio: int
+
+    def __post_init__(self) -> None:
+        if self.ratio == 0:
+            raise ValueError(f"ratio: 0 for {self.contract.name}; expected a positive (long) or negative (short) integer")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Legs that open and close together as one order; one unit, before any quantity."""
+
+    legs: tuple[Leg, ...]
+
+    def __post_init__(self) -> None:
+        if not self.legs:
+            raise ValueError("legs: empty; expected at least one leg")
+        names = [leg.contract.name for leg in self.legs]
+        if len(set(names)) != len(names):
+            raise ValueError(f"legs: {names} repeats a contract; expected each contract once")
+
+    def reversed(self) -> Package:
+        """The package that closes this one: every ratio with its sign turned."""
+        return Package(tuple(Leg(leg.contract, -leg.ratio) for leg in self.legs))
+
+    @property
+    def underlying(self) -> Underlying:
+        """The underlying of the first leg; packages of this method never mix underlyings."""
+        return self.legs[0].contract.underlying
+
+    @property
+    def expiry(self) -> date:
+        """The nearest expiry of the legs."""
+        return min(leg.contract.expiry for leg in self.legs)
+
+
+MARKET_OPEN = time(9, 30)
+MARKET_CLOSE = time(16, 0)

@@ -1,0 +1,201 @@
+"""The events of the bus: frozen, named in the past tense, stamped with market time, carrying a correlation id.
+
+``time`` is naive New York time, LEAN's algorithm clock. ``correlation`` leads from a cause to all of its effects: a
+handler that publishes while it handles an event passes the cause's id on (the bus does it where the id is empty).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from core.contracts import Quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What every event carries. Published by: nobody directly; subscribe to it to see all events."""
+
+    time: datetime
+    correlation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketData(Event):
+    """One underlying's minute was seen. Published by main.py, once a minute and symbol.
+
+    Prices in points (VIX in vol points); ``fresh_at`` is the end of the last real (not filled-forward) bar.
+    """
+
+    ticker: str
+    open: float
+    high: float
+    low: float
+    price: float
+    fresh_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteObserved(Event):
+    """A held or watched option's quote changed. Published by main.py. ``contract`` is ``Contract.name``."""
+
+    contract: str
+    quote: Quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOpened(Event):
+    """A trading day began. Published by main.py at the open. ``closes_at`` is today's regular close (half days early)."""
+
+    day: date
+    closes_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClosed(Event):
+    """A trading day ended. Published by main.py at the close. ``equity`` in dollars."""
+
+    day: date
+    equity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryWindow(Event):
+    """The calendar allows a strategy to look for an entry now. Published by main.py from the strategy's own windows."""
+
+    strategy: str
+    window: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineReached(Event):
+    """A time at which something must be closed has come. Published by main.py."""
+
+    strategy: str
+    deadline: str
+
+
+class Level(StrEnum):
+    """The four levels of state."""
+
+    SYSTEM = "system"
+    STRATEGY = "strategy"
+    POSITION = "position"
+    ORDER_GROUP = "order_group"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateTransition(Event):
+    """A state changed, after it was written. Published by the state manager."""
+
+    level: Level
+    subject: str
+    before: str
+    trigger: str
+    after: str
+
+
+class ChangeKind(StrEnum):
+    """How a position changed."""
+
+    OPENED = "opened"
+    ADJUSTED = "adjusted"
+    CLOSED = "closed"
+    EXPIRED = "expired"
+    ASSIGNED = "assigned"
+    CORRECTED = "corrected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionChanged(Event):
+    """What is held changed. Published by the position tracker after state was written.
+
+    ``cash`` is what the change brought in dollars, before fees (money in is positive); ``fees`` is zero or positive.
+    """
+
+    position: str
+    strategy: str
+    kind: ChangeKind
+    cash: float
+    fees: float
+
+
+class FillStatus(StrEnum):
+    """What the broker says of an order."""
+
+    SUBMITTED = "submitted"
+    PARTLY_FILLED = "partly_filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    UPDATED = "updated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderUpdated(Event):
+    """The broker reported on one leg's order. Published by main.py from LEAN's order events.
+
+    ``fill_quantity`` is signed (bought positive); ``fill_price`` in points, ``None`` when nothing filled; ``fee`` in
+    dollars, zero or positive. ``contract`` is ``Contract.name`` or an underlying's ticker.
+    """
+
+    order_id: int
+    contract: str
+    status: FillStatus
+    fill_quantity: float
+    fill_price: float | None
+    fee: float
+    is_assignment: bool = False
+    message: str = ""
+
+
+class Severity(StrEnum):
+    """How near a limit is: warned at 80 %, blocked at 100 %."""
+
+    NORMAL = "normal"
+    WARNING = "warning"
+    BREACH = "breach"
+    EMERGENCY = "emergency"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskThreshold(Event):
+    """A risk figure came near to or passed its limit, or went back. Published by risk plugins and the Greeks monitor."""
+
+    rule: str
+    severity: Severity
+    limit: float
+    observed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataBecameStale(Event):
+    """A needed price is older than allowed in market hours. Published by the freshness validator."""
+
+    ticker: str
+    last_seen: datetime | None
+
+
+class Command(StrEnum):
+    """What a person may tell the system."""
+
+    HALT = "halt"
+    RESUME = "resume"
+    REDUCE = "reduce"
+    CLOSE_ALL = "close_all"
+    RECONCILE = "reconcile"
+    STATUS = "status"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandReceived(Event):
+    """A person gave a command. Published by main.py from LEAN's on_command."""
+
+    command: Command
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerReconnected(Event):
+    """The connection to the broker is back and the account must be reconciled. Published by main.py."""
