@@ -1,0 +1,1 @@
+"""The embedded LEAN-compatible engine, its market data and its result files."""
