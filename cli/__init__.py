@@ -1,0 +1,1 @@
+"""The commands of ``python run.py``: the bootstrap and what runs inside its environment."""
