@@ -1,0 +1,136 @@
+"""The rows of the decision journal that reports read: kinds and their stable fields.
+
+Every row is one JSON line with ``time`` (ISO, naive New York), ``kind``, ``component``, ``reason``, ``correlation`` and
+the fields below. Money is dollars with money in positive; prices are points; absent knowledge is ``null``, never 0.
+Fields may be added, never renamed. Dates and times are ISO text.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class DecisionRow(TypedDict):
+    """kind ``decision``: one a strategy and entry day, a trade or a skip. ``reason`` (of the row) says why in words.
+
+    ``rule`` is the rule that bound (``vix_window``, ``market_closed``, ``sizing`` ...); ``limit`` and ``observed`` are
+    the binding number and what was seen, in the rule's own unit. ``outcome`` ``trade`` means the package was filled.
+    """
+
+    strategy: str
+    day: str
+    outcome: Literal["trade", "skip"]
+    rule: str
+    limit: float | None
+    observed: float | None
+    vix: float | None
+    spot: float | None
+    contracts: int | None
+
+
+class OrderRow(TypedDict):
+    """kind ``order``: one step in the life of an order group (``sent``, ``repriced``, ``cancelled``, ``rejected``).
+
+    ``limit_cash`` is the limit in points a package, a credit positive.
+    """
+
+    group: str
+    position: str
+    strategy: str
+    action: str
+    contracts: int
+    limit_cash: float | None
+    legs: list[dict[str, object]]
+
+
+class FillRow(TypedDict):
+    """kind ``fill``: a leg filled. ``quantity`` signed (bought positive); ``price`` in points; ``fee`` zero or more."""
+
+    group: str
+    position: str
+    strategy: str
+    contract: str
+    quantity: float
+    price: float
+    fee: float
+
+
+class TradeLeg(TypedDict):
+    """One leg of a closed trade. ``ratio`` is signed per package; ``exit`` is the settlement value where it expired."""
+
+    name: str
+    ratio: int
+    strike: float
+    right: Literal["call", "put"]
+    expiry: str
+    entry: float
+    exit: float | None
+
+
+class TradeClosedRow(TypedDict):
+    """kind ``trade_closed``: a package is gone. ``reason`` of the row is the exit's.
+
+    ``credit`` is dollars taken in at entry (negative: a debit); ``cash_in`` the entry's cash, ``cash_out`` the exit's
+    (both signed, money in positive), ``fees`` zero or positive, ``profit`` = cash_in + cash_out - fees.
+    ``opened``/``closed`` are times; ``structure`` is ``put_spread``, ``call_spread``, ``condor`` ...
+    """
+
+    strategy: str
+    position: str
+    underlying: str
+    structure: str
+    opened: str
+    closed: str
+    contracts: int
+    multiplier: float
+    legs: list[TradeLeg]
+    credit: float
+    cash_in: float
+    cash_out: float
+    fees: float
+    profit: float
+    max_loss: float
+    exit_rule: str
+    underlying_entry: float | None
+    underlying_exit: float | None
+    vix_entry: float | None
+    vix_exit: float | None
+
+
+class EquityRow(TypedDict):
+    """kind ``equity``: once a session at its close. Dollars; ``drawdown`` a fraction of the peak, zero or positive."""
+
+    day: str
+    equity: float
+    cash: float
+    drawdown: float
+    phase: int
+    positions: int
+    margin_used: float
+
+
+class RiskRow(TypedDict):
+    """kind ``risk``: a verdict that shrank or denied, or a threshold passed."""
+
+    rule: str
+    severity: str
+    limit: float | None
+    observed: float | None
+    strategy: str
+
+
+class ErrorRow(TypedDict):
+    """kind ``error``: something failed; ``reason`` says what, ``detail`` the exception's text."""
+
+    detail: str
+
+
+ROWS: dict[str, type] = {
+    "decision": DecisionRow,
+    "order": OrderRow,
+    "fill": FillRow,
+    "trade_closed": TradeClosedRow,
+    "equity": EquityRow,
+    "risk": RiskRow,
+    "error": ErrorRow,
+}

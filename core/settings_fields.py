@@ -1,0 +1,515 @@
+"""Every number of the trading rules as a typed field: default, allowed range, and the rule that it comes from.
+
+Defaults are the methodology's. Fractions are of one (0.05 is 5 %), money is dollars, times are New York, VIX is in
+points, deltas are absolute times 100. Lists are given as comma-separated text in parameters (``1,2,3,4``).
+"""
+
+from __future__ import annotations
+
+from datetime import date, time
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _split(value: object) -> object:
+    """Turn comma-separated text into a tuple, so that a list fits into one parameter."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Multiple = Annotated[float, Field(ge=0, le=100)]
+VixPoints = Annotated[float, Field(ge=0, le=200)]
+DeltaPoints = Annotated[float, Field(ge=0, le=100)]
+Dollars = Annotated[float, Field(ge=0)]
+Days = Annotated[int, Field(ge=0, le=3650)]
+Count = Annotated[int, Field(ge=0, le=1000)]
+ByPhase = Annotated[tuple[int, int, int, int], BeforeValidator(_split)]
+Levels = Annotated[tuple[float, float, float, float], BeforeValidator(_split)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Dates = Annotated[tuple[date, ...], BeforeValidator(_split)]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, typed, refusing names that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class RunSettings(Section):
+    """What a run covers. ``seed`` separates modelled markets; live runs ignore dates and cash."""
+
+    start: date = date(2007, 6, 1)
+    end: date = date(2009, 12, 31)
+    cash: float = Field(100_000.0, gt=0)
+    strategies: Names = ("friday_0dte",)
+    seed: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(f"run.end: {self.end} is before run.start {self.start}; expected a later date")
+        return self
+
+
+class PhaseLimits(Section):
+    """One row of the phases' table (methodology, section 1)."""
+
+    equity_from: Dollars
+    buying_power_cap: Fraction
+    max_positions: Count
+    max_risk_per_position: Fraction = 0.05
+    trades_needed: Count = 0
+    wins_needed: Fraction = 0.0
+    greeks_delta: float = Field(300, gt=0)
+    greeks_gamma: float = Field(-10, lt=0)
+    greeks_vega: float = Field(-500, lt=0)
+
+
+class PhaseSettings(Section):
+    """The four phases, promotion and demotion (methodology, section 1; Greeks limits section 4)."""
+
+    earned_progression: bool = True
+    minimum_equity: Dollars = 30_000.0
+    demotion_margin: Fraction = 0.05
+    foundation: PhaseLimits = PhaseLimits(equity_from=30_000, buying_power_cap=0.50, max_positions=3)
+    scaling: PhaseLimits = PhaseLimits(
+        equity_from=50_000, buying_power_cap=0.65, max_positions=5, trades_needed=20, wins_needed=0.60,
+        greeks_delta=500, greeks_gamma=-20, greeks_vega=-750,
+    )  # fmt: skip
+    optimisation: PhaseLimits = PhaseLimits(
+        equity_from=80_000, buying_power_cap=0.75, max_positions=7, trades_needed=50, wins_needed=0.65,
+        greeks_delta=750, greeks_gamma=-30, greeks_vega=-1000,
+    )  # fmt: skip
+    professional: PhaseLimits = PhaseLimits(
+        equity_from=100_000, buying_power_cap=0.80, max_positions=10, trades_needed=100, wins_needed=0.70,
+        greeks_delta=1000, greeks_gamma=-40, greeks_vega=-1500,
+    )  # fmt: skip
+
+    @property
+    def rows(self) -> tuple[PhaseLimits, PhaseLimits, PhaseLimits, PhaseLimits]:
+        """The phases 1 to 4 in order."""
+        return (self.foundation, self.scaling, self.optimisation, self.professional)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        starts = [row.equity_from for row in self.rows]
+        if starts != sorted(starts) or len(set(starts)) != len(starts):
+            raise ValueError(f"phases: equity_from {starts} does not ascend; expected each phase above the one before")
+        return self
+
+
+class VixSettings(Section):
+    """VIX regimes and the caps on buying power they bring (methodology, section 2)."""
+
+    low: VixPoints = 13.0
+    normal: VixPoints = 18.0
+    elevated: VixPoints = 25.0
+    high: VixPoints = 30.0
+    extreme: VixPoints = 40.0
+    cap_low: Fraction = 0.45
+    cap_normal: Fraction = 0.65
+    cap_elevated: Fraction = 0.75
+    cap_high: Fraction = 0.50
+    cap_extreme: Fraction = 0.80
+    stale_after_seconds: int = Field(300, gt=0)
+    panic_jump: float = Field(0.50, gt=0)
+    percentile_days: int = Field(252, ge=20)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        bounds = [self.low, self.normal, self.elevated, self.high, self.extreme]
+        if bounds != sorted(bounds):
+            raise ValueError(f"vix: bounds {bounds} do not ascend; expected low <= ... <= extreme")
+        return self
+
+
+class CorrelationSettings(Section):
+    """Correlation groups, their limits and the August 5 lesson's counts (methodology, section 3)."""
+
+    group_limit: Count = 3
+    sp500_limit: Count = 3
+    short_volatility_limit: Count = 5
+    measured_joins: Fraction = 0.70
+    measured_reported: Fraction = 0.50
+    measured_days: int = Field(60, ge=20)
+    adverse_move: Fraction = 0.10
+    group_risk: Fraction = 0.15
+    equity_futures_limit: Count = 2
+    equity_options_limit: Count = 3
+    safe_haven_limit: Count = 2
+    metals_limit: Count = 2
+    crude_limit: Count = 2
+    natural_gas_limit: Count = 1
+    grains_limit: Count = 2
+    proteins_limit: Count = 1
+    currencies_limit: Count = 2
+    experienced_with_natural_gas: bool = False
+    never_traded: Names = ("OJ", "LBS", "DX", "VX", "ZR", "PA", "KC", "CC", "SB")
+
+
+class SizingSettings(Section):
+    """Kelly sizing and VIX scaling (methodology, section 4)."""
+
+    kelly_fraction: Fraction = 0.25
+    max_fraction: Fraction = 0.05
+    prior_weight: float = Field(50, gt=0)
+    scale_under_15: Multiple = 0.75
+    scale_15_to_25: Multiple = 1.0
+    scale_25_to_35: Multiple = 0.75
+    scale_over_35: Multiple = 0.5
+    strangle_reference_vix: VixPoints = 20.0
+    strangle_scale_min: Multiple = 0.5
+    strangle_scale_max: Multiple = 2.0
+    stress_move: Fraction = 0.10
+    stress_vix: VixPoints = 20.0
+
+
+class DrawdownSettings(Section):
+    """What the distance from the equity peak forbids (methodology, section 4)."""
+
+    halve_at: Fraction = 0.10
+    stop_entries_at: Fraction = 0.15
+    close_all_at: Fraction = 0.20
+    disable_at: Fraction = 0.30
+    pause_days: Days = 14
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        steps = [self.halve_at, self.stop_entries_at, self.close_all_at, self.disable_at]
+        if steps != sorted(steps):
+            raise ValueError(f"drawdown: steps {steps} do not ascend; expected halve <= stop <= close all <= disable")
+        return self
+
+
+class CircuitBreakerSettings(Section):
+    """The four circuit breakers, standard and tighter in phase 1 (methodology, sections 1 and 4)."""
+
+    fast_loss: Fraction = 0.03
+    fast_loss_foundation: Fraction = 0.02
+    fast_loss_minutes: int = Field(5, gt=0)
+    correlation: Fraction = 0.90
+    correlation_foundation: Fraction = 0.80
+    correlation_hours: int = Field(24, gt=0)
+    margin: Fraction = 0.80
+    margin_foundation: Fraction = 0.60
+    margin_vix_20: Fraction = 0.70
+    margin_vix_30: Fraction = 0.60
+    margin_vix_40: Fraction = 0.50
+    losses_in_a_row: Count = 3
+    losses_in_a_row_foundation: Count = 2
+    warn_at: Fraction = 0.80
+    lock_hours: int = Field(24, gt=0)
+    calm_minutes: int = Field(30, ge=0)
+
+
+class BlackSwanSettings(Section):
+    """What a day beyond 5 % brings (methodology, section 4)."""
+
+    index_move: Fraction = 0.05
+    pause_hours: int = Field(24, gt=0)
+
+
+class GreeksSettings(Section):
+    """Greeks service and monitor (methodology, section 4; limits by phase are in ``phases``)."""
+
+    cache_seconds: int = Field(300, gt=0)
+    price_tolerance: Fraction = 0.001
+    warn_at: Fraction = 0.80
+    beta_reference: str = "SPY"
+    risk_free_rate: float = Field(0.02, ge=-0.05, le=0.25)
+    dividend_yield: float = Field(0.015, ge=0, le=0.25)
+
+
+class MarginSettings(Section):
+    """Our own margin figures, as a broker asks them; the engine's is a second opinion."""
+
+    authority: str = Field("own", pattern="^(own|engine)$")
+    reserve: Fraction = 0.20
+    naked_equity: Fraction = 0.20
+    naked_index: Fraction = 0.15
+    naked_floor: Fraction = 0.10
+    future_notional: Fraction = 0.10
+
+
+class OrderSettings(Section):
+    """Price walk, liquidity, anomaly and rate rules of orders (methodology, section 5)."""
+
+    walk_step: Fraction = 0.10
+    walk_interval_seconds: int = Field(60, gt=0)
+    walk_steps: int = Field(5, ge=0)
+    unwind_after_seconds: int = Field(120, gt=0)
+    max_spread_fraction: Fraction = 0.10
+    max_spread_points: float = Field(0.50, ge=0)
+    anomaly_fraction: Fraction = 0.25
+    anomaly_points: float = Field(0.50, ge=0)
+    errors_per_hour: Count = 10
+    rejections_in_a_row: Count = 3
+    orders_per_minute: int = Field(30, gt=0)
+    reconcile_minutes: int = Field(15, gt=0)
+    max_legs: int = Field(4, gt=0)
+
+
+class MarketSettings(Section):
+    """Market knowledge: freshness, trend and warm-up."""
+
+    stale_after_seconds: int = Field(300, gt=0)
+    frozen_after_minutes: int = Field(30, gt=0)
+    average_true_range_days: int = Field(14, ge=2)
+    fast_average_days: int = Field(8, ge=2)
+    middle_average_days: int = Field(21, ge=2)
+    slow_average_days: int = Field(50, ge=2)
+    high_days: int = Field(20, ge=2)
+    history_days: int = Field(300, ge=60)
+    adverse_event_dates: Dates = ()
+    fomc_dates: Dates = ()
+    inflation_dates: Dates = ()
+    jobs_dates: Dates = ()
+
+
+class CacheSettings(Section):
+    """Size and lifetimes of the one cache."""
+
+    max_bytes: int = Field(500_000_000, gt=0)
+    chain_seconds: int = Field(60, gt=0)
+
+
+class ExitSettings(Section):
+    """Exits that all short premium shares (methodology, section 6, notes)."""
+
+    exit_days: Days = 21
+    profit_under_21_days: Fraction = 0.25
+    under_7_days: Days = 7
+    profit_under_7_days: Fraction = 0.10
+
+
+class StrategySettings(Section):
+    """What every strategy's row has: VIX window, exits, Kelly priors, contracts by phase (methodology, section 6)."""
+
+    min_vix: VixPoints = 0.0
+    max_vix: VixPoints = 200.0
+    profit_target: Multiple = 0.50
+    stop_multiple: Multiple = 2.0
+    win_rate: Fraction = 0.70
+    reward_ratio: float = Field(0.60, gt=0)
+    contracts_by_phase: ByPhase = (1, 1, 1, 1)
+    days_to_expiry: Days = 0
+
+    @model_validator(mode="after")
+    def _window(self) -> Self:
+        if self.max_vix < self.min_vix:
+            raise ValueError(f"max_vix: {self.max_vix} is below min_vix {self.min_vix}; expected max_vix >= min_vix")
+        if min(self.contracts_by_phase) < 0:
+            raise ValueError(f"contracts_by_phase: {self.contracts_by_phase} has a negative; expected four >= 0")
+        return self
+
+
+class FridayZeroDaySettings(StrategySettings):
+    """Row 1: Friday 0DTE."""
+
+    min_vix: VixPoints = 22.0
+    win_rate: Fraction = 0.88
+    reward_ratio: float = Field(0.40, gt=0)
+    contracts_by_phase: ByPhase = (1, 2, 3, 4)
+    entry_time: time = time(10, 30)
+    entry_until: time = time(10, 45)
+    exit_time: time = time(15, 0)
+    deadline: time = time(15, 30)
+    half_day_exit_minutes: int = Field(60, ge=5)
+    half_day_deadline_minutes: int = Field(30, ge=1)
+    trend_move: Fraction = 0.005
+    spread_distance: Multiple = 0.7
+    condor_distance: Multiple = 0.5
+    min_delta: DeltaPoints = 10.0
+    max_delta: DeltaPoints = 25.0
+    wing_points: float = Field(30.0, gt=0)
+    broken_wing_points: float = Field(50.0, gt=0)
+    wing_tolerance: Fraction = 0.5
+    one_contract_under: Dollars = 40_000.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.entry_time < time(10, 30):
+            raise ValueError(f"friday_0dte.entry_time: {self.entry_time}; expected 10:30 or later, never earlier")
+        if not self.entry_time <= self.entry_until < self.exit_time < self.deadline:
+            raise ValueError("friday_0dte: expected entry_time <= entry_until < exit_time < deadline")
+        if self.max_delta < self.min_delta:
+            raise ValueError(f"friday_0dte.max_delta: {self.max_delta} is below min_delta {self.min_delta}")
+        return self
+
+
+class Lt112Settings(StrategySettings):
+    """Row 2: LT112."""
+
+    min_vix: VixPoints = 12.0
+    max_vix: VixPoints = 35.0
+    profit_target: Multiple = 0.90
+    win_rate: Fraction = 0.75
+    reward_ratio: float = Field(0.55, gt=0)
+    contracts_by_phase: ByPhase = (0, 2, 2, 3)
+    days_to_expiry: Days = 120
+    entry_time: time = time(10, 0)
+    debit_long_delta: DeltaPoints = 25.0
+    debit_long_distance: Fraction = 0.07
+    debit_width: float = Field(50.0, gt=0)
+    naked_delta: DeltaPoints = 5.0
+    naked_distance: Fraction = 0.12
+    naked_per_spread: Count = 2
+    stop_points: float = Field(25.0, ge=0)
+    weekly_calls_from_day: Days = 30
+    weekly_calls_days: Days = 7
+
+
+class FuturesStrangleSettings(StrategySettings):
+    """Row 3: futures strangle."""
+
+    min_vix: VixPoints = 13.0
+    max_vix: VixPoints = 40.0
+    contracts_by_phase: ByPhase = (1, 3, 4, 5)
+    days_to_expiry: Days = 90
+    put_delta_min: DeltaPoints = 5.0
+    put_delta_max: DeltaPoints = 7.0
+    call_delta_min: DeltaPoints = 5.0
+    call_delta_max: DeltaPoints = 6.0
+    min_iv_rank: Fraction = 0.30
+    full_exit_delta: DeltaPoints = 30.0
+    tested_exit_delta: DeltaPoints = 25.0
+    roll_delta: DeltaPoints = 20.0
+    elevated_scale: Multiple = 1.5
+
+
+class LeapLadderSettings(StrategySettings):
+    """Row 4: LEAP put ladder."""
+
+    min_vix: VixPoints = 15.0
+    profit_target: Multiple = 0.30
+    win_rate: Fraction = 0.82
+    reward_ratio: float = Field(0.50, gt=0)
+    contracts_by_phase: ByPhase = (0, 2, 3, 10)
+    days_to_expiry: Days = 365
+    weekly_deltas: Levels = (12.0, 13.0, 14.0, 12.0)
+    double_over_vix: VixPoints = 20.0
+    roll_days: Days = 150
+
+
+class IpmccSettings(StrategySettings):
+    """Row 5: in-perpetuity poor man's covered call."""
+
+    profit_target: Multiple = 0.90
+    stop_multiple: Multiple = 0.30
+    win_rate: Fraction = 0.80
+    reward_ratio: float = Field(0.50, gt=0)
+    contracts_by_phase: ByPhase = (1, 2, 3, 4)
+    days_to_expiry: Days = 365
+    tickers: Names = ("QQQ", "SPY", "IWM")
+    entry_time: time = time(9, 45)
+    leap_delta: DeltaPoints = 80.0
+    max_extrinsic: Fraction = 0.05
+    weekly_days: Days = 7
+    extended_over_average: Fraction = 0.02
+    leap_roll_days: Days = 90
+
+
+class BoxSettings(StrategySettings):
+    """Row 6: box spread."""
+
+    contracts_by_phase: ByPhase = (0, 0, 1, 2)
+    days_to_expiry: Days = 365
+    max_days: Days = 730
+    width: float = Field(500.0, gt=0)
+    broker_margin_rate: Fraction = 0.08
+    full_size_over_rate: Fraction = 0.0025
+    standard_size_over_rate: Fraction = 0.0050
+    small_size_over_rate: Fraction = 0.0100
+
+
+class ButterflySettings(StrategySettings):
+    """Row 7: butterfly."""
+
+    profit_target: Multiple = 3.0
+    win_rate: Fraction = 0.18
+    reward_ratio: float = Field(6.0, gt=0)
+    contracts_by_phase: ByPhase = (0, 0, 2, 4)
+    entry_time: time = time(10, 35)
+    time_exit: time = time(15, 30)
+    width: float = Field(10.0, gt=0)
+    strong_move: Fraction = 0.01
+    weak_move: Fraction = 0.005
+    center_distance: float = Field(10.0, ge=0)
+    max_debit_fraction: Fraction = 0.003
+    reference_vix: VixPoints = 15.0
+    max_debit: Dollars = 500.0
+
+
+class RatioSettings(StrategySettings):
+    """Row 8: ratio spread."""
+
+    min_vix: VixPoints = 13.0
+    max_vix: VixPoints = 35.0
+    win_rate: Fraction = 0.72
+    contracts_by_phase: ByPhase = (0, 2, 4, 5)
+    days_to_expiry: Days = 45
+    tickers: Names = ("SPY", "IWM", "TLT")
+    long_delta: DeltaPoints = 25.0
+    short_delta: DeltaPoints = 16.0
+    full_exit_delta: DeltaPoints = 40.0
+    tested_exit_delta: DeltaPoints = 30.0
+
+
+class DiagonalSettings(StrategySettings):
+    """Row 9: diagonal."""
+
+    max_vix: VixPoints = 18.0
+    stop_multiple: Multiple = 0.50
+    win_rate: Fraction = 0.63
+    reward_ratio: float = Field(1.0, gt=0)
+    contracts_by_phase: ByPhase = (0, 0, 2, 4)
+    days_to_expiry: Days = 60
+    tickers: Names = ("SPY", "QQQ", "IWM")
+    full_size_under_vix: VixPoints = 15.0
+    long_delta: DeltaPoints = 30.0
+    short_days: Days = 30
+    short_exit_days: Days = 7
+
+
+class EnhancedSettings(StrategySettings):
+    """Row 10: enhanced positions and the high-VIX opportunity protocol."""
+
+    min_vix: VixPoints = 13.0
+    max_vix: VixPoints = 30.0
+    contracts_by_phase: ByPhase = (0, 1, 2, 3)
+    days_to_expiry: Days = 45
+    opportunity_vix: VixPoints = 30.0
+    reserve_vix: VixPoints = 40.0
+    opportunity_shares: Levels = (0.30, 0.30, 0.20, 0.20)
+
+
+class SettingsFields(Section):
+    """All settings, one section a room or a strategy."""
+
+    run: RunSettings = RunSettings()
+    phases: PhaseSettings = PhaseSettings()
+    vix: VixSettings = VixSettings()
+    correlation: CorrelationSettings = CorrelationSettings()
+    sizing: SizingSettings = SizingSettings()
+    drawdown: DrawdownSettings = DrawdownSettings()
+    circuit_breakers: CircuitBreakerSettings = CircuitBreakerSettings()
+    black_swan: BlackSwanSettings = BlackSwanSettings()
+    greeks: GreeksSettings = GreeksSettings()
+    margin: MarginSettings = MarginSettings()
+    orders: OrderSettings = OrderSettings()
+    market: MarketSettings = MarketSettings()
+    cache: CacheSettings = CacheSettings()
+    exits: ExitSettings = ExitSettings()
+    friday_0dte: FridayZeroDaySettings = FridayZeroDaySettings()
+    lt112: Lt112Settings = Lt112Settings()
+    futures_strangle: FuturesStrangleSettings = FuturesStrangleSettings()
+    leap_ladder: LeapLadderSettings = LeapLadderSettings()
+    ipmcc: IpmccSettings = IpmccSettings()
+    box: BoxSettings = BoxSettings()
+    butterfly: ButterflySettings = ButterflySettings()
+    ratio: RatioSettings = RatioSettings()
+    diagonal: DiagonalSettings = DiagonalSettings()
+    enhanced: EnhancedSettings = EnhancedSettings()
