@@ -1,0 +1,102 @@
+"""LEAN's dictionaries as Python sees them: iterating gives pairs with `.key` and `.value`, beside the ways of a Python dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from simulation.names import Named
+
+V = TypeVar("V")
+D = TypeVar("D")
+
+
+class KeyValuePair(NamedTuple):
+    """One entry of a LEAN dictionary."""
+
+    key: Any
+    value: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("Key", "Value"):
+            return getattr(self, name.lower())
+        raise AttributeError(f"a key-value pair has 'key' and 'value', not '{name}'")
+
+
+class LeanDictionary(Named, Generic[V]):
+    """A dictionary of LEAN. Iteration yields `KeyValuePair`; `in`, `[]`, `get`, `keys`, `values`, `items` work as in Python."""
+
+    def __init__(self, entries: dict[Any, V] | None = None) -> None:
+        self._entries: dict[Any, V] = {} if entries is None else entries
+
+    def _key(self, key: Any) -> Any:
+        """Turns what the caller uses as a key into the stored one."""
+        return key
+
+    def _missing(self, key: Any) -> Exception:
+        return KeyError(f"'{key}' wasn't found in the {type(self).__name__} object; it holds {len(self._entries)} keys")
+
+    def __getitem__(self, key: Any) -> V:
+        value = self._entries.get(self._key(key))
+        if value is None:
+            raise self._missing(key)
+        return value
+
+    def __setitem__(self, key: Any, value: V) -> None:
+        self._entries[self._key(key)] = value
+
+    def __contains__(self, key: object) -> bool:
+        return self._key(key) in self._entries
+
+    def __iter__(self) -> Iterator[KeyValuePair]:
+        return iter([KeyValuePair(key, value) for key, value in self._entries.items()])
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+        return len(self)
+
+    def get(self, key: Any, default: D | None = None) -> V | D | None:
+        """The value of a key, or the default."""
+        return self._entries.get(self._key(key), default)
+
+    def keys(self) -> list[Any]:
+        """All keys."""
+        return list(self._entries)
+
+    def values(self) -> list[V]:
+        """All values."""
+        return list(self._entries.values())
+
+    def items(self) -> list[KeyValuePair]:
+        """All pairs."""
+        return list(self)
+
+    def contains_key(self, key: Any) -> bool:
+        """Whether the key is there."""
+        return key in self
+
+    def try_get_value(self, key: Any, default: Any = None) -> tuple[bool, V | None]:
+        """C#'s TryGetValue as pythonnet shows it: (found, value)."""
+        value = self._entries.get(self._key(key))
+        return (value is not None, value if value is not None else default)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Removes a key and gives its value."""
+        return self._entries.pop(self._key(key), *default)
+
+    def remove(self, key: Any) -> bool:
+        """Removes a key; True when it was there."""
+        return self._entries.pop(self._key(key), None) is not None
+
+    def clear(self) -> None:
+        """Removes everything."""
+        self._entries.clear()
+
+
+def first(things: Iterable[V], condition: Callable[[V], bool]) -> V | None:
+    """The first thing for which the condition holds."""
+    return next((thing for thing in things if condition(thing)), None)
