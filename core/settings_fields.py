@@ -9,15 +9,9 @@ from __future__ import annotations
 from datetime import date, time
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-def _split(value: object) -> object:
-    """Turn comma-separated text into a tuple, so that a list fits into one parameter."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
+from core.settings import SettingsGroup, SettingsRoot
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Multiple = Annotated[float, Field(ge=0, le=100)]
@@ -26,19 +20,13 @@ DeltaPoints = Annotated[float, Field(ge=0, le=100)]
 Dollars = Annotated[float, Field(ge=0)]
 Days = Annotated[int, Field(ge=0, le=3650)]
 Count = Annotated[int, Field(ge=0, le=1000)]
-ByPhase = Annotated[tuple[int, int, int, int], BeforeValidator(_split)]
-Levels = Annotated[tuple[float, float, float, float], BeforeValidator(_split)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Dates = Annotated[tuple[date, ...], BeforeValidator(_split)]
+ByPhase = tuple[int, int, int, int]
+Levels = tuple[float, float, float, float]
+Names = tuple[str, ...]
+Dates = tuple[date, ...]
 
 
-class Section(BaseModel):
-    """A group of settings: frozen, typed, refusing names that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class RunSettings(Section):
+class RunSettings(SettingsGroup):
     """What a run covers. ``seed`` separates modelled markets; live runs ignore dates and cash."""
 
     start: date = date(2007, 6, 1)
@@ -54,12 +42,12 @@ class RunSettings(Section):
         return self
 
 
-class PhaseLimits(Section):
-    """One row of the phases' table (methodology, section 1)."""
+class PhaseLimits(SettingsGroup):
+    """One row of the phases' table (methodology, section 1; Greeks limits section 4): phase 1, Foundation."""
 
-    equity_from: Dollars
-    buying_power_cap: Fraction
-    max_positions: Count
+    equity_from: Dollars = 30_000.0
+    buying_power_cap: Fraction = 0.50
+    max_positions: Count = 3
     max_risk_per_position: Fraction = 0.05
     trades_needed: Count = 0
     wins_needed: Fraction = 0.0
@@ -68,25 +56,55 @@ class PhaseLimits(Section):
     greeks_vega: float = Field(-500, lt=0)
 
 
-class PhaseSettings(Section):
-    """The four phases, promotion and demotion (methodology, section 1; Greeks limits section 4)."""
+class ScalingLimits(PhaseLimits):
+    """Phase 2, Scaling."""
+
+    equity_from: Dollars = 50_000.0
+    buying_power_cap: Fraction = 0.65
+    max_positions: Count = 5
+    trades_needed: Count = 20
+    wins_needed: Fraction = 0.60
+    greeks_delta: float = Field(500, gt=0)
+    greeks_gamma: float = Field(-20, lt=0)
+    greeks_vega: float = Field(-750, lt=0)
+
+
+class OptimisationLimits(PhaseLimits):
+    """Phase 3, Optimisation."""
+
+    equity_from: Dollars = 80_000.0
+    buying_power_cap: Fraction = 0.75
+    max_positions: Count = 7
+    trades_needed: Count = 50
+    wins_needed: Fraction = 0.65
+    greeks_delta: float = Field(750, gt=0)
+    greeks_gamma: float = Field(-30, lt=0)
+    greeks_vega: float = Field(-1000, lt=0)
+
+
+class ProfessionalLimits(PhaseLimits):
+    """Phase 4, Professional."""
+
+    equity_from: Dollars = 100_000.0
+    buying_power_cap: Fraction = 0.80
+    max_positions: Count = 10
+    trades_needed: Count = 100
+    wins_needed: Fraction = 0.70
+    greeks_delta: float = Field(1000, gt=0)
+    greeks_gamma: float = Field(-40, lt=0)
+    greeks_vega: float = Field(-1500, lt=0)
+
+
+class PhaseSettings(SettingsGroup):
+    """The four phases, promotion and demotion (methodology, section 1)."""
 
     earned_progression: bool = True
     minimum_equity: Dollars = 30_000.0
     demotion_margin: Fraction = 0.05
-    foundation: PhaseLimits = PhaseLimits(equity_from=30_000, buying_power_cap=0.50, max_positions=3)
-    scaling: PhaseLimits = PhaseLimits(
-        equity_from=50_000, buying_power_cap=0.65, max_positions=5, trades_needed=20, wins_needed=0.60,
-        greeks_delta=500, greeks_gamma=-20, greeks_vega=-750,
-    )  # fmt: skip
-    optimisation: PhaseLimits = PhaseLimits(
-        equity_from=80_000, buying_power_cap=0.75, max_positions=7, trades_needed=50, wins_needed=0.65,
-        greeks_delta=750, greeks_gamma=-30, greeks_vega=-1000,
-    )  # fmt: skip
-    professional: PhaseLimits = PhaseLimits(
-        equity_from=100_000, buying_power_cap=0.80, max_positions=10, trades_needed=100, wins_needed=0.70,
-        greeks_delta=1000, greeks_gamma=-40, greeks_vega=-1500,
-    )  # fmt: skip
+    foundation: PhaseLimits = PhaseLimits()
+    scaling: ScalingLimits = ScalingLimits()
+    optimisation: OptimisationLimits = OptimisationLimits()
+    professional: ProfessionalLimits = ProfessionalLimits()
 
     @property
     def rows(self) -> tuple[PhaseLimits, PhaseLimits, PhaseLimits, PhaseLimits]:
@@ -101,7 +119,7 @@ class PhaseSettings(Section):
         return self
 
 
-class VixSettings(Section):
+class VixSettings(SettingsGroup):
     """VIX regimes and the caps on buying power they bring (methodology, section 2)."""
 
     low: VixPoints = 13.0
@@ -126,7 +144,7 @@ class VixSettings(Section):
         return self
 
 
-class CorrelationSettings(Section):
+class CorrelationSettings(SettingsGroup):
     """Correlation groups, their limits and the August 5 lesson's counts (methodology, section 3)."""
 
     group_limit: Count = 3
@@ -150,7 +168,7 @@ class CorrelationSettings(Section):
     never_traded: Names = ("OJ", "LBS", "DX", "VX", "ZR", "PA", "KC", "CC", "SB")
 
 
-class SizingSettings(Section):
+class SizingSettings(SettingsGroup):
     """Kelly sizing and VIX scaling (methodology, section 4)."""
 
     kelly_fraction: Fraction = 0.25
@@ -167,7 +185,7 @@ class SizingSettings(Section):
     stress_vix: VixPoints = 20.0
 
 
-class DrawdownSettings(Section):
+class DrawdownSettings(SettingsGroup):
     """What the distance from the equity peak forbids (methodology, section 4)."""
 
     halve_at: Fraction = 0.10
@@ -184,7 +202,7 @@ class DrawdownSettings(Section):
         return self
 
 
-class CircuitBreakerSettings(Section):
+class CircuitBreakerSettings(SettingsGroup):
     """The four circuit breakers, standard and tighter in phase 1 (methodology, sections 1 and 4)."""
 
     fast_loss: Fraction = 0.03
@@ -205,14 +223,14 @@ class CircuitBreakerSettings(Section):
     calm_minutes: int = Field(30, ge=0)
 
 
-class BlackSwanSettings(Section):
+class BlackSwanSettings(SettingsGroup):
     """What a day beyond 5 % brings (methodology, section 4)."""
 
     index_move: Fraction = 0.05
     pause_hours: int = Field(24, gt=0)
 
 
-class GreeksSettings(Section):
+class GreeksSettings(SettingsGroup):
     """Greeks service and monitor (methodology, section 4; limits by phase are in ``phases``)."""
 
     cache_seconds: int = Field(300, gt=0)
@@ -223,7 +241,7 @@ class GreeksSettings(Section):
     dividend_yield: float = Field(0.015, ge=0, le=0.25)
 
 
-class MarginSettings(Section):
+class MarginSettings(SettingsGroup):
     """Our own margin figures, as a broker asks them; the engine's is a second opinion."""
 
     authority: str = Field("own", pattern="^(own|engine)$")
@@ -234,7 +252,7 @@ class MarginSettings(Section):
     future_notional: Fraction = 0.10
 
 
-class OrderSettings(Section):
+class OrderSettings(SettingsGroup):
     """Price walk, liquidity, anomaly and rate rules of orders (methodology, section 5)."""
 
     walk_step: Fraction = 0.10
@@ -252,7 +270,7 @@ class OrderSettings(Section):
     max_legs: int = Field(4, gt=0)
 
 
-class MarketSettings(Section):
+class MarketSettings(SettingsGroup):
     """Market knowledge: freshness, trend and warm-up."""
 
     stale_after_seconds: int = Field(300, gt=0)
@@ -269,14 +287,14 @@ class MarketSettings(Section):
     jobs_dates: Dates = ()
 
 
-class CacheSettings(Section):
+class CacheSettings(SettingsGroup):
     """Size and lifetimes of the one cache."""
 
     max_bytes: int = Field(500_000_000, gt=0)
     chain_seconds: int = Field(60, gt=0)
 
 
-class ExitSettings(Section):
+class ExitSettings(SettingsGroup):
     """Exits that all short premium shares (methodology, section 6, notes)."""
 
     exit_days: Days = 21
@@ -285,7 +303,7 @@ class ExitSettings(Section):
     profit_under_7_days: Fraction = 0.10
 
 
-class StrategySettings(Section):
+class StrategySettings(SettingsGroup):
     """What every strategy's row has: VIX window, exits, Kelly priors, contracts by phase (methodology, section 6)."""
 
     min_vix: VixPoints = 0.0
@@ -486,7 +504,7 @@ class EnhancedSettings(StrategySettings):
     opportunity_shares: Levels = (0.30, 0.30, 0.20, 0.20)
 
 
-class SettingsFields(Section):
+class Settings(SettingsRoot):
     """All settings, one section a room or a strategy."""
 
     run: RunSettings = RunSettings()
