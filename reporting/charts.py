@@ -1,0 +1,228 @@
+"""Pictures drawn as SVG: the account's path and one trade's payoff at expiry.
+
+Shapes stretch with the page (``preserveAspectRatio="none"``, lines that keep their width); every label is HTML beside
+them, so text keeps its size on a telephone. Each picture has a text equivalent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from reporting.markup import Markup, element, escape, join, money, percent
+from reporting.rows import EquityPoint, Trade
+
+WIDTH = 1000.0
+HEIGHT = 300.0
+MOST_POINTS = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps a range of values onto a length; ``flip`` puts large values at the small end, as SVG's y axis wants."""
+
+    low: float
+    high: float
+    length: float
+    flip: bool = False
+
+    def at(self, value: float) -> float:
+        """Where ``value`` stands, in drawing units."""
+        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        return round((1 - share if self.flip else share) * self.length, 2)
+
+    def share(self, value: float) -> float:
+        """Where ``value`` stands, in percent of the length."""
+        return round(self.at(value) / self.length * 100, 2)
+
+
+def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round numbers that cover ``low`` to ``high`` in about ``wanted`` steps of 1, 2, 2.5 or 5 times a power of ten."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if raw <= power * factor * (1 + 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [index * step for index in range(first, last + 1)]
+
+
+def thin(points: Sequence[EquityPoint], most: int = MOST_POINTS) -> list[EquityPoint]:
+    """At most about ``most`` points that keep each stretch's lowest and highest, first and last point."""
+    if len(points) <= most:
+        return list(points)
+    stretch = math.ceil(len(points) / (most / 2))
+    kept = {0, len(points) - 1}
+    for start in range(0, len(points), stretch):
+        part = range(start, min(start + stretch, len(points)))
+        kept.add(min(part, key=lambda index: points[index].equity))
+        kept.add(max(part, key=lambda index: points[index].equity))
+    return [points[index] for index in sorted(kept)]
+
+
+def account_charts(points: Sequence[EquityPoint]) -> Markup:
+    """Equity above, drawdown below, on one time axis; pointing at it reads out a day."""
+    if len(points) < 2:
+        return element("p", "No equity was recorded.", class_="note")
+    falls = drawdowns(points)
+    kept = set(thin(points))
+    shown = [(point, fall) for point, fall in zip(points, falls, strict=True) if point in kept]
+    equity = [point.equity for point, _ in shown]
+    drops = [-fall for _, fall in shown]
+    days = [point.day for point, _ in shown]
+    ticks = nice_ticks(min(equity), max(equity))
+    drop_ticks = nice_ticks(min([*drops, -0.01]), 0.0, 3)
+    first, last = points[0], points[-1]
+    worst = max(falls)
+    readout = f"{first.day} {money(first.equity)} to {last.day} {money(last.equity)}; largest drawdown {percent(worst)}"
+    data = json.dumps([[day.isoformat(), round(value), round(drop, 4)] for day, value, drop in
+                       zip(days, equity, drops, strict=True)], separators=(",", ":"))  # fmt: skip
+    return element(
+        "figure",
+        element("p", readout, class_="readout", role="status", data_rest=readout),
+        line_chart("Equity", days, equity, ticks, [money(tick) for tick in ticks], "equity"),
+        line_chart("Drawdown", days, drops, drop_ticks, [percent(tick, 0) for tick in drop_ticks], "drawdown"),
+        element("figcaption", "Equity and drawdown at each session's close."),
+        class_="account",
+        data_path=data,
+    )
+
+
+def drawdowns(points: Sequence[EquityPoint]) -> list[float]:
+    """Fall from the highest close so far, as a fraction, for each point."""
+    highest = -math.inf
+    falls = []
+    for point in points:
+        highest = max(highest, point.equity)
+        falls.append(1 - point.equity / highest)
+    return falls
+
+
+def line_chart(
+    title: str, days: Sequence[date], values: Sequence[float], ticks: Sequence[float], labels: Sequence[str], kind: str
+) -> Markup:
+    """One line over time with a filled area to the bottom (or to zero), grid lines and HTML labels."""
+    across = Scale(days[0].toordinal(), days[-1].toordinal(), WIDTH)
+    up = Scale(ticks[0], ticks[-1], HEIGHT, flip=True)
+    path = " ".join(f"{across.at(day.toordinal()):g},{up.at(value):g}" for day, value in zip(days, values, strict=True))
+    floor = 0.0 if ticks[-1] <= 0 else HEIGHT
+    grid = join(Markup(f'<path class="grid" d="M0,{up.at(tick):g}H{WIDTH:g}"/>') for tick in ticks)
+    upright = join(Markup(f'<path class="grid" d="M{across.at(day.toordinal()):g},0V{HEIGHT:g}"/>')
+                   for day, _ in time_ticks(days[0], days[-1]))  # fmt: skip
+    area = Markup(f'<path class="area" d="M0,{floor:g}L{path}L{WIDTH:g},{floor:g}Z"/>')
+    line = Markup(f'<polyline class="line" points="{path}"/>')
+    side = join(
+        element("span", label, style=f"top:{up.share(tick)}%") for tick, label in zip(ticks, labels, strict=True)
+    )
+    below = join(
+        element("span", label, style=f"left:{across.share(day.toordinal())}%")
+        for day, label in time_ticks(days[0], days[-1])
+    )
+    drawing = svg(join([grid, upright, area, line]), f"{title} from {days[0]} to {days[-1]}")
+    return element(
+        "div",
+        element("div", title, class_="chart-title"),
+        element("div", side, class_="side", aria_hidden="true"),
+        element("div", drawing, element("i", class_="guide"), class_="plot"),
+        element("div", below, class_="below", aria_hidden="true"),
+        class_=f"chart {kind}",
+    )
+
+
+def time_ticks(first: date, last: date) -> list[tuple[date, str]]:
+    """Where the time axis is labelled: at years, or at months of a range under two years; at most about eight."""
+    if (last - first).days > 730:
+        every = max(1, math.ceil((last.year - first.year) / 8))
+        years = range(first.year + 1, last.year + 1, every)
+        return [(date(year, 1, 1), str(year)) for year in years]
+    months = [date(year, month, 1) for year in range(first.year, last.year + 1) for month in range(1, 13)]
+    inside = [month for month in months if first < month <= last]
+    every = max(1, math.ceil(len(inside) / 6))
+    return [(month, f"{month:%b %y}") for month in inside[::every]]
+
+
+def svg(content: Markup, label: str) -> Markup:
+    """A drawing that fills its box, named for screen readers."""
+    return Markup(
+        f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}">{content}</svg>'
+    )
+
+
+def payoff_chart(trade: Trade) -> Markup:
+    """Profit at expiry over the underlying's price, with strikes and the price at entry and exit marked."""
+    if len({leg.expiry for leg in trade.legs}) != 1:
+        return element("p", "Legs expire on different days: there is no one picture at expiry.", class_="note")
+    marks = [leg.strike for leg in trade.legs]
+    marks += [price for price in (trade.underlying_entry, trade.underlying_exit) if price is not None]
+    margin = max((max(marks) - min(marks)) * 0.15, max(marks) * 0.002)
+    low, high = min(marks) - margin, max(marks) + margin
+    prices = sorted({low, high, *(leg.strike for leg in trade.legs)})
+    prices = sorted({*prices, *break_evens(trade, prices)})
+    profits = [profit_at_expiry(trade, price) for price in prices]
+    across = Scale(low, high, WIDTH)
+    up = Scale(min([*profits, 0.0]) * 1.1, max([*profits, 0.0]) * 1.1 or 1.0, HEIGHT, flip=True)
+    zero = up.at(0.0)
+    return element(
+        "figure",
+        element("div", svg(payoff_drawing(trade, prices, profits, across, up), payoff_words(trade)), class_="plot"),
+        element("div", payoff_labels(trade, across), class_="below"),
+        element("figcaption", payoff_words(trade)),
+        class_="payoff",
+        style=f"--zero:{zero / HEIGHT * 100:.1f}%",
+    )
+
+
+def payoff_drawing(trade: Trade, prices: Sequence[float], profits: Sequence[float], across: Scale, up: Scale) -> Markup:
+    """The areas of gain and loss, the payoff's line, and the lines of entry and exit."""
+    zero = up.at(0.0)
+    outline = [f"{across.at(price):g},{up.at(profit):g}" for price, profit in zip(prices, profits, strict=True)]
+    parts = []
+    for kind, keep in (("gain", max), ("loss", min)):
+        edge = " ".join(
+            f"{across.at(price):g},{up.at(keep(profit, 0.0)):g}" for price, profit in zip(prices, profits, strict=True)
+        )
+        parts.append(Markup(f'<path class="{kind}" d="M0,{zero:g}L{edge}L{WIDTH:g},{zero:g}Z"/>'))
+    parts.append(Markup(f'<path class="axis" d="M0,{zero:g}H{WIDTH:g}"/>'))
+    parts.append(Markup(f'<polyline class="line" points="{" ".join(outline)}"/>'))
+    for kind, mark in (("entry", trade.underlying_entry), ("exit", trade.underlying_exit)):
+        if mark is not None:
+            parts.append(Markup(f'<path class="{kind}" d="M{across.at(mark):g},0V{HEIGHT:g}"/>'))
+    return join(parts)
+
+
+def payoff_labels(trade: Trade, across: Scale) -> Markup:
+    """The outermost strikes under the picture; the text names the others."""
+    strikes = sorted({leg.strike for leg in trade.legs})
+    ends = strikes if len(strikes) == 1 else [strikes[0], strikes[-1]]
+    return join(element("span", f"{strike:g}", style=f"left:{across.share(strike)}%") for strike in ends)
+
+
+def payoff_words(trade: Trade) -> str:
+    """The picture in words: strikes, break-evens and both extremes between the outer strikes."""
+    strikes = sorted({leg.strike for leg in trade.legs})
+    profits = [profit_at_expiry(trade, strike) for strike in strikes]
+    edge = (strikes[-1] - strikes[0]) or strikes[0] * 0.05
+    grid = [strikes[0] - edge, *strikes, strikes[-1] + edge]
+    evens = ", ".join(f"{price:,.2f}" for price in break_evens(trade, grid)) or "none"
+    words = f"At expiry, before exit fees: best {money(max(profits), signed=True)}"
+    return f"{words}, worst between the strikes {money(min(profits), signed=True)}, break-even {evens}."
+
+
+def profit_at_expiry(trade: Trade, price: float) -> float:
+    """Entry cash and intrinsic values at ``price``, less the fees paid, in dollars for the whole position."""
+    value = sum(leg.ratio * max(price - leg.strike if leg.is_call else leg.strike - price, 0.0) for leg in trade.legs)
+    return trade.cash_in - trade.fees + value * trade.multiplier * trade.contracts
+
+
+def break_evens(trade: Trade, prices: Sequence[float]) -> list[float]:
+    """Where the payoff crosses zero between neighbouring ``prices`` (it is straight between strikes)."""
+    found = []
+    for left, right in zip(prices, prices[1:], strict=False):
+        low, high = profit_at_expiry(trade, left), profit_at_expiry(trade, right)
+        if low * high < 0:
+            found.append(left + (right - left) * low / (low - high))
+    return found

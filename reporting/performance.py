@@ -1,0 +1,247 @@
+"""What a run earned and risked: statistics of the equity path and of the closed trades, by strategy and in all."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reporting.intervals import Interval, beta_posterior, bootstrap, wilson
+from reporting.rows import Decision, EquityPoint, Outcome, Trade
+
+TRADING_DAYS = 252
+
+
+@dataclass(frozen=True, slots=True)
+class Priors:
+    """Win rates believed before any trade, by strategy, and how many trades that belief is worth."""
+
+    win_rates: Mapping[str, float]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class TradeStatistics:
+    """Closed trades of one strategy, or of all. Dollars after fees unless named otherwise.
+
+    ``credit_kept`` is cash kept over credit taken in, before fees, of the trades opened for a credit (1 is all of it);
+    ``profit_factor`` is gains over losses. None where there is nothing to divide.
+    """
+
+    name: str
+    count: int
+    wins: int
+    win_interval: Interval | None
+    win_posterior: Interval | None
+    profit: float
+    fees: float
+    average_win: float | None
+    average_loss: float | None
+    largest_loss: float | None
+    profit_factor: float | None
+    credit_kept: float | None
+    longest_losing_streak: int
+
+    @property
+    def win_rate(self) -> float | None:
+        """Share of trades that made money after fees; None without trades."""
+        return self.wins / self.count if self.count else None
+
+
+@dataclass(frozen=True, slots=True)
+class EquityStatistics:
+    """The path of the account. Rates and drawdowns are fractions (0.2 is 20 %), a year is 252 sessions.
+
+    ``sharpe`` is over ``risk_free`` (a yearly rate). Intervals come from a stationary bootstrap of the daily returns;
+    None where there are too few days to say.
+    """
+
+    start: date
+    end: date
+    sessions: int
+    first: float
+    last: float
+    total_return: float
+    annual_return: float | None
+    volatility: float | None
+    sharpe: float | None
+    sortino: float | None
+    drawdown: float
+    drawdown_peak: date
+    drawdown_trough: date
+    risk_free: float
+    annual_return_interval: Interval | None
+    sharpe_interval: Interval | None
+    drawdown_interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class SkipReason:
+    """How often one rule stopped an entry, with its latest words."""
+
+    strategy: str
+    rule: str
+    count: int
+    example: str
+
+
+class PerformanceTracker:
+    """Collects equity points and closed trades and says what they amount to. Order of arrival is kept."""
+
+    def __init__(self, risk_free: float = 0.0, priors: Priors | None = None) -> None:
+        self._risk_free = risk_free
+        self._priors = priors
+        self._equity: list[EquityPoint] = []
+        self._trades: list[Trade] = []
+
+    def add_equity(self, points: Iterable[EquityPoint]) -> None:
+        """Take session closes, in order of days."""
+        self._equity.extend(points)
+
+    def add_trades(self, trades: Iterable[Trade]) -> None:
+        """Take closed trades, in order of their closing."""
+        self._trades.extend(trades)
+
+    def equity(self) -> EquityStatistics | None:
+        """Statistics of the path so far; None with under two points."""
+        return equity_statistics(self._equity, self._risk_free)
+
+    def total(self) -> TradeStatistics:
+        """All closed trades together."""
+        return trade_statistics("all", self._trades)
+
+    def by_strategy(self) -> tuple[TradeStatistics, ...]:
+        """One row a strategy, in the order of their first trade."""
+        names = dict.fromkeys(trade.strategy for trade in self._trades)
+        return tuple(
+            trade_statistics(name, [trade for trade in self._trades if trade.strategy == name], self._priors)
+            for name in names
+        )
+
+
+def trade_statistics(name: str, trades: Sequence[Trade], priors: Priors | None = None) -> TradeStatistics:
+    """Count, wins with their intervals, and what was kept, of the given trades."""
+    wins = [trade.profit for trade in trades if trade.won]
+    losses = [trade.profit for trade in trades if not trade.won]
+    credits = [trade for trade in trades if trade.credit > 0]
+    taken_in = sum(trade.credit for trade in credits)
+    lost = -sum(losses)
+    return TradeStatistics(
+        name=name,
+        count=len(trades),
+        wins=len(wins),
+        win_interval=wilson(len(wins), len(trades)),
+        win_posterior=posterior(name, len(wins), len(trades), priors),
+        profit=sum(trade.profit for trade in trades),
+        fees=sum(trade.fees for trade in trades),
+        average_win=sum(wins) / len(wins) if wins else None,
+        average_loss=sum(losses) / len(losses) if losses else None,
+        largest_loss=min(losses, default=None),
+        profit_factor=sum(wins) / lost if lost > 0 else None,
+        credit_kept=sum(trade.cash_in + trade.cash_out for trade in credits) / taken_in if taken_in > 0 else None,
+        longest_losing_streak=longest_losing_streak(trades),
+    )
+
+
+def posterior(name: str, wins: int, count: int, priors: Priors | None) -> Interval | None:
+    """Credible interval of a strategy's win rate, from its prior and its record; None without a prior inside (0, 1)."""
+    rate = None if priors is None else priors.win_rates.get(name)
+    if priors is None or rate is None or not 0 < rate < 1:
+        return None
+    return beta_posterior(wins, count, rate, priors.weight)
+
+
+def longest_losing_streak(trades: Sequence[Trade]) -> int:
+    """The most trades in a row, by closing time, that did not win."""
+    longest = current = 0
+    for trade in sorted(trades, key=lambda trade: trade.closed):
+        current = 0 if trade.won else current + 1
+        longest = max(longest, current)
+    return longest
+
+
+def equity_statistics(points: Sequence[EquityPoint], risk_free: float = 0.0) -> EquityStatistics | None:
+    """Statistics of a path of session closes; None with under two points or after the account was lost whole."""
+    if len(points) < 2 or any(point.equity <= 0 for point in points[:-1]):
+        return None
+    values = np.array([point.equity for point in points], dtype=np.float64)
+    returns: NDArray[np.float64] = values[1:] / values[:-1] - 1
+    falls = np.asarray(1 - values / np.maximum.accumulate(values), dtype=np.float64)
+    trough = int(np.argmax(falls))
+    peak = int(np.argmax(values[: trough + 1]))
+    return EquityStatistics(
+        start=points[0].day,
+        end=points[-1].day,
+        sessions=len(points),
+        first=float(values[0]),
+        last=float(values[-1]),
+        total_return=float(values[-1] / values[0] - 1),
+        annual_return=scalar(annual_returns(returns[None, :])),
+        volatility=float(np.std(returns, ddof=1) * math.sqrt(TRADING_DAYS)) if len(returns) > 1 else None,
+        sharpe=scalar(sharpe_ratios(returns[None, :], risk_free)),
+        sortino=sortino_ratio(returns, risk_free),
+        drawdown=float(falls[trough]),
+        drawdown_peak=points[peak].day,
+        drawdown_trough=points[trough].day,
+        risk_free=risk_free,
+        annual_return_interval=bootstrap(returns, annual_returns),
+        sharpe_interval=bootstrap(returns, lambda paths: sharpe_ratios(paths, risk_free)),
+        drawdown_interval=bootstrap(returns, worst_drawdowns),
+    )
+
+
+def annual_returns(paths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compound yearly return of each row of daily returns; a lost account is -1."""
+    growth = np.log(np.maximum(1 + paths, 1e-12)).sum(axis=1)
+    yearly: NDArray[np.float64] = np.expm1(growth * TRADING_DAYS / paths.shape[1])
+    return yearly
+
+
+def sharpe_ratios(paths: NDArray[np.float64], risk_free: float) -> NDArray[np.float64]:
+    """Yearly Sharpe ratio of each row of daily returns; NaN where nothing moved."""
+    if paths.shape[1] < 2:
+        return np.full(paths.shape[0], np.nan)
+    excess = paths - risk_free / TRADING_DAYS
+    spread = excess.std(axis=1, ddof=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios: NDArray[np.float64] = np.where(
+            spread > 1e-15, excess.mean(axis=1) / spread * math.sqrt(TRADING_DAYS), np.nan
+        )
+    return ratios
+
+
+def worst_drawdowns(paths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest fall from a peak of each row of daily returns, as a fraction."""
+    wealth = np.cumprod(1 + paths, axis=1)
+    highest = np.maximum(np.maximum.accumulate(wealth, axis=1), 1.0)
+    falls: NDArray[np.float64] = (1 - wealth / highest).max(axis=1)
+    return falls
+
+
+def sortino_ratio(returns: NDArray[np.float64], risk_free: float) -> float | None:
+    """Yearly Sortino ratio over the risk-free rate; None when no day fell short of it."""
+    excess = returns - risk_free / TRADING_DAYS
+    downside = math.sqrt(float(np.mean(np.minimum(excess, 0) ** 2)))
+    return float(np.mean(excess)) / downside * math.sqrt(TRADING_DAYS) if downside > 1e-15 else None
+
+
+def scalar(values: NDArray[np.float64]) -> float | None:
+    """The only value of an array, None when it is not a number."""
+    value = float(values[0])
+    return value if math.isfinite(value) else None
+
+
+def skip_reasons(decisions: Sequence[Decision], limit: int = 10) -> tuple[SkipReason, ...]:
+    """The most frequent rules that kept a strategy out, most frequent first."""
+    skips = [decision for decision in decisions if decision.outcome is Outcome.SKIP]
+    counts = Counter((decision.strategy, decision.rule) for decision in skips)
+    examples = {(decision.strategy, decision.rule): decision.reason for decision in skips}
+    return tuple(
+        SkipReason(strategy, rule, count, examples[strategy, rule])
+        for (strategy, rule), count in counts.most_common(limit)
+    )

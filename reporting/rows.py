@@ -1,0 +1,329 @@
+"""Typed rows of the decision journal (``core/journal_schema.py``), read back from its JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+
+
+class JournalError(ValueError):
+    """A line of a journal cannot be read; the message names file, line and field."""
+
+
+class Outcome(StrEnum):
+    """What an entry day came to."""
+
+    TRADE = "trade"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One strategy's answer to one entry day: a trade, or a skip with the number that bound."""
+
+    time: datetime
+    strategy: str
+    day: date
+    outcome: Outcome
+    rule: str
+    reason: str
+    limit: float | None
+    observed: float | None
+    vix: float | None
+    spot: float | None
+    contracts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TradeLeg:
+    """A leg of a closed trade: ``ratio`` signed per package, prices in points; ``exit`` None when never priced."""
+
+    name: str
+    ratio: int
+    strike: float
+    is_call: bool
+    expiry: date
+    entry: float
+    exit: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One package from open to close. All cash in dollars, money in positive; ``fees`` zero or positive."""
+
+    strategy: str
+    position: str
+    underlying: str
+    structure: str
+    opened: datetime
+    closed: datetime
+    contracts: int
+    multiplier: float
+    legs: tuple[TradeLeg, ...]
+    credit: float
+    cash_in: float
+    cash_out: float
+    fees: float
+    profit: float
+    max_loss: float | None
+    exit_rule: str
+    exit_reason: str
+    underlying_entry: float | None
+    underlying_exit: float | None
+    vix_entry: float | None
+    vix_exit: float | None
+
+    @property
+    def won(self) -> bool:
+        """Whether money was made after fees; exactly nothing is not a win."""
+        return self.profit > 0
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    """The account at one session's close. Dollars; ``phase`` of the methodology's section 1."""
+
+    day: date
+    equity: float
+    phase: int | None = None
+    positions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RiskNote:
+    """A verdict that shrank or denied, or a limit that was neared or passed."""
+
+    time: datetime
+    rule: str
+    severity: str
+    strategy: str
+    reason: str
+    limit: float | None
+    observed: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorNote:
+    """Something failed: where, what, and the exception's own text."""
+
+    time: datetime
+    component: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Everything a report needs from one journal, in the order it was written."""
+
+    decisions: tuple[Decision, ...] = ()
+    trades: tuple[Trade, ...] = ()
+    equity: tuple[EquityPoint, ...] = ()
+    risk: tuple[RiskNote, ...] = ()
+    errors: tuple[ErrorNote, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """One row's raw values, handed out as the type asked for or refused with the row's place in the file."""
+
+    values: Mapping[str, object]
+    place: str
+
+    def text(self, key: str) -> str:
+        """A required text."""
+        value = self._present(key)
+        if not isinstance(value, str):
+            raise self._wrong(key, value, "text")
+        return value
+
+    def number(self, key: str) -> float:
+        """A required number."""
+        value = self._present(key)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong(key, value, "a number")
+        return float(value)
+
+    def maybe_number(self, key: str) -> float | None:
+        """A number, or None where the journal says null or nothing."""
+        return None if self.values.get(key) is None else self.number(key)
+
+    def integer(self, key: str) -> int:
+        """A required whole number."""
+        value = self.number(key)
+        if not value.is_integer():
+            raise self._wrong(key, value, "a whole number")
+        return int(value)
+
+    def maybe_integer(self, key: str) -> int | None:
+        """A whole number, or None where the journal says null or nothing."""
+        return None if self.values.get(key) is None else self.integer(key)
+
+    def moment(self, key: str) -> datetime:
+        """A required ISO time."""
+        try:
+            return datetime.fromisoformat(self.text(key))
+        except ValueError as error:
+            raise self._wrong(key, self.values.get(key), "an ISO time") from error
+
+    def day(self, key: str) -> date:
+        """A required ISO date."""
+        return self.moment(key).date()
+
+    def rows(self, key: str) -> list[Fields]:
+        """A required list of objects."""
+        value = self._present(key)
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self._wrong(key, value, "a list of objects")
+        return [Fields(item, f"{self.place}, {key}[{index}]") for index, item in enumerate(value)]
+
+    def _present(self, key: str) -> object:
+        if self.values.get(key) is None:
+            raise JournalError(f"{self.place}: {key} is missing")
+        return self.values[key]
+
+    def _wrong(self, key: str, value: object, expected: str) -> JournalError:
+        return JournalError(f"{self.place}: {key} is {value!r}; expected {expected}")
+
+
+def read_journal(path: Path) -> Journal:
+    """Read a journal file.
+
+    Raises:
+        JournalError: a line is not JSON, lacks a field or holds one of the wrong type.
+    """
+    with path.open(encoding="utf-8") as lines:
+        return parse_journal(lines, path.name)
+
+
+def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
+    """Turn JSON lines into typed rows; kinds that no report shows are only counted."""
+    kept: dict[str, list[object]] = {kind: [] for kind in READERS}
+    counts: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        row = parse_line(line, f"{name} line {number}")
+        kind = row.text("kind")
+        counts[kind] = counts.get(kind, 0) + 1
+        if kind in READERS:
+            kept[kind].append(READERS[kind](row))
+    return Journal(
+        decisions=tuple(item for item in kept["decision"] if isinstance(item, Decision)),
+        trades=tuple(item for item in kept["trade_closed"] if isinstance(item, Trade)),
+        equity=tuple(item for item in kept["equity"] if isinstance(item, EquityPoint)),
+        risk=tuple(item for item in kept["risk"] if isinstance(item, RiskNote)),
+        errors=tuple(item for item in kept["error"] if isinstance(item, ErrorNote)),
+        counts=counts,
+    )
+
+
+def parse_line(line: str, place: str) -> Fields:
+    """One JSON object, or the place where there is none."""
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise JournalError(f"{place}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise JournalError(f"{place}: {type(value).__name__}; expected an object")
+    return Fields(value, place)
+
+
+def read_decision(row: Fields) -> Decision:
+    """A ``decision`` row."""
+    outcome = row.text("outcome")
+    if outcome not in (Outcome.TRADE, Outcome.SKIP):
+        raise JournalError(f"{row.place}: outcome is {outcome!r}; expected 'trade' or 'skip'")
+    return Decision(
+        time=row.moment("time"),
+        strategy=row.text("strategy"),
+        day=row.day("day"),
+        outcome=Outcome(outcome),
+        rule=row.text("rule"),
+        reason=row.text("reason"),
+        limit=row.maybe_number("limit"),
+        observed=row.maybe_number("observed"),
+        vix=row.maybe_number("vix"),
+        spot=row.maybe_number("spot"),
+        contracts=row.maybe_integer("contracts"),
+    )
+
+
+def read_trade(row: Fields) -> Trade:
+    """A ``trade_closed`` row."""
+    return Trade(
+        strategy=row.text("strategy"),
+        position=row.text("position"),
+        underlying=row.text("underlying"),
+        structure=row.text("structure"),
+        opened=row.moment("opened"),
+        closed=row.moment("closed"),
+        contracts=row.integer("contracts"),
+        multiplier=row.number("multiplier"),
+        legs=tuple(read_leg(leg) for leg in row.rows("legs")),
+        credit=row.number("credit"),
+        cash_in=row.number("cash_in"),
+        cash_out=row.number("cash_out"),
+        fees=row.number("fees"),
+        profit=row.number("profit"),
+        max_loss=row.maybe_number("max_loss"),
+        exit_rule=row.text("exit_rule"),
+        exit_reason=row.text("reason"),
+        underlying_entry=row.maybe_number("underlying_entry"),
+        underlying_exit=row.maybe_number("underlying_exit"),
+        vix_entry=row.maybe_number("vix_entry"),
+        vix_exit=row.maybe_number("vix_exit"),
+    )
+
+
+def read_leg(row: Fields) -> TradeLeg:
+    """One leg inside a ``trade_closed`` row."""
+    right = row.text("right")
+    if right not in ("call", "put"):
+        raise JournalError(f"{row.place}: right is {right!r}; expected 'call' or 'put'")
+    return TradeLeg(
+        name=row.text("name"),
+        ratio=row.integer("ratio"),
+        strike=row.number("strike"),
+        is_call=right == "call",
+        expiry=row.day("expiry"),
+        entry=row.number("entry"),
+        exit=row.maybe_number("exit"),
+    )
+
+
+def read_equity(row: Fields) -> EquityPoint:
+    """An ``equity`` row."""
+    return EquityPoint(row.day("day"), row.number("equity"), row.maybe_integer("phase"), row.maybe_integer("positions"))
+
+
+def read_risk(row: Fields) -> RiskNote:
+    """A ``risk`` row."""
+    return RiskNote(
+        time=row.moment("time"),
+        rule=row.text("rule"),
+        severity=row.text("severity"),
+        strategy=str(row.values.get("strategy") or ""),
+        reason=row.text("reason"),
+        limit=row.maybe_number("limit"),
+        observed=row.maybe_number("observed"),
+    )
+
+
+def read_error(row: Fields) -> ErrorNote:
+    """An ``error`` row."""
+    return ErrorNote(row.moment("time"), row.text("component"), row.text("reason"), str(row.values.get("detail") or ""))
+
+
+READERS: dict[str, Callable[[Fields], object]] = {
+    "decision": read_decision,
+    "trade_closed": read_trade,
+    "equity": read_equity,
+    "risk": read_risk,
+    "error": read_error,
+}
