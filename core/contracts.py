@@ -1,7 +1,7 @@
 """The values that travel between rooms: what can be held, what it is quoted at, and what is bought or sold together.
 
-A LEAN ``Symbol`` never leaves the gateway except as the opaque ``handle`` of a ``Contract`` or an ``Underlying``; nothing
-outside the gateway looks inside it. All cash follows one sign: money in is positive, money out is negative.
+A LEAN ``Symbol`` never leaves the gateway except as the opaque ``handle`` of a ``Contract`` or an ``Underlying``;
+nothing outside the gateway looks inside it. All cash follows one sign: money in is positive, money out is negative.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class AssetKind(StrEnum):
 class Underlying:
     """Something an option is written on: an index, a share, a future.
 
-    ``ticker`` is the exchange's (``SPX``, ``SPY``, ``ES``). ``multiplier`` is dollars per point of one unit (1 for shares
-    and indices, 50 for ES). ``handle`` is the gateway's own and takes no part in equality.
+    ``ticker`` is the exchange's (``SPX``, ``SPY``, ``ES``). ``multiplier`` is dollars per point of one unit (1 for
+    shares and indices, 50 for ES). ``handle`` is the gateway's own and takes no part in equality.
     """
 
     ticker: str
@@ -86,7 +86,7 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Best bid and offer at a moment of the market (naive New York time), in points; ``None`` where a side is missing."""
+    """Best bid and offer at a moment (naive New York time), in points; ``None`` where a side is missing."""
 
     bid: float | None
     ask: float | None
@@ -118,7 +118,9 @@ class Leg:
 
     def __post_init__(self) -> None:
         if self.ratio == 0:
-            raise ValueError(f"ratio: 0 for {self.contract.name}; expected a positive (long) or negative (short) integer")
+            raise ValueError(
+                f"ratio: 0 for {self.contract.name}; expected a positive (long) or negative (short) integer"
+            )
 
 
 @dataclass(frozen=True, slots=True)

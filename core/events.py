@@ -46,7 +46,7 @@ class QuoteObserved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(Event):
-    """A trading day began. Published by main.py at the open. ``closes_at`` is today's regular close (half days early)."""
+    """A trading day began. Published by main.py at the open. ``closes_at`` is today's close (half days early)."""
 
     day: date
     closes_at: datetime
@@ -161,7 +161,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskThreshold(Event):
-    """A risk figure came near to or passed its limit, or went back. Published by risk plugins and the Greeks monitor."""
+    """A figure neared or passed its limit, or went back. Published by risk plugins and the Greeks monitor."""
 
     rule: str
     severity: Severity
@@ -199,3 +199,12 @@ class CommandReceived(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerReconnected(Event):
     """The connection to the broker is back and the account must be reconciled. Published by main.py."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentFailed(Event):
+    """A handler raised. Published by the bus. ``critical``: the account rests on it, new entries are halted."""
+
+    component: str
+    critical: bool
+    error: str

@@ -1,0 +1,207 @@
+"""The decision journal: one JSON line for everything decided, done, refused or gone wrong.
+
+Each line holds ``time`` (market time), ``kind``, ``component``, ``reason``, ``correlation`` and the values that the
+decision rested on. Files are read by people and by ``reporting``; nothing is ever read back to decide.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import fields, is_dataclass
+from datetime import date, time
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from core.clock import MarketClock
+
+BUILD_RANK: ContextVar[int | None] = ContextVar("BUILD_RANK", default=None)
+"""Place of the manager that is being built, set by the factory: what managers of one layer do while they are built in
+parallel (subscribe, write a line) is ordered by it, so that thread timing leaves no trace."""
+
+RESERVED = frozenset({"time", "kind", "component", "reason", "correlation"})
+
+
+class RecordKind(StrEnum):
+    """What a line of the journal is about."""
+
+    DECISION = "decision"
+    TRADE_CLOSED = "trade_closed"
+    EQUITY = "equity"
+    TRADE = "trade"
+    SKIP = "skip"
+    PROPOSAL = "proposal"
+    VERDICT = "verdict"
+    ORDER = "order"
+    FILL = "fill"
+    EXIT = "exit"
+    POSITION = "position"
+    TRANSITION = "transition"
+    RECONCILIATION = "reconciliation"
+    RISK = "risk"
+    REGIME = "regime"
+    DATA = "data"
+    COMMAND = "command"
+    SESSION = "session"
+    SYSTEM = "system"
+    ERROR = "error"
+
+
+class JournalSink(Protocol):
+    """Where lines go. A line holds no newline."""
+
+    def append(self, line: str) -> None:
+        """Add one line at the end."""
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+
+    def close(self) -> None:
+        """Flush and let go."""
+
+
+class MemorySink:
+    """Keeps lines in memory, for tests and for runs that leave no files."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def append(self, line: str) -> None:
+        """Add one line at the end."""
+        self.lines.append(line)
+
+    def flush(self) -> None:
+        """Nothing waits in memory for anything."""
+
+    def close(self) -> None:
+        """Memory needs no closing."""
+
+    def rows(self, kind: RecordKind | None = None) -> list[dict[str, Any]]:
+        """Lines parsed again, all or those of one kind."""
+        rows: list[dict[str, Any]] = [json.loads(line) for line in self.lines]
+        return [row for row in rows if kind is None or row["kind"] == kind]
+
+
+class FileSink:
+    """Appends to one file; ``every_line`` flushes each line at once (live), else the file's own buffer decides."""
+
+    def __init__(self, path: Path, *, every_line: bool = False) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._every_line = every_line
+        self._file: TextIO = path.open("a", encoding="utf-8", newline="\n")
+
+    def append(self, line: str) -> None:
+        """Add one line at the end of the file."""
+        self._file.write(line + "\n")
+        if self._every_line:
+            self._file.flush()
+
+    def flush(self) -> None:
+        """Hand what is buffered to the operating system."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flush and close; closing twice does no harm."""
+        self._file.close()
+
+
+def _no_correlation() -> str:
+    return ""
+
+
+class Journal:
+    """Writes the decision journal; ``correlation_source`` (set by the bus) names the event that is being handled."""
+
+    def __init__(self, sink: JournalSink, clock: MarketClock) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._held: list[tuple[int, str]] | None = None
+        self._lock = threading.Lock()
+        self.correlation_source: Callable[[], str] = _no_correlation
+        self.counts: dict[RecordKind, int] = dict.fromkeys(RecordKind, 0)
+
+    def record(
+        self, kind: RecordKind, *, component: str, reason: str, correlation: str | None = None, **values: object
+    ) -> None:
+        """Write one line. ``values`` are what the decision rested on: plain values, dates, enums, frozen dataclasses.
+
+        ``correlation`` defaults to the id of the event being handled. A number that is not finite is written as text.
+        """
+        clash = RESERVED.intersection(values)
+        if clash:
+            raise ValueError(f"values: {sorted(clash)} are the journal's own names; expected other names")
+        row: dict[str, Any] = {
+            "time": self._clock.now().isoformat(),
+            "kind": kind.value,
+            "component": component,
+            "reason": reason,
+            "correlation": self.correlation_source() if correlation is None else correlation,
+        }
+        for name, value in values.items():
+            row[name] = as_json(value)
+        line = json.dumps(row, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        with self._lock:
+            self.counts[kind] += 1
+            if self._held is None:
+                self._sink.append(line)
+            else:
+                rank = BUILD_RANK.get()
+                self._held.append((-1 if rank is None else rank, line))
+
+    def hold(self) -> None:
+        """Keep lines back until ``release``; the factory does so while it builds in parallel."""
+        with self._lock:
+            if self._held is None:
+                self._held = []
+
+    def release(self) -> None:
+        """Write the lines kept back, ordered by the place of the manager that wrote them."""
+        with self._lock:
+            held, self._held = self._held or [], None
+            for _, line in sorted(held, key=lambda item: item[0]):
+                self._sink.append(line)
+
+    def flush(self) -> None:
+        """Hand everything written to the operating system."""
+        self._sink.flush()
+
+    def close(self) -> None:
+        """Flush and close the sink."""
+        self._sink.close()
+
+    def verify(self) -> tuple[str, ...]:
+        """Says whether the sink takes what it is given."""
+        try:
+            self._sink.flush()
+        except (OSError, ValueError) as error:
+            return (f"the journal's sink does not take lines: {error}",)
+        return ()
+
+
+def as_json(value: object) -> Any:
+    """The value in JSON's types: enums by value, times in ISO form, dataclasses by field; raises ``TypeError``."""
+    if value is None or isinstance(value, bool | int | str):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else repr(float(value))
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return as_json(value.value)
+    if isinstance(value, Mapping):
+        return {str(as_json(key)): as_json(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((as_json(item) for item in value), key=str)
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if is_dataclass(value):
+        return {item.name: as_json(getattr(value, item.name)) for item in fields(value) if item.repr}
+    unboxed = getattr(value, "item", None)  # numpy's scalars
+    if callable(unboxed):
+        return as_json(unboxed())
+    raise TypeError(f"journal value {value!r} of type {type(value).__name__} has no JSON form")
