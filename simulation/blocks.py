@@ -1,7 +1,7 @@
 """Columnar market data: one block holds what one subscription has in one data file.
 
 Minute data: a block is a day. Hour and daily data: a block is the whole history of the file that the day falls into.
-Times are UTC milliseconds of the bar. Prices are plain dollars. Rows are real rows only (sparse): the engine fills forward.
+Times are UTC milliseconds. Prices are plain dollars. Rows are real rows only (sparse): the engine fills forward.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from simulation.enums import OptionRight, Resolution, SecurityType
 from simulation.symbols import Symbol, option_contract
 
 if TYPE_CHECKING:
-    from simulation.hours import MarketHoursDatabase
+    from simulation.hours_database import MarketHoursDatabase
     from simulation.properties import SymbolPropertiesDatabase
 
 Integers = NDArray[np.int64]
