@@ -18,7 +18,7 @@ from simulation.enums import OptionRight, Resolution, SecurityType
 from simulation.symbols import Symbol, option_contract
 
 if TYPE_CHECKING:
-    from simulation.hours_database import MarketHoursDatabase
+    from simulation.hours import MarketHoursDatabase
     from simulation.properties import SymbolPropertiesDatabase
 
 Integers = NDArray[np.int64]
