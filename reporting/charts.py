@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 from reporting.markup import Markup, element, escape, join, money, percent
 from reporting.rows import EquityPoint, Trade
@@ -208,8 +209,8 @@ def payoff_words(trade: Trade) -> str:
     edge = (strikes[-1] - strikes[0]) or strikes[0] * 0.05
     grid = [strikes[0] - edge, *strikes, strikes[-1] + edge]
     evens = ", ".join(f"{price:,.2f}" for price in break_evens(trade, grid)) or "none"
-    words = f"At expiry, before exit fees: best {money(max(profits), signed=True)}"
-    return f"{words}, worst between the strikes {money(min(profits), signed=True)}, break-even {evens}."
+    words = f"At expiry, after the fees paid: best {money(max(profits), signed=True)}"
+    return f"{words}, worst between the strikes {money(min(profits), signed=True)}, break-even {evens}. Dotted: price at entry; solid: at exit."
 
 
 def profit_at_expiry(trade: Trade, price: float) -> float:
@@ -221,7 +222,7 @@ def profit_at_expiry(trade: Trade, price: float) -> float:
 def break_evens(trade: Trade, prices: Sequence[float]) -> list[float]:
     """Where the payoff crosses zero between neighbouring ``prices`` (it is straight between strikes)."""
     found = []
-    for left, right in zip(prices, prices[1:], strict=False):
+    for left, right in pairwise(prices):
         low, high = profit_at_expiry(trade, left), profit_at_expiry(trade, right)
         if low * high < 0:
             found.append(left + (right - left) * low / (low - high))

@@ -169,8 +169,8 @@ def equity_statistics(points: Sequence[EquityPoint], risk_free: float = 0.0) -> 
     """Statistics of a path of session closes; None with under two points or after the account was lost whole."""
     if len(points) < 2 or any(point.equity <= 0 for point in points[:-1]):
         return None
-    values = np.array([point.equity for point in points], dtype=np.float64)
-    returns: NDArray[np.float64] = values[1:] / values[:-1] - 1
+    values: NDArray[np.float64] = np.array([point.equity for point in points], dtype=np.float64)
+    returns = np.diff(values) / values[:-1]
     falls = np.asarray(1 - values / np.maximum.accumulate(values), dtype=np.float64)
     trough = int(np.argmax(falls))
     peak = int(np.argmax(values[: trough + 1]))

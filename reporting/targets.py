@@ -113,7 +113,7 @@ def judge(
 def win_rate_row(found: TradeStatistics, target: float) -> TargetRow:
     """The win rate of one strategy beside its target, with the Wilson interval."""
     return TargetRow(
-        name=f"win rate {found.name}",
+        name=f"win rate, {found.name.replace('_', ' ')}",
         target=target,
         at_most=False,
         unit=Unit.PERCENT,

@@ -1,0 +1,318 @@
+"""One self-contained HTML page for one run: no file beside it, nothing fetched, complete without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from reporting.charts import account_charts, payoff_chart
+from reporting.fridays import calendar, day_cells, trade_anchor
+from reporting.markup import (
+    Markup,
+    element,
+    escape,
+    figure,
+    join,
+    money,
+    number,
+    percent,
+    section,
+    span,
+    strategy_title,
+    table,
+)
+from reporting.performance import EquityStatistics, PerformanceTracker, Priors, TradeStatistics, skip_reasons
+from reporting.rows import EquityPoint, ErrorNote, Journal, RiskNote, Trade
+from reporting.targets import TargetRow, Unit, Verdict, judge
+
+MOST_NOTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a run's numbers come from: what is real, what is modelled, and what not to conclude."""
+
+    market: str
+    real: tuple[str, ...]
+    modelled: tuple[str, ...]
+    cautions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Everything a report shows of one run. ``settings`` is the whole of them as text; ``facts`` are shown as given."""
+
+    title: str
+    start: date
+    end: date
+    journal: Journal
+    equity: tuple[EquityPoint, ...]
+    provenance: Provenance
+    settings: str
+    risk_free: float = 0.0
+    priors: Priors | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    engine_statistics: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The statistics of a run, computed once for the table on the terminal and for the page."""
+
+    equity: EquityStatistics | None
+    total: TradeStatistics
+    strategies: tuple[TradeStatistics, ...]
+    targets: tuple[TargetRow, ...]
+
+
+def summarise(record: RunRecord) -> Summary:
+    """Everything that is computed from a run."""
+    tracker = PerformanceTracker(record.risk_free, record.priors)
+    tracker.add_equity(record.equity)
+    tracker.add_trades(record.journal.trades)
+    equity, total, strategies = tracker.equity(), tracker.total(), tracker.by_strategy()
+    return Summary(equity, total, strategies, judge(equity, total, strategies))
+
+
+def write_report(path: Path, record: RunRecord, summary: Summary | None = None) -> None:
+    """Write the page in one step: a reader never meets half of one."""
+    fresh = path.with_name(f"{path.name}.tmp")
+    fresh.write_text(render(record, summary or summarise(record)), encoding="utf-8", newline="\n")
+    fresh.replace(path)
+
+
+def render(record: RunRecord, summary: Summary) -> str:
+    """The whole page."""
+    here = Path(__file__).parent
+    style = (here / "page.css").read_text(encoding="utf-8")
+    script = (here / "page.js").read_text(encoding="utf-8")
+    parts = [
+        header(record),
+        tiles(summary),
+        section("Equity and drawdown", "equity", account_charts(record.equity)),
+        section("Targets beside what was measured", "targets", targets_table(summary.targets)),
+        section("Every entry day", "days", *calendars(record)),
+        section("Why there was no trade", "skips", skips_table(record)),
+        section("By strategy", "strategies", strategies_table(summary)),
+        section("Trades", "trades", *trade_list(record.journal.trades)),
+        section("Risk and errors", "risk", risk_table(record.journal.risk), errors_table(record.journal.errors)),
+        section("What is real and what is modelled", "provenance", *provenance(record.provenance)),
+        section("Settings and engine statistics", "settings", *settings_part(record)),
+    ]
+    title = escape(f"{record.title}, {record.start} to {record.end}")
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{style}</style>"
+    )
+    body = f"{join(parts)}\n<script>{script}</script>"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
+
+
+def header(record: RunRecord) -> Markup:
+    """Title, range, market, and the links to the parts."""
+    links = {
+        "equity": "Equity", "targets": "Targets", "days": "Entry days", "skips": "Why no trade",
+        "strategies": "Strategies", "trades": "Trades", "risk": "Risk", "provenance": "Real or modelled",
+        "settings": "Settings",
+    }  # fmt: skip
+    failure = element("p", element("strong", "This run ended in an error: "), record.error, class_="missed")
+    return element(
+        "header",
+        element("h1", record.title),
+        element("p", f"{record.start} to {record.end}. Market: {record.provenance.market}", class_="lead"),
+        failure if record.error else "",
+        element("nav", *(element("a", words, href=f"#{anchor}") for anchor, words in links.items())),
+    )
+
+
+def tiles(summary: Summary) -> Markup:
+    """The figures that people look for first, each with what it rests on."""
+    equity, total = summary.equity, summary.total
+    wins = f"{total.wins} of {total.count}; 95 %: {span(total.win_interval, Unit.PERCENT)}"
+    shown = [
+        ("Trades", str(total.count), f"profit {money(total.profit, signed=True)} after fees"),
+        ("Wins", percent(total.win_rate), wins),
+        ("Credit kept", percent(total.credit_kept), "of credit taken in, before fees"),
+        ("Fees", money(total.fees), "all closed trades"),
+    ]
+    if equity is not None:
+        fall = f"{equity.drawdown_peak} to {equity.drawdown_trough}"
+        shown += [
+            ("Return", percent(equity.total_return), f"{money(equity.first)} to {money(equity.last)}"),
+            ("A year", percent(equity.annual_return), f"95 %: {span(equity.annual_return_interval, Unit.PERCENT)}"),
+            ("Largest drawdown", percent(equity.drawdown), fall),
+            ("Sharpe", number(equity.sharpe), f"over {percent(equity.risk_free)} a year"),
+        ]
+    return element(
+        "dl",
+        *(
+            element("div", element("dt", name), element("dd", value, element("small", note)))
+            for name, value, note in shown
+        ),
+        class_="tiles",
+    )
+
+
+def targets_table(rows: Sequence[TargetRow]) -> Markup:
+    """Each promise of the method's descriptions with the measured figure, its sample and interval."""
+    classes = {Verdict.MET: "met", Verdict.NOT_MET: "missed", Verdict.UNKNOWN: "note"}
+    shown = [
+        (
+            row.name,
+            element("span", row.verdict.value, class_=classes[row.verdict]),
+            ("under " if row.at_most else "") + figure(row.target, row.unit),
+            figure(row.measured, row.unit),
+            span(row.interval, row.unit),
+            row.sample,
+        )
+        for row in rows
+    ]
+    head = ("Promise", "Verdict", "Target", "Measured", "95 % interval", "Rests on")
+    note = (
+        "Targets are what public descriptions of the method state. Win rates have Wilson intervals; the account's "
+        "figures have intervals from 1,000 stationary-bootstrap paths of its daily returns, which know nothing of "
+        "crises that are not in the sample."
+    )
+    return join([table(head, shown, "Targets and measurements", (2, 3, 4)), element("p", note, class_="note")])
+
+
+def calendars(record: RunRecord) -> list[Markup]:
+    """One calendar a strategy that decided or traded; the first is open, the others are folded."""
+    journal = record.journal
+    names = dict.fromkeys(
+        [*(decision.strategy for decision in journal.decisions), *(trade.strategy for trade in journal.trades)]
+    )
+    parts: list[Markup] = []
+    for name in names:
+        cells = day_cells(
+            [decision for decision in journal.decisions if decision.strategy == name],
+            [trade for trade in journal.trades if trade.strategy == name],
+            record.start,
+            record.end,
+            fridays=name == "friday_0dte",
+        )
+        body = calendar(cells)
+        title = strategy_title(name)
+        folded = element("details", element("summary", f"{title}: {len(cells)} entry days"), body)
+        parts.append(folded if parts else join([element("h3", title), body]))
+    return parts or [element("p", "No strategy recorded a decision.", class_="note")]
+
+
+def skips_table(record: RunRecord) -> Markup:
+    """The ten most frequent reasons not to trade."""
+    reasons = skip_reasons(record.journal.decisions)
+    if not reasons:
+        return element("p", "Nothing was skipped.", class_="note")
+    rows = [
+        (reason.count, strategy_title(reason.strategy), reason.rule.replace("_", " "), reason.example)
+        for reason in reasons
+    ]
+    return table(("Times", "Strategy", "Rule", "For example"), rows, "The most frequent reasons not to trade", (0,))
+
+
+def strategies_table(summary: Summary) -> Markup:
+    """One row a strategy, then all together."""
+    if summary.total.count == 0:
+        return element("p", "No trade was closed.", class_="note")
+    rows = [
+        (
+            strategy_title(row.name), row.count, percent(row.win_rate), span(row.win_interval, Unit.PERCENT),
+            span(row.win_posterior, Unit.PERCENT), money(row.profit, signed=True), money(row.average_win, signed=True),
+            money(row.average_loss, signed=True), number(row.profit_factor), percent(row.credit_kept), money(row.fees),
+            row.longest_losing_streak,
+        )
+        for row in (*summary.strategies, summary.total)
+    ]  # fmt: skip
+    head = (
+        "Strategy", "Trades", "Wins", "Wilson 95 %", "With prior 95 %", "Profit", "Average win", "Average loss",
+        "Profit factor", "Credit kept", "Fees", "Losses in a row",
+    )  # fmt: skip
+    return table(head, rows, "Closed trades by strategy", tuple(range(1, len(head))))
+
+
+def trade_list(trades: Sequence[Trade]) -> list[Markup]:
+    """Every trade, folded, latest first."""
+    if not trades:
+        return [element("p", "No trade was closed.", class_="note")]
+    return [trade_card(trade) for trade in sorted(trades, key=lambda trade: trade.opened, reverse=True)]
+
+
+def trade_card(trade: Trade) -> Markup:
+    """One trade: legs, entry, exit, money, and the picture of its payoff."""
+    result = element("span", money(trade.profit, signed=True), class_="up" if trade.won else "down")
+    title = f"{trade.opened:%Y-%m-%d %H:%M} {trade.contracts} x {trade.underlying} {trade.structure.replace('_', ' ')} "
+    legs = table(
+        ("Leg", "Per package", "Entry", "Exit"),
+        [(leg.name, f"{leg.ratio:+d}", number(leg.entry), number(leg.exit)) for leg in trade.legs],
+        "Legs; prices in points",
+        (1, 2, 3),
+    )
+    facts = [
+        ("Entry", f"{trade.opened:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_entry, trade.vix_entry)}"),
+        ("Exit", f"{trade.closed:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_exit, trade.vix_exit)}"),
+        ("Why it was closed", f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"),
+        ("Cash in, out", f"{money(trade.cash_in, signed=True)}, {money(trade.cash_out, signed=True)}"),
+        ("Fees", money(trade.fees, cents=True)),
+        ("Profit", f"{money(trade.profit, signed=True, cents=True)}; most it could lose: {money(trade.max_loss)}"),
+    ]
+    rows = join(element("tr", element("th", name, scope="row"), element("td", value)) for name, value in facts)
+    body = element("div", join([legs, element("table", rows)]))
+    return element(
+        "details",
+        element("summary", title, result),
+        element("div", body, payoff_chart(trade), class_="trade"),
+        id=trade_anchor(trade),
+    )
+
+
+def underlying_words(trade: Trade, price: float | None, vix: float | None) -> str:
+    """The underlying and VIX at one moment of a trade."""
+    return f"{trade.underlying} {number(price)}, VIX {number(vix)}"
+
+
+def risk_table(notes: Sequence[RiskNote]) -> Markup:
+    """What the risk rules shrank, denied or warned of; the latest when there are very many."""
+    if not notes:
+        return element("p", "No risk rule spoke up.", class_="note")
+    rows = [
+        (f"{note.time:%Y-%m-%d %H:%M}", note.rule.replace("_", " "), note.severity,
+         strategy_title(note.strategy) if note.strategy else "",
+         number(note.limit), number(note.observed), note.reason)
+        for note in notes[-MOST_NOTES:]
+    ]  # fmt: skip
+    head = ("Time", "Rule", "Severity", "Strategy", "Limit", "Observed", "Words")
+    shown = table(head, rows, f"Risk rules, {len(rows)} of {len(notes)} rows", (4, 5))
+    return element("details", element("summary", f"{len(notes)} rows of risk rules"), shown)
+
+
+def errors_table(notes: Sequence[ErrorNote]) -> Markup:
+    """Everything that failed, or that nothing did."""
+    if not notes:
+        return element("p", "No error was recorded.", class_="note")
+    rows = [(f"{note.time:%Y-%m-%d %H:%M}", note.component, note.reason, note.detail) for note in notes[-MOST_NOTES:]]
+    return table(("Time", "Component", "What", "Detail"), rows, f"Errors, {len(rows)} of {len(notes)}")
+
+
+def provenance(origin: Provenance) -> list[Markup]:
+    """What is real, what is modelled, and what should not be concluded."""
+    lists = (("Real", origin.real), ("Modelled", origin.modelled), ("Do not conclude", origin.cautions))
+    return [
+        join([element("h3", title), element("ul", *(element("li", item) for item in items))])
+        for title, items in lists
+        if items
+    ]
+
+
+def settings_part(record: RunRecord) -> list[Markup]:
+    """The run's facts, all settings, and the engine's own statistics."""
+    parts = []
+    if record.facts:
+        parts.append(table(("Fact", "Value"), list(record.facts.items()), "The run"))
+    parts.append(element("details", element("summary", "All settings"), element("pre", record.settings)))
+    if record.engine_statistics:
+        statistics = table(("Statistic", "Value"), list(record.engine_statistics.items()), "As LEAN computes them")
+        parts.append(element("details", element("summary", "LEAN's statistics"), statistics))
+    return parts

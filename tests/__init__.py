@@ -1,0 +1,1 @@
+"""Tests; their own helpers live in conftest.py and beside them."""
