@@ -1,0 +1,115 @@
+"""Open positions, closed trades and what is on its way: one truth, read by risk and strategies.
+
+The position tracker (execution) writes it; everybody else reads. Dollars, money in positive; fees are zero or positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from core.contracts import Package
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a package is, besides its legs: who opened it and what it can cost.
+
+    ``max_loss`` and ``margin`` are positive dollars a contract; ``short_volatility`` says whether it counts against the
+    short-volatility limits (boxes and debit butterflies do not).
+    """
+
+    strategy: str
+    structure: str
+    max_loss: float
+    margin: float
+    short_volatility: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An open package. ``entry_cash`` is total dollars taken in at entry (a debit is negative), before ``entry_fees``.
+
+    ``entry_prices`` are points by leg; ``spot_entry`` and ``vix_entry`` are ``None`` where they were not known.
+    """
+
+    id: str
+    package: Package
+    terms: Terms
+    contracts: int
+    opened: datetime
+    entry_prices: tuple[float, ...]
+    entry_cash: float
+    entry_fees: float
+    correlation: str
+    spot_entry: float | None = None
+    vix_entry: float | None = None
+
+    @property
+    def multiplier(self) -> float:
+        """Dollars a point of premium of one contract."""
+        return self.package.legs[0].contract.multiplier
+
+    @property
+    def credit(self) -> float:
+        """Points taken in per package at entry; negative for a debit."""
+        return -sum(leg.ratio * price for leg, price in zip(self.package.legs, self.entry_prices, strict=True))
+
+    @property
+    def max_loss(self) -> float:
+        """Largest loss of the whole position, positive dollars."""
+        return self.terms.max_loss * self.contracts
+
+    @property
+    def margin(self) -> float:
+        """Our own margin figure of the whole position, positive dollars."""
+        return self.terms.margin * self.contracts
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedTrade:
+    """A finished trade as sizing, phases and breakers need it. ``profit`` is net dollars."""
+
+    strategy: str
+    position: str
+    opened: datetime
+    closed: datetime
+    profit: float
+    max_loss: float
+
+    @property
+    def won(self) -> bool:
+        """Whether it ended above zero after fees."""
+        return self.profit > 0
+
+
+@dataclass(slots=True)
+class Book:
+    """Open positions by id, closed trades in order, and entries on their way (they count as if they were open)."""
+
+    positions: dict[str, Position] = field(default_factory=dict)
+    trades: list[ClosedTrade] = field(default_factory=list)
+    pending: dict[str, Position] = field(default_factory=dict)
+
+    def exposed(self) -> Iterator[Position]:
+        """What is open and what may become open, for every limit on counts and risk."""
+        yield from self.positions.values()
+        yield from self.pending.values()
+
+    def of_strategy(self, strategy: str) -> list[Position]:
+        """Open positions of one strategy, oldest first."""
+        return [position for position in self.positions.values() if position.terms.strategy == strategy]
+
+    def trades_of(self, strategy: str) -> list[ClosedTrade]:
+        """Closed trades of one strategy, oldest first."""
+        return [trade for trade in self.trades if trade.strategy == strategy]
+
+    def losses_in_a_row(self) -> int:
+        """How many of the newest closed trades lost without a win between them."""
+        count = 0
+        for trade in reversed(self.trades):
+            if trade.won:
+                break
+            count += 1
+        return count

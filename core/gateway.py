@@ -1,0 +1,177 @@
+"""The face of the engine that everything else sees: prices, chains, orders and the account, without a LEAN type.
+
+``core/lean_gateway.py`` implements it on a QCAlgorithm; tests implement it in plain Python. Cash keeps our one sign: a
+limit is what the package brings in, in points a unit, so a credit is positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Protocol
+
+from core.contracts import AssetKind, Contract, ExerciseStyle, Package, Quote, Settlement, Underlying
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One option root: what it is written on, how it is exercised and settled, what a tick is.
+
+    ``index_scale`` is S&P 500 index points per point of the underlying's price (10 for SPY), 1 where it does not apply.
+    ``tick`` is the step of a combo's limit in points.
+    """
+
+    root: str
+    underlying: str
+    kind: AssetKind
+    style: ExerciseStyle
+    settlement: Settlement
+    multiplier: float
+    tick: float
+    index_scale: float = 1.0
+
+    @property
+    def base(self) -> Underlying:
+        """The underlying without a gateway handle, equal to the one that contracts carry."""
+        return Underlying(self.underlying, self.kind)
+
+
+def _index(root: str, underlying: str, settlement: Settlement, scale: float = 1.0, tick: float = 0.05) -> Family:
+    return Family(root, underlying, AssetKind.INDEX, ExerciseStyle.EUROPEAN, settlement, 100.0, tick, scale)
+
+
+def _shares(root: str, scale: float = 1.0) -> Family:
+    style, settlement = ExerciseStyle.AMERICAN, Settlement.PHYSICAL_SHARES
+    return Family(root, root, AssetKind.EQUITY, style, settlement, 100.0, 0.01, scale)
+
+
+FAMILIES: dict[str, Family] = {
+    "SPXW": _index("SPXW", "SPX", Settlement.CASH_AFTERNOON),
+    "SPX": _index("SPX", "SPX", Settlement.CASH_MORNING),
+    "XSP": _index("XSP", "XSP", Settlement.CASH_AFTERNOON, 10.0, 0.01),
+    "SPY": _shares("SPY", 10.0),
+    **{root: _shares(root) for root in ("QQQ", "IWM", "TLT", "GLD", "USO", "FXE")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One trading day's regular hours, naive New York time; ``is_half_day`` when it closes before 16:00."""
+
+    day: date
+    opens_at: datetime
+    closes_at: datetime
+    is_half_day: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DailyBar:
+    """One completed session of an underlying, in points."""
+
+    day: date
+    open: float
+    high: float
+    low: float
+    close: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The newest price of an underlying and the end of the last real bar that gave it; ``None`` when none came yet."""
+
+    price: float
+    fresh_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the engine or broker says of the account, in dollars."""
+
+    equity: float
+    cash: float
+    engine_margin_free: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Something held: ``name`` is ``Contract.name`` or a ticker; ``quantity`` signed; ``price`` per unit in points."""
+
+    name: str
+    quantity: float
+    average_price: float
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """One leg's order that the broker still works."""
+
+    order_id: int
+    name: str
+    quantity: float
+    group: int | None
+    tag: str
+
+
+class OrderRefusedError(Exception):
+    """An order was refused before it reached the broker; the message is the engine's own."""
+
+
+class Gateway(Protocol):
+    """What the rooms may ask of the engine. Times are naive New York; prices are points; money in is positive."""
+
+    def now(self) -> datetime:
+        """Time of the market."""
+
+    def is_live(self) -> bool:
+        """Whether money is real."""
+
+    def session(self, day: date) -> Session | None:
+        """Regular hours of a day; ``None`` when the market is closed all day."""
+
+    def watch(self, tickers: Iterable[str]) -> None:
+        """Subscribe underlyings (minute prices) for the whole run."""
+
+    def tick(self, ticker: str) -> Tick | None:
+        """Newest price of a watched underlying; ``None`` before its first."""
+
+    def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
+        """The last completed sessions, oldest first; fewer than asked where history is short."""
+
+    def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
+        """Contracts listed today on a root with expiry in the closed range, by expiry, strike, right. May be empty."""
+
+    def subscribe(self, contracts: Iterable[Contract]) -> None:
+        """Start quotes of contracts; asking twice is harmless."""
+
+    def release(self, contracts: Iterable[Contract]) -> None:
+        """Stop quotes of contracts; whatever is held or ordered stays."""
+
+    def quote(self, contract: Contract) -> Quote | None:
+        """Newest quote of a subscribed contract; ``None`` before its first."""
+
+    def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
+        """Send one combo limit order and give the order ids by leg. Raises OrderRefusedError."""
+
+    def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
+        """Move the limit of a working group on every leg; false when the engine refused."""
+
+    def cancel(self, order_ids: Sequence[int], tag: str) -> None:
+        """Ask to cancel every leg of a working group."""
+
+    def forget(self, order_ids: Sequence[int]) -> None:
+        """Drop what is kept for a finished group, so that memory stays flat over years."""
+
+    def account(self) -> Account:
+        """Equity and cash now."""
+
+    def holdings(self) -> Sequence[Holding]:
+        """Everything held now."""
+
+    def open_orders(self) -> Sequence[OpenOrder]:
+        """Every working order now."""
+
+    def store_path(self, key: str) -> Path:
+        """The durable file behind an object-store key; its folder exists."""

@@ -1,0 +1,307 @@
+"""The gateway on a QCAlgorithm: the only module besides main.py that names LEAN's types.
+
+Rules that the recordings of the real engine demand: a group is sent with a positive quantity and its signs on the legs;
+a credit is a negative limit, here and nowhere else; every leg's ticket is updated and cancelled (the live plug-in waits
+for all); a contract that is held or ordered is never removed (removal would sell it at market).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from AlgorithmImports import (
+    AccountType,
+    BrokerageName,
+    BuyingPowerModel,
+    DataNormalizationMode,
+    Leg,
+    Market,
+    NullOptionAssignmentModel,
+    OptionRight,
+    OrderStatus,
+    Resolution,
+    SecurityType,
+    Symbol,
+    TradeBar,
+    UpdateOrderFields,
+)
+
+from core.contracts import MARKET_CLOSE, AssetKind, Contract, Package, Quote, Right, Underlying
+from core.gateway import FAMILIES, Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+
+SESSION_TICKER = "SPY"
+_OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
+_DONE = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.INVALID)
+
+
+def prepare(algorithm: Any, own_margin: bool) -> None:
+    """Set broker, margin, assignment and first prices, before any security is added (recordings p06 honest, p10)."""
+
+    def initialize_security(security: Any) -> None:
+        if own_margin:
+            security.set_buying_power_model(BuyingPowerModel.NULL)
+        if security.type in _OPTION_TYPES:
+            security.set_option_assignment_model(NullOptionAssignmentModel())
+
+    algorithm.set_brokerage_model(BrokerageName.TASTYTRADE, AccountType.MARGIN)
+    algorithm.settings.seed_initial_prices = True
+    algorithm.set_security_initializer(initialize_security)
+
+
+class LeanGateway:
+    """Translates between our values and one QCAlgorithm's."""
+
+    def __init__(self, algorithm: Any) -> None:
+        self._algorithm = algorithm
+        self._symbols: dict[str, Any] = {}
+        self._canonicals: dict[str, Any] = {}
+        self._securities: dict[str, Any] = {}
+        self._contracts: dict[Any, Contract] = {}
+        self._options: dict[str, Any] = {}
+        self._tickets: dict[int, Any] = {}
+        self._sessions: dict[date, Session | None] = {}
+
+    def now(self) -> datetime:
+        """The algorithm's clock: naive New York time."""
+        time_now: datetime = self._algorithm.time
+        return time_now
+
+    def is_live(self) -> bool:
+        """Whether LEAN runs live."""
+        return bool(self._algorithm.live_mode)
+
+    def session(self, day: date) -> Session | None:
+        """Regular hours of the share market on a day, from LEAN's own exchange hours."""
+        if day not in self._sessions:
+            self._sessions[day] = self._find_session(day)
+        return self._sessions[day]
+
+    def _find_session(self, day: date) -> Session | None:
+        hours = self._securities[SESSION_TICKER].exchange.hours
+        midnight = datetime.combine(day, time())
+        if not hours.is_date_open(midnight):
+            return None
+        opens = _naive(hours.get_next_market_open(midnight, False))
+        closes = _naive(hours.get_next_market_close(opens, False))
+        return Session(day, opens, closes, closes.time() < MARKET_CLOSE)
+
+    def watch(self, tickers: Iterable[str]) -> None:
+        """Add indices and shares at minute resolution, shares with raw prices."""
+        for ticker in tickers:
+            if ticker in self._securities:
+                continue
+            if _kind_of(ticker) is AssetKind.INDEX:
+                security = self._algorithm.add_index(ticker, Resolution.MINUTE)
+            else:
+                raw = DataNormalizationMode.RAW
+                security = self._algorithm.add_equity(ticker, Resolution.MINUTE, data_normalization_mode=raw)
+            self._securities[ticker] = security
+            self._symbols[ticker] = security.symbol
+
+    def security(self, ticker: str) -> Any:
+        """The LEAN security of a watched underlying, for main.py's schedules."""
+        return self._securities[ticker]
+
+    def tick(self, ticker: str) -> Tick | None:
+        """Newest price of a watched underlying; LEAN's price 0 means that none came yet."""
+        security = self._securities[ticker]
+        price = float(security.price)
+        if price <= 0:
+            return None
+        last = security.get_last_data()
+        return Tick(price, None if last is None else self._in_new_york(last.end_time, security))
+
+    def _in_new_york(self, moment: Any, security: Any) -> datetime:
+        """Exchange time to the algorithm's: both clocks show the same instant, their difference is the shift."""
+        shift = self._algorithm.time - security.local_time
+        return _naive(moment + shift)
+
+    def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
+        """Completed daily bars before now, oldest first."""
+        bars = self._algorithm.history[TradeBar](self._symbols[ticker], count, Resolution.DAILY)
+        today = self.now().date()
+        rows = [
+            DailyBar(bar.time.date(), float(bar.open), float(bar.high), float(bar.low), float(bar.close))
+            for bar in bars
+        ]
+        return tuple(row for row in rows if row.day < today)
+
+    def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
+        """Contracts of the newest universe file on a root, expiring in the closed range."""
+        family = FAMILIES[root]
+        if family.underlying not in self._symbols:
+            self.watch((family.underlying,))
+        first, last = expiries
+        found = [
+            self._contract(row.symbol)
+            for row in self._algorithm.option_chain(self._canonical(root))
+            if first <= row.expiry.date() <= last
+        ]
+        return tuple(sorted(found, key=lambda contract: (contract.expiry, contract.strike, contract.right)))
+
+    def _canonical(self, root: str) -> Any:
+        if root not in self._canonicals:
+            family = FAMILIES[root]
+            symbol = self._symbols[family.underlying]
+            if family.kind is AssetKind.INDEX and root != family.underlying:
+                self._canonicals[root] = Symbol.create_canonical_option(symbol, root, Market.USA, "?" + root)
+            else:
+                self._canonicals[root] = symbol
+        return self._canonicals[root]
+
+    def _contract(self, symbol: Any) -> Contract:
+        known = self._contracts.get(symbol)
+        if known is not None:
+            return known
+        root = str(symbol.id.symbol)
+        family = FAMILIES[root]
+        ticker = family.underlying
+        contract = Contract(
+            underlying=Underlying(ticker, family.kind, 1.0, self._symbols.get(ticker)),
+            root=root,
+            expiry=symbol.id.date.date(),
+            strike=float(symbol.id.strike_price),
+            right=Right.CALL if symbol.id.option_right == OptionRight.CALL else Right.PUT,
+            style=family.style,
+            settlement=family.settlement,
+            multiplier=family.multiplier,
+            handle=symbol,
+        )
+        self._contracts[symbol] = contract
+        return contract
+
+    def subscribe(self, contracts: Iterable[Contract]) -> None:
+        """Add contracts by hand; the security initializer and the seeder give them their last known quote at once."""
+        for contract in contracts:
+            if contract.name in self._options:
+                continue
+            if contract.underlying.kind is AssetKind.INDEX:
+                security = self._algorithm.add_index_option_contract(contract.handle, Resolution.MINUTE)
+            else:
+                security = self._algorithm.add_option_contract(contract.handle, Resolution.MINUTE)
+            self._options[contract.name] = security
+
+    def release(self, contracts: Iterable[Contract]) -> None:
+        """Remove contracts that are neither held nor ordered."""
+        ordered = {order.name for order in self.open_orders()}
+        for contract in contracts:
+            security = self._options.get(contract.name)
+            if security is None or contract.name in ordered or security.holdings.quantity:
+                continue
+            self._algorithm.remove_security(contract.handle)
+            del self._options[contract.name]
+
+    def quote(self, contract: Contract) -> Quote | None:
+        """Best bid and offer of a subscribed contract; a side at 0 is a missing side."""
+        security = self._options.get(contract.name)
+        if security is None:
+            return None
+        bid, ask = float(security.bid_price), float(security.ask_price)
+        if bid <= 0 and ask <= 0:
+            return None
+        last = security.get_last_data()
+        seen = self.now() if last is None else self._in_new_york(last.end_time, security)
+        sizes = (float(security.bid_size), float(security.ask_size))
+        return Quote(bid if bid > 0 else None, ask if ask > 0 else None, seen, *(size or None for size in sizes))
+
+    def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
+        """One combo limit order, quantity positive, signs on the legs. Raises OrderRefusedError."""
+        legs = [Leg.create(leg.contract.handle, leg.ratio) for leg in package.legs]
+        limit = -limit_cash
+        try:
+            if len(legs) == 1:
+                signed = quantity * package.legs[0].ratio
+                price = limit / package.legs[0].ratio
+                tickets = [self._algorithm.limit_order(package.legs[0].contract.handle, signed, price, tag=tag)]
+            else:
+                tickets = list(self._algorithm.combo_limit_order(legs, quantity, limit, tag=tag))
+        except (ValueError, TypeError) as error:
+            raise OrderRefusedError(str(error).splitlines()[0]) from error
+        invalid = [ticket for ticket in tickets if ticket.status == OrderStatus.INVALID]
+        if invalid or len(tickets) != len(package.legs):
+            response = invalid[0].submit_request.response if invalid else None
+            raise OrderRefusedError("incomplete group" if response is None else str(response.error_message))
+        for ticket in tickets:
+            self._tickets[int(ticket.order_id)] = ticket
+        return tuple(int(ticket.order_id) for ticket in tickets)
+
+    def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
+        """Update every leg's ticket with the same limit (the live plug-in waits for all of them)."""
+        accepted = True
+        for order_id in order_ids:
+            ticket = self._tickets.get(order_id)
+            if ticket is None or ticket.status in _DONE:
+                accepted = False
+                continue
+            fields = UpdateOrderFields()
+            fields.limit_price = -limit_cash if len(order_ids) > 1 else abs(limit_cash)
+            fields.tag = tag
+            accepted = bool(ticket.update(fields).is_success) and accepted
+        return accepted
+
+    def cancel(self, order_ids: Sequence[int], tag: str) -> None:
+        """Cancel every leg's ticket that still works."""
+        for order_id in order_ids:
+            ticket = self._tickets.get(order_id)
+            if ticket is not None and ticket.status not in _DONE:
+                ticket.cancel(tag)
+
+    def forget(self, order_ids: Sequence[int]) -> None:
+        """Drop the tickets of a finished group, so that memory stays flat over years."""
+        for order_id in order_ids:
+            self._tickets.pop(order_id, None)
+
+    def account(self) -> Account:
+        """Equity and cash of LEAN's portfolio, and its own margin figure as a second opinion."""
+        portfolio = self._algorithm.portfolio
+        return Account(float(portfolio.total_portfolio_value), float(portfolio.cash), float(portfolio.margin_remaining))
+
+    def holdings(self) -> Sequence[Holding]:
+        """Everything that LEAN's portfolio holds, by name."""
+        held = []
+        for entry in self._algorithm.portfolio:
+            holding = entry.value
+            if holding.invested:
+                quantity, average = float(holding.quantity), float(holding.average_price)
+                held.append(Holding(self.name_of(entry.key), quantity, average, float(holding.price)))
+        return tuple(sorted(held, key=lambda row: row.name))
+
+    def open_orders(self) -> Sequence[OpenOrder]:
+        """Every order that LEAN still works, by id."""
+        rows = []
+        for order in self._algorithm.transactions.get_open_orders():
+            manager = order.group_order_manager
+            group = None if manager is None else int(manager.id)
+            rows.append(
+                OpenOrder(int(order.id), self.name_of(order.symbol), float(order.quantity), group, str(order.tag))
+            )
+        return tuple(sorted(rows, key=lambda row: row.order_id))
+
+    def name_of(self, symbol: Any) -> str:
+        """``Contract.name`` of an option's symbol, the ticker of anything else."""
+        if symbol.security_type in _OPTION_TYPES and str(symbol.id.symbol) in FAMILIES:
+            return self._contract(symbol).name
+        return str(symbol.value)
+
+    def store_path(self, key: str) -> Path:
+        """LEAN's own file of an object-store key (an append with fsync there survives a kill)."""
+        path = Path(str(self._algorithm.object_store.get_file_path(key)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _kind_of(ticker: str) -> AssetKind:
+    """What an underlying is; volatility indices and index roots are indices, everything else shares."""
+    for family in FAMILIES.values():
+        if family.underlying == ticker:
+            return family.kind
+    return AssetKind.INDEX if ticker.startswith("VIX") else AssetKind.EQUITY
+
+
+def _naive(moment: datetime) -> datetime:
+    """A plain datetime from LEAN's tolerant subclass, without microseconds of rounding."""
+    whole = datetime(moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+    return whole + timedelta(0)

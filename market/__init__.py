@@ -1,0 +1,1 @@
+"""What is known now: daily history, VIX and its regime, trend, freshness, option chains and the calendar."""

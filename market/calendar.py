@@ -1,0 +1,70 @@
+"""The calendar of events: sessions, half days, option expirations and the announcements that settings name."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from enum import StrEnum
+
+from core.gateway import Gateway, Session
+from core.settings_fields import MarketSettings
+
+FRIDAY = 4
+WEDNESDAY = 2
+TUESDAY = 1
+
+
+class MarketEvent(StrEnum):
+    """Announcements and dates that strategies may look at."""
+
+    FOMC = "fomc"
+    INFLATION = "inflation"
+    JOBS = "jobs"
+    MONTHLY_EXPIRY = "monthly_expiry"
+    HALF_DAY = "half_day"
+
+
+class EventCalendar:
+    """Answers from the exchange's hours and from the settings' dates."""
+
+    def __init__(self, gateway: Gateway, settings: MarketSettings) -> None:
+        self._gateway = gateway
+        self._settings = settings
+
+    def session(self, day: date) -> Session | None:
+        """Regular hours of a day; ``None`` when closed."""
+        return self._gateway.session(day)
+
+    def next_session(self, day: date) -> Session:
+        """The first session after a day. Raises ValueError when none comes within two weeks."""
+        for ahead in range(1, 15):
+            session = self.session(day + timedelta(days=ahead))
+            if session is not None:
+                return session
+        raise ValueError(f"calendar: no session within two weeks after {day}; expected exchange hours that go on")
+
+    def events(self, day: date) -> frozenset[MarketEvent]:
+        """What happens on a day."""
+        found = set()
+        if day in self._settings.fomc_dates:
+            found.add(MarketEvent.FOMC)
+        if day in self._settings.inflation_dates:
+            found.add(MarketEvent.INFLATION)
+        if day in self._settings.jobs_dates:
+            found.add(MarketEvent.JOBS)
+        if day == self.monthly_expiry(day):
+            found.add(MarketEvent.MONTHLY_EXPIRY)
+        session = self.session(day)
+        if session is not None and session.is_half_day:
+            found.add(MarketEvent.HALF_DAY)
+        return frozenset(found)
+
+    def monthly_expiry(self, month: date) -> date:
+        """The monthly expiry of a day's month: the third Friday, or the Thursday before when that is a holiday."""
+        third = nth_weekday(month, FRIDAY, 3)
+        return third if self.session(third) is not None else third - timedelta(days=1)
+
+
+def nth_weekday(month: date, weekday: int, nth: int) -> date:
+    """The nth weekday (Monday is 0) of a day's month; ``nth`` counts from 1."""
+    first = month.replace(day=1)
+    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (nth - 1))

@@ -1,0 +1,132 @@
+"""Option chains by days to expiry, strike and liquidity, with as few subscriptions as possible.
+
+Contracts are picked from the day's listing (no quotes), subscribed around their use, released when nothing needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+
+from core.bus import EventBus
+from core.contracts import Contract, Package, Quote, Right
+from core.events import SessionOpened
+from core.gateway import Gateway
+from core.settings_fields import OrderSettings
+from market.freshness import DataFault, quote_fault
+
+
+class OptionChainManager:
+    """Answers what is listed and what it is quoted at; counts who uses a contract so that release is safe."""
+
+    def __init__(self, gateway: Gateway, bus: EventBus, settings: OrderSettings) -> None:
+        self._gateway = gateway
+        self._settings = settings
+        self._listed: dict[tuple[str, date, date], tuple[Contract, ...]] = {}
+        self._users: dict[str, set[str]] = {}
+        self._contracts: dict[str, Contract] = {}
+        bus.subscribe(SessionOpened, self._on_session_opened, component="chains")
+
+    def _on_session_opened(self, event: SessionOpened) -> None:
+        self._listed.clear()
+        expired = [contract for contract in self._contracts.values() if contract.expiry < event.day]
+        for contract in expired:
+            self._users.pop(contract.name, None)
+            self._contracts.pop(contract.name, None)
+
+    def listed(self, root: str, first: date, last: date) -> tuple[Contract, ...]:
+        """Contracts listed today that expire in the closed range, by expiry, strike, right; may be empty."""
+        key = (root, first, last)
+        if key not in self._listed:
+            self._listed[key] = tuple(self._gateway.chain(root, (first, last)))
+        return self._listed[key]
+
+    def expiring(self, root: str, day: date) -> tuple[Contract, ...]:
+        """Contracts that expire on one day."""
+        return self.listed(root, day, day)
+
+    def nearest_expiry(self, root: str, today: date, days: int, tolerance: int) -> date | None:
+        """The listed expiry nearest to so many days ahead; ``None`` when none is within the tolerance in days."""
+        wanted = today + timedelta(days=days)
+        span = timedelta(days=tolerance)
+        expiries = {contract.expiry for contract in self.listed(root, wanted - span, wanted + span)}
+        return min(expiries, key=lambda expiry: (abs((expiry - wanted).days), expiry), default=None)
+
+    def watch(self, user: str, contracts: Iterable[Contract]) -> None:
+        """Subscribe contracts for a user (a strategy or a position)."""
+        wanted = list(contracts)
+        for contract in wanted:
+            self._users.setdefault(contract.name, set()).add(user)
+            self._contracts[contract.name] = contract
+        self._gateway.subscribe(wanted)
+
+    def unwatch(self, user: str) -> None:
+        """Release what only this user needed."""
+        unused = [name for name, users in self._users.items() if user in users and len(users) == 1]
+        for users in self._users.values():
+            users.discard(user)
+        released = [self._contracts.pop(name) for name in unused]
+        for name in unused:
+            del self._users[name]
+        self._gateway.release(released)
+
+    def quote(self, contract: Contract) -> Quote | None:
+        """Newest quote of a watched contract."""
+        return self._gateway.quote(contract)
+
+    def quotes(self, contracts: Iterable[Contract]) -> dict[Contract, Quote]:
+        """Newest usable two-sided quotes, by contract; what has none is absent."""
+        found: dict[Contract, Quote] = {}
+        for contract in contracts:
+            quote = self._gateway.quote(contract)
+            if quote is not None and quote_fault(quote) is None:
+                found[contract] = quote
+        return found
+
+    def value(self, package: Package) -> float | None:
+        """Worth of a package at mids, in points: positive when closing brings money; ``None`` without quotes."""
+        total = 0.0
+        for leg in package.legs:
+            quote = self._gateway.quote(leg.contract)
+            mid = None if quote is None else middle(quote)
+            if mid is None:
+                return None
+            total += leg.ratio * mid
+        return total
+
+    def illiquid(self, quote: Quote | None, selling: bool) -> str | None:
+        """Why a leg may not be traded at this quote; ``None`` when it may (methodology, section 5)."""
+        fault = quote_fault(quote)
+        if quote is None or (fault is not None and (selling or fault is not DataFault.ONE_SIDED)):
+            return "missing" if fault is None else fault.value
+        if quote.ask is None:
+            return DataFault.ONE_SIDED.value
+        bid = quote.bid or 0.0
+        if selling and bid <= 0:
+            return DataFault.ZERO.value
+        spread, mid = quote.ask - bid, (quote.ask + bid) / 2
+        if spread > self._settings.max_spread_fraction * mid and spread > self._settings.max_spread_points:
+            return "wide_spread"
+        return None
+
+
+def of_right(contracts: Iterable[Contract], right: Right) -> list[Contract]:
+    """Contracts of one side, by strike."""
+    return sorted((contract for contract in contracts if contract.right is right), key=lambda row: row.strike)
+
+
+def nearest_strike(contracts: Sequence[Contract], strike: float) -> Contract | None:
+    """The contract whose strike is nearest; of two equally near the lower; ``None`` of an empty listing."""
+    return min(contracts, key=lambda row: (abs(row.strike - strike), row.strike), default=None)
+
+
+def middle(quote: Quote) -> float | None:
+    """Mid of a quote; a missing bid counts as zero (a worthless option), a missing offer as unknown."""
+    if quote.ask is None:
+        return None
+    return ((quote.bid or 0.0) + quote.ask) / 2
+
+
+def mids(quotes: Mapping[Contract, Quote]) -> dict[Contract, float]:
+    """Mid prices of usable quotes, in points."""
+    return {contract: mid for contract, quote in quotes.items() if (mid := quote.mid) is not None}

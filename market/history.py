@@ -1,0 +1,73 @@
+"""Daily bars of the watched underlyings and what is measured across them.
+
+Only completed sessions are held: what is decided on a day never sees that day's bar.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import date
+from itertools import pairwise
+from statistics import fmean
+
+from core.gateway import DailyBar, Gateway
+from core.settings_fields import CorrelationSettings, MarketSettings
+
+_TOP_UP_DAYS = 6  # a long weekend, a holiday and one missed session
+
+
+class DailyHistory:
+    """Completed daily bars by ticker, topped up at each session's open."""
+
+    def __init__(self, gateway: Gateway, settings: MarketSettings) -> None:
+        self._gateway = gateway
+        self._settings = settings
+        self._bars: dict[str, tuple[DailyBar, ...]] = {}
+
+    def refresh(self, tickers: Sequence[str]) -> None:
+        """Load whole histories the first time and the newest days afterwards."""
+        for ticker in tickers:
+            known = self._bars.get(ticker, ())
+            count = _TOP_UP_DAYS if known else self._settings.history_days
+            newest = known[-1].day if known else date.min
+            added = tuple(bar for bar in self._gateway.daily_bars(ticker, count) if bar.day > newest)
+            self._bars[ticker] = (known + added)[-self._settings.history_days :]
+
+    def bars(self, ticker: str) -> tuple[DailyBar, ...]:
+        """Completed bars, oldest first; empty for an unknown ticker."""
+        return self._bars.get(ticker, ())
+
+    def closes(self, ticker: str) -> dict[date, float]:
+        """Closing prices by day, oldest first."""
+        return {bar.day: bar.close for bar in self.bars(ticker)}
+
+
+class Correlations:
+    """Measured correlation of daily log returns over the last sessions that two tickers share."""
+
+    def __init__(self, history: DailyHistory, settings: CorrelationSettings) -> None:
+        self._history = history
+        self._days = settings.measured_days
+
+    def between(self, one: str, other: str) -> float | None:
+        """Correlation from -1 to 1; ``None`` where fewer shared sessions than the window, or no movement."""
+        if one == other:
+            return 1.0
+        first, second = self._history.closes(one), self._history.closes(other)
+        days = [day for day in first if day in second][-(self._days + 1) :]
+        if len(days) < self._days + 1:
+            return None
+        return correlation(_returns([first[day] for day in days]), _returns([second[day] for day in days]))
+
+
+def _returns(closes: Sequence[float]) -> list[float]:
+    return [math.log(after / before) for before, after in pairwise(closes)]
+
+
+def correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Pearson correlation of two equally long series; ``None`` when one does not move."""
+    mean_first, mean_second = fmean(first), fmean(second)
+    shared = sum((a - mean_first) * (b - mean_second) for a, b in zip(first, second, strict=True))
+    scale = math.sqrt(sum((a - mean_first) ** 2 for a in first) * sum((b - mean_second) ** 2 for b in second))
+    return shared / scale if scale > 0 else None

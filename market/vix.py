@@ -1,0 +1,104 @@
+"""The one place that knows the VIX: its regime, percentile, jump within the day and age. There is no assumed VIX."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from core.bus import EventBus
+from core.events import MarketData, SessionOpened
+from core.settings_fields import VixSettings
+from market.history import DailyHistory
+
+VIX = "VIX"
+
+
+class VixRegime(StrEnum):
+    """Bands of the VIX (methodology, section 2)."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    ELEVATED = "elevated"
+    HIGH = "high"
+    EXTREME = "extreme"
+    PANIC = "panic"
+
+
+@dataclass(frozen=True, slots=True)
+class VixReading:
+    """A fresh VIX. ``percentile`` is the share of the last year's closes at or below it; ``jump`` is its rise over the
+    day's open as a fraction (the largest of the day so far); both ``None`` when unknown.
+    """
+
+    value: float
+    regime: VixRegime
+    percentile: float | None
+    jump: float | None
+    seen: datetime
+
+
+class UnifiedVIXManager:
+    """Keeps the newest VIX from the bus and answers only while it is fresh."""
+
+    def __init__(self, bus: EventBus, history: DailyHistory, settings: VixSettings) -> None:
+        self._history = history
+        self._settings = settings
+        self._value: float | None = None
+        self._seen: datetime | None = None
+        self._open: float | None = None
+        self._peak: float | None = None
+        self._closes: list[float] = []
+        bus.subscribe(SessionOpened, self._on_session_opened, component="vix")
+        bus.subscribe(MarketData, self._on_market_data, component="vix")
+
+    def _on_session_opened(self, _event: SessionOpened) -> None:
+        self._open = self._peak = None
+        self._closes = sorted(bar.close for bar in self._history.bars(VIX)[-self._settings.percentile_days :])
+
+    def _on_market_data(self, event: MarketData) -> None:
+        if event.ticker != VIX:
+            return
+        self._value, self._seen = event.price, event.fresh_at
+        if self._open is None:
+            self._open = event.open if event.open > 0 else event.price
+        self._peak = max(self._peak or 0.0, event.price, event.high)
+
+    def reading(self, now: datetime) -> VixReading | None:
+        """The VIX now; ``None`` when none was seen or the last is older than allowed."""
+        if self._value is None or self._seen is None:
+            return None
+        if now - self._seen > timedelta(seconds=self._settings.stale_after_seconds):
+            return None
+        percentile = bisect_right(self._closes, self._value) / len(self._closes) if self._closes else None
+        jump = None if self._open is None or self._peak is None else self._peak / self._open - 1
+        return VixReading(self._value, self.regime_of(self._value), percentile, jump, self._seen)
+
+    def regime_of(self, value: float) -> VixRegime:
+        """The band a VIX falls into; a boundary belongs to the band above it, except 30 and 40 (`above`)."""
+        bounds = self._settings
+        if value > bounds.extreme:
+            return VixRegime.PANIC
+        if value > bounds.high:
+            return VixRegime.EXTREME
+        for bound, regime in (
+            (bounds.low, VixRegime.LOW),
+            (bounds.normal, VixRegime.NORMAL),
+            (bounds.elevated, VixRegime.ELEVATED),
+        ):
+            if value < bound:
+                return regime
+        return VixRegime.HIGH
+
+    def cap_of(self, regime: VixRegime) -> float:
+        """Share of equity that buying power may use in a regime."""
+        bounds = self._settings
+        return {
+            VixRegime.LOW: bounds.cap_low,
+            VixRegime.NORMAL: bounds.cap_normal,
+            VixRegime.ELEVATED: bounds.cap_elevated,
+            VixRegime.HIGH: bounds.cap_high,
+            VixRegime.EXTREME: bounds.cap_extreme,
+            VixRegime.PANIC: bounds.cap_extreme,
+        }[regime]

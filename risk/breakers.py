@@ -1,0 +1,230 @@
+"""What stops the system when it loses: circuit breakers, drawdown steps and the black swan rule."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from core.book import Book
+from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
+from core.gateway import Gateway
+from core.settings_fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
+from market.trend import TrendWatcher
+from market.vix import UnifiedVIXManager
+from risk.limits import threshold
+from risk.phases import PhaseManager
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
+
+_INDEX = "SPX"
+
+
+class CircuitBreakerPlugin(RiskPlugin):
+    """Fast loss of equity, margin use, and losses in a row; after a trip it waits for calm."""
+
+    name = "circuit_breaker"
+    order = 40
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        book: Book,
+        phases: PhaseManager,
+        vix: UnifiedVIXManager,
+        settings: CircuitBreakerSettings,
+    ) -> None:
+        self._gateway = gateway
+        self._book = book
+        self._phases = phases
+        self._vix = vix
+        self._settings = settings
+        self._equity: deque[tuple[datetime, float]] = deque()
+        self._tripped_at: datetime | None = None
+        self._tripped_by = ""
+        self._forgiven = 0
+        self.warned = False
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny until it was calm for long enough, and after too many losses in a row."""
+        if self._tripped_at is not None:
+            calm = timedelta(minutes=self._settings.calm_minutes)
+            if context.now - self._tripped_at < calm:
+                return Deny(self.name, f"{self._tripped_by} at {self._tripped_at:%Y-%m-%d %H:%M}, waiting for calm")
+            self._tripped_at = None
+        limit = self._losses_limit(context.phase)
+        losses = self._book.losses_in_a_row() - self._forgiven
+        if limit and losses >= limit:
+            return self._after_losses(context, limit, losses)
+        return Allow(self.name)
+
+    def _after_losses(self, context: RiskContext, limit: int, losses: int) -> Verdict:
+        """Hold entries for the calm period after the last loss, then let one position at a time in again."""
+        last = self._book.trades[-1].closed
+        if context.now - last < timedelta(hours=self._settings.lock_hours):
+            return Deny("losses_in_a_row", f"{losses} losing trades in a row", float(limit), float(losses))
+        if self._book.positions or self._book.pending:
+            return Deny("losses_in_a_row", "one position at a time after losses in a row", float(limit), float(losses))
+        return Allow(self.name)
+
+    def _losses_limit(self, phase: int) -> int:
+        return self._settings.losses_in_a_row_foundation if phase == 1 else self._settings.losses_in_a_row
+
+    def watch(self, event: Event) -> Iterable[RiskThreshold]:
+        """Measure equity each minute while something is held, and margin use."""
+        if isinstance(event, SessionOpened):
+            self._equity.clear()
+        if not isinstance(event, MarketData) or event.ticker != _INDEX:
+            return ()
+        if not self._book.positions:
+            self.warned = False
+            self._equity.clear()
+            return ()
+        found = [self._fast_loss(event), self._margin_use(event)]
+        self.warned = any(row.severity is not Severity.NORMAL for row in found)
+        for row in found:
+            if row.severity is Severity.BREACH:
+                self._tripped_at, self._tripped_by = event.time, row.rule
+        return [row for row in found if row.severity is not Severity.NORMAL]
+
+    def _fast_loss(self, event: Event) -> RiskThreshold:
+        foundation = self._phases.phase == 1
+        limit = self._settings.fast_loss_foundation if foundation else self._settings.fast_loss
+        equity = self._gateway.account().equity
+        self._equity.append((event.time, equity))
+        while event.time - self._equity[0][0] > timedelta(minutes=self._settings.fast_loss_minutes):
+            self._equity.popleft()
+        highest = max(value for _, value in self._equity)
+        return threshold("fast_loss", event, limit, 1 - equity / highest, self._settings.warn_at)
+
+    def _margin_use(self, event: Event) -> RiskThreshold:
+        equity = self._equity[-1][1]
+        used = sum(position.margin for position in self._book.positions.values()) / equity if equity > 0 else 1.0
+        return threshold("margin_use", event, self._margin_limit(event.time), used, self._settings.warn_at)
+
+    def _margin_limit(self, now: datetime) -> float:
+        settings = self._settings
+        reading = self._vix.reading(now)
+        limit = settings.margin_foundation if self._phases.phase == 1 else settings.margin
+        if reading is None:
+            return min(limit, settings.margin_vix_40)
+        for level, cap in ((40, settings.margin_vix_40), (30, settings.margin_vix_30), (20, settings.margin_vix_20)):
+            if reading.value >= level:
+                return min(limit, cap)
+        return limit
+
+
+class DrawdownPlugin(RiskPlugin):
+    """Steps down with the distance from the equity peak: half size, no entries, close, disable."""
+
+    name = "drawdown"
+    order = 50
+
+    def __init__(self, gateway: Gateway, settings: DrawdownSettings) -> None:
+        self._gateway = gateway
+        self._settings = settings
+        self.peak = 0.0
+        self._paused_until: datetime | None = None
+        self._disabled = False
+        self._recovering = False
+        self._closing = False
+
+    def drawdown(self, equity: float) -> float:
+        """Distance from the peak as a fraction, zero or positive."""
+        self.peak = max(self.peak, equity)
+        return 1 - equity / self.peak if self.peak > 0 else 0.0
+
+    def size_factor(self, equity: float) -> float:
+        """Half in a drawdown of 10 %, and after a pause until the drawdown is under 10 % again."""
+        deep = self.drawdown(equity) >= self._settings.halve_at
+        return 0.5 if deep or self._recovering else 1.0
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny while disabled, paused, or 15 % below the peak (unless recovering after the pause)."""
+        depth = self.drawdown(context.account.equity)
+        if self._disabled:
+            return Deny("drawdown_disabled", "disabled until a person resets it", self._settings.disable_at, depth)
+        if self._paused_until is not None:
+            if context.now < self._paused_until:
+                reason = f"paused until {self._paused_until:%Y-%m-%d}"
+                return Deny("drawdown_pause", reason, self._settings.close_all_at, depth)
+            self._paused_until, self._recovering = None, True
+        if self._recovering:
+            self._recovering = depth >= self._settings.halve_at
+            return Allow(self.name)
+        if depth >= self._settings.stop_entries_at:
+            reason = f"{depth:.1%} below the peak"
+            return Deny(self.name, reason, self._settings.stop_entries_at, depth)
+        return Allow(self.name)
+
+    def reset(self) -> None:
+        """A person's word: trade again, measured from the equity now."""
+        self.peak = self._gateway.account().equity
+        self._disabled = self._recovering = False
+        self._paused_until = None
+
+    def watch(self, event: Event) -> Iterable[RiskThreshold]:
+        """Measure at closes, and each index minute that something may be held; every step is reported once."""
+        if isinstance(event, SessionClosed):
+            equity = event.equity
+        elif isinstance(event, MarketData) and event.ticker == _INDEX:
+            equity = self._gateway.account().equity
+        else:
+            return ()
+        depth = self.drawdown(equity)
+        settings = self._settings
+        if depth >= settings.disable_at:
+            self._disabled = True
+        if depth < settings.stop_entries_at:
+            self._closing = False
+            return ()
+        if depth >= settings.close_all_at and self._paused_until is None and not self._recovering:
+            self._paused_until = event.time + timedelta(days=settings.pause_days)
+            return (_step(event, "drawdown", Severity.EMERGENCY, settings.close_all_at, depth),)
+        if not self._closing:
+            self._closing = True
+            return (_step(event, "drawdown", Severity.BREACH, settings.stop_entries_at, depth),)
+        return ()
+
+
+class BlackSwanPlugin(RiskPlugin):
+    """An index that moves more than 5 % in a day: short-dated positions close, nothing opens for a day."""
+
+    name = "black_swan"
+    order = 60
+
+    def __init__(self, trend: TrendWatcher, settings: BlackSwanSettings) -> None:
+        self._trend = trend
+        self._settings = settings
+        self._until: datetime | None = None
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny while the pause lasts; without yesterday's close the move is unknown and that denies too."""
+        move = self._move()
+        if move is None:
+            return Deny(self.name, f"{_INDEX}'s move since yesterday's close is unknown")
+        if move > self._settings.index_move:
+            self._until = context.now + timedelta(hours=self._settings.pause_hours)
+        if self._until is not None and context.now < self._until:
+            reason = f"an index moved more than {self._settings.index_move:.0%} in a day"
+            return Deny(self.name, reason, self._settings.index_move, move)
+        return Allow(self.name)
+
+    def _move(self) -> float | None:
+        day, close = self._trend.day(_INDEX), self._trend.previous_close(_INDEX)
+        return None if day is None or close is None else abs(day.price / close - 1)
+
+    def watch(self, event: Event) -> Iterable[RiskThreshold]:
+        """Report the first minute beyond the limit."""
+        if not isinstance(event, MarketData) or event.ticker != _INDEX:
+            return ()
+        move = self._move()
+        if move is None or move <= self._settings.index_move:
+            return ()
+        fresh = self._until is None or event.time >= self._until
+        self._until = event.time + timedelta(hours=self._settings.pause_hours)
+        limit = self._settings.index_move
+        return (_step(event, self.name, Severity.EMERGENCY, limit, move),) if fresh else ()
+
+
+def _step(event: Event, rule: str, severity: Severity, limit: float, observed: float) -> RiskThreshold:
+    return RiskThreshold(time=event.time, rule=rule, severity=severity, limit=limit, observed=observed)

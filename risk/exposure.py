@@ -1,0 +1,173 @@
+"""The August 5, 2024 lesson: how many positions may depend on one thing, and what a 10 % move would cost them."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+
+from core.book import Position
+from core.contracts import Package, Right
+from core.settings_fields import CorrelationSettings
+from market.history import Correlations
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+
+
+class Group(StrEnum):
+    """Correlation groups (methodology, section 3)."""
+
+    EQUITY_FUTURES = "A1"
+    EQUITY_OPTIONS = "A2"
+    SAFE_HAVEN = "B1"
+    METALS = "B2"
+    CRUDE = "C1"
+    NATURAL_GAS = "C2"
+    GRAINS = "D1"
+    PROTEINS = "D2"
+    CURRENCIES = "E"
+
+
+MEMBERS: dict[Group, tuple[str, ...]] = {
+    Group.EQUITY_FUTURES: ("ES", "MES", "NQ", "MNQ", "RTY", "M2K", "YM", "MYM"),
+    Group.EQUITY_OPTIONS: ("SPY", "QQQ", "IWM", "DIA", "SPX", "XSP"),
+    Group.SAFE_HAVEN: ("GC", "MGC", "GLD", "TLT", "ZB", "ZN"),
+    Group.METALS: ("SI", "SIL", "SLV", "HG", "PL", "PA"),
+    Group.CRUDE: ("CL", "MCL", "QM", "RB", "HO", "XLE", "XOP", "USO"),
+    Group.NATURAL_GAS: ("NG", "UNG"),
+    Group.GRAINS: ("ZC", "ZS", "ZW"),
+    Group.PROTEINS: ("LE", "HE", "GF"),
+    Group.CURRENCIES: ("6E", "6B", "6A", "6C", "6J", "M6E", "M6A", "FXE"),
+}
+GROUP_OF: dict[str, Group] = {ticker: group for group, tickers in MEMBERS.items() for ticker in tickers}
+SP500 = frozenset({"SPY", "SPX", "XSP", "ES", "MES"})
+
+
+def limit_of(group: Group, settings: CorrelationSettings) -> int:
+    """How many positions a group may hold."""
+    own = {
+        Group.EQUITY_FUTURES: settings.equity_futures_limit,
+        Group.EQUITY_OPTIONS: settings.equity_options_limit,
+        Group.SAFE_HAVEN: settings.safe_haven_limit,
+        Group.METALS: settings.metals_limit,
+        Group.CRUDE: settings.crude_limit,
+        Group.NATURAL_GAS: settings.natural_gas_limit,
+        Group.GRAINS: settings.grains_limit,
+        Group.PROTEINS: settings.proteins_limit,
+        Group.CURRENCIES: settings.currencies_limit,
+    }
+    return min(own[group], settings.group_limit)
+
+
+class CorrelationPlugin(RiskPlugin):
+    """At most so many positions in a group; measured correlation joins symbols of different groups."""
+
+    name = "correlation"
+    order = 70
+
+    def __init__(self, correlations: Correlations, settings: CorrelationSettings) -> None:
+        self._correlations = correlations
+        self._settings = settings
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny symbols that may never be traded, symbols in no group, and a group that is full."""
+        ticker = proposal.package.underlying.ticker
+        if ticker in self._settings.never_traded:
+            return Deny("never_traded", f"{ticker} is never traded")
+        if ticker == "NG" and not self._settings.experienced_with_natural_gas:
+            return Deny("never_traded", "NG only with correlation.experienced_with_natural_gas")
+        group = GROUP_OF.get(ticker)
+        if group is None:
+            return Deny(self.name, f"{ticker} is in no correlation group")
+        if not proposal.terms.short_volatility:
+            return Allow(self.name)
+        limit = limit_of(group, self._settings)
+        joined = [row for row in context.book.exposed() if self._joined(row, ticker, group)]
+        if len(joined) >= limit:
+            reason = f"{len(joined)} of {limit} positions are open in group {group.value}"
+            return Deny(self.name, reason, float(limit), float(len(joined)))
+        return Allow(self.name)
+
+    def _joined(self, position: Position, ticker: str, group: Group) -> bool:
+        if not position.terms.short_volatility:
+            return False
+        other = position.package.underlying.ticker
+        if GROUP_OF.get(other) is group:
+            return True
+        measured = self._correlations.between(ticker, other)
+        return measured is not None and abs(measured) > self._settings.measured_joins
+
+    def verify(self) -> tuple[str, ...]:
+        """Every group has a limit."""
+        missing = [group.value for group in Group if limit_of(group, self._settings) < 0]
+        return tuple(f"group {name} has no limit" for name in missing)
+
+
+class ConcentrationPlugin(RiskPlugin):
+    """S&P 500 equivalents, short volatility in the whole account, and one expiration of one strategy."""
+
+    name = "concentration"
+    order = 80
+
+    def __init__(self, settings: CorrelationSettings) -> None:
+        self._settings = settings
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny the second position of a strategy, underlying and expiration, and full counts."""
+        held = list(context.book.exposed())
+        key = _line(proposal.strategy, proposal.package)
+        if any(_line(row.terms.strategy, row.package) == key for row in held):
+            return Deny("same_expiration", f"{key[0]} already holds {key[1]} {key[2]}", 1.0, 1.0)
+        if not proposal.terms.short_volatility:
+            return Allow(self.name)
+        sold = [row for row in held if row.terms.short_volatility]
+        if proposal.package.underlying.ticker in SP500:
+            limit = self._settings.sp500_limit
+            count = sum(1 for row in sold if row.package.underlying.ticker in SP500)
+            if count >= limit:
+                return Deny("sp500", f"{count} of {limit} S&P 500 equivalents are open", float(limit), float(count))
+        limit = self._settings.short_volatility_limit
+        if len(sold) >= limit:
+            return Deny("short_volatility", f"{len(sold)} of {limit} are open", float(limit), float(len(sold)))
+        return Allow(self.name)
+
+
+def _line(strategy: str, package: Package) -> tuple[str, str, date]:
+    return (strategy, package.underlying.ticker, package.expiry)
+
+
+def loss_at(package: Package, spot: float, entry_credit: float) -> float:
+    """Loss at expiry at a price of the underlying, positive dollars a contract, 0 for a gain; credit in points."""
+    value = 0.0
+    for leg in package.legs:
+        inside = spot - leg.contract.strike if leg.contract.right is Right.CALL else leg.contract.strike - spot
+        value += leg.ratio * max(inside, 0.0)
+    return max(-(value + entry_credit) * package.legs[0].contract.multiplier, 0.0)
+
+
+class GroupStressPlugin(RiskPlugin):
+    """What a group would lose when each of its underlyings moves against it by 10 %."""
+
+    name = "group_risk"
+    order = 110
+
+    def __init__(self, settings: CorrelationSettings) -> None:
+        self._settings = settings
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Contracts that fit under 15 % of equity together with what the group holds."""
+        group = GROUP_OF.get(proposal.package.underlying.ticker)
+        limit = self._settings.group_risk * context.account.equity
+        used = 0.0
+        for row in context.book.exposed():
+            if GROUP_OF.get(row.package.underlying.ticker) is group:
+                spot = row.spot_entry
+                used += row.max_loss if spot is None else self._worst(row.package, spot, row.credit) * row.contracts
+        each = self._worst(proposal.package, proposal.spot, proposal.natural_cash)
+        if each <= 0:
+            return Allow(self.name)
+        contracts = max(int((limit - used) / each + 1e-9), 0)
+        reason = f"{used:.0f} of {limit:.0f} at risk in the group, {each:.0f} a contract"
+        return Shrink(self.name, contracts, limit, used + each, reason)
+
+    def _worst(self, package: Package, spot: float, credit: float) -> float:
+        move = self._settings.adverse_move
+        return max(loss_at(package, spot * (1 - move), credit), loss_at(package, spot * (1 + move), credit))

@@ -1,0 +1,138 @@
+"""Limits that hold for the account as a whole: phase, VIX regime, fresh data, liquid legs, Greeks."""
+
+from __future__ import annotations
+
+from core.bus import EventBus
+from core.events import Event, RiskThreshold, Severity
+from core.settings_fields import GreeksSettings, PhaseSettings, VixSettings
+from market.chains import OptionChainManager
+from market.freshness import DataFreshnessValidator
+from market.vix import VixRegime
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+
+PUT_SELLING = frozenset({"enhanced", "opportunity"})
+_NO_VOLATILITY_SOLD = frozenset({"box", "butterfly"})
+
+
+class PhasePlugin(RiskPlugin):
+    """Enough equity, no halt, and a free place among the phase's positions."""
+
+    name = "phase"
+    order = 10
+
+    def __init__(self, bus: EventBus, settings: PhaseSettings) -> None:
+        self._bus = bus
+        self._settings = settings
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny under the smallest equity, while entries are halted, and when every place is taken."""
+        if self._bus.entries_halted is not None:
+            return Deny("entries_halted", self._bus.entries_halted)
+        equity, least = context.account.equity, self._settings.minimum_equity
+        if equity < least:
+            return Deny("minimum_equity", f"equity {equity:.0f} is under {least:.0f}", least, equity)
+        count = sum(1 for _ in context.book.exposed())
+        most = context.limits.max_positions
+        if count >= most:
+            return Deny("phase_positions", f"{count} of {most} positions are open", float(most), float(count))
+        return Allow(self.name)
+
+
+class VixRegimePlugin(RiskPlugin):
+    """Who may open at which VIX; no fresh VIX, or a VIX that jumped, lets nobody."""
+
+    name = "vix_regime"
+    order = 20
+
+    def __init__(self, settings: VixSettings) -> None:
+        self._settings = settings
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Apply the table of regimes (methodology, section 2)."""
+        reading = context.vix
+        if reading is None:
+            return Deny("vix_missing", "no VIX that is fresh enough")
+        panic = self._settings.panic_jump
+        if reading.jump is not None and reading.jump >= panic:
+            return Deny("vix_jump", f"VIX rose {reading.jump:.0%} within the day", panic, reading.jump)
+        strategy = proposal.strategy
+        extreme = reading.regime in (VixRegime.EXTREME, VixRegime.PANIC)
+        if extreme and strategy not in PUT_SELLING | _NO_VOLATILITY_SOLD:
+            high = self._settings.high
+            return Deny(self.name, f"VIX {reading.value:.2f} is above {high:g}: put selling only", high, reading.value)
+        if reading.regime is VixRegime.LOW and strategy == "futures_strangle":
+            low = self._settings.low
+            return Deny(self.name, f"VIX {reading.value:.2f} is below {low:g}: no strangles", low, reading.value)
+        if reading.value > self._settings.normal and strategy == "diagonal":
+            normal = self._settings.normal
+            return Deny(self.name, f"VIX {reading.value:.2f} is above {normal:g}: no diagonals", normal, reading.value)
+        return Allow(self.name)
+
+
+class FreshnessPlugin(RiskPlugin):
+    """No entry on an underlying whose price may not be trusted."""
+
+    name = "freshness"
+    order = 30
+
+    def __init__(self, freshness: DataFreshnessValidator) -> None:
+        self._freshness = freshness
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny when the underlying's price is missing, stale, frozen or zero."""
+        ticker = proposal.package.underlying.ticker
+        fault = self._freshness.fault(ticker, context.now)
+        return Allow(self.name) if fault is None else Deny(self.name, f"{ticker}'s price is {fault.value}")
+
+
+class LiquidityPlugin(RiskPlugin):
+    """Every leg must have a usable quote now (methodology, section 5)."""
+
+    name = "liquidity"
+    order = 90
+
+    def __init__(self, chains: OptionChainManager) -> None:
+        self._chains = chains
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny at the first leg that may not be traded."""
+        for leg in proposal.package.legs:
+            fault = self._chains.illiquid(self._chains.quote(leg.contract), selling=leg.ratio < 0)
+            if fault is not None:
+                return Deny(self.name, f"{leg.contract.name}: {fault}")
+        return Allow(self.name)
+
+
+class GreeksLimitsPlugin(RiskPlugin):
+    """A package's own Greeks, times its contracts, must fit into the phase's portfolio limits."""
+
+    name = "greeks"
+    order = 100
+
+    def __init__(self, settings: GreeksSettings) -> None:
+        self._settings = settings
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Shrink to what the limits of delta, gamma and vega carry; the nearest limit binds."""
+        limits = context.limits
+        best = Shrink(self.name, proposal.wanted, 0.0, 0.0, "within the limits")
+        for label, value, limit in (
+            ("delta", proposal.delta, limits.greeks_delta),
+            ("vega", proposal.vega, limits.greeks_vega),
+        ):
+            if value is None:
+                return Deny(self.name, f"no {label} could be computed for the package")
+            against = abs(value) if label == "delta" else max(-value, 0.0)
+            if against <= 0:
+                continue
+            contracts = int(abs(limit) / against + 1e-9)
+            if contracts < best.contracts:
+                best = Shrink(self.name, contracts, limit, value, f"{label} {value:.1f} a contract against {limit:g}")
+        return best if best.contracts < proposal.wanted else Allow(self.name)
+
+
+def threshold(rule: str, event: Event, limit: float, observed: float, warn_at: float) -> RiskThreshold:
+    """A threshold event with the severity that the share of the limit deserves."""
+    share = observed / limit if limit else 0.0
+    severity = Severity.BREACH if share >= 1 else Severity.WARNING if share >= warn_at else Severity.NORMAL
+    return RiskThreshold(time=event.time, rule=rule, severity=severity, limit=limit, observed=observed)

@@ -1,0 +1,147 @@
+"""The one risk manager: asks every plugin, lets the smallest answer stand, and denies where a plugin cannot answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.book import Book, Position
+from core.bus import EventBus
+from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
+from core.gateway import Gateway
+from core.journal import Journal, RecordKind
+from market.chains import OptionChainManager
+from market.vix import UnifiedVIXManager
+from risk.breakers import CircuitBreakerPlugin, DrawdownPlugin
+from risk.phases import PhaseManager
+from risk.proposal import Decision, Deny, Proposal, RiskContext, RiskPlugin, Verdict, settle
+
+_SHORT_DATED = frozenset({"friday_0dte", "butterfly", "futures_strangle", "enhanced"})
+
+
+class UnifiedRiskManager:
+    """Judges proposals, watches events, and says what must be closed."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        journal: Journal,
+        gateway: Gateway,
+        book: Book,
+        chains: OptionChainManager,
+        vix: UnifiedVIXManager,
+        phases: PhaseManager,
+        plugins: tuple[RiskPlugin, ...],
+    ) -> None:
+        self._bus = bus
+        self._journal = journal
+        self._gateway = gateway
+        self._book = book
+        self._chains = chains
+        self._vix = vix
+        self._phases = phases
+        self._plugins = tuple(sorted(plugins, key=lambda plugin: plugin.order))
+        self._drawdown = next(plugin for plugin in plugins if isinstance(plugin, DrawdownPlugin))
+        self._breaker = next(plugin for plugin in plugins if isinstance(plugin, CircuitBreakerPlugin))
+        for event_type in (SessionOpened, MarketData, SessionClosed):
+            bus.subscribe(event_type, self._on_event, component="risk", critical=True)
+
+    def context(self) -> RiskContext:
+        """What is known now."""
+        now, account = self._gateway.now(), self._gateway.account()
+        factor = self._drawdown.size_factor(account.equity)
+        if self._breaker.warned:
+            factor /= 2
+        return RiskContext(
+            now=now,
+            account=account,
+            vix=self._vix.reading(now),
+            phase=self._phases.phase,
+            limits=self._phases.limits,
+            book=self._book,
+            size_factor=factor,
+        )
+
+    def review(self, proposal: Proposal) -> Decision:
+        """Ask every plugin; the smallest answer stands; what bound it is journalled."""
+        context = self.context()
+        decision = settle(proposal, [self._ask(plugin, proposal, context) for plugin in self._plugins])
+        if decision.contracts < proposal.wanted:
+            self._journal.record(
+                RecordKind.RISK,
+                component="risk",
+                reason=decision.reason,
+                rule=decision.rule,
+                severity="denied" if decision.contracts == 0 else "shrunk",
+                limit=decision.limit,
+                observed=decision.observed,
+                strategy=proposal.strategy,
+            )
+        return decision
+
+    def _ask(self, plugin: RiskPlugin, proposal: Proposal, context: RiskContext) -> Verdict:
+        try:
+            return plugin.review(proposal, context)
+        except Exception as error:  # fail closed: whatever went wrong in a rule, it denies
+            detail = f"{type(error).__name__}: {error}"
+            self._journal.record(RecordKind.ERROR, component=plugin.name, reason="review failed", detail=detail)
+            return Deny(plugin.name, f"the rule failed: {detail}")
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, MarketData) and not self._book.positions:
+            return
+        for plugin in self._plugins:
+            for passed in plugin.watch(event):
+                self._report(passed)
+
+    def _report(self, passed: RiskThreshold) -> None:
+        self._journal.record(
+            RecordKind.RISK,
+            component="risk",
+            reason=f"{passed.rule} {passed.severity.value}",
+            rule=passed.rule,
+            severity=passed.severity.value,
+            limit=passed.limit,
+            observed=passed.observed,
+            strategy="",
+        )
+        self._bus.publish(passed)
+
+    def must_close(self, passed: RiskThreshold) -> Sequence[Position]:
+        """What the emergency protocol closes after a threshold (methodology, section 4).
+
+        A drawdown of 20 % closes everything; 15 % the losing positions (riskiest first); a black swan the short-dated
+        ones; a tripped breaker the riskiest position.
+        """
+        held = sorted(self._book.positions.values(), key=lambda row: (-row.max_loss, row.id))
+        if passed.severity is Severity.EMERGENCY:
+            if passed.rule == "black_swan":
+                return [row for row in held if row.terms.strategy in _SHORT_DATED]
+            return held
+        if passed.severity is Severity.BREACH:
+            losing = [row for row in held if self._loses(row)]
+            return losing if passed.rule == "drawdown" else held[:1]
+        return ()
+
+    def _loses(self, position: Position) -> bool:
+        """Whether it would close at a loss at mids; a position without quotes counts as losing."""
+        value = self._chains.value(position.package)
+        return value is None or position.credit + value < 0
+
+    @property
+    def phase(self) -> int:
+        """The account's phase, 1 to 4."""
+        return self._phases.phase
+
+    def drawdown(self, equity: float) -> float:
+        """Distance from the equity peak, a fraction."""
+        return self._drawdown.drawdown(equity)
+
+    def reset_drawdown(self) -> None:
+        """A person resumes after the system disabled itself."""
+        self._drawdown.reset()
+
+    def verify(self) -> tuple[str, ...]:
+        """The four plugins that survival rests on are there."""
+        names = {plugin.name for plugin in self._plugins}
+        needed = {"correlation", "concentration", "circuit_breaker", "margin"}
+        return tuple(f"plugin {name} is missing" for name in sorted(needed - names))

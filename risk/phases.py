@@ -1,0 +1,67 @@
+"""The account's phase: promotion is earned on a daily close, demotion is immediate below a margin of hysteresis."""
+
+from __future__ import annotations
+
+from core.book import Book
+from core.bus import EventBus
+from core.events import SessionClosed
+from core.gateway import Gateway
+from core.settings_fields import PhaseLimits, PhaseSettings
+
+
+class PhaseManager:
+    """Knows the phase, 1 to 4, and its limits."""
+
+    def __init__(self, bus: EventBus, book: Book, gateway: Gateway, settings: PhaseSettings) -> None:
+        self._book = book
+        self._gateway = gateway
+        self._settings = settings
+        self._phase: int | None = None
+        bus.subscribe(SessionClosed, self._on_session_closed, component="phases", critical=True)
+
+    @property
+    def phase(self) -> int:
+        """The phase now; the first answer comes from the account's equity."""
+        if self._phase is None:
+            self._phase = 1
+            self._promote(self._gateway.account().equity)
+        return self._phase
+
+    @property
+    def limits(self) -> PhaseLimits:
+        """The row of the phase now."""
+        return self._settings.rows[self.phase - 1]
+
+    def restore(self, phase: int) -> None:
+        """Go on with a phase kept from before a restart."""
+        self._phase = min(max(phase, 1), len(self._settings.rows))
+
+    def _on_session_closed(self, event: SessionClosed) -> None:
+        self._promote(event.equity)
+        self._demote(event.equity)
+
+    def _promote(self, equity: float) -> None:
+        phase = self._phase or 1
+        while phase < len(self._settings.rows) and self._earned(self._settings.rows[phase], equity):
+            phase += 1
+        self._phase = phase
+
+    def _earned(self, row: PhaseLimits, equity: float) -> bool:
+        if equity < row.equity_from:
+            return False
+        if not self._settings.earned_progression:
+            return True
+        trades = self._book.trades
+        wins = sum(1 for trade in trades if trade.won)
+        return len(trades) >= row.trades_needed and wins >= row.wins_needed * len(trades)
+
+    def _demote(self, equity: float) -> None:
+        phase = self._phase or 1
+        keep = 1 - self._settings.demotion_margin
+        while phase > 1 and equity < self._settings.rows[phase - 1].equity_from * keep:
+            phase -= 1
+        self._phase = phase
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it once it was made."""
+        return ()
