@@ -29,6 +29,10 @@ def pascal_case(name: str) -> str:
     return "".join(part[:1].upper() + part[1:].lower() for part in name.split("_"))
 
 
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
 class UnknownMemberError(AttributeError):
     """A member that this engine does not have. The message is built only when it is read: ``hasattr`` stays cheap."""
 
@@ -73,6 +77,12 @@ class NamedMeta(type):
                 for base in cls.__mro__:
                     if candidate in base.__dict__:
                         return getattr(cls, candidate)
+            # C# runs digits into words (SP500EMini), Python parts them (SP_500_E_MINI).
+            folded = _folded(name)
+            for base in cls.__mro__:
+                for member in base.__dict__:
+                    if member != name and not member.startswith("_") and _folded(member) == folded:
+                        return getattr(cls, member)
         raise UnknownMemberError(cls, name)
 
 
@@ -113,6 +123,10 @@ class LeanEnumMeta(EnumMeta):
             for candidate in (snake_case(name).upper(), name.upper()):
                 member = cls._member_map_.get(candidate)
                 if member is not None:
+                    return member
+            folded = _folded(name)
+            for spelled, member in cls._member_map_.items():
+                if _folded(spelled) == folded:
                     return member
         raise UnknownMemberError(cls, name)
 
