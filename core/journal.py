@@ -185,14 +185,14 @@ class Journal:
 
 def as_json(value: object) -> Any:
     """The value in JSON's types: enums by value, times in ISO form, dataclasses by field; raises ``TypeError``."""
+    if isinstance(value, Enum):
+        return as_json(value.value)
     if value is None or isinstance(value, bool | int | str):
-        return value.value if isinstance(value, Enum) else value
+        return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else repr(float(value))
     if isinstance(value, date | time):
         return value.isoformat()
-    if isinstance(value, Enum):
-        return as_json(value.value)
     if isinstance(value, Mapping):
         return {str(as_json(key)): as_json(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):

@@ -1,0 +1,181 @@
+"""What is known of every subject of state, built only by applying records: replayed and live state cannot differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from core.events import Level
+from state.errors import CorruptStoreError
+from state.store import Record
+from state.tables import TABLES
+
+SYSTEM_ID = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A transition that was written before it was acted on, and not completed yet."""
+
+    trigger: str
+    destination: str
+    detail: Mapping[str, Any]
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One thing that has a state: the system, a strategy, a position or an order group.
+
+    ``parent`` is the strategy of a position and the position of an order group. ``detail`` holds plain JSON values.
+    """
+
+    level: Level
+    id: str
+    parent: str
+    state: str
+    detail: Mapping[str, Any]
+    created: datetime
+    changed: datetime
+    pending: Intent | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its life is over."""
+        return self.state in TABLES[self.level].terminal
+
+
+class Ledger:
+    """Subjects and memory; ``apply`` is the only way in."""
+
+    def __init__(self) -> None:
+        self._subjects: dict[Level, dict[str, Subject]] = {level: {} for level in Level}
+        self._memory: dict[str, Any] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def find(self, level: Level, subject: str) -> Subject | None:
+        """The subject, or ``None``."""
+        return self._subjects[level].get(subject)
+
+    def all_of(self, level: Level) -> tuple[Subject, ...]:
+        """Every subject of a level, in the order of creation."""
+        return tuple(self._subjects[level].values())
+
+    def memory(self, name: str) -> Any:
+        """What was remembered under ``name``; ``None`` when nothing was."""
+        return self._memory.get(name)
+
+    def owner_of(self, fingerprint: str) -> str | None:
+        """The order group that carries an intent's fingerprint, ``None`` when nobody does."""
+        return self._fingerprints.get(fingerprint)
+
+    def apply(self, record: Record) -> None:
+        """Take one record in; raises ``CorruptStoreError`` for one that names what does not exist."""
+        operation = record["op"]
+        if operation == "memory":
+            self._memory[record["name"]] = record["value"]
+            return
+        level = Level(record["level"])
+        time = datetime.fromisoformat(record["t"])
+        if operation == "create":
+            self._put(
+                Subject(
+                    level=level,
+                    id=record["id"],
+                    parent=record["parent"],
+                    state=TABLES[level].initial.value,
+                    detail=_frozen(record["detail"]),
+                    created=time,
+                    changed=time,
+                )
+            )
+            return
+        subject = self.find(level, record["id"])
+        if subject is None:
+            raise CorruptStoreError(f"record {record.get('n')}: {operation} of unknown {level.value} {record['id']}")
+        self._put(_changed(subject, record, time))
+
+    def snapshot(self, now: datetime, keep: timedelta) -> Record:
+        """Everything that still matters: what ended longer than ``keep`` ago is left to the journal."""
+        subjects = [
+            _as_record(subject)
+            for level in Level
+            for subject in self.all_of(level)
+            if not (subject.ended and subject.pending is None and now - subject.changed > keep)
+        ]
+        return {"t": now.isoformat(), "subjects": subjects, "memory": self._memory}
+
+    def restore(self, snapshot: Record) -> None:
+        """Become what a snapshot holds."""
+        self._memory = dict(snapshot["memory"])
+        self._subjects = {level: {} for level in Level}
+        self._fingerprints = {}
+        for record in snapshot["subjects"]:
+            self._put(_from_record(record))
+
+    def __iter__(self) -> Iterator[Subject]:
+        for level in Level:
+            yield from self._subjects[level].values()
+
+    def _put(self, subject: Subject) -> None:
+        self._subjects[subject.level][subject.id] = subject
+        fingerprint = subject.detail.get("fingerprint")
+        if subject.level is Level.ORDER_GROUP and isinstance(fingerprint, str):
+            self._fingerprints.setdefault(fingerprint, subject.id)
+
+
+def _changed(subject: Subject, record: Record, time: datetime) -> Subject:
+    operation = record["op"]
+    if operation == "intent":
+        intent = Intent(record["trigger"], record["to"], _frozen(record["detail"]), time)
+        return replace(subject, pending=intent, changed=time)
+    detail = _frozen({**subject.detail, **record["detail"]})
+    if operation == "done":
+        return replace(subject, state=record["to"], detail=detail, pending=None, changed=time)
+    if operation == "withdraw":
+        return replace(subject, detail=detail, pending=None, changed=time)
+    if operation == "note":
+        return replace(subject, detail=detail, changed=time)
+    raise CorruptStoreError(f"record {record.get('n')}: unknown operation {operation!r}")
+
+
+def _frozen(detail: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(detail))
+
+
+def _as_record(subject: Subject) -> Record:
+    pending = subject.pending
+    return {
+        "level": subject.level.value,
+        "id": subject.id,
+        "parent": subject.parent,
+        "state": subject.state,
+        "detail": dict(subject.detail),
+        "created": subject.created.isoformat(),
+        "changed": subject.changed.isoformat(),
+        "pending": pending
+        and {
+            "trigger": pending.trigger,
+            "to": pending.destination,
+            "detail": dict(pending.detail),
+            "t": pending.time.isoformat(),
+        },
+    }
+
+
+def _from_record(record: Record) -> Subject:
+    pending = record["pending"]
+    return Subject(
+        level=Level(record["level"]),
+        id=record["id"],
+        parent=record["parent"],
+        state=record["state"],
+        detail=_frozen(record["detail"]),
+        created=datetime.fromisoformat(record["created"]),
+        changed=datetime.fromisoformat(record["changed"]),
+        pending=pending
+        and Intent(pending["trigger"], pending["to"], _frozen(pending["detail"]), datetime.fromisoformat(pending["t"])),
+    )

@@ -1,0 +1,351 @@
+"""The one keeper of state: four levels, each a transition table, written before it is acted on and again when done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final
+
+from core.bus import EventBus
+from core.clock import MarketClock
+from core.events import ComponentFailed, Level, StateTransition
+from core.journal import Journal, RecordKind, as_json
+from state.errors import (
+    DuplicateIntentError,
+    DuplicateSubjectError,
+    GatedTransitionError,
+    IllegalTransitionError,
+    PendingIntentError,
+    UnknownSubjectError,
+)
+from state.ledger import SYSTEM_ID, Ledger, Subject
+from state.store import Loaded, Record, StateStore
+from state.tables import (
+    ENTRY_GATE,
+    TABLES,
+    Gate,
+    OrderPurpose,
+    OrderTrigger,
+    PositionTrigger,
+    StrategyTrigger,
+    SystemState,
+    SystemTrigger,
+    Trigger,
+    destination_of,
+    legal_triggers,
+)
+
+KEEP_ENDED: Final = timedelta(days=45)
+COMPONENT: Final = "state"
+
+LEVEL_OF: Final[dict[type[Trigger], Level]] = {
+    SystemTrigger: Level.SYSTEM,
+    StrategyTrigger: Level.STRATEGY,
+    PositionTrigger: Level.POSITION,
+    OrderTrigger: Level.ORDER_GROUP,
+}
+_PARENT_LEVEL: Final = {Level.POSITION: Level.STRATEGY, Level.ORDER_GROUP: Level.POSITION}
+
+
+class OpenIntent:
+    """An intent that is written and not completed: ``with state.intent(...) as intent``.
+
+    Leaving the block completes it with what was ``note``d. ``withdraw`` says that the act surely did not happen. An
+    exception leaves it pending: whether the act happened is then for the reconciliation to find out.
+    """
+
+    def __init__(self, manager: HierarchicalStateManager, subject: Subject) -> None:
+        self._manager = manager
+        self._subject = subject
+        self._detail: dict[str, Any] = {}
+        self._withdrawn: str | None = None
+
+    def note(self, **detail: object) -> None:
+        """Detail that the completion will carry, such as the broker's order numbers."""
+        self._detail.update(detail)
+
+    def withdraw(self, reason: str) -> None:
+        """The act did not happen; the subject stays in its state."""
+        self._withdrawn = reason
+
+    def __enter__(self) -> OpenIntent:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        subject = self._subject
+        if self._withdrawn is not None:
+            self._manager.withdraw(subject.level, subject.id, self._withdrawn, **self._detail)
+        elif kind is None:
+            self._manager.complete(subject.level, subject.id, **self._detail)
+
+
+@dataclass(frozen=True, slots=True)
+class StartReport:
+    """What the store gave back: whether it was new, what was cut off, and intents whose outcome is unknown."""
+
+    fresh: bool
+    reports: tuple[str, ...]
+    pending: tuple[Subject, ...]
+
+
+class HierarchicalStateManager:
+    """System, strategies, positions and order groups; every change goes through ``fire`` or ``intent``."""
+
+    def __init__(self, store: StateStore, bus: EventBus, clock: MarketClock, journal: Journal) -> None:
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._journal = journal
+        self._ledger = Ledger()
+        loaded = store.load()
+        self.start_report = self._rebuild(loaded)
+        bus.subscribe(ComponentFailed, self._on_component_failed, component=COMPONENT, critical=True)
+
+    # Reading
+
+    @property
+    def system(self) -> SystemState:
+        """What the whole system may do now."""
+        return SystemState(self._subject(Level.SYSTEM, SYSTEM_ID).state)
+
+    def strategy(self, name: str) -> Subject:
+        """The strategy's subject, created idle at its first mention."""
+        found = self._ledger.find(Level.STRATEGY, name)
+        return found if found is not None else self.create(Level.STRATEGY, name, SYSTEM_ID)
+
+    def position(self, subject: str) -> Subject:
+        """The position; raises ``UnknownSubjectError``."""
+        return self._subject(Level.POSITION, subject)
+
+    def order_group(self, subject: str) -> Subject:
+        """The order group; raises ``UnknownSubjectError``."""
+        return self._subject(Level.ORDER_GROUP, subject)
+
+    def positions(self, *, ended: bool = False) -> tuple[Subject, ...]:
+        """Positions in the order of creation; those that ended only when asked for."""
+        return tuple(item for item in self._ledger.all_of(Level.POSITION) if ended or not item.ended)
+
+    def order_groups(self, *, ended: bool = False) -> tuple[Subject, ...]:
+        """Order groups in the order of creation; those that ended only when asked for."""
+        return tuple(item for item in self._ledger.all_of(Level.ORDER_GROUP) if ended or not item.ended)
+
+    def pending(self) -> tuple[Subject, ...]:
+        """Subjects with an intent that was written and not completed."""
+        return tuple(item for item in self._ledger if item.pending is not None)
+
+    def names(self) -> Iterable[str]:
+        """Names of all subjects, for ``Identifiers.observe`` after a start."""
+        return (subject.id for subject in self._ledger)
+
+    def may(self, level: Level, subject: str, trigger: Trigger) -> str | None:
+        """Why ``trigger`` would be refused now; ``None`` when it would be taken."""
+        try:
+            self._check(self._subject(level, subject), trigger)
+        except (IllegalTransitionError, GatedTransitionError, PendingIntentError, UnknownSubjectError) as error:
+            return str(error)
+        return None
+
+    def recall(self, name: str) -> Any:
+        """What was remembered under ``name``, as JSON has it; ``None`` when nothing was."""
+        return self._ledger.memory(name)
+
+    # Writing
+
+    def create(self, level: Level, subject: str, parent: str, **detail: object) -> Subject:
+        """A new subject in its first state, written.
+
+        ``detail`` of an order group: ``purpose`` (an ``OrderPurpose``) and, for the duplicate guard, ``fingerprint``.
+        Raises ``DuplicateSubjectError``, ``DuplicateIntentError``, or ``UnknownSubjectError`` for the parent.
+        """
+        if self._ledger.find(level, subject) is not None:
+            raise DuplicateSubjectError(f"{level.value} {subject}: exists already")
+        above = _PARENT_LEVEL.get(level)
+        if above is Level.STRATEGY:
+            self.strategy(parent)
+        elif above is not None:
+            self._subject(above, parent)
+        fingerprint = detail.get("fingerprint")
+        if level is Level.ORDER_GROUP and isinstance(fingerprint, str):
+            owner = self._ledger.owner_of(fingerprint)
+            if owner is not None:
+                raise DuplicateIntentError(f"order group {subject}: {owner} carries the same intent {fingerprint}")
+        self._write({"op": "create", "level": level.value, "id": subject, "parent": parent, "detail": detail})
+        return self._subject(level, subject)
+
+    def fire(self, level: Level, subject: str, trigger: Trigger, **detail: object) -> Subject:
+        """A transition that is its own act: checked, written, then told on the bus.
+
+        Raises ``IllegalTransitionError``, ``GatedTransitionError`` or ``PendingIntentError``; nothing is written then.
+        """
+        found = self._subject(level, subject)
+        after = self._check(found, trigger)
+        return self._finish(found, trigger.value, after, detail)
+
+    def fire_system(self, trigger: SystemTrigger, **detail: object) -> Subject:
+        """``fire`` for the system as a whole."""
+        return self.fire(Level.SYSTEM, SYSTEM_ID, trigger, **detail)
+
+    def intent(self, level: Level, subject: str, trigger: Trigger, **detail: object) -> OpenIntent:
+        """Write that ``trigger`` is about to be acted on; the block that follows acts, its end completes."""
+        found = self._subject(level, subject)
+        after = self._check(found, trigger)
+        record = {"op": "intent", "level": level.value, "id": subject, "trigger": trigger.value, "to": after}
+        self._write({**record, "detail": detail})
+        return OpenIntent(self, self._subject(level, subject))
+
+    def complete(self, level: Level, subject: str, **detail: object) -> Subject:
+        """The intended act happened: make the transition. Raises ``PendingIntentError`` when nothing was intended."""
+        found = self._subject(level, subject)
+        if found.pending is None:
+            raise PendingIntentError(f"{level.value} {subject}: no intent is pending in state {found.state!r}")
+        intent = found.pending
+        return self._finish(found, intent.trigger, intent.destination, {**intent.detail, **detail})
+
+    def withdraw(self, level: Level, subject: str, reason: str, **detail: object) -> Subject:
+        """The intended act surely did not happen: stay in the state that was."""
+        found = self._subject(level, subject)
+        if found.pending is None:
+            raise PendingIntentError(f"{level.value} {subject}: no intent is pending in state {found.state!r}")
+        self._journal.record(
+            RecordKind.TRANSITION,
+            component=COMPONENT,
+            reason=f"intent withdrawn: {reason}",
+            level=level,
+            subject=subject,
+            trigger=found.pending.trigger,
+        )
+        self._write({"op": "withdraw", "level": level.value, "id": subject, "detail": {**detail, "withdrawn": reason}})
+        return self._subject(level, subject)
+
+    def note(self, level: Level, subject: str, **detail: object) -> Subject:
+        """Lay ``detail`` over what is known of a subject, without a transition."""
+        self._subject(level, subject)
+        self._write({"op": "note", "level": level.value, "id": subject, "detail": detail})
+        return self._subject(level, subject)
+
+    def remember(self, name: str, value: object) -> None:
+        """Keep a value (JSON types) under a name over restarts, such as the peak of equity. Written when it changed."""
+        plain = as_json(value)
+        if self._ledger.memory(name) != plain:
+            self._write({"op": "memory", "name": name, "value": plain})
+
+    def snapshot(self) -> None:
+        """Write everything that still matters and begin a new segment."""
+        self._store.snapshot(self._ledger.snapshot(self._clock.now(), KEEP_ENDED))
+
+    def start(self) -> StartReport:
+        """Take the system over as a new process: to ``recovering``, or left where a person or a risk rule put it."""
+        if self.system in (SystemState.NORMAL, SystemState.RECOVERING):
+            self.fire_system(SystemTrigger.RESTART)
+        if self.system is SystemState.STARTING:
+            self.fire_system(SystemTrigger.RECOVER)
+        for report in self.start_report.reports:
+            self._journal.record(RecordKind.SYSTEM, component=COMPONENT, reason=report)
+        return self.start_report
+
+    def close(self) -> None:
+        """Leave a snapshot behind and let go of the store."""
+        self.snapshot()
+        self._store.close()
+
+    def verify(self) -> tuple[str, ...]:
+        """Says what the store says, and whether a position or an order group hangs in the air."""
+        problems = list(self._store.verify())
+        for subject in (*self.positions(), *self.order_groups()):
+            above = _PARENT_LEVEL[subject.level]
+            if self._ledger.find(above, subject.parent) is None:
+                problems.append(f"{subject.level.value} {subject.id}: its {above.value} {subject.parent} is unknown")
+        return tuple(problems)
+
+    # Inside
+
+    def _rebuild(self, loaded: Loaded) -> StartReport:
+        fresh = loaded.snapshot is None and not loaded.records
+        if loaded.snapshot is not None:
+            self._ledger.restore(loaded.snapshot)
+        for record in loaded.records:
+            self._ledger.apply(record)
+        if self._ledger.find(Level.SYSTEM, SYSTEM_ID) is None:
+            self._write({"op": "create", "level": Level.SYSTEM.value, "id": SYSTEM_ID, "parent": "", "detail": {}})
+        if loaded.upgraded:
+            self.snapshot()
+        return StartReport(fresh, loaded.reports, self.pending())
+
+    def _subject(self, level: Level, subject: str) -> Subject:
+        found = self._ledger.find(level, subject)
+        if found is None:
+            known = ", ".join(item.id for item in self._ledger.all_of(level)[-5:]) or "none"
+            raise UnknownSubjectError(f"{level.value} {subject}: unknown; last known: {known}")
+        return found
+
+    def _check(self, subject: Subject, trigger: Trigger) -> str:
+        """The next state; raises when the trigger is not this level's, illegal, gated, or an intent is pending."""
+        level = subject.level
+        after = destination_of(level, subject.state, trigger.value) if LEVEL_OF[type(trigger)] is level else None
+        if after is None:
+            legal = legal_triggers(level, subject.state)
+            raise IllegalTransitionError(level, subject.id, subject.state, trigger.value, legal)
+        if subject.pending is not None:
+            raise PendingIntentError(
+                f"{level.value} {subject.id}: {trigger.value!r} while {subject.pending.trigger!r} is pending since"
+                f" {subject.pending.time}; complete or withdraw it first"
+            )
+        for gate in self._gates(subject, trigger):
+            above = self._above(subject, gate.parent)
+            if above.state not in gate.allowed:
+                where = f"{gate.parent.value} {above.id} is {above.state}"
+                allowed = tuple(f"{gate.parent.value} is {state}" for state in sorted(gate.allowed))
+                raise GatedTransitionError(level, subject.id, trigger.value, where, allowed)
+        return after
+
+    def _gates(self, subject: Subject, trigger: Trigger) -> tuple[Gate, ...]:
+        gates = TABLES[subject.level].gates.get(trigger.value, ())
+        if trigger in (OrderTrigger.SEND, OrderTrigger.REPRICE) and subject.detail.get("purpose") == OrderPurpose.ENTRY:
+            return gates + ENTRY_GATE
+        return gates
+
+    def _above(self, subject: Subject, level: Level) -> Subject:
+        above = subject
+        while above.level is not level:
+            parent = _PARENT_LEVEL.get(above.level, Level.SYSTEM)
+            above = self._subject(parent, above.parent if parent is not Level.SYSTEM else SYSTEM_ID)
+        return above
+
+    def _finish(self, before: Subject, trigger: str, after: str, detail: dict[str, Any]) -> Subject:
+        record = {"op": "done", "level": before.level.value, "id": before.id, "trigger": trigger, "to": after}
+        self._write({**record, "detail": detail})
+        self._journal.record(
+            RecordKind.TRANSITION,
+            component=COMPONENT,
+            reason=f"{before.level.value} {before.id}: {before.state} -> {after}",
+            level=before.level,
+            subject=before.id,
+            trigger=trigger,
+            detail=detail,
+        )
+        self._bus.publish(
+            StateTransition(
+                time=self._clock.now(),
+                level=before.level,
+                subject=before.id,
+                before=before.state,
+                trigger=trigger,
+                after=after,
+            )
+        )
+        return self._subject(before.level, before.id)
+
+    def _write(self, record: Record) -> None:
+        plain: Record = as_json({"t": self._clock.now(), **record})
+        self._store.append(plain)
+        self._ledger.apply(plain)
+        if self._store.snapshot_due:
+            self.snapshot()
+
+    def _on_component_failed(self, event: ComponentFailed) -> None:
+        if event.critical and self.may(Level.SYSTEM, SYSTEM_ID, SystemTrigger.HALT) is None:
+            self.fire_system(SystemTrigger.HALT, reason=f"{event.component} failed: {event.error}")
