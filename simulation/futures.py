@@ -1,6 +1,6 @@
 """Futures: tickers by LEAN's names, and the expiry date of a contract month.
 
-Sources: Common/Securities/Future/FuturesExpiryFunctions.cs, FuturesExpiryUtilityFunctions.cs, FutureExpirationCycles.cs.
+Sources: FuturesExpiryFunctions.cs, FuturesExpiryUtilityFunctions.cs, FutureExpirationCycles.cs in Common/Securities/Future.
 """
 
 from __future__ import annotations

@@ -1,0 +1,210 @@
+"""A LEAN data folder as a market: minute, hour and daily bars, universes, and the files beside them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from simulation import auxiliary
+from simulation.archives import ArchiveCache, Table
+from simulation.blocks import (
+    FactorRow,
+    Floats,
+    Integers,
+    InterestBlock,
+    InterestRates,
+    MapRow,
+    MarginRow,
+    QuoteBlock,
+    TradeBlock,
+    UniverseBlock,
+)
+from simulation.clock import DAY_MS, HOUR_MS, MINUTE_MS, Zone, zone_of
+from simulation.enums import Resolution, SecurityType, TickType
+from simulation.folder_paths import (
+    INTEREST_RATES,
+    MARKET_HOURS,
+    PRICE_SCALE,
+    SYMBOL_PROPERTIES,
+    auxiliary_path,
+    data_path,
+    is_scaled,
+    universe_path,
+)
+from simulation.hours import MarketHoursDatabase
+from simulation.properties import SymbolPropertiesDatabase
+from simulation.symbols import Symbol
+
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_WIDTH = {TickType.TRADE: 6, TickType.QUOTE: 11, TickType.OPEN_INTEREST: 2}
+_PERIOD_MS = {Resolution.MINUTE: MINUTE_MS, Resolution.HOUR: HOUR_MS}
+_KEPT_UNIVERSES = 24
+_KEPT_HISTORIES = 256
+_Block = TypeVar("_Block", TradeBlock, QuoteBlock, InterestBlock)
+
+
+class LeanFolder:
+    """Reads a folder in LEAN's layout. What is missing is None; a malformed file raises MalformedDataError."""
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise FileNotFoundError(f"data folder '{root}' does not exist; a folder in LEAN's layout is needed")
+        self.root = root
+        self._archives = ArchiveCache(root)
+        self._universes: OrderedDict[tuple[Symbol, date], UniverseBlock | None] = OrderedDict()
+        self._histories: OrderedDict[tuple[Symbol, Resolution, TickType, int], object] = OrderedDict()
+
+    @cached_property
+    def hours(self) -> MarketHoursDatabase:
+        """The folder's market hours. Raises FileNotFoundError when it has none."""
+        return MarketHoursDatabase.from_file(self._needed(MARKET_HOURS))
+
+    @cached_property
+    def properties(self) -> SymbolPropertiesDatabase:
+        """The folder's symbol properties. Raises FileNotFoundError when it has none."""
+        return SymbolPropertiesDatabase.from_file(self._needed(SYMBOL_PROPERTIES))
+
+    def _needed(self, relative: str) -> Path:
+        path = self.root / relative
+        if not path.is_file():
+            raise FileNotFoundError(f"'{path}' is missing: '{self.root}' is no LEAN data folder")
+        return path
+
+    def trades(self, symbol: Symbol, resolution: Resolution, day: date) -> TradeBlock | None:
+        """Trade bars of the file that `day` (in the data's zone) falls into."""
+        return self._block(symbol, resolution, day, TickType.TRADE, TradeBlock)
+
+    def quotes(self, symbol: Symbol, resolution: Resolution, day: date) -> QuoteBlock | None:
+        """Quote bars of the file that `day` falls into."""
+        return self._block(symbol, resolution, day, TickType.QUOTE, QuoteBlock)
+
+    def open_interest(self, symbol: Symbol, resolution: Resolution, day: date) -> InterestBlock | None:
+        """Open interest of the file that `day` falls into."""
+        return self._block(symbol, resolution, day, TickType.OPEN_INTEREST, InterestBlock)
+
+    def _block(
+        self, symbol: Symbol, resolution: Resolution, day: date, tick: TickType, kind: type[_Block]
+    ) -> _Block | None:
+        if resolution is Resolution.MINUTE:
+            return self._load(symbol, resolution, day, tick, kind)
+        if resolution not in _PERIOD_MS and resolution is not Resolution.DAILY:
+            raise ValueError(
+                f"resolution {resolution} of {symbol.value} is not read; accepted are MINUTE, HOUR and DAILY"
+            )
+        key = (symbol, resolution, tick, day.year if symbol.has_underlying else 0)
+        if key in self._histories:
+            self._histories.move_to_end(key)
+            return self._histories[key]  # type: ignore[return-value]  # stored under the tick's own type
+        found = self._load(symbol, resolution, day, tick, kind)
+        self._histories[key] = found
+        if len(self._histories) > _KEPT_HISTORIES:
+            self._histories.popitem(last=False)
+        return found
+
+    def _load(
+        self, symbol: Symbol, resolution: Resolution, day: date, tick: TickType, kind: type[_Block]
+    ) -> _Block | None:
+        where = data_path(symbol, resolution, tick, day)
+        archive = self._archives.get(where.archive, _WIDTH[tick], resolution is not Resolution.MINUTE)
+        table = None if archive is None else archive.table(where.entry)
+        if table is None or table.rows == 0:
+            return None
+        start, end = self._times(symbol, resolution, day, table)
+        values = _scaled(table, tick, is_scaled(symbol))
+        if kind is InterestBlock:
+            return kind(start, values[0])  # type: ignore[return-value]  # each tick has its own shape
+        return kind(end, start, *values)
+
+    def _times(self, symbol: Symbol, resolution: Resolution, day: date, table: Table) -> tuple[Integers, Integers]:
+        zone = zone_of(self.hours.get_data_time_zone(symbol.id.market, symbol, symbol.security_type))
+        first = table.columns[0]
+        if resolution is Resolution.MINUTE:
+            local = first.astype(np.int64) + (day.toordinal() - _EPOCH_ORDINAL) * DAY_MS
+        else:
+            local = first.astype(np.int64) * MINUTE_MS
+        start = utc_of_local(zone, local)
+        if resolution is Resolution.DAILY:
+            return start, utc_of_local(zone, local + DAY_MS)
+        return start, start + _PERIOD_MS[resolution]
+
+    def universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
+        """The chain of `day`: option, index option, futures option or future."""
+        key = (canonical, day)
+        if key in self._universes:
+            self._universes.move_to_end(key)
+            return self._universes[key]
+        path = self.root / universe_path(canonical, day)
+        found = auxiliary.read_universe(path, canonical, day, self.expiry_holidays) if path.is_file() else None
+        self._universes[key] = found
+        if len(self._universes) > _KEPT_UNIVERSES:
+            self._universes.popitem(last=False)
+        return found
+
+    def expiry_holidays(self, future: Symbol) -> frozenset[date]:
+        """Exchange and bank holidays that move a future's expiry."""
+        return auxiliary.expiry_holidays(self.hours, future)
+
+    def map_file(self, symbol: Symbol) -> Sequence[MapRow] | None:
+        """Ticker changes of an equity or contracts of a continuous future."""
+        path = self.root / auxiliary_path(symbol, "map_files")
+        return auxiliary.read_map_file(path) if path.is_file() else None
+
+    def factor_file(self, symbol: Symbol) -> Sequence[FactorRow] | None:
+        """Dividends and splits of an equity."""
+        path = self.root / auxiliary_path(symbol, "factor_files")
+        return auxiliary.read_factor_file(path) if path.is_file() else None
+
+    def margins(self, symbol: Symbol) -> Sequence[MarginRow] | None:
+        """Margin of a futures contract; an option on a future takes its future's."""
+        future = symbol.underlying if symbol.security_type is SecurityType.FUTURE_OPTION else symbol
+        path = self.root / auxiliary_path(future, "margins")
+        return auxiliary.read_margins(path) if path.is_file() else None
+
+    def interest_rates(self) -> InterestRates | None:
+        """The risk-free rate."""
+        path = self.root / INTEREST_RATES
+        return auxiliary.read_interest_rates(path) if path.is_file() else None
+
+    def map_resolver(self, ticker: str, market: str) -> tuple[str, datetime] | None:
+        """First ticker and date of an equity, by its map file."""
+        path = self.root / f"equity/{market}/map_files/{ticker.lower()}.csv"
+        rows = auxiliary.read_map_file(path) if path.is_file() else None
+        if not rows:
+            return None
+        first = rows[0]
+        return first.ticker.upper(), datetime(first.day.year, first.day.month, first.day.day)
+
+
+def utc_of_local(zone: Zone, local_ms: Integers) -> Integers:
+    """UTC milliseconds of naive local milliseconds, whole columns at once."""
+    if not len(local_ms):
+        return local_ms
+    first = _offset(zone, int(local_ms[0]))
+    if first == _offset(zone, int(local_ms[-1])) and int(local_ms[-1] - local_ms[0]) < 32 * DAY_MS:
+        return local_ms - first
+    # Across a clock change: offsets change on the hour, so one look-up an hour is enough.
+    hours, places = np.unique(local_ms // HOUR_MS, return_inverse=True)
+    offsets = np.array([_offset(zone, int(hour) * HOUR_MS) for hour in hours], dtype=np.int64)
+    return np.asarray(local_ms - offsets[places], dtype=np.int64)
+
+
+def _offset(zone: Zone, local_ms: int) -> int:
+    moment = datetime(1970, 1, 1) + timedelta(milliseconds=local_ms)
+    return local_ms - zone.utc_ms(moment)
+
+
+def _scaled(table: Table, tick: TickType, scaled: bool) -> list[Floats]:
+    values = list(table.columns[1:])
+    if tick is TickType.OPEN_INTEREST:
+        return values
+    prices = (0, 1, 2, 3) if tick is TickType.TRADE else (0, 1, 2, 3, 5, 6, 7, 8)
+    if scaled:
+        for column in prices:
+            values[column] = values[column] / PRICE_SCALE
+    return values
