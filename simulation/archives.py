@@ -22,8 +22,19 @@ from simulation.blocks import MalformedDataError
 _LOCAL_HEADER = 30
 _FEW = 12
 _ENOUGH_SHARE = 0.15
+_ALWAYS_KEPT = 16
 
 Columns = tuple[NDArray[np.float64], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Columns of an entry: how many, whether the first is a date and time, and which hold prices times `scale`."""
+
+    width: int
+    dated: bool
+    prices: tuple[int, ...] = ()
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +50,11 @@ class Table:
 
 
 class Archive:
-    """One zip file. width: how many columns its entries have."""
+    """One zip file and its entries, all of one layout."""
 
-    def __init__(self, path: Path, width: int, dated: bool, eager: bool) -> None:
+    def __init__(self, path: Path, layout: Layout, eager: bool) -> None:
         self.path = path
-        self._width = width
-        self._dated = dated
+        self._layout = layout
         self._raw = path.read_bytes()
         try:
             with zipfile.ZipFile(BytesIO(self._raw)) as archive:
@@ -80,6 +90,11 @@ class Archive:
         start, stop = rows[name]
         return Table(tuple(column[start:stop] for column in table.columns))
 
+    def release(self) -> None:
+        """Gives the memory back; what it was asked for stays known."""
+        self._table = None
+        self._raw = b""
+
     def _inflate(self, info: zipfile.ZipInfo) -> bytes:
         raw, offset = self._raw, info.header_offset
         skip = int.from_bytes(raw[offset + 26 : offset + 28], "little") + int.from_bytes(
@@ -107,14 +122,14 @@ class Archive:
             total += count
             parts.append(part)
         try:
-            table = _parse(b"".join(parts), self._width, self._dated)
+            table = _parse(b"".join(parts), self._layout)
         except ValueError:
             # Find the entry that is at fault; if each is readable on its own, join them.
             tables = [self._decode(name, part) for name, part in zip(self._entries, parts, strict=True)]
             table = Table(tuple(np.concatenate(columns) for columns in zip(*(t.columns for t in tables), strict=True)))
         if table.rows != total:
             raise MalformedDataError(str(self.path), 0, f"{total} lines gave {table.rows} rows")
-        self.bytes += 8 * table.rows * self._width
+        self.bytes += 8 * table.rows * self._layout.width
         self._entries = {name: self._entries[name] for name in rows}
         self._raw = b""
         return table, rows
@@ -122,9 +137,9 @@ class Archive:
     def _decode(self, name: str, text: bytes) -> Table:
         text = _clean(text)
         try:
-            return _parse(text, self._width, self._dated)
+            return _parse(text, self._layout)
         except ValueError:
-            return _parse_slowly(f"{self.path}#{name}", text, self._width, self._dated)
+            return _parse_slowly(f"{self.path}#{name}", text, self._layout)
 
 
 def _clean(text: bytes) -> bytes:
@@ -149,15 +164,21 @@ def _options(width: int, dated: bool) -> tuple[Any, Any]:
     return read, convert
 
 
-def _parse(text: bytes, width: int, dated: bool) -> Table:
+def _parse(text: bytes, layout: Layout) -> Table:
     if not text:
-        return Table(tuple(np.empty(0) for _ in range(width)))
+        return Table(tuple(np.empty(0) for _ in range(layout.width)))
     import pyarrow as pa
     from pyarrow import csv
 
-    read, convert = _options(width, dated)
+    read, convert = _options(layout.width, layout.dated)
     table = csv.read_csv(pa.py_buffer(text), read_options=read, convert_options=convert)
-    return Table(tuple(_numpy(pa, table.column(number)) for number in range(width)))
+    return _scaled([_numpy(pa, table.column(number)) for number in range(layout.width)], layout)
+
+
+def _scaled(columns: list[NDArray[np.float64]], layout: Layout) -> Table:
+    for number in layout.prices:
+        columns[number] = columns[number] / layout.scale
+    return Table(tuple(columns))
 
 
 def _numpy(pa: Any, column: Any) -> NDArray[np.float64]:
@@ -167,25 +188,30 @@ def _numpy(pa: Any, column: Any) -> NDArray[np.float64]:
             raise ValueError("a row has no time")
         seconds = np.frombuffer(chunk.buffers()[1], dtype=np.int64, count=len(chunk))
         return (seconds // 60).astype(np.float64)
+    values = np.frombuffer(chunk.buffers()[1], dtype=np.float64, count=len(chunk))
     if chunk.null_count:
-        chunk = chunk.fill_null(float("nan"))
-    return np.frombuffer(chunk.buffers()[1], dtype=np.float64, count=len(chunk))
+        # Arrow's own fill_null would import pandas; the validity bits are as easy to read.
+        bits = np.frombuffer(chunk.buffers()[0], dtype=np.uint8)
+        valid = np.unpackbits(bits, bitorder="little", count=len(chunk)).astype(bool)
+        values = np.where(valid, values, np.nan)
+    return values
 
 
-def _parse_slowly(where: str, text: bytes, width: int, dated: bool) -> Table:
+def _parse_slowly(where: str, text: bytes, layout: Layout) -> Table:
     """Reads what the fast way refuses: rows with cells too many are cut, anything else names its line."""
+    width = layout.width
     rows: list[list[float]] = []
     for number, line in enumerate(text.decode("utf-8", errors="replace").splitlines(), start=1):
         cells = line.split(",")
         if len(cells) < width:
             raise MalformedDataError(where, number, f"{len(cells)} cells, {width} are needed: {line[:80]!r}")
         try:
-            first = _minutes(cells[0]) if dated else float(cells[0])
+            first = _minutes(cells[0]) if layout.dated else float(cells[0])
             rows.append([first, *(float(cell) if cell else float("nan") for cell in cells[1:width])])
         except ValueError as error:
             raise MalformedDataError(where, number, f"{error}: {line[:80]!r}") from error
     values = np.array(rows, dtype=np.float64).reshape(len(rows), width)
-    return Table(tuple(values[:, column].copy() for column in range(width)))
+    return _scaled([values[:, column].copy() for column in range(width)], layout)
 
 
 def _minutes(text: str) -> float:
@@ -194,16 +220,16 @@ def _minutes(text: str) -> float:
 
 
 class ArchiveCache:
-    """The archives in use, least recently used out first, bounded by number and bytes."""
+    """The archives in use, least recently used out first, bounded by number and bytes; the latest few always stay."""
 
-    def __init__(self, root: Path, most: int = 64, most_bytes: int = 96_000_000) -> None:
+    def __init__(self, root: Path, most: int = 96, most_bytes: int = 48_000_000) -> None:
         self._root = root
         self._most = most
         self._most_bytes = most_bytes
         self._archives: OrderedDict[str, Archive | None] = OrderedDict()
-        self._whole: dict[str, bool] = {}
+        self._latest: dict[str, Archive] = {}
 
-    def get(self, relative: str, width: int, dated: bool) -> Archive | None:
+    def get(self, relative: str, layout: Layout) -> Archive | None:
         """An archive by its path relative to the folder; None when it is missing."""
         if relative in self._archives:
             self._archives.move_to_end(relative)
@@ -211,20 +237,28 @@ class ArchiveCache:
         path = self._root / relative
         archive: Archive | None = None
         if path.is_file():
-            archive = Archive(path, width, dated, self._whole.get(self._family(relative), False))
+            # Yesterday's archive of the same kind tells how much of today's will be asked for.
+            family = _family(relative)
+            yesterday = self._latest.get(family)
+            archive = self._latest[family] = Archive(path, layout, yesterday is not None and yesterday.wanted_whole)
         self._archives[relative] = archive
         self._evict()
         return archive
 
-    @staticmethod
-    def _family(relative: str) -> str:
-        directory, _, name = relative.rpartition("/")
-        return f"{directory}/{name.partition('_')[2]}"
-
     def _evict(self) -> None:
         held = sum(archive.bytes for archive in self._archives.values() if archive is not None)
-        while len(self._archives) > 1 and (len(self._archives) > self._most or held > self._most_bytes):
-            relative, archive = self._archives.popitem(last=False)
+        while len(self._archives) > _ALWAYS_KEPT and (len(self._archives) > self._most or held > self._most_bytes):
+            _, archive = self._archives.popitem(last=False)
             if archive is not None:
                 held -= archive.bytes
-                self._whole[self._family(relative)] = archive.wanted_whole
+                archive.release()
+
+    def release_all(self) -> None:
+        """Forgets every archive."""
+        self._archives.clear()
+        self._latest.clear()
+
+
+def _family(relative: str) -> str:
+    directory, _, name = relative.rpartition("/")
+    return f"{directory}/{name.partition('_')[2]}"

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from simulation import auxiliary
-from simulation.archives import ArchiveCache, Table
+from simulation.archives import ArchiveCache, Layout, Table
 from simulation.blocks import (
     FactorRow,
-    Floats,
     Integers,
     InterestBlock,
     InterestRates,
@@ -31,10 +30,10 @@ from simulation.folder_paths import (
     INTEREST_RATES,
     MARKET_HOURS,
     PRICE_SCALE,
+    SCALED_TYPES,
     SYMBOL_PROPERTIES,
     auxiliary_path,
     data_path,
-    is_scaled,
     universe_path,
 )
 from simulation.hours import MarketHoursDatabase
@@ -57,6 +56,7 @@ class LeanFolder:
             raise FileNotFoundError(f"data folder '{root}' does not exist; a folder in LEAN's layout is needed")
         self.root = root
         self._archives = ArchiveCache(root)
+        self._zones: dict[Symbol, Zone] = {}
         self._universes: OrderedDict[tuple[Symbol, date], UniverseBlock | None] = OrderedDict()
         self._histories: OrderedDict[tuple[Symbol, Resolution, TickType, int], object] = OrderedDict()
 
@@ -111,27 +111,37 @@ class LeanFolder:
         self, symbol: Symbol, resolution: Resolution, day: date, tick: TickType, kind: type[_Block]
     ) -> _Block | None:
         where = data_path(symbol, resolution, tick, day)
-        archive = self._archives.get(where.archive, _WIDTH[tick], resolution is not Resolution.MINUTE)
+        archive = self._archives.get(where.archive, _layout(symbol.security_type, resolution, tick))
         table = None if archive is None else archive.table(where.entry)
         if table is None or table.rows == 0:
             return None
         start, end = self._times(symbol, resolution, day, table)
-        values = _scaled(table, tick, is_scaled(symbol))
         if kind is InterestBlock:
-            return kind(start, values[0])  # type: ignore[return-value]  # each tick has its own shape
-        return kind(end, start, *values)
+            return kind(start, table.columns[1])  # type: ignore[call-arg,return-value]  # each tick has its own shape
+        return kind(end, start, *table.columns[1:])
 
     def _times(self, symbol: Symbol, resolution: Resolution, day: date, table: Table) -> tuple[Integers, Integers]:
-        zone = zone_of(self.hours.get_data_time_zone(symbol.id.market, symbol, symbol.security_type))
-        first = table.columns[0]
+        zone = self._zone(symbol.canonical if symbol.has_canonical() else symbol)
+        first = table.columns[0].astype(np.int64)
         if resolution is Resolution.MINUTE:
-            local = first.astype(np.int64) + (day.toordinal() - _EPOCH_ORDINAL) * DAY_MS
+            midnight, shifts = _day_start(zone, day)
+            if not shifts:
+                start = first + midnight
+                return start, start + MINUTE_MS
+            local = first + (day.toordinal() - _EPOCH_ORDINAL) * DAY_MS
         else:
-            local = first.astype(np.int64) * MINUTE_MS
+            local = first * MINUTE_MS
         start = utc_of_local(zone, local)
         if resolution is Resolution.DAILY:
             return start, utc_of_local(zone, local + DAY_MS)
         return start, start + _PERIOD_MS[resolution]
+
+    def _zone(self, family: Symbol) -> Zone:
+        found = self._zones.get(family)
+        if found is None:
+            name = self.hours.get_data_time_zone(family.id.market, family, family.security_type)
+            found = self._zones[family] = zone_of(name)
+        return found
 
     def universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
         """The chain of `day`: option, index option, futures option or future."""
@@ -199,12 +209,17 @@ def _offset(zone: Zone, local_ms: int) -> int:
     return local_ms - zone.utc_ms(moment)
 
 
-def _scaled(table: Table, tick: TickType, scaled: bool) -> list[Floats]:
-    values = list(table.columns[1:])
-    if tick is TickType.OPEN_INTEREST:
-        return values
-    prices = (0, 1, 2, 3) if tick is TickType.TRADE else (0, 1, 2, 3, 5, 6, 7, 8)
-    if scaled:
-        for column in prices:
-            values[column] = values[column] / PRICE_SCALE
-    return values
+@lru_cache(maxsize=512)
+def _day_start(zone: Zone, day: date) -> tuple[int, bool]:
+    """UTC milliseconds of a local midnight, and whether the clock changes before the next one."""
+    midnight = zone.midnight_ms(day)
+    return midnight, zone.midnight_ms(day + timedelta(days=1)) - midnight != DAY_MS
+
+
+@lru_cache(maxsize=128)
+def _layout(kind: SecurityType, resolution: Resolution, tick: TickType) -> Layout:
+    dated = resolution is not Resolution.MINUTE
+    if kind not in SCALED_TYPES or tick is TickType.OPEN_INTEREST:
+        return Layout(_WIDTH[tick], dated)
+    prices = (1, 2, 3, 4) if tick is TickType.TRADE else (1, 2, 3, 4, 6, 7, 8, 9)
+    return Layout(_WIDTH[tick], dated, prices, PRICE_SCALE)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from simulation.enums import OPTION_TYPES, OptionRight, OptionStyle, Resolution, SecurityType, TickType
 from simulation.symbols import Symbol, contract_month
 
 PRICE_SCALE = 10_000.0
-_SCALED = frozenset({SecurityType.EQUITY, SecurityType.OPTION, SecurityType.INDEX_OPTION})
+SCALED_TYPES = frozenset({SecurityType.EQUITY, SecurityType.OPTION, SecurityType.INDEX_OPTION})
 _TICKS = {TickType.TRADE: "trade", TickType.QUOTE: "quote", TickType.OPEN_INTEREST: "openinterest"}
 
 
@@ -24,11 +25,6 @@ class DataPath:
 def type_name(kind: SecurityType) -> str:
     """A security type as a folder: 'indexoption'."""
     return kind.name.replace("_", "").lower()
-
-
-def is_scaled(symbol: Symbol) -> bool:
-    """Whether a symbol's files hold prices times 10,000."""
-    return symbol.security_type in _SCALED
 
 
 def _is_long(resolution: Resolution) -> bool:
@@ -62,28 +58,40 @@ def _directory(symbol: Symbol, resolution: Resolution) -> str:
     return base if _is_long(resolution) else f"{base}/{ticker_of(symbol)}"
 
 
-def data_path(symbol: Symbol, resolution: Resolution, tick: TickType, day: date) -> DataPath:
-    """Archive and entry of one symbol's data: the day's for minutes, the year's or the whole history's otherwise."""
+@lru_cache(maxsize=16384)
+def _pattern(symbol: Symbol, resolution: Resolution, tick: TickType) -> tuple[str, str, str]:
+    """Text before and after the date: of the archive, then of the entry. Long resolutions: the year, and none."""
     ticker, kind = ticker_of(symbol), _TICKS[tick]
     directory = _directory(symbol, resolution)
+    is_long, period = _is_long(resolution), resolution.name.lower()
     if symbol.security_type in OPTION_TYPES:
         part = _option_part(symbol)
         style = part[: part.index("_")]
-        if _is_long(resolution):
-            return DataPath(f"{directory}/{ticker}_{day.year}_{kind}_{style}.zip", f"{ticker}_{kind}_{part}.csv")
-        stamp = f"{day:%Y%m%d}"
-        entry = f"{stamp}_{ticker}_{resolution.name.lower()}_{kind}_{part}.csv"
-        return DataPath(f"{directory}/{stamp}_{kind}_{style}.zip", entry)
+        if is_long:
+            return f"{directory}/{ticker}_", f"_{kind}_{style}.zip", f"{ticker}_{kind}_{part}.csv"
+        return f"{directory}/", f"_{kind}_{style}.zip", f"_{ticker}_{period}_{kind}_{part}.csv"
     if symbol.security_type is SecurityType.FUTURE:
-        if _is_long(resolution):
-            return DataPath(f"{directory}/{ticker}_{kind}.zip", f"{ticker}_{kind}_{_month(symbol)}.csv")
-        stamp = f"{day:%Y%m%d}"
-        entry = f"{stamp}_{ticker}_{resolution.name.lower()}_{kind}_{_month(symbol)}.csv"
-        return DataPath(f"{directory}/{stamp}_{kind}.zip", entry)
-    if _is_long(resolution):
-        return DataPath(f"{directory}/{ticker}.zip", f"{ticker}.csv")
-    stamp = f"{day:%Y%m%d}"
-    return DataPath(f"{directory}/{stamp}_{kind}.zip", f"{stamp}_{ticker}_{resolution.name.lower()}_{kind}.csv")
+        if is_long:
+            return f"{directory}/{ticker}_{kind}.zip", "", f"{ticker}_{kind}_{_month(symbol)}.csv"
+        return f"{directory}/", f"_{kind}.zip", f"_{ticker}_{period}_{kind}_{_month(symbol)}.csv"
+    if is_long:
+        return f"{directory}/{ticker}.zip", "", f"{ticker}.csv"
+    return f"{directory}/", f"_{kind}.zip", f"_{ticker}_{period}_{kind}.csv"
+
+
+def data_path(symbol: Symbol, resolution: Resolution, tick: TickType, day: date) -> DataPath:
+    """Archive and entry of one symbol's data: the day's for minutes, the year's or the whole history's otherwise."""
+    before, after, entry = _pattern(symbol, resolution, tick)
+    if not _is_long(resolution):
+        stamp = day_stamp(day)
+        return DataPath(before + stamp + after, stamp + entry)
+    return DataPath(f"{before}{day.year}{after}" if after else before, entry)
+
+
+@lru_cache(maxsize=64)
+def day_stamp(day: date) -> str:
+    """A date as files carry it: yyyymmdd."""
+    return f"{day.year:04d}{day.month:02d}{day.day:02d}"
 
 
 def universe_path(canonical: Symbol, day: date) -> str:

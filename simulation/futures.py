@@ -1,6 +1,6 @@
 """Futures: tickers by LEAN's names, and the expiry date of a contract month.
 
-Sources: FuturesExpiryFunctions.cs, FuturesExpiryUtilityFunctions.cs, FutureExpirationCycles.cs in Common/Securities/Future.
+Sources in Common/Securities/Future: FuturesExpiryFunctions.cs, FuturesExpiryUtilityFunctions.cs.
 """
 
 from __future__ import annotations
