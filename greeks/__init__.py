@@ -1,1 +1,1 @@
-"""Prices, implied volatilities and Greeks: the only room where one is computed. Formulas and sources: docs/greeks.md."""
+"""Prices, implied volatilities and Greeks, computed in this room alone. Formulas and sources: docs/greeks.md."""

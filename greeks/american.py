@@ -15,7 +15,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from greeks.black_scholes import FloatArray, Greeks, aligned, check_positive, european_greeks, normal, signs
+from greeks.black_scholes import (
+    FloatArray,
+    Greeks,
+    aligned,
+    check_positive,
+    european_greeks,
+    normal,
+    signs,
+)
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility
 
 NODES = 7  # Chebyshev intervals of the boundary
@@ -43,6 +51,14 @@ class _Grid:
     whole: FloatArray  # (point, all nodes): boundary of the premium's points
 
 
+def _gauss(points: int) -> tuple[FloatArray, FloatArray]:
+    """Gauss-Legendre points and weights on [-1, 1]: eigenvalues of the Legendre recurrence (Golub and Welsch 1969)."""
+    order = np.arange(1, points)
+    beside = order / np.sqrt(4.0 * order**2 - 1.0)
+    values, vectors = np.linalg.eigh(np.diag(beside, 1) + np.diag(beside, -1))
+    return values, 2.0 * vectors[0] ** 2
+
+
 @lru_cache(maxsize=1)
 def _grid() -> _Grid:
     angle = np.arange(NODES + 1) * np.pi / NODES
@@ -57,8 +73,8 @@ def _grid() -> _Grid:
         result: FloatArray = terms @ to_coefficients
         return result
 
-    y, weights = np.polynomial.legendre.leggauss(BOUNDARY_POINTS)
-    price_y, price_weights = np.polynomial.legendre.leggauss(PRICE_POINTS)
+    y, weights = _gauss(BOUNDARY_POINTS)
+    price_y, price_weights = _gauss(PRICE_POINTS)
     share = 0.5 * (1.0 + chebyshev[:-1])
     earlier = np.sqrt(1.0 - 0.25 * (1.0 + y) ** 2)
     inside = interpolate(2.0 * share[:, None] * earlier[None, :] - 1.0)
@@ -122,7 +138,7 @@ def _boundary(puts: _Puts) -> FloatArray:
 def _accelerated(
     depth: FloatArray, improved: FloatArray, before: tuple[FloatArray, FloatArray] | None
 ) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
-    """Anderson's mixing of depth one, contract by contract: the step that least squares expects to leave no residual."""
+    """Anderson's mixing of depth one, contract by contract: the step expected to leave the least residual."""
     residual = improved - depth
     if before is None:
         return improved, (residual, improved)
@@ -160,7 +176,7 @@ def _terms(puts: _Puts, time: FloatArray, ceiling: FloatArray) -> _Terms:
 
 
 def _step(puts: _Puts, terms: _Terms, depth: FloatArray, squares: FloatArray) -> FloatArray:
-    """Newton's step on the smooth-pasting fixed point, by the derivative of each node's own boundary; logs throughout."""
+    """Newton's step on the smooth-pasting fixed point, by each node's own derivative; logs throughout."""
     grid = _grid()
     rate, dividend_yield, spread = puts.rate[:, None], puts.dividend_yield[:, None], terms.spread
     root = terms.time / spread  # du / (sigma root) is root of time over sigma, times dy
@@ -189,7 +205,13 @@ def _unit_put(moneyness: FloatArray, puts: _Puts, squares: FloatArray) -> FloatA
     grid = _grid()
     ones = np.ones_like(moneyness)
     plain = european_greeks(
-        moneyness, ones, puts.years, puts.volatility, puts.rate, puts.dividend_yield, np.zeros(moneyness.size, dtype=bool)
+        moneyness,
+        ones,
+        puts.years,
+        puts.volatility,
+        puts.rate,
+        puts.dividend_yield,
+        np.zeros(moneyness.size, dtype=bool),
     )
     ceiling = puts.ceiling[:, None]
     later = ceiling * np.exp(-np.sqrt(np.maximum(squares @ grid.whole.T, 0.0)))
@@ -236,7 +258,8 @@ def american_price(
     Never under the intrinsic value or the European price. Raises ``ValueError`` for a spot or strike that is not
     positive, and for a negative rate with a yield below it (two exercise boundaries; calls: the other way round).
     """
-    return _core(_checked(spot, strike, years, volatility, rate, dividend_yield, is_call))[0]
+    result: FloatArray = _core(_checked(spot, strike, years, volatility, rate, dividend_yield, is_call))[0]
+    return result
 
 
 def american_greeks(
@@ -279,7 +302,8 @@ def american_greeks(
     points = 100.0 * np.where(vol_step > 0.0, vol_step, 1.0)
 
     def where_alive(values: FloatArray) -> FloatArray:
-        return np.where(np.isnan(price), np.nan, np.where(alive, values, 0.0))
+        result: FloatArray = np.where(np.isnan(price), np.nan, np.where(alive, values, 0.0))
+        return result
 
     return Greeks(
         price=price,
@@ -303,11 +327,13 @@ def american_implied_volatility(
     dividend_yield: ArrayLike,
     is_call: ArrayLike,
 ) -> ImpliedVolatilities:
-    """Volatility at which ``american_price`` gives each price, to 1e-7 of the strike, or the reason why there is none."""
+    """Volatility at which ``american_price`` gives each price to 1e-7 of the strike, or why there is none."""
     length = aligned(price, spot, strike, years, rate, dividend_yield, signs(is_call))[0].size
     target = np.broadcast_to(np.asarray(price, dtype=np.float64), (length,)).copy()
     batch = _checked(spot, strike, years, np.full(length, 0.2), rate, dividend_yield, is_call)
-    plain = implied_volatility(target, batch.spot, batch.strike, batch.years, batch.rate, batch.dividend_yield, batch.sign > 0)
+    plain = implied_volatility(
+        target, batch.spot, batch.strike, batch.years, batch.rate, batch.dividend_yield, batch.sign > 0
+    )
     inner = np.maximum(batch.sign * (batch.spot - batch.strike), 0.0)
     bound = np.where(batch.sign > 0.0, batch.spot, batch.strike)
     with np.errstate(invalid="ignore"):
@@ -332,17 +358,19 @@ def _search(batch: _Batch, target: FloatArray, european: FloatArray) -> tuple[Fl
     known = np.isfinite(european) & (european > LOWEST_VOLATILITY) & (european < HIGHEST_VOLATILITY)
     high = np.where(known, european * (1.0 + 1e-9), HIGHEST_VOLATILITY)
     now = np.where(known, high, 0.3)
-    vega = 100.0 * european_greeks(
-        batch.spot, batch.strike, batch.years, now, batch.rate, batch.dividend_yield, batch.sign > 0
-    ).vega
+    vega = (
+        100.0
+        * european_greeks(
+            batch.spot, batch.strike, batch.years, now, batch.rate, batch.dividend_yield, batch.sign > 0
+        ).vega
+    )
     slope = np.maximum(vega, 1e-8 * batch.strike)
     reasons = np.full(target.size, NoVolatility.NOT_CONVERGED, dtype=np.int8)
-    result = np.full(target.size, np.nan)
     active = np.arange(target.size)
+    excess = _core(replace(batch, volatility=now))[0] - target
     for _ in range(_SEARCH_STEPS):
-        excess = _core(replace(batch.rows(active), volatility=now[active]))[0] - target[active]
         done = np.abs(excess) <= tolerance[active]
-        result[active[done]], reasons[active[done]] = now[active[done]], NoVolatility.FOUND
+        reasons[active[done]] = NoVolatility.FOUND
         active, excess = active[~done], excess[~done]
         if not active.size:
             break
@@ -352,10 +380,12 @@ def _search(batch: _Batch, target: FloatArray, european: FloatArray) -> tuple[Fl
         moved = current - excess / slope[active]
         inside = (moved > low[active]) & (moved < high[active])
         now[active] = np.where(inside, moved, 0.5 * (low[active] + high[active]))
-        there = _core(replace(batch.rows(active), volatility=now[active]))[0] - target[active]
-        secant = (there - excess) / (now[active] - current)
+        after = _core(replace(batch.rows(active), volatility=now[active]))[0] - target[active]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            secant = (after - excess) / (now[active] - current)
         slope[active] = np.where(np.isfinite(secant) & (secant > 0.0), secant, slope[active])
-    return result, reasons
+        excess = after
+    return np.where(reasons == NoVolatility.FOUND, now, np.nan), reasons
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """European options in closed form, a whole chain at a time: Black-Scholes-Merton and Black-76.
 
-Units of every Greek in this project are those of ``Greeks``. Rates, yields and volatilities are continuous, per year, as
+Units of every Greek in this project are those of ``Greeks``. Rates, yields and volatilities are continuous, a year, as
 decimals (0.05 is 5 %); time is in years of 365 days. Formulas and their sources: docs/greeks.md.
 """
 
@@ -137,7 +137,7 @@ def european_greeks(
     if kernels is None:
         return Greeks.from_matrix(_greeks(*inputs))
     out = np.empty((kernels.ROWS, inputs[0].size))
-    kernels.fill_greeks(*inputs, out)
+    kernels.fill_greeks(np.vstack(inputs), out)
     return Greeks.from_matrix(out)
 
 
@@ -178,7 +178,12 @@ def black76_greeks(
 
 
 def _moneyness(
-    spot: FloatArray, strike: FloatArray, years: FloatArray, volatility: FloatArray, rate: FloatArray, dividend_yield: FloatArray
+    spot: FloatArray,
+    strike: FloatArray,
+    years: FloatArray,
+    volatility: FloatArray,
+    rate: FloatArray,
+    dividend_yield: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]:
     """Years (never negative), their root, the total volatility, d1, and where the outcome is certain."""
     left = np.maximum(years, 0.0)
@@ -253,7 +258,12 @@ def _greeks(
 
 
 def _certain(
-    spot: FloatArray, strike: FloatArray, years: FloatArray, rate: FloatArray, dividend_yield: FloatArray, sign: FloatArray
+    spot: FloatArray,
+    strike: FloatArray,
+    years: FloatArray,
+    rate: FloatArray,
+    dividend_yield: FloatArray,
+    sign: FloatArray,
 ) -> FloatArray:
     """The nine rows where nothing is left to chance."""
     carry = np.exp(-dividend_yield * years)

@@ -78,7 +78,7 @@ def solve(inputs: tuple[FloatArray, ...], reasons: ReasonArray, backend: Backend
     if kernels is None:
         return _solve(inputs, reasons)
     found = np.empty(inputs[0].size)
-    kernels.fill_volatility(*inputs, found, reasons)
+    kernels.fill_volatility(np.vstack(inputs), found, reasons)
     return ImpliedVolatilities(found, reasons)
 
 
@@ -87,7 +87,9 @@ def judge_quotes(bid: FloatArray, ask: FloatArray) -> tuple[FloatArray, ReasonAr
     missing = ~(np.isfinite(bid) & np.isfinite(ask))
     with np.errstate(invalid="ignore"):
         conditions = [missing, bid > ask, bid <= 0.0]
-        reasons = np.select(conditions, [NoVolatility.MISSING, NoVolatility.CROSSED, NoVolatility.ZERO_BID], NoVolatility.FOUND)
+        reasons = np.select(
+            conditions, [NoVolatility.MISSING, NoVolatility.CROSSED, NoVolatility.ZERO_BID], NoVolatility.FOUND
+        )
     return 0.5 * (bid + ask), reasons.astype(np.int8)
 
 
@@ -139,7 +141,8 @@ def total_volatility(beta: FloatArray, x: FloatArray) -> FloatArray:
 def _black(x: FloatArray, s: FloatArray) -> FloatArray:
     """Normalised Black price of an out-of-the-money call."""
     h, t = x / s, 0.5 * s
-    return normal(h + t) * np.exp(0.5 * x) - normal(h - t) * np.exp(-0.5 * x)
+    result: FloatArray = normal(h + t) * np.exp(0.5 * x) - normal(h - t) * np.exp(-0.5 * x)
+    return result
 
 
 def _slope(x: FloatArray, s: FloatArray) -> FloatArray:
@@ -160,7 +163,8 @@ def _hermite(
     u = (at - ends[0]) / width
     v = 1.0 - u
     ours = values[0] * v * v * (1.0 + 2.0 * u) + values[1] * u * u * (1.0 + 2.0 * v)
-    return ours + width * u * v * (slopes[0] * v - slopes[1] * u)
+    result: FloatArray = ours + width * u * v * (slopes[0] * v - slopes[1] * u)
+    return result
 
 
 def _start(beta: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.int8]]:
@@ -199,9 +203,7 @@ def _start(beta: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray, Flo
     return guess, low, high, region
 
 
-def _step(
-    beta: FloatArray, x: FloatArray, s: FloatArray, region: NDArray[np.int8]
-) -> tuple[FloatArray, FloatArray]:
+def _step(beta: FloatArray, x: FloatArray, s: FloatArray, region: NDArray[np.int8]) -> tuple[FloatArray, FloatArray]:
     """Householder's third-order step in the objective of each region, and price minus target."""
     h, t = x / s, 0.5 * s
     ceiling = np.exp(0.5 * x)

@@ -26,6 +26,7 @@ ROOT_TWO_PI_INVERSE = 0.3989422804014327
 ROOT_TWO_PI = 2.5066282746310002
 NO_SPREAD = 1e-10  # total volatility under which the outcome is certain for every purpose
 IN_THE_MONEY_NOISE = 1e-15  # of the larger part: time value that is only the rounding of a subtraction
+SMALLEST_PRICE = 1e-290  # normalised: what is under it has no digits left
 ROWS = 9  # price, delta, gamma, vega, theta, rho, vanna, charm, vomma
 
 _numba = importlib.import_module("numba")
@@ -47,7 +48,9 @@ def _normal(x: float) -> float:
 
 
 @_compiled
-def _certain(spot: float, strike: float, years: float, rate: float, dividend_yield: float, sign: float) -> tuple[float, float, float, float]:
+def _certain(
+    spot: float, strike: float, years: float, rate: float, dividend_yield: float, sign: float
+) -> tuple[float, float, float, float]:
     """Price, delta, yearly theta and rho (per 1.00) of an option whose outcome is certain."""
     spot_now = spot * exp(-dividend_yield * years)
     strike_now = strike * exp(-rate * years)
@@ -91,17 +94,19 @@ def _one(
 
 
 @_compiled
-def fill_greeks(
-    spot: FloatArray, strike: FloatArray, years: FloatArray, volatility: FloatArray, rate: FloatArray, dividend_yield: FloatArray,
-    sign: FloatArray, out: FloatArray,
-) -> None:  # fmt: skip
-    """Write the nine figures of every contract into ``out`` (nine rows); NaN volatility gives a NaN column."""
-    for i in range(len(spot)):
-        if volatility[i] != volatility[i]:
+def fill_greeks(columns: FloatArray, out: FloatArray) -> None:
+    """Write the nine figures of every contract into ``out`` (nine rows); NaN volatility gives a NaN column.
+
+    ``columns`` has seven rows: spot, strike, years, volatility, rate, yield, and +1 for calls, -1 for puts.
+    """
+    for i in range(columns.shape[1]):
+        if columns[3, i] != columns[3, i]:
             for row in range(ROWS):
                 out[row, i] = np.nan
             continue
-        found = _one(spot[i], strike[i], years[i], volatility[i], rate[i], dividend_yield[i], sign[i])
+        found = _one(
+            columns[0, i], columns[1, i], columns[2, i], columns[3, i], columns[4, i], columns[5, i], columns[6, i]
+        )
         out[0, i], out[1, i], out[2, i], out[3, i], out[4, i] = found[0], found[1], found[2], found[3], found[4]
         out[5, i], out[6, i], out[7, i], out[8, i] = found[5], found[6], found[7], found[8]
 
@@ -179,7 +184,11 @@ def _step(beta: float, x: float, s: float, ceiling: float, region: int) -> tuple
         inverse = 1.0 / log(price)
         newton = (log(beta) - log(price)) / (log(beta) * inverse) / relative
         bend = second - relative * (1.0 + 2.0 * inverse)
-        twist = third + 2.0 * relative * relative * (1.0 + 3.0 * inverse * (1.0 + inverse)) - 3.0 * second * relative * (1.0 + 2.0 * inverse)
+        twist = (
+            third
+            + 2.0 * relative * relative * (1.0 + 3.0 * inverse * (1.0 + inverse))
+            - 3.0 * second * relative * (1.0 + 2.0 * inverse)
+        )
     elif region == 2:
         left = ceiling * _normal(-h - t) + far
         relative = slope / left
@@ -220,37 +229,36 @@ def total_volatility(beta: float, x: float) -> float:
 
 
 @_compiled
-def fill_volatility(
-    price: FloatArray, spot: FloatArray, strike: FloatArray, years: FloatArray, rate: FloatArray, dividend_yield: FloatArray,
-    sign: FloatArray, out: FloatArray, reasons: NDArray[np.int8],
-) -> None:  # fmt: skip
-    """Write each price's implied volatility into ``out``, or NaN and the reason (``NoVolatility``) why there is none.
+def _implied(
+    price: float, spot: float, strike: float, years: float, rate: float, dividend_yield: float, sign: float
+) -> tuple[float, int]:
+    """Volatility and 0, or NaN and the reason (``NoVolatility``) why there is none."""
+    if not years > 0.0:
+        return np.nan, 1
+    strike_now = strike * exp(-rate * years)
+    spot_now = spot * exp(-dividend_yield * years)
+    worth = sign * (spot_now - strike_now)
+    time_value = price - max(worth, 0.0)
+    noise = IN_THE_MONEY_NOISE * max(spot_now, strike_now) if worth > 0.0 else 0.0
+    beta = time_value / (sqrt(spot_now) * sqrt(strike_now))
+    if not time_value > noise or beta < SMALLEST_PRICE:
+        return np.nan, 2
+    x = -abs(log(spot / strike) + (rate - dividend_yield) * years)
+    if beta >= exp(0.5 * x):
+        return np.nan, 3
+    return total_volatility(beta, x) / sqrt(years), 0
 
-    A reason already set in ``reasons`` is kept, and its contract skipped.
+
+@_compiled
+def fill_volatility(columns: FloatArray, out: FloatArray, reasons: NDArray[np.int8]) -> None:
+    """Write each price's implied volatility into ``out``, or NaN there and the reason into ``reasons``.
+
+    ``columns`` has seven rows: price, spot, strike, years, rate, yield, and +1 for calls, -1 for puts. A reason that is
+    already set is kept, and its contract skipped.
     """
-    for i in range(len(price)):
+    for i in range(columns.shape[1]):
         out[i] = np.nan
-        if reasons[i] != 0:
-            continue
-        if not years[i] > 0.0:
-            reasons[i] = 1
-            continue
-        strike_now = strike[i] * exp(-rate[i] * years[i])
-        spot_now = spot[i] * exp(-dividend_yield[i] * years[i])
-        x = log(spot[i] / strike[i]) + (rate[i] - dividend_yield[i]) * years[i]
-        worth = sign[i] * (spot_now - strike_now)
-        time_value = price[i] - max(worth, 0.0)
-        noise = IN_THE_MONEY_NOISE * max(spot_now, strike_now) if worth > 0.0 else 0.0
-        if not time_value > noise:
-            reasons[i] = 2
-            continue
-        scale = sqrt(spot_now) * sqrt(strike_now)
-        beta = time_value / scale
-        x = -abs(x)
-        if beta >= exp(0.5 * x):
-            reasons[i] = 3
-            continue
-        if beta < 1e-290:
-            reasons[i] = 2
-            continue
-        out[i] = total_volatility(beta, x) / sqrt(years[i])
+        if reasons[i] == 0:
+            out[i], reasons[i] = _implied(
+                columns[0, i], columns[1, i], columns[2, i], columns[3, i], columns[4, i], columns[5, i], columns[6, i]
+            )
