@@ -1,10 +1,72 @@
-"""The command line inside the environment."""
+"""The command line inside the environment: finds a command, runs it, and turns every failure into one clear line.
+
+Each command lives in its own module and is imported only when it is called, so that starting is quick.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from cli.errors import RunFailedError, UserError
+
+COMMANDS = {
+    "backtest": ("cli.backtest", "backtest"),
+    "data": ("cli.data", "data"),
+    "regress": ("cli.regress", "regress"),
+    "scenario": ("cli.scenario", "scenario"),
+    "test": ("cli.checks", "checks"),
+}
 
 
 def run(arguments: Sequence[str]) -> int:
-    print(arguments)
-    return 0
+    """Run one command line and return its exit code: 0 done, 1 what was run failed, 2 it was asked for wrongly."""
+    try:
+        return dispatch(arguments)
+    except UserError as error:
+        return complain(str(error), 2)
+    except RunFailedError as error:
+        return complain(str(error), 1)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away: nothing is left to say, and nowhere to say it
+        return 1
+    except KeyboardInterrupt:
+        return complain("interrupted; nothing half-written was left", 130)
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Call the command that ``arguments`` names, with the rest of them."""
+    name = arguments[0]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        advice = f"did you mean {near[0]}?" if near else "python run.py --help lists the commands"
+        raise UserError(f"unknown command {name!r}; {advice} (known: {', '.join(COMMANDS)})")
+    module, function = COMMANDS[name]
+    command: Callable[..., int | None] = getattr(import_module(module), function)
+    return call(name, command, arguments[1:])
+
+
+def call(name: str, command: Callable[..., int | None], arguments: Sequence[str]) -> int:
+    """Parse ``arguments`` by the command's own signature and call it."""
+    import typer
+
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name)(command)
+    try:
+        code = app(list(arguments), prog_name=f"run.py {name}", standalone_mode=False)
+    except typer.TyperException as error:
+        raise UserError(f"{error.format_message()} (python run.py {name} --help lists the options)") from error
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except typer.Abort as stop:
+        raise KeyboardInterrupt from stop
+    return code if isinstance(code, int) else 0
+
+
+def complain(text: str, code: int) -> int:
+    """Say what went wrong, each line marked, and hand the exit code back."""
+    for line in text.splitlines() or [""]:
+        sys.stderr.write(f"error: {line}\n")
+    return code

@@ -209,8 +209,10 @@ def payoff_words(trade: Trade) -> str:
     edge = (strikes[-1] - strikes[0]) or strikes[0] * 0.05
     grid = [strikes[0] - edge, *strikes, strikes[-1] + edge]
     evens = ", ".join(f"{price:,.2f}" for price in break_evens(trade, grid)) or "none"
-    words = f"At expiry, after the fees paid: best {money(max(profits), signed=True)}"
-    return f"{words}, worst between the strikes {money(min(profits), signed=True)}, break-even {evens}. Dotted: price at entry; solid: at exit."
+    extremes = f"best {money(max(profits), signed=True)}, worst between the strikes {money(min(profits), signed=True)}"
+    return (
+        f"At expiry, after the fees paid: {extremes}, break-even {evens}. Dotted line: price at entry; solid: at exit."
+    )
 
 
 def profit_at_expiry(trade: Trade, price: float) -> float:

@@ -1,0 +1,221 @@
+"""What ``backtest`` can be asked for, and the checks that need no market."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from cli.errors import UserError
+from core.settings import SettingsError
+from core.settings_fields import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+MAIN = ROOT / "main.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestOptions:
+    """Every option of ``backtest``, as text, unchecked."""
+
+    start: Annotated[str | None, typer.Option(help="First day. Example: --start 2008-01-02")] = None
+    end: Annotated[str | None, typer.Option(help="Last day. Example: --end 2008-12-31")] = None
+    cash: Annotated[str | None, typer.Option(help="Dollars to begin with. Example: --cash 45000")] = None
+    strategies: Annotated[
+        str | None, typer.Option(help="Which of the ten to run. Example: --strategies friday_0dte,box")
+    ] = None
+    seed: Annotated[str | None, typer.Option(help="Seed of the modelled minutes and quotes. Example: --seed 7")] = None
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", help="Any setting, as often as needed. Example: --set friday_0dte.min_vix=0"),
+    ] = field(default_factory=list)
+    market: Annotated[
+        str,
+        typer.Option(
+            help="Where prices come from: history (real daily S&P 500 and VIX, minutes and options modelled), csv:FILE "
+            "(your own daily bars, and VIX), lean:FOLDER (a LEAN data folder), garch:SEED (years that never happened), "
+            "scenario:NAME. Example: --market lean:data"
+        ),
+    ] = "history"
+    algorithm: Annotated[
+        Path | None, typer.Option(help="Another LEAN algorithm than main.py. Example: --algorithm probe.py")
+    ] = None
+    param: Annotated[
+        list[str],
+        typer.Option(help="A parameter for --algorithm's file, as often as needed. Example: --param seed=yes"),
+    ] = field(default_factory=list)
+    out: Annotated[Path | None, typer.Option(help="Folder for the results, made new. Example: --out results/first")] = (
+        None
+    )
+
+
+def command_of(body: Callable[[BacktestOptions], int], words: str) -> Callable[..., int]:
+    """A function with one keyword parameter for each field of ``BacktestOptions``, as Typer wants to see it."""
+
+    def command(**values: Any) -> int:
+        return body(BacktestOptions(**values))
+
+    hints = get_type_hints(BacktestOptions, include_extras=True)
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                item.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=item.default if item.default is not MISSING else [],
+                annotation=hints[item.name],
+            )
+            for item in fields(BacktestOptions)
+        ]
+    )
+    command.__annotations__ = {item.name: hints[item.name] for item in fields(BacktestOptions)}
+    command.__doc__ = words
+    return command
+
+
+class MarketKind(StrEnum):
+    """The sources of prices."""
+
+    HISTORY = "history"
+    CSV = "csv"
+    LEAN = "lean"
+    GARCH = "garch"
+    SCENARIO = "scenario"
+
+
+@dataclass(frozen=True, slots=True)
+class MarketChoice:
+    """Which market, and its file, folder, seed or name (empty for history)."""
+
+    kind: MarketKind
+    detail: str
+
+    @classmethod
+    def parse(cls, text: str) -> MarketChoice:
+        """``history`` or ``kind:detail``; raises ``UserError`` for anything else."""
+        name, colon, detail = text.partition(":")
+        accepted = "history, csv:FILE, lean:FOLDER, garch:SEED or scenario:NAME"
+        if name not in list(MarketKind):
+            raise UserError(f"--market: {text!r}; expected {accepted}")
+        kind = MarketKind(name)
+        if (kind is MarketKind.HISTORY) is bool(colon) or (colon and not detail):
+            raise UserError(f"--market: {text!r}; expected {accepted}")
+        return cls(kind, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A checked request. ``settings`` is None for an algorithm that is not ours."""
+
+    algorithm: Path
+    market: MarketChoice
+    parameters: Mapping[str, str]
+    settings: Settings | None
+    seed: int
+    out: Path | None
+    given: frozenset[str]
+
+
+def plan_of(options: BacktestOptions) -> RunPlan:
+    """Check everything that can be checked before a market is opened.
+
+    Raises:
+        UserError: what is wrong, with the option, the value and what would be right.
+    """
+    market = MarketChoice.parse(options.market)
+    if options.out is not None and options.out.exists():
+        raise UserError(f"--out: {options.out} exists; expected a folder that does not exist yet")
+    own = options.algorithm is None or options.algorithm.resolve() == MAIN
+    if not own and options.algorithm is not None:
+        return foreign_plan(options, options.algorithm, market)
+    if options.param:
+        raise UserError(f"--param: {options.param[0]!r} is for another algorithm (--algorithm); main.py takes --set")
+    parameters = {**configured_parameters(), **own_parameters(options)}
+    settings = settings_of(parameters)
+    given = frozenset(name for name in ("start", "end") if f"run.{name}" in parameters)
+    return RunPlan(MAIN, market, parameters, settings, settings.run.seed, options.out, given)
+
+
+def foreign_plan(options: BacktestOptions, algorithm: Path, market: MarketChoice) -> RunPlan:
+    """The plan of an algorithm that is not ours: its own dates and cash, our market."""
+    if not algorithm.is_file():
+        raise UserError(f"--algorithm: {algorithm} is not a file; expected a Python file with one QCAlgorithm")
+    for name in ("start", "end", "cash", "strategies"):
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name}: is a setting of main.py; {algorithm.name} sets its own (parameters: --param)")
+    if options.set_:
+        raise UserError(f"--set: {options.set_[0]!r} is a setting of main.py; {algorithm.name} takes --param key=value")
+    seed = whole_number("--seed", options.seed) if options.seed is not None else 1
+    parameters = pairs("--param", options.param)
+    return RunPlan(algorithm.resolve(), market, parameters, None, seed, options.out, frozenset())
+
+
+def own_parameters(options: BacktestOptions) -> dict[str, str]:
+    """``--set`` pairs and the options that stand for a setting; the same key twice with two values is refused."""
+    parameters = pairs("--set", options.set_)
+    for name in ("start", "end", "cash", "strategies", "seed"):
+        value = getattr(options, name)
+        if value is None:
+            continue
+        key = f"run.{name}"
+        if name in ("start", "end"):
+            value = a_date(f"--{name}", value).isoformat()
+        if parameters.get(key, value) != value:
+            raise UserError(f"--{name}: {value!r} contradicts --set {key}={parameters[key]}; give one of them")
+        parameters[key] = value
+    return parameters
+
+
+def configured_parameters() -> dict[str, str]:
+    """The parameters of config.json, which LEAN would hand to main.py too."""
+    path = ROOT / "config.json"
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{path}: is no JSON ({error})") from error
+    return {str(key): str(value) for key, value in read.get("parameters", {}).items()}
+
+
+def settings_of(parameters: Mapping[str, str]) -> Settings:
+    """The whole settings, or every complaint about them."""
+    try:
+        return Settings.from_parameters(parameters)
+    except SettingsError as error:
+        raise UserError("\n".join(error.problems)) from error
+
+
+def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """``key=value`` texts as a mapping; a key given twice with different values is refused."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key, value = key.strip(), value.strip()
+        if not equals or not key:
+            raise UserError(f"{option}: {text!r}; expected key=value, for example {option} friday_0dte.min_vix=0")
+        if found.get(key, value) != value:
+            raise UserError(f"{option}: {key} is given twice, as {found[key]!r} and {value!r}; give it once")
+        found[key] = value
+    return found
+
+
+def a_date(option: str, text: str) -> date:
+    """An ISO date."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {text!r}; expected a date such as 2008-01-31") from error
+
+
+def whole_number(option: str, text: str) -> int:
+    """A whole number of at least 0."""
+    if not text.isdecimal():
+        raise UserError(f"{option}: {text!r}; expected a whole number, 0 or more")
+    return int(text)

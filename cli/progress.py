@@ -1,0 +1,86 @@
+"""How far a run is: a bar on a terminal, a line now and then elsewhere. Written to standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Protocol
+
+SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_REDRAWS = 0.2
+
+
+class Reading(Protocol):
+    """What the engine reports: simulated time, share done (0 to 1), equity in dollars."""
+
+    @property
+    def time(self) -> datetime: ...
+    @property
+    def fraction(self) -> float: ...
+    @property
+    def equity(self) -> float: ...
+
+
+Report = Callable[[Reading], None]
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Report]:
+    """Something to call with each reading, in the way that suits where standard error goes."""
+    if sys.stderr.isatty():
+        with bar(title) as report:
+            yield report
+    else:
+        yield lines(title)
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Report]:
+    """A bar with the simulated date, equity and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[day]}"),
+        TextColumn("{task.fields[equity]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(title, total=1.0, day="", equity="")
+        drawn = 0.0
+
+        def report(reading: Reading) -> None:
+            nonlocal drawn
+            now = time.monotonic()
+            if now - drawn >= SECONDS_BETWEEN_REDRAWS:
+                drawn = now
+                shown.update(
+                    task, completed=reading.fraction, day=f"{reading.time:%Y-%m-%d}", equity=f"${reading.equity:,.0f}"
+                )
+
+        yield report
+
+
+def lines(title: str) -> Report:
+    """One line every few seconds, for logs."""
+    begun = told = time.monotonic()
+
+    def report(reading: Reading) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < SECONDS_BETWEEN_LINES:
+            return
+        told = now
+        left = (now - begun) * (1 - reading.fraction) / reading.fraction if reading.fraction > 0 else 0.0
+        sys.stderr.write(
+            f"{title}: {reading.fraction:4.0%}  {reading.time:%Y-%m-%d}  ${reading.equity:,.0f}  {left:.0f} s left\n"
+        )
+        sys.stderr.flush()
+
+    return report
