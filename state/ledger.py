@@ -55,6 +55,7 @@ class Ledger:
         self._subjects: dict[Level, dict[str, Subject]] = {level: {} for level in Level}
         self._memory: dict[str, Any] = {}
         self._fingerprints: dict[str, str] = {}
+        self._children: dict[str, list[str]] = {}
 
     def find(self, level: Level, subject: str) -> Subject | None:
         """The subject, or ``None``."""
@@ -71,6 +72,16 @@ class Ledger:
     def owner_of(self, fingerprint: str) -> str | None:
         """The order group that carries an intent's fingerprint, ``None`` when nobody does."""
         return self._fingerprints.get(fingerprint)
+
+    def held(self, position: str) -> dict[str, float]:
+        """What its order groups filled, and the corrections of reconciliations; signed, without zeros."""
+        total: dict[str, float] = {}
+        subject = self._subjects[Level.POSITION][position]
+        filled = [group.detail.get("filled", {}) for group in self._groups_of(position)]
+        for part in (*filled, subject.detail.get("corrections", {})):
+            for name, quantity in part.items():
+                total[name] = total.get(name, 0.0) + quantity
+        return {name: quantity for name, quantity in total.items() if quantity}
 
     def apply(self, record: Record) -> None:
         """Take one record in; raises ``CorruptStoreError`` for one that names what does not exist."""
@@ -104,7 +115,7 @@ class Ledger:
             _as_record(subject)
             for level in Level
             for subject in self.all_of(level)
-            if not (subject.ended and subject.pending is None and now - subject.changed > keep)
+            if not (self._is_over(subject) and now - subject.changed > keep)
         ]
         return {"t": now.isoformat(), "subjects": subjects, "memory": self._memory}
 
@@ -113,6 +124,7 @@ class Ledger:
         self._memory = dict(snapshot["memory"])
         self._subjects = {level: {} for level in Level}
         self._fingerprints = {}
+        self._children = {}
         for record in snapshot["subjects"]:
             self._put(_from_record(record))
 
@@ -120,7 +132,18 @@ class Ledger:
         for level in Level:
             yield from self._subjects[level].values()
 
+    def _is_over(self, subject: Subject) -> bool:
+        """Ended, and no open position's holdings are counted from it."""
+        parent = self.find(Level.POSITION, subject.parent) if subject.level is Level.ORDER_GROUP else None
+        return subject.ended and subject.pending is None and (parent is None or parent.ended)
+
+    def _groups_of(self, position: str) -> list[Subject]:
+        groups = self._subjects[Level.ORDER_GROUP]
+        return [groups[name] for name in self._children.get(position, ())]
+
     def _put(self, subject: Subject) -> None:
+        if subject.level is Level.ORDER_GROUP and subject.id not in self._subjects[subject.level]:
+            self._children.setdefault(subject.parent, []).append(subject.id)
         self._subjects[subject.level][subject.id] = subject
         fingerprint = subject.detail.get("fingerprint")
         if subject.level is Level.ORDER_GROUP and isinstance(fingerprint, str):

@@ -125,6 +125,10 @@ class HierarchicalStateManager:
         """The order group; raises ``UnknownSubjectError``."""
         return self._subject(Level.ORDER_GROUP, subject)
 
+    def strategies(self) -> tuple[Subject, ...]:
+        """Every strategy ever mentioned."""
+        return self._ledger.all_of(Level.STRATEGY)
+
     def positions(self, *, ended: bool = False) -> tuple[Subject, ...]:
         """Positions in the order of creation; those that ended only when asked for."""
         return tuple(item for item in self._ledger.all_of(Level.POSITION) if ended or not item.ended)
@@ -140,6 +144,13 @@ class HierarchicalStateManager:
     def names(self) -> Iterable[str]:
         """Names of all subjects, for ``Identifiers.observe`` after a start."""
         return (subject.id for subject in self._ledger)
+
+    def held(self, position: str) -> dict[str, float]:
+        """What the position holds: contract name or ticker to signed quantity, never zero.
+
+        The sum of what its order groups filled, and of what the broker took or gave without an order of ours.
+        """
+        return self._ledger.held(position)
 
     def may(self, level: Level, subject: str, trigger: Trigger) -> str | None:
         """Why ``trigger`` would be refused now; ``None`` when it would be taken."""
@@ -226,6 +237,14 @@ class HierarchicalStateManager:
         self._subject(level, subject)
         self._write({"op": "note", "level": level.value, "id": subject, "detail": detail})
         return self._subject(level, subject)
+
+    def correct_held(self, position: str, held: dict[str, float]) -> Subject:
+        """Let the position hold what the broker says, whatever its order groups filled."""
+        own = self._ledger.held(position)
+        before = self.position(position).detail.get("corrections", {})
+        change = {name: held.get(name, 0.0) - own.get(name, 0.0) for name in {**own, **held}}
+        corrections = {name: before.get(name, 0.0) + change.get(name, 0.0) for name in {**before, **change}}
+        return self.note(Level.POSITION, position, corrections={name: by for name, by in corrections.items() if by})
 
     def remember(self, name: str, value: object) -> None:
         """Keep a value (JSON types) under a name over restarts, such as the peak of equity. Written when it changed."""

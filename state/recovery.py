@@ -1,0 +1,486 @@
+"""After a start, a reconnection or a while: make state agree with what the broker holds and works on.
+
+The broker is right about facts, state is right about intent. Every difference has one named rule, is journalled, and
+nothing is guessed: contracts and orders that belong to no package are listed and never touched.
+
+What the executor writes and this reads: an order group's ``changes`` (contract name to signed quantity when it fills
+whole), ``filled`` (the same, cumulative) and ``orders`` (broker's number to contract); a position's ``contracts``
+(contract name to ``expiry``, ``underlying`` and ``shares``, the signed deliverable of one bought contract when
+exercised: 100 for a call, -100 for a put, 0 for cash settlement). An order carries its group's name as tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from itertools import combinations
+from typing import Final
+
+from core.events import FillStatus, Level
+from core.journal import Journal, RecordKind
+from state.ledger import Subject
+from state.manager import HierarchicalStateManager
+from state.tables import (
+    OrderGroupState,
+    OrderTrigger,
+    PositionState,
+    PositionTrigger,
+    StrategyState,
+    StrategyTrigger,
+    destination_of,
+)
+
+COMPONENT: Final = "recovery"
+FINAL_STATUS: Final = frozenset({FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED})
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerHolding:
+    """What the broker says is held of a ``Contract.name`` or a ticker; signed, long is positive, never zero."""
+
+    contract: str
+    quantity: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """An order that the broker knows. ``quantity`` and ``filled`` are signed (bought positive), ``tag`` is ours."""
+
+    order_id: int
+    contract: str
+    quantity: float
+    filled: float
+    status: FillStatus
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFacts:
+    """The account at one moment. ``orders``: the open ones, and those finished that the broker still tells of.
+
+    ``assigned``: contracts for which the broker reported an assignment or exercise since the last reconciliation.
+    """
+
+    today: date
+    holdings: tuple[BrokerHolding, ...]
+    orders: tuple[BrokerOrder, ...]
+    assigned: frozenset[str] = frozenset()
+
+
+class DifferenceKind(StrEnum):
+    """How state and account can differ."""
+
+    NEVER_SENT = "never_sent"
+    SENT_UNRECORDED = "sent_unrecorded"
+    FILLED_WHILE_AWAY = "filled_while_away"
+    PARTLY_FILLED_WHILE_AWAY = "partly_filled_while_away"
+    CANCELLED_WHILE_AWAY = "cancelled_while_away"
+    LEFT_IN_BETWEEN = "left_in_between"
+    EXPIRED_WHILE_AWAY = "expired_while_away"
+    ASSIGNED_WHILE_AWAY = "assigned_while_away"
+    CLOSED_BY_HAND = "closed_by_hand"
+    DIFFERENT_QUANTITY = "different_quantity"
+    MISSING = "missing"
+    EXTRA = "extra"
+    UNKNOWN_ORDER = "unknown_order"
+    ORPHAN_ORDER = "orphan_order"
+
+
+RULES: Final[Mapping[DifferenceKind, str]] = {
+    DifferenceKind.NEVER_SENT: "intent without an order: withdrawn, the group is abandoned and may be planned anew",
+    DifferenceKind.SENT_UNRECORDED: "the broker has our order: the intent is completed, nothing is sent again",
+    DifferenceKind.FILLED_WHILE_AWAY: "the broker's fill stands: the group is filled, its position follows",
+    DifferenceKind.PARTLY_FILLED_WHILE_AWAY: "whole packages stay; a package with legs missing is unwound, longs last",
+    DifferenceKind.CANCELLED_WHILE_AWAY: "nothing filled, nothing works: the group is cancelled, its position goes back",
+    DifferenceKind.LEFT_IN_BETWEEN: "no order works for it: the position goes to what its fills say",
+    DifferenceKind.EXPIRED_WHILE_AWAY: "past its expiry and gone: the position expires, or goes on with long legs left",
+    DifferenceKind.ASSIGNED_WHILE_AWAY: "assignment stands: the position is assigned and owns the shares until sold",
+    DifferenceKind.CLOSED_BY_HAND: "a person closed the whole package: the position is closed",
+    DifferenceKind.DIFFERENT_QUANTITY: "a person closed some whole packages: the position goes on with the rest",
+    DifferenceKind.MISSING: "legs are gone and others are left: what is left is unwound, longs last",
+    DifferenceKind.EXTRA: "belongs to no package: listed, never touched, counted for risk",
+    DifferenceKind.UNKNOWN_ORDER: "belongs to no group: listed, never touched",
+    DifferenceKind.ORPHAN_ORDER: "our order of a group that has ended: to be cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that state and account saw differently. Quantities are signed contracts or shares."""
+
+    kind: DifferenceKind
+    subject: str
+    contract: str = ""
+    expected: float | None = None
+    observed: float | None = None
+
+    @property
+    def rule(self) -> str:
+        """What is done about it, always the same for the kind."""
+        return RULES[self.kind]
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """What came out: every difference, and what is left for the executor and for risk."""
+
+    differences: list[Difference] = field(default_factory=list)
+    unowned: list[BrokerHolding] = field(default_factory=list)
+    foreign_orders: list[BrokerOrder] = field(default_factory=list)
+    orders_to_cancel: list[int] = field(default_factory=list)
+    positions_to_unwind: list[str] = field(default_factory=list)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether state and account were the same."""
+        return not self.differences
+
+
+class Recovery:
+    """Reconciles state with the broker's facts; call it when no intent is being acted on."""
+
+    def __init__(self, state: HierarchicalStateManager, journal: Journal) -> None:
+        self._state = state
+        self._journal = journal
+
+    def reconcile(self, facts: BrokerFacts) -> Reconciliation:
+        """Resolve every difference by its rule; a second call with the same facts finds none but what it only lists."""
+        outcome = Reconciliation()
+        for subject in self._state.pending():
+            if subject.level is not Level.ORDER_GROUP:
+                self._state.withdraw(subject.level, subject.id, "only an order group acts at the broker")
+        self._settle_groups(facts, outcome)
+        self._settle_positions_in_between(outcome)
+        self._settle_holdings(facts, outcome)
+        self._settle_strategies(outcome)
+        self._list_orders(facts, outcome)
+        unowned = {holding.contract: holding.quantity for holding in outcome.unowned}
+        self._state.remember("unowned", unowned)
+        return outcome
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing of its own can be wrong."""
+        return ()
+
+    # Order groups
+
+    def _settle_groups(self, facts: BrokerFacts, outcome: Reconciliation) -> None:
+        held: dict[str, float] = {}
+        for position in self._state.positions():
+            _add(held, self._state.held(position.id))
+        pool = {name: quantity - held.pop(name, 0.0) for name, quantity in _totals(facts.holdings).items()}
+        pool.update({name: -quantity for name, quantity in held.items()})
+        for group in self._state.order_groups():
+            orders = [order for order in facts.orders if _is_of(order, group)]
+            if group.state == OrderGroupState.PLANNED and group.pending is None:
+                self._never_sent(group, outcome)
+            elif any(order.status not in FINAL_STATUS for order in orders):
+                self._still_working(group, orders, pool, outcome)
+            else:
+                self._finished(group, orders, pool, facts, outcome)
+
+    def _never_sent(self, group: Subject, outcome: Reconciliation) -> None:
+        if group.pending is not None:
+            self._state.withdraw(group.level, group.id, "the broker knows no such order")
+        self._tell(outcome, Difference(DifferenceKind.NEVER_SENT, group.id))
+        self._state.fire(group.level, group.id, OrderTrigger.ABANDON)
+
+    def _still_working(
+        self, group: Subject, orders: list[BrokerOrder], pool: dict[str, float], outcome: Reconciliation
+    ) -> None:
+        """Some order is open: adopt it when its sending was not recorded, take note of what filled meanwhile."""
+        numbers = {str(order.order_id): order.contract for order in orders}
+        if group.pending is not None and group.pending.trigger == OrderTrigger.CANCEL:
+            self._state.withdraw(group.level, group.id, "the order still works", orders=numbers)
+        elif group.pending is not None:
+            self._tell(outcome, Difference(DifferenceKind.SENT_UNRECORDED, group.id))
+            group = self._state.complete(group.level, group.id, orders=numbers)
+        known = _quantities(group.detail.get("filled"))
+        filled = _told(orders)
+        if filled != known:
+            for name, quantity in filled.items():
+                pool[name] = pool.get(name, 0.0) - (quantity - known.get(name, 0.0))
+                if quantity != known.get(name, 0.0):
+                    kind = DifferenceKind.PARTLY_FILLED_WHILE_AWAY
+                    self._tell(outcome, Difference(kind, group.id, name, known.get(name, 0.0), quantity))
+            self._state.fire(group.level, group.id, OrderTrigger.FILL_PART, filled=filled)
+
+    def _finished(
+        self,
+        group: Subject,
+        orders: list[BrokerOrder],
+        pool: dict[str, float],
+        facts: BrokerFacts,
+        outcome: Reconciliation,
+    ) -> None:
+        """Nothing of it works any more: what filled is what the broker tells, else what the holdings tell."""
+        changes = _quantities(group.detail.get("changes"))
+        known = _quantities(group.detail.get("filled"))
+        filled = _told(orders)
+        for name, whole in changes.items():
+            if not orders and not self._went_otherwise(group.parent, name, facts):
+                filled[name] = known.get(name, 0.0) + _within(pool.get(name, 0.0), whole - known.get(name, 0.0))
+            pool[name] = pool.get(name, 0.0) - (filled.get(name, 0.0) - known.get(name, 0.0))
+        filled = {name: quantity for name, quantity in filled.items() if quantity}
+        if group.pending is not None and not orders and not filled and group.state == OrderGroupState.PLANNED:
+            self._never_sent(group, outcome)
+            return
+        if group.pending is not None:
+            self._resolve_pending(group, orders, outcome)
+        whole_filled = bool(changes) and filled == changes
+        kind = DifferenceKind.PARTLY_FILLED_WHILE_AWAY
+        if whole_filled:
+            kind = DifferenceKind.FILLED_WHILE_AWAY
+        elif not filled:
+            kind = DifferenceKind.CANCELLED_WHILE_AWAY
+        for name, quantity in changes.items():
+            self._tell(outcome, Difference(kind, group.id, name, quantity, filled.get(name, 0.0)))
+        self._end_group(group, filled, whole_filled, bool(changes) and _fraction(filled, changes) is None)
+
+    def _went_otherwise(self, position: str, name: str, facts: BrokerFacts) -> bool:
+        """Whether a contract left the account by expiry or assignment, so that its absence is no fill."""
+        return name in facts.assigned or _has_expired(self._state.position(position), name, facts.today)
+
+    def _resolve_pending(self, group: Subject, orders: list[BrokerOrder], outcome: Reconciliation) -> None:
+        numbers = {str(order.order_id): order.contract for order in orders}
+        if group.state == OrderGroupState.PLANNED:
+            self._tell(outcome, Difference(DifferenceKind.SENT_UNRECORDED, group.id))
+            self._state.complete(group.level, group.id, orders=numbers)
+        else:
+            self._state.withdraw(group.level, group.id, "the order has ended")
+
+    def _end_group(self, group: Subject, filled: dict[str, float], whole: bool, broken: bool) -> None:
+        level, name = group.level, group.id
+        unwinding = self._state.order_group(name).state == OrderGroupState.UNWINDING
+        if unwinding:
+            self._state.fire(level, name, OrderTrigger.UNWOUND, filled=filled)
+        elif whole:
+            self._state.fire(level, name, OrderTrigger.FILL, filled=filled)
+        else:
+            self._state.fire(level, name, OrderTrigger.CANCELLED, filled=filled)
+        if broken:
+            self._move(group.parent, PositionTrigger.UNWIND)
+
+    # Positions
+
+    def _settle_positions_in_between(self, outcome: Reconciliation) -> None:
+        """A position in a state of transit without a working order goes to what its fills say."""
+        for position in self._state.positions():
+            live = [group for group in self._state.order_groups() if group.parent == position.id]
+            trigger = None if live else _landing(position, bool(self._state.held(position.id)))
+            if trigger is not None:
+                self._tell(outcome, Difference(DifferenceKind.LEFT_IN_BETWEEN, position.id))
+                self._state.fire(position.level, position.id, trigger)
+            if self._state.position(position.id).state == PositionState.UNWINDING and not live:
+                outcome.positions_to_unwind.append(position.id)
+
+    def _settle_strategies(self, outcome: Reconciliation) -> None:
+        """A strategy in transit of which no position is in transit goes to what it holds."""
+        transit = (PositionState.PLANNED, PositionState.OPENING, PositionState.CLOSING, PositionState.UNWINDING)
+        for strategy in self._state.strategies():
+            own = [position for position in self._state.positions() if position.parent == strategy.id]
+            if any(position.state in transit for position in own):
+                continue
+            trigger = _strategy_landing(strategy, bool(own))
+            if trigger is not None:
+                self._tell(outcome, Difference(DifferenceKind.LEFT_IN_BETWEEN, strategy.id))
+                self._state.fire(Level.STRATEGY, strategy.id, trigger)
+
+    def _settle_holdings(self, facts: BrokerFacts, outcome: Reconciliation) -> None:
+        available = _totals(facts.holdings)
+        positions = [position for position in self._state.positions() if self._state.held(position.id)]
+        positions.sort(key=lambda position: self._intact(position, positions, available), reverse=True)
+        for position in positions:
+            expected = self._state.held(position.id)
+            share = {name: _within(available.get(name, 0.0), quantity) for name, quantity in expected.items()}
+            for name, quantity in share.items():
+                available[name] -= quantity
+            if share != expected:
+                self._correct(position, expected, share, available, facts, outcome)
+        for name, quantity in sorted(available.items()):
+            if quantity:
+                outcome.unowned.append(BrokerHolding(name, quantity))
+                self._tell(outcome, Difference(DifferenceKind.EXTRA, "account", name, 0.0, quantity))
+
+    def _intact(self, position: Subject, positions: list[Subject], available: Mapping[str, float]) -> bool:
+        """Whether every contract that only this position holds is there in full: such a package is served first."""
+        others: set[str] = set()
+        for other in positions:
+            if other.id != position.id:
+                others |= set(self._state.held(other.id))
+        own = self._state.held(position.id)
+        return all(
+            _within(available.get(name, 0.0), quantity) == quantity
+            for name, quantity in own.items()
+            if name not in others
+        )
+
+    def _correct(
+        self,
+        position: Subject,
+        expected: dict[str, float],
+        share: dict[str, float],
+        available: dict[str, float],
+        facts: BrokerFacts,
+        outcome: Reconciliation,
+    ) -> None:
+        """Less is there than the position should hold: find out why, and let the position follow."""
+        left = {name: quantity for name, quantity in share.items() if quantity}
+        gone = {name: expected[name] - share[name] for name in expected if expected[name] != share[name]}
+        delivered = _delivered(position, gone, available, facts)
+        if delivered is not None:
+            kind, trigger = DifferenceKind.ASSIGNED_WHILE_AWAY, PositionTrigger.ASSIGN
+            for name, quantity in delivered.items():
+                left[name] = left.get(name, 0.0) + quantity
+                available[name] = available.get(name, 0.0) - quantity
+        elif all(_has_expired(position, name, facts.today) for name in gone):
+            kind = DifferenceKind.EXPIRED_WHILE_AWAY
+            short_left = any(quantity < 0 for quantity in left.values())
+            trigger = PositionTrigger.UNWIND if short_left else None if left else PositionTrigger.EXPIRE
+        elif not left:
+            kind, trigger = DifferenceKind.CLOSED_BY_HAND, PositionTrigger.CLOSED_OUTSIDE
+        elif _fraction(share, expected) is not None:
+            kind, trigger = DifferenceKind.DIFFERENT_QUANTITY, None
+        else:
+            kind, trigger = DifferenceKind.MISSING, PositionTrigger.UNWIND
+        for name in gone:
+            self._tell(outcome, Difference(kind, position.id, name, expected[name], share[name]))
+        self._state.correct_held(position.id, left)
+        if trigger is not None:
+            self._move(position.id, trigger)
+        if trigger is PositionTrigger.UNWIND and position.id not in outcome.positions_to_unwind:
+            outcome.positions_to_unwind.append(position.id)
+
+    def _move(self, position: str, trigger: PositionTrigger) -> None:
+        if destination_of(Level.POSITION, self._state.position(position).state, trigger) is not None:
+            self._state.fire(Level.POSITION, position, trigger)
+
+    # Orders of nobody
+
+    def _list_orders(self, facts: BrokerFacts, outcome: Reconciliation) -> None:
+        groups = {group.id: group for group in self._state.order_groups(ended=True)}
+        for order in facts.orders:
+            if order.status in FINAL_STATUS:
+                continue
+            owner = next((group for group in groups.values() if _is_of(order, group)), None)
+            if owner is None:
+                outcome.foreign_orders.append(order)
+                kind = DifferenceKind.UNKNOWN_ORDER
+                self._tell(outcome, Difference(kind, str(order.order_id), order.contract, None, order.quantity))
+            elif owner.ended:
+                outcome.orders_to_cancel.append(order.order_id)
+                kind = DifferenceKind.ORPHAN_ORDER
+                self._tell(outcome, Difference(kind, owner.id, order.contract, None, order.quantity))
+
+    def _tell(self, outcome: Reconciliation, difference: Difference) -> None:
+        outcome.differences.append(difference)
+        self._journal.record(
+            RecordKind.RECONCILIATION,
+            component=COMPONENT,
+            reason=difference.rule,
+            difference=difference.kind,
+            subject=difference.subject,
+            contract=difference.contract,
+            expected=difference.expected,
+            observed=difference.observed,
+        )
+
+
+def _landing(position: Subject, holds: bool) -> PositionTrigger | None:
+    """Where a position in transit lands when no order works for it, by whether anything is held."""
+    landings: dict[str, tuple[PositionTrigger | None, PositionTrigger | None]] = {
+        PositionState.PLANNED: (None, PositionTrigger.ABANDON),
+        PositionState.OPENING: (PositionTrigger.OPENED, PositionTrigger.ABANDON),
+        PositionState.ADJUSTING: (PositionTrigger.KEEP, PositionTrigger.CLOSED_OUTSIDE),
+        PositionState.CLOSING: (PositionTrigger.KEEP, PositionTrigger.CLOSED),
+        PositionState.UNWINDING: (None, PositionTrigger.CLOSED),
+        PositionState.ASSIGNED: (None, PositionTrigger.CLOSED),
+    }
+    with_holdings, without = landings.get(position.state, (None, None))
+    return with_holdings if holds else without
+
+
+def _strategy_landing(strategy: Subject, holds: bool) -> StrategyTrigger | None:
+    """Where a strategy lands when none of its positions is in transit, by whether it holds any."""
+    landings = {
+        StrategyState.ENTERING: (StrategyTrigger.ENTERED, StrategyTrigger.ABANDON),
+        StrategyState.EXITING: (StrategyTrigger.KEEP, StrategyTrigger.EXITED),
+        StrategyState.HOLDING: (None, StrategyTrigger.EXITED),
+    }
+    with_holdings, without = landings.get(StrategyState(strategy.state), (None, None))
+    return with_holdings if holds else without
+
+
+def _is_of(order: BrokerOrder, group: Subject) -> bool:
+    return order.tag == group.id or str(order.order_id) in group.detail.get("orders", {})
+
+
+def _quantities(detail: object) -> dict[str, float]:
+    return {str(name): float(quantity) for name, quantity in detail.items()} if isinstance(detail, Mapping) else {}
+
+
+def _told(orders: Iterable[BrokerOrder]) -> dict[str, float]:
+    """Filled quantity by contract, as the broker's orders say."""
+    filled: dict[str, float] = {}
+    for order in orders:
+        _add(filled, {order.contract: order.filled})
+    return {name: quantity for name, quantity in filled.items() if quantity}
+
+
+def _totals(holdings: Iterable[BrokerHolding]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for holding in holdings:
+        _add(total, {holding.contract: holding.quantity})
+    return total
+
+
+def _add(total: dict[str, float], more: Mapping[str, float]) -> None:
+    for name, quantity in more.items():
+        total[name] = total.get(name, 0.0) + quantity
+
+
+def _within(available: float, wanted: float) -> float:
+    """As much of ``wanted`` (signed) as ``available`` (signed) gives."""
+    if wanted > 0:
+        return max(0.0, min(available, wanted))
+    return min(0.0, max(available, wanted))
+
+
+def _fraction(part: Mapping[str, float], whole: Mapping[str, float]) -> float | None:
+    """The share that all contracts have in common, 0 to 1; ``None`` when they differ: packages with legs missing."""
+    shares = {round(part.get(name, 0.0) / quantity, 9) for name, quantity in whole.items() if quantity}
+    return shares.pop() if len(shares) == 1 else None
+
+
+def _has_expired(position: Subject, name: str, today: date) -> bool:
+    facts = position.detail.get("contracts", {}).get(name)
+    return facts is not None and date.fromisoformat(facts["expiry"]) < today
+
+
+def _delivered(
+    position: Subject, gone: Mapping[str, float], available: Mapping[str, float], facts: BrokerFacts
+) -> dict[str, float] | None:
+    """Shares that the contracts gone turned into, by ticker; ``None`` when this was no assignment.
+
+    Known by the broker's word, or by shares that belong to nobody and match what the contracts deliver.
+    """
+    contracts = position.detail.get("contracts", {})
+    delivers = {
+        name: float(contracts[name]["shares"]) * quantity
+        for name, quantity in gone.items()
+        if contracts.get(name, {}).get("shares")
+    }
+    sure = [name for name in delivers if name in facts.assigned]
+    open_question = [name for name in delivers if name not in facts.assigned]
+    for count in range(len(open_question), -1, -1):  # the most contracts that the shares seen can come from
+        for more in combinations(open_question, count):
+            shares: dict[str, float] = {}
+            for name in (*sure, *more):
+                _add(shares, {contracts[name]["underlying"]: delivers[name]})
+            shares = {ticker: quantity for ticker, quantity in shares.items() if quantity}
+            seen = {ticker: _within(available.get(ticker, 0.0), quantity) for ticker, quantity in shares.items()}
+            if shares and seen == shares:
+                return shares
+    return {} if sure else None
