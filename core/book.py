@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from core.contracts import Package
 
@@ -25,6 +25,19 @@ class Terms:
     max_loss: float
     margin: float
     short_volatility: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EntryIntent:
+    """An approved entry, as the executor needs it. ``mid_cash`` and ``model_cash`` are points, a credit positive."""
+
+    strategy: str
+    day: date
+    package: Package
+    terms: Terms
+    mid_cash: float
+    model_cash: float | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,3 +208,29 @@ class ComponentFailed(Event):
     component: str
     critical: bool
     error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinutePassed(Event):
+    """All prices of a minute are in, and something is held, ordered or waited for. Published by main.py."""
+
+
+class GroupOutcome(StrEnum):
+    """How an order group ended."""
+
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderGroupFinished(Event):
+    """The broker works nothing of an order group any more. Published by the executor, after state was written."""
+
+    group: str
+    position: str
+    strategy: str
+    purpose: str
+    outcome: GroupOutcome
+    contracts: int
+    reason: str

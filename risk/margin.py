@@ -55,7 +55,7 @@ def package_margin(package: Package, spot: float, prices: Sequence[float], setti
     """Margin of one package in positive dollars; ``prices`` are mids by leg, in points.
 
     Verticals ask their width, a condor its wider side, naked options 20 % (shares) or 15 % (index) of the underlying;
-    of a strangle's two naked sides the larger and the other's premium. Options on futures use their multiplier everywhere.
+    of two naked sides the larger and the other's premium. Options on futures use their multiplier everywhere.
     """
     price_of = {leg.contract: price for leg, price in zip(package.legs, prices, strict=True)}
     sides, premiums, naked_sides = [], [], 0

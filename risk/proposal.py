@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import ClassVar
 
-from core.book import Book, Terms
+from core.book import Book, EntryIntent, Terms
 from core.contracts import Package
 from core.events import Event, RiskThreshold
 from core.gateway import Account
@@ -20,7 +20,7 @@ from market.vix import VixReading
 class Proposal:
     """One package that a strategy wants to open.
 
-    ``mid_cash``, ``natural_cash`` and ``model_cash`` are points a package, a credit positive; the last is ``None`` where
+    ``mid_cash``, ``natural_cash`` and ``model_cash`` are points a package, a credit positive; the last ``None`` where
     no model price could be had. ``wanted`` is the most contracts the strategy's own row allows. ``win_rate`` and
     ``reward_ratio`` are the Kelly priors. ``delta``, ``gamma`` and ``vega`` are one contract's, in shares of the
     underlying and dollars a vol point, ``None`` when not computed.
@@ -42,6 +42,13 @@ class Proposal:
     delta: float | None = None
     gamma: float | None = None
     vega: float | None = None
+
+    @property
+    def intent(self) -> EntryIntent:
+        """What the executor needs of it."""
+        return EntryIntent(
+            self.strategy, self.day, self.package, self.terms, self.mid_cash, self.model_cash, self.reason
+        )
 
 
 @dataclass(frozen=True, slots=True)

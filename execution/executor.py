@@ -1,0 +1,468 @@
+"""The atomic executor: sends packages as one order, walks their price, and leaves all legs or none.
+
+An order group is written down before its first order is sent. A group whose legs fill only in part is completed within
+the timeout or unwound, short legs first. An exit is never given up: after its walk it crosses the spread, a tick
+further each minute, still as a limit order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import reduce
+from math import gcd
+
+from core.book import Book, EntryIntent, Position
+from core.bus import EventBus
+from core.contracts import Leg, Package
+from core.events import FillStatus, GroupOutcome, OrderGroupFinished, OrderUpdated
+from core.gateway import Gateway, OrderRefusedError
+from core.identifiers import Identifiers, intent_fingerprint
+from core.journal import Journal, RecordKind
+from core.settings_fields import OrderSettings
+from execution.groups import GroupStates, OrderGroup, describe_package
+from execution.pricing import PackagePrice, crossing_limit, current_price, walk_limit
+from execution.tracker import PositionTracker
+from state.errors import StateError
+from state.manager import HierarchicalStateManager
+from state.tables import OrderPurpose, OrderTrigger
+
+_MOST_EXTRA_TICKS = 40
+_ENDED = {FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an entry was not sent; ``limit`` and ``observed`` in the rule's own unit."""
+
+    rule: str
+    reason: str
+    limit: float | None = None
+    observed: float | None = None
+
+
+class AtomicExecutor:
+    """Owns every order group from plan to end."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        journal: Journal,
+        gateway: Gateway,
+        book: Book,
+        tracker: PositionTracker,
+        identifiers: Identifiers,
+        state: HierarchicalStateManager,
+        settings: OrderSettings,
+    ) -> None:
+        self._bus = bus
+        self._journal = journal
+        self._gateway = gateway
+        self._book = book
+        self._tracker = tracker
+        self._identifiers = identifiers
+        self._states = GroupStates(state, book)
+        self._settings = settings
+        self._groups: dict[str, OrderGroup] = {}
+        self._by_order: dict[int, OrderGroup] = {}
+        self._unwinds: dict[str, list[Package]] = {}
+        self._early: list[OrderUpdated] = []
+        self._sends: deque[datetime] = deque()
+        self._rejections = 0
+        self._errors: deque[datetime] = deque()
+        bus.subscribe(OrderUpdated, self._on_order, component="executor", critical=True)
+
+    # What others ask
+
+    @property
+    def working(self) -> bool:
+        """Whether any group is on its way."""
+        return bool(self._groups)
+
+    def group_of(self, position: str) -> OrderGroup | None:
+        """The group on its way for a position."""
+        return next((group for group in self._groups.values() if group.position == position), None)
+
+    def why(self) -> list[str]:
+        """Why each order is where it is, in words."""
+        return [
+            f"{group.id} {group.purpose.value} {group.contracts} x {group.position}: step {group.step}, limit "
+            f"{group.limit}, next {group.next_step_at}{', cancelling' if group.cancelling else ''}"
+            for group in self._groups.values()
+        ]
+
+    def open(self, entry: EntryIntent, contracts: int, correlation: str) -> OrderGroup | Refusal:
+        """Send an approved entry at the mid; what forbids it is returned, not raised."""
+        refusal = self._overlap(entry.package) or anomaly(entry, self._settings)
+        price = current_price(self._gateway, entry.package)
+        if refusal is None and price is None:
+            refusal = Refusal("quotes", "a leg has no quote to trade at")
+        if refusal is not None or price is None:
+            return refusal or Refusal("quotes", "no price")
+        group = OrderGroup(
+            id=self._identifiers.next("group"),
+            position=self._identifiers.next(entry.strategy),
+            strategy=entry.strategy,
+            purpose=OrderPurpose.ENTRY,
+            package=entry.package,
+            contracts=contracts,
+            created=self._gateway.now(),
+            terms=entry.terms,
+            correlation=correlation,
+            rule="entry",
+            reason=entry.reason,
+        )
+        fingerprint = intent_fingerprint(entry.strategy, entry.day, entry.package)
+        try:
+            self._states.plan_entry(group, fingerprint)
+        except StateError as error:
+            return Refusal("state", str(error))
+        self._tracker.plan(group)
+        failed = self._send(group, walk_limit(price, 0, self._settings))
+        return group if failed is None else Refusal("order_refused", failed)
+
+    def close(self, position: Position, rule: str, reason: str, urgent: bool = False) -> None:
+        """Close a position; one exit at a time, and an urgent reason makes the working exit urgent."""
+        working = self.group_of(position.id)
+        if working is not None:
+            if urgent and working.purpose is not OrderPurpose.ENTRY and not working.urgent:
+                working.urgent, working.step = True, 0
+                working.rule, working.reason = rule, reason
+                working.next_step_at = self._gateway.now()
+            return
+        group = OrderGroup(
+            id=self._identifiers.next("group"),
+            position=position.id,
+            strategy=position.terms.strategy,
+            purpose=OrderPurpose.EXIT,
+            package=position.package.reversed(),
+            contracts=position.contracts,
+            created=self._gateway.now(),
+            correlation=position.correlation,
+            rule=rule,
+            reason=reason,
+            urgent=urgent,
+        )
+        self._start_exit(group)
+
+    def _start_exit(self, group: OrderGroup) -> None:
+        price = current_price(self._gateway, group.package)
+        if price is None:
+            return
+        self._states.plan_exit(group)
+        limit = crossing_limit(price, 1) if group.urgent else walk_limit(price, 0, self._settings)
+        self._send(group, limit)
+
+    def cancel_entries(self, reason: str) -> None:
+        """Take back every entry on its way."""
+        for group in list(self._groups.values()):
+            if group.purpose is OrderPurpose.ENTRY and not group.cancelling:
+                self._cancel(group, reason)
+
+    def advance(self, now: datetime) -> None:
+        """Once a minute: walk, cross, cancel or unwind what is due."""
+        for position in list(self._unwinds):
+            if self.group_of(position) is None:
+                self._next_unwind(position)
+        for group in list(self._groups.values()):
+            if group.id in self._groups and not group.cancelling:
+                self._advance(group, now)
+
+    # Sending
+
+    def _send(self, group: OrderGroup, limit: float) -> str | None:
+        """Send a planned group; why it was refused, or ``None``."""
+        group.limit = limit
+        now = self._gateway.now()
+        self._groups[group.id] = group
+        refused: str | None = None
+        ids: tuple[int, ...] = ()
+        try:
+            with self._states.sending(group) as intent:
+                try:
+                    ids = self._gateway.send(group.package, group.contracts, limit, f"{group.id} {group.rule}")
+                except OrderRefusedError as error:
+                    refused = str(error)
+                    intent.withdraw(refused)
+                else:
+                    intent.note(orders=ids)
+        except StateError as error:
+            refused = str(error)
+        if refused is not None:
+            return self._refused(group, refused)
+        group.order_ids = ids
+        group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
+        for order_id in ids:
+            self._by_order[order_id] = group
+        self._sends.append(now)
+        self._record(group, "sent")
+        early, self._early = self._early, []
+        for event in early:
+            self._on_order(event)
+        return None
+
+    def _refused(self, group: OrderGroup, message: str) -> str:
+        self._groups.pop(group.id, None)
+        if group.purpose is OrderPurpose.ENTRY:
+            self._tracker.abandon(group)
+        group.rejected = message
+        self._count_rejection(message)
+        self._record(group, "rejected")
+        self._states.refused(group)
+        self._early = []
+        return message
+
+    def _record(self, group: OrderGroup, action: str) -> None:
+        self._journal.record(
+            RecordKind.ORDER,
+            component="executor",
+            reason=group.rejected or group.reason,
+            correlation=group.correlation,
+            group=group.id,
+            position=group.position,
+            strategy=group.strategy,
+            action=action,
+            purpose=group.purpose,
+            contracts=group.contracts,
+            limit_cash=group.limit,
+            legs=describe_package(group.package),
+        )
+
+    # Walking
+
+    def _advance(self, group: OrderGroup, now: datetime) -> None:
+        timeout = timedelta(seconds=self._settings.unwind_after_seconds)
+        if group.first_fill_at is not None and now - group.first_fill_at > timeout:
+            self._cancel(group, "filled in part for too long")
+            return
+        if group.next_step_at is None or now < group.next_step_at or self._too_fast(now):
+            return
+        group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
+        group.step += 1
+        if group.purpose is OrderPurpose.ENTRY and group.step > self._settings.walk_steps:
+            self._cancel(group, "not filled by the end of its walk")
+            return
+        price = current_price(self._gateway, group.package)
+        if price is None:
+            return
+        limit = self._limit(group, price)
+        if group.limit is not None and abs(limit - group.limit) < price.tick / 2:
+            return
+        group.limit = limit
+        if self._gateway.reprice(group.order_ids, limit, f"{group.id} step {group.step}"):
+            self._states.step(group, OrderTrigger.REPRICE, limit=limit)
+            self._sends.append(now)
+            self._record(group, "repriced")
+
+    def _limit(self, group: OrderGroup, price: PackagePrice) -> float:
+        if not group.urgent and group.step <= self._settings.walk_steps:
+            return walk_limit(price, group.step, self._settings)
+        beyond = group.step + 1 if group.urgent else group.step - self._settings.walk_steps
+        return crossing_limit(price, min(beyond, _MOST_EXTRA_TICKS))
+
+    def _too_fast(self, now: datetime) -> bool:
+        while self._sends and now - self._sends[0] >= timedelta(minutes=1):
+            self._sends.popleft()
+        return len(self._sends) >= self._settings.orders_per_minute
+
+    def _cancel(self, group: OrderGroup, reason: str) -> None:
+        group.cancelling = True
+        group.reason = reason
+        self._states.step(group, OrderTrigger.CANCEL, reason=reason)
+        self._gateway.cancel(group.order_ids, reason)
+        self._record(group, "cancelled")
+
+    # Broker's reports
+
+    def _on_order(self, event: OrderUpdated) -> None:
+        group = self._by_order.get(event.order_id)
+        if group is None:
+            if any(not waiting.order_ids for waiting in self._groups.values()):
+                self._early.append(event)
+            else:
+                self._settle(event)
+            return
+        fill = group.fills.get(event.contract)
+        if fill is None:
+            raise ValueError(f"{group.id}: a report on {event.contract}, which is none of its legs")
+        if event.status is FillStatus.SUBMITTED:
+            self._states.step(group, OrderTrigger.ACKNOWLEDGE)
+        if event.status in (FillStatus.FILLED, FillStatus.PARTLY_FILLED) and event.fill_price is not None:
+            self._take_fill(group, event)
+        fill.done = fill.done or event.status in _ENDED
+        if event.status is FillStatus.REJECTED:
+            group.rejected = event.message or "rejected"
+        if group.is_done:
+            self._finish(group)
+
+    def _take_fill(self, group: OrderGroup, event: OrderUpdated) -> None:
+        leg = next(leg for leg in group.package.legs if leg.contract.name == event.contract)
+        fill, price = group.fills[event.contract], event.fill_price or 0.0
+        fill.quantity += event.fill_quantity
+        fill.cash -= event.fill_quantity * price * leg.contract.multiplier
+        fill.fees += event.fee
+        if group.first_fill_at is None:
+            group.first_fill_at = event.time
+            self._rejections = 0
+        if not group.is_filled:
+            self._states.step(group, OrderTrigger.FILL_PART)
+        self._journal.record(
+            RecordKind.FILL,
+            component="executor",
+            reason=group.rule,
+            correlation=group.correlation,
+            group=group.id,
+            position=group.position,
+            strategy=group.strategy,
+            contract=event.contract,
+            quantity=event.fill_quantity,
+            price=price,
+            fee=event.fee,
+        )
+
+    def _settle(self, event: OrderUpdated) -> None:
+        """A report on no order of ours: an expiry, an assignment, or somebody else's trade."""
+        before = dict(self._book.positions)
+        self._tracker.settled(event)
+        for name, position in before.items():
+            if name not in self._book.positions:
+                self._states.expired(name, position.terms.strategy, event.is_assignment)
+
+    def _finish(self, group: OrderGroup) -> None:
+        self._groups.pop(group.id, None)
+        for order_id in group.order_ids:
+            self._by_order.pop(order_id, None)
+        self._gateway.forget(group.order_ids)
+        if group.is_filled:
+            self._filled(group)
+        else:
+            self._unfilled(group)
+
+    def _filled(self, group: OrderGroup) -> None:
+        if group.purpose is OrderPurpose.ENTRY:
+            position = self._tracker.opened(group)
+            self._states.opened(group, position)
+        elif group.purpose is OrderPurpose.EXIT:
+            self._tracker.closed(group)
+            self._states.ended(group, GroupOutcome.FILLED)
+        else:
+            self._states.step(group, OrderTrigger.FILL)
+            self._next_unwind(group.position)
+        self._announce(group, GroupOutcome.FILLED)
+
+    def _unfilled(self, group: OrderGroup) -> None:
+        outcome = GroupOutcome.REJECTED if group.rejected else GroupOutcome.CANCELLED
+        if outcome is GroupOutcome.REJECTED:
+            self._count_rejection(group.rejected)
+            self._record(group, "rejected")
+        left = group.leftover()
+        if left is None:
+            if group.purpose is OrderPurpose.ENTRY:
+                self._tracker.abandon(group)
+            self._states.ended(group, outcome)
+        else:
+            self._unwind(group, left)
+        self._announce(group, outcome)
+
+    def _announce(self, group: OrderGroup, outcome: GroupOutcome) -> None:
+        self._bus.publish(
+            OrderGroupFinished(
+                time=self._gateway.now(),
+                correlation=group.correlation,
+                group=group.id,
+                position=group.position,
+                strategy=group.strategy,
+                purpose=group.purpose.value,
+                outcome=outcome,
+                contracts=group.contracts,
+                reason=group.rejected or group.reason,
+            )
+        )
+
+    # Unwinding
+
+    def _unwind(self, group: OrderGroup, left: Package) -> None:
+        """Get rid of what filled alone: shorts are bought back first, longs are sold last."""
+        self._states.step(group, OrderTrigger.UNWIND)
+        if group.purpose is OrderPurpose.ENTRY:
+            self._tracker.abandon(group)
+        held = _holding_after(group, left, self._book.positions.get(group.position))
+        shorts = tuple(leg for leg in held if leg.ratio < 0)
+        longs = tuple(leg for leg in held if leg.ratio > 0)
+        self._unwinds[group.position] = [Package(legs).reversed() for legs in (shorts, longs) if legs]
+        self._next_unwind(group.position)
+
+    def _next_unwind(self, position: str) -> None:
+        waiting = self._unwinds.get(position, [])
+        if not waiting:
+            self._unwinds.pop(position, None)
+            return
+        package = waiting[0]
+        if current_price(self._gateway, package) is None:
+            return
+        waiting.pop(0)
+        count = reduce(gcd, (abs(leg.ratio) for leg in package.legs))
+        legs = tuple(Leg(leg.contract, leg.ratio // count) for leg in package.legs)
+        group = OrderGroup(
+            id=self._identifiers.next("group"),
+            position=position,
+            strategy=position.rsplit("-", 2)[0],
+            purpose=OrderPurpose.UNWIND,
+            package=Package(legs),
+            contracts=count,
+            created=self._gateway.now(),
+            rule="unwind",
+            reason="a package was left incomplete",
+            urgent=True,
+        )
+        self._start_exit(group)
+
+    # Guards
+
+    def _overlap(self, package: Package) -> Refusal | None:
+        """A contract held the other way round by another package would be netted by the broker."""
+        ratios = {leg.contract.name: leg.ratio for leg in package.legs}
+        for position in self._book.exposed():
+            for leg in position.package.legs:
+                if ratios.get(leg.contract.name, 0) * leg.ratio < 0:
+                    return Refusal("overlap", f"{leg.contract.name} is held the other way round by {position.id}")
+        return None
+
+    def _count_rejection(self, message: str) -> None:
+        self._rejections += 1
+        now = self._gateway.now()
+        self._errors.append(now)
+        while now - self._errors[0] > timedelta(hours=1):
+            self._errors.popleft()
+        if self._rejections >= self._settings.rejections_in_a_row:
+            self._bus.halt_entries(f"{self._rejections} rejected orders in a row, the last: {message}")
+        if len(self._errors) >= self._settings.errors_per_hour:
+            self._bus.halt_entries(f"{len(self._errors)} errors of orders within an hour")
+
+    def verify(self) -> tuple[str, ...]:
+        """No group hangs without orders."""
+        return tuple(f"group {group.id} has no orders" for group in self._groups.values() if not group.order_ids)
+
+
+def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
+    """A mid far from the model's (over both limits) is not traded."""
+    if entry.model_cash is None:
+        return None
+    gap = abs(entry.mid_cash - entry.model_cash)
+    share = settings.anomaly_fraction * abs(entry.model_cash)
+    if gap > share and gap > settings.anomaly_points:
+        reason = f"mid {entry.mid_cash:.2f} is far from the model's {entry.model_cash:.2f}"
+        return Refusal("anomaly", reason, max(share, settings.anomaly_points), gap)
+    return None
+
+
+def _holding_after(group: OrderGroup, left: Package, position: Position | None) -> tuple[Leg, ...]:
+    """What is in the account because of a broken group: its own fills, or a position less what its exit filled."""
+    if group.purpose is OrderPurpose.ENTRY or position is None:
+        return left.legs
+    gone = {leg.contract.name: leg.ratio for leg in left.legs}
+    rest = (
+        (leg.contract, leg.ratio * position.contracts + gone.get(leg.contract.name, 0)) for leg in position.package.legs
+    )
+    return tuple(Leg(contract, ratio) for contract, ratio in rest if ratio)

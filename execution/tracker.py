@@ -1,0 +1,199 @@
+"""Writes the book: positions opened, closed, expired, assigned; every closed trade leaves one row in the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from core.book import Book, ClosedTrade, Position
+from core.bus import EventBus
+from core.contracts import Contract, Leg, Right
+from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
+from core.gateway import Gateway
+from core.journal import Journal, RecordKind
+from execution.groups import OrderGroup
+from market.vix import VIX
+
+
+@dataclass(slots=True)
+class _Expiry:
+    """Legs of one position that the clearing house took away, with their value in points."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    assigned: bool = False
+
+
+class PositionTracker:
+    """Turns finished groups and expirations into positions and trades."""
+
+    def __init__(self, bus: EventBus, journal: Journal, gateway: Gateway, book: Book) -> None:
+        self._bus = bus
+        self._journal = journal
+        self._gateway = gateway
+        self._book = book
+        self._expiring: dict[str, _Expiry] = {}
+
+    def plan(self, group: OrderGroup) -> None:
+        """Count an entry on its way as if it were open."""
+        if group.terms is not None:
+            prices = tuple(0.0 for _ in group.package.legs)
+            self._book.pending[group.position] = self._position(group, prices)
+
+    def abandon(self, group: OrderGroup) -> None:
+        """Forget an entry that came to nothing."""
+        self._book.pending.pop(group.position, None)
+
+    def opened(self, group: OrderGroup) -> Position:
+        """Take a filled entry into the book."""
+        self._book.pending.pop(group.position, None)
+        prices = tuple(group.price_of(leg) for leg in group.package.legs)
+        position = self._position(group, prices)
+        self._book.positions[position.id] = position
+        self._publish(position, ChangeKind.OPENED, group.cash, group.fees)
+        return position
+
+    def _position(self, group: OrderGroup, prices: tuple[float, ...]) -> Position:
+        if group.terms is None:
+            raise ValueError(f"group {group.id}: an entry without terms; expected the proposal's terms")
+        return Position(
+            id=group.position,
+            package=group.package,
+            terms=group.terms,
+            contracts=group.contracts,
+            opened=self._gateway.now(),
+            entry_prices=prices,
+            entry_cash=group.cash,
+            entry_fees=group.fees,
+            correlation=group.correlation,
+            spot_entry=self._price(group.package.underlying.ticker),
+            vix_entry=self._price(VIX),
+        )
+
+    def closed(self, group: OrderGroup) -> None:
+        """Take a filled exit out of the book."""
+        position = self._book.positions.pop(group.position, None)
+        if position is None:
+            return
+        prices = [group.price_of(leg) for leg in group.package.legs]
+        self._finish(position, ChangeKind.CLOSED, prices, (group.cash, group.fees), (group.rule, group.reason))
+
+    def settled(self, event: OrderUpdated) -> None:
+        """Take note of a leg that expired or was assigned (an order event of no group of ours)."""
+        if event.status is not FillStatus.FILLED:
+            return
+        for position in list(self._book.positions.values()):
+            leg = next((leg for leg in position.package.legs if leg.contract.name == event.contract), None)
+            if leg is None or leg.contract.expiry > event.time.date():
+                continue
+            self._settle_leg(position, leg, event)
+
+    def _settle_leg(self, position: Position, leg: Leg, event: OrderUpdated) -> None:
+        """Value a leg at its expiry and finish the position with the last one."""
+        expiring = self._expiring.setdefault(position.id, _Expiry())
+        spot = self._price(leg.contract.underlying.ticker)
+        if spot is None:
+            raise ValueError(f"{leg.contract.name}: expired without a price of {leg.contract.underlying.ticker}")
+        expiring.values[leg.contract.name] = intrinsic(leg.contract, spot)
+        expiring.assigned = expiring.assigned or event.is_assignment
+        if len(expiring.values) < len(position.package.legs):
+            return
+        del self._expiring[position.id]
+        del self._book.positions[position.id]
+        prices = [expiring.values[row.contract.name] for row in position.package.legs]
+        cash = sum(row.ratio * price for row, price in zip(position.package.legs, prices, strict=True))
+        kind = ChangeKind.ASSIGNED if expiring.assigned else ChangeKind.EXPIRED
+        total = cash * position.multiplier * position.contracts
+        self._finish(position, kind, prices, (total, 0.0), (kind.value, "held to expiry"))
+
+    def gone(self, position: Position, reason: str) -> None:
+        """Take a position out that a person closed at the broker; its result is unknown and counts as zero cash."""
+        self._book.positions.pop(position.id, None)
+        prices = [0.0 for _ in position.package.legs]
+        self._finish(position, ChangeKind.CORRECTED, prices, (0.0, 0.0), ("closed_outside", reason))
+
+    def _finish(
+        self,
+        position: Position,
+        kind: ChangeKind,
+        prices: list[float],
+        flows: tuple[float, float],
+        why: tuple[str, str],
+    ) -> None:
+        cash, fees = flows
+        now = self._gateway.now()
+        profit = position.entry_cash + cash - position.entry_fees - fees
+        self._book.trades.append(
+            ClosedTrade(position.terms.strategy, position.id, position.opened, now, profit, position.max_loss)
+        )
+        self._journal.record(
+            RecordKind.TRADE_CLOSED,
+            component="tracker",
+            reason=why[1],
+            correlation=position.correlation,
+            exit_rule=why[0],
+            **self._row(position, now, prices),
+            cash_in=position.entry_cash,
+            cash_out=cash,
+            fees=position.entry_fees + fees,
+            profit=profit,
+        )
+        self._publish(position, kind, cash, fees)
+
+    def _row(self, position: Position, now: datetime, prices: list[float]) -> dict[str, object]:
+        ticker = position.package.underlying.ticker
+        return {
+            "strategy": position.terms.strategy,
+            "position": position.id,
+            "underlying": ticker,
+            "structure": position.terms.structure,
+            "opened": position.opened,
+            "closed": now,
+            "contracts": position.contracts,
+            "multiplier": position.multiplier,
+            "legs": [
+                {
+                    "name": leg.contract.name,
+                    "ratio": leg.ratio,
+                    "strike": leg.contract.strike,
+                    "right": leg.contract.right,
+                    "expiry": leg.contract.expiry,
+                    "entry": round(entry, 4),
+                    "exit": round(price, 4),
+                }
+                for leg, entry, price in zip(position.package.legs, position.entry_prices, prices, strict=True)
+            ],
+            "credit": position.credit * position.multiplier * position.contracts,
+            "max_loss": position.max_loss,
+            "underlying_entry": position.spot_entry,
+            "underlying_exit": self._price(ticker),
+            "vix_entry": position.vix_entry,
+            "vix_exit": self._price(VIX),
+        }
+
+    def _price(self, ticker: str) -> float | None:
+        tick = self._gateway.tick(ticker)
+        return None if tick is None else tick.price
+
+    def _publish(self, position: Position, kind: ChangeKind, cash: float, fees: float) -> None:
+        self._bus.publish(
+            PositionChanged(
+                time=self._gateway.now(),
+                correlation=position.correlation,
+                position=position.id,
+                strategy=position.terms.strategy,
+                kind=kind,
+                cash=cash,
+                fees=fees,
+            )
+        )
+
+    def verify(self) -> tuple[str, ...]:
+        """No position is both open and on its way."""
+        both = sorted(set(self._book.positions) & set(self._book.pending))
+        return tuple(f"position {name} is open and pending" for name in both)
+
+
+def intrinsic(contract: Contract, spot: float) -> float:
+    """Value of an option at its end, in points."""
+    inside = spot - contract.strike if contract.right is Right.CALL else contract.strike - spot
+    return max(inside, 0.0)
