@@ -1,0 +1,573 @@
+"""Cash, holdings and portfolio value, as LEAN keeps them: `algorithm.portfolio`.
+
+Money is dollars, positive in; a short option's value is negative. The books are kept in decimals so that figures and
+messages agree with LEAN's to the last digit; algorithms see floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from simulation.dictionaries import KeyValuePair, LeanDictionary
+from simulation.enums import OrderDirection, OrderType, SecurityType, SettlementType
+from simulation.fees import OrderFee, OrderFeeParameters
+from simulation.margin import HasSufficientBuyingPowerForOrderResult
+from simulation.margin_calls import DefaultMarginCallModel
+from simulation.names import Named
+from simulation.orders import MarketOrder, Order, clean
+from simulation.positions import PositionManager
+from simulation.requests import OrderEvent
+from simulation.rounding import exact
+from simulation.tradebuilder import TradeBuilder
+
+_MARGIN_PRODUCTS = (SecurityType.FUTURE, SecurityType.CFD, SecurityType.CRYPTO_FUTURE)
+_DAILY_SETTLED = (SecurityType.FUTURE,)
+
+
+def multiplier_of(security: Any) -> Decimal:
+    """Contract multiplier with the scale of LEAN's database: futures' rows carry one decimal (50.0), others none."""
+    value = exact(security.symbol_properties.contract_multiplier)
+    if security.type in (SecurityType.FUTURE, SecurityType.FUTURE_OPTION):
+        return value.quantize(Decimal("0.1"))
+    return value
+
+
+class SecurityHolding(Named):
+    """The position in one security: signed quantity, average price per unit, and what it has earned so far."""
+
+    def __init__(self, security: Any, portfolio: SecurityPortfolioManager) -> None:
+        self._security = security
+        self._portfolio = portfolio
+        self.average = Decimal(0)
+        self.average_price = 0.0
+        self.quantity = 0.0
+        self.invested = False
+        self.total_fees = 0.0
+        self.total_sale_volume = 0.0
+        self.total_dividends = 0.0
+        self.last_trade_profit = Decimal(0)
+        self.settled_profit = 0.0
+        self._profit = Decimal(0)
+        self.target: Any = None
+
+    @property
+    def symbol(self) -> Any:
+        """Symbol of the security."""
+        return self._security.symbol
+
+    @property
+    def type(self) -> SecurityType:
+        """Type of the security."""
+        return self._security.type  # type: ignore[no-any-return]
+
+    @property
+    def price(self) -> float:
+        """Last price of the security."""
+        return float(self._security.price)
+
+    @property
+    def hold_stock(self) -> bool:
+        """Whether anything is held."""
+        return self.invested
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the quantity is positive."""
+        return self.quantity > 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the quantity is negative."""
+        return self.quantity < 0
+
+    @property
+    def absolute_quantity(self) -> float:
+        """Quantity without sign."""
+        return abs(self.quantity)
+
+    @property
+    def leverage(self) -> float:
+        """Leverage of the security's buying power model."""
+        return float(self._security.buying_power_model.get_leverage(self._security))
+
+    def quantity_value(self, quantity: float, price: float | None = None) -> float:
+        """Dollars of a quantity at a price (the last by default), multiplier and currency included."""
+        security = self._security
+        unit = security.price if price is None else price
+        rate = security.quote_currency.conversion_rate
+        return clean(unit * quantity * security.symbol_properties.contract_multiplier * rate)
+
+    @property
+    def holdings_value(self) -> float:
+        """Market value, negative when short."""
+        return self.quantity_value(self.quantity) if self.quantity else 0.0
+
+    @property
+    def absolute_holdings_value(self) -> float:
+        """Market value without sign."""
+        return abs(self.holdings_value)
+
+    @property
+    def holdings_cost(self) -> float:
+        """Value at the average price, negative when short."""
+        return self.quantity_value(self.quantity, self.average_price)
+
+    @property
+    def absolute_holdings_cost(self) -> float:
+        """Cost without sign."""
+        return abs(self.holdings_cost)
+
+    @property
+    def unlevered_holdings_cost(self) -> float:
+        """Cost divided by the leverage."""
+        return self.holdings_cost / self.leverage
+
+    @property
+    def unlevered_absolute_holdings_cost(self) -> float:
+        """Cost without sign, divided by the leverage."""
+        return abs(self.unlevered_holdings_cost)
+
+    @property
+    def profit(self) -> float:
+        """Realised profit before fees, dividends included."""
+        return clean(float(self._profit) + self.total_dividends)
+
+    @property
+    def net_profit(self) -> float:
+        """Realised profit after fees."""
+        return clean(self.profit - self.total_fees)
+
+    @property
+    def unrealized_profit(self) -> float:
+        """Profit of closing now at bid or ask, after the fee of closing."""
+        return self.total_close_profit()
+
+    @property
+    def unrealized_profit_percent(self) -> float:
+        """Unrealised profit as a fraction of the absolute cost."""
+        cost = self.absolute_holdings_cost
+        return self.unrealized_profit / cost if cost else cost
+
+    @property
+    def unsettled_profit(self) -> float:
+        """Unrealised profit of a future that daily settlement has not paid yet."""
+        return clean(self.total_close_profit() - self.settled_profit)
+
+    def total_close_profit(self, include_fees: bool = True, exit_price: float | None = None) -> float:
+        """Profit of closing the whole position, at bid or ask unless an exit price is given."""
+        security = self._security
+        if not self.invested:
+            return clean(0.0 * self.quantity)
+        fees = 0.0
+        if include_fees:
+            order = MarketOrder(security.symbol, -self.quantity, security._engine.utc_ms)
+            fees = security.fee_model.get_order_fee(OrderFeeParameters(security, order)).value.amount
+        price = exit_price
+        if price is None:
+            price = (security.bid_price if self.is_long else security.ask_price) or security.price
+        entry = self.quantity_value(self.quantity, self.average_price)
+        return clean(self.quantity_value(self.quantity, price) - entry - fees)
+
+    def set_holdings(self, average_price: float | Decimal, quantity: float) -> None:
+        """Replaces average price and quantity (a position taken over from elsewhere)."""
+        self.average = average_price if isinstance(average_price, Decimal) else exact(average_price)
+        self.average_price = float(self.average)
+        self.quantity = clean(quantity)
+        self.invested = abs(self.quantity) >= self._security.symbol_properties.lot_size
+        self._portfolio.holding_changed(self._security)
+
+    def add_profit(self, profit: Decimal) -> None:
+        """Books a realised profit (engine only)."""
+        self._profit += profit
+        self.last_trade_profit = profit
+
+
+class Cash(Named):
+    """An amount of one currency and its rate into the account's currency."""
+
+    def __init__(self, symbol: str, amount: float, conversion_rate: float) -> None:
+        self.symbol = symbol
+        self.book = exact(amount)
+        self.conversion_rate = conversion_rate
+
+    @property
+    def amount(self) -> float:
+        """Units of the currency."""
+        return float(self.book)
+
+    @property
+    def value_in_account_currency(self) -> float:
+        """Dollars."""
+        return clean(float(self.book) * self.conversion_rate)
+
+    @property
+    def currency_symbol(self) -> str:
+        """Sign to print before the amount."""
+        return "$" if self.symbol == "USD" else self.symbol
+
+    def add_amount(self, amount: float | Decimal) -> float:
+        """Adds (or with a negative amount takes) money; the new amount."""
+        self.book += amount if isinstance(amount, Decimal) else exact(amount)
+        return self.amount
+
+    def set_amount(self, amount: float) -> None:
+        """Replaces the amount."""
+        self.book = exact(amount)
+
+
+class CashBook(LeanDictionary[Cash]):
+    """Cash by currency; the account's own is there from the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.account_currency = "USD"
+        self.add("USD", 0.0, 1.0)
+
+    def add(self, symbol: str, amount: float, conversion_rate: float) -> Cash:
+        """Opens a currency."""
+        self._entries[symbol] = Cash(symbol, amount, conversion_rate)
+        return self._entries[symbol]
+
+    @property
+    def total_value_in_account_currency(self) -> float:
+        """All cash in dollars."""
+        return clean(sum(cash.value_in_account_currency for cash in self._entries.values()))
+
+    def convert_to_account_currency(self, amount: float, currency: str) -> float:
+        """Dollars of an amount of a currency; raises KeyError for an unknown one."""
+        return amount if currency == self.account_currency else clean(amount * self[currency].conversion_rate)
+
+
+class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
+    """Holdings by symbol, cash, portfolio value and margin."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__()
+        self._engine = engine
+        self.cash_book = CashBook()
+        self.unsettled_cash_book = CashBook()
+        self.invested_securities: dict[Any, Any] = {}
+        self.positions = PositionManager(self)
+        self.margin_call_model: Any = DefaultMarginCallModel(self)
+        self.trade_builder = TradeBuilder()
+        self._settlement_dates: dict[Any, Any] = {}
+        self._settled_quantity: dict[Any, float] = {}
+
+    # ---------------------------------------------------------------- dictionary of holdings
+
+    @property
+    def securities(self) -> Any:
+        """The algorithm's securities."""
+        return self._engine.securities
+
+    @property
+    def transactions(self) -> Any:
+        """The algorithm's transaction manager."""
+        return self._engine.transactions
+
+    def new_holding(self, security: Any) -> SecurityHolding:
+        """The holding of a security that has just been created (engine only)."""
+        return SecurityHolding(security, self)
+
+    def __getitem__(self, key: Any) -> SecurityHolding:
+        return self._engine.securities[key].holdings  # type: ignore[no-any-return]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._engine.securities
+
+    def __iter__(self) -> Iterator[KeyValuePair]:
+        return iter([KeyValuePair(pair.key, pair.value.holdings) for pair in self._engine.securities])
+
+    def __len__(self) -> int:
+        return len(self._engine.securities)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The holding of a symbol, or the default."""
+        return self[key] if key in self else default
+
+    def keys(self) -> list[Any]:
+        """Symbols of all active securities."""
+        return [pair.key for pair in self]
+
+    def values(self) -> list[SecurityHolding]:
+        """Holdings of all active securities."""
+        return [pair.value for pair in self]
+
+    def try_get_value(self, key: Any, default: Any = None) -> tuple[bool, Any]:
+        """(found, holding)."""
+        return key in self, self.get(key, default)
+
+    # ---------------------------------------------------------------- money
+
+    @property
+    def cash(self) -> float:
+        """Settled cash in dollars."""
+        return self.cash_book.total_value_in_account_currency
+
+    @property
+    def unsettled_cash(self) -> float:
+        """Cash of sales that settle later."""
+        return self.unsettled_cash_book.total_value_in_account_currency
+
+    def set_cash(self, what: float | str, amount: float = 0.0, conversion_rate: float = 1.0) -> None:
+        """Sets the account's cash, or that of a named currency with its rate."""
+        if isinstance(what, str):
+            if what in self.cash_book:
+                self.cash_book[what].set_amount(amount)
+                self.cash_book[what].conversion_rate = conversion_rate
+            else:
+                self.cash_book.add(what, amount, conversion_rate)
+        else:
+            self.cash_book[self.cash_book.account_currency].set_amount(what)
+
+    @property
+    def total_portfolio_value(self) -> float:
+        """Cash plus the market value of everything held; futures count with their unsettled profit."""
+        total = self.cash + self.unsettled_cash
+        for security in self.invested_securities.values():
+            held = security.holdings
+            total += held.unsettled_profit if security.type in _MARGIN_PRODUCTS else held.holdings_value
+        return clean(total)
+
+    @property
+    def total_portfolio_value_less_free_buffer(self) -> float:
+        """Portfolio value less what `settings` keeps free when positions are sized."""
+        settings = self._engine.algorithm.settings
+        value = self.total_portfolio_value
+        free = settings.free_portfolio_value
+        return clean(value - (value * settings.free_portfolio_value_percentage if free is None else free))
+
+    @property
+    def total_holdings_value(self) -> float:
+        """Sum of the holdings' absolute values."""
+        return clean(sum(s.holdings.absolute_holdings_value for s in self.invested_securities.values()))
+
+    @property
+    def total_absolute_holdings_cost(self) -> float:
+        """Sum of the holdings' absolute costs."""
+        return clean(sum(s.holdings.absolute_holdings_cost for s in self.invested_securities.values()))
+
+    @property
+    def total_unlevered_absolute_holdings_cost(self) -> float:
+        """The same divided by each security's leverage."""
+        return clean(sum(s.holdings.unlevered_absolute_holdings_cost for s in self.invested_securities.values()))
+
+    @property
+    def total_unrealized_profit(self) -> float:
+        """Sum of what closing everything now would earn."""
+        return clean(sum(s.holdings.unrealized_profit for s in self.invested_securities.values()))
+
+    @property
+    def total_unrealised_profit(self) -> float:
+        """LEAN's second spelling."""
+        return self.total_unrealized_profit
+
+    def _over_all(self, name: str) -> float:
+        return clean(sum(float(getattr(security.holdings, name)) for security in self._engine.securities.total))
+
+    @property
+    def total_fees(self) -> float:
+        """Fees paid so far."""
+        return self._over_all("total_fees")
+
+    @property
+    def total_profit(self) -> float:
+        """Realised profit before fees."""
+        return self._over_all("profit")
+
+    @property
+    def total_net_profit(self) -> float:
+        """Realised profit after fees."""
+        return self._over_all("net_profit")
+
+    @property
+    def total_sale_volume(self) -> float:
+        """Dollars traded so far."""
+        return self._over_all("total_sale_volume")
+
+    @property
+    def hold_stock(self) -> bool:
+        """Whether anything is held."""
+        return bool(self.invested_securities)
+
+    @property
+    def invested(self) -> bool:
+        """Whether anything is held."""
+        return bool(self.invested_securities)
+
+    # ---------------------------------------------------------------- margin
+
+    @property
+    def total_margin_used(self) -> float:
+        """Maintenance margin of all position groups."""
+        return clean(sum(group.reserved_buying_power() for group in self.positions.groups))
+
+    @property
+    def margin_remaining(self) -> float:
+        """Portfolio value not held as margin."""
+        return self.get_margin_remaining()
+
+    def get_margin_remaining(self, what: Any = None, direction: OrderDirection = OrderDirection.BUY) -> float:
+        """Free margin of the account (optionally at a given portfolio value), or what may be used on one symbol."""
+        if what is None or isinstance(what, (int, float)):
+            value = self.total_portfolio_value if what is None else float(what)
+            return clean(value - self.unsettled_cash - self.total_margin_used)
+        return self.positions.buying_power_of_symbol(self._engine.securities[what], direction)
+
+    def get_buying_power(self, symbol: Any, direction: OrderDirection = OrderDirection.BUY) -> float:
+        """What may be used on one symbol in one direction."""
+        return self.get_margin_remaining(symbol, direction)
+
+    def set_margin_call_model(self, model: Any) -> None:
+        """Replaces the margin call model."""
+        self.margin_call_model = model
+
+    def set_positions(self, positions: Any) -> None:
+        """Replaces the grouping of positions (SecurityPositionGroupModel.NULL: every security alone)."""
+        self.positions.use(positions)
+
+    def has_sufficient_buying_power_for_order(self, orders: list[Order]) -> HasSufficientBuyingPowerForOrderResult:
+        """Whether the account can carry the orders together; raises ValueError when one symbol occurs twice."""
+        return self.positions.check(orders)
+
+    # ---------------------------------------------------------------- fills (engine only)
+
+    def holding_changed(self, security: Any) -> None:
+        """Keeps the list of what is held, and lets the groups be formed anew."""
+        if security.holdings.invested:
+            self.invested_securities[security.symbol] = security
+        else:
+            self.invested_securities.pop(security.symbol, None)
+        self.positions.invalidate()
+
+    def has_short_options(self) -> bool:
+        """Whether any option is held short."""
+        return any(s.holdings.quantity < 0 and s.is_option for s in self.invested_securities.values())
+
+    def short_options(self) -> list[Any]:
+        """Options held short, by ticker (then in the order they were added)."""
+        shorts = [s for s in self._engine.securities.values() if s.is_option and s.holdings.is_short]
+        return sorted(shorts, key=lambda security: str(security.symbol.id.symbol))
+
+    def process_fills(self, fills: list[OrderEvent]) -> None:
+        """Books fills: fee, cash, realised profit, average price and quantity."""
+        for fill in fills:
+            self._process_fill(self._engine.securities[fill.symbol], fill)
+
+    def _process_fill(self, security: Any, fill: OrderEvent) -> None:
+        held: SecurityHolding = security.holdings
+        held.total_sale_volume += held.quantity_value(fill.absolute_fill_quantity, fill.fill_price)
+        fee = self._charge(held, fill.order_fee)
+        quantity, price = exact(fill.fill_quantity), exact(fill.fill_price)
+        if security.type not in _MARGIN_PRODUCTS:
+            self._add_cash(security, -quantity * price * multiplier_of(security))
+        was, selling = held.quantity, fill.direction == OrderDirection.SELL
+        if was > 0 if selling else was < 0:
+            self._close(security, fill, fee)
+        held.set_holdings(_new_average(exact(was), held.average, quantity, price), float(exact(was) + quantity))
+        ticket = fill.ticket
+        if security.is_option and ticket is not None and ticket.order_type == OrderType.OPTION_EXERCISE:
+            profit = held.last_trade_profit
+            word = "Profit: +" if profit >= 0 else "Loss: "
+            fill.message = f"{fill.message}. {word}{_plain(profit)}"
+
+    def _charge(self, held: SecurityHolding, fee: OrderFee) -> float:
+        if not fee.value.amount:
+            return fee.value.amount
+        dollars = self.cash_book.convert_to_account_currency(fee.value.amount, fee.value.currency)
+        held.total_fees = clean(held.total_fees + dollars)
+        self.cash_book[fee.value.currency].add_amount(-fee.value.amount)
+        return dollars
+
+    def _add_cash(self, security: Any, amount: Decimal) -> None:
+        self.cash_book[security.symbol_properties.quote_currency].add_amount(amount)
+
+    def _close(self, security: Any, fill: OrderEvent, fee: float) -> None:
+        held: SecurityHolding = security.holdings
+        closed = exact(min(fill.absolute_fill_quantity, held.absolute_quantity)) * (-1 if fill.fill_quantity > 0 else 1)
+        multiplier = multiplier_of(security)
+        profit = exact(fill.fill_price) * closed * multiplier - held.average * closed * multiplier
+        if security.type in _MARGIN_PRODUCTS:
+            self._add_cash(security, profit - self._unwind_settled(security, closed))
+        profit += self._cash_settlement(security, fill)
+        held.add_profit(profit)
+        net = clean(float(profit) * security.quote_currency.conversion_rate - 2 * fee)
+        won = is_win(fill, security, net)
+        self._engine.transactions.add_transaction_record(self._engine.utc_ms, net, won)
+
+    def _cash_settlement(self, security: Any, fill: OrderEvent) -> Decimal:
+        ticket = fill.ticket
+        if ticket is None or ticket.order_type != OrderType.OPTION_EXERCISE or not security.is_option:
+            return Decimal(0)
+        if security.exercise_settlement != SettlementType.CASH:
+            return Decimal(0)
+        intrinsic = exact(security.get_intrinsic_value(security.underlying.close))
+        amount = -intrinsic * exact(security.contract_unit_of_trade) * exact(ticket.quantity)
+        self._add_cash(security, amount)
+        return amount
+
+    def _unwind_settled(self, security: Any, closed: Decimal) -> Decimal:
+        """The part of a future's daily settled profit that a closing fill takes out of the books."""
+        settled = exact(self._settled_quantity.get(security.symbol, 0.0))
+        if not settled:
+            return Decimal(0)
+        part = min(abs(closed), abs(settled)) * (1 if closed > 0 else -1)
+        removed = part / settled * exact(security.holdings.settled_profit)
+        self._settled_quantity[security.symbol] = float(settled - part)
+        security.holdings.settled_profit = clean(security.holdings.settled_profit - float(removed))
+        return removed
+
+    def settlement_scan(self) -> None:
+        """Pays the daily profit of futures on the first scan of a new exchange date (hourly, kernel step 6)."""
+        for security in self._engine.securities.values():
+            if security.type not in _DAILY_SETTLED or security.symbol.is_canonical():
+                continue
+            today = security.local_time.date()
+            last = self._settlement_dates.get(security.symbol)
+            if last is not None and last >= today:
+                continue
+            self._settlement_dates[security.symbol] = today
+            if last is not None and security.holdings.invested:
+                held = security.holdings
+                self._settled_quantity[security.symbol] = held.quantity
+                daily = clean(held.total_close_profit(False, security.price) - held.settled_profit)
+                held.settled_profit = clean(held.settled_profit + daily)
+                self._add_cash(security, exact(daily))
+
+    def apply_dividend(self, security: Any, distribution: float) -> None:
+        """Pays a dividend per share on raw-priced data; a short position pays it."""
+        amount = clean(security.holdings.quantity * distribution * security.quote_currency.conversion_rate)
+        self.cash_book[self.cash_book.account_currency].add_amount(amount)
+        security.holdings.total_dividends = clean(security.holdings.total_dividends + amount)
+
+
+def _plain(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text.lstrip("-") if not value else text
+
+
+def _new_average(held: Decimal, average: Decimal, quantity: Decimal, price: Decimal) -> Decimal:
+    """Average price after a fill: weighted when the position grows, kept when it shrinks, new when it turns."""
+    after = held + quantity
+    if not held:
+        return price
+    if (held > 0) == (quantity > 0):
+        return (average * held + quantity * price) / after
+    if not after:
+        return Decimal(0)
+    return average if (after > 0) == (held > 0) else price
+
+
+def is_win(fill: OrderEvent, security: Any, profit: float) -> bool:
+    """Whether a closing fill won; an exercise is judged by its in-the-money amount too (Extensions.IsWin)."""
+    ticket = fill.ticket
+    if not security.is_option or ticket is None or ticket.order_type != OrderType.OPTION_EXERCISE:
+        return profit > 0
+    amount = security.holdings.quantity_value(
+        fill.absolute_fill_quantity, security.get_pay_off(security.underlying.price)
+    )
+    if fill.direction == OrderDirection.SELL:
+        return fill.is_in_the_money and abs(profit) < amount
+    return not fill.is_in_the_money or abs(profit) > amount
