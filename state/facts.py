@@ -1,0 +1,115 @@
+"""What the broker says, and the ways in which state can differ from it, each with its one rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+from core.events import FillStatus
+
+FINAL_STATUS: Final = frozenset({FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED})
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerHolding:
+    """What the broker says is held of a ``Contract.name`` or a ticker; signed, long is positive, never zero."""
+
+    contract: str
+    quantity: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """An order that the broker knows. ``quantity`` and ``filled`` are signed (bought positive), ``tag`` is ours."""
+
+    order_id: int
+    contract: str
+    quantity: float
+    filled: float
+    status: FillStatus
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFacts:
+    """The account at one moment. ``orders``: the open ones, and those finished that the broker still tells of.
+
+    ``assigned``: contracts for which the broker reported an assignment or exercise since the last reconciliation.
+    """
+
+    today: date
+    holdings: tuple[BrokerHolding, ...]
+    orders: tuple[BrokerOrder, ...]
+    assigned: frozenset[str] = frozenset()
+
+
+class DifferenceKind(StrEnum):
+    """How state and account can differ."""
+
+    NEVER_SENT = "never_sent"
+    SENT_UNRECORDED = "sent_unrecorded"
+    FILLED_WHILE_AWAY = "filled_while_away"
+    PARTLY_FILLED_WHILE_AWAY = "partly_filled_while_away"
+    CANCELLED_WHILE_AWAY = "cancelled_while_away"
+    LEFT_IN_BETWEEN = "left_in_between"
+    EXPIRED_WHILE_AWAY = "expired_while_away"
+    ASSIGNED_WHILE_AWAY = "assigned_while_away"
+    CLOSED_BY_HAND = "closed_by_hand"
+    DIFFERENT_QUANTITY = "different_quantity"
+    MISSING = "missing"
+    EXTRA = "extra"
+    UNKNOWN_ORDER = "unknown_order"
+    ORPHAN_ORDER = "orphan_order"
+
+
+RULES: Final[Mapping[DifferenceKind, str]] = {
+    DifferenceKind.NEVER_SENT: "intent without an order: withdrawn, the group is abandoned and may be planned anew",
+    DifferenceKind.SENT_UNRECORDED: "the broker has our order: the intent is completed, nothing is sent again",
+    DifferenceKind.FILLED_WHILE_AWAY: "the broker's fill stands: the group is filled, its position follows",
+    DifferenceKind.PARTLY_FILLED_WHILE_AWAY: "whole packages stay; a package with legs missing is unwound, longs last",
+    DifferenceKind.CANCELLED_WHILE_AWAY: "nothing filled, nothing works: the group is cancelled, its position returns",
+    DifferenceKind.LEFT_IN_BETWEEN: "no order works for it: the position goes to what its fills say",
+    DifferenceKind.EXPIRED_WHILE_AWAY: "past its expiry and gone: the position expires, or goes on with long legs left",
+    DifferenceKind.ASSIGNED_WHILE_AWAY: "assignment stands: the position is assigned and owns the shares until sold",
+    DifferenceKind.CLOSED_BY_HAND: "a person closed the whole package: the position is closed",
+    DifferenceKind.DIFFERENT_QUANTITY: "a person closed some whole packages: the position goes on with the rest",
+    DifferenceKind.MISSING: "legs are gone and others are left: what is left is unwound, longs last",
+    DifferenceKind.EXTRA: "belongs to no package: listed, never touched, counted for risk",
+    DifferenceKind.UNKNOWN_ORDER: "belongs to no group: listed, never touched",
+    DifferenceKind.ORPHAN_ORDER: "our order of a group that has ended: to be cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that state and account saw differently. Quantities are signed contracts or shares."""
+
+    kind: DifferenceKind
+    subject: str
+    contract: str = ""
+    expected: float | None = None
+    observed: float | None = None
+
+    @property
+    def rule(self) -> str:
+        """What is done about it, always the same for the kind."""
+        return RULES[self.kind]
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """What came out: every difference, and what is left for the executor and for risk."""
+
+    differences: list[Difference] = field(default_factory=list)
+    unowned: list[BrokerHolding] = field(default_factory=list)
+    foreign_orders: list[BrokerOrder] = field(default_factory=list)
+    orders_to_cancel: list[int] = field(default_factory=list)
+    positions_to_unwind: list[str] = field(default_factory=list)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether state and account were the same."""
+        return not self.differences
