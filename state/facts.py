@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
+from core.contracts import AssetKind, Package, Right, Settlement
 from core.events import FillStatus
 
 FINAL_STATUS: Final = frozenset({FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED})
@@ -113,3 +114,27 @@ class Reconciliation:
     def agreed(self) -> bool:
         """Whether state and account were the same."""
         return not self.differences
+
+
+def changes_of(package: Package, contracts: int) -> dict[str, float]:
+    """What ``contracts`` packages bought whole change in the account: contract name to signed quantity."""
+    return {leg.contract.name: float(leg.ratio * contracts) for leg in package.legs}
+
+
+def instruments_of(package: Package) -> dict[str, dict[str, Any]]:
+    """What reconciliation must know of each contract of a package.
+
+    ``shares`` is what one bought contract delivers on exercise: 100 for a call on shares, -100 for a put, 0 in cash.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for leg in package.legs:
+        contract = leg.contract
+        delivers = contract.settlement in (Settlement.PHYSICAL_SHARES, Settlement.PHYSICAL_FUTURE)
+        unit = contract.multiplier if contract.underlying.kind is AssetKind.EQUITY else 1.0
+        sign = 1.0 if contract.right is Right.CALL else -1.0
+        rows[contract.name] = {
+            "expiry": contract.expiry.isoformat(),
+            "underlying": contract.underlying.ticker,
+            "shares": sign * unit if delivers else 0.0,
+        }
+    return rows

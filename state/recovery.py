@@ -3,10 +3,9 @@
 The broker is right about facts, state is right about intent. Every difference has one named rule, is journalled, and
 nothing is guessed: contracts and orders that belong to no package are listed and never touched.
 
-What the executor writes and this reads: an order group's ``changes`` (contract name to signed quantity when it fills
-whole), ``filled`` (the same, cumulative) and ``orders`` (broker's number to contract); a position's ``contracts``
-(contract name to ``expiry``, ``underlying`` and ``shares``, the signed deliverable of one bought contract when
-exercised: 100 for a call, -100 for a put, 0 for cash settlement). An order carries its group's name as tag.
+What the executor writes and this reads: an order group's ``changes`` (``facts.changes_of``: contract name to signed
+quantity when it fills whole), ``filled`` (the same, cumulative) and ``orders`` (the broker's numbers); a position's
+``instruments`` (``facts.instruments_of``). An order carries its group's name as tag.
 """
 
 from __future__ import annotations
@@ -95,7 +94,7 @@ class Recovery:
         self, group: Subject, orders: list[BrokerOrder], pool: dict[str, float], outcome: Reconciliation
     ) -> None:
         """Some order is open: adopt it when its sending was not recorded, take note of what filled meanwhile."""
-        numbers = {str(order.order_id): order.contract for order in orders}
+        numbers = [order.order_id for order in orders]
         if group.pending is not None and group.pending.trigger == OrderTrigger.CANCEL:
             self._state.withdraw(group.level, group.id, "the order still works", orders=numbers)
         elif group.pending is not None:
@@ -148,7 +147,7 @@ class Recovery:
         return name in facts.assigned or _has_expired(self._state.position(position), name, facts.today)
 
     def _resolve_pending(self, group: Subject, orders: list[BrokerOrder], outcome: Reconciliation) -> None:
-        numbers = {str(order.order_id): order.contract for order in orders}
+        numbers = [order.order_id for order in orders]
         if group.state == OrderGroupState.PLANNED:
             self._tell(outcome, Difference(DifferenceKind.SENT_UNRECORDED, group.id))
             self._state.complete(group.level, group.id, orders=numbers)
@@ -319,7 +318,7 @@ def _strategy_landing(strategy: Subject, holds: bool) -> StrategyTrigger | None:
 
 
 def _is_of(order: BrokerOrder, group: Subject) -> bool:
-    return order.tag == group.id or str(order.order_id) in group.detail.get("orders", {})
+    return order.tag == group.id or order.order_id in group.detail.get("orders", ())
 
 
 def _quantities(detail: object) -> dict[str, float]:
@@ -360,7 +359,7 @@ def _fraction(part: Mapping[str, float], whole: Mapping[str, float]) -> float | 
 
 
 def _has_expired(position: Subject, name: str, today: date) -> bool:
-    facts = position.detail.get("contracts", {}).get(name)
+    facts = position.detail.get("instruments", {}).get(name)
     return facts is not None and date.fromisoformat(facts["expiry"]) < today
 
 
@@ -371,7 +370,7 @@ def _delivered(
 
     Known by the broker's word, or by shares that belong to nobody and match what the contracts deliver.
     """
-    contracts = position.detail.get("contracts", {})
+    contracts = position.detail.get("instruments", {})
     delivers = {
         name: float(contracts[name]["shares"]) * quantity
         for name, quantity in gone.items()
