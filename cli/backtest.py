@@ -1,0 +1,208 @@
+"""``python run.py backtest``: one run of main.py, or of any LEAN algorithm, on the embedded engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.errors import RunFailedError, UserError
+from cli.markets import OpenedMarket, chosen_range, open_market
+from cli.options import ROOT, BacktestOptions, RunPlan, command_of, plan_of, settings_of
+from cli.progress import progress
+from reporting.performance import Priors
+from reporting.report import RunRecord, summarise, write_report
+from reporting.rows import EquityPoint, Journal, read_journal
+
+if TYPE_CHECKING:
+    from core.settings_fields import Settings
+    from simulation.runner import RunResult
+
+JOURNAL = "journal.jsonl"
+UNKNOWN_RATE = 0.0  # a market without rates: the Sharpe ratio is then over nothing, and the report says so
+
+
+def run_backtest_command(options: BacktestOptions) -> int:
+    """Check, run, report. Returns 0, or raises what the command line turns into one line."""
+    plan = plan_of(options)
+    market = open_market(plan.market, plan.seed)
+    plan = with_range(plan, market)
+    begun = time.monotonic()
+    with results_folder(plan.out) as (work, final):
+        result = run(plan, market, work)
+        record = record_of(plan, market, result, work)
+        summary = summarise(record)
+        write_report(work / "report.html", record, summary)
+        (work / "settings.txt").write_text(record.settings + "\n", encoding="utf-8")
+    from cli.summary import print_summary
+
+    print_summary(record, summary, final, time.monotonic() - begun)
+    if result.error is not None:
+        raise RunFailedError(f"{plan.algorithm.name} stopped with an error:\n{result.error}")
+    return 0
+
+
+backtest = command_of(
+    run_backtest_command,
+    """Run main.py over a market and leave a report in results/.
+
+    Examples:
+
+    python run.py backtest
+
+    python run.py backtest --start 2008-01-02 --end 2008-12-31 --cash 45000 --set friday_0dte.min_vix=0
+
+    python run.py backtest --market scenario:august-2024
+
+    python run.py backtest --algorithm probe.py --market lean:data --param seed=yes
+    """,
+)
+
+
+def with_range(plan: RunPlan, market: OpenedMarket) -> RunPlan:
+    """The plan with its days settled and its settings checked again with them; other algorithms set their own days."""
+    if plan.settings is None:
+        return plan
+    asked = plan.settings.run
+    start = asked.start if "start" in plan.given else None
+    end = asked.end if "end" in plan.given else None
+    first, last = chosen_range(market, start, end)
+    parameters = {**plan.parameters, "run.start": first.isoformat(), "run.end": last.isoformat()}
+    return replace(plan, parameters=parameters, settings=settings_of(parameters))
+
+
+@contextmanager
+def results_folder(out: Path | None) -> Iterator[tuple[Path, Path]]:
+    """A folder to work in and the name it gets when all is written; on an error nothing is left of it."""
+    final = out if out is not None else ROOT / "results" / f"{datetime.now():%Y%m%d-%H%M%S}"
+    final = final.absolute()
+    work = final.with_name(f".{final.name}-{os.getpid()}.tmp")
+    try:
+        work.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"--out: {final.parent} cannot be written to ({error.strerror})") from error
+    try:
+        yield work, final
+        publish(work, final)
+    except OSError as error:
+        raise UserError(f"--out: {final} cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def publish(work: Path, final: Path) -> None:
+    """Give the finished folder its name in one step; a run that finished in the same second gets a number."""
+    target, number = final, 2
+    while target.exists():
+        target, number = final.with_name(f"{final.name}-{number}"), number + 1
+    work.rename(target)
+
+
+def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
+    """Run the algorithm with its results and its object store inside ``work``."""
+    from simulation.runner import RunRequest, run_backtest
+
+    storage = work / "storage"
+    storage.mkdir()
+    with progress(plan.algorithm.stem) as report:
+        return run_backtest(
+            RunRequest(
+                algorithm=plan.algorithm,
+                source=market.source,
+                parameters=plan.parameters,
+                results=work,
+                object_store=storage,
+                progress=report,
+                name=None,
+            )
+        )
+
+
+def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path) -> RunRecord:
+    """What the report shows: the journal of main.py, or for other algorithms the engine's own equity."""
+    journal = collect_journal(work) if plan.settings is not None else Journal()
+    equity = journal.equity or engine_equity(result)
+    start, end = run_days(plan, result)
+    return RunRecord(
+        title=f"{result.algorithm_name} backtest",
+        start=start,
+        end=end,
+        journal=journal,
+        equity=equity,
+        provenance=market.provenance,
+        settings=plan.settings.describe() if plan.settings is not None else parameters_text(plan.parameters),
+        risk_free=risk_free(market, start, end),
+        priors=priors_of(plan.settings) if plan.settings is not None else None,
+        facts={
+            "Algorithm": plan.algorithm.name,
+            "Market": market.provenance.market,
+            "Seed": str(plan.seed),
+            "Orders": str(len(result.orders)),
+            "Order list hash": result.order_list_hash,
+            "Seconds in the engine": f"{result.runtime_seconds:.1f}",
+            "Python": sys.version.split()[0],
+        },
+        engine_statistics=result.statistics,
+        error=result.error.strip().splitlines()[-1] if result.error else None,
+    )
+
+
+def collect_journal(work: Path) -> Journal:
+    """Read the journal that main.py left in the object store, and move it beside the report."""
+    found = sorted((work / "storage").rglob("*journal*.jsonl"))
+    if not found:
+        return Journal()
+    moved = work / JOURNAL
+    shutil.move(found[0], moved)
+    return read_journal(moved)
+
+
+def engine_equity(result: RunResult) -> tuple[EquityPoint, ...]:
+    """The engine's last equity sample of each day."""
+    last: dict[date, float] = {}
+    for moment, value in zip(*result.equity, strict=True):
+        last[moment.date()] = value
+    return tuple(EquityPoint(day, value) for day, value in last.items())
+
+
+def run_days(plan: RunPlan, result: RunResult) -> tuple[date, date]:
+    """First and last day that the run was about."""
+    if plan.settings is not None:
+        return plan.settings.run.start, plan.settings.run.end
+    return as_day(result.start), as_day(result.end)
+
+
+def as_day(moment: date) -> date:
+    """The day of a date or a time."""
+    return moment.date() if isinstance(moment, datetime) else moment
+
+
+def parameters_text(parameters: Mapping[str, str]) -> str:
+    """The parameters of an algorithm that has no settings of ours."""
+    return "\n".join(f"{key} = {value}" for key, value in parameters.items()) or "no parameters"
+
+
+def risk_free(market: OpenedMarket, start: date, end: date) -> float:
+    """Average yearly risk-free rate of the range, as the market states it; 0 where it states none."""
+    rates = market.source.interest_rates()
+    if rates is None:
+        return UNKNOWN_RATE
+    days = [date.fromordinal(number) for number in range(start.toordinal(), end.toordinal() + 1, 7)]
+    return sum(rates.at(day) for day in days) / len(days)
+
+
+def priors_of(settings: Settings) -> Priors:
+    """The win rates that the settings believe before any trade."""
+    rates = {
+        name: float(section.win_rate)
+        for name, section in settings
+        if isinstance(getattr(section, "win_rate", None), float)
+    }
+    return Priors(rates, settings.sizing.prior_weight)

@@ -1,0 +1,120 @@
+"""Opens the market that a run asks for, and says what of it is real and what is modelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.errors import UserError
+from cli.options import MarketChoice, MarketKind
+from reporting.report import Provenance
+
+if TYPE_CHECKING:
+    from simulation.blocks import DataSource
+
+OPTIONS_MODELLED = (
+    "Option prices: an arbitrage-free volatility surface whose 30-day variance is the VIX of the minute; skew, term "
+    "structure, spreads, open interest and volume follow stated rules (docs/market.md)",
+    "Minutes within each day: random, seeded, honouring the day's open, high, low and close",
+)
+LISTINGS_CAUTION = (
+    "Listings follow today's rules in the past as well: before 2010 nobody could trade a PM-settled SPX option that "
+    "expires each Friday",
+)
+REAL_DAYS = "Daily open, high, low and close of the S&P 500 and VIX"
+PROVENANCE: Mapping[MarketKind, Provenance] = {
+    MarketKind.HISTORY: Provenance(
+        "real daily S&P 500 and VIX history with modelled minutes and options",
+        (f"{REAL_DAYS} (the data sets of the arch package)",),
+        OPTIONS_MODELLED,
+        LISTINGS_CAUTION,
+    ),
+    MarketKind.CSV: Provenance(
+        "daily bars from your file with modelled minutes and options",
+        ("The daily bars of your file, as far as they are real",),
+        OPTIONS_MODELLED,
+        LISTINGS_CAUTION,
+    ),
+    MarketKind.LEAN: Provenance("a LEAN data folder, read as it is", ("Whatever the folder holds",), ()),
+    MarketKind.GARCH: Provenance(
+        "simulated years drawn from a joint volatility model fitted to history",
+        ("The history that the model was fitted to",),
+        ("Every day and every price",),
+        ("These years never happened: one seed says nothing, many seeds describe the model",),
+    ),
+    MarketKind.SCENARIO: Provenance(
+        "a named scenario: daily path from its facts, the rest modelled",
+        ("The facts that the scenario states",),
+        OPTIONS_MODELLED,
+        ("One path says how the system behaves on such a day, nothing about how often such days come",),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedMarket:
+    """A market ready to run on. ``usual`` is the range run when none is asked for; None where the market knows none."""
+
+    source: DataSource
+    provenance: Provenance
+    first: date | None
+    last: date | None
+    usual: tuple[date, date] | None
+
+
+def open_market(choice: MarketChoice, seed: int) -> OpenedMarket:
+    """Open a market; raises ``UserError`` with what is wrong with its file, folder, seed or name."""
+    try:
+        return open_folder(choice) if choice.kind is MarketKind.LEAN else open_model(choice, seed)
+    except (ValueError, OSError) as error:
+        raise UserError(f"--market: {error}") from error
+
+
+def open_folder(choice: MarketChoice) -> OpenedMarket:
+    """A LEAN data folder as it is."""
+    from simulation.folder import LeanFolder
+
+    source = LeanFolder(Path(choice.detail).resolve())
+    return OpenedMarket(source, described(choice, ()), None, None, None)
+
+
+def open_model(choice: MarketChoice, seed: int) -> OpenedMarket:
+    """The modelled market over the history that ``choice`` names."""
+    from simulation.market.source import ModelledMarket
+
+    spec = choice.kind.value if choice.kind is MarketKind.HISTORY else f"{choice.kind}:{choice.detail}"
+    source = ModelledMarket.from_history(spec, seed=seed)
+    origin = described(choice, source.notes)
+    return OpenedMarket(source, origin, source.first_day, source.last_day, source.default_range())
+
+
+def described(choice: MarketChoice, notes: tuple[str, ...]) -> Provenance:
+    """The market's description with what was found while its data were read."""
+    usual = PROVENANCE[choice.kind]
+    name = f"{usual.market} ({choice.detail})" if choice.detail else usual.market
+    return Provenance(name, usual.real, usual.modelled, (*usual.cautions, *notes))
+
+
+def chosen_range(market: OpenedMarket, start: date | None, end: date | None) -> tuple[date, date]:
+    """The days to run: those asked for, checked against the market, or the market's usual ones.
+
+    Raises:
+        UserError: a day outside the market, or a range without one trading day.
+    """
+    if market.usual is None:
+        if start is None or end is None:
+            raise UserError("--start and --end: both are needed with --market lean:FOLDER, which names no usual range")
+        return start, end
+    usual_start, usual_end = market.usual
+    first, last = market.first or usual_start, market.last or usual_end
+    begin = start or (usual_start if end is None or usual_start <= end else first)
+    finish = end or (usual_end if start is None else last)
+    if begin > finish:
+        raise UserError(f"--start {begin} is after --end {finish}; expected a range of at least one trading day")
+    for option, day in (("--start", begin), ("--end", finish)):
+        if not first <= day <= last:
+            raise UserError(f"{option}: {day} is outside this market's history; expected {first} to {last}")
+    return begin, finish
