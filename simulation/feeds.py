@@ -6,7 +6,7 @@ exchange's sessions (lean-facts 2.2). The cache of a security sees real rows onl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -178,7 +178,7 @@ class Feed:
             keep |= (block.end > opening) & (block.start < closing)
         if keep.all():
             return block
-        return block.take(keep) if keep.any() else None
+        return _filtered(block, keep) if keep.any() else None
 
     def sessions_between(self, low: int, high: int) -> list[tuple[int, int]]:
         """The subscribed sessions that overlap (low, high], in UTC milliseconds."""
@@ -251,6 +251,10 @@ class Feed:
                 )
         before = column.carry() if self.spec.fill_forward else None
         return getattr(before, side) if isinstance(before, QuoteBar) else None
+
+
+def _filtered(block: Any, keep: Any) -> Any:
+    return replace(block, **{item.name: getattr(block, item.name)[keep] for item in fields(block)})
 
 
 def _size(value: float) -> float:

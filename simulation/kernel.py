@@ -4,8 +4,493 @@ What the trading side may use of `Engine`:
 
 - `utc_ms`: the clock in UTC milliseconds (a scheduled event in the past has its own); `data_ms`: prices are known up to here.
 - `algorithm`, `securities` (SecurityManager), `portfolio`, `transactions`, `source` (DataSource), `settings`.
-- `fire_order_event(event)`: on_order_event and, for assigned shorts, on_assignment_order_event.
+- `fire_order_event(event)`, `fire_assignment_event(event)`: the algorithm's callbacks.
 - `configs[symbol]`: subscription specifications; `model_changed(security, field)` is called by every `security.set_*_model`.
 - `create_security(symbol) -> Security`: registers a security (an exercised option's underlying, an unsubscribed contract).
-- `is_warming_up`, `log(text)`, `debug(text)`, `error(text)`.
 """
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from simulation.bars import Delisting
+from simulation.chains import ChainIndex, EmptyChain, FileChain, FuturesChain, OptionChain
+from simulation.clock import FOREVER, HOUR_MS, MINUTE_MS, NEW_YORK, Zone
+from simulation.enums import DelistingType, SecurityType
+from simulation.schedule import ScheduledEvent, Scheduler
+from simulation.securities import Security, SecurityManager
+from simulation.slices import Slice
+from simulation.subscriptions import OPTION_TYPES, ChainUniverse, SecurityChanges, Subscriptions, Universe
+from simulation.symbols import Symbol, SymbolCache
+from simulation.timeline import Timeline
+from simulation.universe import filter_of
+
+MARGIN_CALL_MS = 5 * MINUTE_MS
+RUIN_SHARE = 0.5
+"""Below this share of its best value the portfolio is checked for ruin at every slice, above it every five minutes."""
+
+
+class NotInEngineError(NotImplementedError):
+    """A member or feature that LEAN has and this engine has not; the message names it."""
+
+
+class Engine:
+    """One run: clock, data, securities and the order of everything that happens at an instant."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.utc_ms = self.data_ms = 0
+        self.tick = 0
+        self.zone: Zone = NEW_YORK
+        self.start_ms = self.end_ms = 0
+        self.algorithm: Any = None
+        self.settings: Any = None
+        self.securities = SecurityManager()
+        self.configs: dict[Any, list[Any]] = {}
+        self.subscriptions = Subscriptions(self)
+        self.scheduler = Scheduler()
+        self.timeline = Timeline(self.subscriptions.feeds)
+        self.portfolio: Any = None
+        self.transactions: Any = None
+        self.handler: Any = None
+        self.samples: Any = None
+        self.consolidators: Any = None
+        self.is_warming_up = False
+        self.running = False
+        self.stop_reason: str | None = None
+        self.progress: Callable[[int], None] | None = None
+        self._delistings: list[tuple[int, int, DelistingType, Any]] = []
+        self._watched: set[Any] = set()
+        self._sequence = 0
+        self._seen_epoch = -1
+        self._snapshot: dict[Any, Any] = {}
+        self._slice: Slice | None = None
+        self._slice_of: tuple[int, bool] | None = None
+        self.warmup_end_ms = 0
+        self.sample_step_ms = 4 * MINUTE_MS
+        self._next_sample_ms = 0
+        self._next_value_ms = 0
+        self._chains: dict[Any, ChainIndex] = {}
+        self._next_margin_ms = 0
+        self._next_hour_ms = 0
+        self._best_value = 0.0
+        self._on_data: Callable[[Any], Any] | None = None
+
+    # -- what the algorithm and the trading side ask for --------------------------------------------------------------------------
+
+    def refused(self, what: str) -> NotInEngineError:
+        """The error for something that this engine does not have."""
+        return NotInEngineError(f"{what}: not implemented in the embedded engine; the real LEAN engine may have it")
+
+    def hours_of(self, symbol: Any) -> Any:
+        """Exchange hours of a symbol, a security or a ticker (an unknown ticker is a US equity, as in LEAN)."""
+        if isinstance(symbol, str):
+            symbol = SymbolCache.find(symbol) or Symbol.create(symbol, SecurityType.EQUITY, "usa")
+        symbol = getattr(symbol, "symbol", symbol) if not isinstance(symbol, Symbol) else symbol
+        security = self.securities.everything.get(symbol)
+        if security is not None:
+            return security.exchange.hours
+        return self.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type).exchange_hours
+
+    def create_security(self, symbol: Any) -> Security:
+        """The security of a symbol, registered without a subscription when it is new."""
+        return self.subscriptions.create(symbol)
+
+    def prepare(self, security: Security, initialize: bool) -> None:
+        """Gives a new security its holding and models, then runs the algorithm's security initializer."""
+        security.holdings = self.portfolio.new_holding(security)
+        self.algorithm.initialize_models(security)
+        if initialize:
+            self.algorithm.run_security_initializer(security)
+
+    def model_changed(self, security: Security, field: str) -> None:
+        """A model was replaced by the algorithm."""
+        changed = getattr(self.portfolio, "model_changed", None)
+        if changed is not None:
+            changed(security, field)
+
+    def universe_interest(self, symbol: Any) -> tuple[int, float] | None:
+        """Open interest of the chain file in effect."""
+        return self.subscriptions.universe_interest(symbol)
+
+    def set_filter(self, security: Any, arguments: tuple[Any, ...]) -> None:
+        """Sets a canonical security's filter."""
+        security.contract_filter = filter_of(arguments)
+        if security.symbol.security_type == SecurityType.FUTURE:
+            self.algorithm.future_filter_set(security)
+
+    def retire(self, symbol: Any) -> None:
+        """A security left every universe."""
+        self.securities.retire(symbol)
+        security = self.securities.everything.get(symbol)
+        if security is not None and symbol.has_underlying and not self._ever_ordered(symbol):
+            self.securities.forget(symbol)
+
+    def _ever_ordered(self, symbol: Any) -> bool:
+        return bool(self.transactions.get_order_tickets(lambda ticket: ticket.symbol == symbol))
+
+    def selected_of(self, canonical: Any) -> set[Any]:
+        """Symbols that a chain's filter selected last."""
+        universe = self.subscriptions.universes.get(str(canonical.id))
+        return (
+            set()
+            if universe is None
+            else {s for s in universe.selected if s.has_underlying or s.security_type == SecurityType.FUTURE}
+        )
+
+    def evaluate_option(self, security: Any, contract: Any) -> Any:
+        """Implied volatility and Greeks of a contract by its security's price model."""
+        from simulation.pricing import evaluate
+
+        return evaluate(self, security, contract)
+
+    def fire_order_event(self, event: Any) -> None:
+        """Tells the algorithm of an order event."""
+        self.algorithm.on_order_event(event)
+
+    def fire_assignment_event(self, event: Any) -> None:
+        """Tells the algorithm of an assignment."""
+        self.algorithm.on_assignment_order_event(event)
+
+    def stop(self, reason: str) -> None:
+        """Ends the run before the next event."""
+        self.stop_reason = reason
+
+    # -- chains and slices --------------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[Any, Any]:
+        """The open feeds by symbol, as they are now, in LEAN's order of subscriptions."""
+        subscriptions = self.subscriptions
+        if self._seen_epoch != subscriptions.epoch:
+            self._seen_epoch = subscriptions.epoch
+            ordered = sorted(subscriptions.feeds.items(), key=lambda pair: int(pair[0].security_type))
+            self._snapshot = {symbol: tuple(feeds) for symbol, feeds in ordered if feeds}
+        return self._snapshot
+
+    @property
+    def current_slice(self) -> Slice | None:
+        """The slice of the last step, made when it is asked for."""
+        if self._slice is None and self._slice_of is not None:
+            ms, has_data = self._slice_of
+            self._slice = Slice(self, ms, self.zone.local(ms), self.snapshot())
+            self._slice.has_data = has_data
+        return self._slice
+
+    def _index(self, canonical: Any, moment: Slice) -> ChainIndex:
+        epoch = self._seen_epoch if moment.snapshot is self._snapshot else -2
+        index = self._chains.get(canonical)
+        if index is None or not index.valid(moment.ms, epoch):
+            index = ChainIndex(canonical, moment.snapshot, self, moment.ms, epoch)
+            self._chains[canonical] = index
+        return index
+
+    def option_chain_at(self, canonical: Any, moment: Slice) -> OptionChain | None:
+        """The chain of a canonical in a slice, None when it has no contract with data."""
+        if not moment.has_data or canonical is None:
+            return None
+        entries = self._index(canonical, moment).present(moment.ms)
+        return OptionChain(self, canonical, moment, entries) if entries else None
+
+    def futures_chain_at(self, canonical: Any, moment: Slice) -> FuturesChain | None:
+        """The futures chain of a canonical in a slice."""
+        if not moment.has_data or canonical is None:
+            return None
+        entries = self._index(canonical, moment).present(moment.ms)
+        return FuturesChain(self, canonical, moment, entries) if entries else None
+
+    def file_chain(self, canonical: Any) -> FileChain | EmptyChain:
+        """The last chain file that is known now, at most three trading days old."""
+        hours = self.hours_of(canonical)
+        zone = NEW_YORK if canonical.security_type == SecurityType.OPTION else self._zone_of(hours)
+        today = zone.date_of(self.utc_ms)
+        day, tried = today - timedelta(days=1), 0
+        while tried < 3:
+            if hours.is_date_open(datetime(day.year, day.month, day.day)):
+                tried += 1
+                block = self.source.universe(canonical, day)
+                if block is not None:
+                    return FileChain(block, canonical, self.zone.date_of(self.utc_ms))
+            day -= timedelta(days=1)
+        return EmptyChain(canonical)
+
+    @staticmethod
+    def _zone_of(hours: Any) -> Zone:
+        from simulation.clock import zone_of
+
+        return zone_of(hours.time_zone)
+
+    # -- delistings ---------------------------------------------------------------------------------------------------------------
+
+    def watch_delisting(self, security: Security) -> None:
+        """Schedules the warning on a contract's last day and its removal at the midnight after it."""
+        symbol = security.symbol
+        if symbol in self._watched or symbol.security_type not in (*OPTION_TYPES, SecurityType.FUTURE):
+            return
+        self._watched.add(symbol)
+        last = delisting_date(symbol, security.exchange.hours)
+        for kind, day in ((DelistingType.WARNING, last), (DelistingType.DELISTED, last + timedelta(days=1))):
+            self._sequence += 1
+            moment = max(security.zone.midnight_ms(day), self.utc_ms)
+            heapq.heappush(self._delistings, (moment, self._sequence, kind, security))
+
+    def _due_delistings(self, ms: int) -> list[tuple[DelistingType, Security]]:
+        due = []
+        while self._delistings and self._delistings[0][0] <= ms:
+            _, _, kind, security = heapq.heappop(self._delistings)
+            if security.symbol in self.subscriptions.feeds:
+                due.append((kind, security))
+            elif kind == DelistingType.DELISTED:
+                self._watched.discard(security.symbol)
+        return sorted(due, key=lambda item: int(item[1].type))
+
+    # -- the loop -----------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """From the first instant to the last slice, then on_end_of_algorithm."""
+        algorithm = self.algorithm
+        self._on_data = algorithm.on_data if algorithm.overrides("on_data") else None
+        self._next_margin_ms = 0
+        self.scheduler.add(self._daily_sampling(), self.utc_ms)
+        self.running = True
+        self.scheduler.start(self.utc_ms)
+        if not self.is_warming_up:
+            algorithm.on_warmup_finished()
+        self._select(self.utc_ms, self.subscriptions.end_of_step(), False, [])
+        self._end_of_step(self.utc_ms)
+        cursor = self.data_ms
+        while self.stop_reason is None and (cursor < self.end_ms or cursor <= self._last_selection()):
+            high = self.zone.midnight_ms(self.zone.date_of(cursor) + timedelta(days=1))
+            self._window(cursor, high)
+            cursor = high
+            if self.progress is not None:
+                self.progress(self.utc_ms)
+        algorithm.on_end_of_algorithm()
+        self._sample_day()
+
+    def _window(self, low: int, high: int) -> None:
+        """Everything in (low, high]: data, chain files, delistings."""
+        epoch, times, position = -1, [], 0
+        while self.stop_reason is None:
+            if epoch != self.subscriptions.epoch:
+                epoch = self.subscriptions.epoch
+                self.timeline.regroup()
+                times = self.timeline.times(max(low, self.data_ms), min(high, self.end_ms)).tolist()
+                position = 0
+            data_ms = times[position] if position < len(times) else FOREVER
+            special = self._next_special()
+            moment = min(data_ms, special)
+            if moment > high:
+                break
+            if self.is_warming_up and moment > self.warmup_end_ms:
+                self._pulse(self.warmup_end_ms)
+            if data_ms == moment:
+                position += 1
+            if special <= moment:
+                self._special(moment, data_ms == moment)
+            else:
+                self._step(moment, True, None, ())
+            if self.subscriptions.changed:
+                self._end_of_step(moment)
+
+    def _next_special(self) -> int:
+        selection = self.subscriptions.next_selection()
+        delisting = self._delistings[0][0] if self._delistings else FOREVER
+        last = self._last_selection() if selection > self.end_ms else FOREVER
+        return min(selection if selection <= last else FOREVER, delisting if delisting <= self.end_ms else FOREVER)
+
+    def _last_selection(self) -> int:
+        """The midnight at which the chain files of the last date are seen."""
+        chains = [u for u in self.subscriptions.universes.values() if isinstance(u, ChainUniverse)]
+        return max(
+            (u.security.zone.midnight_ms(u.security.zone.date_of(self.end_ms) + timedelta(days=1)) for u in chains),
+            default=0,
+        )
+
+    def _special(self, ms: int, has_data: bool) -> None:
+        """A midnight with chain files or delistings, perhaps with data as well."""
+        delistings = self._due_delistings(ms)
+        universes: list[Universe] = [
+            chain for chain in self.subscriptions.due_chains(ms) if self.subscriptions.take_file(chain)
+        ]
+        if universes or delistings:
+            self._select(ms, universes, has_data, delistings)
+        elif has_data:
+            self._step(ms, True, None, ())
+
+    def _end_of_step(self, ms: int) -> None:
+        """Subscriptions asked for during a step begin one tick later, in a slice of their own."""
+        while self.subscriptions.changed and self.stop_reason is None:
+            touched = self.subscriptions.end_of_step()
+            if touched:
+                self.tick = 1
+                self._select(ms, touched, False, [])
+                self.tick = 0
+
+    def _select(
+        self, ms: int, universes: list[Universe], has_data: bool, delistings: list[tuple[DelistingType, Security]]
+    ) -> None:
+        """Selections, then the slice that carries their changes (SubscriptionSynchronizer.cs:88)."""
+        changes = SecurityChanges()
+        for kind, security in delistings:
+            if kind == DelistingType.DELISTED:
+                self._mark_delisted(security, changes)
+        if universes:
+            self._pulse(ms + self.tick)
+        in_time = ms <= self.end_ms
+        for universe in sorted(universes, key=lambda u: (int(u.resolution), u.key)):
+            if in_time:
+                self.subscriptions.select(universe, ms, changes)
+        if self.settings.seed_initial_prices:
+            self.algorithm.seed(changes.added_securities)
+        fresh = self._due_delistings(ms)
+        self._step(ms, has_data, changes, (*delistings, *fresh))
+
+    def _mark_delisted(self, security: Security, changes: SecurityChanges) -> None:
+        """No new positions from here on (UniverseSelection.cs HandleDelisting)."""
+        security.is_delisted = True
+        security.reset()
+        self.securities.retire(security.symbol)
+        if not self.subscriptions.is_leaving(security.symbol):
+            changes.remove(security)
+
+    def _pulse(self, now: int) -> None:
+        """Moves the clock only, firing what lies before."""
+        if self.scheduler.next_ms < now:
+            self.scheduler.fire_before(now, self._set_clock)
+        self.utc_ms = now
+        self._check_warmup()
+
+    def _set_clock(self, ms: int) -> None:
+        self.utc_ms = ms
+
+    def _check_warmup(self) -> None:
+        if self.is_warming_up and self.utc_ms >= self.warmup_end_ms:
+            self.is_warming_up = False
+            self.algorithm.on_warmup_finished()
+
+    def _step(
+        self,
+        ms: int,
+        has_data: bool,
+        changes: SecurityChanges | None,
+        delistings: Iterable[tuple[DelistingType, Security]],
+    ) -> None:
+        """One slice: the order of things is LEAN's (AlgorithmManager.cs:188-606)."""
+        now = ms + self.tick
+        scheduler = self.scheduler
+        if ms >= self._next_value_ms and not self._worth_something(ms):
+            return
+        if scheduler.next_ms < now:
+            scheduler.fire_before(now, self._set_clock)
+        consolidators = self.consolidators
+        if consolidators.active:
+            consolidators.scan_past(now)
+        self.utc_ms, self.data_ms = now, ms
+        self._slice, self._slice_of = None, (ms, has_data)
+        if delistings:
+            self._note_delistings(delistings)
+        if changes:
+            self._on_changes(changes)
+        if ms >= self._next_hour_ms:
+            self._hourly(ms)
+        if self.is_warming_up:
+            self._check_warmup()
+        handler = self.handler
+        if handler.has_work():
+            handler.process_pass()
+        if delistings:
+            self._settle(delistings)
+        if scheduler.next_ms <= now:
+            scheduler.fire_at(now)
+        if self.stop_reason is not None:
+            return
+        if now >= self._next_margin_ms:
+            self._margin_scan(now)
+        if changes:
+            self.algorithm.on_securities_changed(changes)
+            self.algorithm.on_framework_securities_changed(changes)
+        if has_data and consolidators.active:
+            consolidators.feed(ms)
+        if delistings:
+            self.algorithm.on_delistings(self.current_slice.delistings)  # type: ignore[union-attr]
+        if has_data and self._on_data is not None:
+            self._on_data(self.current_slice)
+        if handler.has_work():
+            handler.process_pass()
+        if delistings:
+            self._close_delisted(delistings)
+        if now >= self._next_sample_ms:
+            self._sample_chart(now)
+
+    # -- pieces of a step ---------------------------------------------------------------------------------------------------------
+
+    def _worth_something(self, ms: int) -> bool:
+        """A portfolio that is worth nothing ends the run (AlgorithmManager.cs:213)."""
+        value = self.portfolio.total_portfolio_value
+        self._best_value = max(self._best_value, value)
+        self._next_value_ms = ms + 1 if value < RUIN_SHARE * self._best_value else ms + MARGIN_CALL_MS
+        if value <= 0:
+            self.stop("Portfolio value is less than or equal to zero, stopping algorithm.")
+        return bool(value > 0)
+
+    def _note_delistings(self, delistings: Iterable[tuple[DelistingType, Security]]) -> None:
+        moment = self.current_slice
+        assert moment is not None
+        for kind, security in delistings:
+            event = Delisting(security.symbol, security.local_time, security.price, kind)
+            moment.delistings[security.symbol] = event
+
+    def _settle(self, delistings: Iterable[tuple[DelistingType, Security]]) -> None:
+        """Expiry: options first, then futures."""
+        gone = [security for kind, security in delistings if kind == DelistingType.DELISTED]
+        for security in sorted(gone, key=lambda s: not s.is_option):
+            self.handler.process_delisting(security.symbol)
+
+    def _close_delisted(self, delistings: Iterable[tuple[DelistingType, Security]]) -> None:
+        for kind, security in delistings:
+            if kind == DelistingType.DELISTED:
+                self.subscriptions.drop_feeds(security.symbol)
+                security.freeze()
+
+    def _on_changes(self, changes: SecurityChanges) -> None:
+        """End-of-day events follow the securities."""
+        self.algorithm.follow_end_of_day(changes)
+
+    def _hourly(self, ms: int) -> None:
+        self._next_hour_ms = ms // HOUR_MS * HOUR_MS + HOUR_MS
+        self.portfolio.settlement_scan()
+
+    def _margin_scan(self, now: int) -> None:
+        self._next_margin_ms = now + MARGIN_CALL_MS
+        if self.portfolio.invested:
+            self.algorithm.margin_call_scan()
+
+    def _daily_sampling(self) -> ScheduledEvent:
+        rules = self.algorithm
+        deferred = rules.schedule.deferred(rules.date_rules.every_day())
+        return ScheduledEvent(
+            "Daily Sampling", rules.time_rules.midnight.create_utc_event_times(deferred), self._sample_day
+        )
+
+    def _sample_day(self) -> None:
+        if not self.is_warming_up:
+            self.samples.sample_day(self.utc_ms)
+
+    def _sample_chart(self, now: int) -> None:
+        self._next_sample_ms = now + self.sample_step_ms
+        if not self.is_warming_up:
+            self.samples.sample_chart(now)
+
+
+def delisting_date(symbol: Any, hours: Any) -> date:
+    """A contract's last day: an equity option's last trading day, else the date of its identifier (Extensions.cs:3578)."""
+    day: date = symbol.id.date.date()
+    if symbol.security_type == SecurityType.OPTION:
+        moment = datetime(day.year, day.month, day.day)
+        while not hours.is_date_open(moment):
+            moment -= timedelta(days=1)
+        return moment.date()
+    return day

@@ -162,6 +162,12 @@ class Security(Named):
         self._seed_trade = self._seed_quote = None
         self._at = -1
 
+    def freeze(self) -> None:
+        """Ends the subscriptions but keeps the last prices: the security was delisted."""
+        trade, quote = self.last_trade(), self.last_quote()
+        self.drop_feeds()
+        self._seed_trade, self._seed_quote = trade, quote
+
     @property
     def subscriptions(self) -> list[Any]:
         """Specifications of the subscriptions."""
@@ -630,6 +636,10 @@ class SecurityManager(LeanDictionary[Security]):
         """Registers a security under its symbol."""
         self._entries[security.symbol] = security
         self.everything[security.symbol] = security
+
+    def forget(self, symbol: Any) -> None:
+        """Drops a security that left and was never ordered; asking for it again makes it anew."""
+        self.everything.pop(symbol, None)
 
     def retire(self, symbol: Any) -> None:
         """Takes a security out of the active ones."""

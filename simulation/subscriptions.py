@@ -1,0 +1,450 @@
+"""Which securities are subscribed, and why: LEAN's universes, their selections, and what a selection adds and removes.
+
+Securities added by hand belong to a user-defined universe, contracts added by hand to another, chains to their own. A member of a chain, or
+a contract added by hand, stays at least a day (rounded); what is held or ordered stays until it is not (lean-facts 3.3, 3.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from simulation.blocks import UniverseBlock
+from simulation.clock import DAY_MS, FOREVER, zone_of
+from simulation.enums import Resolution, SecurityType, TickType
+from simulation.feeds import Feed, FeedSpec
+from simulation.names import Named
+from simulation.securities import SECURITY_CLASSES, Security
+from simulation.universe import (
+    ContractFilterUniverse,
+    FutureFilterUniverse,
+    OptionFilterUniverse,
+    apply_filter,
+    default_option_filter,
+)
+
+OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
+MAXIMUM_GAP_DAYS = 10
+
+
+class SecurityChanges(Named):
+    """What a selection added and removed."""
+
+    def __init__(self) -> None:
+        self._added: dict[Any, Security] = {}
+        self._removed: dict[Any, Security] = {}
+
+    def add(self, security: Security) -> None:
+        """Notes an addition."""
+        self._added[security.symbol] = security
+
+    def remove(self, security: Security) -> None:
+        """Notes a removal."""
+        self._removed[security.symbol] = security
+
+    @property
+    def added_securities(self) -> list[Security]:
+        """Securities added, by ticker."""
+        return sorted((s for s in self._added.values() if not s.is_internal), key=lambda s: str(s.symbol.value))
+
+    @property
+    def removed_securities(self) -> list[Security]:
+        """Securities removed, by ticker."""
+        return sorted((s for s in self._removed.values() if not s.is_internal), key=lambda s: str(s.symbol.value))
+
+    @property
+    def count(self) -> int:
+        """Number of changes."""
+        return len(self._added) + len(self._removed)
+
+    def __bool__(self) -> bool:
+        return bool(self._added or self._removed)
+
+    def __str__(self) -> str:
+        added = ",".join(str(s.symbol.value) for s in self.added_securities)
+        removed = ",".join(str(s.symbol.value) for s in self.removed_securities)
+        return f"SecurityChanges: Added: {added} Removed: {removed}"
+
+
+@dataclass(slots=True)
+class Member:
+    """A security in a universe, since an instant."""
+
+    security: Security
+    added_ms: int
+
+
+@dataclass(slots=True)
+class Universe:
+    """A set of securities chosen together."""
+
+    key: str
+    resolution: Resolution
+    minimum_ms: int
+    specification: dict[str, Any] = field(default_factory=dict)
+    members: dict[Any, Member] = field(default_factory=dict)
+    selected: dict[Any, None] = field(default_factory=dict)
+    previous: set[Any] | None = None
+    disposed: bool = False
+
+    def may_leave(self, security: Security, utc_ms: int) -> bool:
+        """Whether a deselected member has been in for the minimum time, rounded to days (Universe.cs CanRemoveMember)."""
+        if security.is_delisted or self.disposed or self.minimum_ms == 0:
+            return True
+        stay = utc_ms - self.members[security.symbol].added_ms
+        step = DAY_MS if self.minimum_ms >= DAY_MS else 3_600_000
+        return (stay + step // 2) // step * step >= self.minimum_ms
+
+
+@dataclass(slots=True)
+class ListUniverse(Universe):
+    """Securities or contracts added by hand."""
+
+    symbols: dict[Any, None] = field(default_factory=dict)
+
+    def select(self) -> list[Any]:
+        """The listed symbols."""
+        return list(self.symbols)
+
+
+@dataclass(slots=True)
+class ChainUniverse(Universe):
+    """The contracts that a filter chooses from each day's file."""
+
+    security: Any = None
+    filter_universe: ContractFilterUniverse | None = None
+    block: UniverseBlock | None = None
+    next_day: date = date.min
+    next_ms: int = FOREVER
+
+
+class Subscriptions:
+    """Securities, feeds and universes of a run."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.feeds: dict[Any, list[Feed]] = {}
+        self.universes: dict[str, Universe] = {}
+        self.epoch = 0
+        self.changed = False
+        self._pending: list[tuple[ListUniverse, Any, bool]] = []
+        self._new_chains: list[ChainUniverse] = []
+        self._disposed: list[Universe] = []
+        self._leaving: dict[str, list[Any]] = {}
+
+    # -- securities ---------------------------------------------------------------------------------------------------------------
+
+    def create(self, symbol: Any, initialize: bool = True) -> Security:
+        """The security of a symbol, made and initialised when it is new; made tradable again when it was removed."""
+        engine = self._engine
+        known = engine.securities.everything.get(symbol)
+        if known is not None and not known.is_delisted:
+            if symbol not in engine.securities:
+                engine.securities.add_security(known)
+            known.is_tradable = not symbol.is_canonical() and symbol.security_type != SecurityType.INDEX
+            return known  # type: ignore[no-any-return]
+        kind = symbol.security_type
+        if kind not in SECURITY_CLASSES:
+            raise engine.refused(f"securities of type {kind} ({symbol})")
+        hours = engine.source.hours.get_entry(symbol.id.market, symbol, kind).exchange_hours
+        properties = engine.source.properties.get_symbol_properties(symbol.id.market, symbol, kind, "USD")
+        security = SECURITY_CLASSES[kind](engine, symbol, hours, properties)
+        if kind in OPTION_TYPES:
+            security.underlying = self.create(symbol.underlying)  # type: ignore[attr-defined]
+        engine.securities.add_security(security)
+        engine.prepare(security, initialize)
+        return security
+
+    def configure(self, symbol: Any, resolution: Resolution, fill_forward: bool, extended: bool) -> list[FeedSpec]:
+        """Adds the specifications of a symbol's subscriptions: trades, quotes where they exist, open interest inside."""
+        configs: list[FeedSpec] = self._engine.configs.setdefault(symbol, [])
+        if any(config.resolution == resolution for config in configs):
+            return configs
+        entry = self._engine.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type)
+        hours = entry.exchange_hours
+        base = FeedSpec(
+            symbol,
+            resolution,
+            TickType.TRADE,
+            hours,
+            zone_of(hours.time_zone),
+            zone_of(entry.data_time_zone),
+            fill_forward,
+            extended,
+        )
+        configs.append(base)
+        kind = symbol.security_type
+        if kind != SecurityType.INDEX and not (kind == SecurityType.EQUITY and resolution >= Resolution.HOUR):
+            configs.append(replace(base, kind=TickType.QUOTE))
+        if kind in OPTION_TYPES or kind == SecurityType.FUTURE:
+            configs.append(replace(base, kind=TickType.OPEN_INTEREST, internal=True))
+        return configs
+
+    # -- what the algorithm asks for ----------------------------------------------------------------------------------------------
+
+    def add_by_hand(self, symbol: Any, universe_key: str, resolution: Resolution, minimum_ms: int) -> None:
+        """Puts a symbol on the list of a hand-made universe at the end of the time step."""
+        universe = self.universes.get(universe_key)
+        if not isinstance(universe, ListUniverse):
+            universe = ListUniverse(universe_key, resolution, minimum_ms)
+            self.universes[universe_key] = universe
+        self._pending.append((universe, symbol, True))
+        self.changed = True
+
+    def add_chain(
+        self, security: Security, resolution: Resolution, fill_forward: bool, extended: bool
+    ) -> ChainUniverse:
+        """Registers a chain; its first selection is at once, over the file of the trading day before."""
+        key = str(security.symbol.id)
+        existing = self.universes.get(key)
+        if isinstance(existing, ChainUniverse):
+            return existing
+        option = security.symbol.security_type in OPTION_TYPES
+        rows = OptionFilterUniverse(security) if option else FutureFilterUniverse(security)
+        specification = {"resolution": resolution, "fill_forward": fill_forward, "extended": extended}
+        minimum = int(self._engine.algorithm.universe_settings.minimum_time_in_universe.total_seconds() * 1000)
+        chain = ChainUniverse(key, Resolution.DAILY, minimum, specification, security=security, filter_universe=rows)
+        self.universes[key] = chain
+        self._new_chains.append(chain)
+        self.changed = True
+        return chain
+
+    def remove_by_hand(self, symbol: Any) -> None:
+        """Takes a symbol off the hand-made lists at the end of the time step, a canonical's chain with it."""
+        self._pending = [item for item in self._pending if item[1] != symbol]
+        chain = self.universes.get(str(symbol.id)) if symbol.is_canonical() else None
+        if chain is not None:
+            chain.disposed = True
+            self._disposed.append(chain)
+        for universe in self.universes.values():
+            if isinstance(universe, ListUniverse) and symbol in universe.members:
+                self._pending.append((universe, symbol, False))
+        self.changed = True
+
+    def end_of_step(self) -> list[Universe]:
+        """Applies what was asked for during the step; gives the universes that must select now (QCAlgorithm.Universe.cs)."""
+        touched: dict[str, Universe] = {}
+        for universe, symbol, added in self._pending:
+            if added and symbol not in universe.symbols:
+                if symbol.has_underlying and symbol.security_type in OPTION_TYPES:
+                    universe.symbols[symbol.underlying] = None
+                universe.symbols[symbol] = None
+                touched[universe.key] = universe
+            elif not added and symbol in universe.symbols:
+                del universe.symbols[symbol]
+                self._drop_lonely_underlying(universe, symbol)
+                touched[universe.key] = universe
+        for chain in self._new_chains:
+            self._schedule_first(chain)
+            touched[chain.key] = chain
+        for universe in self._disposed:
+            touched[universe.key] = universe
+        self._pending, self._new_chains, self._disposed, self.changed = [], [], [], False
+        return list(touched.values())
+
+    def _drop_lonely_underlying(self, universe: ListUniverse, symbol: Any) -> None:
+        if symbol.security_type not in OPTION_TYPES:
+            return
+        if not any(
+            other.security_type in OPTION_TYPES and other.underlying == symbol.underlying for other in universe.symbols
+        ):
+            universe.symbols.pop(symbol.underlying, None)
+
+    # -- chain files --------------------------------------------------------------------------------------------------------------
+
+    def _schedule_first(self, chain: ChainUniverse) -> None:
+        """The file of the last trading day that has ended is selected at once; the ones after it at their midnights."""
+        zone, hours = chain.security.zone, chain.security.exchange.hours
+        today = zone.date_of(self._engine.utc_ms)
+        day = today - timedelta(days=1)
+        for _ in range(MAXIMUM_GAP_DAYS):
+            if hours.is_date_open(datetime(day.year, day.month, day.day)):
+                block = self._engine.source.universe(chain.security.symbol, day)
+                if block is not None:
+                    chain.block = block
+                break
+            day -= timedelta(days=1)
+        chain.next_day = max(day, today - timedelta(days=1)) + timedelta(days=1)
+        self._seek(chain)
+
+    def _seek(self, chain: ChainUniverse) -> None:
+        chain.next_ms = chain.security.zone.midnight_ms(chain.next_day + timedelta(days=1))
+
+    def due_chains(self, utc_ms: int) -> list[ChainUniverse]:
+        """Chains whose next file is seen at or before an instant."""
+        return [u for u in self.universes.values() if isinstance(u, ChainUniverse) and u.next_ms <= utc_ms]
+
+    def next_selection(self) -> int:
+        """The next midnight at which some chain may have a file."""
+        return min((u.next_ms for u in self.universes.values() if isinstance(u, ChainUniverse)), default=FOREVER)
+
+    def take_file(self, chain: ChainUniverse) -> bool:
+        """Reads the chain's next file; whether there is one."""
+        hours = chain.security.exchange.hours
+        day = chain.next_day
+        block = None
+        if hours.is_date_open(datetime(day.year, day.month, day.day)):
+            block = self._engine.source.universe(chain.security.symbol, day)
+        chain.next_day = day + timedelta(days=1)
+        self._seek(chain)
+        if block is not None:
+            chain.block = block
+        return block is not None
+
+    # -- selection ----------------------------------------------------------------------------------------------------------------
+
+    def select(self, universe: Universe, utc_ms: int, changes: SecurityChanges) -> None:
+        """Performs one universe's selection and applies the difference (UniverseSelection.cs ApplyUniverseSelection)."""
+        chosen = self._choose(universe, utc_ms)
+        as_set = set(chosen)
+        unchanged = universe.previous is not None and as_set == universe.previous
+        universe.previous = as_set
+        if not unchanged:
+            universe.selected = dict.fromkeys(chosen)
+        self._release(universe, utc_ms)
+        if unchanged:
+            return
+        self._deselect(universe, utc_ms, changes)
+        for symbol in chosen:
+            if symbol not in universe.members:
+                self._admit(universe, symbol, utc_ms, changes)
+        self.epoch += 1
+
+    def _choose(self, universe: Universe, utc_ms: int) -> list[Any]:
+        if isinstance(universe, ListUniverse):
+            return universe.select()
+        if (
+            not isinstance(universe, ChainUniverse)
+            or universe.disposed
+            or universe.block is None
+            or universe.filter_universe is None
+        ):
+            return list(universe.selected) if not universe.disposed else list(())
+        security = universe.security
+        universe.filter_universe.refresh(universe.block, security.zone.local(utc_ms))
+        option = security.symbol.security_type in OPTION_TYPES
+        filter_function = security.contract_filter or (default_option_filter if option else _nothing)
+        chosen = apply_filter(security, universe.filter_universe, filter_function)
+        if option:
+            return [security.symbol.underlying, *chosen]
+        return chosen
+
+    def universe_interest(self, symbol: Any) -> tuple[int, float] | None:
+        """Open interest of the chain file in effect: (instant from which it is known, contracts)."""
+        if symbol.security_type not in OPTION_TYPES or symbol.is_canonical():
+            return None
+        chain = self.universes.get(str(symbol.canonical.id))
+        if not isinstance(chain, ChainUniverse) or chain.block is None:
+            return None
+        block = chain.block
+        same_expiry = block.expiry == symbol.id.date.toordinal()
+        rows = np.nonzero(
+            same_expiry
+            & (np.abs(block.strike - symbol.id.strike_price) < 1e-9)
+            & (block.right == int(symbol.id.option_right))
+        )[0]
+        if len(rows) == 0:
+            return None
+        return chain.security.zone.midnight_ms(block.day + timedelta(days=1)), float(block.open_interest[rows[0]])
+
+    def _release(self, universe: Universe, utc_ms: int) -> None:
+        """Lets go of members that were kept for a position or an order that is gone."""
+        for key, symbols in list(self._leaving.items()):
+            owner = self.universes.get(key)
+            for symbol in list(symbols):
+                member = None if owner is None else owner.members.get(symbol)
+                if owner is None or member is None:
+                    symbols.remove(symbol)
+                    continue
+                safe = self._safe(member.security, owner)
+                if safe or (owner is universe and symbol in universe.selected):
+                    symbols.remove(symbol)
+                    if safe and symbol not in owner.selected:
+                        self._take_out(owner, symbol)
+
+    def _safe(self, security: Security, universe: Universe) -> bool:
+        """Nothing held, nothing ordered, and neither on a derivative of it in the same universe."""
+        if security.invested or self._engine.transactions.get_open_orders(security.symbol):
+            return False
+        return not any(
+            symbol.has_underlying and symbol.underlying == security.symbol and not self._safe(member.security, universe)
+            for symbol, member in universe.members.items()
+        )
+
+    def _deselect(self, universe: Universe, utc_ms: int, changes: SecurityChanges) -> None:
+        for symbol, member in sorted(
+            universe.members.items(), key=lambda pair: (pair[0].security_type, str(pair[0].id))
+        ):
+            security = member.security
+            if symbol in universe.selected or not universe.may_leave(security, utc_ms):
+                continue
+            waiting = self._leaving.setdefault(universe.key, [])
+            if not security.is_delisted and symbol not in waiting:
+                changes.remove(security)
+            if self._safe(security, universe):
+                self._take_out(universe, symbol)
+            elif symbol not in waiting:
+                waiting.append(symbol)
+
+    def _take_out(self, universe: Universe, symbol: Any) -> None:
+        member = universe.members.pop(symbol)
+        if any(symbol in other.members for other in self.universes.values()):
+            return
+        self.drop_feeds(symbol)
+        member.security.reset()
+        member.security.drop_feeds()
+        self._engine.retire(symbol)
+
+    def drop_feeds(self, symbol: Any) -> None:
+        """Ends the subscriptions of a symbol."""
+        if self.feeds.pop(symbol, None) is not None:
+            self.epoch += 1
+        self._engine.configs.pop(symbol, None)
+
+    def _admit(self, universe: Universe, symbol: Any, utc_ms: int, changes: SecurityChanges) -> None:
+        security = self.create(symbol)
+        if security.is_delisted:
+            return
+        wanted = universe.specification
+        if wanted:
+            self.configure(symbol, wanted["resolution"], wanted["fill_forward"], wanted["extended"])
+        if self._subscribe(security, utc_ms):
+            changes.add(security)
+        universe.members[symbol] = Member(security, utc_ms)
+        if isinstance(universe, ChainUniverse) and security.is_option:
+            security.price_model = universe.security.price_model  # type: ignore[attr-defined]
+
+    def _subscribe(self, security: Security, utc_ms: int) -> bool:
+        """Opens the feeds of a security's specifications that are not open yet."""
+        symbol = security.symbol
+        if symbol.is_canonical():
+            return False
+        feeds = self.feeds.setdefault(symbol, [])
+        fresh = not feeds
+        for spec in self._engine.configs.get(symbol, []):
+            if not any(feed.spec.kind == spec.kind and feed.spec.resolution == spec.resolution for feed in feeds):
+                feed = Feed(self._engine.source, spec, utc_ms)
+                feeds.append(feed)
+                security.add_feed(feed)
+        self.epoch += 1
+        if fresh:
+            self._engine.watch_delisting(security)
+        return fresh
+
+    def is_leaving(self, symbol: Any) -> bool:
+        """Whether a symbol was deselected and is kept for a position or an order."""
+        return any(symbol in symbols for symbols in self._leaving.values())
+
+    def users_of(self, symbol: Any) -> Iterable[Universe]:
+        """Universes that a symbol is in."""
+        return (universe for universe in self.universes.values() if symbol in universe.members)
+
+
+def _nothing(universe: Any) -> list[Any]:
+    """A future without a filter selects nothing (Future.cs:102)."""
+    del universe
+    return list(())

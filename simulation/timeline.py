@@ -1,0 +1,139 @@
+"""When slices happen: the union of the session minutes of all subscriptions that have begun to have data (lean-facts 2.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulation.clock import FOREVER, MINUTE_MS
+from simulation.enums import Resolution
+from simulation.feeds import RESOLUTION_MS, Feed
+
+Times = NDArray[np.int64]
+EMPTY: Times = np.empty(0, dtype=np.int64)
+
+
+class _Group:
+    """Feeds that tick together: same hours, resolution and options."""
+
+    __slots__ = ("feeds", "started")
+
+    def __init__(self) -> None:
+        self.feeds: list[Feed] = []
+        self.started = False
+
+
+class Timeline:
+    """The data times of a window, from the open feeds."""
+
+    def __init__(self, feeds: dict[Any, list[Feed]]) -> None:
+        self._feeds = feeds
+        self._groups: dict[tuple[Any, ...], _Group] = {}
+        self._started: set[tuple[Any, ...]] = set()
+
+    def regroup(self) -> None:
+        """Sorts the feeds anew after subscriptions have changed."""
+        groups: dict[tuple[Any, ...], _Group] = {}
+        for feeds in self._feeds.values():
+            for feed in feeds:
+                spec = feed.spec
+                if spec.internal:
+                    continue
+                key = (id(spec.hours), spec.resolution, spec.extended, spec.fill_forward)
+                group = groups.setdefault(key, _Group())
+                group.feeds.append(feed)
+        self._started &= groups.keys()
+        for key, group in groups.items():
+            # A subscription that has started keeps ticking; one that is new in a started group is covered by the others.
+            group.started = key in self._started
+        self._groups = groups
+
+    def times(self, low: int, high: int) -> Times:
+        """Instants in (low, high] at which some feed has data, ascending."""
+        parts: list[Times] = []
+        waiting: list[tuple[tuple[Any, ...], _Group]] = []
+        for key, group in self._groups.items():
+            spec = group.feeds[0].spec
+            if spec.resolution >= Resolution.HOUR or not spec.fill_forward:
+                parts += [_real_ends(feed, low, high) for feed in group.feeds]
+                if spec.fill_forward:
+                    parts.append(_coarse_grid(group.feeds, low, high))
+            elif group.started:
+                parts.append(_grid(group.feeds[0], low, high))
+            else:
+                waiting.append((key, group))
+        covered = _union(parts)
+        for key, group in waiting:
+            grid = _grid(group.feeds[0], low, high)
+            if len(grid) == 0 or (len(covered) >= len(grid) and np.isin(grid, covered, assume_unique=True).all()):
+                continue
+            first = min((_first_data(feed, low, high) for feed in group.feeds), default=FOREVER)
+            if first <= high:
+                self._started.add(key)
+                group.started = True
+                covered = _union([covered, grid[grid >= first]])
+        return covered
+
+
+def _union(parts: list[Times]) -> Times:
+    full = [part for part in parts if len(part)]
+    if not full:
+        return EMPTY
+    return full[0] if len(full) == 1 else np.unique(np.concatenate(full))
+
+
+def _grid(feed: Feed, low: int, high: int) -> Times:
+    """The subscribed session's bar ends in (low, high]."""
+    step = feed.period if feed.period < 86_400_000 else MINUTE_MS
+    parts = [np.arange(start + step, end + 1, step, dtype=np.int64) for start, end in feed.sessions_between(low, high)]
+    grid = _union(parts)
+    return grid[(grid > low) & (grid <= high)]
+
+
+def _coarse_grid(feeds: list[Feed], low: int, high: int) -> Times:
+    """Fill-forward instants of hour and daily feeds once they have data."""
+    if not any(feed.column(high).last_end(high) >= 0 for feed in feeds):
+        return EMPTY
+    feed = feeds[0]
+    first = min(_first_data(item, -1, FOREVER - 1) for item in feeds)
+    sessions = feed.sessions_between(low, high)
+    if feed.spec.resolution == Resolution.DAILY:
+        grid = np.array([end for _, end in sessions], dtype=np.int64)
+    else:
+        hour = RESOLUTION_MS[Resolution.HOUR]
+        grid = _union(
+            [np.arange(start // hour * hour + hour, end + 1, hour, dtype=np.int64) for start, end in sessions]
+        )
+    return grid[(grid > low) & (grid <= high) & (grid >= first)]
+
+
+def _real_ends(feed: Feed, low: int, high: int) -> Times:
+    ends: list[Times] = []
+    moment = high
+    while moment > low:
+        column = feed.column(moment)
+        if column.block is not None:
+            inside = column.end[column.first :]
+            ends.append(inside[(inside > low) & (inside <= high)])
+        if column.low < 0:
+            break
+        moment = column.low
+    return _union(ends)
+
+
+def _first_data(feed: Feed, low: int, high: int) -> int:
+    """The first instant in (low, high] at which a feed has data; FOREVER when there is none."""
+    moment = low + 1
+    while moment <= high:
+        column = feed.column(moment)
+        first = column.first_emission()
+        if low < first <= high:
+            return first
+        if first <= low:
+            return low + 1
+        if column.high >= FOREVER:
+            break
+        moment = column.high + 1
+    return FOREVER
