@@ -115,7 +115,7 @@ def _with_days(entry: dict[str, Any], close: str) -> dict[str, Any]:
     return entry
 
 
-def standard_hours() -> MarketHoursDatabase:
+def market_hours() -> MarketHoursDatabase:
     """Hours of the equities, indices, futures and their options that the project trades."""
     raw: dict[str, dict[str, Any]] = {
         f"Equity-usa-{WILDCARD}": _with_days(_entry(NEW_YORK, NEW_YORK, _EQUITY), "13:00:00"),
@@ -137,7 +137,7 @@ def standard_hours() -> MarketHoursDatabase:
     return MarketHoursDatabase(raw, "the standard trading hours")
 
 
-def standard_properties() -> SymbolPropertiesDatabase:
+def symbol_properties() -> SymbolPropertiesDatabase:
     """Multipliers and ticks of the same securities. Dollars a point, dollars or points a tick."""
     rows: list[tuple[Key, SymbolProperties]] = []
     for name, multiplier, tick in _MARKET_WIDE:
