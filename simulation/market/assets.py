@@ -1,0 +1,342 @@
+"""One underlying of the model.
+
+Its daily series, and everything about one of its days that contracts are valued from.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import Enum, auto
+
+import numpy as np
+
+from simulation.market.calendar import (
+    OPEN_MINUTE,
+    WEIGHT_OF_YEAR,
+    FloatArray,
+    IntArray,
+    Profile,
+    VarianceClock,
+    calendar,
+    session_weights,
+)
+from simulation.market.days import (
+    Bar,
+    MinutePath,
+    VolatilityLaw,
+    day_path,
+    stream,
+    volatility_bar,
+    volatility_path,
+)
+from simulation.market.surface import SmileLaw, SurfaceDay, TermState, surface_day, surprise_of
+
+DAYS_KEPT = 6
+
+
+class Kind(Enum):
+    """What the underlying is, which decides its forward and the style of its options."""
+
+    INDEX = auto()
+    SHARE = auto()
+    FUTURE = auto()
+
+
+@dataclass(frozen=True)
+class AssetSeries:
+    """Daily prices of an underlying and of its volatility index (percent), same days; NaN open, high, low.
+
+    Closes only.
+    """
+
+    days: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    volatility: tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+
+    @property
+    def volatility_close(self) -> FloatArray:
+        """Closes of the volatility index, in percent."""
+        return self.volatility[3]
+
+
+@dataclass(frozen=True)
+class AssetSpec:
+    """The laws of one underlying."""
+
+    ticker: str
+    kind: Kind
+    profile: Profile
+    smile: SmileLaw = field(default_factory=SmileLaw)
+    volatility_law: VolatilityLaw = field(default_factory=VolatilityLaw)
+    tick: float = 0.01
+
+
+def memory_of(closes: FloatArray, span: int) -> FloatArray:
+    """Exponentially weighted mean of the closes before each day (the day itself not in it).
+
+    The first value is the first close.
+    """
+    decay = 2.0 / (span + 1.0)
+    result = np.empty(len(closes))
+    value = float(closes[0])
+    for row, close in enumerate(closes.tolist()):
+        result[row] = value
+        value += decay * (close - value)
+    return result
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What holding the underlying costs: rate and yield a year (continuous), and cash dividends by ex-date ordinal."""
+
+    rate: float
+    dividend_yield: float = 0.0
+    dividends: tuple[tuple[int, float], ...] = ()
+
+
+class AssetDay:
+    """One underlying on one day: minute paths, surface and forwards, each worked out when first asked for."""
+
+    def __init__(
+        self, spec: AssetSpec, day: date, spot: MinutePath, surface: Callable[[], SurfaceDay], carry: Carry
+    ) -> None:
+        self.spec = spec
+        self.day = day
+        self.spot = spot
+        self.carry = carry
+        self.clock = VarianceClock(spec.profile)
+        self._make_surface = surface
+        self._surface: SurfaceDay | None = None
+        self._kept: dict[tuple[str, int, bool], FloatArray] = {}
+        self.notes: dict[str, FloatArray] = {}
+        self.remaining = self.clock.remaining_today(day)
+
+    @property
+    def minutes(self) -> int:
+        """Length of the session in minutes."""
+        return len(self.spot.high)
+
+    @property
+    def surface(self) -> SurfaceDay:
+        """The implied surface at the open and at each minute's end."""
+        if self._surface is None:
+            self._surface = self._make_surface()
+        return self._surface
+
+    def years(self, expiry: date, *, morning: bool = False) -> FloatArray:
+        """Calendar years from the open and from each minute's end to the settlement, never negative.
+
+        Kept for the day.
+        """
+        return self._keep("years", expiry, morning, lambda: self._years(expiry, morning))
+
+    def _years(self, expiry: date, morning: bool) -> FloatArray:
+        settle = OPEN_MINUTE if morning else OPEN_MINUTE + calendar().session_minutes(calendar().on_or_before(expiry))
+        now = OPEN_MINUTE + np.arange(self.minutes + 1)
+        return np.asarray(np.maximum((expiry - self.day).days * 1440.0 + settle - now, 0.0) / (365.0 * 1440.0))
+
+    def variance_years(self, expiry: date, *, morning: bool = False) -> FloatArray:
+        """Variance time to the settlement, in years."""
+        after = self.clock.after_today(self.day, expiry, morning=morning)
+        return np.asarray(np.maximum(self.remaining + after, 0.0))
+
+    def theta(self, expiry: date, *, morning: bool = False) -> FloatArray:
+        """At-the-money total variance to ``expiry``, kept for the day: every strike of an expiry shares it."""
+        return self._keep(
+            "theta", expiry, morning, lambda: self.surface.theta(self.variance_years(expiry, morning=morning))
+        )
+
+    def forward(self, expiry: date, *, morning: bool = False) -> FloatArray:
+        """Forward price of the underlying for ``expiry`` at the open and at each minute's end, in points.
+
+        Kept for the day.
+        """
+        if self.spec.kind is Kind.FUTURE:
+            return self.spot.points
+        return self._keep("forward", expiry, morning, lambda: self._forward(expiry, morning))
+
+    def _keep(self, name: str, expiry: date, morning: bool, make: Callable[[], FloatArray]) -> FloatArray:
+        key = (name, expiry.toordinal(), morning)
+        known = self._kept.get(key)
+        if known is None:
+            known = self._kept[key] = make()
+        return known
+
+    def _forward(self, expiry: date, morning: bool) -> FloatArray:
+        years = self.years(expiry, morning=morning)
+        grown = np.exp((self.carry.rate - self.carry.dividend_yield) * years)
+        paid = sum(
+            amount * np.exp(-self.carry.rate * (ordinal - self.day.toordinal()) / 365.0)
+            for ordinal, amount in self.carry.dividends
+            if self.day.toordinal() < ordinal <= expiry.toordinal()
+        )
+        return np.asarray((self.spot.points - paid) * grown)
+
+
+class Asset:
+    """An underlying with daily history: makes its days, keeps a few, and depends on nothing after the day asked for."""
+
+    def __init__(
+        self,
+        spec: AssetSpec,
+        series: AssetSeries,
+        seed: int,
+        carry: Callable[[date, float], Carry],
+        *,
+        volatility_ticker: str | None = None,
+    ) -> None:
+        self.spec = spec
+        self.series = series
+        self.seed = seed
+        self.volatility_ticker = volatility_ticker
+        self._carry = carry
+        filled = self._filled_volatility()
+        self._filled = filled
+        self._recent = memory_of(filled, 20)
+        self._lasting = memory_of(filled, 126)
+        self._days: OrderedDict[int, tuple[AssetDay, MinutePath]] = OrderedDict()
+
+    def _filled_volatility(self) -> FloatArray:
+        closes = self.series.volatility_close
+        rows = np.maximum.accumulate(np.where(np.isnan(closes), 0, np.arange(len(closes))))
+        return np.asarray(closes[rows])
+
+    def row(self, day: date) -> int | None:
+        """The row of ``day`` in the series.
+
+        ``None`` on the first row (it has no yesterday) and where there is no data.
+        """
+        ordinal = day.toordinal()
+        row = int(np.searchsorted(self.series.days, ordinal))
+        if row == 0 or row >= len(self.series.days) or self.series.days[row] != ordinal:
+            return None
+        return row
+
+    def day(self, day: date) -> AssetDay | None:
+        """Everything about ``day``; ``None`` when the exchange is closed or the history does not reach it."""
+        made = self._made(day)
+        return None if made is None else made[0]
+
+    def volatility(self, day: date) -> MinutePath | None:
+        """Minutes of the volatility index (percent); ``None`` also where its source has no value that day."""
+        row = self.row(day)
+        if row is None or np.isnan(self.series.volatility_close[row]):
+            return None
+        made = self._made(day)
+        return None if made is None else made[1]
+
+    def _made(self, day: date) -> tuple[AssetDay, MinutePath] | None:
+        ordinal = day.toordinal()
+        known = self._days.get(ordinal)
+        if known is not None:
+            self._days.move_to_end(ordinal)
+            return known
+        row = self.row(day)
+        if row is None:
+            return None
+        made = self._make(day, row)
+        self._days[ordinal] = made
+        if len(self._days) > DAYS_KEPT:
+            self._days.popitem(last=False)
+        return made
+
+    def bar(self, row: int) -> Bar:
+        """The day's four prices.
+
+        Where only closes are known, an open that holds the source's share of the move overnight.
+        """
+        series = self.series
+        close = float(series.close[row])
+        if not np.isnan(series.open[row]):
+            return Bar(float(series.open[row]), float(series.high[row]), float(series.low[row]), close)
+        before = float(series.close[row - 1])
+        ordinal = int(series.days[row])
+        draw = stream(self.seed, f"{self.spec.ticker}/bar", ordinal)
+        move = np.log(close / before)
+        daily = float(self._filled[row - 1]) / 100.0 / np.sqrt(WEIGHT_OF_YEAR)
+        share = self.spec.profile.overnight
+        gap = share * move + np.sqrt(share * (1.0 - share)) * daily * 0.8 * float(draw.standard_normal())
+        opened = round(before * float(np.exp(gap)), 2)
+        up, down = daily * 0.5 * draw.exponential(size=2)
+        high = round(max(opened, close) * float(np.exp(up)), 2)
+        low = round(min(opened, close) * float(np.exp(-down)), 2)
+        return Bar(opened, high, low, close)
+
+    def _volatility_bar(self, row: int, bar: Bar) -> tuple[Bar, bool]:
+        opens, highs, lows, _ = self.series.volatility
+        close = float(self._filled[row])
+        if not np.isnan(highs[row]):
+            return Bar(float(opens[row]), float(highs[row]), float(lows[row]), close), True
+        before = float(self.series.close[row - 1])
+        draw = stream(self.seed, f"{self.spec.ticker}/volatility-open", int(self.series.days[row]))
+        opened = volatility_bar(
+            draw,
+            self.spec.volatility_law,
+            float(self._filled[row - 1]),
+            close,
+            float(np.log(bar.open / before)),
+            float(np.log(bar.close / before)),
+        )
+        return Bar(opened, np.nan, np.nan, close), False
+
+    def _make(self, day: date, row: int) -> tuple[AssetDay, MinutePath]:
+        spec = self.spec
+        bar = self.bar(row)
+        weights = session_weights(calendar().session_minutes(day), spec.profile)
+        spot = day_path(stream(self.seed, f"{spec.ticker}/minutes", day), bar, weights)
+        quoted, ranged = self._volatility_bar(row, bar)
+        generator = stream(self.seed, f"{spec.ticker}/volatility", day)
+        volatility = volatility_path(generator, spot, quoted, weights, spec.volatility_law, ranged=ranged)
+
+        def surface() -> SurfaceDay:
+            return self._surface(day, row, spot, volatility, weights)
+
+        carry = self._carry(day, float(self.series.close[row - 1]))
+        return AssetDay(spec, day, spot, surface, carry), volatility
+
+    def _surface(
+        self, day: date, row: int, spot: MinutePath, volatility: MinutePath, weights: FloatArray
+    ) -> SurfaceDay:
+        law = self.spec.smile
+        lasting = 0.5 * law.long_run + 0.5 * 0.9 * float(self._lasting[row]) / 100.0
+        state = TermState(lasting**2, float(self._recent[row]))
+        yesterday = 0.9 * float(self._filled[row - 1]) / 100.0
+        returns = np.diff(np.log(spot.points))
+        surprise = surprise_of(returns, weights, yesterday**2, WEIGHT_OF_YEAR)
+        return surface_day(law, volatility.points, anchor_years(VarianceClock(self.spec.profile), day), state, surprise)
+
+
+def vix_fridays(day: date) -> tuple[date, date]:
+    """The two weekly expirations that Cboe's VIX formula interpolates on ``day``.
+
+    Fridays 24 to 30 and 31 to 37 days away.
+    """
+    near = day + timedelta(days=24)
+    near += timedelta(days=(4 - near.weekday()) % 7)
+    days = calendar()
+    return days.on_or_before(near), days.on_or_before(near + timedelta(days=7))
+
+
+def anchor_years(clock: VarianceClock, day: date) -> FloatArray:
+    """Variance time that the volatility index looks over from each minute of ``day``.
+
+    As Cboe does it: the two weekly expirations around 30 days, interpolated linearly in calendar minutes.
+    """
+    near, following = vix_fridays(day)
+    days = calendar()
+    now = OPEN_MINUTE + np.arange(days.session_minutes(day) + 1)
+    spans = []
+    for expiry in (near, following):
+        close = OPEN_MINUTE + days.session_minutes(expiry)
+        spans.append((expiry - day).days * 1440.0 + close - now)
+    share = (spans[1] - 30.0 * 1440.0) / (spans[1] - spans[0])
+    today = clock.remaining_today(day)
+    first = today + clock.after_today(day, near, morning=False)
+    second = today + clock.after_today(day, following, morning=False)
+    return np.asarray(share * first + (1.0 - share) * second)

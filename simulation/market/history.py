@@ -1,0 +1,419 @@
+"""Daily history as it comes.
+
+The data sets of the ``arch`` package and CSV files, checked before anything is built on them.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, FloatArray, IntArray, Profile, calendar
+
+TICK = 0.01
+STRAY_DAYS = 5
+ROUNDING = 0.0051  # a source that rounds each price to a cent may contradict itself by half a cent
+SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0, 1.5, 0.5, 1 / 3, 0.25, 0.2, 0.1)
+
+
+class HistoryError(ValueError):
+    """A daily history that cannot be used; the message names file, day, value and what would be right."""
+
+
+class LayoutError(HistoryError):
+    """The file's columns or dates are not of a known layout."""
+
+
+class MissingDaysError(HistoryError):
+    """Trading days are missing between the first and the last row."""
+
+
+class DateOrderError(HistoryError):
+    """Dates repeat or run backwards."""
+
+
+class NonPositivePriceError(HistoryError):
+    """A price is zero, negative or not a number."""
+
+
+class InconsistentBarError(HistoryError):
+    """A high under the open, close or low, or a low over them."""
+
+
+class SplitError(HistoryError):
+    """A jump that looks like an unadjusted split."""
+
+
+class Role(StrEnum):
+    """What a daily series is in the model."""
+
+    INDEX = "index"
+    VOLATILITY = "volatility"
+    RATE = "rate"
+    UNDERLYING = "underlying"
+
+
+@dataclass(frozen=True)
+class DailyBars:
+    """One daily series, ascending: ordinals of the days and prices in points.
+
+    Open, high and low NaN where only closes are known.
+    """
+
+    name: str
+    role: Role
+    days: IntArray
+    open: FloatArray
+    high: FloatArray
+    low: FloatArray
+    close: FloatArray
+    profile: Profile = TRADED_SHARE
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.days)
+
+    def between(self, first: int, last: int) -> DailyBars:
+        """The rows whose ordinals lie in ``first`` to ``last``, both included."""
+        rows = slice(int(np.searchsorted(self.days, first)), int(np.searchsorted(self.days, last, side="right")))
+        return replace(
+            self,
+            days=self.days[rows],
+            open=self.open[rows],
+            high=self.high[rows],
+            low=self.low[rows],
+            close=self.close[rows],
+        )
+
+    def on(self, days: IntArray) -> DailyBars:
+        """The rows of exactly ``days``, NaN where this series has none.
+
+        Raises MissingDaysError when that is more than a stray day.
+
+        Cboe's own VIX file lacks 1999-12-31; such a day has no VIX to publish, and a run of them is a hole.
+        """
+        rows = np.minimum(np.searchsorted(self.days, days), len(self.days) - 1)
+        found = self.days[rows] == days
+        lacking = [date.fromordinal(int(day)) for day in days[~found]]
+        if len(lacking) > STRAY_DAYS or (len(lacking) > 1 and bool((~found[1:] & ~found[:-1]).any())):
+            raise MissingDaysError(
+                f"{self.name}: {len(lacking)} trading days missing, first {lacking[0]}; "
+                "expected a row for every day of the index"
+            )
+        columns = [np.where(found, prices[rows], np.nan) for prices in (self.open, self.high, self.low, self.close)]
+        notes = tuple(f"{self.name}: no value on {day}, nothing is published that day" for day in lacking)
+        return replace(
+            self,
+            days=days,
+            open=columns[0],
+            high=columns[1],
+            low=columns[2],
+            close=columns[3],
+            notes=(*self.notes, *notes),
+        )
+
+    def scaled(self, factor: float, name: str) -> DailyBars:
+        """The same series in other points, rounded to a cent."""
+        scale = [np.round(prices * factor, 2) for prices in (self.open, self.high, self.low, self.close)]
+        return replace(self, name=name, open=scale[0], high=scale[1], low=scale[2], close=scale[3])
+
+
+def _day(ordinal: int | np.int64) -> date:
+    return date.fromordinal(int(ordinal))
+
+
+def check(bars: DailyBars, *, holes: bool = True) -> DailyBars:
+    """``bars`` unchanged if they can be trusted, else the typed error of the first thing wrong.
+
+    A volatility index whose printed open lies outside its own range (Cboe's file has 47 such days: the print of
+    the special opening) gets the nearest value of the range and a note; everything else raises.
+    """
+    if len(bars) < 2:
+        raise LayoutError(f"{bars.name}: {len(bars)} rows; expected at least 2 trading days")
+    steps = np.diff(bars.days)
+    if bool((steps <= 0).any()):
+        at = int(np.argmax(steps <= 0))
+        raise DateOrderError(
+            f"{bars.name}: {_day(bars.days[at + 1])} follows {_day(bars.days[at])}; expected ascending dates"
+        )
+    for label, prices in (("close", bars.close), ("open", bars.open), ("high", bars.high), ("low", bars.low)):
+        wrong = ~(prices > 0.0) if label == "close" else ~((prices > 0.0) | np.isnan(prices))
+        if bool(wrong.any()):
+            at = int(np.argmax(wrong))
+            raise NonPositivePriceError(
+                f"{bars.name}: {label} {prices[at]} on {_day(bars.days[at])}; expected a price above 0"
+            )
+    bars = _clip_volatility_open(bars) if bars.role is Role.VOLATILITY else bars
+    _check_ranges(bars)
+    if bars.role is not Role.VOLATILITY:
+        _check_splits(bars)
+    if holes:
+        _check_holes(bars)
+    return bars
+
+
+def _clip_volatility_open(bars: DailyBars) -> DailyBars:
+    clipped = np.clip(bars.open, bars.low, bars.high)
+    count = int((np.abs(clipped - bars.open) > ROUNDING).sum())
+    if count == 0:
+        return bars
+    return replace(
+        bars, open=clipped, notes=(*bars.notes, f"{bars.name}: {count} opens outside the day's range moved into it")
+    )
+
+
+def _check_ranges(bars: DailyBars) -> None:
+    top = np.fmax(bars.open, bars.close)
+    bottom = np.fmin(bars.open, bars.close)
+    wrong = (bars.high < top - ROUNDING) | (bars.low > bottom + ROUNDING) | (bars.high < bars.low)
+    if bool(wrong.any()):
+        at = int(np.argmax(wrong))
+        values = [round(float(prices[at]), 4) for prices in (bars.open, bars.high, bars.low, bars.close)]
+        raise InconsistentBarError(
+            f"{bars.name}: open, high, low, close {values} on {_day(bars.days[at])}; "
+            "expected low <= open, close <= high"
+        )
+
+
+def _check_splits(bars: DailyBars) -> None:
+    ratio = bars.close[:-1] / bars.open[1:]  # NaN, so never a split, where a source gives closes only
+    for split in SPLIT_RATIOS:
+        hits = np.abs(ratio / split - 1.0) < 0.04
+        if bool(hits.any()):
+            at = int(np.argmax(hits)) + 1
+            raise SplitError(
+                f"{bars.name}: {bars.close[at - 1]:g} to {bars.open[at]:g} overnight into {_day(bars.days[at])} "
+                "looks like a split; expected prices adjusted for splits"
+            )
+
+
+def _check_holes(bars: DailyBars) -> None:
+    expected = {day.toordinal() for day in calendar().between(_day(bars.days[0]), _day(bars.days[-1]))}
+    missing = sorted(expected - set(bars.days.tolist()))
+    if missing:
+        shown = ", ".join(str(_day(day)) for day in missing[:3])
+        raise MissingDaysError(
+            f"{bars.name}: {len(missing)} trading days missing between {_day(bars.days[0])} and "
+            f"{_day(bars.days[-1])}, first {shown}; expected every trading day of New York"
+        )
+
+
+# --- the data sets of arch -------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def arch_series(name: str) -> DailyBars:
+    """``sp500`` and ``nasdaq`` (open, high, low, close, 1999 to 2018), ``vix`` (closes.
+
+    2014 to 2018) or ``wti`` (closes from 1986).
+
+    The package's data files are read where they lie: importing ``arch`` itself costs seconds.
+    """
+    package = importlib.util.find_spec("arch")
+    if package is None or not package.submodule_search_locations:
+        raise LayoutError(
+            f"arch: package not installed, so no data set {name!r}; expected it in the environment of run.py"
+        )
+    path = Path(package.submodule_search_locations[0]) / "data" / name / f"{name}.csv.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    role = {"vix": Role.VOLATILITY, "sp500": Role.INDEX}.get(name, Role.UNDERLYING)
+    bars = _bars_of_rows(rows, path, role)
+    bars = replace(bars, name=f"arch {name}", profile=CASH_INDEX if len(rows[0]) > 2 else TRADED_SHARE)
+    return check(bars, holes=False)
+
+
+# --- CSV files -------------------------------------------------------------------------------------------------------
+
+_NAMES_OF_COLUMNS = {
+    "date": ("date", "observation_date", "day", "<date>"),
+    "open": ("open", "<open>"),
+    "high": ("high", "<high>"),
+    "low": ("low", "<low>"),
+    "close": ("close", "<close>", "close/last", "last", "price"),
+}
+_DATE_FORMATS = ("%m/%d/%Y", "%Y%m%d", "%d.%m.%Y", "%b %d, %Y")
+_ROLE_WORDS = (
+    (Role.VOLATILITY, ("vix", "vxn", "volatility")),
+    (Role.RATE, ("rate", "irx", "tb3ms", "dtb3", "dgs", "pcredit")),
+    (Role.INDEX, ("spx", "spy", "gspc", "sp500", "sp_500", "s&p")),
+)
+_CASH_WORDS = ("spx", "gspc", "sp500", "ndx", "ixic", "rut")
+
+
+def _columns_of(header: Sequence[str], path: Path) -> dict[str, int]:
+    cells = [cell.strip().strip('"').lower() for cell in header]
+    found = {
+        key: next(cells.index(name) for name in names if name in cells)
+        for key, names in _NAMES_OF_COLUMNS.items()
+        if any(name in cells for name in names)
+    }
+    if "date" in found and "close" not in found and len(cells) == 2:
+        found["close"] = 1 - found["date"]  # FRED: the date and the series' own name
+    if "date" not in found or "close" not in found:
+        raise LayoutError(
+            f"{path.name}: columns {cells[:8]}; expected a header with date and close (open, high, low), "
+            "as Cboe, Yahoo, Stooq or FRED write it"
+        )
+    return found
+
+
+def _parse_day(text: str, where: str) -> date:
+    cleaned = text.strip().strip('"')
+    if len(cleaned) >= 10 and cleaned[4] == "-" and cleaned[7] == "-":
+        try:
+            return date.fromisoformat(cleaned[:10])
+        except ValueError as error:
+            raise LayoutError(f"{where}: date {text!r}; {error}") from error
+    for pattern in _DATE_FORMATS:
+        try:
+            return datetime.strptime(cleaned, pattern).date()
+        except ValueError:
+            continue
+    raise LayoutError(f"{where}: date {text!r}; expected YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD")
+
+
+def _parse_price(cells: Sequence[str], column: int | None, where: str) -> float | None:
+    """The cell as a number; ``None`` for what these sources write when a day has no value."""
+    if column is None or column >= len(cells):
+        return None
+    text = cells[column].strip().strip('"').replace("$", "")
+    if text.lower() in ("", ".", "null", "nan", "n/a", "-"):
+        return None
+    try:
+        return float(text.replace(",", ""))
+    except ValueError as error:
+        raise LayoutError(f"{where}: price {text!r}; expected a number") from error
+
+
+def role_of(path: Path) -> Role:
+    """What the file's name says it holds; a name that says nothing is another underlying."""
+    stem = path.stem.lower()
+    for role, words in _ROLE_WORDS:
+        if any(word in stem for word in words):
+            return role
+    return Role.UNDERLYING
+
+
+def _bars_of_rows(rows: Sequence[Sequence[str]], path: Path, role: Role) -> DailyBars:
+    columns = _columns_of(rows[0] if rows else [], path)
+    days: list[int] = []
+    table: list[list[float]] = []
+    for number, cells in enumerate(rows[1:], start=2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        where = f"{path.name} line {number}"
+        close = _parse_price(cells, columns["close"], where)
+        day = _parse_day(cells[columns["date"]], where)
+        if close is None or not calendar().is_open(day):
+            continue  # a source's empty row for a holiday; a trading day left empty is found as a hole later
+        others = [_parse_price(cells, columns.get(key), where) for key in ("open", "high", "low")]
+        days.append(day.toordinal())
+        table.append([np.nan if value is None else value for value in others] + [close])
+    if not days:
+        raise LayoutError(f"{path.name}: no row with a price on a trading day; expected at least 2")
+    values = np.round(np.asarray(table, dtype=np.float64), 2 if role is not Role.RATE else 6)
+    ordinals = np.asarray(days, dtype=np.int64)
+    return DailyBars(path.name, role, ordinals, values[:, 0], values[:, 1], values[:, 2], values[:, 3])
+
+
+def read_csv(path: Path) -> DailyBars:
+    """The daily series of a CSV file in the layout of Cboe, Yahoo, Stooq or FRED.
+
+    Raises a HistoryError naming file and line.
+    """
+    if not path.is_file():
+        raise LayoutError(f"{path}: no such file; expected a CSV of daily prices")
+    role = role_of(path)
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        bars = _bars_of_rows(list(csv.reader(stream)), path, role)
+    if any(word in path.stem.lower() for word in _CASH_WORDS):
+        bars = replace(bars, profile=CASH_INDEX)
+    if role is Role.RATE:
+        return bars
+    return check(bars, holes=role is not Role.VOLATILITY)
+
+
+@dataclass(frozen=True)
+class MarketHistory:
+    """An index and its volatility index on the same days, and whatever other underlyings came with them."""
+
+    index: DailyBars
+    volatility: DailyBars
+    others: dict[str, DailyBars]
+    rate: DailyBars | None = None
+
+    @property
+    def first_day(self) -> date:
+        """The first day that can be simulated (the one before it only gives yesterday's close)."""
+        return _day(self.index.days[1])
+
+    @property
+    def last_day(self) -> date:
+        """The last day of the shared range."""
+        return _day(self.index.days[-1])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was mended or scaled on the way in, one line each."""
+        return (*self.index.notes, *self.volatility.notes)
+
+
+def join(
+    index: DailyBars, volatility: DailyBars, others: dict[str, DailyBars], rate: DailyBars | None = None
+) -> MarketHistory:
+    """Cuts both series to the range they share; raises MissingDaysError when the volatility index has holes in it."""
+    first, last = max(index.days[0], volatility.days[0]), min(index.days[-1], volatility.days[-1])
+    if first >= last:
+        raise MissingDaysError(
+            f"{index.name} ({_day(index.days[0])} to {_day(index.days[-1])}) and {volatility.name} "
+            f"({_day(volatility.days[0])} to {_day(volatility.days[-1])}) share no days; expected overlapping ranges"
+        )
+    cut = index.between(int(first), int(last))
+    return MarketHistory(cut, volatility.on(cut.days), others, rate)
+
+
+@lru_cache(maxsize=1)
+def from_arch() -> MarketHistory:
+    """S&P 500 and VIX on the days both data sets of ``arch`` have (January 2014 to December 2018).
+
+    With NASDAQ and WTI beside them.
+    """
+    return join(arch_series("sp500"), arch_series("vix"), {"NASDAQ": arch_series("nasdaq"), "WTI": arch_series("wti")})
+
+
+def from_csv(paths: Sequence[Path]) -> MarketHistory:
+    """A history from files.
+
+    One index (SPX, or SPY taken ten times), one volatility index, a rate and underlyings if there are any.
+    """
+    found = [read_csv(path) for path in paths]
+    by_role = {role: [bars for bars in found if bars.role is role] for role in Role}
+    for role, expected in ((Role.INDEX, "spx, gspc, sp500 or spy"), (Role.VOLATILITY, "vix")):
+        if len(by_role[role]) != 1:
+            names = ", ".join(path.name for path in paths)
+            raise LayoutError(
+                f"csv: {len(by_role[role])} files for the {role} among {names}; "
+                f"expected one whose name holds {expected}"
+            )
+    index = by_role[Role.INDEX][0]
+    if float(np.median(index.close)) < 700.0 and "spy" in index.name.lower():
+        note = f"{index.name}: the index is ten times this share"
+        index = replace(index.scaled(10.0, index.name), notes=(*index.notes, note))
+    others = {Path(bars.name).stem.split("-")[0].split("_")[0].upper(): bars for bars in by_role[Role.UNDERLYING]}
+    rate = by_role[Role.RATE][0] if by_role[Role.RATE] else None
+    return join(index, by_role[Role.VOLATILITY][0], others, rate)
+
+
+def previous_day(day: date) -> date:
+    """The trading day before ``day``."""
+    return calendar().on_or_before(day - timedelta(days=1))

@@ -1,0 +1,329 @@
+"""The modelled market as a data source of the embedded engine.
+
+Every block is worked out when it is asked for, and only then.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulation.blocks import (
+    FactorRow,
+    InterestBlock,
+    InterestRates,
+    MapRow,
+    MarginRow,
+    QuoteBlock,
+    TradeBlock,
+    UnderlyingRow,
+    UniverseBlock,
+)
+from simulation.definitions import market_hours, symbol_properties
+from simulation.enums import OptionRight, Resolution, SecurityType
+from simulation.hours import MarketHoursDatabase
+from simulation.market.assets import AssetDay
+from simulation.market.bars import daily_block, hourly_block, minute_block
+from simulation.market.build import Book, BuildRequest, MarketSpecError, build
+from simulation.market.calendar import FloatArray, IntArray, session_open_utc
+from simulation.market.chains import ChainColumns, LazyUniverse, activity
+from simulation.market.days import stream
+from simulation.market.faults import QuoteFaults, faulted
+from simulation.market.listings import Listings
+from simulation.market.quotes import sizes
+from simulation.market.rates import interest_rates
+from simulation.market.valuation import ChainRows, ContractDay, OptionRoot, settlement_day
+from simulation.properties import SymbolPropertiesDatabase
+from simulation.symbols import Symbol
+
+MINUTE = 60_000
+CONTRACT_DAYS_KEPT = 400
+UNIVERSES_KEPT = 8
+CHICAGO = ZoneInfo("America/Chicago")
+OPTION_KINDS = (SecurityType.INDEX_OPTION, SecurityType.OPTION, SecurityType.FUTURE_OPTION)
+
+
+class ModelledMarket:
+    """A whole market over daily history. Same seed, same market, bit for bit; a day depends on nothing after it."""
+
+    def __init__(self, book: Book, *, seed: int, quote_faults: QuoteFaults | None = None) -> None:
+        self.book = book
+        self.seed = seed
+        self.first_day = book.first_day
+        self.last_day = book.last_day
+        self.notes: tuple[str, ...] = book.notes
+        self._faults = quote_faults
+        self._contract_days: OrderedDict[tuple[Symbol, int], ContractDay | None] = OrderedDict()
+        self._universes: OrderedDict[tuple[str, int], UniverseBlock | None] = OrderedDict()
+        self._wholes: dict[tuple[str, Resolution], TradeBlock | None] = {}
+        self._hours: MarketHoursDatabase | None = None
+        self._properties: SymbolPropertiesDatabase | None = None
+
+    @classmethod
+    def from_history(
+        cls,
+        spec: str = "history",
+        *,
+        seed: int,
+        start: date | None = None,
+        end: date | None = None,
+        listings: str = "today",
+        quote_faults: QuoteFaults | float | None = None,
+    ) -> ModelledMarket:
+        """The market of ``history``, ``csv:FILE[,FILE...]``, ``garch:SEED`` or ``scenario:NAME``.
+
+        ``start`` and ``end`` are only checked against the range; data before ``start`` stays for warm-up. Raises
+        MarketSpecError (a ValueError) or a HistoryError naming what was wrong and what is accepted.
+        """
+        if listings not in tuple(Listings):
+            raise MarketSpecError(f"listings: {listings!r}; expected {' or '.join(Listings)}")
+        book = build(BuildRequest(spec, seed, Listings(listings)))
+        check_range(book, start, end)
+        faults = QuoteFaults.at_rate(quote_faults) if isinstance(quote_faults, float) else quote_faults
+        return cls(book, seed=seed, quote_faults=faults if faults is not None else book.quote_faults)
+
+    def default_range(self) -> tuple[date, date]:
+        """A stretch with calm and crisis in it that the command line runs when no dates are given."""
+        return self.book.default_range
+
+    # --- the DataSource protocol -------------------------------------------------------------------------------------
+
+    @property
+    def hours(self) -> MarketHoursDatabase:
+        """Trading hours of the modelled securities."""
+        if self._hours is None:
+            self._hours = market_hours()
+        return self._hours
+
+    @property
+    def properties(self) -> SymbolPropertiesDatabase:
+        """Multipliers, ticks and lots of the modelled securities."""
+        if self._properties is None:
+            self._properties = symbol_properties()
+        return self._properties
+
+    def trades(self, symbol: Symbol, resolution: Resolution, day: date) -> TradeBlock | None:
+        """Trade bars: of a day for minutes, of the whole range for hours and days.
+
+        ``None`` for what the model has not.
+        """
+        if symbol.is_canonical():
+            return None
+        if symbol.security_type in OPTION_KINDS:
+            return self._option_trades(symbol, day) if resolution is Resolution.MINUTE else None
+        ticker = self._ticker(symbol)
+        if ticker is None:
+            return None
+        if resolution is Resolution.MINUTE:
+            return minute_block(self.book, ticker, day, self.seed)
+        if resolution not in (Resolution.HOUR, Resolution.DAILY):
+            return None
+        key = (ticker, resolution)
+        if key not in self._wholes:
+            zone = CHICAGO if symbol.security_type is SecurityType.INDEX else None
+            whole = (
+                daily_block(self.book, ticker, zone, self.seed)
+                if resolution is Resolution.DAILY
+                else hourly_block(self.book, ticker, self.seed)
+            )
+            self._wholes[key] = whole
+        return self._wholes[key]
+
+    def quotes(self, symbol: Symbol, resolution: Resolution, day: date) -> QuoteBlock | None:
+        """Quote bars of one day, minutes only: a row for each minute in which bid or ask changed."""
+        if resolution is not Resolution.MINUTE or symbol.is_canonical():
+            return None
+        if symbol.security_type in OPTION_KINDS:
+            return self._option_quotes(symbol, day)
+        ticker = self._ticker(symbol)
+        if ticker is None or symbol.security_type is SecurityType.INDEX:
+            return None
+        trades = minute_block(self.book, ticker, day, self.seed)
+        return None if trades is None else share_quotes(trades, self.book.tick(ticker))
+
+    def open_interest(self, symbol: Symbol, resolution: Resolution, day: date) -> InterestBlock | None:
+        """The morning's open interest of an option, stamped 6:30 New York."""
+        if symbol.security_type not in OPTION_KINDS or symbol.is_canonical() or resolution is not Resolution.MINUTE:
+            return None
+        found = self._root_and_state(symbol, day)
+        if found is None or not self._listed(found[0], symbol, day):
+            return None
+        interest, _ = self._activity(found[0], found[1], symbol)
+        at = session_open_utc(day) - 180 * MINUTE
+        return InterestBlock(np.array([at], dtype=np.int64), np.array([interest]))
+
+    def universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
+        """The chain of ``day``, prices and Greeks computed when looked at."""
+        root = self.book.root(canonical)
+        if root is None:
+            return None
+        key = (root.root, day.toordinal())
+        if key not in self._universes:
+            self._universes[key] = self._universe(root, canonical, day)
+            if len(self._universes) > UNIVERSES_KEPT:
+                self._universes.popitem(last=False)
+        return self._universes[key]
+
+    def map_file(self, symbol: Symbol) -> Sequence[MapRow] | None:
+        """No ticker of the model ever changed."""
+        return None
+
+    def factor_file(self, symbol: Symbol) -> Sequence[FactorRow] | None:
+        """Cash dividends of an ETF as factors; ``None`` for what pays none."""
+        return self.book.factor_rows(symbol)
+
+    def margins(self, symbol: Symbol) -> Sequence[MarginRow] | None:
+        """Exchange margins of a futures contract; ``None`` for everything else."""
+        return self.book.margin_rows(symbol)
+
+    def interest_rates(self) -> InterestRates | None:
+        """The risk-free rate by year."""
+        table = interest_rates()
+        days = np.array([day.toordinal() for day in table], dtype=np.int64)
+        return InterestRates(days, np.array(list(table.values())))
+
+    def map_resolver(self, ticker: str, market: str) -> tuple[str, datetime] | None:
+        """Tickers are what they always were."""
+        return None
+
+    # --- options -----------------------------------------------------------------------------------------------------
+
+    def _ticker(self, symbol: Symbol) -> str | None:
+        return self.book.ticker(symbol)
+
+    def _root_and_state(self, symbol: Symbol, day: date) -> tuple[OptionRoot, AssetDay] | None:
+        root = self.book.root(symbol)
+        state = None if root is None else root.asset_day(day)
+        return None if root is None or state is None else (root, state)
+
+    @staticmethod
+    def _terms(symbol: Symbol) -> tuple[date, float, float]:
+        expiry = symbol.id.date
+        sign = 1.0 if symbol.id.option_right == OptionRight.CALL else -1.0
+        return (expiry.date() if isinstance(expiry, datetime) else expiry), float(symbol.id.strike_price), sign
+
+    def _listed(self, root: OptionRoot, symbol: Symbol, day: date) -> bool:
+        expiry, strike, _ = self._terms(symbol)
+        return day <= settlement_day(expiry) and root.listing.is_listed(day, expiry, strike)
+
+    def contract_day(self, symbol: Symbol, day: date) -> ContractDay | None:
+        """Model value, bid and ask of a contract at each minute of ``day``.
+
+        Kept for a while, because several blocks need it.
+        """
+        key = (symbol, day.toordinal())
+        if key in self._contract_days:
+            self._contract_days.move_to_end(key)
+            return self._contract_days[key]
+        root = self.book.root(symbol)
+        made = None if root is None else root.contract_day(day, *self._terms(symbol))
+        if made is not None and self._faults is not None:
+            made = faulted(made, self._faults, stream(self.seed, f"faults/{symbol.value}", day))
+        self._contract_days[key] = made
+        if len(self._contract_days) > CONTRACT_DAYS_KEPT:
+            self._contract_days.popitem(last=False)
+        return made
+
+    def _option_quotes(self, symbol: Symbol, day: date) -> QuoteBlock | None:
+        made = self.contract_day(symbol, day)
+        root = self.book.root(symbol)
+        if made is None or root is None:
+            return None
+        bid, ask = made.bid, made.ask
+        changed = ~(_same(bid[1:], bid[:-1]) & _same(ask[1:], ask[:-1]))
+        changed[0] = True
+        rows = np.flatnonzero(changed) + 1
+        start = session_open_utc(day) + (rows - 1) * MINUTE
+        salt = (symbol.id.option_right == OptionRight.PUT) + int(symbol.id.strike_price * 20)
+        before_bid, before_ask = _opening(bid, rows), _opening(ask, rows)
+        return QuoteBlock(
+            start + MINUTE,
+            start,
+            before_bid,
+            np.fmax(before_bid, bid[rows]),
+            np.fmin(before_bid, bid[rows]),
+            bid[rows],
+            sizes(bid[rows], root.law, salt),
+            before_ask,
+            np.fmax(before_ask, ask[rows]),
+            np.fmin(before_ask, ask[rows]),
+            ask[rows],
+            sizes(ask[rows], root.law, salt + 7),
+        )
+
+    def _activity(self, root: OptionRoot, state: AssetDay, symbol: Symbol) -> tuple[float, float]:
+        expiry, strike, sign = self._terms(symbol)
+        row = ChainRows(np.array([expiry.toordinal()], dtype=np.int64), np.array([strike]), np.array([sign]))
+        interest, volume = activity(root, state, row, self.seed)
+        return float(interest[0]), float(volume[0])
+
+    def _option_trades(self, symbol: Symbol, day: date) -> TradeBlock | None:
+        made = self.contract_day(symbol, day)
+        found = self._root_and_state(symbol, day)
+        if made is None or found is None:
+            return None
+        _, volume = self._activity(*found, symbol)
+        generator = stream(self.seed, f"trades/{symbol.value}", day)
+        count = int(min(volume, 60.0, generator.poisson(1.0 + volume / 25.0)))
+        quoted = np.flatnonzero(~np.isnan(made.bid[1:]) & ~np.isnan(made.ask[1:])) + 1
+        if count < 1 or len(quoted) == 0:
+            return None
+        rows = np.unique(generator.choice(quoted, size=min(count, len(quoted)), replace=False))
+        price = np.where(generator.random(len(rows)) < 0.5, made.bid[rows], made.ask[rows])
+        traded = np.maximum(1.0, np.floor(volume / len(rows) * generator.exponential(size=len(rows))))
+        start = session_open_utc(day) + (rows - 1) * MINUTE
+        return TradeBlock(start + MINUTE, start, price, price, price, price, traded)
+
+    def _universe(self, root: OptionRoot, canonical: Symbol, day: date) -> UniverseBlock | None:
+        state = root.asset_day(day)
+        chain = None if state is None else root.listing.chain(day)
+        if state is None or chain is None:
+            return None
+        spot = state.spot
+        row = UnderlyingRow(
+            float(spot.points[0]), float(spot.high.max()), float(spot.low.min()), float(spot.points[-1]), 0.0
+        )
+        return LazyUniverse.of(canonical, day, row, chain, ChainColumns(root, state, chain, self.seed))
+
+
+def _same(first: FloatArray, second: FloatArray) -> NDArray[np.bool_]:
+    return np.asarray((np.abs(first - second) < 1e-9) | (np.isnan(first) & np.isnan(second)))
+
+
+def _opening(side: FloatArray, rows: IntArray) -> FloatArray:
+    before = side[rows - 1]
+    return np.where(np.isnan(before) | np.isnan(side[rows]), side[rows], before)
+
+
+def share_quotes(trades: TradeBlock, tick: float) -> QuoteBlock:
+    """A share's or future's quotes: one tick wide around each minute's prices, several ticks in a fast minute."""
+    half = tick * np.maximum(1.0, np.round(0.12 * (trades.high - trades.low) / tick)) * 0.5
+    columns = [
+        (np.floor((price - half) / tick + 0.5 + 1e-9)) * tick
+        for price in (trades.open, trades.high, trades.low, trades.close)
+    ]
+    bids = [
+        np.round(np.minimum(column, price), 4)
+        for column, price in zip(columns, (trades.open, trades.high, trades.low, trades.close), strict=True)
+    ]
+    wide = np.maximum(np.round(2.0 * half / tick), 1.0) * tick
+    asks = [np.round(bid + wide, 4) for bid in bids]
+    size = np.maximum(100.0, np.floor(trades.volume / 400.0) * 100.0)
+    return QuoteBlock(
+        trades.end, trades.start, bids[0], bids[1], bids[2], bids[3], size, asks[0], asks[1], asks[2], asks[3], size
+    )
+
+
+def check_range(book: Book, start: date | None, end: date | None) -> None:
+    """Raises MarketSpecError when the dates are reversed, outside the history, or hold no trading day."""
+    first, last = start or book.first_day, end or book.last_day
+    if first > last:
+        raise MarketSpecError(f"start: {first} is after end: {last}; expected start on or before end")
+    for name, day in (("start", first), ("end", last)):
+        if not book.first_day <= day <= book.last_day:
+            raise MarketSpecError(f"{name}: {day} is outside {book.name}; expected {book.first_day} to {book.last_day}")
