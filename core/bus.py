@@ -190,8 +190,10 @@ class EventBus:
         """The event being delivered, as a cause; a root gets its id only here, when it causes something."""
         if self._cause is None and self._root is not None:
             root = self._root
-            self._sequence += 1
-            correlation = root.correlation or f"{type(root).__name__}-{root.time:%Y%m%d-%H%M%S}-{self._sequence}"
+            correlation = root.correlation
+            if not correlation:
+                self._sequence += 1
+                correlation = f"{type(root).__name__}-{root.time:%Y%m%d-%H%M%S}-{self._sequence}"
             self._cause = _Cause(root, None, 0, correlation)
         return self._cause
 
