@@ -5,6 +5,7 @@ The position tracker (execution) writes it; everybody else reads. Dollars, money
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -126,3 +127,42 @@ class Book:
                 break
             count += 1
         return count
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an entry was not sent; ``limit`` and ``observed`` in the rule's own unit."""
+
+    rule: str
+    reason: str
+    limit: float | None = None
+    observed: float | None = None
+
+
+class OrderDesk(ABC):
+    """What strategies may ask of the executor, without knowing it."""
+
+    @property
+    @abstractmethod
+    def working(self) -> bool:
+        """Whether any order group is on its way."""
+
+    @abstractmethod
+    def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
+        """Send an approved entry; the name of the position it will be, or why it was not sent."""
+
+    @abstractmethod
+    def close(self, position: Position, rule: str, reason: str, urgent: bool = False) -> None:
+        """Close a position; asking again is harmless, and asking urgently makes a working exit urgent."""
+
+    @abstractmethod
+    def cancel_entries(self, reason: str) -> None:
+        """Take back every entry on its way."""
+
+    @abstractmethod
+    def advance(self, now: datetime) -> None:
+        """Once a minute: walk, cross, cancel or unwind what is due."""
+
+    @abstractmethod
+    def why(self) -> list[str]:
+        """Why each order is where it is, in words."""

@@ -8,12 +8,11 @@ further each minute, still as a limit order.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from math import gcd
 
-from core.book import Book, EntryIntent, Position
+from core.book import Book, EntryIntent, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, Package
 from core.events import FillStatus, GroupOutcome, OrderGroupFinished, OrderUpdated
@@ -22,8 +21,9 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal, RecordKind
 from core.settings_fields import OrderSettings
 from execution.groups import GroupStates, OrderGroup, describe_package
-from execution.pricing import PackagePrice, crossing_limit, current_price, walk_limit
+from execution.pricing import crossing_limit, walk_limit
 from execution.tracker import PositionTracker
+from market.chains import PackagePrice, current_price
 from state.errors import StateError
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, OrderTrigger
@@ -32,17 +32,7 @@ _MOST_EXTRA_TICKS = 40
 _ENDED = {FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED}
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why an entry was not sent; ``limit`` and ``observed`` in the rule's own unit."""
-
-    rule: str
-    reason: str
-    limit: float | None = None
-    observed: float | None = None
-
-
-class AtomicExecutor:
+class AtomicExecutor(OrderDesk):
     """Owns every order group from plan to end."""
 
     def __init__(
@@ -92,7 +82,7 @@ class AtomicExecutor:
             for group in self._groups.values()
         ]
 
-    def open(self, entry: EntryIntent, contracts: int, correlation: str) -> OrderGroup | Refusal:
+    def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
         """Send an approved entry at the mid; what forbids it is returned, not raised."""
         refusal = self._overlap(entry.package) or anomaly(entry, self._settings)
         price = current_price(self._gateway, entry.package)
@@ -120,7 +110,7 @@ class AtomicExecutor:
             return Refusal("state", str(error))
         self._tracker.plan(group)
         failed = self._send(group, walk_limit(price, 0, self._settings))
-        return group if failed is None else Refusal("order_refused", failed)
+        return group.position if failed is None else Refusal("order_refused", failed)
 
     def close(self, position: Position, rule: str, reason: str, urgent: bool = False) -> None:
         """Close a position; one exit at a time, and an urgent reason makes the working exit urgent."""
@@ -181,7 +171,7 @@ class AtomicExecutor:
         try:
             with self._states.sending(group) as intent:
                 try:
-                    ids = self._gateway.send(group.package, group.contracts, limit, f"{group.id} {group.rule}")
+                    ids = self._gateway.send(group.package, group.contracts, limit, group.id)
                 except OrderRefusedError as error:
                     refused = str(error)
                     intent.withdraw(refused)
@@ -250,7 +240,7 @@ class AtomicExecutor:
         if group.limit is not None and abs(limit - group.limit) < price.tick / 2:
             return
         group.limit = limit
-        if self._gateway.reprice(group.order_ids, limit, f"{group.id} step {group.step}"):
+        if self._gateway.reprice(group.order_ids, limit, group.id):
             self._states.step(group, OrderTrigger.REPRICE, limit=limit)
             self._sends.append(now)
             self._record(group, "repriced")
@@ -270,7 +260,7 @@ class AtomicExecutor:
         group.cancelling = True
         group.reason = reason
         self._states.step(group, OrderTrigger.CANCEL, reason=reason)
-        self._gateway.cancel(group.order_ids, reason)
+        self._gateway.cancel(group.order_ids, group.id)
         self._record(group, "cancelled")
 
     # Broker's reports

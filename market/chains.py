@@ -6,14 +6,52 @@ Contracts are picked from the day's listing (no quotes), subscribed around their
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from core.bus import EventBus
-from core.contracts import Contract, Package, Quote, Right
+from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import SessionOpened
-from core.gateway import Gateway
+from core.gateway import FAMILIES, Gateway
 from core.settings_fields import OrderSettings
 from market.freshness import DataFault, quote_fault
+
+
+@dataclass(frozen=True, slots=True)
+class PackagePrice:
+    """What a package brings at the mid and at the natural price (sell at bids, buy at offers); natural <= mid."""
+
+    mid: float
+    natural: float
+    tick: float
+
+    @property
+    def spread(self) -> float:
+        """Twice the way from mid to natural: the package's own bid-offer spread."""
+        return 2 * (self.mid - self.natural)
+
+
+def package_price(legs: Sequence[Leg], quotes: Sequence[Quote | None]) -> PackagePrice | None:
+    """Price of legs at their quotes; ``None`` where a side that the trade needs is missing or crossed.
+
+    An option bought needs an offer; one sold needs a bid, except that a missing bid of an option sold counts as zero
+    (getting rid of a worthless option).
+    """
+    mid = natural = 0.0
+    for leg, quote in zip(legs, quotes, strict=True):
+        if quote is None or quote.ask is None:
+            return None
+        bid = quote.bid or 0.0
+        if bid > quote.ask:
+            return None
+        mid -= leg.ratio * (bid + quote.ask) / 2
+        natural -= leg.ratio * (quote.ask if leg.ratio > 0 else bid)
+    return PackagePrice(mid, natural, FAMILIES[legs[0].contract.root].tick)
+
+
+def current_price(gateway: Gateway, package: Package) -> PackagePrice | None:
+    """Price of a package now."""
+    return package_price(package.legs, [gateway.quote(leg.contract) for leg in package.legs])
 
 
 class OptionChainManager:
@@ -130,3 +168,8 @@ def middle(quote: Quote) -> float | None:
 def mids(quotes: Mapping[Contract, Quote]) -> dict[Contract, float]:
     """Mid prices of usable quotes, in points."""
     return {contract: mid for contract, quote in quotes.items() if (mid := quote.mid) is not None}
+
+
+def current_quotes(chains: OptionChainManager, package: Package) -> list[Quote | None]:
+    """Newest quote of each leg."""
+    return [chains.quote(leg.contract) for leg in package.legs]

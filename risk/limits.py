@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.bus import EventBus
 from core.events import Event, RiskThreshold, Severity
+from core.gateway import Gateway
 from core.settings_fields import GreeksSettings, PhaseSettings, VixSettings
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
@@ -109,15 +110,20 @@ class GreeksLimitsPlugin(RiskPlugin):
     name = "greeks"
     order = 100
 
-    def __init__(self, settings: GreeksSettings) -> None:
+    def __init__(self, gateway: Gateway, settings: GreeksSettings) -> None:
+        self._gateway = gateway
         self._settings = settings
 
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Shrink to what the limits of delta, gamma and vega carry; the nearest limit binds."""
+        """Shrink to what the limits of delta and vega carry; the nearest limit binds. Delta in shares of SPY."""
         limits = context.limits
+        reference = self._gateway.tick(self._settings.beta_reference)
+        if reference is None:
+            return Deny(self.name, f"no price of {self._settings.beta_reference} to weigh delta by")
+        weighted = None if proposal.delta is None else proposal.delta * proposal.spot / reference.price
         best = Shrink(self.name, proposal.wanted, 0.0, 0.0, "within the limits")
         for label, value, limit in (
-            ("delta", proposal.delta, limits.greeks_delta),
+            ("delta", weighted, limits.greeks_delta),
             ("vega", proposal.vega, limits.greeks_vega),
         ):
             if value is None:

@@ -1,0 +1,357 @@
+"""Runs the strategies: asks them in their windows, takes their proposals to risk and to the desk, manages what is held.
+
+Every strategy and entry day leaves exactly one ``decision`` row in the journal: a trade when its package was filled,
+else a skip with the rule that bound and its number. A day on which the market is closed is a skip too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from core.book import Book, OrderDesk, Position, Refusal
+from core.bus import EventBus
+from core.events import (
+    ChangeKind,
+    Command,
+    CommandReceived,
+    DeadlineReached,
+    EntryWindow,
+    GroupOutcome,
+    MinutePassed,
+    OrderGroupFinished,
+    PositionChanged,
+    RiskThreshold,
+    SessionClosed,
+    Severity,
+)
+from core.gateway import Gateway, Session
+from core.journal import Journal, RecordKind
+from core.settings_fields import RunSettings
+from market.calendar import EventCalendar
+from market.chains import OptionChainManager
+from market.vix import UnifiedVIXManager
+from risk.manager import UnifiedRiskManager
+from risk.proposal import Proposal
+from strategies.base import Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
+
+_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A strategy that looks for an entry until its window closes."""
+
+    strategy: Strategy
+    day: date
+    until: datetime
+    correlation: str
+    why: Wait | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """An entry on its way, to be decided by what becomes of it."""
+
+    strategy: str
+    day: date
+    proposal: Proposal
+    contracts: int
+    correlation: str
+
+
+class StrategyCoordinator:
+    """The one place that runs strategies."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        journal: Journal,
+        gateway: Gateway,
+        book: Book,
+        desk: OrderDesk,
+        risk: UnifiedRiskManager,
+        market: MarketAccess,
+        roster: StrategyRoster,
+    ) -> None:
+        self._bus = bus
+        self._journal = journal
+        self._gateway = gateway
+        self._book = book
+        self._desk = desk
+        self._risk = risk
+        self._market = market
+        self._strategies = {strategy.name: strategy for strategy in roster.enabled}
+        self._waiting: dict[str, _Waiting] = {}
+        self._sent: dict[str, _Sent] = {}
+        self._decided: dict[str, date] = {}
+        bus.subscribe(EntryWindow, self._on_window, component="coordinator")
+        bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
+        bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
+        bus.subscribe(OrderGroupFinished, self._on_group_finished, component="coordinator")
+        bus.subscribe(PositionChanged, self._on_position_changed, component="coordinator")
+        bus.subscribe(RiskThreshold, self._on_threshold, component="coordinator", critical=True)
+        bus.subscribe(CommandReceived, self._on_command, component="coordinator", critical=True)
+        bus.subscribe(SessionClosed, self._on_session_closed, component="coordinator")
+
+    @property
+    def is_active(self) -> bool:
+        """Whether minutes matter: something is held, ordered or waited for."""
+        return bool(self._waiting or self._book.positions or self._desk.working)
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """The strategies that run, by name."""
+        return tuple(self._strategies[name] for name in sorted(self._strategies))
+
+    # Entries
+
+    def _on_window(self, event: EntryWindow) -> None:
+        strategy = self._strategies.get(event.strategy)
+        if strategy is None or self._decided.get(event.strategy) == event.time.date():
+            return
+        window = next((row for row in strategy.entry_windows() if row.name == event.window), None)
+        if window is None:
+            return
+        day = event.time.date()
+        correlation = f"{strategy.name}-{day:%Y%m%d}"
+        until = datetime.combine(day, window.closes)
+        waiting = _Waiting(strategy, day, until, correlation)
+        session = self._market.calendar.session(day)
+        skip = self._no_session(session, window, day)
+        if skip is not None:
+            self._decide_skip(waiting, skip)
+            return
+        self._waiting[strategy.name] = waiting
+        self._look(waiting, event.time)
+
+    def _no_session(self, session: Session | None, window: Window, day: date) -> Skip | None:
+        if session is None:
+            return Skip("market_closed", f"the market is closed on {day}")
+        if datetime.combine(day, window.opens) >= session.closes_at:
+            return Skip("market_closed", f"the market closes at {session.closes_at:%H:%M}")
+        return None
+
+    def _look(self, waiting: _Waiting, now: datetime) -> None:
+        """Ask the strategy, contract sizes from large to small; decide, or go on waiting."""
+        session = self._market.calendar.session(waiting.day)
+        if session is None:
+            return
+        context = EntryContext(
+            now, session, self._market.vix.reading(now), self._gateway.account().equity, self._risk.phase
+        )
+        too_large: list[Skip] = []
+        for rank in range(waiting.strategy.family_size):
+            answer = waiting.strategy.propose(context, rank)
+            if isinstance(answer, Wait):
+                waiting.why = answer
+                if now >= waiting.until:
+                    self._decide_skip(waiting, Skip(answer.rule, answer.reason))
+                return
+            if isinstance(answer, Skip):
+                self._decide_skip(waiting, _join(too_large, answer))
+                return
+            denied = self._take_up(waiting, answer)
+            if denied is None:
+                return
+            if denied.rule not in _SIZE_RULES:
+                self._decide_skip(waiting, denied)
+                return
+            ticker = answer.package.underlying.ticker
+            too_large.append(Skip(denied.rule, f"{ticker}: {denied.reason}", denied.limit, denied.observed))
+        self._decide_skip(waiting, _join(too_large[:-1], too_large[-1]))
+
+    def _take_up(self, waiting: _Waiting, proposal: Proposal) -> Skip | None:
+        """Risk's word, then the desk's; ``None`` when the entry is on its way."""
+        decision = self._risk.review(proposal)
+        if decision.contracts <= 0:
+            return Skip(decision.rule, decision.reason, decision.limit, decision.observed)
+        self._waiting.pop(proposal.strategy, None)
+        position = self._desk.open(proposal.intent, decision.contracts, waiting.correlation)
+        if isinstance(position, Refusal):
+            return Skip(position.rule, position.reason, position.limit, position.observed)
+        self._market.chains.watch(position, [leg.contract for leg in proposal.package.legs])
+        self._sent[position] = _Sent(proposal.strategy, waiting.day, proposal, decision.contracts, waiting.correlation)
+        return None
+
+    def _decide_skip(self, waiting: _Waiting, skip: Skip) -> None:
+        name = waiting.strategy.name
+        self._waiting.pop(name, None)
+        self._market.chains.unwatch(name)
+        spot = self._gateway.tick("SPX")
+        self._record(
+            name, waiting.day, waiting.correlation, skip, outcome="skip", contracts=None,
+            spot=None if spot is None else spot.price,
+        )  # fmt: skip
+
+    def _record(
+        self, strategy: str, day: date, correlation: str, skip: Skip, *, outcome: str, contracts: int | None,
+        spot: float | None,
+    ) -> None:  # fmt: skip
+        self._decided[strategy] = day
+        reading = self._market.vix.reading(self._gateway.now())
+        self._journal.record(
+            RecordKind.DECISION,
+            component="coordinator",
+            reason=skip.reason,
+            correlation=correlation,
+            strategy=strategy,
+            day=day,
+            outcome=outcome,
+            rule=skip.rule,
+            limit=skip.limit,
+            observed=skip.observed,
+            vix=None if reading is None else reading.value,
+            spot=spot,
+            contracts=contracts,
+        )
+
+    def _on_group_finished(self, event: OrderGroupFinished) -> None:
+        sent = self._sent.pop(event.position, None)
+        if sent is None:
+            return
+        self._market.chains.unwatch(sent.strategy)
+        filled = event.outcome is GroupOutcome.FILLED
+        if filled:
+            skip = Skip("filled", sent.proposal.reason)
+        else:
+            skip = Skip("not_filled", event.reason or event.outcome.value)
+            self._market.chains.unwatch(event.position)
+        self._record(
+            sent.strategy, sent.day, sent.correlation, skip, outcome="trade" if filled else "skip",
+            contracts=sent.contracts if filled else None, spot=sent.proposal.spot,
+        )  # fmt: skip
+
+    def _on_position_changed(self, event: PositionChanged) -> None:
+        if event.kind is not ChangeKind.OPENED and event.position not in self._book.positions:
+            self._market.chains.unwatch(event.position)
+
+    # What is held
+
+    def _on_minute(self, event: MinutePassed) -> None:
+        for waiting in list(self._waiting.values()):
+            if event.time > waiting.until and waiting.why is not None:
+                self._decide_skip(waiting, Skip(waiting.why.rule, waiting.why.reason))
+            else:
+                self._look(waiting, event.time)
+        self._desk.advance(event.time)
+        self._manage(event.time)
+
+    def _on_deadline(self, event: DeadlineReached) -> None:
+        self._manage(event.time)
+
+    def _manage(self, now: datetime) -> None:
+        session = self._market.calendar.session(now.date())
+        if session is None:
+            return
+        for position in list(self._book.positions.values()):
+            strategy = self._strategies.get(position.terms.strategy)
+            if strategy is None:
+                continue
+            tick = self._gateway.tick(position.package.underlying.ticker)
+            value = self._market.chains.value(position.package)
+            action = strategy.manage(position, HoldContext(now, session, value, None if tick is None else tick.price))
+            if isinstance(action, Close):
+                self._desk.close(position, action.rule, action.reason, action.urgent)
+            elif isinstance(action, Roll):
+                self._desk.close(position, "roll", action.reason)
+
+    def _on_threshold(self, event: RiskThreshold) -> None:
+        if event.severity not in (Severity.BREACH, Severity.EMERGENCY):
+            return
+        self._desk.cancel_entries(f"{event.rule} {event.severity.value}")
+        for position in self._risk.must_close(event):
+            reason = f"{event.rule} {event.observed:.3f} against {event.limit:.3f}"
+            self._desk.close(position, f"risk_{event.rule}", reason, urgent=True)
+
+    def _on_command(self, event: CommandReceived) -> None:
+        """A person's word: halt and reduce stop entries, close all also closes, resume allows again, status reports."""
+        if event.command in (Command.HALT, Command.REDUCE, Command.CLOSE_ALL):
+            self._bus.halt_entries(f"a person said {event.command.value}")
+            self._desk.cancel_entries(event.command.value)
+        if event.command is Command.CLOSE_ALL:
+            for position in list(self._book.positions.values()):
+                self._desk.close(position, "command", "a person said close_all", urgent=True)
+        if event.command is Command.RESUME:
+            self._bus.resume_entries()
+            self._risk.reset_drawdown()
+        self._journal.record(
+            RecordKind.COMMAND,
+            component="coordinator",
+            reason=event.command.value,
+            positions=sorted(self._book.positions),
+            orders=self._desk.why(),
+        )
+
+    def _on_session_closed(self, event: SessionClosed) -> None:
+        for waiting in list(self._waiting.values()):
+            why = waiting.why or Wait("session_closed", "the session closed")
+            self._decide_skip(waiting, Skip(why.rule, why.reason))
+        account = self._gateway.account()
+        self._journal.record(
+            RecordKind.EQUITY,
+            component="coordinator",
+            reason="session closed",
+            day=event.day,
+            equity=event.equity,
+            cash=account.cash,
+            drawdown=self._risk.drawdown(event.equity),
+            phase=self._risk.phase,
+            positions=len(self._book.positions),
+            margin_used=sum(position.margin for position in self._book.positions.values()),
+        )
+
+    def finish(self, now: datetime) -> None:
+        """The run is over: decide what still waits, so that no entry day is without its row."""
+        for waiting in list(self._waiting.values()):
+            self._decide_skip(waiting, Skip("run_ended", "the run ended within the window"))
+        for sent in list(self._sent.values()):
+            skip = Skip("run_ended", f"the run ended at {now} before the entry was filled")
+            self._record(
+                sent.strategy, sent.day, sent.correlation, skip, outcome="skip", contracts=None,
+                spot=sent.proposal.spot,
+            )  # fmt: skip
+        self._sent.clear()
+
+    def position_of(self, name: str) -> Position | None:
+        """An open position by name."""
+        return self._book.positions.get(name)
+
+    def verify(self) -> tuple[str, ...]:
+        """What the strategies say, and that one is there at all."""
+        problems = [problem for strategy in self._strategies.values() for problem in strategy.verify()]
+        return tuple(problems) if self._strategies else ("no strategy is enabled",)
+
+
+class StrategyRoster:
+    """The strategies that a run enables, of all that exist."""
+
+    def __init__(self, strategies: tuple[Strategy, ...], settings: RunSettings) -> None:
+        known = {strategy.name: strategy for strategy in strategies}
+        unknown = sorted(set(settings.strategies) - set(known))
+        if unknown:
+            raise ValueError(f"run.strategies: {unknown} unknown; expected some of {sorted(known)}")
+        self.enabled = tuple(known[name] for name in settings.strategies)
+
+    def verify(self) -> tuple[str, ...]:
+        """Unknown names were refused when it was made."""
+        return ()
+
+
+class MarketAccess:
+    """The parts of market knowledge that the coordinator hands to strategies."""
+
+    def __init__(self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager) -> None:
+        self.calendar = calendar
+        self.chains = chains
+        self.vix = vix
+
+    def verify(self) -> tuple[str, ...]:
+        """Its parts answer for themselves."""
+        return ()
+
+
+def _join(before: list[Skip], last: Skip) -> Skip:
+    """One reason out of those of every size that was tried; the last one's rule and numbers."""
+    reason = "; ".join([*(row.reason for row in before), last.reason])
+    return Skip(last.rule, reason, last.limit, last.observed)
