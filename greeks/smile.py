@@ -9,7 +9,7 @@ whose quote is missing, one-sided or wide takes its volatility, and so its delta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
@@ -61,6 +61,10 @@ class Smile:
         edge = np.where(k < x[0], y[0], np.where(k > x[-1], y[-1], value))
         result: FloatArray = np.clip(value, edge / WIDEST_EXTRAPOLATION, edge * WIDEST_EXTRAPOLATION)
         return result
+
+    def moved_to(self, forward: float) -> Smile:
+        """The same smile around another forward: volatility stays with moneyness."""
+        return replace(self, forward=forward)
 
 
 def fit_smile(strike: FloatArray, volatility: FloatArray, half_spread: FloatArray, forward: float) -> Smile | None:
@@ -130,6 +134,7 @@ class VolatilitySource(StrEnum):
 
     SMILE = "smile"  # the curve of its expiry, its own quote being one of the points
     NEIGHBOURS = "neighbours"  # the curve, its own quote being unusable
+    QUOTE = "quote"  # its own quote alone
     LAST_KNOWN = "last_known"  # what it was before the quotes went away
     NONE = "none"  # unknown: the Greeks are NaN
 
@@ -178,7 +183,7 @@ class Columns:
     dividend_yield: FloatArray
 
     @staticmethod
-    def of(contracts: Sequence[Contract], now: datetime, rate: float, dividend_yield: float) -> Columns:
+    def of(contracts: Sequence[Contract], now: datetime, rate: float, dividend_yield: FloatArray | float) -> Columns:
         """Columns at ``now`` (naive New York); an option on a future carries its rate as its yield (Black-76)."""
         future = np.array([contract.underlying.kind is AssetKind.FUTURE for contract in contracts], dtype=bool)
         return Columns(
@@ -196,6 +201,10 @@ class Columns:
         """Some of the contracts, in the order of ``at``; a contract may come more than once."""
         names = self.contracts
         return Columns(tuple(names[i] for i in at.tolist()), *(getattr(self, column)[at] for column in _COLUMNS))
+
+    def later(self, years: FloatArray) -> Columns:
+        """The same contracts with so much less time to expiry, never under none."""
+        return replace(self, years=np.maximum(self.years - years, 0.0))
 
     def greeks(self, spot: FloatArray, volatility: FloatArray) -> Greeks:
         """Greeks of every contract by its style; NaN where the volatility is."""
@@ -225,7 +234,7 @@ class Columns:
                 prices[at] = price(spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
         return prices
 
-    def implied(self, price: FloatArray, spot: float, reasons: NDArray[np.int8]) -> ImpliedVolatilities:
+    def implied(self, price: FloatArray, spot: FloatArray, reasons: NDArray[np.int8]) -> ImpliedVolatilities:
         """Volatilities of prices where ``reasons`` is still ``FOUND``."""
         volatility, result = np.full(price.size, np.nan), reasons.copy()
         open_ones = reasons == NoVolatility.FOUND
@@ -233,7 +242,7 @@ class Columns:
             at = np.flatnonzero((self.american == early) & open_ones)
             if at.size:
                 c = self.rows(at)
-                found = search(price[at], spot, c.strike, c.years, c.rate, c.dividend_yield, c.is_call)
+                found = search(price[at], spot[at], c.strike, c.years, c.rate, c.dividend_yield, c.is_call)
                 volatility[at], result[at] = found.volatility, found.reason
         return ImpliedVolatilities(volatility, result)
 
@@ -286,7 +295,7 @@ def contract_greeks(
     columns: Columns, volatility: FloatArray, source: Sequence[VolatilitySource], greeks: Greeks, at: int
 ) -> ContractGreeks:
     """One row of arrays as a value."""
-    rows = greeks.matrix()[:, at].tolist()
+    rows = (float(getattr(greeks, figure.name)[at]) for figure in fields(Greeks))
     return ContractGreeks(columns.contracts[at], float(columns.years[at]), float(volatility[at]), source[at], *rows)
 
 
@@ -304,16 +313,15 @@ def chain_greeks(
     neighbours. Where European calls and puts are quoted at the same strikes, the yield is read from put-call parity.
     """
     columns = Columns.of(contracts, now, rate, dividend_yield)
-    found = [quotes.get(contract) for contract in contracts]
-    bid = np.array([np.nan if quote is None or quote.bid is None else quote.bid for quote in found], dtype=np.float64)
-    ask = np.array([np.nan if quote is None or quote.ask is None else quote.ask for quote in found], dtype=np.float64)
+    bid, ask = sides([quotes.get(contract) for contract in contracts])
     middle, reasons = judge_quotes(bid, ask)
     moments = np.array([expires_at(contract) for contract in contracts], dtype="datetime64[s]")
     for moment in np.unique(moments):
         _read_carry(columns, moments == moment, middle, reasons, spot)
-    implied = columns.implied(middle, spot, reasons)
-    half = _half_spreads(columns, spot, implied.volatility, 0.5 * (ask - bid))
-    volatility = np.full(len(found), np.nan)
+    everywhere = np.full(bid.size, spot)
+    implied = columns.implied(middle, everywhere, reasons)
+    half = half_spreads(columns, everywhere, implied.volatility, 0.5 * (ask - bid))
+    volatility = np.full(bid.size, np.nan)
     smiles: dict[datetime, Smile] = {}
     forward = spot * np.exp((columns.rate - columns.dividend_yield) * columns.years)
     outside = np.where(columns.is_call, columns.strike >= forward, columns.strike <= forward)
@@ -326,9 +334,16 @@ def chain_greeks(
             smiles[moment.item()] = smile
     volatility[columns.years <= 0.0] = 0.0
     source = _sources(volatility, implied)
-    greeks = columns.greeks(np.full(volatility.size, spot), volatility)
+    greeks = columns.greeks(everywhere, volatility)
     index = {contract.name: at for at, contract in enumerate(contracts)}
     return ChainGreeks(columns, spot, now, implied, volatility, source, greeks, smiles, index)
+
+
+def sides(quotes: Sequence[Quote | None]) -> tuple[FloatArray, FloatArray]:
+    """Bids and asks in points, NaN where there is none."""
+    bid = [np.nan if quote is None or quote.bid is None else quote.bid for quote in quotes]
+    ask = [np.nan if quote is None or quote.ask is None else quote.ask for quote in quotes]
+    return np.array(bid, dtype=np.float64), np.array(ask, dtype=np.float64)
 
 
 def _sources(volatility: FloatArray, implied: ImpliedVolatilities) -> tuple[VolatilitySource, ...]:
@@ -338,7 +353,7 @@ def _sources(volatility: FloatArray, implied: ImpliedVolatilities) -> tuple[Vola
     return tuple(kinds[code] for code in codes.tolist())
 
 
-def _half_spreads(columns: Columns, spot: float, volatility: FloatArray, half: FloatArray) -> FloatArray:
+def half_spreads(columns: Columns, spot: FloatArray, volatility: FloatArray, half: FloatArray) -> FloatArray:
     """Half of each spread in volatility: points over vega (the European one, which is near enough for a weight)."""
     vega = (
         100.0

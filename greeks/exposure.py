@@ -1,0 +1,209 @@
+"""What positions add up to, and what is known of their underlyings: the values that the Greeks service hands out.
+
+Money is dollars; delta and gamma are beta-weighted to shares of the reference (SPY). A total in which a contract is
+unknown is ``None``, never the sum of the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime
+from itertools import pairwise
+from math import log
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from core.contracts import Contract
+from greeks.black_scholes import FloatArray
+from greeks.smile import ContractGreeks
+
+BETA_DAYS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class UnderlyingFacts:
+    """What an underlying brings to the Greeks of its options.
+
+    ``beta`` to the reference, ``None`` to measure it; ``dividend_yield`` continuous a year, ``None`` for the settings'.
+    """
+
+    group: str
+    beta: float | None = None
+    dividend_yield: float | None = None
+
+
+def _default_facts() -> Mapping[str, UnderlyingFacts]:
+    facts = {ticker: UnderlyingFacts("A2", beta=1.0) for ticker in ("SPX", "XSP", "SPY")}
+    facts |= {ticker: UnderlyingFacts("A1", beta=1.0) for ticker in ("ES", "MES")}
+    facts |= {ticker: UnderlyingFacts(group) for ticker, group in (("QQQ", "A2"), ("IWM", "A2"), ("TLT", "B1"))}
+    barren = (("GLD", "B1"), ("USO", "C1"), ("FXE", "E"))
+    return MappingProxyType(facts | {ticker: UnderlyingFacts(group, dividend_yield=0.0) for ticker, group in barren})
+
+
+@dataclass(frozen=True, slots=True)
+class UnderlyingTable:
+    """Facts by ticker; a ticker that is not in it has group ``none``, a measured beta and the settings' yield."""
+
+    facts: Mapping[str, UnderlyingFacts] = field(default_factory=_default_facts)
+
+    def of(self, ticker: str) -> UnderlyingFacts:
+        """The facts of a ticker."""
+        return self.facts.get(ticker, UnderlyingFacts("none"))
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Figures of positions together: ``value`` dollars (a short option is negative), ``delta`` reference shares.
+
+    ``gamma`` reference shares per reference dollar; ``theta`` dollars a day; ``vega`` dollars per vol point; ``rho``
+    dollars per percentage point; ``vanna`` reference shares per vol point; ``charm`` reference shares a day; ``vomma``
+    dollars of vega per vol point.
+    """
+
+    value: float = 0.0
+    delta: float = 0.0
+    gamma: float = 0.0
+    vega: float = 0.0
+    theta: float = 0.0
+    rho: float = 0.0
+    vanna: float = 0.0
+    charm: float = 0.0
+    vomma: float = 0.0
+
+    def __add__(self, other: Exposure) -> Exposure:
+        return Exposure(*(getattr(self, name) + getattr(other, name) for name in _FIGURES))
+
+    def __sub__(self, other: Exposure) -> Exposure:
+        return Exposure(*(getattr(self, name) - getattr(other, name) for name in _FIGURES))
+
+
+_FIGURES: Final = tuple(figure.name for figure in fields(Exposure))
+
+
+@dataclass(frozen=True, slots=True)
+class LegGreeks:
+    """One leg of one position. ``units`` is signed ratio x contracts x multiplier: dollars per point of premium.
+
+    ``figures`` and ``exposure`` are ``None`` where the contract is unknown.
+    """
+
+    position: str
+    strategy: str
+    group: str
+    contract: Contract
+    units: float
+    figures: ContractGreeks | None
+    exposure: Exposure | None
+
+    @property
+    def underlying(self) -> str:
+        """Ticker of the contract's underlying."""
+        return self.contract.underlying.ticker
+
+
+@dataclass(frozen=True, slots=True)
+class PortfolioGreeks:
+    """Everything held at one moment. A total is ``None`` when a contract in it is unknown; ``unknown`` names those."""
+
+    time: datetime
+    legs: tuple[LegGreeks, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def whole(self) -> Exposure | None:
+        """All positions together."""
+        return total(self.legs)
+
+    def by_position(self) -> dict[str, Exposure | None]:
+        """Totals by position id."""
+        return self._by("position")
+
+    def by_strategy(self) -> dict[str, Exposure | None]:
+        """Totals by strategy."""
+        return self._by("strategy")
+
+    def by_group(self) -> dict[str, Exposure | None]:
+        """Totals by correlation group."""
+        return self._by("group")
+
+    def by_underlying(self) -> dict[str, Exposure | None]:
+        """Totals by ticker of the underlying."""
+        return self._by("underlying")
+
+    def _by(self, name: str) -> dict[str, Exposure | None]:
+        keys = dict.fromkeys(getattr(leg, name) for leg in self.legs)
+        return {key: total(leg for leg in self.legs if getattr(leg, name) == key) for key in keys}
+
+
+def total(legs: Iterable[LegGreeks]) -> Exposure | None:
+    total = Exposure()
+    for leg in legs:
+        if leg.exposure is None:
+            return None
+        total += leg.exposure
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """The portfolio before and after a proposal, and the proposal alone; ``None`` totals as in ``PortfolioGreeks``."""
+
+    before: PortfolioGreeks
+    after: PortfolioGreeks
+    change: Exposure | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioGrid:
+    """Profit in dollars when every underlying moves by a fraction, volatility by points, and days pass.
+
+    Arrays are (spot move, volatility move, days). ``whole`` is NaN everywhere when a contract is unknown.
+    """
+
+    spot_moves: tuple[float, ...]
+    volatility_moves: tuple[float, ...]
+    days: tuple[float, ...]
+    whole: FloatArray
+    by_position: Mapping[str, FloatArray]
+    by_group: Mapping[str, FloatArray]
+
+    @property
+    def worst(self) -> float:
+        """The lowest profit of the grid in dollars; NaN when unknown."""
+        return float(self.whole.min())
+
+
+def unknown_names(legs: Iterable[LegGreeks]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(leg.contract.name for leg in legs if leg.exposure is None))
+
+
+def exposure_of(figures: ContractGreeks, units: float, weight: float) -> Exposure:
+    """Dollars and reference shares of so many units; ``weight`` is beta x spot over the reference's price."""
+    return Exposure(
+        value=units * figures.price,
+        delta=units * figures.delta * weight,
+        gamma=units * figures.gamma * weight * weight,
+        vega=units * figures.vega,
+        theta=units * figures.theta,
+        rho=units * figures.rho,
+        vanna=units * figures.vanna * weight,
+        charm=units * figures.charm * weight,
+        vomma=units * figures.vomma,
+    )
+
+
+def measured_beta(closes: Mapping[date, float], reference: Mapping[date, float]) -> float | None:
+    """Slope of daily log returns on the reference's over the last BETA_DAYS sessions that both have.
+
+    ``None`` with fewer sessions, or when the reference did not move.
+    """
+    days = [day for day in closes if day in reference][-(BETA_DAYS + 1) :]
+    if len(days) < BETA_DAYS + 1:
+        return None
+    own = np.array([log(closes[after] / closes[before]) for before, after in pairwise(days)])
+    other = np.array([log(reference[after] / reference[before]) for before, after in pairwise(days)])
+    spread = float(((other - other.mean()) ** 2).sum())
+    return float(((own - own.mean()) * (other - other.mean())).sum() / spread) if spread > 0.0 else None

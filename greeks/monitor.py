@@ -1,0 +1,108 @@
+"""Watches the portfolio's Greeks against the limits of the account's phase: warns at 80 %, blocks at 100 %.
+
+Limits are in beta-weighted reference shares (delta, gamma) and dollars per vol point (vega); methodology, section 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from core.bus import EventBus
+from core.clock import MarketClock
+from core.events import MarketData, PositionChanged, RiskThreshold, Severity
+from core.settings_fields import GreeksSettings, PhaseLimits, PhaseSettings
+from greeks.exposure import Exposure
+from greeks.service import CentralGreeksService
+
+UNKNOWN_RULE: Final = "greeks_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """One limit and how much of it is used; ``share`` is 0 where the exposure is on the harmless side."""
+
+    rule: str
+    limit: float
+    observed: float
+    share: float
+    severity: Severity
+
+
+class GreeksMonitor:
+    """Judges the portfolio at every change and publishes a RiskThreshold whenever a limit's severity changes."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        clock: MarketClock,
+        service: CentralGreeksService,
+        settings: GreeksSettings,
+        phases: PhaseSettings,
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._service = service
+        self._warn_at = settings.warn_at
+        self._limits: PhaseLimits = phases.foundation
+        self._severities: dict[str, Severity] = {}
+        bus.subscribe(PositionChanged, self._on_change, component="greeks_monitor", critical=True)
+        bus.subscribe(MarketData, self._on_change, component="greeks_monitor", critical=True)
+
+    @property
+    def limits(self) -> PhaseLimits:
+        """The limits in force; those of phase 1, the tightest, until told otherwise."""
+        return self._limits
+
+    def use_limits(self, limits: PhaseLimits) -> None:
+        """Go over to the limits of another phase and judge the portfolio by them now."""
+        if limits != self._limits:
+            self._limits = limits
+            self.check()
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """Rules at or past 100 %, and ``greeks_unknown`` when a held contract has no Greeks: nothing new may open."""
+        return tuple(rule for rule, severity in self._severities.items() if severity is Severity.BREACH)
+
+    def judge(self, exposure: Exposure) -> tuple[LimitUse, ...]:
+        """How much of each limit an exposure would use, as after a what-if."""
+        limits = self._limits
+        shares = (
+            ("greeks_delta", limits.greeks_delta, exposure.delta, abs(exposure.delta) / limits.greeks_delta),
+            ("greeks_gamma", limits.greeks_gamma, exposure.gamma, max(exposure.gamma / limits.greeks_gamma, 0.0)),
+            ("greeks_vega", limits.greeks_vega, exposure.vega, max(exposure.vega / limits.greeks_vega, 0.0)),
+        )
+        return tuple(LimitUse(*use, severity=self._severity(use[3])) for use in shares)
+
+    def check(self) -> tuple[LimitUse, ...]:
+        """Judge the portfolio now, publishing what changed; empty when its Greeks are unknown, which blocks."""
+        portfolio = self._service.portfolio()
+        whole = portfolio.whole
+        missing = float(len(portfolio.unknown))
+        self._note(UNKNOWN_RULE, Severity.NORMAL if whole is not None else Severity.BREACH, 0.0, missing)
+        if whole is None:
+            return ()
+        uses = self.judge(whole)
+        for use in uses:
+            self._note(use.rule, use.severity, use.limit, use.observed)
+        return uses
+
+    def verify(self) -> tuple[str, ...]:
+        """Names the rules that block."""
+        return tuple(f"{rule}: at or past its limit" for rule in self.blocked)
+
+    def _severity(self, share: float) -> Severity:
+        if share >= 1.0:
+            return Severity.BREACH
+        return Severity.WARNING if share >= self._warn_at else Severity.NORMAL
+
+    def _note(self, rule: str, severity: Severity, limit: float, observed: float) -> None:
+        if severity is self._severities.get(rule, Severity.NORMAL):
+            return
+        self._severities[rule] = severity
+        time = self._clock.now()
+        self._bus.publish(RiskThreshold(time=time, rule=rule, severity=severity, limit=limit, observed=observed))
+
+    def _on_change(self, _event: PositionChanged | MarketData) -> None:
+        self.check()

@@ -1,0 +1,343 @@
+"""The one place that knows the Greeks of what is held, of a chain, and of what might be added.
+
+Whoever asks, what is held is computed once per change: the result stays in the cache until a position changes, an
+underlying moves past its tolerance or its time to live is over. A contract without a price or a volatility is named as
+unknown, and is asked for again the next time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+from typing import Final
+
+import numpy as np
+
+from core.book import Book
+from core.bus import EventBus
+from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
+from core.clock import MarketClock
+from core.contracts import Contract, Leg, Package, Quote, Right
+from core.events import PositionChanged, SessionClosed, SessionOpened
+from core.gateway import Gateway
+from core.settings_fields import GreeksSettings
+from greeks.black_scholes import FloatArray, Greeks
+from greeks.expiry_time import expires_at
+from greeks.exposure import (
+    LegGreeks,
+    PortfolioGreeks,
+    ScenarioGrid,
+    UnderlyingTable,
+    WhatIf,
+    exposure_of,
+    measured_beta,
+    total,
+    unknown_names,
+)
+from greeks.implied import NoVolatility, judge_quotes
+from greeks.smile import (
+    WIDEST_HALF_SPREAD,
+    ChainGreeks,
+    Columns,
+    ContractGreeks,
+    DeltaChoice,
+    Smile,
+    VolatilitySource,
+    chain_greeks,
+    contract_greeks,
+    half_spreads,
+    nearest_delta,
+    sides,
+)
+from market.history import DailyHistory
+
+SPOT_MOVES: Final = (-0.20, -0.15, -0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10, 0.15, 0.20)
+VOLATILITY_MOVES: Final = (-10.0, 0.0, 10.0, 20.0, 30.0)
+DAYS_FORWARD: Final = (0.0, 1.0, 7.0)
+LOWEST_VOLATILITY: Final = 0.01  # to which a scenario may push a volatility
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A leg of a position on its way to be computed."""
+
+    position: str
+    strategy: str
+    contract: Contract
+    units: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """Contracts with everything that was found out about them; NaN where unknown."""
+
+    columns: Columns
+    spot: FloatArray
+    volatility: FloatArray
+    source: tuple[VolatilitySource, ...]
+    greeks: Greeks
+
+
+_PORTFOLIO_KEY: Final = "greeks.portfolio"
+
+
+class CentralGreeksService:
+    """Computes Greeks for everybody, once per change."""
+
+    def __init__(
+        self,
+        cache: UnifiedIntelligentCache,
+        bus: EventBus,
+        clock: MarketClock,
+        gateway: Gateway,
+        book: Book,
+        history: DailyHistory,
+        settings: GreeksSettings,
+        table: UnderlyingTable | None = None,
+    ) -> None:
+        self._cache = cache
+        self._clock = clock
+        self._gateway = gateway
+        self._book = book
+        self._history = history
+        self._settings = settings
+        self._table = table or UnderlyingTable()
+        self._needs: tuple[Dependency, ...] | None = None
+        self._smiles: dict[tuple[str, datetime], tuple[Smile, float]] = {}
+        self._known: dict[str, float] = {}
+        self._betas: dict[str, float | None] = {}
+        self.computations: Counter[str] = Counter()
+        bus.subscribe(PositionChanged, self._on_position_changed, component="greeks", critical=True)
+        bus.subscribe(SessionOpened, self._on_session_opened, component="greeks")
+        bus.subscribe(SessionClosed, self._on_session_closed, component="greeks")
+
+    # What others ask
+
+    def portfolio(self) -> PortfolioGreeks:
+        """Greeks of every open position, from the cache while nothing changed."""
+        needs = self._needs
+        if needs is None:
+            needs = self._needs = self._dependencies({line.contract.underlying.ticker for line in self._held()})
+        found = self._cache.get_or_compute(_PORTFOLIO_KEY, self._compute_portfolio, depends_on=needs)
+        if found.unknown:  # the next quote may tell: ask again next time
+            self._cache.invalidate(_PORTFOLIO_KEY)
+        return found
+
+    def chain(
+        self, contracts: Sequence[Contract], quotes: Mapping[Contract, Quote], underlying_price: float, now: datetime
+    ) -> ChainGreeks:
+        """Greeks of a chain on one underlying at ``now`` (naive New York), prices in points.
+
+        The same chain with the same quotes is computed once. Raises ``ValueError`` for an empty chain or one on
+        several underlyings.
+        """
+        listed = tuple(contracts)
+        tickers = {contract.underlying.ticker for contract in listed}
+        if len(tickers) != 1:
+            raise ValueError(f"contracts: on underlyings {sorted(tickers)}; expected contracts on exactly one")
+        ticker = tickers.pop()
+        seen = (listed, [quotes.get(contract) for contract in listed], underlying_price, now)
+        key = ("greeks.chain", ticker, listed[0].root, listed[0].expiry)
+        kept: tuple[object, ChainGreeks] | None = self._cache.get(key)
+        if kept is not None and kept[0] == seen:
+            return kept[1]
+        self.computations["chain"] += 1
+        found = chain_greeks(listed, quotes, underlying_price, now, self._settings.risk_free_rate, self._yield(ticker))
+        for moment, smile in found.smiles.items():
+            at = next(i for i, contract in enumerate(listed) if expires_at(contract) == moment)
+            self._smiles[ticker, moment] = (smile, float(found.columns.dividend_yield[at]))
+        self._cache.put(key, (seen, found), depends_on=self._dependencies({ticker})[1:])
+        return found
+
+    def figures_of(self, contract: Contract) -> ContractGreeks | None:
+        """One contract's figures for one unit, at its newest quote; ``None`` when price or volatility is unknown."""
+        needs = self._dependencies({contract.underlying.ticker})[1:]
+        key = ("greeks.contract", contract.name)
+        found = self._cache.get_or_compute(key, lambda: self._compute_one(contract), depends_on=needs)
+        if found is None:
+            self._cache.invalidate(key)
+        return found
+
+    def delta_of(self, contract: Contract) -> float | None:
+        """Signed delta of one unit (a put's is negative), -1 to 1; ``None`` when it is unknown."""
+        figures = self.figures_of(contract)
+        return None if figures is None else figures.delta
+
+    def nearest_delta(self, chain: ChainGreeks, target: float, right: Right) -> DeltaChoice | None:
+        """The listed contract nearest to an absolute delta x 100, and the delta it has; see ``smile.nearest_delta``."""
+        return nearest_delta(chain, target, right)
+
+    def what_if(self, package: Package, contracts: int, strategy: str = "proposal") -> WhatIf:
+        """The portfolio with ``contracts`` of a package added (negative: taken away)."""
+        before = self.portfolio()
+        self.computations["what_if"] += 1
+        added = self._legs(_lines("proposal", strategy, package, contracts))
+        after = PortfolioGreeks(before.time, before.legs + added, before.unknown + unknown_names(added))
+        return WhatIf(before, after, total(added))
+
+    def scenarios(
+        self,
+        spot_moves: Sequence[float] = SPOT_MOVES,
+        volatility_moves: Sequence[float] = VOLATILITY_MOVES,
+        days: Sequence[float] = DAYS_FORWARD,
+        proposal: tuple[Package, int] | None = None,
+    ) -> ScenarioGrid:
+        """Profit of what is held (and a proposal) on a grid: fractions of spot, vol points, calendar days forward.
+
+        Each is priced anew, never by adding Greeks up; an option that expires on the way is worth its intrinsic value.
+        """
+        self.computations["scenarios"] += 1
+        lines = self._held() + (() if proposal is None else _lines("proposal", "proposal", *proposal))
+        shape = (len(spot_moves), len(volatility_moves), len(days))
+        profits = self._profits(lines, tuple(product(spot_moves, volatility_moves, days)))
+        by_position = {name: np.zeros(shape) for name in dict.fromkeys(line.position for line in lines)}
+        groups = [self._table.of(line.contract.underlying.ticker).group for line in lines]
+        by_group = {name: np.zeros(shape) for name in dict.fromkeys(groups)}
+        for line, group, profit in zip(lines, groups, profits, strict=True):
+            by_position[line.position] += profit.reshape(shape)
+            by_group[group] += profit.reshape(shape)
+        whole = profits.sum(axis=0).reshape(shape)
+        return ScenarioGrid(tuple(spot_moves), tuple(volatility_moves), tuple(days), whole, by_position, by_group)
+
+    def beta(self, ticker: str) -> float | None:
+        """Beta to the reference: configured, else measured over BETA_DAYS shared sessions; ``None`` when neither."""
+        reference = self._settings.beta_reference
+        configured = 1.0 if ticker == reference else self._table.of(ticker).beta
+        if configured is not None:
+            return configured
+        if ticker not in self._betas:
+            self._betas[ticker] = measured_beta(self._history.closes(ticker), self._history.closes(reference))
+        return self._betas[ticker]
+
+    def verify(self) -> tuple[str, ...]:
+        """Names the underlyings of open positions that have neither a price nor a beta."""
+        tickers = dict.fromkeys(line.contract.underlying.ticker for line in self._held())
+        problems = tuple(f"{name}: no price yet" for name in tickers if self._price(name) is None)
+        return problems + tuple(f"{name}: no beta" for name in tickers if self.beta(name) is None)
+
+    # How it is computed
+
+    def _compute_portfolio(self) -> PortfolioGreeks:
+        self.computations["portfolio"] += 1
+        legs = self._legs(self._held())
+        return PortfolioGreeks(self._clock.now(), legs, unknown_names(legs))
+
+    def _compute_one(self, contract: Contract) -> ContractGreeks | None:
+        self.computations["contract"] += 1
+        found = self._compute((contract,))
+        if np.isnan(found.greeks.price[0]):
+            return None
+        return contract_greeks(found.columns, found.volatility, found.source, found.greeks, 0)
+
+    def _held(self) -> tuple[_Line, ...]:
+        return tuple(
+            line
+            for position in self._book.positions.values()
+            for line in _lines(position.id, position.terms.strategy, position.package, position.contracts)
+        )
+
+    def _legs(self, lines: tuple[_Line, ...]) -> tuple[LegGreeks, ...]:
+        if not lines:
+            return ()
+        found = self._compute(tuple(line.contract for line in lines))
+        reference = self._price(self._settings.beta_reference)
+        legs = []
+        for at, line in enumerate(lines):
+            ticker = line.contract.underlying.ticker
+            figures, exposure, beta = None, None, self.beta(ticker)
+            if not np.isnan(found.greeks.price[at]):
+                figures = contract_greeks(found.columns, found.volatility, found.source, found.greeks, at)
+                if beta is not None and reference is not None:
+                    exposure = exposure_of(figures, line.units, beta * float(found.spot[at]) / reference)
+            group = self._table.of(ticker).group
+            legs.append(LegGreeks(line.position, line.strategy, group, line.contract, line.units, figures, exposure))
+        return tuple(legs)
+
+    def _compute(self, contracts: tuple[Contract, ...]) -> _Computed:
+        """One vectorised computation of contracts on any underlyings, each at its newest quote."""
+        prices = [self._price(contract.underlying.ticker) for contract in contracts]
+        spot = np.array([np.nan if price is None else price for price in prices])
+        columns = self._columns(contracts)
+        bid, ask = sides([self._gateway.quote(contract) for contract in contracts])
+        middle, reasons = judge_quotes(bid, ask)
+        reasons[np.isnan(spot)] = NoVolatility.MISSING
+        placed = np.where(np.isnan(spot), columns.strike, spot)
+        implied = columns.implied(middle, placed, reasons)
+        half = half_spreads(columns, placed, implied.volatility, 0.5 * (ask - bid))
+        usable = (implied.reason == NoVolatility.FOUND) & (half <= WIDEST_HALF_SPREAD)
+        volatility = np.where(usable, implied.volatility, np.nan)
+        sources = [VolatilitySource.QUOTE if good else VolatilitySource.NONE for good in usable.tolist()]
+        for at in np.flatnonzero(~usable & ~np.isnan(spot)):
+            volatility[at], sources[at] = self._borrowed(contracts[at], columns, float(spot[at]), int(at))
+        for at in np.flatnonzero(usable):
+            self._known[contracts[at].name] = float(volatility[at])
+        volatility[np.isnan(spot)] = np.nan
+        return _Computed(columns, spot, volatility, tuple(sources), columns.greeks(placed, volatility))
+
+    def _columns(self, contracts: tuple[Contract, ...]) -> Columns:
+        carry = [self._smiles.get((contract.underlying.ticker, expires_at(contract))) for contract in contracts]
+        tickers = [contract.underlying.ticker for contract in contracts]
+        yields = [self._yield(t) if shown is None else shown[1] for t, shown in zip(tickers, carry, strict=True)]
+        return Columns.of(contracts, self._clock.now(), self._settings.risk_free_rate, np.array(yields))
+
+    def _borrowed(self, contract: Contract, columns: Columns, spot: float, at: int) -> tuple[float, VolatilitySource]:
+        """Volatility for a contract whose own quote says nothing: expired, from its smile, or its last known one."""
+        if columns.years[at] <= 0.0:
+            return 0.0, VolatilitySource.QUOTE
+        kept = self._smiles.get((contract.underlying.ticker, expires_at(contract)))
+        if kept is not None:
+            growth = (columns.rate[at] - columns.dividend_yield[at]) * columns.years[at]
+            moved = kept[0].moved_to(spot * float(np.exp(growth)))
+            return float(moved.at(np.array([contract.strike]))[0]), VolatilitySource.NEIGHBOURS
+        known = self._known.get(contract.name)
+        return (np.nan, VolatilitySource.NONE) if known is None else (known, VolatilitySource.LAST_KNOWN)
+
+    def _profits(self, lines: tuple[_Line, ...], nodes: tuple[tuple[float, float, float], ...]) -> FloatArray:
+        """Dollars by (line, node): value at the node less value now."""
+        if not lines:
+            return np.zeros((0, len(nodes)))
+        found = self._compute(tuple(line.contract for line in lines))
+        spot_move, points, days = (np.array(column) for column in zip(*nodes, strict=True))
+        each, count = len(nodes), len(lines)
+        placed = np.where(np.isnan(found.spot), found.columns.strike, found.spot)
+        spot = (placed[:, None] * (1.0 + spot_move)).ravel()
+        known = found.volatility[:, None]
+        volatility = np.maximum(known + points / 100.0, np.minimum(known, LOWEST_VOLATILITY)).ravel()
+        many = found.columns.rows(np.repeat(np.arange(count), each)).later(np.tile(days, count) / 365.0)
+        units: FloatArray = np.array([[line.units] for line in lines])
+        return units * (many.prices(spot, volatility).reshape(count, each) - found.greeks.price[:, None])
+
+    def _price(self, ticker: str) -> float | None:
+        tick = self._gateway.tick(ticker)
+        return tick.price if tick is not None and tick.price > 0.0 else None
+
+    def _yield(self, ticker: str) -> float:
+        own = self._table.of(ticker).dividend_yield
+        return self._settings.dividend_yield if own is None else own
+
+    def _dependencies(self, tickers: set[str]) -> tuple[Dependency, ...]:
+        tolerance = self._settings.price_tolerance
+        watched = sorted(tickers | {self._settings.beta_reference}) if tickers else ()
+        prices = (PriceOf(ticker, tolerance) for ticker in watched)
+        return (AnyPosition(), TimeToLive(float(self._settings.cache_seconds)), *prices)
+
+    def _on_position_changed(self, _event: PositionChanged) -> None:
+        self._needs = None
+
+    def _on_session_opened(self, _event: SessionOpened) -> None:
+        self._betas.clear()
+
+    def _on_session_closed(self, event: SessionClosed) -> None:
+        self._smiles = {key: kept for key, kept in self._smiles.items() if key[1].date() > event.day}
+        held = {line.contract.name for line in self._held()}
+        self._known = {name: value for name, value in self._known.items() if name in held}
+
+
+def _lines(position: str, strategy: str, package: Package, contracts: int) -> tuple[_Line, ...]:
+    def line(leg: Leg) -> _Line:
+        return _Line(position, strategy, leg.contract, float(leg.ratio * contracts) * leg.contract.multiplier)
+
+    return tuple(line(leg) for leg in package.legs)
