@@ -1,0 +1,318 @@
+"""Writes a market as a folder in LEAN's layout.
+
+What to write is either named (``SPX``, ``SPXW:0-7:0.97-1.03``) or recorded from a run (`simulation.recording`), so that
+the folder holds what that run needs and little else. Same market, same request: the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from simulation.blocks import DataSource, UniverseBlock
+from simulation.clock import DAY_MS, HOUR_MS, Zone, zone_of
+from simulation.enums import OPTION_TYPES, Resolution, SecurityType, TickType
+from simulation.export_text import (
+    Block,
+    block_text,
+    factor_text,
+    hours_text,
+    map_text,
+    margin_text,
+    rates_text,
+    sliced,
+    universe_text,
+    write_archive,
+    write_text,
+)
+from simulation.folder_paths import (
+    INTEREST_RATES,
+    MARKET_HOURS,
+    SYMBOL_PROPERTIES,
+    auxiliary_path,
+    data_path,
+    universe_path,
+)
+from simulation.identifiers import future_of_option_root, index_of_option_root
+from simulation.recording import Demand
+from simulation.symbols import Symbol
+
+DAYS_BEFORE = 7
+"""Calendar days of minutes and universes before the start: the first selection reads the trading day before."""
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_LATEST_MIDNIGHT_MS = 6 * HOUR_MS  # Chicago's midnight in winter, UTC
+_TICKS = (TickType.TRADE, TickType.QUOTE, TickType.OPEN_INTEREST)
+
+ExportProgress = Callable[[date, float], None]
+
+
+class ExportRequestError(ValueError):
+    """A request that names nothing that can be written; says what is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainWindow:
+    """Contracts of a chain to write: calendar days to expiry, and strike over the underlying's close; inclusive."""
+
+    canonical: Symbol
+    days: tuple[int, int]
+    moneyness: tuple[float, float]
+
+    def rows(self, block: UniverseBlock, day: date) -> list[int]:
+        """Rows of the chain of `day` that lie inside."""
+        left = block.expiry - day.toordinal()
+        keep = (left >= self.days[0]) & (left <= self.days[1])
+        if block.underlying is not None and block.underlying.close > 0:
+            ratio = block.strike / block.underlying.close
+            keep &= (ratio >= self.moneyness[0]) & (ratio <= self.moneyness[1])
+        return [int(row) for row in np.flatnonzero(keep)]
+
+
+@dataclass(slots=True)
+class Selection:
+    """What to write. contracts: minutes of each from a first to a last day (both included)."""
+
+    underlyings: list[Symbol] = field(default_factory=list)
+    windows: list[ChainWindow] = field(default_factory=list)
+    contracts: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
+    universes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What was written."""
+
+    files: int
+    bytes: int
+    contracts: int
+    days: int
+
+
+def write_folder(
+    source: DataSource,
+    start: date,
+    end: date,
+    out: Path,
+    symbols: Sequence[str] | Selection,
+    progress: ExportProgress | None = None,
+) -> ExportSummary:
+    """Writes the market from `start` to `end`, with what an algorithm that starts then looks back on.
+
+    symbols: texts that `parse_selection` accepts, or a ready selection. Raises ExportRequestError.
+    """
+    selection = symbols if isinstance(symbols, Selection) else parse_selection(source, symbols, start)
+    return _Writer(source, selection, start, end, out).write(progress)
+
+
+def parse_selection(source: DataSource, texts: Iterable[str], day: date) -> Selection:
+    """Reads texts like ``SPY``, ``ES``, ``SPXW:0-7``, ``SPY:20-60:0.8-1.1``.
+
+    A bare ticker is an underlying. ``ROOT:DAYS:MONEYNESS`` is a chain with its underlying. Raises ExportRequestError.
+    """
+    selection = Selection()
+    for text in texts:
+        parts = text.strip().upper().split(":")
+        if not parts[0] or len(parts) > 3:
+            raise ExportRequestError(
+                f"'{text}' names no market; accepted are TICKER and ROOT:DAYS[:MONEYNESS], as SPXW:0-7"
+            )
+        if len(parts) == 1:
+            selection.underlyings.append(underlying_named(source, parts[0]))
+            continue
+        days = _range(text, parts[1], (0, 30))
+        money = _range(text, parts[2], (0.9, 1.1)) if len(parts) == 3 else (0.9, 1.1)
+        underlying = underlying_named(source, _underlying_ticker(parts[0]))
+        if underlying not in selection.underlyings:
+            selection.underlyings.append(underlying)
+        for canonical in _chains(source, underlying, parts[0], day):
+            window = ChainWindow(canonical, (int(days[0]), int(days[1])), money)
+            selection.windows.append(window)
+    if not selection.underlyings:
+        raise ExportRequestError(
+            "no symbol was named; accepted are TICKER and ROOT:DAYS[:MONEYNESS], as SPXW:0-7:0.95-1.05"
+        )
+    return selection
+
+
+def selection_of(demand: Demand) -> Selection:
+    """What a recorded run asked for: each contract from a week before it was first asked for until it expires."""
+    selection = Selection()
+    week = timedelta(days=DAYS_BEFORE)
+    for symbol, (first, last) in demand.minutes.items():
+        if symbol.security_type in OPTION_TYPES:
+            selection.contracts[symbol] = (first - week, max(last, symbol.id.date.date()))
+        elif symbol not in selection.underlyings:
+            selection.underlyings.append(symbol)
+    for symbol, _ in demand.long:
+        if symbol.security_type not in OPTION_TYPES and symbol not in selection.underlyings:
+            selection.underlyings.append(symbol)
+    selection.universes = {chain: (first - week, last) for chain, (first, last) in demand.universes.items()}
+    return selection
+
+
+def underlying_named(source: DataSource, ticker: str) -> Symbol:
+    """The index, future (its chain's symbol) or equity of a ticker."""
+    known, market = source.properties.try_get_market(ticker, SecurityType.FUTURE)
+    if known:
+        return Symbol.create(ticker, SecurityType.FUTURE, market)
+    if f"Index-usa-{ticker}" in source.hours.raw():
+        return Symbol.create(ticker, SecurityType.INDEX, "usa")
+    return Symbol.create(ticker, SecurityType.EQUITY, "usa")
+
+
+def _underlying_ticker(root: str) -> str:
+    future = future_of_option_root(root)
+    return future if future != root else index_of_option_root(root)
+
+
+def _chains(source: DataSource, underlying: Symbol, root: str, day: date) -> list[Symbol]:
+    if underlying.security_type is not SecurityType.FUTURE:
+        return [Symbol.create_canonical_option(underlying, root, underlying.id.market, None)]
+    for back in range(DAYS_BEFORE + 1):
+        futures = source.universe(underlying, day - timedelta(days=back))
+        if futures is not None:
+            return [Symbol.create_canonical_option(future) for future in futures.symbols()]
+    return []
+
+
+def _range(text: str, part: str, default: tuple[float, float]) -> tuple[float, float]:
+    if not part:
+        return default
+    low, dash, high = part.partition("-")
+    try:
+        numbers = (float(low), float(high) if dash else float(low))
+    except ValueError as error:
+        raise ExportRequestError(
+            f"'{text}': '{part}' is no range; accepted is LOW-HIGH, as 0-7 or 0.95-1.05"
+        ) from error
+    if numbers[0] > numbers[1] or numbers[0] < 0:
+        raise ExportRequestError(f"'{text}': '{part}' runs backwards or is negative; accepted is LOW-HIGH, as 0-7")
+    return numbers
+
+
+class _Writer:
+    """One export. Archives are gathered day by day, so that memory holds one day."""
+
+    def __init__(self, source: DataSource, selection: Selection, start: date, end: date, out: Path) -> None:
+        self._source = source
+        self._selection = selection
+        self._start, self._end = start, end
+        self._out = out
+        self._files = self._bytes = self._days = 0
+        self._contracts: set[Symbol] = set()
+        self._futures: dict[Symbol, None] = {}
+
+    def write(self, progress: ExportProgress | None) -> ExportSummary:
+        first = self._start - timedelta(days=DAYS_BEFORE)
+        total = (self._end - first).days + 1
+        for number in range(total):
+            day = first + timedelta(days=number)
+            self._write_day(day)
+            if progress is not None:
+                progress(day, (number + 1) / total)
+        self._write_histories()
+        self._write_beside()
+        return ExportSummary(self._files, self._bytes, len(self._contracts), self._days)
+
+    def _write_day(self, day: date) -> None:
+        archives: dict[str, dict[str, str]] = {}
+        for symbol in self._symbols_of(day):
+            for tick in _TICKS:
+                block = self._block(symbol, Resolution.MINUTE, tick, day)
+                if block is None:
+                    continue
+                where = data_path(symbol, Resolution.MINUTE, tick, day)
+                text = block_text(block, symbol, Resolution.MINUTE, self._zone(symbol))
+                archives.setdefault(where.archive, {})[where.entry] = text
+        for relative, entries in archives.items():
+            self._count(write_archive(self._out / relative, entries))
+        self._days += bool(archives)
+
+    def _block(self, symbol: Symbol, resolution: Resolution, tick: TickType, day: date) -> Block | None:
+        if tick is TickType.TRADE:
+            return self._source.trades(symbol, resolution, day)
+        if tick is TickType.QUOTE:
+            return self._source.quotes(symbol, resolution, day)
+        return self._source.open_interest(symbol, resolution, day)
+
+    def _zone(self, symbol: Symbol) -> Zone:
+        return zone_of(self._source.hours.get_data_time_zone(symbol.id.market, symbol, symbol.security_type))
+
+    def _symbols_of(self, day: date) -> list[Symbol]:
+        """Everything whose minutes of a day are written; universes of the day are written on the way."""
+        wanted: dict[Symbol, None] = {}
+        for underlying in self._selection.underlyings:
+            if underlying.security_type is SecurityType.FUTURE and underlying.is_canonical():
+                block = self._universe(underlying, day)
+                futures = [] if block is None else block.symbols()
+                wanted.update(dict.fromkeys(futures))
+                self._futures.update(dict.fromkeys(futures))
+            else:
+                wanted[underlying] = None
+        for window in self._selection.windows:
+            chain = self._universe(window.canonical, day)
+            if chain is not None:
+                wanted.update(dict.fromkeys(chain.symbols(window.rows(chain, day))))
+        for canonical, (first, last) in self._selection.universes.items():
+            if first <= day <= last:
+                self._universe(canonical, day)
+        for contract, (first, last) in self._selection.contracts.items():
+            if first <= day <= last:
+                wanted[contract] = None
+        self._contracts.update(symbol for symbol in wanted if symbol.security_type in OPTION_TYPES)
+        return list(wanted)
+
+    def _universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
+        block = self._source.universe(canonical, day)
+        if block is not None:
+            path = self._out / universe_path(canonical, day)
+            if not path.exists():
+                self._count(write_text(path, universe_text(block)))
+        return block
+
+    def _write_histories(self) -> None:
+        """Hourly and daily bars: all that lies before the end, so that indicators can warm up."""
+        last_ms = (self._end.toordinal() - _EPOCH_ORDINAL + 1) * DAY_MS + _LATEST_MIDNIGHT_MS
+        archives: dict[str, dict[str, str]] = {}
+        for symbol in (*self._selection.underlyings, *self._futures):
+            for resolution in (Resolution.HOUR, Resolution.DAILY):
+                block = None if symbol.is_canonical() else self._source.trades(symbol, resolution, self._end)
+                kept = None if block is None else sliced(block, 0, last_ms)
+                if kept is not None:
+                    where = data_path(symbol, resolution, TickType.TRADE, self._end)
+                    text = block_text(kept, symbol, resolution, self._zone(symbol))
+                    archives.setdefault(where.archive, {})[where.entry] = text
+        for relative, entries in archives.items():
+            self._count(write_archive(self._out / relative, entries))
+
+    def _write_beside(self) -> None:
+        """Databases, map and factor files, margins, interest rates."""
+        self._text(MARKET_HOURS, hours_text(self._source.hours))
+        self._text(SYMBOL_PROPERTIES, "\n".join(self._source.properties.lines()) + "\n")
+        rates = self._source.interest_rates()
+        if rates is not None:
+            self._text(INTEREST_RATES, rates_text(rates))
+        for symbol in self._selection.underlyings:
+            if symbol.security_type in (SecurityType.EQUITY, SecurityType.FUTURE):
+                self._write_auxiliary(symbol)
+
+    def _write_auxiliary(self, symbol: Symbol) -> None:
+        mapped, factors = self._source.map_file(symbol), self._source.factor_file(symbol)
+        if mapped:
+            self._text(auxiliary_path(symbol, "map_files"), map_text(mapped))
+        if factors:
+            self._text(auxiliary_path(symbol, "factor_files"), factor_text(factors))
+        margins = self._source.margins(symbol) if symbol.security_type is SecurityType.FUTURE else None
+        if margins:
+            self._text(auxiliary_path(symbol, "margins"), margin_text(margins))
+
+    def _text(self, relative: str, text: str) -> None:
+        self._count(write_text(self._out / relative, text))
+
+    def _count(self, size: int) -> None:
+        self._files += 1
+        self._bytes += size
