@@ -43,6 +43,7 @@ from simulation.symbols import Symbol
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _WIDTH = {TickType.TRADE: 6, TickType.QUOTE: 11, TickType.OPEN_INTEREST: 2}
 _PERIOD_MS = {Resolution.MINUTE: MINUTE_MS, Resolution.HOUR: HOUR_MS}
+_TRADES_ONLY = frozenset({SecurityType.EQUITY, SecurityType.INDEX})
 _KEPT_UNIVERSES = 24
 _KEPT_HISTORIES = 256
 _Block = TypeVar("_Block", TradeBlock, QuoteBlock, InterestBlock)
@@ -97,6 +98,8 @@ class LeanFolder:
             raise ValueError(
                 f"resolution {resolution} of {symbol.value} is not read; accepted are MINUTE, HOUR and DAILY"
             )
+        if tick is not TickType.TRADE and symbol.security_type in _TRADES_ONLY:
+            return None  # an hourly or daily file of a share or an index holds trades only
         key = (symbol, resolution, tick, day.year if symbol.has_underlying else 0)
         if key in self._histories:
             self._histories.move_to_end(key)
