@@ -1,6 +1,6 @@
 """Writes a market as a folder in LEAN's layout.
 
-What to write is either named (``SPX``, ``SPXW:0-7:0.97-1.03``) or recorded from a run (`simulation.recording`), so that
+What to write is either named (``SPX``, ``SPXW:0-7:0.97-1.03``) or recorded from a run (`RecordingSource`), so that
 the folder holds what that run needs and little else. Same market, same request: the same bytes.
 """
 
@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
-from simulation.blocks import DataSource, UniverseBlock
+from simulation.blocks import (
+    DataSource,
+    FactorRow,
+    InterestBlock,
+    InterestRates,
+    MapRow,
+    MarginRow,
+    QuoteBlock,
+    TradeBlock,
+    UniverseBlock,
+)
 from simulation.clock import DAY_MS, HOUR_MS, Zone, zone_of
 from simulation.enums import OPTION_TYPES, Resolution, SecurityType, TickType
 from simulation.export_text import (
@@ -29,7 +39,7 @@ from simulation.export_text import (
     write_archive,
     write_text,
 )
-from simulation.folder_paths import (
+from simulation.folder import (
     INTEREST_RATES,
     MARKET_HOURS,
     SYMBOL_PROPERTIES,
@@ -37,8 +47,9 @@ from simulation.folder_paths import (
     data_path,
     universe_path,
 )
+from simulation.hours import MarketHoursDatabase
 from simulation.identifiers import future_of_option_root, index_of_option_root
-from simulation.recording import Demand
+from simulation.properties import SymbolPropertiesDatabase
 from simulation.symbols import Symbol
 
 DAYS_BEFORE = 7
@@ -316,3 +327,90 @@ class _Writer:
     def _count(self, size: int) -> None:
         self._files += 1
         self._bytes += size
+
+
+@dataclass(slots=True)
+class Demand:
+    """What was asked for and existed: first and last day of each symbol's minutes, universes by day."""
+
+    minutes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
+    long: dict[tuple[Symbol, Resolution], None] = field(default_factory=dict)
+    universes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
+
+    def note(self, symbol: Symbol, resolution: Resolution, day: date) -> None:
+        """Remembers one request."""
+        if resolution is Resolution.MINUTE:
+            _widen(self.minutes, symbol, day)
+        else:
+            self.long[(symbol, resolution)] = None
+
+
+def _widen(ranges: dict[Symbol, tuple[date, date]], symbol: Symbol, day: date) -> None:
+    first, last = ranges.get(symbol, (day, day))
+    ranges[symbol] = (min(first, day), max(last, day))
+
+
+class RecordingSource:
+    """Passes every question on to another source and notes those that had an answer."""
+
+    def __init__(self, source: DataSource) -> None:
+        self._source = source
+        self.demand = Demand()
+
+    @property
+    def hours(self) -> MarketHoursDatabase:
+        """Trading hours of the source."""
+        return self._source.hours
+
+    @property
+    def properties(self) -> SymbolPropertiesDatabase:
+        """Multipliers and ticks of the source."""
+        return self._source.properties
+
+    def trades(self, symbol: Symbol, resolution: Resolution, day: date) -> TradeBlock | None:
+        """Trade bars, noted."""
+        found = self._source.trades(symbol, resolution, day)
+        if found is not None:
+            self.demand.note(symbol, resolution, day)
+        return found
+
+    def quotes(self, symbol: Symbol, resolution: Resolution, day: date) -> QuoteBlock | None:
+        """Quote bars, noted."""
+        found = self._source.quotes(symbol, resolution, day)
+        if found is not None:
+            self.demand.note(symbol, resolution, day)
+        return found
+
+    def open_interest(self, symbol: Symbol, resolution: Resolution, day: date) -> InterestBlock | None:
+        """Open interest, noted."""
+        found = self._source.open_interest(symbol, resolution, day)
+        if found is not None:
+            self.demand.note(symbol, resolution, day)
+        return found
+
+    def universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
+        """A chain, noted."""
+        found = self._source.universe(canonical, day)
+        if found is not None:
+            _widen(self.demand.universes, canonical, day)
+        return found
+
+    def map_file(self, symbol: Symbol) -> Sequence[MapRow] | None:
+        """Map file of the source."""
+        return self._source.map_file(symbol)
+
+    def factor_file(self, symbol: Symbol) -> Sequence[FactorRow] | None:
+        """Factor file of the source."""
+        return self._source.factor_file(symbol)
+
+    def margins(self, symbol: Symbol) -> Sequence[MarginRow] | None:
+        """Margins of the source."""
+        return self._source.margins(symbol)
+
+    def interest_rates(self) -> InterestRates | None:
+        """Interest rates of the source."""
+        return self._source.interest_rates()
+
+    def map_resolver(self, ticker: str, market: str) -> tuple[str, datetime] | None:
+        """Map resolver of the source."""
+        return self._source.map_resolver(ticker, market)

@@ -27,7 +27,7 @@ from simulation.blocks import (
 )
 from simulation.clock import DAY_MS, Zone
 from simulation.enums import Resolution, SecurityType
-from simulation.folder_paths import PRICE_SCALE, SCALED_TYPES
+from simulation.folder import PRICE_SCALE, SCALED_TYPES
 from simulation.hours import MarketHoursDatabase
 from simulation.symbols import MONTHS_EXPIRY_PRECEDES_CONTRACT, Symbol
 
