@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from cli.markets import OpenedMarket, chosen_range, open_market
 from cli.options import ROOT, BacktestOptions, RunPlan, command_of, plan_of, settings_of
 from cli.progress import progress
 from reporting.performance import Priors
-from reporting.report import RunRecord, summarise, write_report
+from reporting.report import RunRecord, Summary, summarise, write_report
 from reporting.rows import EquityPoint, Journal, read_journal
 
 if TYPE_CHECKING:
@@ -29,23 +29,40 @@ JOURNAL = "journal.jsonl"
 UNKNOWN_RATE = 0.0  # a market without rates: the Sharpe ratio is then over nothing, and the report says so
 
 
-def run_backtest_command(options: BacktestOptions) -> int:
-    """Check, run, report. Returns 0, or raises what the command line turns into one line."""
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run whose results are written: what it was, what it came to, where they are, how long it took in seconds."""
+
+    record: RunRecord
+    summary: Summary
+    folder: Path
+    seconds: float
+    error: str | None
+
+
+def run_and_report(options: BacktestOptions) -> Finished:
+    """Check, run and write the results folder; raises ``UserError`` for what cannot be run."""
     plan = plan_of(options)
     market = open_market(plan.market, plan.seed)
     plan = with_range(plan, market)
     begun = time.monotonic()
-    with results_folder(plan.out) as (work, final):
-        result = run(plan, market, work)
-        record = record_of(plan, market, result, work)
+    with results_folder(plan.out) as folder:
+        result = run(plan, market, folder.work)
+        record = record_of(plan, market, result, folder.work)
         summary = summarise(record)
-        write_report(work / "report.html", record, summary)
-        (work / "settings.txt").write_text(record.settings + "\n", encoding="utf-8")
+        write_report(folder.work / "report.html", record, summary)
+        (folder.work / "settings.txt").write_text(record.settings + "\n", encoding="utf-8")
+    return Finished(record, summary, folder.final, time.monotonic() - begun, result.error)
+
+
+def run_backtest_command(options: BacktestOptions) -> int:
+    """Run, then print the tables. Returns 0, or raises what the command line turns into one line."""
+    done = run_and_report(options)
     from cli.summary import print_summary
 
-    print_summary(record, summary, final, time.monotonic() - begun)
-    if result.error is not None:
-        raise RunFailedError(f"{plan.algorithm.name} stopped with an error:\n{result.error}")
+    print_summary(done.record, done.summary, done.folder, done.seconds)
+    if done.error is not None:
+        raise RunFailedError(f"{done.record.facts['Algorithm']} stopped with an error:\n{done.error}")
     return 0
 
 
@@ -57,7 +74,7 @@ backtest = command_of(
 
     python run.py backtest
 
-    python run.py backtest --start 2008-01-02 --end 2008-12-31 --cash 45000 --set friday_0dte.min_vix=0
+    python run.py backtest --start 2018-01-02 --end 2018-12-31 --cash 45000 --set friday_0dte.min_vix=0
 
     python run.py backtest --market scenario:august-2024
 
@@ -78,31 +95,40 @@ def with_range(plan: RunPlan, market: OpenedMarket) -> RunPlan:
     return replace(plan, parameters=parameters, settings=settings_of(parameters))
 
 
+@dataclass(slots=True)
+class ResultsFolder:
+    """The folder that is worked in, and the name that it has once everything is written."""
+
+    work: Path
+    final: Path
+
+
 @contextmanager
-def results_folder(out: Path | None) -> Iterator[tuple[Path, Path]]:
-    """A folder to work in and the name it gets when all is written; on an error nothing is left of it."""
+def results_folder(out: Path | None) -> Iterator[ResultsFolder]:
+    """A folder to work in that gets its name when all is written; on an error nothing is left of it."""
     final = out if out is not None else ROOT / "results" / f"{datetime.now():%Y%m%d-%H%M%S}"
     final = final.absolute()
-    work = final.with_name(f".{final.name}-{os.getpid()}.tmp")
+    folder = ResultsFolder(final.with_name(f".{final.name}-{os.getpid()}.tmp"), final)
     try:
-        work.mkdir(parents=True)
+        folder.work.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"--out: {final.parent} cannot be written to ({error.strerror})") from error
     try:
-        yield work, final
-        publish(work, final)
+        yield folder
+        folder.final = publish(folder.work, final)
     except OSError as error:
         raise UserError(f"--out: {final} cannot be written ({error.strerror or error})") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(folder.work, ignore_errors=True)
 
 
-def publish(work: Path, final: Path) -> None:
+def publish(work: Path, final: Path) -> Path:
     """Give the finished folder its name in one step; a run that finished in the same second gets a number."""
     target, number = final, 2
     while target.exists():
         target, number = final.with_name(f"{final.name}-{number}"), number + 1
     work.rename(target)
+    return target
 
 
 def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:

@@ -25,8 +25,8 @@ MAIN = ROOT / "main.py"
 class BacktestOptions:
     """Every option of ``backtest``, as text, unchecked."""
 
-    start: Annotated[str | None, typer.Option(help="First day. Example: --start 2008-01-02")] = None
-    end: Annotated[str | None, typer.Option(help="Last day. Example: --end 2008-12-31")] = None
+    start: Annotated[str | None, typer.Option(help="First day. Example: --start 2015-01-02")] = None
+    end: Annotated[str | None, typer.Option(help="Last day. Example: --end 2016-12-30")] = None
     cash: Annotated[str | None, typer.Option(help="Dollars to begin with. Example: --cash 45000")] = None
     strategies: Annotated[
         str | None, typer.Option(help="Which of the ten to run. Example: --strategies friday_0dte,box")

@@ -1,0 +1,134 @@
+"""The lean command line's own code reads lean.json and config.json, and finds the project and its notebook."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of what the lean command line reads, so that it may write there."""
+    for name in ("lean.json", "config.json", "main.py", "research.ipynb"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    for room in ("core", "simulation"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "pyvenv.cfg").write_text("", encoding="utf-8")
+    (tmp_path / ".venv" / "private.py").write_text("", encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "core")
+    return tmp_path
+
+
+def silent() -> Any:
+    """A logger that keeps quiet."""
+    return SimpleNamespace(debug=lambda text: None, info=lambda text: None, warn=lambda text: None)
+
+
+def config_managers(workspace: Path) -> tuple[Any, Any]:
+    """lean's own managers of lean.json and config.json, wired as the command line wires them."""
+    from lean.components.config.lean_config_manager import LeanConfigManager
+    from lean.components.config.project_config_manager import ProjectConfigManager
+    from lean.components.config.storage import Storage
+    from lean.components.util.xml_manager import XMLManager
+
+    value = SimpleNamespace(get_value=lambda default=None: default)
+    projects = ProjectConfigManager(XMLManager())
+    cache = Storage(str(workspace / "cache.json"))
+    user: Any = SimpleNamespace(user_id=value, api_token=value)
+    module: Any = None
+    return LeanConfigManager(silent(), user, projects, module, cache), projects
+
+
+def test_lean_finds_the_workspace_and_its_data(workspace: Path) -> None:
+    leans, _ = config_managers(workspace)
+    assert leans.get_lean_config_path() == workspace / "lean.json"
+    assert leans.get_data_directory() == workspace / "data"
+
+
+def test_lean_completes_the_configuration_for_main(workspace: Path) -> None:
+    leans, _ = config_managers(workspace)
+    config = json.loads(json.dumps(leans.get_lean_config()))
+    config["organization-id"] = "0" * 32
+    (workspace / "lean.json").write_text(json.dumps(config), encoding="utf-8")
+
+    complete = leans.get_complete_lean_config("backtesting", workspace / "main.py", None)
+
+    assert complete["algorithm-location"] == "/LeanCLI/main.py"
+    assert complete["algorithm-language"] == "Python"
+    assert complete["parameters"] == json.loads((ROOT / "config.json").read_text(encoding="utf-8"))["parameters"]
+
+
+def test_lean_finds_the_project_in_the_root(workspace: Path) -> None:
+    from lean.components.util.path_manager import PathManager
+    from lean.components.util.project_manager import ProjectManager
+
+    leans, projects = config_managers(workspace)
+    platform: Any = SimpleNamespace(is_system_windows=lambda: False, is_host_windows=lambda: False)
+    nothing: Any = None
+    paths = PathManager(leans, platform)
+    manager = ProjectManager(silent(), projects, leans, paths, nothing, platform, nothing, nothing)
+
+    assert paths.is_cli_path_valid(workspace)
+    assert manager.find_algorithm_file(workspace) == workspace / "main.py"
+    sources = {path.relative_to(workspace).as_posix() for path in manager.get_source_files(workspace)}
+    assert {"main.py", "research.ipynb", "core/bus.py", "simulation/embedded/AlgorithmImports.py"} <= sources
+    assert not any(name.startswith(".venv") for name in sources)
+
+
+def test_the_project_keeps_one_local_id(workspace: Path) -> None:
+    _, projects = config_managers(workspace)
+    before = (workspace / "config.json").read_text(encoding="utf-8")
+    assert projects.get_local_id(workspace) == json.loads(before)["local-id"]
+    assert (workspace / "config.json").read_text(encoding="utf-8") == before
+
+
+def test_no_room_has_a_name_that_lean_leaves_out() -> None:
+    from lean.components import output_reserved_names, reserved_names
+
+    rooms = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert len(rooms) >= 10
+    assert rooms.isdisjoint([*reserved_names, *output_reserved_names])
+
+
+def test_main_holds_exactly_one_algorithm() -> None:
+    tree = ast.parse((ROOT / "main.py").read_text(encoding="utf-8"))
+    algorithms = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "QCAlgorithm" for base in node.bases)
+    ]
+    assert len(algorithms) == 1
+
+
+def notebook_code() -> list[str]:
+    """The code cells of the notebook."""
+    notebook = json.loads((ROOT / "research.ipynb").read_text(encoding="utf-8"))
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_is_clean_and_current() -> None:
+    notebook = json.loads((ROOT / "research.ipynb").read_text(encoding="utf-8"))
+    assert notebook["nbformat"] == 4
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+    assert len(notebook_code()) >= 3
+
+
+def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("RESULTS", str(tmp_path))
+    names: dict[str, Any] = {"__name__": "research"}
+    for source in notebook_code():
+        exec(compile(source, "research.ipynb", "exec"), names)
+    assert names["summary"].total.count >= 0
