@@ -43,7 +43,9 @@ def price_text(security: Any) -> str:
 
 def is_contract_expired(option: Any, utc_ms: int) -> bool:
     """Whether the last regular close of the contract's last trading day is over (OptionSymbol.IsOptionContractExpired)."""
-    return zone_of(option.exchange.hours.time_zone).local(utc_ms) >= last_close(option.exchange.hours, option.symbol.id.date)
+    return zone_of(option.exchange.hours.time_zone).local(utc_ms) >= last_close(
+        option.exchange.hours, option.symbol.id.date
+    )
 
 
 def last_close(hours: Any, date: datetime) -> datetime:
@@ -71,7 +73,11 @@ class DefaultExerciseModel(Named):
         units = exercise_units(option, order.quantity)
         text = "Option Assignment" if assigned else "Option Exercise"
         delivery = OrderEvent(order, now, OrderFee.ZERO, text)
-        delivery.symbol, delivery.status, delivery.direction = option.underlying.symbol, OrderStatus.FILLED, direction_of(units)
+        delivery.symbol, delivery.status, delivery.direction = (
+            option.underlying.symbol,
+            OrderStatus.FILLED,
+            direction_of(units),
+        )
         delivery.fill_price, delivery.fill_quantity = option.strike_price, units
         delivery.is_in_the_money = True
         return [event, delivery]

@@ -38,7 +38,11 @@ class EquityFillModel(FillModel):
             if quote.end_ms >= cutoff:
                 return price, "", None
             when = invariant_time(quote.end_time)
-            best = (price, f"Warning: fill at stale price ({when} {zone_name(asset)}), using QuoteBar data.", quote.end_ms)
+            best = (
+                price,
+                f"Warning: fill at stale price ({when} {zone_name(asset)}), using QuoteBar data.",
+                quote.end_ms,
+            )
         if trade is not None and (best is None or trade.end_ms > best[2]):
             when = invariant_time(trade.end_time)
             message = f"Warning: No quote information available at {when} {zone_name(asset)}, "
@@ -63,7 +67,9 @@ class EquityFillModel(FillModel):
     def _at_open(self, event: OrderEvent, order: Order, asset: Any, bar: Any, price: float, favour: str) -> OrderEvent:
         when = invariant_time(bar.end_time)
         article = "a" if favour == "favorable" else "an"
-        event.message = f"Due to {article} {favour} gap at {when} {zone_name(asset)}, order filled using the open price "
+        event.message = (
+            f"Due to {article} {favour} gap at {when} {zone_name(asset)}, order filled using the open price "
+        )
         event.message += f"({decimal_text(bar.open)})"
         return self._filled(event, order, price)
 

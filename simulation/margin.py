@@ -295,7 +295,9 @@ class BuyingPowerModel(Named):
         difference = abs(target - float(self.get_initial_margin_requirement(held)))
         minimum = total * parameters.minimum_order_margin_portfolio_percentage
         if minimum > difference and portfolio.get_margin_remaining(total) > 0:
-            text = f"The target order margin {decimal_text(difference)} is less than the minimum {decimal_text(minimum)}."
+            text = (
+                f"The target order margin {decimal_text(difference)} is less than the minimum {decimal_text(minimum)}."
+            )
             return GetMaximumOrderQuantityResult(0.0, text)
         last = 0.0
         while True:

@@ -18,7 +18,7 @@ from simulation.enums import (
     OrderType,
 )
 from simulation.fees import OrderFee
-from simulation.names import Named
+from simulation.names import Named, snake_case
 from simulation.orders import (
     GroupOrderManager,
     Order,
@@ -26,7 +26,6 @@ from simulation.orders import (
     clean,
     decimal_text,
     from_utc_ms,
-    is_closed,
 )
 
 if TYPE_CHECKING:
@@ -108,14 +107,15 @@ class OrderResponse(Named):
     @staticmethod
     def missing_security(request: SubmitOrderRequest) -> OrderResponse:
         """Refused: the algorithm never added the symbol."""
-        text = f"You haven't requested {request.symbol} data. Add this with AddSecurity() in the Initialize() Method."
+        text = f"You haven't requested {request.symbol} data. Add this with add_security() in the initialize() method."
         return OrderResponse.error(request, OrderResponseErrorCode.MISSING_SECURITY, text)
 
     @staticmethod
     def warming_up(request: OrderRequest) -> OrderResponse:
         """Refused: the algorithm is warming up."""
-        text = f"This operation is not allowed in Initialize or during warm up: OrderRequest."
-        text += f"{request.order_request_type.to_string()}. Please move this code to the OnWarmupFinished() method."
+        what = str(request.order_request_type).lower()
+        text = f"This operation is not allowed in initialize or during warm up: OrderRequest.{what}. "
+        text += "Please move this code to the on_warmup_finished() method."
         return OrderResponse.error(request, OrderResponseErrorCode.ALGORITHM_WARMING_UP, text)
 
 
@@ -185,6 +185,9 @@ class SubmitOrderRequest(OrderRequest):
 
 class UpdateOrderFields(Named):
     """The new values of an update; None leaves a field as it is."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(snake_case(name), value)
 
     def __init__(self) -> None:
         self.quantity: float | None = None

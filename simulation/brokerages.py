@@ -1,0 +1,201 @@
+"""Brokerage models: which orders a broker takes, what it charges, and the models every security starts with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from simulation.enums import AccountType, BrokerageMessageType, BrokerageName, OrderType, SecurityType
+from simulation.exercise import DefaultExerciseModel, DefaultOptionAssignmentModel
+from simulation.fees import (
+    ConstantFeeModel,
+    FeeModel,
+    InteractiveBrokersFeeModel,
+    NullSlippageModel,
+    SlippageModel,
+    TastytradeFeeModel,
+)
+from simulation.fills import FillModel, FutureFillModel, FutureOptionFillModel, ImmediateFillModel
+from simulation.fills_equity import EquityFillModel
+from simulation.margin import BuyingPowerModel, OptionMarginModel, SecurityMarginModel
+from simulation.margin_futures import FutureMarginModel, FuturesOptionsMarginModel
+from simulation.names import Named
+from simulation.orders import Order
+
+
+class BrokerageMessageEvent(Named):
+    """What a broker says: a kind, a code and a text."""
+
+    def __init__(self, type: BrokerageMessageType, code: str, message: str) -> None:
+        self.type = type
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.type.to_string()} - Code: {self.code} - {self.message}"
+
+
+class ImmediateSettlementModel(Named):
+    """Cash of a sale is there at once."""
+
+
+class DefaultBrokerageModel(Named):
+    """LEAN's broker when none is chosen: takes everything, charges Interactive Brokers' fees."""
+
+    def __init__(self, account_type: AccountType = AccountType.MARGIN) -> None:
+        self.account_type = account_type
+
+    @property
+    def required_free_buying_power_percent(self) -> float:
+        """Fraction of the portfolio that orders must leave free."""
+        return 0.0
+
+    def refusal(self, security: Any, order: Order) -> BrokerageMessageEvent | None:
+        """Why the broker does not take an order; None when it does."""
+        if order.type == OrderType.MARKET_ON_OPEN and security.type in (
+            SecurityType.FUTURE,
+            SecurityType.FUTURE_OPTION,
+        ):
+            text = "MarketOnOpen orders are not supported for futures and future options."
+            return BrokerageMessageEvent(BrokerageMessageType.WARNING, "NotSupported", text)
+        if not self.can_submit_order(security, order):
+            return BrokerageMessageEvent(BrokerageMessageType.WARNING, "InvalidOrder", "")
+        return None
+
+    def can_submit_order(self, security: Any, order: Order, message: Any = None) -> bool:
+        """For algorithms that bring their own model: whether it takes the order."""
+        return True
+
+    def can_update_order(self, security: Any, order: Order, request: Any, message: Any = None) -> bool:
+        """Whether a resting order may be changed."""
+        return True
+
+    def can_execute_order(self, security: Any, order: Order) -> bool:
+        """Whether a resting order may fill now."""
+        return True
+
+    def get_leverage(self, security: Any) -> float:
+        """2 for shares in a margin account, else 1."""
+        return 2.0 if security.type == SecurityType.EQUITY and self.account_type == AccountType.MARGIN else 1.0
+
+    def get_fill_model(self, security: Any) -> FillModel:
+        """The fill model of the security type."""
+        kinds: dict[SecurityType, type[FillModel]] = {
+            SecurityType.EQUITY: EquityFillModel,
+            SecurityType.FUTURE: FutureFillModel,
+            SecurityType.FUTURE_OPTION: FutureOptionFillModel,
+        }
+        return kinds.get(security.type, ImmediateFillModel)()
+
+    def get_fee_model(self, security: Any) -> FeeModel:
+        """Interactive Brokers' schedule; index options are free (DefaultBrokerageModel.cs:252)."""
+        if security.type in (
+            SecurityType.EQUITY,
+            SecurityType.OPTION,
+            SecurityType.FUTURE,
+            SecurityType.FUTURE_OPTION,
+        ):
+            return InteractiveBrokersFeeModel()
+        return ConstantFeeModel(0.0)
+
+    def get_slippage_model(self, security: Any) -> SlippageModel:
+        """None."""
+        return NullSlippageModel()
+
+    def get_settlement_model(self, security: Any) -> ImmediateSettlementModel:
+        """At once; futures are settled daily by the portfolio's hourly scan."""
+        return ImmediateSettlementModel()
+
+    def get_buying_power_model(self, security: Any) -> BuyingPowerModel:
+        """The margin model of the security type."""
+        free = self.required_free_buying_power_percent
+        if security.type == SecurityType.FUTURE:
+            return FutureMarginModel(free, security)
+        if security.type == SecurityType.FUTURE_OPTION:
+            return FuturesOptionsMarginModel(free, security)
+        if security.type in (SecurityType.OPTION, SecurityType.INDEX_OPTION):
+            return OptionMarginModel(free)
+        return SecurityMarginModel(self.get_leverage(security), free)
+
+
+class InteractiveBrokersBrokerageModel(DefaultBrokerageModel):
+    """Interactive Brokers' fees for index options too."""
+
+    def get_fee_model(self, security: Any) -> FeeModel:
+        """Interactive Brokers' schedule."""
+        if security.type == SecurityType.INDEX:
+            return ConstantFeeModel(0.0)
+        return InteractiveBrokersFeeModel()
+
+
+class TastytradeBrokerageModel(DefaultBrokerageModel):
+    """tastytrade: five kinds of security, five kinds of order, no combo that crosses zero (TastytradeBrokerageModel)."""
+
+    _SECURITIES: ClassVar[tuple[SecurityType, ...]] = (
+        SecurityType.EQUITY,
+        SecurityType.OPTION,
+        SecurityType.INDEX_OPTION,
+        SecurityType.FUTURE,
+        SecurityType.FUTURE_OPTION,
+    )
+    _ORDERS: ClassVar[tuple[OrderType, ...]] = (
+        OrderType.MARKET,
+        OrderType.LIMIT,
+        OrderType.STOP_MARKET,
+        OrderType.STOP_LIMIT,
+        OrderType.COMBO_LIMIT,
+    )
+
+    def get_fee_model(self, security: Any) -> FeeModel:
+        """tastytrade's schedule."""
+        return TastytradeFeeModel()
+
+    def refusal(self, security: Any, order: Order) -> BrokerageMessageEvent | None:
+        """Why the broker does not take an order; None when it does."""
+        name = type(self).__name__
+        kind = order.type.to_string()
+        if security.type not in self._SECURITIES:
+            text = f"The {name} does not support {security.type.to_string()} security type."
+        elif order.type not in self._ORDERS:
+            known = ",".join(one.to_string() for one in self._ORDERS)
+            text = f"The {name} does not support {kind} order type. Only supports [{known}]"
+        elif order.type == OrderType.COMBO_LIMIT and _crosses_zero(security.holdings.quantity, order.quantity):
+            text = (
+                f"Order type '{kind}' is not supported for orders that cross the zero holdings threshold in the {name}."
+            )
+            text += " This means you cannot change a position from positive to negative or vice versa using this order"
+            text += " type. Please close the existing position first."
+        else:
+            return super().refusal(security, order)
+        return BrokerageMessageEvent(BrokerageMessageType.WARNING, "NotSupported", text)
+
+
+def _crosses_zero(held: float, ordered: float) -> bool:
+    return bool(held * ordered < 0 and abs(ordered) > abs(held))
+
+
+_MODELS: dict[BrokerageName, type[DefaultBrokerageModel]] = {
+    BrokerageName.DEFAULT: DefaultBrokerageModel,
+    BrokerageName.INTERACTIVE_BROKERS_BROKERAGE: InteractiveBrokersBrokerageModel,
+    BrokerageName.TASTYTRADE: TastytradeBrokerageModel,
+}
+
+
+def brokerage_model(name: BrokerageName, account_type: AccountType = AccountType.MARGIN) -> DefaultBrokerageModel:
+    """The model of a broker by LEAN's name; raises ValueError for one that the embedded engine does not have."""
+    model = _MODELS.get(name)
+    if model is None:
+        known = ", ".join(str(one) for one in _MODELS)
+        raise ValueError(f"brokerage model {name} is not in the embedded engine; accepted are {known}")
+    return model(account_type)
+
+
+def initialize(security: Any, model: Any) -> None:
+    """Gives a new security the models that its type has under a brokerage model (BrokerageModelSecurityInitializer)."""
+    security.fill_model = model.get_fill_model(security)
+    security.fee_model = model.get_fee_model(security)
+    security.slippage_model = model.get_slippage_model(security)
+    security.settlement_model = model.get_settlement_model(security)
+    security.buying_power_model = model.get_buying_power_model(security)
+    if security.is_option:
+        security.option_exercise_model = security.option_exercise_model or DefaultExerciseModel()
+        security.option_assignment_model = security.option_assignment_model or DefaultOptionAssignmentModel()

@@ -1,0 +1,168 @@
+"""Option strategies by name: `OptionStrategies.iron_condor(canonical, ...)`, to be bought or sold as one combo market order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from simulation.enums import OptionRight
+from simulation.names import Named
+from simulation.orders import Leg
+from simulation.symbols import Symbol
+
+# Legs as: right, ratio, place of the strike among the strikes given[, place of the expiration]. The order of the strikes:
+# up = ascending, down = descending, as each LEAN method wants them; stock = lots of the underlying.
+_LEGS: dict[str, tuple[str, str]] = {
+    "Covered Call": ("", "S+1 C-1@0"),
+    "Covered Put": ("", "S-1 P-1@0"),
+    "Protective Collar": ("down or equal", "S+1 C-1@0 P+1@1"),
+    "Conversion": ("", "S+1 C-1@0 P+1@0"),
+    "Naked Call": ("", "C-1@0"),
+    "Naked Put": ("", "P-1@0"),
+    "Bear Call Spread": ("up", "C-1@0 C+1@1"),
+    "Bear Put Spread": ("down", "P+1@0 P-1@1"),
+    "Bull Call Spread": ("up", "C+1@0 C-1@1"),
+    "Bull Put Spread": ("down", "P-1@0 P+1@1"),
+    "Straddle": ("", "C+1@0 P+1@0"),
+    "Strangle": ("down", "C+1@0 P+1@1"),
+    "Butterfly Call": ("down evenly", "C+1@0 C-2@1 C+1@2"),
+    "Butterfly Put": ("down evenly", "P+1@0 P-2@1 P+1@2"),
+    "Call Calendar Spread": ("dates", "C-1@0:0 C+1@0:1"),
+    "Put Calendar Spread": ("dates", "P-1@0:0 P+1@0:1"),
+    "Iron Butterfly": ("up evenly", "P+1@0 P-1@1 C-1@1 C+1@2"),
+    "Iron Condor": ("up or equal", "P+1@0 P-1@1 C-1@2 C+1@3"),
+    "Box Spread": ("down", "P+1@0 P-1@1 C+1@1 C-1@0"),
+    "Jelly Roll": ("dates", "C-1@0:0 C+1@0:1 P+1@0:0 P-1@0:1"),
+    "Bear Call Ladder": ("up", "C-1@0 C+1@1 C+1@2"),
+    "Bear Put Ladder": ("down", "P+1@0 P-1@1 P-1@2"),
+    "Call Backspread": ("up", "C-1@0 C+2@1"),
+    "Put Backspread": ("down", "P-1@0 P+2@1"),
+}
+
+
+class OptionLegData(Leg):
+    """A leg of a strategy: right, strike, expiration; its symbol is found when the strategy is ordered."""
+
+    def __init__(self, right: OptionRight, strike: float, expiration: datetime, quantity: int) -> None:
+        super().__init__(None, quantity)
+        self.right = right
+        self.strike = strike
+        self.expiration = expiration
+
+
+class UnderlyingLegData(Leg):
+    """The leg in the underlying, in shares."""
+
+
+class OptionStrategy(Named):
+    """A named set of legs on one canonical option."""
+
+    def __init__(
+        self,
+        name: str = "",
+        canonical_symbol: Any = None,
+        option_legs: list[OptionLegData] | None = None,
+        underlying_legs: list[UnderlyingLegData] | None = None,
+    ) -> None:
+        self.name = name
+        self.canonical_option = canonical_symbol
+        self.underlying = None if canonical_symbol is None else canonical_symbol.underlying
+        self.option_legs = option_legs or []
+        self.underlying_legs = underlying_legs or []
+        self.set_symbols()
+
+    def set_symbols(self) -> None:
+        """Finds the contracts of legs that have no symbol yet."""
+        canonical = self.canonical_option
+        for leg in self.option_legs:
+            if leg.symbol is None and canonical is not None:
+                style, root = canonical.id.option_style, canonical.id.symbol
+                leg.symbol = Symbol.create_option(
+                    self.underlying, root, canonical.id.market, style, leg.right, leg.strike, leg.expiration
+                )
+
+
+def _check(name: str, order: str, strikes: list[float], dates: list[datetime]) -> None:
+    if order == "dates" and dates[0] >= dates[1]:
+        raise ValueError(f"{name}: near expiration {dates[0]} must be before far expiration {dates[1]}")
+    pairs = list(zip(strikes, strikes[1:], strict=False))
+    if order.startswith("up") and any(b < a or (b == a and "equal" not in order) for a, b in pairs):
+        raise ValueError(f"{name}: strike prices must be in ascending order, given {strikes}")
+    if order.startswith("down") and any(b > a or (b == a and "equal" not in order) for a, b in pairs):
+        raise ValueError(f"{name}: strike prices must be in descending order, given {strikes}")
+    if "evenly" in order and abs(strikes[0] + strikes[2] - 2 * strikes[1]) > 1e-9:
+        raise ValueError(f"{name}: intervals between exercise prices must be equal, given {strikes}")
+
+
+def _factory(recipe: str, name: str, sign: int = 1) -> Callable[..., OptionStrategy]:
+    def make(canonical_option: Any, *values: Any) -> OptionStrategy:
+        """Legs of the strategy; canonical option, strikes, expirations in LEAN's order."""
+        canonical = getattr(canonical_option, "symbol", canonical_option)
+        if not canonical.is_canonical():
+            raise ValueError(f"{name}: canonical_option must contain canonical option symbol, given {canonical}")
+        dates = [value for value in values if isinstance(value, datetime)]
+        strikes = [float(value) for value in values if not isinstance(value, datetime)]
+        order, legs = _LEGS[recipe]
+        _check(name, order, strikes, dates)
+        options, stock = [], []
+        for leg in legs.split():
+            head, _, place = leg.partition("@")
+            ratio = int(head[1:]) * sign
+            if head[0] == "S":
+                stock.append(UnderlyingLegData(canonical.underlying, ratio * 100))
+                continue
+            at, _, when = place.partition(":")
+            right = OptionRight.CALL if head[0] == "C" else OptionRight.PUT
+            options.append(OptionLegData(right, strikes[int(at)], dates[int(when or 0)], ratio))
+        return OptionStrategy(name, canonical, options, stock)
+
+    return make
+
+
+class OptionStrategies(Named):
+    """LEAN's strategies; arguments are the canonical option, the strikes and the expiration(s)."""
+
+    covered_call = staticmethod(_factory("Covered Call", "Covered Call"))
+    protective_call = staticmethod(_factory("Covered Call", "Protective Call", -1))
+    covered_put = staticmethod(_factory("Covered Put", "Covered Put"))
+    protective_put = staticmethod(_factory("Covered Put", "Protective Put", -1))
+    protective_collar = staticmethod(_factory("Protective Collar", "Protective Collar"))
+    conversion = staticmethod(_factory("Conversion", "Conversion"))
+    reverse_conversion = staticmethod(_factory("Conversion", "Reverse Conversion", -1))
+    naked_call = staticmethod(_factory("Naked Call", "Naked Call"))
+    naked_put = staticmethod(_factory("Naked Put", "Naked Put"))
+    bear_call_spread = staticmethod(_factory("Bear Call Spread", "Bear Call Spread"))
+    bear_put_spread = staticmethod(_factory("Bear Put Spread", "Bear Put Spread"))
+    bull_call_spread = staticmethod(_factory("Bull Call Spread", "Bull Call Spread"))
+    bull_put_spread = staticmethod(_factory("Bull Put Spread", "Bull Put Spread"))
+    straddle = staticmethod(_factory("Straddle", "Straddle"))
+    short_straddle = staticmethod(_factory("Straddle", "Short Straddle", -1))
+    strangle = staticmethod(_factory("Strangle", "Strangle"))
+    short_strangle = staticmethod(_factory("Strangle", "Short Strangle", -1))
+    call_butterfly = staticmethod(_factory("Butterfly Call", "Butterfly Call"))
+    butterfly_call = staticmethod(_factory("Butterfly Call", "Butterfly Call"))
+    short_butterfly_call = staticmethod(_factory("Butterfly Call", "Short Butterfly Call", -1))
+    put_butterfly = staticmethod(_factory("Butterfly Put", "Butterfly Put"))
+    butterfly_put = staticmethod(_factory("Butterfly Put", "Butterfly Put"))
+    short_butterfly_put = staticmethod(_factory("Butterfly Put", "Short Butterfly Put", -1))
+    call_calendar_spread = staticmethod(_factory("Call Calendar Spread", "Call Calendar Spread"))
+    short_call_calendar_spread = staticmethod(_factory("Call Calendar Spread", "Short Call Calendar Spread", -1))
+    put_calendar_spread = staticmethod(_factory("Put Calendar Spread", "Put Calendar Spread"))
+    short_put_calendar_spread = staticmethod(_factory("Put Calendar Spread", "Short Put Calendar Spread", -1))
+    iron_butterfly = staticmethod(_factory("Iron Butterfly", "Iron Butterfly"))
+    short_iron_butterfly = staticmethod(_factory("Iron Butterfly", "Short Iron Butterfly", -1))
+    iron_condor = staticmethod(_factory("Iron Condor", "Iron Condor"))
+    short_iron_condor = staticmethod(_factory("Iron Condor", "Short Iron Condor", -1))
+    box_spread = staticmethod(_factory("Box Spread", "Box Spread"))
+    short_box_spread = staticmethod(_factory("Box Spread", "Short Box Spread", -1))
+    jelly_roll = staticmethod(_factory("Jelly Roll", "Jelly Roll"))
+    short_jelly_roll = staticmethod(_factory("Jelly Roll", "Short Jelly Roll", -1))
+    bear_call_ladder = staticmethod(_factory("Bear Call Ladder", "Bear Call Ladder"))
+    bull_call_ladder = staticmethod(_factory("Bear Call Ladder", "Bull Call Ladder", -1))
+    bear_put_ladder = staticmethod(_factory("Bear Put Ladder", "Bear Put Ladder"))
+    bull_put_ladder = staticmethod(_factory("Bear Put Ladder", "Bull Put Ladder", -1))
+    call_backspread = staticmethod(_factory("Call Backspread", "Call Backspread"))
+    short_call_backspread = staticmethod(_factory("Call Backspread", "Short Call Backspread", -1))
+    put_backspread = staticmethod(_factory("Put Backspread", "Put Backspread"))
+    short_put_backspread = staticmethod(_factory("Put Backspread", "Short Put Backspread", -1))
