@@ -79,9 +79,12 @@ class DailyBar:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The newest price of an underlying and the end of the last real bar that gave it; ``None`` when none came yet."""
+    """An underlying's newest minute in points, and the end of the last real bar that gave it (``None``: none yet)."""
 
     price: float
+    open: float
+    high: float
+    low: float
     fresh_at: datetime | None
 
 

@@ -112,7 +112,8 @@ class LeanGateway:
         if price <= 0:
             return None
         last = security.get_last_data()
-        return Tick(price, None if last is None else self._in_new_york(last.end_time, security))
+        seen = None if last is None else self._in_new_york(last.end_time, security)
+        return Tick(price, float(security.open), float(security.high), float(security.low), seen)
 
     def _in_new_york(self, moment: Any, security: Any) -> datetime:
         """Exchange time to the algorithm's: both clocks show the same instant, their difference is the shift."""
@@ -134,6 +135,7 @@ class LeanGateway:
         family = FAMILIES[root]
         if family.underlying not in self._symbols:
             self.watch((family.underlying,))
+        self._forget_expired()
         first, last = expiries
         found = [
             self._contract(row.symbol)
@@ -141,6 +143,12 @@ class LeanGateway:
             if first <= row.expiry.date() <= last
         ]
         return tuple(sorted(found, key=lambda contract: (contract.expiry, contract.strike, contract.right)))
+
+    def _forget_expired(self) -> None:
+        """Drop contracts that are long gone, so that memory stays flat over years (settlement comes a night later)."""
+        limit = self.now().date() - timedelta(days=3)
+        self._contracts = {symbol: row for symbol, row in self._contracts.items() if row.expiry >= limit}
+        self._options = {name: row for name, row in self._options.items() if row.symbol.id.date.date() >= limit}
 
     def _canonical(self, root: str) -> Any:
         if root not in self._canonicals:

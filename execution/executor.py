@@ -296,7 +296,7 @@ class AtomicExecutor(OrderDesk):
             group.first_fill_at = event.time
             self._rejections = 0
         if not group.is_filled:
-            self._states.step(group, OrderTrigger.FILL_PART)
+            self._states.step(group, OrderTrigger.FILL_PART, filled=group.filled)
         self._journal.record(
             RecordKind.FILL,
             component="executor",
@@ -337,7 +337,7 @@ class AtomicExecutor(OrderDesk):
             self._tracker.closed(group)
             self._states.ended(group, GroupOutcome.FILLED)
         else:
-            self._states.step(group, OrderTrigger.FILL)
+            self._states.step(group, OrderTrigger.FILL, filled=group.filled)
             self._next_unwind(group.position)
         self._announce(group, GroupOutcome.FILLED)
 

@@ -11,6 +11,7 @@ from core.book import Book, Position, Terms
 from core.contracts import Contract, Leg, Package, Right
 from core.events import GroupOutcome, Level
 from core.gateway import FAMILIES
+from state.facts import changes_of, instruments_of
 from state.manager import HierarchicalStateManager, OpenIntent
 from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyState, StrategyTrigger
 
@@ -83,6 +84,11 @@ class OrderGroup:
         """Dollars of fees so far."""
         return sum(fill.fees for fill in self.fills.values())
 
+    @property
+    def filled(self) -> dict[str, float]:
+        """Signed contracts that filled so far, by name, without the legs that did not."""
+        return {name: fill.quantity for name, fill in self.fills.items() if abs(fill.quantity) > 0.5}
+
     def price_of(self, leg: Leg) -> float:
         """Average price of a filled leg, in points."""
         fill = self.fills[leg.contract.name]
@@ -147,6 +153,7 @@ class GroupStates:
             group.position,
             group.strategy,
             package=describe_package(group.package),
+            instruments=instruments_of(group.package),
             contracts=group.contracts,
             terms=terms,
         )
@@ -174,6 +181,7 @@ class GroupStates:
             "purpose": group.purpose,
             "package": describe_package(group.package),
             "contracts": group.contracts,
+            "changes": changes_of(group.package, group.contracts),
             "rule": group.rule,
         }
         if fingerprint is not None:
@@ -195,7 +203,7 @@ class GroupStates:
 
     def opened(self, group: OrderGroup, position: Position) -> None:
         """The entry is complete: what was paid is kept with the position."""
-        self.step(group, OrderTrigger.FILL)
+        self.step(group, OrderTrigger.FILL, filled=group.filled)
         self._state.fire(
             Level.POSITION,
             group.position,
@@ -217,7 +225,7 @@ class GroupStates:
             GroupOutcome.CANCELLED: OrderTrigger.CANCELLED,
             GroupOutcome.REJECTED: OrderTrigger.REJECT,
         }
-        self.step(group, triggers[outcome])
+        self.step(group, triggers[outcome], filled=group.filled)
         self._settle_position(group, filled=outcome is GroupOutcome.FILLED)
 
     def _settle_position(self, group: OrderGroup, filled: bool) -> None:

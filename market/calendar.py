@@ -63,6 +63,10 @@ class EventCalendar:
         third = nth_weekday(month, FRIDAY, 3)
         return third if self.session(third) is not None else third - timedelta(days=1)
 
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before the market opens."""
+        return ()
+
 
 def nth_weekday(month: date, weekday: int, nth: int) -> date:
     """The nth weekday (Monday is 0) of a day's month; ``nth`` counts from 1."""

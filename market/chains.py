@@ -147,6 +147,10 @@ class OptionChainManager:
             return "wide_spread"
         return None
 
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before the market opens."""
+        return ()
+
 
 def of_right(contracts: Iterable[Contract], right: Right) -> list[Contract]:
     """Contracts of one side, by strike."""

@@ -82,6 +82,10 @@ class DataFreshnessValidator:
         """Whether every underlying seen this session may be used."""
         return all(self.fault(ticker, now) is None for ticker in self._seen)
 
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before the market opens."""
+        return ()
+
 
 def quote_fault(quote: Quote | None) -> DataFault | None:
     """What is wrong with an option's quote; a missing bid is reported as one-sided."""

@@ -42,6 +42,10 @@ class DailyHistory:
         """Closing prices by day, oldest first."""
         return {bar.day: bar.close for bar in self.bars(ticker)}
 
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before the market opens."""
+        return ()
+
 
 class Correlations:
     """Measured correlation of daily log returns over the last sessions that two tickers share."""
@@ -59,6 +63,10 @@ class Correlations:
         if len(days) < self._days + 1:
             return None
         return correlation(_returns([first[day] for day in days]), _returns([second[day] for day in days]))
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before the market opens."""
+        return ()
 
 
 def _returns(closes: Sequence[float]) -> list[float]:

@@ -95,6 +95,10 @@ class TrendWatcher:
             self._trends[ticker] = trend_of(self._history.bars(ticker), self._settings)
         return self._trends[ticker]
 
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before the market opens."""
+        return ()
+
 
 def trend_of(bars: Sequence[DailyBar], settings: MarketSettings) -> Trend | None:
     """Trend figures of completed bars; ``None`` with fewer than the longest window plus one."""

@@ -1,0 +1,114 @@
+"""After a start, at every session's open and on a person's word: the book, the state and the broker must agree."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from core.book import Book, Position, Terms
+from core.bus import EventBus
+from core.events import BrokerReconnected, Command, CommandReceived, FillStatus
+from core.gateway import Gateway
+from core.identifiers import Identifiers
+from core.journal import Journal, RecordKind
+from execution.groups import rebuild_package
+from execution.tracker import PositionTracker
+from state.facts import BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
+from state.ledger import Subject
+from state.manager import HierarchicalStateManager
+from state.recovery import Recovery
+from state.tables import PositionState, SystemState, SystemTrigger
+
+
+class OrderRecovery:
+    """Rebuilds the book from state and reconciles both with what the broker says."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        journal: Journal,
+        gateway: Gateway,
+        book: Book,
+        tracker: PositionTracker,
+        identifiers: Identifiers,
+        state: HierarchicalStateManager,
+        recovery: Recovery,
+    ) -> None:
+        self._journal = journal
+        self._gateway = gateway
+        self._book = book
+        self._tracker = tracker
+        self._identifiers = identifiers
+        self._state = state
+        self._recovery = recovery
+        bus.subscribe(BrokerReconnected, self._on_reconnected, component="recovery", critical=True)
+        bus.subscribe(CommandReceived, self._on_command, component="recovery", critical=True)
+
+    def start(self) -> None:
+        """Take over from the last process: rebuild, reconcile, then allow trading."""
+        self._state.start()
+        for name in self._state.names():
+            self._identifiers.observe(name)
+        for subject in self._state.positions():
+            position = rebuild_position(subject)
+            if position is not None:
+                self._book.positions[position.id] = position
+        self.reconcile()
+        if self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
+            self._state.fire_system(SystemTrigger.READY)
+
+    def reconcile(self) -> Reconciliation:
+        """Compare with the broker's facts; what the state learned, the book follows."""
+        outcome = self._recovery.reconcile(self._facts())
+        alive = {subject.id for subject in self._state.positions()}
+        for position in list(self._book.positions.values()):
+            if position.id not in alive:
+                self._tracker.gone(position, "the account no longer holds it")
+        return outcome
+
+    def _facts(self) -> BrokerFacts:
+        holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())
+        orders = tuple(
+            BrokerOrder(row.order_id, row.name, row.quantity, 0.0, FillStatus.SUBMITTED, row.tag)
+            for row in self._gateway.open_orders()
+        )
+        return BrokerFacts(self._gateway.now().date(), holdings, orders)
+
+    def _on_reconnected(self, _event: BrokerReconnected) -> None:
+        self.reconcile()
+
+    def _on_command(self, event: CommandReceived) -> None:
+        if event.command is Command.RECONCILE:
+            outcome = self.reconcile()
+            self._journal.record(
+                RecordKind.RECONCILIATION, component="recovery", reason="a person asked", outcome=str(outcome)
+            )
+
+    def verify(self) -> tuple[str, ...]:
+        """The state's own recovery says what is wrong."""
+        return self._recovery.verify()
+
+
+def rebuild_position(subject: Subject) -> Position | None:
+    """An open position out of what its state remembers; ``None`` for one that never opened."""
+    if subject.state in (PositionState.PLANNED, PositionState.OPENING) or "entry_cash" not in subject.detail:
+        return None
+    detail: dict[str, Any] = dict(subject.detail)
+    terms = dict(detail["terms"])
+    return Position(
+        id=subject.id,
+        package=rebuild_package(list(detail["package"])),
+        terms=Terms(**terms),
+        contracts=int(detail["contracts"]),
+        opened=datetime.fromisoformat(str(detail["opened"])),
+        entry_prices=tuple(float(price) for price in detail["entry_prices"]),
+        entry_cash=float(detail["entry_cash"]),
+        entry_fees=float(detail["entry_fees"]),
+        correlation=str(detail.get("correlation", "")),
+        spot_entry=_number(detail.get("spot_entry")),
+        vix_entry=_number(detail.get("vix_entry")),
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,154 @@
+"""The Tom King Trading System's one QCAlgorithm: LEAN's callbacks become plain calls of the trading system.
+
+Few schedules: the session's open and close, the strategies' entry windows and deadlines. Everything else follows from
+prices and order events. Every line here costs a minute's time, so nothing is worked out before somebody needs it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from AlgorithmImports import DayOfWeek, OrderStatus, QCAlgorithm
+
+from core.events import BrokerReconnected, Command, FillStatus, OrderUpdated
+from core.journal import FileSink
+from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
+from core.settings_fields import Settings
+from core.storage import FolderStorage
+from trading_system import TICKERS, Surroundings, TradingSystem
+
+JOURNAL = "tomking/journal.jsonl"
+STATE = "tomking/state/mark.txt"
+SHORT_KEYS = ("start", "end", "cash", "strategies", "seed")
+_WEEKDAYS = (
+    DayOfWeek.MONDAY,
+    DayOfWeek.TUESDAY,
+    DayOfWeek.WEDNESDAY,
+    DayOfWeek.THURSDAY,
+    DayOfWeek.FRIDAY,
+)
+
+
+class TomKing(QCAlgorithm):
+    """Translates between LEAN and the trading system; decides nothing."""
+
+    def initialize(self) -> None:
+        """Read settings, set the engine up, build the system, schedule the calendar."""
+        self.ready = False
+        self.options = Settings.from_parameters(self.read_parameters())
+        run = self.options.run
+        if not self.live_mode:
+            self.set_start_date(run.start.year, run.start.month, run.start.day)
+            self.set_end_date(run.end.year, run.end.month, run.end.day)
+            self.set_cash(run.cash)
+        prepare(self, own_margin=self.options.margin.authority == "own")
+        self.gateway = LeanGateway(self)
+        self.gateway.watch(TICKERS)
+        self.statuses = {
+            OrderStatus.SUBMITTED: FillStatus.SUBMITTED,
+            OrderStatus.PARTIALLY_FILLED: FillStatus.PARTLY_FILLED,
+            OrderStatus.FILLED: FillStatus.FILLED,
+            OrderStatus.CANCELED: FillStatus.CANCELLED,
+            OrderStatus.INVALID: FillStatus.REJECTED,
+            OrderStatus.UPDATE_SUBMITTED: FillStatus.UPDATED,
+        }
+        self.system = TradingSystem(self.surroundings(), self.options, datetime(*self.time.timetuple()[:6]))
+        self.system.start()
+        self.plan_day()
+        self.ready = True
+
+    def read_parameters(self) -> dict[str, str]:
+        """Parameters as settings know them: ``start`` is short for ``run.start`` and so on."""
+        given = {str(pair.key): str(pair.value) for pair in self.get_parameters()}
+        return {f"run.{key}" if key in SHORT_KEYS else key: value for key, value in given.items()}
+
+    def surroundings(self) -> Surroundings:
+        """State and journal: durable in the object store when live, a fresh start for every backtest."""
+        journal = self.gateway.store_path(JOURNAL)
+        if self.live_mode:
+            storage = FolderStorage(self.gateway.store_path(STATE).parent, durable=True)
+            return Surroundings(self.gateway, storage, FileSink(journal, every_line=True), durable=True)
+        journal.unlink(missing_ok=True)
+        self.scratch = tempfile.TemporaryDirectory(prefix="tomking-state-")
+        storage = FolderStorage(Path(self.scratch.name), durable=False)
+        return Surroundings(self.gateway, storage, FileSink(journal), durable=False)
+
+    def plan_day(self) -> None:
+        """Schedule the open, the entry windows, the deadlines and the close."""
+        shares = self.gateway.security(SESSION_TICKER).symbol
+        every_day = self.date_rules.every_day(shares)
+        self.schedule.on(every_day, self.time_rules.after_market_open(shares, 1), self.session_opens)
+        for strategy in self.system.coordinator.strategies:
+            for window in strategy.entry_windows():
+                days = [_WEEKDAYS[weekday] for weekday in window.weekdays]
+                when = self.time_rules.at(window.opens.hour, window.opens.minute)
+                self.schedule.on(self.date_rules.every(*days), when, self.window_of(strategy.name, window.name))
+            for deadline in strategy.deadlines():
+                act = self.deadline_of(strategy.name, deadline.name)
+                early = self.time_rules.before_market_close(shares, deadline.minutes_before_close)
+                self.schedule.on(every_day, self.time_rules.at(deadline.at.hour, deadline.at.minute), act)
+                self.schedule.on(every_day, early, act)
+        self.schedule.on(every_day, self.time_rules.before_market_close(shares, 0), self.session_closes)
+
+    def window_of(self, strategy: str, window: str) -> Any:
+        """The callback of an entry window."""
+        return lambda: self.system.entry_window(self.time, strategy, window)
+
+    def deadline_of(self, strategy: str, deadline: str) -> Any:
+        """The callback of a deadline."""
+        return lambda: self.system.deadline(self.time, strategy, deadline)
+
+    def session_opens(self) -> None:
+        """The first minute of a session is in."""
+        self.system.open_session(self.time)
+
+    def session_closes(self) -> None:
+        """The regular close of the share market."""
+        self.system.close_session(self.time)
+
+    def on_data(self, data: Any) -> None:
+        """A minute's prices are in."""
+        if self.system.in_session:
+            self.system.minute(self.time)
+
+    def on_order_event(self, order_event: Any) -> None:
+        """The broker reported on one leg."""
+        status = self.statuses.get(order_event.status)
+        if status is None or not self.ready:
+            return
+        quantity = float(order_event.fill_quantity)
+        self.system.happened(
+            OrderUpdated(
+                time=self.time,
+                order_id=int(order_event.order_id),
+                contract=self.gateway.name_of(order_event.symbol),
+                status=status,
+                fill_quantity=quantity,
+                fill_price=float(order_event.fill_price) if quantity else None,
+                fee=float(order_event.order_fee.value.amount),
+                is_assignment=bool(order_event.is_assignment),
+                message=str(order_event.message),
+            )
+        )
+
+    def on_brokerage_reconnect(self) -> None:
+        """The connection to the broker is back: reconcile."""
+        self.system.happened(BrokerReconnected(time=self.time))
+
+    def on_command(self, data: Any) -> bool:
+        """A person's word: ``{"command": "halt"}`` and so on."""
+        word = str(getattr(data, "command", "")).lower()
+        known = {command.value: command for command in Command}
+        if word not in known:
+            self.error(f"command: {word!r}; expected one of {', '.join(sorted(known))}")
+            return False
+        self.system.command(self.time, known[word], str(getattr(data, "subject", "")))
+        return True
+
+    def on_end_of_algorithm(self) -> None:
+        """Decide what still waits, and close journal and state."""
+        if self.ready:
+            self.system.end(self.time)

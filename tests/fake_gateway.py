@@ -1,0 +1,287 @@
+"""A gateway in plain Python: a market of a few lines, a broker that fills combos by LEAN's rule, and days to run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+from core.contracts import AssetKind, Contract, Package, Quote, Right, Underlying
+from core.events import FillStatus, OrderUpdated
+from core.gateway import FAMILIES, Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+from core.journal import MemorySink
+from core.settings_fields import Settings
+from core.storage import FolderStorage
+from greeks.black_scholes import european_price
+from greeks.expiry_time import years_to_expiry
+from trading_system import Surroundings, TradingSystem
+
+FRIDAY = date(2024, 3, 8)
+Path_ = Callable[[datetime], float]
+
+
+@dataclass
+class Working:
+    """A combo that rests at the fake broker."""
+
+    ids: tuple[int, ...]
+    package: Package
+    quantity: int
+    limit: float
+    sent: datetime
+    tag: str
+
+
+@dataclass
+class FakeGateway:
+    """Prices are functions of time; options are Black-Scholes at ``volatility`` with a spread of ``half_spread``."""
+
+    time: datetime
+    spot: Path_
+    vix: Path_
+    folder: Path
+    cash: float = 100_000.0
+    half_spread: float = 0.05
+    closed_days: frozenset[date] = frozenset()
+    half_days: frozenset[date] = frozenset()
+    history: int = 300
+    daily_range: float = 0.011
+    missing: set[str] = field(default_factory=set)
+    refuse: str = ""
+    fills_allowed: bool = True
+    subscribed: dict[str, Contract] = field(default_factory=dict)
+    orders: list[Working] = field(default_factory=list)
+    held: dict[str, tuple[Contract, int]] = field(default_factory=dict)
+    sent: list[tuple[datetime, Package, int, float]] = field(default_factory=list)
+    events: Callable[[OrderUpdated], None] | None = None
+    last_id: int = 0
+
+    def now(self) -> datetime:
+        return self.time
+
+    def is_live(self) -> bool:
+        return False
+
+    def session(self, day: date) -> Session | None:
+        if day.weekday() > 4 or day in self.closed_days:
+            return None
+        close = time(13, 0) if day in self.half_days else time(16, 0)
+        return Session(day, datetime.combine(day, time(9, 30)), datetime.combine(day, close), day in self.half_days)
+
+    def watch(self, tickers: Iterable[str]) -> None:
+        self.watched = tuple(tickers)
+
+    def price_of(self, ticker: str) -> float:
+        if ticker == "VIX":
+            return self.vix(self.time)
+        return self.spot(self.time) / (10.0 if ticker == "SPY" else 1.0)
+
+    def tick(self, ticker: str) -> Tick | None:
+        if ticker in self.missing:
+            return None
+        price = self.price_of(ticker)
+        return Tick(price, price, price, price, self.time)
+
+    def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
+        """Flat history at yesterday's price with a constant daily range."""
+        days: list[date] = []
+        day = self.time.date()
+        while len(days) < min(count, self.history):
+            day -= timedelta(days=1)
+            if self.session(day) is not None:
+                days.append(day)
+        base = self.price_of(ticker)
+        half = self.daily_range / 2
+        return [DailyBar(day, base, base * (1 + half), base * (1 - half), base) for day in reversed(days)]
+
+    def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
+        family = FAMILIES[root]
+        day, found = expiries[0], []
+        scale = family.index_scale
+        step = 5.0 / (5.0 if root == "SPY" else 1.0)
+        centre = round(self.spot(self.time) / scale / step) * step
+        underlying = Underlying(family.underlying, family.kind)
+        while day <= expiries[1]:
+            if self.session(day) is not None:
+                for count in range(-60, 61):
+                    for right in Right:
+                        strike = centre + count * step
+                        found.append(
+                            Contract(
+                                underlying, root, day, strike, right, family.style, family.settlement, 100.0, "handle"
+                            )
+                        )
+            day += timedelta(days=1)
+        return sorted(found, key=lambda row: (row.expiry, row.strike, row.right))
+
+    def subscribe(self, contracts: Iterable[Contract]) -> None:
+        self.subscribed.update({contract.name: contract for contract in contracts})
+
+    def release(self, contracts: Iterable[Contract]) -> None:
+        for contract in contracts:
+            if contract.name not in self.held:
+                self.subscribed.pop(contract.name, None)
+
+    def quote(self, contract: Contract) -> Quote | None:
+        if contract.name not in self.subscribed or contract.name in self.missing:
+            return None
+        years = years_to_expiry([contract], self.time)
+        spot = self.price_of(contract.underlying.ticker)
+        vol = self.vix(self.time) / 100
+        call = contract.right is Right.CALL
+        value = float(european_price(spot, contract.strike, years, vol, 0.02, 0.015, call)[0])
+        tick = 0.05 if contract.underlying.kind is AssetKind.INDEX else 0.01
+        half = self.half_spread if tick > 0.01 else self.half_spread / 5
+        bid = math.floor((value - half) / tick) * tick
+        ask = math.ceil((value + half) / tick) * tick
+        return Quote(round(bid, 2) if bid > 0 else None, round(max(ask, tick), 2), self.time)
+
+    def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
+        if self.refuse:
+            raise OrderRefusedError(self.refuse)
+        ids = tuple(range(self.last_id + 1, self.last_id + 1 + len(package.legs)))
+        self.last_id = ids[-1]
+        self.orders.append(Working(ids, package, quantity, limit_cash, self.time, tag))
+        self.sent.append((self.time, package, quantity, limit_cash))
+        for order_id, leg in zip(ids, package.legs, strict=True):
+            self._tell(order_id, leg.contract.name, FillStatus.SUBMITTED, 0.0, None)
+        return ids
+
+    def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
+        for order in self.orders:
+            if order.ids == tuple(order_ids):
+                order.limit = limit_cash
+                return True
+        return False
+
+    def cancel(self, order_ids: Sequence[int], tag: str) -> None:
+        for order in list(self.orders):
+            if order.ids == tuple(order_ids):
+                self.orders.remove(order)
+                for order_id, leg in zip(order.ids, order.package.legs, strict=True):
+                    self._tell(order_id, leg.contract.name, FillStatus.CANCELLED, 0.0, None)
+
+    def forget(self, order_ids: Sequence[int]) -> None:
+        self.forgotten = tuple(order_ids)
+
+    def account(self) -> Account:
+        value = 0.0
+        for contract, quantity in self.held.values():
+            quote = self.quote(contract)
+            if quote is not None and quote.ask is not None:
+                value += quantity * contract.multiplier * ((quote.bid or 0.0) + quote.ask) / 2
+        return Account(self.cash + value, self.cash)
+
+    def holdings(self) -> Sequence[Holding]:
+        return [Holding(name, float(count), 0.0, 0.0) for name, (_, count) in sorted(self.held.items())]
+
+    def open_orders(self) -> Sequence[OpenOrder]:
+        return [
+            OpenOrder(order_id, leg.contract.name, float(leg.ratio * order.quantity), order.ids[0], order.tag)
+            for order in self.orders
+            for order_id, leg in zip(order.ids, order.package.legs, strict=True)
+        ]
+
+    def store_path(self, key: str) -> Path:
+        path = self.folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _tell(
+        self, order_id: int, name: str, status: FillStatus, quantity: float, price: float | None, fee: float = 0.0
+    ) -> None:
+        assert self.events is not None
+        self.events(
+            OrderUpdated(
+                time=self.time,
+                order_id=order_id,
+                contract=name,
+                status=status,
+                fill_quantity=quantity,
+                fill_price=price,
+                fee=fee,
+            )
+        )
+
+    def work_orders(self) -> None:
+        """Fill what is strictly better than its limit at bids and offers, all legs at once, not in its own minute."""
+        for order in list(self.orders):
+            if order.sent == self.time or not self.fills_allowed:
+                continue
+            prices = []
+            for leg in order.package.legs:
+                quote = self.quote(leg.contract)
+                if quote is None or quote.ask is None:
+                    break
+                prices.append(quote.ask if leg.ratio > 0 else quote.bid or 0.0)
+            else:
+                cash = -sum(leg.ratio * price for leg, price in zip(order.package.legs, prices, strict=True))
+                if cash > order.limit + 1e-9:
+                    self.orders.remove(order)
+                    self._fill(order, prices)
+
+    def _fill(self, order: Working, prices: list[float]) -> None:
+        fees = []
+        for leg, price in zip(order.package.legs, prices, strict=True):
+            count = leg.ratio * order.quantity
+            before = self.held.get(leg.contract.name, (leg.contract, 0))[1]
+            fees.append(abs(count) * (1.0 if before * count >= 0 else 0.0))
+            self.cash -= count * price * leg.contract.multiplier + fees[-1]
+            self.held[leg.contract.name] = (leg.contract, before + count)
+            if before + count == 0:
+                del self.held[leg.contract.name]
+        rows = zip(order.ids, order.package.legs, prices, fees, strict=True)
+        for order_id, leg, price, fee in rows:
+            self._tell(order_id, leg.contract.name, FillStatus.FILLED, float(leg.ratio * order.quantity), price, fee)
+
+    def expire(self, day: date) -> None:
+        """Settle what expired on a day in cash, as the engine does in the following night."""
+        self.time = datetime.combine(day, time(16, 0))
+        spot = {ticker: self.price_of(ticker) for ticker in ("SPX", "SPY")}
+        self.time = datetime.combine(day, time(1, 0)) + timedelta(days=1)
+        for name, (contract, count) in sorted(self.held.items()):
+            if contract.expiry == day:
+                inside = spot[contract.underlying.ticker] - contract.strike
+                inside = inside if contract.right is Right.CALL else -inside
+                self.cash += count * max(inside, 0.0) * contract.multiplier
+                del self.held[name]
+                self._tell(0, name, FillStatus.FILLED, -float(count), 0.0)
+
+
+def build(gateway: FakeGateway, **parameters: str) -> tuple[TradingSystem, MemorySink]:
+    """A trading system on the fake, with parameters given as ``friday_0dte__min_vix="0"``."""
+    settings = Settings.from_parameters({key.replace("__", "."): value for key, value in parameters.items()})
+    sink = MemorySink()
+    storage = FolderStorage(gateway.folder / "state", durable=False)
+    system = TradingSystem(Surroundings(gateway, storage, sink, durable=False), settings, gateway.time)
+    gateway.events = system.happened
+    system.start()
+    return system, sink
+
+
+def run_day(system: TradingSystem, gateway: FakeGateway, day: date, until: time = time(16, 0)) -> None:
+    """One day as main.py would run it: open, each minute with its windows and deadlines, close, expiry."""
+    session = gateway.session(day)
+    windows = [
+        (strategy.name, window) for strategy in system.coordinator.strategies for window in strategy.entry_windows()
+    ]
+    moment = datetime.combine(day, time(9, 31))
+    last = datetime.combine(day, until)
+    while moment <= last:
+        gateway.time = moment
+        if session is not None and moment <= session.closes_at:
+            gateway.work_orders()
+            if moment.time() == time(9, 31):
+                system.open_session(moment)
+        for name, window in windows:
+            if window.opens == moment.time() and day.weekday() in window.weekdays:
+                system.entry_window(moment, name, window.name)
+        if session is not None and moment == session.closes_at:
+            system.close_session(moment)
+        if session is not None and moment <= session.closes_at:
+            system.minute(moment)
+        moment += timedelta(minutes=1)
+    if until == time(16, 0):
+        gateway.expire(day)

@@ -1,0 +1,248 @@
+"""The whole system without an engine: builds every manager, and takes what happens as plain calls.
+
+``main.py`` calls it from LEAN's callbacks; tests call it with a gateway of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from core.book import Book
+from core.bus import EventBus
+from core.cache import UnifiedIntelligentCache
+from core.clock import MarketClock
+from core.events import (
+    Command,
+    CommandReceived,
+    DeadlineReached,
+    EntryWindow,
+    Event,
+    MarketData,
+    MinutePassed,
+    SessionClosed,
+    SessionOpened,
+)
+from core.factory import ManagerFactory, Managers
+from core.gateway import Gateway, Session
+from core.identifiers import Identifiers
+from core.journal import Journal, JournalSink, RecordKind
+from core.settings_fields import Settings
+from core.storage import Storage
+from execution.executor import AtomicExecutor
+from execution.recovery import OrderRecovery
+from execution.tracker import PositionTracker
+from market.calendar import EventCalendar
+from market.chains import OptionChainManager
+from market.freshness import DataFreshnessValidator
+from market.history import Correlations, DailyHistory
+from market.trend import TrendWatcher
+from market.vix import UnifiedVIXManager
+from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin, GroupStressPlugin
+from risk.limits import FreshnessPlugin, GreeksLimitsPlugin, LiquidityPlugin, PhasePlugin, VixRegimePlugin
+from risk.manager import UnifiedRiskManager
+from risk.margin import MarginPlugin
+from risk.phases import PhaseManager
+from risk.sizing import PositionSizer
+from state.manager import HierarchicalStateManager
+from state.recovery import Recovery
+from state.store import StateStore, StoreOptions
+from strategies.coordinator import MarketAccess, StrategyCoordinator, StrategyRoster
+from strategies.friday_0dte import FridayZeroDay
+
+TICKERS = ("VIX", "SPY", "SPX")
+"""Underlyings watched all the time; the index last, so that its rules see the minute's VIX."""
+
+MANAGERS: tuple[type, ...] = (
+    UnifiedIntelligentCache,
+    HierarchicalStateManager,
+    Recovery,
+    DailyHistory,
+    Correlations,
+    UnifiedVIXManager,
+    DataFreshnessValidator,
+    TrendWatcher,
+    EventCalendar,
+    OptionChainManager,
+    MarketAccess,
+    PhaseManager,
+    PhasePlugin,
+    VixRegimePlugin,
+    FreshnessPlugin,
+    CircuitBreakerPlugin,
+    DrawdownPlugin,
+    BlackSwanPlugin,
+    CorrelationPlugin,
+    ConcentrationPlugin,
+    GroupStressPlugin,
+    LiquidityPlugin,
+    GreeksLimitsPlugin,
+    MarginPlugin,
+    PositionSizer,
+    UnifiedRiskManager,
+    PositionTracker,
+    AtomicExecutor,
+    OrderRecovery,
+    FridayZeroDay,
+    StrategyRoster,
+    StrategyCoordinator,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the system stands in: the engine, where state and journal go, and whether each write waits for the disk."""
+
+    gateway: Gateway
+    storage: Storage
+    sink: JournalSink
+    durable: bool
+
+
+class TradingSystem:
+    """All managers of one run, and the calls by which the market reaches them."""
+
+    def __init__(self, surroundings: Surroundings, settings: Settings, start: datetime) -> None:
+        self.gateway = surroundings.gateway
+        self.settings = settings
+        self.clock = MarketClock(start)
+        self.journal = Journal(surroundings.sink, self.clock)
+        self.bus = EventBus(self.journal)
+        self.book = Book()
+        self.managers = self._build(surroundings)
+        self.coordinator = self.managers[StrategyCoordinator]
+        self._history = self.managers[DailyHistory]
+        self._state = self.managers[HierarchicalStateManager]
+        self._recovery = self.managers[OrderRecovery]
+        self._session: Session | None = None
+        self._priced_at: datetime | None = None
+
+    def _build(self, surroundings: Surroundings) -> Managers:
+        factory = ManagerFactory()
+        factory.provide(self.gateway, as_type=Gateway)
+        store = StateStore(surroundings.storage, StoreOptions(durable=surroundings.durable))
+        for ready in (self.clock, self.journal, self.bus, self.book, Identifiers(self.clock), store):
+            factory.provide(ready)
+        for name in type(self.settings).model_fields:
+            factory.provide(getattr(self.settings, name))
+        for manager in MANAGERS:
+            factory.register(manager)
+        return factory.build()
+
+    # What the market brings
+
+    def start(self) -> None:
+        """Take over: load history, rebuild and reconcile state, and begin to trade."""
+        self.gateway.watch(TICKERS)
+        self._recovery.start()
+        for ticker in TICKERS:
+            self._history.refresh((ticker,))
+
+    def open_session(self, now: datetime) -> None:
+        """The first minute of a session is in."""
+        self.clock.advance(now)
+        session = self.gateway.session(now.date())
+        if session is None:
+            return
+        self._session = session
+        self._history.refresh(TICKERS)
+        self.bus.publish(SessionOpened(time=now, day=session.day, closes_at=session.closes_at))
+        self._recovery.reconcile()
+
+    @property
+    def in_session(self) -> bool:
+        """Whether a session is open by what was told."""
+        return self._session is not None
+
+    def minute(self, now: datetime) -> None:
+        """A minute's prices are in."""
+        session = self._session
+        if session is None or now > session.closes_at:
+            return
+        self.clock.advance(now)
+        self._publish_prices(now)
+        if self.coordinator.is_active:
+            self.bus.publish(MinutePassed(time=now))
+
+    def _publish_prices(self, now: datetime) -> None:
+        if self._priced_at == now:
+            return
+        self._priced_at = now
+        for ticker in TICKERS:
+            tick = self.gateway.tick(ticker)
+            if tick is not None and tick.fresh_at is not None:
+                self.bus.publish(
+                    MarketData(
+                        time=now,
+                        ticker=ticker,
+                        open=tick.open,
+                        high=tick.high,
+                        low=tick.low,
+                        price=tick.price,
+                        fresh_at=tick.fresh_at,
+                    )
+                )
+
+    def entry_window(self, now: datetime, strategy: str, window: str) -> None:
+        """A strategy's window opened (on a closed day too: the decision is then a skip)."""
+        self.clock.advance(now)
+        if self._session is not None and self._session.day == now.date():
+            self._publish_prices(now)
+        self.bus.publish(EntryWindow(time=now, strategy=strategy, window=window))
+
+    def deadline(self, now: datetime, strategy: str, deadline: str) -> None:
+        """A time has come at which something must be looked at."""
+        self.clock.advance(now)
+        if self._session is not None and self._session.day == now.date() and self.book.positions:
+            self._publish_prices(now)
+            self.bus.publish(DeadlineReached(time=now, strategy=strategy, deadline=deadline))
+
+    def close_session(self, now: datetime) -> None:
+        """The session's regular close."""
+        self.clock.advance(now)
+        session = self._session
+        if session is None:
+            return
+        self._publish_prices(now)
+        self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
+        self._session = None
+
+    def happened(self, event: Event) -> None:
+        """An order event, a reconnection, or anything else that the engine reports."""
+        self.clock.advance(event.time)
+        self.bus.publish(event)
+
+    def command(self, now: datetime, command: Command, subject: str = "") -> None:
+        """A person's word."""
+        self.happened(CommandReceived(time=now, command=command, subject=subject))
+
+    def end(self, now: datetime) -> None:
+        """The run is over."""
+        self.clock.advance(now)
+        self.coordinator.finish(now)
+        self.journal.record(
+            RecordKind.SYSTEM,
+            component="main",
+            reason="run ended",
+            events=self.bus.published,
+            errors=self.bus.errors,
+            cache=self.managers[UnifiedIntelligentCache].statistics,
+        )
+        self._state.close()
+        self.journal.close()
+
+    def entry_days(self) -> dict[str, list[tuple[str, tuple[int, ...], int, int]]]:
+        """Windows by strategy: name, weekdays, hour and minute, for the engine's schedule."""
+        return {
+            strategy.name: [
+                (window.name, window.weekdays, window.opens.hour, window.opens.minute)
+                for window in strategy.entry_windows()
+            ]
+            for strategy in self.coordinator.strategies
+        }
+
+
+def run_dates(settings: Settings) -> tuple[date, date]:
+    """First and last day of a backtest."""
+    return settings.run.start, settings.run.end
