@@ -11,7 +11,7 @@ from typing import Any
 from core.events import Level
 from state.errors import CorruptStoreError
 from state.store import Record
-from state.tables import TABLES
+from state.tables import TABLES, OrderTrigger
 
 SYSTEM_ID = "system"
 
@@ -147,7 +147,10 @@ class Ledger:
         self._subjects[subject.level][subject.id] = subject
         fingerprint = subject.detail.get("fingerprint")
         if subject.level is Level.ORDER_GROUP and isinstance(fingerprint, str):
-            self._fingerprints.setdefault(fingerprint, subject.id)
+            if subject.detail.get("never_sent"):
+                self._fingerprints.pop(fingerprint, None)  # nothing was sent: the intent may be planned again
+            else:
+                self._fingerprints.setdefault(fingerprint, subject.id)
 
 
 def _changed(subject: Subject, record: Record, time: datetime) -> Subject:
@@ -157,6 +160,8 @@ def _changed(subject: Subject, record: Record, time: datetime) -> Subject:
         return replace(subject, pending=intent, changed=time)
     detail = _frozen({**subject.detail, **record["detail"]})
     if operation == "done":
+        if record["trigger"] == OrderTrigger.ABANDON and subject.level is Level.ORDER_GROUP:
+            detail = _frozen({**detail, "never_sent": True})
         return replace(subject, state=record["to"], detail=detail, pending=None, changed=time)
     if operation == "withdraw":
         return replace(subject, detail=detail, pending=None, changed=time)

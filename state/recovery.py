@@ -80,7 +80,7 @@ class Recovery:
             if group.state == OrderGroupState.PLANNED and group.pending is None:
                 self._never_sent(group, outcome)
             elif any(order.status not in FINAL_STATUS for order in orders):
-                self._still_working(group, orders, pool, outcome)
+                self._still_working(group, orders, pool, facts, outcome)
             else:
                 self._finished(group, orders, pool, facts, outcome)
 
@@ -91,7 +91,12 @@ class Recovery:
         self._state.fire(group.level, group.id, OrderTrigger.ABANDON)
 
     def _still_working(
-        self, group: Subject, orders: list[BrokerOrder], pool: dict[str, float], outcome: Reconciliation
+        self,
+        group: Subject,
+        orders: list[BrokerOrder],
+        pool: dict[str, float],
+        facts: BrokerFacts,
+        outcome: Reconciliation,
     ) -> None:
         """Some order is open: adopt it when its sending was not recorded, take note of what filled meanwhile."""
         numbers = [order.order_id for order in orders]
@@ -101,14 +106,34 @@ class Recovery:
             self._tell(outcome, Difference(DifferenceKind.SENT_UNRECORDED, group.id))
             group = self._state.complete(group.level, group.id, orders=numbers)
         known = _quantities(group.detail.get("filled"))
-        filled = _told(orders)
+        filled = self._filled_so_far(group, orders, pool, facts)
+        for name, quantity in filled.items():
+            if quantity != known.get(name, 0.0):
+                kind = DifferenceKind.PARTLY_FILLED_WHILE_AWAY
+                self._tell(outcome, Difference(kind, group.id, name, known.get(name, 0.0), quantity))
         if filled != known:
-            for name, quantity in filled.items():
-                pool[name] = pool.get(name, 0.0) - (quantity - known.get(name, 0.0))
-                if quantity != known.get(name, 0.0):
-                    kind = DifferenceKind.PARTLY_FILLED_WHILE_AWAY
-                    self._tell(outcome, Difference(kind, group.id, name, known.get(name, 0.0), quantity))
             self._state.fire(group.level, group.id, OrderTrigger.FILL_PART, filled=filled)
+
+    def _filled_so_far(
+        self, group: Subject, orders: list[BrokerOrder], pool: dict[str, float], facts: BrokerFacts
+    ) -> dict[str, float]:
+        """Cumulative fills by contract: as the broker tells where it does, else as the holdings tell.
+
+        After a restart a broker often tells of open orders only; what the account holds beyond all that state knows of
+        (``pool``) then came from this group. A contract that expired or was assigned is absent without having filled.
+        """
+        known = _quantities(group.detail.get("filled"))
+        told = _told(orders)
+        filled = dict(known)
+        for name, whole in _quantities(group.detail.get("changes")).items():
+            if name in told:
+                filled[name] = told[name]
+            elif not self._went_otherwise(group.parent, name, facts):
+                before = known.get(name, 0.0)
+                filled[name] = before + _within(pool.get(name, 0.0), whole - before)
+        for name, quantity in filled.items():
+            pool[name] = pool.get(name, 0.0) - (quantity - known.get(name, 0.0))
+        return {name: quantity for name, quantity in filled.items() if quantity}
 
     def _finished(
         self,
@@ -120,13 +145,7 @@ class Recovery:
     ) -> None:
         """Nothing of it works any more: what filled is what the broker tells, else what the holdings tell."""
         changes = _quantities(group.detail.get("changes"))
-        known = _quantities(group.detail.get("filled"))
-        filled = _told(orders)
-        for name, whole in changes.items():
-            if not orders and not self._went_otherwise(group.parent, name, facts):
-                filled[name] = known.get(name, 0.0) + _within(pool.get(name, 0.0), whole - known.get(name, 0.0))
-            pool[name] = pool.get(name, 0.0) - (filled.get(name, 0.0) - known.get(name, 0.0))
-        filled = {name: quantity for name, quantity in filled.items() if quantity}
+        filled = self._filled_so_far(group, orders, pool, facts)
         if group.pending is not None and not orders and not filled and group.state == OrderGroupState.PLANNED:
             self._never_sent(group, outcome)
             return
@@ -326,11 +345,11 @@ def _quantities(detail: object) -> dict[str, float]:
 
 
 def _told(orders: Iterable[BrokerOrder]) -> dict[str, float]:
-    """Filled quantity by contract, as the broker's orders say."""
+    """Filled quantity by contract of which an order is told, zero where nothing filled."""
     filled: dict[str, float] = {}
     for order in orders:
         _add(filled, {order.contract: order.filled})
-    return {name: quantity for name, quantity in filled.items() if quantity}
+    return filled
 
 
 def _totals(holdings: Iterable[BrokerHolding]) -> dict[str, float]:

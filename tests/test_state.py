@@ -203,10 +203,13 @@ def test_the_same_intent_is_never_planned_twice(system: System) -> None:
     state = system.ready()
     opened(state)
     state.create(Level.ORDER_GROUP, "g1", "p1", purpose=OrderPurpose.ENTRY, fingerprint="abc")
-    state.fire(Level.ORDER_GROUP, "g1", OrderTrigger.ABANDON)
+    state.fire(Level.ORDER_GROUP, "g1", OrderTrigger.ABANDON)  # never sent: it may be planned again
+    state.create(Level.ORDER_GROUP, "g2", "p1", purpose=OrderPurpose.ENTRY, fingerprint="abc")
+    state.fire(Level.ORDER_GROUP, "g2", OrderTrigger.SEND)
+    state.fire(Level.ORDER_GROUP, "g2", OrderTrigger.CANCELLED)
     after = system.again().ready()
-    with pytest.raises(DuplicateIntentError, match="g1 carries the same intent abc"):
-        after.create(Level.ORDER_GROUP, "g2", "p1", purpose=OrderPurpose.ENTRY, fingerprint="abc")
+    with pytest.raises(DuplicateIntentError, match="g2 carries the same intent abc"):
+        after.create(Level.ORDER_GROUP, "g4", "p1", purpose=OrderPurpose.ENTRY, fingerprint="abc")
     with pytest.raises(DuplicateSubjectError):
         after.create(Level.ORDER_GROUP, "g1", "p1")
     with pytest.raises(UnknownSubjectError, match="position p9: unknown; last known: p1"):
