@@ -124,6 +124,7 @@ def total_volatility(beta: FloatArray, x: FloatArray) -> FloatArray:
     with np.errstate(all="ignore"):
         guess, low, high, region = _start(beta, x)
         s = np.where((low < guess) & (guess < high), guess, 0.5 * (low + np.minimum(high, 100.0)))
+        active = np.ones(s.size, dtype=bool)
         for _ in range(_STEPS):
             step, excess = _step(beta, x, s, region)
             high = np.where(excess > 0.0, s, high)
@@ -131,9 +132,10 @@ def total_volatility(beta: FloatArray, x: FloatArray) -> FloatArray:
             moved = s + step
             inside = (low <= moved) & (moved <= high)  # false also for a step that is not a number
             moved = np.where(inside, moved, 0.5 * (low + np.minimum(high, 4.0 * s)))
-            change = np.abs(moved - s)
+            moved = np.where(active, moved, s)  # at the root the rounding may have shut it out of its own bracket
+            active &= np.abs(moved - s) > 3e-5 * moved  # a fourth-order step: what is left is under the rounding
             s = moved
-            if (change <= 3e-5 * s).all():
+            if not active.any():
                 break
     return s
 
