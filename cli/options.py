@@ -19,6 +19,8 @@ from core.settings_fields import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT / "main.py"
+SHORT_KEYS = ("start", "end", "cash", "strategies", "seed")  # each stands for the setting run.KEY, as in main.py
+RANGE = ("run.start", "run.end")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +138,13 @@ def plan_of(options: BacktestOptions) -> RunPlan:
         return foreign_plan(options, options.algorithm, market)
     if options.param:
         raise UserError(f"--param: {options.param[0]!r} is for another algorithm (--algorithm); main.py takes --set")
-    parameters = {**configured_parameters(), **own_parameters(options)}
+    asked = own_parameters(options)
+    parameters = {**configured_parameters(), **asked}
+    if "run.start" in asked or "run.end" in asked:
+        # The configured range is one thing: half of it with half of another would be a range that nobody asked for.
+        parameters = {key: value for key, value in parameters.items() if key in asked or key not in RANGE}
     settings = settings_of(parameters)
-    given = frozenset(name for name in ("start", "end") if f"run.{name}" in parameters)
+    given = frozenset(key.removeprefix("run.") for key in RANGE if key in asked)
     return RunPlan(MAIN, market, parameters, settings, settings.run.seed, options.out, given)
 
 
@@ -159,7 +165,7 @@ def foreign_plan(options: BacktestOptions, algorithm: Path, market: MarketChoice
 def own_parameters(options: BacktestOptions) -> dict[str, str]:
     """``--set`` pairs and the options that stand for a setting; the same key twice with two values is refused."""
     parameters = pairs("--set", options.set_)
-    for name in ("start", "end", "cash", "strategies", "seed"):
+    for name in SHORT_KEYS:
         value = getattr(options, name)
         if value is None:
             continue
@@ -181,7 +187,8 @@ def configured_parameters() -> dict[str, str]:
         return {}
     except ValueError as error:
         raise UserError(f"{path}: is no JSON ({error})") from error
-    return {str(key): str(value) for key, value in read.get("parameters", {}).items()}
+    given = {str(key): str(value) for key, value in read.get("parameters", {}).items()}
+    return {f"run.{key}" if key in SHORT_KEYS else key: value for key, value in given.items()}
 
 
 def settings_of(parameters: Mapping[str, str]) -> Settings:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import shutil
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,17 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".venv" / "private.py").write_text("", encoding="utf-8")
     monkeypatch.chdir(tmp_path / "core")
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lean.models fetches a list of its modules when imported; nothing here needs the list or the network."""
+    import lean
+
+    package = ModuleType("lean.models")
+    package.__path__ = [str(Path(lean.__file__).parent / "models")]
+    package.__dict__["json_modules"] = []
+    monkeypatch.setitem(sys.modules, "lean.models", package)
 
 
 def silent() -> Any:

@@ -1,4 +1,4 @@
-"""The repository keeps its own rules: no placeholders, bounded sizes, LEAN's packages only, documents with live paths."""
+"""The repository keeps its rules: no placeholders, bounded sizes, LEAN's packages only, documents with live paths."""
 
 from __future__ import annotations
 
