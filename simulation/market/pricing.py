@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from simulation.market.calendar import FloatArray
@@ -125,7 +126,8 @@ def _whaley(inputs: list[FloatArray], rate: float, sign: float) -> FloatArray:
     n = 2.0 * held * time / variance
     q = 0.5 * (-(n - 1.0) + sign * np.sqrt((n - 1.0) ** 2 + 4.0 * m_over_k))
     growth = np.exp((held - rate) * time)
-    critical = _critical_price(strike, deviation, held, time, rate, growth, q, sign)
+    boundary = _Boundary(deviation, held * time, np.exp(-rate * time), growth, q, sign)
+    critical = _critical_price(strike, boundary)
     d1 = np.log(critical / strike) / deviation + held * time / deviation + 0.5 * deviation
     scale = sign * critical / q * (1.0 - growth * ndtr(sign * d1))
     premium = scale * np.exp(np.clip(q * np.log(spot / critical), -700.0, 0.0))
@@ -133,39 +135,75 @@ def _whaley(inputs: list[FloatArray], rate: float, sign: float) -> FloatArray:
     return np.asarray(np.where(beyond, sign * (spot - strike), european + np.maximum(premium, 0.0)))
 
 
-NODES = 16
+NODES = 12
+NEWTON_STEPS = 7
+HALVINGS = 26
 
 
-def _critical_price(
-    strike: FloatArray,
-    deviation: FloatArray,
-    held: FloatArray,
-    time: FloatArray,
-    rate: float,
-    growth: FloatArray,
-    q: FloatArray,
-    sign: float,
-) -> FloatArray:
-    """The price beyond which exercise is best: bisection on the smooth-pasting condition.
+@dataclass(frozen=True)
+class _Boundary:
+    """The terms of the early-exercise condition, per strike of one: all that the critical price depends on."""
 
-    24 halvings of a wide bracket in logs.
+    spread: FloatArray
+    drift: FloatArray
+    discount: FloatArray
+    grown: FloatArray
+    power: FloatArray
+    sign: float
 
-    A long run of one strike (the minutes of one contract) is solved at 16 of them and interpolated: it moves slowly.
+    def at(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> _Boundary:
+        """Some of the rows."""
+        columns = (self.spread, self.drift, self.discount, self.grown, self.power)
+        spread, drift, discount, grown, power = (column[rows] for column in columns)
+        return _Boundary(spread, drift, discount, grown, power, self.sign)
+
+    def gap(self, logs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Gain of exercise at log price over strike (zero at the boundary), and its slope in the relative price."""
+        relative, sign = np.exp(logs), self.sign
+        d1 = (logs + self.drift) / self.spread + 0.5 * self.spread
+        inside = self.grown * ndtr(sign * d1)
+        european = sign * (relative * inside - self.discount * ndtr(sign * (d1 - self.spread)))
+        value = sign * (relative - 1.0) - european - sign * (1.0 - inside) * relative / self.power
+        density = self.grown * np.exp(-0.5 * d1 * d1) / (ROOT_TWO_PI * self.spread)
+        slope = sign * (1.0 - inside) - (sign * (1.0 - inside) - density) / self.power
+        return value, slope
+
+
+def _critical_price(strike: FloatArray, boundary: _Boundary) -> FloatArray:
+    """The price beyond which exercise is best: Newton steps on the smooth-pasting condition, halving where they fail.
+
+    A long run of one strike (one contract's minutes) is solved at a dozen of them and interpolated: it moves slowly.
     """
-    nodes = np.arange(len(strike))
+    rows = np.arange(len(strike))
     if len(strike) > 2 * NODES and float(np.ptp(strike)) <= 0.0:
-        nodes = np.unique(np.linspace(0, len(strike) - 1, NODES).astype(np.int64))
-    spread, drift, lasts, grown, power = (item[nodes] for item in (deviation, held * time, time, growth, q))
-    near, far = np.zeros(len(nodes)), sign * (12.0 * spread + np.abs(drift) + 0.05)
-    discount, accrued = np.exp(-rate * lasts), np.exp(drift)
-    for _ in range(24):
+        rows = np.unique(np.linspace(0, len(strike) - 1, NODES).astype(np.int64))
+    solved = _solve(boundary.at(rows))
+    if len(rows) < len(strike):
+        solved = np.interp(np.arange(len(strike)), rows, solved)
+    return np.asarray(strike * np.exp(solved))
+
+
+def _solve(terms: _Boundary) -> FloatArray:
+    sign = terms.sign
+    far = 1.0 / np.maximum(1.0 - 1.0 / terms.power, 1e-6)
+    pull = -(sign * terms.drift + 2.0 * terms.spread) / np.maximum(np.abs(far - 1.0), 1e-9)
+    seed = 1.0 + (far - 1.0) * -np.expm1(np.minimum(pull, 0.0))
+    logs = np.where(sign * (seed - 1.0) > 1e-9, np.log(np.maximum(seed, 1e-9)), sign * terms.spread)
+    for _ in range(NEWTON_STEPS):
+        value, slope = terms.gap(logs)
+        logs = sign * np.maximum(sign * (logs - np.clip(value / (slope * np.exp(logs)), -0.5, 0.5)), 1e-9)
+    failed = ~(np.abs(terms.gap(logs)[0]) < 1e-6)
+    if bool(failed.any()):
+        logs[failed] = _halve(terms.at(failed))
+    return np.asarray(logs)
+
+
+def _halve(terms: _Boundary) -> FloatArray:
+    near = np.zeros_like(terms.spread)
+    far = terms.sign * (12.0 * terms.spread + np.abs(terms.drift) + 0.05)
+    for _ in range(HALVINGS):
         middle = 0.5 * (near + far)
-        relative = np.exp(middle)
-        d1 = (middle + drift) / spread + 0.5 * spread
-        inside = ndtr(sign * d1)
-        european = discount * sign * (relative * accrued * inside - ndtr(sign * (d1 - spread)))
-        exercise = sign * (relative - 1.0) - european - sign * (1.0 - grown * inside) * relative / power >= 0.0
+        exercise = terms.gap(middle)[0] >= 0.0
         far = np.where(exercise, middle, far)
         near = np.where(exercise, near, middle)
-    logs = far if len(nodes) == len(strike) else np.interp(np.arange(len(strike)), nodes, far)
-    return np.asarray(strike * np.exp(logs))
+    return np.asarray(far)

@@ -94,8 +94,10 @@ def sizes(prices: FloatArray, law: QuoteLaw, salt: int) -> FloatArray:
 
     A fixed hash of price and contract, so that a size changes only when its price does.
     """
-    ticks = np.round(np.nan_to_num(prices, nan=0.0) / law.tick_below).astype(np.uint64)
+    absent = np.isnan(prices)
+    known = np.where(absent, 0.0, prices)
+    ticks = np.round(known / law.tick_below).astype(np.uint64)
     mixed = (ticks + np.uint64(salt & 0xFFFFFFFF)) * np.uint64(0x9E3779B97F4A7C15)
     share = ((mixed >> np.uint64(40)) & np.uint64(0xFFFF)).astype(np.float64) / 65536.0
-    depth = law.busy / (1.0 + np.nan_to_num(prices, nan=0.0) / (0.02 * law.reference_level))
-    return np.asarray(np.where(np.isnan(prices), 0.0, np.floor(1.0 + depth * (0.3 + 1.4 * share))))
+    depth = law.busy / (1.0 + known / (0.02 * law.reference_level))
+    return np.asarray(np.where(absent, 0.0, np.floor(1.0 + depth * (0.3 + 1.4 * share))))

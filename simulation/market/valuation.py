@@ -101,6 +101,15 @@ class OptionRoot:
             )
         return result
 
+    def chain_quotes(self, state: AssetDay, chain: ChainRows, minute: int) -> tuple[FloatArray, FloatArray]:
+        """Bids (NaN: none) and asks of many contracts at one minute: what `contract_day` gives for each of them."""
+        value = self.chain_values(state, chain, minute)
+        _, _, years = self._chain_inputs(state, chain, minute)
+        spot = np.full(len(value), float(state.spot.points[minute]))
+        intrinsic = np.maximum(chain.sign * (spot - chain.strike), 0.0)
+        multiple = np.full(len(value), float(self._multiple(state.day, state)[minute]))
+        return bid_and_ask(self.law, value, full_spread(self.law, value - intrinsic, intrinsic, spot, years, multiple))
+
     def chain_greeks(self, state: AssetDay, chain: ChainRows, minute: int) -> tuple[FloatArray, Greeks]:
         """Implied volatility (a year, fraction) and European Greeks of many contracts at one minute."""
         forward, variance, years = self._chain_inputs(state, chain, minute)

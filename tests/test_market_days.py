@@ -1,0 +1,137 @@
+"""Minute paths honour their daily bar exactly; variance is spread as stated; prices agree with QuantLib."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pytest
+import QuantLib
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, session_weights
+from simulation.market.days import Bar, VolatilityLaw, day_path, stream, volatility_path
+from simulation.market.history import from_arch
+from simulation.market.pricing import american, black
+
+
+@st.composite
+def bars(draw: st.DrawFn) -> Bar:
+    cents = [draw(st.integers(100, 400_000)) for _ in range(2)]
+    room = [draw(st.integers(0, 20_000)) for _ in range(2)]
+    low = max(1, min(cents) - room[0])
+    return Bar(cents[0] / 100, (max(cents) + room[1]) / 100, low / 100, cents[1] / 100)
+
+
+@given(bars(), st.integers(0, 2**32), st.sampled_from([210, 390]))
+def test_a_path_honours_its_bar_exactly(bar: Bar, seed: int, minutes: int) -> None:
+    path = day_path(stream(seed, "test", 1), bar, session_weights(minutes, TRADED_SHARE))
+    assert len(path.high) == minutes
+    assert (path.points[0], path.points[-1]) == (bar.open, bar.close)
+    assert (path.high.max(), path.low.min()) == (bar.high, bar.low)
+    assert bool((path.low <= np.minimum(path.open, path.close)).all())
+    assert bool((path.high >= np.maximum(path.open, path.close)).all())
+
+
+@given(bars(), st.integers(0, 2**32))
+def test_a_volatility_index_with_a_range_honours_it_too(bar: Bar, seed: int) -> None:
+    weights = session_weights(390, CASH_INDEX)
+    index = day_path(stream(seed, "index", 1), Bar(100.0, 102.0, 99.0, 101.0), weights)
+    path = volatility_path(stream(seed, "vix", 1), index, bar, weights, VolatilityLaw(), ranged=True)
+    assert (path.points[0], path.points[-1]) == (bar.open, bar.close)
+    assert (path.high.max(), path.low.min()) == (bar.high, bar.low)
+
+
+def test_the_variance_of_minutes_adds_up_to_that_of_days() -> None:
+    """Over five real years the squared one-minute, half-hour and open-to-close returns sum to the same."""
+    index = from_arch().index
+    weights = session_weights(390, CASH_INDEX)
+    columns = zip(index.open, index.high, index.low, index.close, index.days, strict=True)
+    rows = [(Bar(*(float(price) for price in row[:4])), int(row[4])) for row in columns]
+    paths = [np.log(day_path(stream(3, "SPX", day), bar, weights).points) for bar, day in rows]
+    whole = sum(float(path[-1] - path[0]) ** 2 for path in paths)
+    for step in (1, 30, 130):
+        parts = sum(float((np.diff(path[::step]) ** 2).sum()) for path in paths)
+        assert parts / whole == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_session_has_its_u() -> None:
+    weights = session_weights(390, TRADED_SHARE)
+    noon = weights[180:210].mean()
+    assert 2.0 < weights[:30].mean() / noon < 5.0
+    assert 1.4 < weights[-30:].mean() / noon < 2.5
+    assert weights.sum() == pytest.approx(1.0 - TRADED_SHARE.overnight)
+
+
+def test_vix_minutes_move_against_the_index() -> None:
+    weights = session_weights(390, CASH_INDEX)
+    correlations = []
+    for day in range(60):
+        index = day_path(stream(1, "index", day), Bar(2000.0, 2014.0, 1984.0, 1990.0), weights)
+        bar = Bar(15.0, np.nan, np.nan, 15.6)
+        vix = volatility_path(stream(1, "vix", day), index, bar, weights, VolatilityLaw(), ranged=False)
+        moves = np.diff(np.log(index.points)), np.diff(np.log(vix.points))
+        correlations.append(float(np.corrcoef(*moves)[0, 1]))
+    assert -0.95 < float(np.mean(correlations)) < -0.6
+
+
+def test_streams_depend_on_seed_purpose_and_day_only() -> None:
+    first = stream(1, "a", date(2018, 1, 2)).random(3).tolist()
+    assert first == stream(1, "a", date(2018, 1, 2).toordinal()).random(3).tolist()
+    others = (stream(2, "a", date(2018, 1, 2)), stream(1, "b", date(2018, 1, 2)), stream(1, "a", date(2018, 1, 3)))
+    assert all(first != other.random(3).tolist() for other in others)
+
+
+def test_black_by_hand() -> None:
+    # F = K = 100, total variance 0.04: d1 = 0.1, d2 = -0.1, N(0.1) - N(-0.1) = 0.0796557.
+    one = np.array([100.0])
+    assert black(one, 100.0, np.array([0.04]), 1.0, 1.0)[0] == pytest.approx(7.96557, abs=1e-5)
+
+
+def reference(
+    spot: float, strike: float, years: float, volatility: float, rates: tuple[float, float], sign: int
+) -> float:
+    today = QuantLib.Date(2, 1, 2018)
+    QuantLib.Settings.instance().evaluationDate = today
+    count = QuantLib.Actual365Fixed()
+    flat = [QuantLib.YieldTermStructureHandle(QuantLib.FlatForward(today, rate, count)) for rate in rates]
+    surface = QuantLib.BlackVolTermStructureHandle(
+        QuantLib.BlackConstantVol(today, QuantLib.NullCalendar(), volatility, count)
+    )
+    process = QuantLib.BlackScholesMertonProcess(
+        QuantLib.QuoteHandle(QuantLib.SimpleQuote(spot)), flat[1], flat[0], surface
+    )
+    payoff = QuantLib.PlainVanillaPayoff(QuantLib.Option.Call if sign > 0 else QuantLib.Option.Put, strike)
+    option = QuantLib.VanillaOption(payoff, QuantLib.AmericanExercise(today, today + round(years * 365)))
+    option.setPricingEngine(QuantLib.FdBlackScholesVanillaEngine(process, 200, 300))
+    return float(option.NPV())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("rates", [(0.02, 0.018), (0.05, 0.013), (0.01, 0.03)])
+@pytest.mark.parametrize(
+    ("strike", "days", "volatility"), [(250, 30, 0.25), (270, 7, 0.15), (290, 90, 0.2), (240, 365, 0.3)]
+)
+def test_american_prices_stay_near_quantlib(
+    sign: int, rates: tuple[float, float], strike: float, days: int, volatility: float
+) -> None:
+    years = days / 365.0
+    spot, forward = np.array([270.0]), np.array([270.0 * np.exp((rates[0] - rates[1]) * years)])
+    ours = american(
+        spot, forward, np.array([strike]), np.array([volatility**2 * years]), np.array([years]), rates[0], float(sign)
+    )[0]
+    theirs = reference(270.0, strike, years, volatility, rates, sign)
+    # Barone-Adesi and Whaley's own error grows with term; a LEAP's spread is wider than that.
+    assert ours == pytest.approx(theirs, abs=max(0.015, 0.008 * theirs))
+
+
+def test_one_contract_over_a_day_equals_its_minutes_alone() -> None:
+    spot = np.linspace(262.0, 275.0, 391)
+    variance, years = np.linspace(0.0040, 0.0035, 391), np.linspace(0.1, 0.099, 391)
+    forward = spot * np.exp(0.005 * years)
+    whole = american(spot, forward, 280.0, variance, years, 0.02, -1.0)
+    for minute in (0, 77, 200, 390):
+        one = slice(minute, minute + 1)
+        alone = american(spot[one], forward[one], 280.0, variance[one], years[one], 0.02, -1.0)
+        assert alone[0] == pytest.approx(whole[minute], abs=2e-4)

@@ -1,0 +1,213 @@
+"""The data source: determinism, no look-ahead, blocks that survive LEAN's files, listings, faults, errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+
+from simulation.blocks import QuoteBlock
+from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.market.build import BuildRequest, MarketSpecError, book_of
+from simulation.market.faults import QuoteFaults
+from simulation.market.history import DailyBars, MarketHistory, from_arch
+from simulation.market.listings import Listings
+from simulation.market.source import ModelledMarket
+from simulation.symbols import Symbol
+
+SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")
+VIX = Symbol.create("VIX", SecurityType.INDEX, "usa")
+SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+SPXW = Symbol.create_canonical_option(SPX, "SPXW", "usa")
+DAY = date(2018, 2, 5)
+
+
+def index_option(expiry: date, strike: float, right: OptionRight = OptionRight.PUT, root: str = "SPXW") -> Symbol:
+    return Symbol.create_option(SPX, root, "usa", OptionStyle.EUROPEAN, right, strike, expiry)
+
+
+@pytest.fixture(scope="module")
+def market() -> ModelledMarket:
+    return ModelledMarket.from_history("history", seed=5)
+
+
+def columns(block: object) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    names = [name for name in type(block).__dataclass_fields__ if not name.startswith("_")]  # type: ignore[attr-defined]
+    found = {name: getattr(block, name) for name in names}
+    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+
+
+def same(first: object, second: object) -> bool:
+    if first is None or second is None:
+        return first is second
+    left, right = columns(first), columns(second)
+    return all(np.array_equal(left[name], right[name], equal_nan=True) for name in left)
+
+
+def blocks_of(source: ModelledMarket, day: date) -> list[object]:
+    put = index_option(date(2018, 3, 16), 2600.0)
+    etf = Symbol.create_option(SPY, "usa", OptionStyle.AMERICAN, OptionRight.PUT, 260.0, date(2018, 3, 16))
+    minutes = Resolution.MINUTE
+    found: list[object] = [source.trades(symbol, minutes, day) for symbol in (SPX, VIX, SPY, put)]
+    found += [source.quotes(symbol, minutes, day) for symbol in (SPY, put, etf)]
+    return [*found, source.universe(SPXW, day)]
+
+
+def test_same_seed_same_market_another_seed_another() -> None:
+    first, again, other = (ModelledMarket.from_history("history", seed=seed) for seed in (5, 5, 6))
+    # Days asked for in another order must not matter.
+    again.trades(SPX, Resolution.MINUTE, date(2018, 3, 1))
+    assert all(same(a, b) for a, b in zip(blocks_of(first, DAY), blocks_of(again, DAY), strict=True))
+    assert not same(first.trades(SPX, Resolution.MINUTE, DAY), other.trades(SPX, Resolution.MINUTE, DAY))
+
+
+def replaced_after(history: MarketHistory, day: date) -> MarketHistory:
+    """The same history with everything after ``day`` made up."""
+
+    def bend(bars: DailyBars) -> DailyBars:
+        later = bars.days > day.toordinal()
+        scale = np.where(later, 0.7 + 0.2 * np.sin(np.arange(len(bars))), 1.0)
+        prices = [np.round(column * scale, 2) for column in (bars.open, bars.high, bars.low, bars.close)]
+        return replace(bars, open=prices[0], high=prices[1], low=prices[2], close=prices[3])
+
+    others = {name: bend(bars) for name, bars in history.others.items()}
+    return replace(history, index=bend(history.index), volatility=bend(history.volatility), others=others)
+
+
+@pytest.mark.parametrize("day", [date(2018, 1, 26), date(2018, 2, 2), DAY, date(2018, 2, 16)])
+def test_nothing_up_to_a_day_depends_on_what_follows(market: ModelledMarket, day: date) -> None:
+    request = BuildRequest("history", 5, Listings.TODAY)
+    bent = ModelledMarket(book_of("history", replaced_after(from_arch(), day), request), seed=5)
+    before = day.fromordinal(day.toordinal() - 10)
+    for checked in [before, day] if market.book.asset_day("SPX", before) else [day]:
+        pairs = zip(blocks_of(market, checked), blocks_of(bent, checked), strict=True)
+        assert all(same(a, b) for a, b in pairs)
+    for symbol in (SPX, SPY):
+        ours, theirs = (source.trades(symbol, Resolution.DAILY, day) for source in (market, bent))
+        assert ours is not None
+        assert theirs is not None
+        upto = ours.end <= market.trades(SPX, Resolution.MINUTE, day).end[-1]  # type: ignore[union-attr]
+        assert np.array_equal(ours.close[upto], theirs.close[upto])
+
+
+def test_the_index_shows_its_daily_bar(market: ModelledMarket) -> None:
+    block = market.trades(SPX, Resolution.MINUTE, DAY)
+    assert block is not None
+    # Public record of February 5, 2018: open 2741.06, high 2763.39, low 2638.17, close 2648.94.
+    seen = (block.open[0], block.high.max(), block.low.min(), block.close[-1])
+    assert seen == (2741.06, 2763.39, 2638.17, 2648.94)
+    assert len(block.end) == 390
+    assert block.start[0] == 1517841000000  # 14:30 UTC
+
+
+def test_a_half_day_ends_at_one(market: ModelledMarket) -> None:
+    block = market.trades(SPX, Resolution.MINUTE, date(2017, 11, 24))
+    assert block is not None
+    assert len(block.end) == 210
+
+
+def test_closed_days_and_days_outside_have_nothing(market: ModelledMarket) -> None:
+    for day in (date(2018, 2, 4), date(2018, 12, 5), date(2019, 6, 3), date(2013, 6, 3)):
+        assert market.trades(SPX, Resolution.MINUTE, day) is None
+        assert market.universe(SPXW, day) is None
+
+
+def test_quotes_are_sparse_and_survive_text(market: ModelledMarket) -> None:
+    block = market.quotes(index_option(date(2018, 2, 9), 2300.0), Resolution.MINUTE, date(2018, 1, 31))
+    assert block is not None
+    assert len(block.end) < 390
+    pair = np.column_stack([np.nan_to_num(block.bid_close), block.ask_close])
+    assert bool((np.abs(np.diff(pair, axis=0)).sum(axis=1) > 1e-9).all())
+    for column in columns(block).values():
+        known = column[~np.isnan(column.astype(np.float64))]
+        assert np.array_equal(np.round(known, 4), known)
+
+
+def quoted(block: QuoteBlock | None) -> QuoteBlock:
+    assert block is not None
+    return block
+
+
+def test_an_option_ends_at_its_intrinsic_value(market: ModelledMarket) -> None:
+    # February 9, 2018: the index closed at 2619.55; a 2600 call is worth 19.55 at the close.
+    day = date(2018, 2, 9)
+    made = market.contract_day(index_option(day, 2600.0, OptionRight.CALL), day)
+    assert made is not None
+    assert made.value[-1] == pytest.approx(19.55, abs=1e-6)
+    assert made.bid[-1] <= 19.55 <= made.ask[-1]
+
+
+def test_morning_settled_options_stop_the_day_before(market: ModelledMarket) -> None:
+    monthly = index_option(date(2018, 2, 16), 2700.0, root="SPX")
+    assert market.quotes(monthly, Resolution.MINUTE, date(2018, 2, 15)) is not None
+    assert market.quotes(monthly, Resolution.MINUTE, date(2018, 2, 16)) is None
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        index_option(date(2018, 2, 9), 2601.0),
+        index_option(date(2018, 2, 10), 2600.0),
+        index_option(date(2018, 2, 2), 2600.0),
+    ],
+)
+def test_what_is_not_listed_has_no_quotes(market: ModelledMarket, symbol: Symbol) -> None:
+    assert market.quotes(symbol, Resolution.MINUTE, DAY) is None
+    assert market.trades(symbol, Resolution.MINUTE, DAY) is None
+    assert market.open_interest(symbol, Resolution.MINUTE, DAY) is None
+
+
+def test_universe_lists_what_can_be_quoted_and_agrees_with_the_quotes(market: ModelledMarket) -> None:
+    block = market.universe(SPXW, DAY)
+    assert block is not None
+    assert len(block) == len(block.close) == len(block.delta)
+    near = np.flatnonzero((block.expiry == date(2018, 2, 9).toordinal()) & (np.abs(block.strike - 2650.0) < 11.0))
+    for row, symbol in zip(near, block.symbols(near), strict=True):
+        last = quoted(market.quotes(symbol, Resolution.MINUTE, DAY))
+        assert last.bid_close[-1] - 0.011 <= block.close[row] <= last.ask_close[-1] + 0.011
+        interest = market.open_interest(symbol, Resolution.MINUTE, DAY)
+        assert interest is not None
+        assert interest.value[0] == block.open_interest[row]
+    puts = block.right[near] == 1
+    assert bool((block.delta[near][puts] < 0).all())
+    assert bool((block.delta[near][~puts] > 0).all())
+
+
+def test_faults_come_at_about_their_rate_and_only_where_asked() -> None:
+    faulty = ModelledMarket.from_history("history", seed=5, quote_faults=QuoteFaults(missing=0.1, one_sided=0.1))
+    days = faulty.book.days()[300:330]
+    made = [faulty.contract_day(index_option(date(2015, 6, 19), 2000.0), day) for day in days]
+    ask = np.concatenate([one.ask for one in made if one is not None])
+    bid = np.concatenate([one.bid for one in made if one is not None])
+    assert 0.06 < np.isnan(ask).mean() < 0.14
+    assert 0.12 < np.isnan(bid).mean() < 0.26
+    with pytest.raises(ValueError, match=r"missing: 1\.5"):
+        QuoteFaults(missing=1.5)
+
+
+def test_spy_follows_the_index_and_gathers_dividends(market: ModelledMarket) -> None:
+    index, share = (market.trades(symbol, Resolution.DAILY, DAY) for symbol in (SPX, SPY))
+    assert index is not None
+    assert share is not None
+    ratio = share.close / index.close
+    assert bool(((ratio > 0.0999) & (ratio < 0.1006)).all())
+    rows = market.factor_file(SPY)
+    assert rows is not None
+    assert 0.88 < rows[0].price_factor < 0.92  # five years at 2 % a year
+
+
+@pytest.mark.parametrize(
+    ("spec", "start", "end", "words"),
+    [
+        ("yahoo", None, None, "expected history"),
+        ("history", date(2005, 1, 3), None, "expected 2014-01-06 to 2018-12-31"),
+        ("history", date(2018, 1, 3), date(2017, 1, 3), "is after end"),
+    ],
+)
+def test_a_wrong_market_is_refused_with_what_would_be_right(
+    spec: str, start: date | None, end: date | None, words: str
+) -> None:
+    with pytest.raises(MarketSpecError, match=words):
+        ModelledMarket.from_history(spec, seed=1, start=start, end=end)

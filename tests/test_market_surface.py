@@ -1,0 +1,244 @@
+"""The surface in calm and in crisis: no static arbitrage, parity within the spread, the VIX recomputed from quotes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulation.market.assets import AssetDay, vix_fridays
+from simulation.market.calendar import FloatArray
+from simulation.market.listings import Listings, expirations, third_friday
+from simulation.market.quotes import INDEX_QUOTES, bid_and_ask, ceil_to_tick, floor_to_tick
+from simulation.market.source import ModelledMarket
+from simulation.market.surface import EQUITY_INDEX, TermState, strip_variance, surface_day
+from simulation.market.valuation import ChainRows, OptionRoot
+
+DAYS = [
+    date(2014, 2, 3),
+    date(2015, 8, 24),
+    date(2017, 11, 3),
+    date(2017, 11, 24),  # a half day
+    date(2018, 2, 5),
+    date(2018, 2, 6),
+    date(2018, 12, 24),  # a half day in a crisis
+]
+
+
+@pytest.fixture(scope="module")
+def market() -> ModelledMarket:
+    return ModelledMarket.from_history("history", seed=11)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One expiry at one minute: strikes, model values and quotes of both rights."""
+
+    strikes: FloatArray
+    call: FloatArray
+    put: FloatArray
+    call_quote: tuple[FloatArray, FloatArray]
+    put_quote: tuple[FloatArray, FloatArray]
+    forward: float
+    years: float
+    growth: float
+
+
+def sliced(root: OptionRoot, state: AssetDay, expiry: date, minute: int) -> Slice:
+    strikes = root.listing.strikes(state.day, expiry)
+    assert strikes is not None
+    count = len(strikes)
+    rows = [
+        ChainRows(np.full(count, expiry.toordinal(), dtype=np.int64), strikes, np.full(count, sign))
+        for sign in (1.0, -1.0)
+    ]
+    values = [root.chain_values(state, row, minute) for row in rows]
+    quotes = [root.chain_quotes(state, row, minute) for row in rows]
+    years = float(state.years(expiry, morning=root.morning)[minute])
+    forward = float(state.forward(expiry, morning=root.morning)[minute])
+    growth = float(np.exp(state.carry.rate * years))
+    return Slice(strikes, values[0], values[1], quotes[0], quotes[1], forward, years, growth)
+
+
+def cboe_variance(part: Slice) -> float:
+    """Total variance of one expiry by Cboe's white paper: out-of-the-money quote mids, cut at two zero bids."""
+    call_bid, put_bid = np.nan_to_num(part.call_quote[0]), np.nan_to_num(part.put_quote[0])
+    call, put = 0.5 * (call_bid + part.call_quote[1]), 0.5 * (put_bid + part.put_quote[1])
+    nearest = int(np.argmin(np.abs(call - put)))
+    forward = part.strikes[nearest] + part.growth * (call[nearest] - put[nearest])
+    center = int(np.searchsorted(part.strikes, forward, side="right")) - 1
+    prices = {center: 0.5 * (call[center] + put[center])}
+    for indices, bid, mid in (
+        (range(center - 1, -1, -1), put_bid, put),
+        (range(center + 1, len(part.strikes)), call_bid, call),
+    ):
+        empty = 0
+        for row in indices:
+            empty = empty + 1 if bid[row] <= 0 else 0
+            if empty == 2:
+                break
+            if bid[row] > 0:
+                prices[row] = mid[row]
+    used = sorted(prices)
+    strikes = part.strikes[used]
+    gaps = np.gradient(strikes)
+    gaps[1:-1] = (strikes[2:] - strikes[:-2]) / 2
+    total = 2.0 * float(np.sum(gaps / strikes**2 * part.growth * np.array([prices[row] for row in used])))
+    return total - float(forward / part.strikes[center] - 1.0) ** 2
+
+
+def cboe_index(root: OptionRoot, state: AssetDay, minute: int) -> float:
+    near, following = (sliced(root, state, expiry, minute) for expiry in vix_fridays(state.day))
+    minutes = [part.years * 525_600.0 for part in (near, following)]
+    month = 43_200.0
+    total = cboe_variance(near) * (minutes[1] - month) + cboe_variance(following) * (month - minutes[0])
+    return 100.0 * float(np.sqrt(total / (minutes[1] - minutes[0]) * 525_600.0 / month))
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_the_vix_of_the_quotes_is_the_vix_given(market: ModelledMarket, day: date) -> None:
+    root, state = market.book.roots["SPXW"], market.book.asset_day("SPX", day)
+    given_vix = market.book.path("VIX", day)
+    assert state is not None
+    assert given_vix is not None
+    for minute in range(1, state.minutes + 1, 43):
+        assert cboe_index(root, state, minute) == pytest.approx(given_vix.points[minute], abs=0.2)
+
+
+def assert_no_arbitrage_in_values(part: Slice, spot_scale: float) -> None:
+    tolerance = 1e-7 * spot_scale
+    for values, falling in ((part.call, 1.0), (part.put, -1.0)):
+        slopes = np.diff(values) / np.diff(part.strikes)
+        assert bool((-falling * slopes >= -tolerance).all()), "vertical"
+        assert bool((-falling * slopes <= 1.0 / part.growth + tolerance).all()), "vertical wider than its strikes"
+        assert bool((np.diff(slopes) >= -tolerance).all()), "butterfly"
+    parity = part.call - part.put - (part.forward - part.strikes) / part.growth
+    assert float(np.abs(parity).max()) < 1e-6 * spot_scale
+
+
+def assert_no_arbitrage_in_quotes(part: Slice) -> None:
+    """Nobody can buy at asks and sell at bids for less than nothing."""
+    strikes = part.strikes
+    for (bid, ask), falling in ((part.call_quote, True), (part.put_quote, False)):
+        sold, bought = (bid[1:], ask[:-1]) if falling else (bid[:-1], ask[1:])
+        assert not bool((sold > bought + 1e-9).any()), "vertical"
+        share = (strikes[2:] - strikes[1:-1]) / (strikes[2:] - strikes[:-2])
+        wings = share * ask[:-2] + (1.0 - share) * ask[2:]
+        assert not bool((bid[1:-1] > wings + 1e-9).any()), "butterfly"
+    fair = (part.forward - strikes) / part.growth
+    highest = part.call_quote[1] - np.nan_to_num(part.put_quote[0])
+    lowest = np.nan_to_num(part.call_quote[0]) - part.put_quote[1]
+    assert bool(((fair <= highest + 1e-9) & (fair >= lowest - 1e-9)).all()), "parity"
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_no_static_arbitrage_at_any_sampled_minute(market: ModelledMarket, day: date) -> None:
+    state = market.book.asset_day("SPX", day)
+    assert state is not None
+    for name in ("SPXW", "SPX"):
+        root = market.book.roots[name]
+        expiries = root.listing.expirations(day)
+        for minute in (0, 1, state.minutes // 2, state.minutes - 1, state.minutes):
+            spot = float(state.spot.points[minute])
+            for expiry in expiries[:: max(1, len(expiries) // 8)]:
+                part = sliced(root, state, expiry, minute)
+                assert_no_arbitrage_in_values(part, spot)
+                assert_no_arbitrage_in_quotes(part)
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_no_calendar_arbitrage_at_any_minute(market: ModelledMarket, day: date) -> None:
+    """Total variance at each log-moneyness grows with term, at every minute of the day."""
+    root, state = market.book.roots["SPXW"], market.book.asset_day("SPX", day)
+    assert state is not None
+    moneyness = np.linspace(-0.8, 0.4, 25)
+    before = np.zeros((state.minutes + 1, len(moneyness)))
+    for expiry in root.listing.expirations(day):
+        years = state.variance_years(expiry)
+        total = np.stack([state.surface.variance(np.full(len(years), k), years) for k in moneyness], axis=1)
+        assert bool((total >= before - 1e-13).all()), expiry
+        before = total
+
+
+@given(
+    st.floats(5.0, 120.0),
+    st.floats(8.0, 90.0),
+    st.floats(0.09, 0.5),
+    st.floats(0.3, 8.0),
+    st.floats(0.07, 0.1),
+)
+def test_variance_grows_with_term_whatever_the_state(
+    vix: float, recent: float, lasting: float, surprise: float, anchor: float
+) -> None:
+    one = np.ones(1)
+    day = surface_day(EQUITY_INDEX, vix * one, anchor * one, TermState(lasting**2, recent), surprise * one)
+    years = np.concatenate(([0.0], np.geomspace(1e-6, 3.0, 200)))
+    totals = [float(day.theta(np.array([term]))[0]) for term in years]
+    assert all(later >= earlier for earlier, later in pairwise(totals))
+    # The anchor: the strip of the theta at the anchor's time is the index squared, within 0.2 points of it.
+    strip = strip_variance(float(day.theta(anchor * one)[0]), EQUITY_INDEX.rho, float(day.eta[0]))
+    assert 100.0 * float(np.sqrt(strip * 365.0 / 30.0)) == pytest.approx(vix, abs=max(0.1, 0.004 * vix))
+
+
+def test_skew_steepens_with_shorter_term_and_stress(market: ModelledMarket) -> None:
+    def slope(day: date, days: int) -> float:
+        state = market.book.asset_day("SPX", day)
+        assert state is not None
+        years = np.full(state.minutes + 1, days / 365.0)
+        low, high = (state.surface.variance(np.full(state.minutes + 1, k), years)[200] for k in (-0.05, 0.0))
+        return float((np.sqrt(low / years[200]) - np.sqrt(high / years[200])) / 0.05)
+
+    calm, crisis = date(2017, 11, 3), date(2018, 2, 6)
+    assert slope(calm, 10) > slope(calm, 30) > slope(calm, 120) > 0
+    assert slope(crisis, 30) > slope(calm, 30)
+
+
+@given(st.floats(0.0, 500.0))
+def test_ticks_of_the_index(price: float) -> None:
+    below, above = (float(edge(INDEX_QUOTES, np.array([price]))[0]) for edge in (floor_to_tick, ceil_to_tick))
+    assert below <= price + 1e-6
+    assert above >= price - 1e-6
+    for shown in (below, above):
+        tick = 0.05 if shown < 3.0 - 1e-9 else 0.10
+        assert abs(shown / tick - round(shown / tick)) < 1e-6
+
+
+def test_quotes_widen_in_a_crash(market: ModelledMarket) -> None:
+    def width(day: date) -> float:
+        root, state = market.book.roots["SPXW"], market.book.asset_day("SPX", day)
+        assert state is not None
+        part = sliced(root, state, vix_fridays(day)[0], state.minutes // 2)
+        bid, ask = part.put_quote
+        row = int(np.argmin(np.abs(part.strikes / part.forward - 0.97)))
+        return float(ask[row] - bid[row])
+
+    assert 2.5 * width(date(2017, 11, 3)) < width(date(2018, 2, 6)) < 15 * width(date(2017, 11, 3))
+
+
+def test_no_bid_under_a_tick() -> None:
+    bid, ask = bid_and_ask(INDEX_QUOTES, np.array([0.01, 0.2]), np.array([0.05, 0.1]))
+    assert np.isnan(bid[0])
+    assert (bid[1], ask[0], ask[1]) == (pytest.approx(0.15), pytest.approx(0.05), pytest.approx(0.25))
+
+
+def test_listings_of_today_and_of_then() -> None:
+    # March 2, 2016 is a Wednesday: the index had Friday and (new) Wednesday weeklies only.
+    then = expirations("SPXW", date(2016, 3, 2), Listings.THEN)
+    weekly = {expiry.weekday() for expiry in then if (expiry - date(2016, 3, 2)).days <= 15}
+    assert weekly == {2, 4}
+    today = expirations("SPXW", date(2016, 3, 2), Listings.TODAY)
+    assert {expiry.weekday() for expiry in today if (expiry - date(2016, 3, 2)).days <= 15} == {0, 1, 2, 3, 4}
+    assert expirations("SPXW", date(2009, 3, 2), Listings.THEN) != expirations("SPXW", date(2009, 3, 2), Listings.TODAY)
+
+
+def test_monthlies_and_leaps() -> None:
+    assert third_friday(2014, 4) == date(2014, 4, 17)  # Good Friday is the 18th
+    spx = expirations("SPX", date(2017, 1, 3), Listings.TODAY)
+    assert date(2017, 2, 17) in spx
+    assert date(2018, 12, 21) in spx  # a LEAP for the box spread
+    assert all(expiry == third_friday(expiry.year, expiry.month) for expiry in spx)
