@@ -32,6 +32,8 @@ from core.storage import Storage
 from execution.executor import AtomicExecutor
 from execution.recovery import OrderRecovery
 from execution.tracker import PositionTracker
+from greeks.monitor import GreeksMonitor
+from greeks.service import CentralGreeksService
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
@@ -60,6 +62,8 @@ MANAGERS: tuple[type, ...] = (
     Recovery,
     DailyHistory,
     Correlations,
+    CentralGreeksService,
+    GreeksMonitor,
     UnifiedVIXManager,
     DataFreshnessValidator,
     TrendWatcher,

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
 from core.bus import EventBus
-from core.events import Event, RiskThreshold, Severity
-from core.gateway import Gateway
-from core.settings_fields import GreeksSettings, PhaseSettings, VixSettings
+from core.events import Event, RiskThreshold, SessionOpened, Severity
+from core.settings_fields import PhaseSettings, VixSettings
+from greeks.exposure import Exposure, total
+from greeks.monitor import GreeksMonitor
+from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
 from market.vix import VixRegime
+from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
 PUT_SELLING = frozenset({"enhanced", "opportunity"})
@@ -105,36 +112,47 @@ class LiquidityPlugin(RiskPlugin):
 
 
 class GreeksLimitsPlugin(RiskPlugin):
-    """A package's own Greeks, times its contracts, must fit into the phase's portfolio limits."""
+    """The portfolio with the proposal added must stay within the phase's limits of delta, gamma and vega.
+
+    Gamma of options in their last day is left out: it grows without bound as they end, and what it can cost is bounded
+    by the package's width and the deadline of its row.
+    """
 
     name = "greeks"
     order = 100
 
-    def __init__(self, gateway: Gateway, settings: GreeksSettings) -> None:
-        self._gateway = gateway
-        self._settings = settings
+    def __init__(self, service: CentralGreeksService, monitor: GreeksMonitor, phases: PhaseManager) -> None:
+        self._service = service
+        self._monitor = monitor
+        self._phases = phases
 
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Shrink to what the limits of delta and vega carry; the nearest limit binds. Delta in shares of SPY."""
-        limits = context.limits
-        reference = self._gateway.tick(self._settings.beta_reference)
-        if reference is None:
-            return Deny(self.name, f"no price of {self._settings.beta_reference} to weigh delta by")
-        weighted = None if proposal.delta is None else proposal.delta * proposal.spot / reference.price
-        best = Shrink(self.name, proposal.wanted, 0.0, 0.0, "within the limits")
-        for label, value, limit in (
-            ("delta", weighted, limits.greeks_delta),
-            ("vega", proposal.vega, limits.greeks_vega),
-        ):
-            if value is None:
-                return Deny(self.name, f"no {label} could be computed for the package")
-            against = abs(value) if label == "delta" else max(-value, 0.0)
-            if against <= 0:
-                continue
-            contracts = int(abs(limit) / against + 1e-9)
-            if contracts < best.contracts:
-                best = Shrink(self.name, contracts, limit, value, f"{label} {value:.1f} a contract against {limit:g}")
-        return best if best.contracts < proposal.wanted else Allow(self.name)
+        """The most contracts at which every limit holds; unknown Greeks deny."""
+        self._monitor.use_limits(context.limits)
+        reason, limit, observed = "within the limits", 0.0, 0.0
+        for contracts in range(proposal.wanted, 0, -1):
+            after = self._after(proposal, contracts, context.now)
+            if after is None:
+                return Deny(self.name, "the Greeks of the portfolio with the proposal are not all known")
+            over = [use for use in self._monitor.judge(after) if use.severity is Severity.BREACH]
+            if not over:
+                return Shrink(self.name, contracts, limit, observed, reason)
+            limit, observed = over[0].limit, over[0].observed
+            reason = f"{over[0].rule} would be {observed:.0f} against {limit:g} with {contracts}"
+        return Shrink(self.name, 0, limit, observed, reason)
+
+    def _after(self, proposal: Proposal, contracts: int, now: datetime) -> Exposure | None:
+        """Exposure with so many contracts added, gamma without the options of the last day."""
+        legs = self._service.what_if(proposal.package, contracts, proposal.strategy).after.legs
+        whole = total(legs)
+        longer = total([leg for leg in legs if leg.contract.expiry > now.date()])
+        return None if whole is None or longer is None else replace(whole, gamma=longer.gamma)
+
+    def watch(self, event: Event) -> Iterable[RiskThreshold]:
+        """The Greeks monitor watches what is held; it only has to know the phase."""
+        if isinstance(event, SessionOpened):
+            self._monitor.use_limits(self._phases.limits)
+        return ()
 
 
 def threshold(rule: str, event: Event, limit: float, observed: float, warn_at: float) -> RiskThreshold:

@@ -15,6 +15,7 @@ from risk.breakers import CircuitBreakerPlugin, DrawdownPlugin
 from risk.phases import PhaseManager
 from risk.proposal import Decision, Deny, Proposal, RiskContext, RiskPlugin, Verdict, settle
 
+_GREEKS = "greeks_"  # these limits block what is new and close nothing
 _SHORT_DATED = frozenset({"friday_0dte", "butterfly", "futures_strangle", "enhanced"})
 
 
@@ -106,12 +107,18 @@ class UnifiedRiskManager:
         )
         self._bus.publish(passed)
 
+    def stops_entries(self, passed: RiskThreshold) -> bool:
+        """Whether entries on their way are taken back; Greeks limits judged them before they were sent."""
+        return not passed.rule.startswith(_GREEKS)
+
     def must_close(self, passed: RiskThreshold) -> Sequence[Position]:
         """What the emergency protocol closes after a threshold (methodology, section 4).
 
         A drawdown of 20 % closes everything; 15 % the losing positions (riskiest first); a black swan the short-dated
         ones; a tripped breaker the riskiest position.
         """
+        if passed.rule.startswith(_GREEKS):
+            return ()
         held = sorted(self._book.positions.values(), key=lambda row: (-row.max_loss, row.id))
         if passed.severity is Severity.EMERGENCY:
             if passed.rule == "black_swan":

@@ -259,7 +259,8 @@ class StrategyCoordinator:
     def _on_threshold(self, event: RiskThreshold) -> None:
         if event.severity not in (Severity.BREACH, Severity.EMERGENCY):
             return
-        self._desk.cancel_entries(f"{event.rule} {event.severity.value}")
+        if self._risk.stops_entries(event):
+            self._desk.cancel_entries(f"{event.rule} {event.severity.value}")
         for position in self._risk.must_close(event):
             reason = f"{event.rule} {event.observed:.3f} against {event.limit:.3f}"
             self._desk.close(position, f"risk_{event.rule}", reason, urgent=True)

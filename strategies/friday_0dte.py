@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from core.book import Position, Terms
 from core.contracts import Contract, Leg, Package, Right
 from core.gateway import FAMILIES, Family
-from core.settings_fields import GreeksSettings, MarginSettings
+from core.settings_fields import MarginSettings
 from core.settings_strategies import FridayZeroDaySettings
-from greeks.smile import ChainGreeks, chain_greeks
+from greeks.service import CentralGreeksService
+from greeks.smile import ChainGreeks
 from market.chains import OptionChainManager, current_quotes, nearest_strike, of_right, package_price
 from market.trend import Trend, TrendDirection, TrendWatcher
 from risk.margin import package_margin
@@ -49,7 +50,7 @@ class FridayZeroDay(Strategy):
         chains: OptionChainManager,
         trend: TrendWatcher,
         settings: FridayZeroDaySettings,
-        greeks: GreeksSettings,
+        greeks: CentralGreeksService,
         margin: MarginSettings,
     ) -> None:
         self._chains = chains
@@ -134,9 +135,7 @@ class FridayZeroDay(Strategy):
         quotes = self._chains.quotes(near)
         if not quotes:
             return Wait("quotes", f"no {family.root} contract is quoted yet")
-        chain = chain_greeks(
-            near, quotes, day.price, context.now, self._greeks.risk_free_rate, self._greeks.dividend_yield
-        )
+        chain = self._greeks.chain(near, quotes, day.price, context.now)
         legs: list[Leg] = []
         for side in plan.sides:
             found = self._side(of_right(near, side), chain, day.price, distance, plan.tested is side, family)
