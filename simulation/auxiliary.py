@@ -13,6 +13,7 @@ import numpy as np
 
 from simulation.blocks import (
     FactorRow,
+    Floats,
     InterestRates,
     MalformedDataError,
     MapRow,
@@ -78,7 +79,7 @@ def _transposed(rows: list[list[str]], width: int) -> list[tuple[str, ...]]:
     return list(zip(*(row[:width] for row in rows), strict=True)) if rows else [()] * width
 
 
-def _numbers(cells: tuple[str, ...]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _numbers(cells: tuple[str, ...]) -> Floats:
     return np.array([float(cell) if cell else 0.0 for cell in cells], dtype=np.float64)
 
 
@@ -90,8 +91,10 @@ def _universe(
     holidays_of: HolidaysOf,
 ) -> UniverseBlock:
     count = len(cells["expiry"])
-    empty = np.zeros(count)
-    values = {name: _numbers(cells[name]) if name in cells else empty for name in ("strike", *_NUMBERS)}
+    empty: Floats = np.zeros(count)
+    values: dict[str, Floats] = {
+        name: _numbers(cells[name]) if name in cells else empty for name in ("strike", *_NUMBERS)
+    }
     if canonical.security_type is SecurityType.FUTURE:
         holidays = holidays_of(canonical)
         ticker = canonical.id.symbol
@@ -107,7 +110,7 @@ def _universe(
         underlying=underlying,
         expiry=np.array([ordinals[text] for text in cells["expiry"]], dtype=np.int64),
         right=np.array([text == "P" for text in cells.get("right", ("C",) * count)], dtype=np.int64),
-        **values,
+        **values,  # type: ignore[arg-type]  # the names are those of the block's columns
     )
 
 

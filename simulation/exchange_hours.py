@@ -127,11 +127,12 @@ class LocalMarketHours(Named):
         next_day_segment_start: timedelta | None = None,
     ) -> timedelta | None: ...
     def get_market_close(
-        self, time: timedelta, extended_market_hours: bool, last_close: Any = None, next_day_segment_start: Any = None
+        self, time: timedelta, extended_market_hours: bool, *rest: Any, **named: Any
     ) -> timedelta | None:
         """End of the first (or the day's last) open segment after a time of day that no other one continues."""
-        if not isinstance(last_close, bool):
-            last_close, next_day_segment_start = False, last_close
+        last_close = bool(named.get("last_close", rest[0] if rest and isinstance(rest[0], bool) else False))
+        following_days = [value for value in rest if not isinstance(value, bool)]
+        next_day_segment_start = named.get("next_day_segment_start", following_days[0] if following_days else None)
         result: timedelta | None = None
         for position, segment in enumerate(self.segments):
             if segment.end <= time or not segment.counts(extended_market_hours):

@@ -217,9 +217,9 @@ class LeanFolder:
         if table is None or table.rows == 0:
             return None
         start, end = self._times(symbol, resolution, day, table)
-        if kind is InterestBlock:
-            return kind(start, table.columns[1])  # type: ignore[call-arg,return-value]  # each tick has its own shape
-        return kind(end, start, *table.columns[1:])
+        if tick is TickType.OPEN_INTEREST:
+            return kind(start, table.columns[1])  # type: ignore[call-arg,arg-type]  # each tick has its own shape
+        return kind(end, start, *table.columns[1:])  # type: ignore[arg-type]  # each tick has its own shape
 
     def _times(self, symbol: Symbol, resolution: Resolution, day: date, table: Table) -> tuple[Integers, Integers]:
         zone = self._zone(symbol.canonical if symbol.has_canonical() else symbol)

@@ -28,7 +28,7 @@ from simulation.properties import (
 from simulation.symbols import Symbol
 
 __all__ = [
-    "Entry",
+    "HoursEntry",
     "LocalMarketHours",
     "MarketHoursDatabase",
     "MarketHoursSegment",
@@ -45,7 +45,7 @@ _UNDERLYING_TYPE = {
 }
 
 
-class Entry(Named):
+class HoursEntry(Named):
     """Hours of one security and the zone that its data files are stamped in."""
 
     def __init__(self, data_time_zone: ZoneInfo, exchange_hours: SecurityExchangeHours) -> None:
@@ -56,7 +56,7 @@ class Entry(Named):
 class MarketHoursDatabase(Named):
     """Trading hours by market, ticker and security type. Entries are built when first asked for."""
 
-    Entry = Entry
+    Entry = HoursEntry
     _current: list[MarketHoursDatabase] = []  # noqa: RUF012  # LEAN's static instance
 
     def __init__(self, raw: Mapping[str, Mapping[str, Any]], where: str = "market-hours database") -> None:
@@ -70,7 +70,7 @@ class MarketHoursDatabase(Named):
                 self._raw[(parts[1].lower(), parts[2].upper(), kind)] = entry
         for position, key in enumerate(self._raw):
             self._order[key] = position
-        self._entries: dict[Key, Entry] = {}
+        self._entries: dict[Key, HoursEntry] = {}
 
     @staticmethod
     def from_file(path: str | Path) -> MarketHoursDatabase:
@@ -102,7 +102,7 @@ class MarketHoursDatabase(Named):
             for key, entry in sorted(self._raw.items(), key=lambda pair: self._order[pair[0]])
         }
 
-    def get_entry(self, market: str, symbol: Symbol | str, security_type: SecurityType) -> Entry:
+    def get_entry(self, market: str, symbol: Symbol | str, security_type: SecurityType) -> HoursEntry:
         """The entry of a symbol or ticker. Raises ValueError when neither it nor its market is known."""
         found, entry = self.try_get_entry(market, symbol, security_type)
         if not found or entry is None:
@@ -112,8 +112,8 @@ class MarketHoursDatabase(Named):
         return entry
 
     def try_get_entry(
-        self, market: str, symbol: Symbol | str, security_type: SecurityType, entry: Entry | None = None
-    ) -> tuple[bool, Entry | None]:
+        self, market: str, symbol: Symbol | str, security_type: SecurityType, entry: HoursEntry | None = None
+    ) -> tuple[bool, HoursEntry | None]:
         """(found, entry). An option on a future without an entry of its own takes the future's."""
         ticker = database_key(symbol).upper()
         found = self._find((market, ticker, security_type)) or self._find((market, WILDCARD, security_type))
@@ -138,15 +138,15 @@ class MarketHoursDatabase(Named):
         security_type: SecurityType,
         exchange_hours: SecurityExchangeHours,
         data_time_zone: ZoneInfo | None = None,
-    ) -> Entry:
+    ) -> HoursEntry:
         """Adds or replaces an entry."""
-        made = Entry(data_time_zone or exchange_hours.time_zone, exchange_hours)
+        made = HoursEntry(data_time_zone or exchange_hours.time_zone, exchange_hours)
         self._entries[(market.lower(), (symbol or WILDCARD).upper(), security_type)] = made
         return made
 
     def set_entry_always_open(
         self, market: str, symbol: str, security_type: SecurityType, time_zone: ZoneInfo
-    ) -> Entry:
+    ) -> HoursEntry:
         """Adds an entry that never closes."""
         return self.set_entry(market, symbol, security_type, SecurityExchangeHours.always_open(time_zone))
 
@@ -155,13 +155,13 @@ class MarketHoursDatabase(Named):
         for entry in self._entries.values():
             entry.exchange_hours.forget_before(day.date())
 
-    def _find(self, key: Key) -> Entry | None:
+    def _find(self, key: Key) -> HoursEntry | None:
         found = self._entries.get(key)
         if found is None and key in self._raw:
             found = self._entries[key] = self._build(key)
         return found
 
-    def _build(self, key: Key) -> Entry:
+    def _build(self, key: Key) -> HoursEntry:
         raw = self._raw[key]
         holidays = _dates(raw.get("holidays", ()))
         bank_holidays = _dates(raw.get("bankHolidays", ()))
@@ -181,16 +181,16 @@ class MarketHoursDatabase(Named):
         week = {day: LocalMarketHours(day, _segments(raw.get(day.name.lower()) or ())) for day in DayOfWeek}
         zone = ZoneInfo(raw["exchangeTimeZone"])
         exchange = SecurityExchangeHours(zone, holidays, week, early, late, bank_holidays)
-        return Entry(ZoneInfo(raw["dataTimeZone"]), exchange)
+        return HoursEntry(ZoneInfo(raw["dataTimeZone"]), exchange)
 
-    def _market_entry(self, key: Key) -> Entry | None:
+    def _market_entry(self, key: Key) -> HoursEntry | None:
         # LEAN reads entries in the order of the file (options last): a wildcard further down does not reach up.
         common = (key[0], WILDCARD, key[2])
         if common == key or common not in self._raw or self._order[common] > self._order[key]:
             return None
         return self._find(common)
 
-    def _underlying_entry(self, key: Key) -> Entry | None:
+    def _underlying_entry(self, key: Key) -> HoursEntry | None:
         market, ticker, kind = key
         if kind not in OPTION_TYPES:
             return None

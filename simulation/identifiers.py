@@ -57,6 +57,7 @@ MARKET_CODES: dict[str, int] = {
 }
 _MARKET_NAMES = {code: name for name, code in MARKET_CODES.items()}
 
+Day = date | datetime
 MapResolver = Callable[[str, str], "tuple[str, datetime] | None"]
 """Ticker of today and market -> first ticker and first date by the map files; None when there is no map file."""
 
@@ -180,7 +181,7 @@ class SecurityIdentifier(Named):
         symbol: str,
         security_type: SecurityType,
         market: str,
-        moment: date | datetime = DEFAULT_DATE,
+        moment: Day = DEFAULT_DATE,
         underlying: SecurityIdentifier | None = None,
     ) -> SecurityIdentifier:
         """An identifier that is no option."""
@@ -191,7 +192,7 @@ class SecurityIdentifier(Named):
 
     @staticmethod
     def generate_option(
-        expiry: date | datetime,
+        expiry: Day,
         underlying: SecurityIdentifier,
         target_option: str | None,
         market: str,
@@ -206,7 +207,7 @@ class SecurityIdentifier(Named):
         return SecurityIdentifier(root.upper(), number, underlying)
 
     @staticmethod
-    def generate_future(expiry: date | datetime, symbol: str, market: str) -> SecurityIdentifier:
+    def generate_future(expiry: Day, symbol: str, market: str) -> SecurityIdentifier:
         """A future's identifier."""
         return SecurityIdentifier.pack(symbol.upper(), SecurityType.FUTURE, market, expiry)
 

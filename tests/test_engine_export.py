@@ -1,0 +1,249 @@
+"""What is written as a LEAN data folder reads back as it was, and two exports have the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulation.blocks import (
+    FactorRow,
+    Floats,
+    Integers,
+    InterestBlock,
+    InterestRates,
+    MapRow,
+    MarginRow,
+    QuoteBlock,
+    TradeBlock,
+    UnderlyingRow,
+    UniverseBlock,
+)
+from simulation.definitions import market_hours, symbol_properties
+from simulation.enums import OptionRight, Resolution, SecurityType
+from simulation.export import ExportRequestError, RecordingSource, parse_selection, selection_of, write_folder
+from simulation.export_text import plain
+from simulation.folder import LeanFolder
+from simulation.hours import MarketHoursDatabase
+from simulation.properties import SymbolPropertiesDatabase
+from simulation.symbols import Symbol, option_contract
+
+SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")
+SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+SPXW = Symbol.create_canonical_option(SPX, "SPXW", "usa", None)
+ES_CHAIN = Symbol.create("ES", SecurityType.FUTURE, "cme")
+ES = Symbol.create_future("ES", "cme", date(2024, 9, 20))
+DAY = date(2024, 7, 2)
+MINUTE = 60_000
+
+
+def open_ms(day: date) -> int:
+    """09:30 New York summer time as UTC milliseconds."""
+    return int((datetime(day.year, day.month, day.day, 13, 30) - datetime(1970, 1, 1)).total_seconds()) * 1000
+
+
+def chain(
+    canonical: Symbol,
+    day: date,
+    underlying: UnderlyingRow | None,
+    terms: tuple[Integers, Floats, Integers],
+    one: Floats,
+) -> UniverseBlock:
+    """A chain with the same numbers in all of its columns."""
+    prices = (one, one, one, one, one, one)
+    return UniverseBlock(canonical, day, underlying, *terms, *prices, one, one, one, one, one, one)
+
+
+class SmallMarket:
+    """SPX, SPY and ES, and SPXW puts 5400, 5500 and 5600 that expire in three days; trading on weekdays."""
+
+    hours: MarketHoursDatabase = market_hours()
+    properties: SymbolPropertiesDatabase = symbol_properties()
+
+    def trades(self, symbol: Symbol, resolution: Resolution, day: date) -> TradeBlock | None:
+        if symbol.security_type is SecurityType.INDEX_OPTION or symbol.is_canonical():
+            return None
+        if resolution is Resolution.DAILY:
+            starts = [open_ms(day - timedelta(days=back)) - (570 - 60 * (symbol is SPX)) * MINUTE for back in (1, 0)]
+            prices = np.array([5475.25, 5509.01])
+            start = np.array(starts, dtype=np.int64)
+            return TradeBlock(
+                start + 1440 * MINUTE, start, prices, prices + 1.0, prices - 1.0, prices, np.array([7.0, 8.0])
+            )
+        if resolution is not Resolution.MINUTE or day.weekday() > 4:
+            return None
+        start = open_ms(day) + np.array([0, 1, 5], dtype=np.int64) * MINUTE
+        prices = np.array([5500.0, 5500.25, 5499.5]) / (10 if symbol is SPY else 1)
+        return TradeBlock(start + MINUTE, start, prices, prices + 0.5, prices - 0.5, prices, np.array([1.0, 2.0, 3.0]))
+
+    def quotes(self, symbol: Symbol, resolution: Resolution, day: date) -> QuoteBlock | None:
+        if symbol.security_type is not SecurityType.INDEX_OPTION or resolution is not Resolution.MINUTE:
+            return None
+        if day.weekday() > 4:
+            return None
+        start = open_ms(day) + np.array([0, 7], dtype=np.int64) * MINUTE
+        bid, ask, size = np.array([1.05, np.nan]), np.array([1.15, 0.05]), np.array([10.0, 11.0])
+        bid_size = np.array([10.0, np.nan])
+        return QuoteBlock(start + MINUTE, start, bid, bid, bid, bid, bid_size, ask, ask, ask, ask, size)
+
+    def open_interest(self, symbol: Symbol, resolution: Resolution, day: date) -> InterestBlock | None:
+        if symbol.security_type is not SecurityType.INDEX_OPTION or day.weekday() > 4:
+            return None
+        return InterestBlock(np.array([open_ms(day) - 180 * MINUTE]), np.array([250.0]))
+
+    def universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
+        if day.weekday() > 4 or canonical not in (SPXW, ES_CHAIN):
+            return None
+        if canonical is ES_CHAIN:
+            one, row = np.array([5500.25]), np.array([ES.id.date.toordinal()])
+            return chain(canonical, day, None, (row, np.zeros(1), row * 0), one)
+        strikes = np.array([5400.0, 5500.0, 5600.0])
+        expiry = np.full(3, (day + timedelta(days=3)).toordinal())
+        underlying = UnderlyingRow(5490.0, 5510.5, 5480.25, 5500.0, 0.0)
+        greeks = strikes / 1e5
+        return chain(canonical, day, underlying, (expiry, strikes, np.array([1, 1, 1])), greeks)
+
+    def map_file(self, symbol: Symbol) -> Sequence[MapRow] | None:
+        return (MapRow(date(1998, 1, 2), "spy", "P"),) if symbol is SPY else None
+
+    def factor_file(self, symbol: Symbol) -> Sequence[FactorRow] | None:
+        return (FactorRow(date(2024, 6, 20), 0.9967251, 1.0, 545.5),) if symbol is SPY else None
+
+    def margins(self, symbol: Symbol) -> Sequence[MarginRow] | None:
+        future = symbol.security_type is SecurityType.FUTURE
+        return (MarginRow(date(2020, 1, 1), 13200.0, 12000.0, 6600.0, 6000.0),) if future else None
+
+    def interest_rates(self) -> InterestRates | None:
+        return InterestRates(np.array([date(2024, 1, 1).toordinal()]), np.array([0.0533]))
+
+    def map_resolver(self, ticker: str, market: str) -> tuple[str, datetime] | None:
+        return None
+
+
+def same(first: object, second: object) -> bool:
+    """Whether two blocks hold the same numbers, bit for bit."""
+    names = [
+        name for name in first.__slots__ if not name.startswith("_") and name not in ("canonical", "underlying", "day")
+    ]  # type: ignore[attr-defined]
+    return all(np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True) for name in names)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> LeanFolder:
+    out = tmp_path / "data"
+    summary = write_folder(SmallMarket(), DAY, DAY + timedelta(days=1), out, ["SPX", "SPY", "ES", "SPXW:0-7:0.9-1.01"])
+    # From seven days before: 25 to 28 June and 1 to 3 July are seven weekdays.
+    assert summary.days == 7
+    # Two strikes of the three lie within 1.01 of 5500, on each of seven expiries.
+    assert summary.contracts == 14
+    return LeanFolder(out)
+
+
+def test_minutes_read_back_bit_for_bit(written: LeanFolder) -> None:
+    market = SmallMarket()
+    put = option_contract(SPXW, DAY + timedelta(days=3), 5400.0, OptionRight.PUT)
+    for symbol in (SPX, SPY, ES):
+        one, other = market.trades(symbol, Resolution.MINUTE, DAY), written.trades(symbol, Resolution.MINUTE, DAY)
+        assert same(one, other)
+    assert same(market.quotes(put, Resolution.MINUTE, DAY), written.quotes(put, Resolution.MINUTE, DAY))
+    assert same(market.open_interest(put, Resolution.MINUTE, DAY), written.open_interest(put, Resolution.MINUTE, DAY))
+    assert (
+        written.quotes(option_contract(SPXW, DAY + timedelta(days=3), 5600.0, OptionRight.PUT), Resolution.MINUTE, DAY)
+        is None
+    )
+
+
+def test_daily_bars_read_back(written: LeanFolder) -> None:
+    last = DAY + timedelta(days=1)
+    for symbol in (SPX, SPY):
+        assert same(
+            SmallMarket().trades(symbol, Resolution.DAILY, last), written.trades(symbol, Resolution.DAILY, last)
+        )
+
+
+def test_universes_read_back(written: LeanFolder) -> None:
+    for canonical in (SPXW, ES_CHAIN):
+        one, other = SmallMarket().universe(canonical, DAY), written.universe(canonical, DAY)
+        assert one is not None
+        assert other is not None
+        assert other.symbols() == one.symbols()
+        assert one.underlying == other.underlying
+        names = ("expiry", "strike", "close", "open_interest") + (("delta", "theta") if canonical is SPXW else ())
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+def test_the_files_beside_read_back(written: LeanFolder) -> None:
+    market = SmallMarket()
+    assert written.margins(ES) == market.margins(ES)
+    assert written.factor_file(SPY) == market.factor_file(SPY)
+    assert written.map_file(SPY) == market.map_file(SPY)
+    rates = written.interest_rates()
+    assert rates is not None
+    assert rates.at(DAY) == 0.0533
+    for symbol in (SPX, SPY, SPXW):
+        one, other = (
+            source.hours.get_exchange_hours(symbol.id.market, symbol, symbol.security_type)
+            for source in (market, written)
+        )
+        assert one.sessions_utc_ms(date(2024, 7, 3), True) == other.sessions_utc_ms(date(2024, 7, 3), True)
+    tick = written.properties.get_symbol_properties("cme", ES, SecurityType.FUTURE, "USD").minimum_price_variation
+    assert tick == 0.25
+
+
+def digest(folder: Path) -> str:
+    """One hash over all files and their names."""
+    total = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            total.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    return total.hexdigest()
+
+
+def test_two_exports_have_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_folder(SmallMarket(), DAY, DAY, tmp_path / name, ["SPX", "SPXW:0-7"])
+    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+
+
+def test_a_recorded_run_names_what_it_needs(tmp_path: Path) -> None:
+    source = RecordingSource(SmallMarket())
+    put = option_contract(SPXW, date(2024, 7, 5), 5500.0, OptionRight.PUT)
+    source.trades(SPX, Resolution.MINUTE, DAY)
+    source.trades(SPY, Resolution.DAILY, DAY)
+    source.quotes(put, Resolution.MINUTE, DAY)
+    source.quotes(put, Resolution.MINUTE, date(2024, 7, 6))  # a Saturday: no answer, so not needed
+    source.universe(SPXW, DAY)
+    selection = selection_of(source.demand)
+    assert selection.underlyings == [SPX, SPY]
+    assert selection.contracts == {put: (DAY - timedelta(days=7), date(2024, 7, 5))}
+    assert selection.universes == {SPXW: (DAY - timedelta(days=7), DAY)}
+    summary = write_folder(SmallMarket(), DAY, DAY, tmp_path / "data", selection)
+    assert summary.contracts == 1
+    assert LeanFolder(tmp_path / "data").quotes(put, Resolution.MINUTE, DAY) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "names no market"),
+        ("SPXW:7-0", "'7-0' runs backwards"),
+        ("SPXW:soon", "'SOON' is no range; accepted is LOW-HIGH"),
+        ("SPXW:0-7:1:2", "accepted are TICKER and ROOT:DAYS"),
+    ],
+)
+def test_a_wrong_request_says_what_is_right(text: str, problem: str) -> None:
+    with pytest.raises(ExportRequestError, match=problem):
+        parse_selection(SmallMarket(), [text], DAY)
+
+
+@given(st.floats(-1e6, 1e6, allow_subnormal=False))
+def test_a_number_as_text_has_no_exponent(value: float) -> None:
+    text = plain(value)
+    assert "e" not in text
+    assert abs(float(text) - value) <= 0.5e-10 * max(1.0, abs(value))
