@@ -128,10 +128,9 @@ class SmallMarket:
 
 def same(first: object, second: object) -> bool:
     """Whether two blocks hold the same numbers, bit for bit."""
-    names = [
-        name for name in first.__slots__ if not name.startswith("_") and name not in ("canonical", "underlying", "day")
-    ]  # type: ignore[attr-defined]
-    return all(np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True) for name in names)
+    names = [name for name in getattr(first, "__slots__", ()) if not name.startswith("_")]
+    pairs = [(getattr(first, name), getattr(second, name)) for name in names]
+    return bool(pairs) and all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
 
 
 @pytest.fixture
