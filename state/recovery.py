@@ -217,8 +217,7 @@ class Recovery:
         for position in positions:
             expected = self._state.held(position.id)
             share = {name: _within(available.get(name, 0.0), quantity) for name, quantity in expected.items()}
-            for name, quantity in share.items():
-                available[name] -= quantity
+            _add(available, {name: -quantity for name, quantity in share.items()})
             if share != expected:
                 self._correct(position, expected, share, available, facts, outcome)
         for name, quantity in sorted(available.items()):
@@ -251,7 +250,9 @@ class Recovery:
         """Less is there than the position should hold: find out why, and let the position follow."""
         left = {name: quantity for name, quantity in share.items() if quantity}
         gone = {name: expected[name] - share[name] for name in expected if expected[name] != share[name]}
-        delivered = _delivered(position, gone, available, facts)
+        before = _quantities(self._state.recall("unowned"))  # a person's own shares are no delivery
+        new = {name: quantity - before.get(name, 0.0) for name, quantity in available.items()}
+        delivered = _delivered(position, gone, new, facts)
         trigger: PositionTrigger | None
         if delivered is not None:
             kind, trigger = DifferenceKind.ASSIGNED_WHILE_AWAY, PositionTrigger.ASSIGN

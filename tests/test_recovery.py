@@ -1,0 +1,415 @@
+"""Every kind of difference between state and broker: its rule, its journal row, and what is true afterwards."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+
+import pytest
+
+from core.bus import EventBus
+from core.clock import MarketClock
+from core.contracts import AssetKind, Contract, ExerciseStyle, Leg, Package, Right, Settlement, Underlying
+from core.events import FillStatus, Level
+from core.journal import Journal, MemorySink, RecordKind
+from core.storage import FolderStorage
+from state.facts import (
+    RULES,
+    BrokerFacts,
+    BrokerHolding,
+    BrokerOrder,
+    DifferenceKind,
+    Reconciliation,
+    changes_of,
+    instruments_of,
+)
+from state.manager import HierarchicalStateManager
+from state.recovery import Recovery
+from state.store import StateStore, StoreOptions
+from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyTrigger, SystemTrigger
+
+TODAY = date(2024, 7, 5)
+SPX = Underlying("SPX", AssetKind.INDEX)
+SPY = Underlying("SPY", AssetKind.EQUITY)
+ES = Underlying("ES", AssetKind.FUTURE, 50.0)
+
+
+def option(underlying: Underlying, strike: float, right: Right, expiry: date = TODAY) -> Contract:
+    index = underlying.kind is AssetKind.INDEX
+    return Contract(
+        underlying,
+        "SPXW" if index else underlying.ticker,
+        expiry,
+        strike,
+        right,
+        ExerciseStyle.EUROPEAN if index else ExerciseStyle.AMERICAN,
+        Settlement.CASH_AFTERNOON if index else Settlement.PHYSICAL_SHARES,
+        100.0,
+    )
+
+
+CONDOR = Package(
+    (
+        Leg(option(SPX, 5400, Right.PUT), 1),
+        Leg(option(SPX, 5430, Right.PUT), -1),
+        Leg(option(SPX, 5600, Right.CALL), -1),
+        Leg(option(SPX, 5630, Right.CALL), 1),
+    )
+)
+P5400, P5430, C5600, C5630 = (leg.contract.name for leg in CONDOR.legs)
+LATER = date(2024, 8, 16)
+RATIO = Package((Leg(option(SPY, 540, Right.PUT, LATER), 1), Leg(option(SPY, 530, Right.PUT, LATER), -2)))
+SPY540, SPY530 = (leg.contract.name for leg in RATIO.legs)
+
+
+class Account:
+    """State on one side, the broker's facts on the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sink = MemorySink()
+        clock = MarketClock(datetime(2024, 7, 5, 10, 30))
+        self.journal = Journal(self.sink, clock)
+        store = StateStore(FolderStorage(folder), StoreOptions(durable=False))
+        self.state = HierarchicalStateManager(store, EventBus(self.journal), clock, self.journal)
+        self.state.start()
+        self.state.fire_system(SystemTrigger.READY)
+
+    def planned(self, name: str, package: Package, contracts: int, strategy: str = "friday_0dte") -> None:
+        """A position on its way in, its order group planned."""
+        state = self.state
+        if state.strategy(strategy).state == "idle":
+            state.fire(Level.STRATEGY, strategy, StrategyTrigger.ENTER)
+        state.create(Level.POSITION, name, strategy, instruments=instruments_of(package))
+        state.fire(Level.POSITION, name, PositionTrigger.OPEN)
+        self.group(f"{name}-in", name, OrderPurpose.ENTRY, changes_of(package, contracts))
+
+    def group(self, name: str, position: str, purpose: OrderPurpose, changes: dict[str, float]) -> None:
+        self.state.create(Level.ORDER_GROUP, name, position, purpose=purpose, changes=changes)
+
+    def sent(self, name: str, package: Package = CONDOR, contracts: int = 1) -> None:
+        self.planned(name, package, contracts)
+        with self.state.intent(Level.ORDER_GROUP, f"{name}-in", OrderTrigger.SEND) as intent:
+            intent.note(orders=[1, 2, 3, 4][: len(package.legs)])
+
+    def opened(self, name: str, package: Package = CONDOR, contracts: int = 1) -> None:
+        self.sent(name, package, contracts)
+        filled = changes_of(package, contracts)
+        self.state.fire(Level.ORDER_GROUP, f"{name}-in", OrderTrigger.FILL, filled=filled)
+        self.state.fire(Level.POSITION, name, PositionTrigger.OPENED)
+        if self.state.strategy("friday_0dte").state == "entering":
+            self.state.fire(Level.STRATEGY, "friday_0dte", StrategyTrigger.ENTERED)
+
+    def closing(self, name: str, package: Package = CONDOR, contracts: int = 1) -> None:
+        self.opened(name, package, contracts)
+        self.state.fire(Level.POSITION, name, PositionTrigger.CLOSE)
+        changes = changes_of(package.reversed(), contracts)
+        self.group(f"{name}-out", name, OrderPurpose.EXIT, changes)
+        self.state.fire(Level.ORDER_GROUP, f"{name}-out", OrderTrigger.SEND)
+
+    def reconcile(
+        self,
+        holdings: dict[str, float],
+        *orders: BrokerOrder,
+        assigned: tuple[str, ...] = (),
+        today: date = TODAY,
+    ) -> Reconciliation:
+        rows = tuple(BrokerHolding(name, quantity) for name, quantity in holdings.items())
+        facts = BrokerFacts(today, rows, orders, frozenset(assigned))
+        outcome = Recovery(self.state, self.journal).reconcile(facts)
+        told = [(row["difference"], row["subject"], row["contract"], row["reason"]) for row in self.rows()]
+        assert told == [(item.kind, item.subject, item.contract, item.rule) for item in outcome.differences]
+        self.sink.lines.clear()
+        held: dict[str, float] = {}
+        for position in self.state.positions():
+            for name, quantity in self.state.held(position.id).items():
+                held[name] = held.get(name, 0.0) + quantity
+        for holding in outcome.unowned:
+            held[holding.contract] = held.get(holding.contract, 0.0) + holding.quantity
+        assert {name: quantity for name, quantity in held.items() if quantity} == holdings, "state and account agree"
+        self.reconcile_changes_nothing(facts, outcome)
+        return outcome
+
+    def reconcile_changes_nothing(self, facts: BrokerFacts, outcome: Reconciliation) -> None:
+        """A second look at the same facts finds only what is listed and left alone, and positions that may now end."""
+        again = Recovery(self.state, self.journal).reconcile(facts)
+        lasting = {
+            DifferenceKind.EXTRA,
+            DifferenceKind.UNKNOWN_ORDER,
+            DifferenceKind.ORPHAN_ORDER,
+            DifferenceKind.LEFT_IN_BETWEEN,
+        }
+        assert {item.kind for item in again.differences} <= lasting
+        self.sink.lines.clear()
+
+    def rows(self) -> list[dict[str, str]]:
+        return self.sink.rows(RecordKind.RECONCILIATION)
+
+    def at(self, position: str) -> str:
+        return self.state.position(position).state
+
+    def group_at(self, group: str) -> str:
+        return self.state.order_group(group).state
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Account:
+    return Account(tmp_path)
+
+
+def kinds(outcome: Reconciliation) -> list[DifferenceKind]:
+    return list(dict.fromkeys(item.kind for item in outcome.differences))
+
+
+def order(number: int, contract: str, quantity: float, filled: float, status: FillStatus, tag: str = "") -> BrokerOrder:
+    return BrokerOrder(number, contract, quantity, filled, status, tag)
+
+
+def test_every_kind_has_a_rule() -> None:
+    assert set(RULES) == set(DifferenceKind)
+
+
+def test_nothing_to_do_when_state_and_account_agree(account: Account) -> None:
+    account.opened("p1")
+    outcome = account.reconcile(changes_of(CONDOR, 1))
+    assert outcome.agreed
+    assert account.at("p1") == "open"
+
+
+def test_an_intent_without_an_order_was_never_sent(account: Account) -> None:
+    account.planned("p1", CONDOR, 1)
+    account.state.intent(Level.ORDER_GROUP, "p1-in", OrderTrigger.SEND)  # killed here
+    outcome = account.reconcile({})
+    assert kinds(outcome) == [DifferenceKind.NEVER_SENT, DifferenceKind.LEFT_IN_BETWEEN]
+    assert (account.group_at("p1-in"), account.at("p1")) == ("cancelled", "closed")
+    assert account.state.strategy("friday_0dte").state == "idle"
+
+
+def test_an_order_that_was_sent_and_not_recorded_is_adopted_never_sent_again(account: Account) -> None:
+    account.planned("p1", CONDOR, 1)
+    account.state.intent(Level.ORDER_GROUP, "p1-in", OrderTrigger.SEND)
+    orders = [
+        order(11 + index, leg.contract.name, leg.ratio, 0.0, FillStatus.SUBMITTED, "p1-in")
+        for index, leg in enumerate(CONDOR.legs)
+    ]
+    outcome = account.reconcile({}, *orders)
+    assert kinds(outcome) == [DifferenceKind.SENT_UNRECORDED]
+    assert account.group_at("p1-in") == "sent"
+    assert account.state.order_group("p1-in").detail["orders"] == [11, 12, 13, 14]
+    assert account.at("p1") == "opening"
+
+
+def test_an_order_that_was_sent_filled_and_not_recorded_opens_the_position(account: Account) -> None:
+    account.planned("p1", CONDOR, 2)
+    account.state.intent(Level.ORDER_GROUP, "p1-in", OrderTrigger.SEND)
+    outcome = account.reconcile(changes_of(CONDOR, 2))
+    assert DifferenceKind.SENT_UNRECORDED in kinds(outcome)
+    assert DifferenceKind.FILLED_WHILE_AWAY in kinds(outcome)
+    assert (account.group_at("p1-in"), account.at("p1")) == ("filled", "open")
+
+
+def test_an_entry_filled_while_away_by_the_holdings_alone(account: Account) -> None:
+    account.sent("p1")
+    outcome = account.reconcile(changes_of(CONDOR, 1))
+    assert kinds(outcome) == [DifferenceKind.FILLED_WHILE_AWAY, DifferenceKind.LEFT_IN_BETWEEN]
+    assert (account.group_at("p1-in"), account.at("p1")) == ("filled", "open")
+    assert account.state.strategy("friday_0dte").state == "holding"
+
+
+def test_an_exit_filled_while_away_closes_the_position(account: Account) -> None:
+    account.closing("p1")
+    outcome = account.reconcile({})
+    assert kinds(outcome) == [DifferenceKind.FILLED_WHILE_AWAY, DifferenceKind.LEFT_IN_BETWEEN]
+    assert (account.group_at("p1-out"), account.at("p1")) == ("filled", "closed")
+    assert account.state.strategy("friday_0dte").state == "idle"
+
+
+def test_an_entry_cancelled_while_away_leaves_nothing_behind(account: Account) -> None:
+    account.sent("p1")
+    gone = [order(1 + i, leg.contract.name, leg.ratio, 0.0, FillStatus.CANCELLED) for i, leg in enumerate(CONDOR.legs)]
+    outcome = account.reconcile({}, *gone)
+    assert kinds(outcome) == [DifferenceKind.CANCELLED_WHILE_AWAY, DifferenceKind.LEFT_IN_BETWEEN]
+    assert (account.group_at("p1-in"), account.at("p1")) == ("cancelled", "closed")
+
+
+def test_an_exit_cancelled_while_away_keeps_the_position(account: Account) -> None:
+    account.closing("p1")
+    outcome = account.reconcile(changes_of(CONDOR, 1))
+    assert kinds(outcome) == [DifferenceKind.CANCELLED_WHILE_AWAY, DifferenceKind.LEFT_IN_BETWEEN]
+    assert (account.group_at("p1-out"), account.at("p1")) == ("cancelled", "open")
+
+
+def test_a_cancel_that_did_not_arrive_is_withdrawn_and_may_be_asked_again(account: Account) -> None:
+    account.sent("p1")
+    account.state.intent(Level.ORDER_GROUP, "p1-in", OrderTrigger.CANCEL)
+    working = [
+        order(1 + i, leg.contract.name, leg.ratio, 0.0, FillStatus.SUBMITTED) for i, leg in enumerate(CONDOR.legs)
+    ]
+    outcome = account.reconcile({}, *working)
+    assert outcome.agreed
+    assert account.group_at("p1-in") == "sent"
+    assert account.state.pending() == ()
+    assert account.state.may(Level.ORDER_GROUP, "p1-in", OrderTrigger.CANCEL) is None
+
+
+def test_whole_packages_of_a_partial_fill_stay(account: Account) -> None:
+    account.sent("p1", contracts=3)
+    outcome = account.reconcile(changes_of(CONDOR, 2))
+    assert kinds(outcome) == [DifferenceKind.PARTLY_FILLED_WHILE_AWAY, DifferenceKind.LEFT_IN_BETWEEN]
+    assert (account.group_at("p1-in"), account.at("p1")) == ("cancelled", "open")
+    assert account.state.held("p1") == changes_of(CONDOR, 2)
+    assert outcome.positions_to_unwind == []
+
+
+def test_a_package_with_legs_missing_after_a_partial_fill_is_unwound(account: Account) -> None:
+    account.sent("p1")
+    outcome = account.reconcile({P5430: -1.0, P5400: 1.0})
+    assert DifferenceKind.PARTLY_FILLED_WHILE_AWAY in kinds(outcome)
+    assert account.at("p1") == "unwinding"
+    assert outcome.positions_to_unwind == ["p1"]
+
+
+def test_a_partial_fill_of_a_working_order_is_noted(account: Account) -> None:
+    account.sent("p1", contracts=2)
+    orders = [
+        order(1 + i, leg.contract.name, leg.ratio * 2, leg.ratio, FillStatus.PARTLY_FILLED)
+        for i, leg in enumerate(CONDOR.legs)
+    ]
+    outcome = account.reconcile(changes_of(CONDOR, 1), *orders)
+    assert kinds(outcome) == [DifferenceKind.PARTLY_FILLED_WHILE_AWAY]
+    assert account.group_at("p1-in") == "partly_filled"
+    assert account.state.order_group("p1-in").detail["filled"] == changes_of(CONDOR, 1)
+
+
+def test_a_package_closed_by_hand_is_closed(account: Account) -> None:
+    account.opened("p1")
+    account.opened("p2", RATIO)
+    outcome = account.reconcile(changes_of(RATIO, 1))
+    assert kinds(outcome) == [DifferenceKind.CLOSED_BY_HAND]
+    assert (account.at("p1"), account.at("p2")) == ("closed", "open")
+    expected = [(P5400, 1.0), (P5430, -1.0), (C5600, -1.0), (C5630, 1.0)]
+    assert [(item.contract, item.expected) for item in outcome.differences] == expected
+    assert all(item.observed == 0.0 for item in outcome.differences)
+
+
+def test_a_different_quantity_of_whole_packages_goes_on_with_the_rest(account: Account) -> None:
+    account.opened("p1", contracts=3)
+    outcome = account.reconcile(changes_of(CONDOR, 2))
+    assert kinds(outcome) == [DifferenceKind.DIFFERENT_QUANTITY]
+    assert (account.at("p1"), account.state.held("p1")) == ("open", changes_of(CONDOR, 2))
+
+
+def test_missing_legs_unwind_what_is_left(account: Account) -> None:
+    account.opened("p1")
+    outcome = account.reconcile({P5430: -1.0, C5600: -1.0, C5630: 1.0})
+    assert kinds(outcome) == [DifferenceKind.MISSING]
+    assert [(item.contract, item.expected, item.observed) for item in outcome.differences] == [(P5400, 1.0, 0.0)]
+    assert (account.at("p1"), outcome.positions_to_unwind) == ("unwinding", ["p1"])
+
+
+def test_extra_contracts_are_listed_never_touched_and_remembered_for_risk(account: Account) -> None:
+    account.opened("p1")
+    outcome = account.reconcile({**changes_of(CONDOR, 1), "NVDA": 30.0, C5630: 2.0})
+    assert kinds(outcome) == [DifferenceKind.EXTRA]
+    assert outcome.unowned == [BrokerHolding("NVDA", 30.0), BrokerHolding(C5630, 1.0)]
+    assert account.state.recall("unowned") == {"NVDA": 30.0, C5630: 1.0}
+    assert account.at("p1") == "open"
+    account.reconcile(changes_of(CONDOR, 1))
+    assert account.state.recall("unowned") == {}
+
+
+def test_a_contract_turned_around_by_hand_is_missing_and_extra(account: Account) -> None:
+    account.opened("p1")
+    outcome = account.reconcile({P5400: 1.0, P5430: 1.0, C5600: -1.0, C5630: 1.0})
+    assert kinds(outcome) == [DifferenceKind.MISSING, DifferenceKind.EXTRA]
+    assert outcome.unowned == [BrokerHolding(P5430, 1.0)]
+
+
+def test_an_unknown_order_is_listed_and_one_of_an_ended_group_is_to_be_cancelled(account: Account) -> None:
+    account.closing("p1")
+    account.state.fire(Level.ORDER_GROUP, "p1-out", OrderTrigger.CANCELLED)
+    stranger = order(90, "NVDA", 10.0, 0.0, FillStatus.SUBMITTED, "by hand")
+    orphan = order(91, P5400, -1.0, 0.0, FillStatus.SUBMITTED, "p1-out")
+    outcome = account.reconcile(changes_of(CONDOR, 1), stranger, orphan)
+    assert kinds(outcome) == [
+        DifferenceKind.LEFT_IN_BETWEEN,
+        DifferenceKind.UNKNOWN_ORDER,
+        DifferenceKind.ORPHAN_ORDER,
+    ]
+    assert (outcome.foreign_orders, outcome.orders_to_cancel) == ([stranger], [91])
+
+
+def test_an_assignment_while_away_makes_the_shares_the_positions_own(account: Account) -> None:
+    """Short 2 SPY 530 puts, one assigned: 100 shares bought, one short put and the long 540 put are left."""
+    account.opened("p1", RATIO)
+    outcome = account.reconcile({SPY540: 1.0, SPY530: -1.0, "SPY": 100.0})
+    assert kinds(outcome) == [DifferenceKind.ASSIGNED_WHILE_AWAY]
+    assert account.at("p1") == "assigned"
+    assert account.state.held("p1") == {SPY540: 1.0, SPY530: -1.0, "SPY": 100.0}
+    assert outcome.unowned == []
+
+
+def test_shares_that_a_person_held_before_are_no_assignment(account: Account) -> None:
+    account.opened("p1", RATIO)
+    account.reconcile({**changes_of(RATIO, 1), "SPY": 200.0})
+    outcome = account.reconcile({"SPY": 200.0}, today=date(2024, 8, 19))
+    assert kinds(outcome) == [DifferenceKind.EXPIRED_WHILE_AWAY, DifferenceKind.EXTRA]
+    assert account.at("p1") == "expired"
+
+
+def test_an_assignment_told_by_the_broker_needs_no_shares_in_sight(account: Account) -> None:
+    account.opened("p1", RATIO)
+    outcome = account.reconcile({SPY540: 1.0}, assigned=(SPY530,))
+    assert kinds(outcome) == [DifferenceKind.ASSIGNED_WHILE_AWAY]
+    assert (account.at("p1"), account.state.held("p1")) == ("assigned", {SPY540: 1.0})
+
+
+def test_at_expiry_the_leg_in_the_money_delivers_and_the_other_is_gone(account: Account) -> None:
+    """SPY at 535 on the expiry: the long 540 put sells 100 shares, the 530 puts are worthless."""
+    account.opened("p1", RATIO)
+    outcome = account.reconcile({"SPY": -100.0}, today=date(2024, 8, 19))
+    assert kinds(outcome) == [DifferenceKind.ASSIGNED_WHILE_AWAY]
+    assert (account.at("p1"), account.state.held("p1")) == ("assigned", {"SPY": -100.0})
+
+
+def test_expiry_while_away_ends_the_position_even_with_an_exit_at_work(account: Account) -> None:
+    account.closing("p1")
+    outcome = account.reconcile({}, today=date(2024, 7, 8))
+    assert kinds(outcome) == [
+        DifferenceKind.CANCELLED_WHILE_AWAY,
+        DifferenceKind.LEFT_IN_BETWEEN,
+        DifferenceKind.EXPIRED_WHILE_AWAY,
+    ]
+    assert (account.group_at("p1-out"), account.at("p1")) == ("cancelled", "expired")
+
+
+def test_a_short_leg_that_expired_leaves_the_long_one_to_go_on_and_never_the_reverse(account: Account) -> None:
+    near, far = option(SPX, 5500, Right.PUT, TODAY), option(SPX, 5500, Right.PUT, LATER)
+    account.opened("calendar", Package((Leg(near, -1), Leg(far, 1))))
+    account.opened(
+        "reverse", Package((Leg(option(SPX, 5300, Right.PUT), 1), Leg(option(SPX, 5300, Right.PUT, LATER), -1)))
+    )
+    naked = option(SPX, 5300, Right.PUT, LATER).name
+    outcome = account.reconcile({far.name: 1.0, naked: -1.0}, today=date(2024, 7, 8))
+    assert kinds(outcome) == [DifferenceKind.EXPIRED_WHILE_AWAY]
+    assert (account.at("calendar"), account.at("reverse")) == ("open", "unwinding")
+    assert outcome.positions_to_unwind == ["reverse"]
+
+
+def test_of_two_packages_with_a_contract_in_common_the_one_whose_own_legs_are_gone_was_closed(account: Account) -> None:
+    shared = option(SPX, 5430, Right.PUT)
+    other = Package((Leg(shared, -1), Leg(option(SPX, 5380, Right.PUT), 1)))
+    account.opened("first")
+    account.opened("second", other)
+    outcome = account.reconcile(changes_of(other, 1))
+    assert kinds(outcome) == [DifferenceKind.CLOSED_BY_HAND]
+    assert (account.at("first"), account.at("second")) == ("closed", "open")
+
+
+def test_what_an_option_delivers() -> None:
+    assert instruments_of(RATIO)[SPY530] == {"expiry": "2024-08-16", "underlying": "SPY", "shares": -100.0}
+    assert instruments_of(CONDOR)[P5400]["shares"] == 0.0
+    future_option = Contract(
+        ES, "E3A", TODAY, 5500, Right.CALL, ExerciseStyle.AMERICAN, Settlement.PHYSICAL_FUTURE, 50.0
+    )
+    assert instruments_of(Package((Leg(future_option, -1),)))[future_option.name]["shares"] == 1.0
+    assert changes_of(RATIO, 3) == {SPY540: 3.0, SPY530: -6.0}
