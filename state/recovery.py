@@ -207,7 +207,8 @@ class Recovery:
                 continue
             trigger = _strategy_landing(strategy, bool(own))
             if trigger is not None:
-                self._tell(outcome, Difference(DifferenceKind.LEFT_IN_BETWEEN, strategy.id))
+                if strategy.state != StrategyState.HOLDING:  # a rest after its last position went is no difference
+                    self._tell(outcome, Difference(DifferenceKind.LEFT_IN_BETWEEN, strategy.id))
                 self._state.fire(Level.STRATEGY, strategy.id, trigger)
 
     def _settle_holdings(self, facts: BrokerFacts, outcome: Reconciliation) -> None:
