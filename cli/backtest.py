@@ -19,7 +19,7 @@ from cli.options import ROOT, BacktestOptions, RunPlan, command_of, plan_of, set
 from cli.progress import progress
 from reporting.performance import Priors
 from reporting.report import RunRecord, Summary, summarise, write_report
-from reporting.rows import EquityPoint, Journal, read_journal
+from reporting.rows import EquityPoint, Journal, JournalError, read_journal
 
 if TYPE_CHECKING:
     from core.settings_fields import Settings
@@ -187,7 +187,10 @@ def collect_journal(work: Path) -> Journal:
         return Journal()
     moved = work / JOURNAL
     shutil.move(found[0], moved)
-    return read_journal(moved)
+    try:
+        return read_journal(moved)
+    except JournalError as error:
+        raise RunFailedError(f"the journal of this run cannot be reported: {error}") from error
 
 
 def engine_equity(result: RunResult) -> tuple[EquityPoint, ...]:

@@ -52,6 +52,8 @@ def figures_table(record: RunRecord, summary: Summary) -> Table:
     table.add_row("wins", percent(total.win_rate), f"95 % interval {span(total.win_interval, Unit.PERCENT)} (Wilson)")
     table.add_row("credit kept", percent(total.credit_kept), "of the credit taken in, before fees")
     table.add_row("fees", money(total.fees), "of the closed trades")
+    if record.journal.errors:
+        table.add_row("errors", str(len(record.journal.errors)), "each is in the journal and in the report")
     if equity is not None:
         table.add_row("return", percent(equity.total_return), f"{money(equity.first)} to {money(equity.last)}")
         table.add_row("a year", percent(equity.annual_return), f"{equity.sessions} sessions")

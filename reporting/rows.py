@@ -143,8 +143,10 @@ class Fields:
         return value
 
     def number(self, key: str) -> float:
-        """A required number."""
+        """A required number; JSON has no infinities, so the journal writes those as text."""
         value = self._present(key)
+        if value in ("inf", "-inf"):
+            return float(str(value))
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(key, value, "a number")
         return float(value)

@@ -263,3 +263,16 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(
         report(SimpleNamespace(time=datetime(2008, 1, 2), fraction=fraction, equity=100_000.0))
     # Told once, at 6 s: half is done, so 6 s are left.
     assert capsys.readouterr().err == "main:  50%  2008-01-02  $100,000  6 s left\n"
+
+
+def test_progress_on_a_terminal_is_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.bar("main") as report:
+        report(SimpleNamespace(time=datetime(2008, 1, 2), fraction=0.5, equity=100_000.0))
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_torn_journal_is_named(tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "journal.jsonl").write_text("{", encoding="utf-8")
+    with pytest.raises(RunFailedError, match=r"journal\.jsonl line 1: not JSON"):
+        backtest.collect_journal(tmp_path)

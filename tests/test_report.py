@@ -121,6 +121,11 @@ def test_unreadable_rows_name_their_place(line: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_infinite_limits_are_read() -> None:
+    line = json.dumps({**json.loads(decision("2008-01-04")), "limit": "inf"})
+    assert parse_journal([line]).decisions[0].limit == math.inf
+
+
 def test_kinds_without_a_report_are_counted() -> None:
     assert parse_journal(['{"kind": "regime"}', '{"kind": "regime"}']).counts == {"regime": 2}
 
