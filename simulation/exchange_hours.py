@@ -149,9 +149,14 @@ class LocalMarketHours(Named):
                 return segment.end
         return result
 
+    @overload
+    def is_open(self, time: timedelta, extended_market_hours: bool) -> bool: ...
+    @overload
+    def is_open(self, start: timedelta, end: timedelta, extended_market_hours: bool) -> bool: ...
     def is_open(self, *times: Any, **named: Any) -> bool:
-        """is_open(time, extended_market_hours) or is_open(start, end, extended_market_hours)."""
-        values = [*times, *named.values()]
+        """Whether a time of day, or any part of a stretch of it, lies in open time."""
+        order = ("time", "start", "end", "extended_market_hours")
+        values = [*times, *(named[name] for name in order if name in named)]
         extended = bool(values[-1])
         if len(values) == 2 or values[0] == values[1]:
             inside = next((segment for segment in self.segments if segment.contains(values[0])), None)

@@ -167,7 +167,7 @@ def selection_of(demand: Demand) -> Selection:
 
 def underlying_named(source: DataSource, ticker: str) -> Symbol:
     """The index, future (its chain's symbol) or equity of a ticker."""
-    known, market = source.properties.try_get_market(ticker, SecurityType.FUTURE)
+    known, market = source.properties.try_get_market(ticker, SecurityType.FUTURE, None)
     if known:
         return Symbol.create(ticker, SecurityType.FUTURE, market)
     if f"Index-usa-{ticker}" in source.hours.raw():

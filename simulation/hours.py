@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 from zoneinfo import ZoneInfo
 
 from simulation.blocks import MalformedDataError
@@ -104,7 +104,7 @@ class MarketHoursDatabase(Named):
 
     def get_entry(self, market: str, symbol: Symbol | str, security_type: SecurityType) -> HoursEntry:
         """The entry of a symbol or ticker. Raises ValueError when neither it nor its market is known."""
-        found, entry = self.try_get_entry(market, symbol, security_type)
+        found, entry = self.try_get_entry(market, symbol, security_type, None)
         if not found or entry is None:
             raise ValueError(
                 f"no trading hours for {security_type.to_string()}-{market}-{database_key(symbol)}, nor for {WILDCARD}"
@@ -112,20 +112,30 @@ class MarketHoursDatabase(Named):
         return entry
 
     def try_get_entry(
-        self, market: str, symbol: Symbol | str, security_type: SecurityType, entry: HoursEntry | None = None
+        self, market: str, symbol: Symbol | str, security_type: SecurityType, entry: HoursEntry | None
     ) -> tuple[bool, HoursEntry | None]:
         """(found, entry). An option on a future without an entry of its own takes the future's."""
         ticker = database_key(symbol).upper()
         found = self._find((market, ticker, security_type)) or self._find((market, WILDCARD, security_type))
         if found is None and security_type is SecurityType.FUTURE_OPTION:
-            return self.try_get_entry(market, future_of_option_root(ticker), SecurityType.FUTURE)
+            return self.try_get_entry(market, future_of_option_root(ticker), SecurityType.FUTURE, None)
         return found is not None, found
 
-    def get_exchange_hours(self, market: Any, symbol: Any = None, security_type: Any = None) -> SecurityExchangeHours:
+    @overload
+    def get_exchange_hours(
+        self, market: str, symbol: Symbol | str, security_type: SecurityType
+    ) -> SecurityExchangeHours: ...
+    @overload
+    def get_exchange_hours(self, configuration: Any) -> SecurityExchangeHours: ...
+    def get_exchange_hours(self, *arguments: Any, **named: Any) -> SecurityExchangeHours:
         """Hours of a symbol, or of a subscription's configuration."""
-        if symbol is None:
-            market, symbol, security_type = market.market, market.symbol, market.security_type
-        return self.get_entry(market, symbol, security_type).exchange_hours
+        values = [
+            *arguments,
+            *(named[name] for name in ("configuration", "market", "symbol", "security_type") if name in named),
+        ]
+        if len(values) == 1:
+            values = [values[0].market, values[0].symbol, values[0].security_type]
+        return self.get_entry(*values).exchange_hours
 
     def get_data_time_zone(self, market: str, symbol: Symbol | str, security_type: SecurityType) -> ZoneInfo:
         """The zone that the data files of a symbol are stamped in."""

@@ -212,8 +212,21 @@ class SecurityIdentifier(Named):
         return SecurityIdentifier.pack(symbol.upper(), SecurityType.FUTURE, market, expiry)
 
     @staticmethod
-    def generate_equity(symbol: str, market: str, map_symbol: bool = True) -> SecurityIdentifier:
-        """An equity's identifier: its first ticker and date by the map files when there are any."""
+    def generate_equity(
+        symbol: str,
+        market: str,
+        map_symbol: bool = True,
+        map_file_provider: object = None,
+        mapping_resolve_date: datetime | None = None,
+    ) -> SecurityIdentifier:
+        """An equity's identifier: its first ticker and date by the map files when there are any.
+
+        Raises ValueError for a map file provider or a resolve date: the engine has the run's map files only.
+        """
+        if map_file_provider is not None or mapping_resolve_date is not None:
+            raise ValueError(
+                "generate_equity: map_file_provider and mapping_resolve_date are not implemented; pass None"
+            )
         first, first_date = symbol.upper(), DEFAULT_DATE
         resolver = _map_resolver[0]
         if map_symbol and resolver is not None:

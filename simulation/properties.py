@@ -138,7 +138,7 @@ class SymbolPropertiesDatabase(Named):
             found = self.entries.get((market, WILDCARD, security_type))
         return found or SymbolProperties.get_default(default_quote_currency)
 
-    def try_get_market(self, symbol: str, security_type: SecurityType, market: str | None = None) -> tuple[bool, str]:
+    def try_get_market(self, symbol: str, security_type: SecurityType, market: str | None) -> tuple[bool, str]:
         """The first market that lists a ticker: (found, market)."""
         found = self._market_of.get((symbol, security_type))
         return found is not None, found or ""
