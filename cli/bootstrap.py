@@ -192,12 +192,28 @@ def build(environment: Environment, wanted: PackageSet) -> None:
         discard(environment.folder)
     say(f"{'adding the developer packages to' if usable else 'building'} {environment.folder} (first use only) ...")
     tool = installer(environment)
-    if not usable:
-        execute(tool.create, environment, wanted)
-    execute([*tool.install, "-r", str(environment.root / LOCKS[wanted])], environment, wanted)
+    try:
+        if not usable:
+            execute(tool.create, environment, wanted)
+        execute([*tool.install, "-r", str(environment.root / LOCKS[wanted])], environment, wanted)
+    except BootstrapError:
+        undo(environment, usable)
+        raise
     stamps = {PackageSet.RUN: environment.stamp(PackageSet.RUN), wanted: environment.stamp(wanted)}
     write_record(environment, {str(key): value for key, value in stamps.items()})
     say(f"ready after {time.monotonic() - started:.0f} s")
+
+
+def undo(environment: Environment, usable: bool) -> None:
+    """After a failed build: leave nothing, or the ready environment that was only to be added to.
+
+    Both locks hold the same versions, so a failed addition has not touched what backtests use.
+    """
+    if usable:
+        write_record(environment, {str(PackageSet.RUN): environment.stamp(PackageSet.RUN)})
+        return
+    discard(environment.folder)
+    environment.record.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

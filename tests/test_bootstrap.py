@@ -126,8 +126,25 @@ def test_failed_install_leaves_nothing_that_looks_ready(
     )
     with pytest.raises(BootstrapError, match=r"requirements\.lock could not be installed"):
         bootstrap.ensure(clone, PackageSet.RUN)
-    assert clone.installed() == {}
     assert not clone.ready(PackageSet.RUN)
+    assert sorted(path.name for path in clone.root.iterdir()) == [
+        ".venv.lock",
+        "requirements-dev.lock",
+        "requirements.lock",
+    ]
+
+
+def test_failed_addition_keeps_what_backtests_need(
+    clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ready(clone, PackageSet.RUN)
+    monkeypatch.setattr(
+        bootstrap, "installer", lambda environment: fake_installer(environment, tmp_path / "log", fail=True)
+    )
+    with pytest.raises(BootstrapError):
+        bootstrap.ensure(clone, PackageSet.DEVELOP)
+    assert clone.ready(PackageSet.RUN)
+    assert not clone.ready(PackageSet.DEVELOP)
 
 
 def test_developer_set_is_added_to_a_ready_environment(
