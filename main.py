@@ -62,7 +62,7 @@ class TomKing(QCAlgorithm):
 
     def read_parameters(self) -> dict[str, str]:
         """Parameters as settings know them: ``start`` is short for ``run.start`` and so on."""
-        given = {str(pair.key): str(pair.value) for pair in self.get_parameters()}
+        given = {str(key): str(value) for key, value in self.get_parameters().items()}
         return {f"run.{key}" if key in SHORT_KEYS else key: value for key, value in given.items()}
 
     def surroundings(self) -> Surroundings:

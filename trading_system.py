@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from core.book import Book
 from core.bus import EventBus
@@ -224,7 +224,7 @@ class TradingSystem:
     def end(self, now: datetime) -> None:
         """The run is over."""
         self.clock.advance(now)
-        self.coordinator.finish(now)
+        self.coordinator.finish(now, () if self.gateway.is_live() else self._days())
         self.journal.record(
             RecordKind.SYSTEM,
             component="main",
@@ -236,17 +236,7 @@ class TradingSystem:
         self._state.close()
         self.journal.close()
 
-    def entry_days(self) -> dict[str, list[tuple[str, tuple[int, ...], int, int]]]:
-        """Windows by strategy: name, weekdays, hour and minute, for the engine's schedule."""
-        return {
-            strategy.name: [
-                (window.name, window.weekdays, window.opens.hour, window.opens.minute)
-                for window in strategy.entry_windows()
-            ]
-            for strategy in self.coordinator.strategies
-        }
-
-
-def run_dates(settings: Settings) -> tuple[date, date]:
-    """First and last day of a backtest."""
-    return settings.run.start, settings.run.end
+    def _days(self) -> list[date]:
+        """Every calendar day of the backtest."""
+        run = self.settings.run
+        return [run.start + timedelta(days=count) for count in range((run.end - run.start).days + 1)]

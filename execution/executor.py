@@ -28,7 +28,7 @@ from state.errors import StateError
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, OrderTrigger
 
-_MOST_EXTRA_TICKS = 40
+_MOST_ATTEMPTS = 10
 _ENDED = {FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED}
 
 
@@ -249,7 +249,7 @@ class AtomicExecutor(OrderDesk):
         if not group.urgent and group.step <= self._settings.walk_steps:
             return walk_limit(price, group.step, self._settings)
         beyond = group.step + 1 if group.urgent else group.step - self._settings.walk_steps
-        return crossing_limit(price, min(beyond, _MOST_EXTRA_TICKS))
+        return crossing_limit(price, min(beyond, _MOST_ATTEMPTS))
 
     def _too_fast(self, now: datetime) -> bool:
         while self._sends and now - self._sends[0] >= timedelta(minutes=1):

@@ -6,8 +6,9 @@ else a skip with the rule that bound and its number. A day on which the market i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 
 from core.book import Book, OrderDesk, Position, Refusal
 from core.bus import EventBus
@@ -84,7 +85,7 @@ class StrategyCoordinator:
         self._strategies = {strategy.name: strategy for strategy in roster.enabled}
         self._waiting: dict[str, _Waiting] = {}
         self._sent: dict[str, _Sent] = {}
-        self._decided: dict[str, date] = {}
+        self._decided: dict[str, set[date]] = {}
         bus.subscribe(EntryWindow, self._on_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
@@ -108,7 +109,7 @@ class StrategyCoordinator:
 
     def _on_window(self, event: EntryWindow) -> None:
         strategy = self._strategies.get(event.strategy)
-        if strategy is None or self._decided.get(event.strategy) == event.time.date():
+        if strategy is None or event.time.date() in self._decided.get(event.strategy, set()):
             return
         window = next((row for row in strategy.entry_windows() if row.name == event.window), None)
         if window is None:
@@ -188,7 +189,7 @@ class StrategyCoordinator:
         self, strategy: str, day: date, correlation: str, skip: Skip, *, outcome: str, contracts: int | None,
         spot: float | None,
     ) -> None:  # fmt: skip
-        self._decided[strategy] = day
+        self._decided.setdefault(strategy, set()).add(day)
         reading = self._market.vix.reading(self._gateway.now())
         self._journal.record(
             RecordKind.DECISION,
@@ -302,8 +303,8 @@ class StrategyCoordinator:
             margin_used=sum(position.margin for position in self._book.positions.values()),
         )
 
-    def finish(self, now: datetime) -> None:
-        """The run is over: decide what still waits, so that no entry day is without its row."""
+    def finish(self, now: datetime, days: Iterable[date]) -> None:
+        """The run is over: decide what still waits, so that none of its entry days is without a row."""
         for waiting in list(self._waiting.values()):
             self._decide_skip(waiting, Skip("run_ended", "the run ended within the window"))
         for sent in list(self._sent.values()):
@@ -313,6 +314,19 @@ class StrategyCoordinator:
                 spot=sent.proposal.spot,
             )  # fmt: skip
         self._sent.clear()
+        for day in days:
+            for strategy in self.strategies:
+                windows = [row for row in strategy.entry_windows() if day.weekday() in row.weekdays]
+                if windows and day not in self._decided.get(strategy.name, set()):
+                    self._decide_unseen(strategy, day)
+
+    def _decide_unseen(self, strategy: Strategy, day: date) -> None:
+        """An entry day whose window never came: the market was closed, or the run ended first."""
+        waiting = _Waiting(strategy, day, datetime.combine(day, time()), f"{strategy.name}-{day:%Y%m%d}")
+        if self._market.calendar.session(day) is None:
+            self._decide_skip(waiting, Skip("market_closed", f"the market is closed on {day}"))
+        else:
+            self._decide_skip(waiting, Skip("no_data", f"no prices came on {day}"))
 
     def position_of(self, name: str) -> Position | None:
         """An open position by name."""

@@ -1,4 +1,4 @@
-"""A gateway in plain Python: a market of a few lines, a broker that fills combos by LEAN's rule, and days to run."""
+"""A gateway in plain Python: a market of a few lines, a broker that fills combos, and days to run."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class FakeGateway:
         )
 
     def work_orders(self) -> None:
-        """Fill what is strictly better than its limit at bids and offers, all legs at once, not in its own minute."""
+        """Fill what is marketable at bids and offers, all legs at once, never in the minute it was sent."""
         for order in list(self.orders):
             if order.sent == self.time or not self.fills_allowed:
                 continue
@@ -218,7 +218,7 @@ class FakeGateway:
                 prices.append(quote.ask if leg.ratio > 0 else quote.bid or 0.0)
             else:
                 cash = -sum(leg.ratio * price for leg, price in zip(order.package.legs, prices, strict=True))
-                if cash > order.limit + 1e-9:
+                if cash > order.limit - 1e-9:
                     self.orders.remove(order)
                     self._fill(order, prices)
 

@@ -1,0 +1,236 @@
+"""Friday 0DTE through the whole system, on a fake engine: what it trades, when it skips, and that each day has one row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.contracts import Right
+from core.journal import MemorySink, RecordKind
+from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
+from trading_system import TradingSystem
+
+Row = dict[str, Any]
+
+
+def wiggle(level: float, moved: float = 0.0) -> Callable[[datetime], float]:
+    """A price near ``level``, ``moved`` (a fraction) away from it since the open from 10:00 on, never frozen."""
+
+    def spot(at: datetime) -> float:
+        noise = 0.5 * math.sin(at.minute) if at.minute % 3 == 0 else 0.0
+        return level * (1 + moved if at.time() >= time(10, 0) else 1.0) + noise
+
+    return spot
+
+
+def start(
+    folder: Path, spot: Callable[[datetime], float] | None = None, vix: float = 24.0, **options: Any
+) -> FakeGateway:
+    midnight = datetime.combine(FRIDAY, time())
+    return FakeGateway(midnight, spot or wiggle(5000.0), lambda _: vix, folder, **options)
+
+
+def decisions(sink: MemorySink) -> list[Row]:
+    return sink.rows(RecordKind.DECISION)
+
+
+def run(gateway: FakeGateway, day: date = FRIDAY, **parameters: str) -> tuple[TradingSystem, MemorySink]:
+    system, sink = build(gateway, **parameters)
+    run_day(system, gateway, day)
+    return system, sink
+
+
+def test_calm_friday_sells_a_condor_at_half_the_range(tmp_path: Path) -> None:
+    gateway = start(tmp_path)
+    _, sink = run(gateway)
+    (row,) = decisions(sink)
+    assert (row["outcome"], row["rule"], row["contracts"]) == ("trade", "filled", 1)
+    when, package, _, limit = gateway.sent[0]
+    assert when.time() == time(10, 30)
+    strikes = {leg.ratio: {} for leg in package.legs}
+    for leg in package.legs:
+        strikes[leg.ratio][leg.contract.right] = leg.contract.strike
+    # ATR14 = 0.011 x 5000 = 55 points, half of it is 27.5: shorts at 4970 or 4975 and at 5025 or 5030, wings 30 beyond.
+    assert strikes[-1][Right.PUT] in (4970.0, 4975.0)
+    assert strikes[-1][Right.CALL] in (5025.0, 5030.0)
+    assert strikes[1][Right.PUT] == strikes[-1][Right.PUT] - 30
+    assert strikes[1][Right.CALL] == strikes[-1][Right.CALL] + 30
+    assert limit > 0
+
+
+@pytest.mark.parametrize(("moved", "right", "distance"), [(0.008, Right.CALL, 1), (-0.008, Right.PUT, -1)])
+def test_a_move_sells_the_spread_on_its_side(tmp_path: Path, moved: float, right: Right, distance: int) -> None:
+    gateway = start(tmp_path, wiggle(5000.0, moved))
+    _, sink = run(gateway)
+    assert decisions(sink)[0]["outcome"] == "trade"
+    package = gateway.sent[0][1]
+    assert {leg.contract.right for leg in package.legs} == {right}
+    short, wing = package.legs
+    # 0.7 x ATR14: the history stands at today's midnight price of 5000, so 38.5 points from 5000 x (1 + moved).
+    assert short.contract.strike == pytest.approx(5000 * (1 + moved) + distance * 38.5, abs=5.0)
+    assert (wing.contract.strike - short.contract.strike) * distance == 30
+
+
+@pytest.mark.parametrize("vix", [21.9, 22.0])
+def test_vix_at_or_under_the_gate_skips_with_the_binding_number(tmp_path: Path, vix: float) -> None:
+    gateway = start(tmp_path, vix=vix)
+    _, sink = run(gateway)
+    (row,) = decisions(sink)
+    assert (row["outcome"], row["rule"], row["limit"], row["observed"]) == ("skip", "vix_window", 22.0, vix)
+    assert not gateway.sent
+
+
+def test_min_vix_zero_trades_a_quiet_friday(tmp_path: Path) -> None:
+    gateway = start(tmp_path, vix=16.0, half_spread=0.0)
+    _, sink = run(gateway, friday_0dte__min_vix="0")
+    assert decisions(sink)[0]["outcome"] == "trade"
+
+
+def test_vix_over_30_is_for_put_sellers(tmp_path: Path) -> None:
+    _, sink = run(start(tmp_path, vix=33.0))
+    assert (decisions(sink)[0]["outcome"], decisions(sink)[0]["rule"]) == ("skip", "vix_regime")
+
+
+def test_without_a_vix_nothing_opens_and_the_row_comes_when_the_window_ends(tmp_path: Path) -> None:
+    gateway = start(tmp_path)
+    gateway.missing.add("VIX")
+    _, sink = run(gateway)
+    (row,) = decisions(sink)
+    assert (row["outcome"], row["rule"], row["vix"]) == ("skip", "vix_missing", None)
+    assert datetime.fromisoformat(row["time"]).time() == time(10, 45)
+
+
+def test_a_closed_friday_has_its_row(tmp_path: Path) -> None:
+    _, sink = run(start(tmp_path, closed_days=frozenset({FRIDAY})))
+    assert [(row["outcome"], row["rule"]) for row in decisions(sink)] == [("skip", "market_closed")]
+
+
+def test_other_days_have_none(tmp_path: Path) -> None:
+    gateway = start(tmp_path)
+    gateway.time -= timedelta(days=1)
+    _, sink = run(gateway, FRIDAY - timedelta(days=1))
+    assert decisions(sink) == []
+
+
+def test_short_history_skips(tmp_path: Path) -> None:
+    _, sink = run(start(tmp_path, history=20))
+    assert decisions(sink)[0]["rule"] == "history"
+
+
+def test_an_entry_that_never_fills_is_a_skip(tmp_path: Path) -> None:
+    gateway = start(tmp_path, fills_allowed=False)
+    system, sink = run(gateway)
+    (row,) = decisions(sink)
+    assert (row["outcome"], row["rule"]) == ("skip", "not_filled")
+    # The mid at 10:30, five steps a minute apart, then the cancel at 10:36.
+    assert datetime.fromisoformat(row["time"]).time() == time(10, 36)
+    assert not gateway.orders
+    assert not system.book.positions
+    assert not gateway.subscribed
+
+
+def test_a_refused_order_is_a_skip_with_the_engines_words(tmp_path: Path) -> None:
+    _, sink = run(start(tmp_path, refuse="market is closed"))
+    assert decisions(sink)[0]["rule"] == "order_refused"
+    assert decisions(sink)[0]["reason"] == "market is closed"
+
+
+def test_small_account_takes_the_tenth(tmp_path: Path) -> None:
+    # 5 % of 35,000 is 1,750: less than a 30-point SPX condor can lose (about 2,500), more than a tenth of it.
+    gateway = start(tmp_path, cash=35_000.0)
+    _, sink = run(gateway)
+    assert decisions(sink)[0]["outcome"] == "trade"
+    assert {leg.contract.root for leg in gateway.sent[0][1].legs} == {"SPY"}
+
+
+def test_under_30k_nothing_opens(tmp_path: Path) -> None:
+    _, sink = run(start(tmp_path, cash=29_000.0))
+    row = decisions(sink)[0]
+    assert (row["rule"], row["limit"], row["observed"]) == ("minimum_equity", 30_000.0, 29_000.0)
+
+
+def closed_row(sink: MemorySink) -> Row:
+    (row,) = sink.rows(RecordKind.TRADE_CLOSED)
+    return row
+
+
+def test_profit_is_taken_at_half_the_credit(tmp_path: Path) -> None:
+    gateway = start(tmp_path)
+    _, sink = run(gateway)
+    row = closed_row(sink)
+    assert row["exit_rule"] == "profit_target"
+    assert row["profit"] == pytest.approx(row["cash_in"] + row["cash_out"] - row["fees"])
+    assert gateway.cash - 100_000.0 == pytest.approx(row["profit"])
+    assert row["fees"] == 4.0  # four legs opened at 1.00 each, closed for nothing
+
+
+def falling(at: datetime) -> float:
+    after = max((at - datetime.combine(FRIDAY, time(11, 0))).total_seconds() / 60, 0.0)
+    return 5000.0 - 2.0 * after + 0.5 * math.sin(at.minute)
+
+
+def test_a_fall_through_the_short_stops_at_twice_the_credit(tmp_path: Path) -> None:
+    gateway = start(tmp_path, falling)
+    _, sink = run(gateway)
+    row = closed_row(sink)
+    assert row["exit_rule"] == "stop_loss"
+    assert -row["profit"] > 1.8 * row["credit"]
+    assert -row["profit"] < 3.5 * row["credit"]
+    assert gateway.held == {}
+
+
+def test_three_oclock_ends_what_neither_won_nor_lost(tmp_path: Path) -> None:
+    gateway = start(tmp_path, vix=24.0)
+    _, sink = run(gateway, friday_0dte__profit_target="100")
+    row = closed_row(sink)
+    assert row["exit_rule"] == "time_exit"
+    assert time(15, 0) < datetime.fromisoformat(row["closed"]).time() < time(15, 30)
+
+
+def test_half_day_ends_at_noon(tmp_path: Path) -> None:
+    gateway = start(tmp_path, half_days=frozenset({FRIDAY}))
+    _, sink = run(gateway, friday_0dte__profit_target="100")
+    assert time(12, 0) < datetime.fromisoformat(closed_row(sink)["closed"]).time() < time(12, 30)
+
+
+def test_what_cannot_be_closed_settles_at_its_intrinsic_value(tmp_path: Path) -> None:
+    gateway = start(tmp_path)
+    system, sink = build(gateway)
+    entered = datetime.combine(FRIDAY, time(10, 37))
+    run_day(system, gateway, FRIDAY, until=entered.time())
+    assert system.book.positions
+    gateway.spot = lambda _: 4960.0
+    gateway.fills_allowed = False
+    position = next(iter(system.book.positions.values()))
+    short = next(leg for leg in position.package.legs if leg.ratio < 0 and leg.contract.right is Right.PUT)
+    before = gateway.cash
+    gateway.expire(FRIDAY)
+    row = closed_row(sink)
+    assert row["exit_rule"] == "expired"
+    assert row["cash_out"] == pytest.approx(-(short.contract.strike - 4960.0) * 100)
+    assert gateway.cash - before == pytest.approx(row["cash_out"])
+    assert not system.book.positions
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_never_before_half_past_ten(tmp_path: Path, seed: int) -> None:
+    gateway = start(tmp_path, wiggle(5000.0, 0.002 * seed))
+    system, _ = build(gateway)
+    run_day(system, gateway, FRIDAY, until=time(10, 29))
+    system.entry_window(gateway.time, "friday_0dte", "open")
+    assert not gateway.sent
+
+
+def test_fridays_without_a_window_get_a_row_at_the_end(tmp_path: Path) -> None:
+    gateway = start(tmp_path, closed_days=frozenset({FRIDAY + timedelta(days=7)}))
+    first, last = FRIDAY.isoformat(), (FRIDAY + timedelta(days=14)).isoformat()
+    system, sink = build(gateway, run__start=first, run__end=last)
+    run_day(system, gateway, FRIDAY)
+    system.end(gateway.time)
+    rows = [(row["day"], row["rule"]) for row in decisions(sink)[1:]]
+    assert rows == [("2024-03-15", "market_closed"), ("2024-03-22", "no_data")]
