@@ -122,6 +122,12 @@ class TradeBar(BaseData):
     def __repr__(self) -> str:
         return f"{self.symbol}: O: {self.open} H: {self.high} L: {self.low} C: {self.close} V: {self.volume}"
 
+    def moved(self, start_ms: int, end_ms: int) -> Self:
+        """The fill-forward copy: its volume is 0, nothing was traded (TradeBar.cs Clone)."""
+        other = super().moved(start_ms, end_ms)
+        other.volume = 0.0
+        return other
+
     def update(self, last_trade: float, *_: float) -> None:
         """Moves the close, and high and low with it, to a later trade."""
         self.high, self.low, self.close = max(self.high, last_trade), min(self.low, last_trade), last_trade

@@ -211,9 +211,9 @@ class OptionContract(Named):
 
     @property
     def volume(self) -> int:
-        """Volume of the last trade bar."""
+        """Volume of this minute's trades."""
         bar = self._trade()
-        return 0 if bar is None else int(bar.volume)
+        return 0 if bar is None or bar.end_ms != self._chain.ms else int(bar.volume)
 
     @property
     def open_interest(self) -> float:

@@ -61,6 +61,7 @@ class Engine:
         self.is_warming_up = False
         self.running = False
         self.stop_reason: str | None = None
+        self.order_events: list[Any] = []
         self.progress: Callable[[int], None] | None = None
         self._delistings: list[tuple[int, int, DelistingType, Any]] = []
         self._watched: set[Any] = set()
@@ -141,6 +142,12 @@ class Engine:
             else {s for s in universe.selected if s.has_underlying or s.security_type == SecurityType.FUTURE}
         )
 
+    def last_known(self, symbol: Any) -> list[Any]:
+        """The last real data points of a symbol."""
+        from simulation.history import last_known
+
+        return last_known(self, symbol)
+
     def evaluate_option(self, security: Any, contract: Any) -> Any:
         """Implied volatility and Greeks of a contract by its security's price model."""
         from simulation.pricing import evaluate
@@ -149,11 +156,16 @@ class Engine:
 
     def fire_order_event(self, event: Any) -> None:
         """Tells the algorithm of an order event."""
+        self.order_events.append(event)
         self.algorithm.on_order_event(event)
 
     def fire_assignment_event(self, event: Any) -> None:
         """Tells the algorithm of an assignment."""
         self.algorithm.on_assignment_order_event(event)
+
+    def benchmark_value(self) -> float:
+        """The benchmark's price now; 0 without one."""
+        return self.algorithm.benchmark_price()  # type: ignore[no-any-return]
 
     def stop(self, reason: str) -> None:
         """Ends the run before the next event."""

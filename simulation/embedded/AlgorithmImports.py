@@ -1,0 +1,83 @@
+"""`from AlgorithmImports import *` of the embedded engine: LEAN's names, and the modules that LEAN hands every algorithm.
+
+The folder of this file is put on the import path by `simulation.runner` while a backtest runs; nothing else imports it.
+"""
+
+import json
+import math
+from datetime import date, datetime, time, timedelta
+from typing import *
+
+import numpy as np
+
+from simulation.algorithm import QCAlgorithm
+from simulation.bars import (
+    Bar,
+    BaseData,
+    Delisting,
+    Dividend,
+    OpenInterest,
+    QuoteBar,
+    Split,
+    SymbolChangedEvent,
+    TradeBar,
+)
+from simulation.brokerages import *
+from simulation.chains import FuturesChain, FuturesContract, OptionChain, OptionContract
+from simulation.consolidators import (
+    BaseDataConsolidator,
+    Calendar,
+    CalendarInfo,
+    IdentityDataConsolidator,
+    QuoteBarConsolidator,
+    TradeBarConsolidator,
+)
+from simulation.dictionaries import KeyValuePair
+from simulation.enums import *
+from simulation.exchange_hours import *
+from simulation.exercise import *
+from simulation.fees import *
+from simulation.fills import *
+from simulation.fills_equity import *
+from simulation.futures import *
+from simulation.hours import *
+from simulation.identifiers import *
+from simulation.indicators import *
+from simulation.initializers import *
+from simulation.lazy import LazyModule
+from simulation.margin import *
+from simulation.margin_calls import *
+from simulation.margin_futures import *
+from simulation.option_strategies import *
+from simulation.orders import *
+from simulation.portfolio import *
+from simulation.positions import *
+from simulation.pricing import Greeks, OptionPriceModel, OptionPriceModelResult, OptionPriceModels
+from simulation.properties import *
+from simulation.requests import *
+from simulation.schedule import DateRules, ScheduledEvent, TimeRules
+from simulation.securities import *
+from simulation.services import *
+from simulation.slices import (
+    Delistings,
+    Dividends,
+    FuturesChains,
+    OptionChains,
+    QuoteBars,
+    Slice,
+    Splits,
+    SymbolChangedEvents,
+    TradeBars,
+)
+from simulation.subscriptions import SecurityChanges
+from simulation.symbols import *
+from simulation.tradebuilder import *
+from simulation.trading_api import PortfolioTarget
+from simulation.universe import FutureFilterUniverse, OptionFilterUniverse
+from simulation.universe import UniverseRow as FutureUniverse
+from simulation.universe import UniverseRow as OptionUniverse
+
+pd = LazyModule("pandas")
+plt = LazyModule("matplotlib.pyplot")
+QCAlgorithmFramework = QCAlgorithm
+QCAlgorithmFrameworkBridge = QCAlgorithm

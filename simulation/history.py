@@ -1,0 +1,377 @@
+"""History: rows of the past by symbol, as pandas frames, typed bars or slices (lean-facts, section 9).
+
+A request by number of bars reaches so many bars of market time back, whether or not there was data. Times are bar ends, in the exchange's
+zone, as LEAN's frames have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from simulation.bars import BaseData, OpenInterest, QuoteBar, TradeBar
+from simulation.clock import DAY_MS, FOREVER, zone_of
+from simulation.dictionaries import KeyValuePair, LeanDictionary
+from simulation.enums import Resolution, SecurityType, TickType
+from simulation.feeds import RESOLUTION_MS, Column, Feed, FeedSpec
+from simulation.kernel import Engine
+from simulation.names import Named
+from simulation.subscriptions import OPTION_TYPES
+from simulation.symbols import Symbol, symbol_of
+from simulation.universe import UniverseRow
+
+SEED_DAYS_BACK = 10
+_TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
+_QUOTE_SIDES = ("open", "high", "low", "close")
+_KINDS = {TradeBar: TickType.TRADE, QuoteBar: TickType.QUOTE, OpenInterest: TickType.OPEN_INTEREST}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One symbol's past between two instants (low excluded by bar start, high included by bar end), in UTC milliseconds."""
+
+    symbol: Any
+    kind: TickType
+    resolution: Resolution
+    low: int
+    high: int
+    fill_forward: bool
+    extended: bool
+
+
+def bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, extended: bool) -> int:
+    """The instant that lies so many bars of market time before now (Time.cs GetStartTimeForTradeBars)."""
+    hours = engine.hours_of(symbol)
+    zone = zone_of(hours.time_zone)
+    now = engine.utc_ms
+    day = zone.date_of(now)
+    period = RESOLUTION_MS[resolution]
+    left = count
+    for _ in range(40_000):
+        for opening, closing in reversed(hours.sessions_utc_ms(day, extended)):
+            if resolution == Resolution.DAILY:
+                continue
+            end = min(closing, now // period * period)
+            available = -((opening - end) // period) if end > opening else 0
+            if available >= left:
+                return max(opening, end - left * period)
+            left -= max(available, 0)
+        if resolution == Resolution.DAILY and hours.is_date_open(datetime(day.year, day.month, day.day), extended):
+            sessions = hours.sessions_utc_ms(day, extended)
+            if sessions[-1][1] <= now:
+                left -= 1
+            if left <= 0:
+                return int(sessions[0][0])
+        day -= timedelta(days=1)
+    raise ValueError(f"{symbol}: {count} bars of {resolution} reach back before any session of its exchange")
+
+
+def feed_for(engine: Engine, request: Request) -> Feed:
+    """A feed of its own for a request."""
+    symbol = request.symbol
+    entry = engine.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type)
+    hours = entry.exchange_hours
+    zones = zone_of(hours.time_zone), zone_of(entry.data_time_zone)
+    spec = FeedSpec(symbol, request.resolution, request.kind, hours, *zones, request.fill_forward, request.extended)
+    return Feed(engine.source, spec, request.low)
+
+
+def points(engine: Engine, request: Request) -> list[BaseData]:
+    """The data points of a request, fill-forward ones included when wanted."""
+    feed = feed_for(engine, request)
+    found: list[BaseData] = []
+    moment = request.low + 1
+    while moment <= request.high:
+        column = feed.column(moment)
+        found += _points_of(column, request)
+        if column.high >= FOREVER:
+            break
+        moment = column.high + 1
+    return found
+
+
+def _points_of(column: Column, request: Request) -> Iterator[BaseData]:
+    feed = column.feed
+    ends: Any = np.empty(0, dtype=np.int64)
+    if column.block is not None:
+        rows = column.end[column.first :]
+        starts = column.block.start[column.first :] if request.kind != TickType.OPEN_INTEREST else rows
+        ends = rows[(rows <= request.high) & (starts >= request.low)]
+    if request.fill_forward and column.sessions is not None:
+        first = column.first_emission()
+        step = feed.period
+        grids = [np.arange(opening + step, closing + 1, step, dtype=np.int64) for opening, closing in column.sessions]
+        grid = np.concatenate(grids) if grids else ends
+        inside = (grid > max(request.low, column.low)) & (grid <= min(request.high, column.high)) & (grid >= first)
+        ends = np.unique(np.concatenate([ends, grid[inside]]))
+    for end in ends.tolist():
+        point = column.emitted(end) if request.fill_forward else column.last_real(end)
+        if point is not None:
+            yield point
+
+
+def last_known(engine: Engine, symbol: Any) -> list[BaseData]:
+    """The last real point of each tick type that is known now, oldest first: trades before quotes of the same time."""
+    specs = engine.configs.get(symbol, [])
+    found: list[BaseData] = []
+    for spec in specs:
+        low = engine.utc_ms - SEED_DAYS_BACK * DAY_MS
+        request = Request(symbol, spec.kind, spec.resolution, low, engine.utc_ms, False, spec.extended)
+        feed = feed_for(engine, request)
+        column = feed.column(max(engine.utc_ms - engine.tick, 1))
+        point = column.last_real(engine.utc_ms)
+        if point is not None:
+            found.append(point)
+    order = {TradeBar: 0, QuoteBar: 1, OpenInterest: 2}
+    return sorted(found, key=lambda item: (item.start_ms, order.get(type(item), 3)))
+
+
+class PlainSlice(Named):
+    """One instant of a history of several symbols."""
+
+    def __init__(self, time: datetime) -> None:
+        self.time = time
+        self.bars: LeanDictionary[Any] = LeanDictionary()
+        self.quote_bars: LeanDictionary[Any] = LeanDictionary()
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.bars.get(key) or self.quote_bars[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.bars or key in self.quote_bars
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The trade bar, else the quote bar, of a symbol."""
+        return self.bars.get(key) or self.quote_bars.get(key, default)
+
+    def contains_key(self, key: Any) -> bool:
+        """Whether a symbol has data."""
+        return key in self
+
+    def keys(self) -> list[Any]:
+        """Symbols with data."""
+        return list(dict.fromkeys([*self.bars.keys(), *self.quote_bars.keys()]))
+
+    def __iter__(self) -> Iterator[KeyValuePair]:
+        return iter([KeyValuePair(key, self[key]) for key in self.keys()])
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+
+class _Typed:
+    """`history[TradeBar]`: bars instead of a frame."""
+
+    def __init__(self, call: HistoryCall, kind: type) -> None:
+        self._call, self._kind = call, kind
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        symbols, requests = self._call.requests((self._kind, *arguments), named)
+        if self._kind not in _KINDS:
+            return self._call.universe_rows(symbols, arguments)
+        if len(symbols) == 1 and not isinstance(arguments[0], list | tuple):
+            return [point for request in requests for point in points(self._call.engine, request)]
+        by_time: dict[int, LeanDictionary[Any]] = {}
+        for request in requests:
+            for point in points(self._call.engine, request):
+                by_time.setdefault(point.end_ms, LeanDictionary())[request.symbol] = point
+        return [by_time[end] for end in sorted(by_time)]
+
+
+class HistoryCall:
+    """`self.history`: callable for frames and slices, subscriptable for typed bars."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def __getitem__(self, kind: type) -> _Typed:
+        return _Typed(self, kind)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if _is_span(arguments[0]):
+            return self._slices(arguments, named)
+        _, requests = self.requests(arguments, named)
+        return frame(self.engine, requests, bool(named.get("flatten", False)))
+
+    def requests(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], list[Request]]:
+        """The requests that a call means: ([type], symbols, span[, resolution]) or ([type], symbols, start, end[, resolution])."""
+        values = list(arguments)
+        kind = values.pop(0) if isinstance(values[0], type) else None
+        given = values.pop(0) if values else named.get("symbols", named.get("symbol", named.get("tickers")))
+        symbols = [self._symbol(item) for item in _listed(given)]
+        resolution = next((Resolution(v) for v in values if isinstance(v, Resolution)), named.get("resolution"))
+        spans = [v for v in values if not isinstance(v, Resolution) and _is_span(v)]
+        spans += [named[key] for key in ("periods", "span", "start", "end") if key in named]
+        requests = []
+        for symbol in symbols:
+            requests += self._requests_of(symbol, kind, spans, resolution, named)
+        return symbols, requests
+
+    def _symbol(self, item: Any) -> Any:
+        if isinstance(item, str):
+            known = [s.symbol for s in self.engine.securities.everything.values() if s.symbol.value == item.upper()]
+            return known[0] if known else Symbol.create(item, SecurityType.EQUITY, "usa")
+        return symbol_of(item)
+
+    def _requests_of(
+        self, symbol: Any, kind: type | None, spans: list[Any], resolution: Resolution | None, named: dict[str, Any]
+    ) -> list[Request]:
+        engine = self.engine
+        configs = [spec for spec in engine.configs.get(symbol, []) if not spec.internal]
+        chosen = (
+            resolution if resolution is not None else min((s.resolution for s in configs), default=Resolution.MINUTE)
+        )
+        extended = named.get("extended_market_hours")
+        wide = any(s.extended for s in configs) if extended is None else bool(extended)
+        fill = named.get("fill_forward")
+        fill_forward = (all(s.fill_forward for s in configs) if configs else True) if fill is None else bool(fill)
+        low, high = self._bounds(symbol, spans, chosen, wide)
+        kinds = [_KINDS[kind]] if kind in _KINDS else default_kinds(symbol, chosen)
+        if kind is None or kind in _KINDS:
+            return [Request(symbol, tick, chosen, low, high, fill_forward, wide) for tick in kinds]
+        return list(())
+
+    def _bounds(self, symbol: Any, spans: list[Any], resolution: Resolution, extended: bool) -> tuple[int, int]:
+        engine = self.engine
+        now = engine.utc_ms
+        if not spans:
+            raise TypeError("history needs a number of bars, a timedelta, or a start and an end")
+        first = spans[0]
+        if isinstance(first, timedelta):
+            return now - int(first.total_seconds() * 1000), now
+        if isinstance(first, datetime | date):
+            zone = engine.zone
+            end = min(zone.utc_ms(_moment(spans[1])), now) if len(spans) > 1 else now
+            return zone.utc_ms(_moment(first)), end
+        return bars_back(engine, symbol, resolution, int(first), extended), now
+
+    def universe_rows(self, symbols: list[Any], arguments: tuple[Any, ...]) -> list[Any]:
+        """The chain files of the last days, as lists of rows."""
+        count = next((value for value in arguments if isinstance(value, int) and not isinstance(value, Resolution)), 1)
+        engine = self.engine
+        canonical = symbols[0]
+        day = engine.zone.date_of(engine.utc_ms) - timedelta(days=1)
+        hours = engine.hours_of(canonical)
+        found: list[Any] = []
+        for _ in range(count * 2 + SEED_DAYS_BACK):
+            if len(found) == count:
+                break
+            if hours.is_date_open(datetime(day.year, day.month, day.day)):
+                block = engine.source.universe(canonical, day)
+                if block is not None:
+                    found.append([UniverseRow(block, row) for row in range(len(block))])
+            day -= timedelta(days=1)
+        return list(reversed(found))
+
+    def _slices(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> list[PlainSlice]:
+        securities = [s.symbol for s in self.engine.securities.values() if not s.symbol.is_canonical()]
+        _, requests = self.requests((securities, *arguments), named)
+        by_time: dict[int, PlainSlice] = {}
+        for request in requests:
+            for point in points(self.engine, request):
+                moment = by_time.setdefault(point.end_ms, PlainSlice(self.engine.zone.local(point.end_ms)))
+                target = moment.bars if isinstance(point, TradeBar) else moment.quote_bars
+                target[request.symbol] = point
+        return [by_time[end] for end in sorted(by_time)]
+
+
+def default_kinds(symbol: Any, resolution: Resolution) -> list[TickType]:
+    """Tick types that LEAN serves for a symbol without being told."""
+    if symbol.security_type == SecurityType.INDEX:
+        return [TickType.TRADE]
+    if symbol.security_type == SecurityType.EQUITY and resolution >= Resolution.HOUR:
+        return [TickType.TRADE]
+    return [TickType.TRADE, TickType.QUOTE]
+
+
+def _is_span(value: Any) -> bool:
+    return isinstance(value, timedelta | date | int | float) and not isinstance(value, bool | Resolution)
+
+
+def _listed(given: Any) -> list[Any]:
+    if isinstance(given, str | Symbol) or hasattr(given, "symbol") or not isinstance(given, Iterable):
+        return [given]
+    return list(given)
+
+
+def _moment(value: date) -> datetime:
+    return value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+
+
+def frame(engine: Engine, requests: list[Request], flatten: bool = False) -> Any:
+    """A pandas frame of all requests, indexed by symbol and time; options by expiry, strike and right as well."""
+    import pandas as pd
+
+    del flatten
+    by_symbol: dict[Any, dict[int, dict[str, float]]] = {}
+    for request in requests:
+        rows = by_symbol.setdefault(request.symbol, {})
+        for point in points(engine, request):
+            rows.setdefault(point.end_ms, {}).update(_cells(point))
+    index: list[tuple[Any, ...]] = []
+    cells: list[dict[str, float]] = []
+    names: tuple[str, ...] = ("symbol", "time")
+    for symbol, rows in by_symbol.items():
+        zone = zone_of(engine.hours_of(symbol).time_zone)
+        lead, names = _lead(symbol)
+        for end in sorted(rows):
+            index.append((*lead, symbol, zone.local(end)))
+            cells.append(rows[end])
+    if not cells:
+        return pd.DataFrame()
+    made = pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(index, names=names))
+    return made[sorted(made.columns)]
+
+
+def _lead(symbol: Any) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    if symbol.security_type in OPTION_TYPES and not symbol.is_canonical():
+        identifier = symbol.id
+        lead = (identifier.date, identifier.strike_price, int(identifier.option_right))
+        return lead, ("expiry", "strike", "type", "symbol", "time")
+    if symbol.security_type == SecurityType.FUTURE:
+        return (symbol.id.date,), ("expiry", "symbol", "time")
+    return (), ("symbol", "time")
+
+
+def _cells(point: BaseData) -> dict[str, float]:
+    if isinstance(point, TradeBar):
+        return {name: getattr(point, name) for name in _TRADE_COLUMNS}
+    if isinstance(point, OpenInterest):
+        return {"openinterest": point.close}
+    assert isinstance(point, QuoteBar)
+    row = {name: getattr(point, name) for name in _QUOTE_SIDES}
+    for side, size in (("bid", point.last_bid_size), ("ask", point.last_ask_size)):
+        bar = getattr(point, side)
+        if bar is not None:
+            row |= {f"{side}{name}": getattr(bar, name) for name in _QUOTE_SIDES}
+            row[f"{side}size"] = size
+    return row
+
+
+class HistoryApi(Named):
+    """`self.history` and what needs it."""
+
+    _engine: Engine
+
+    @property
+    def history(self) -> HistoryCall:
+        """Past data: call it for frames, subscript it (`history[TradeBar]`) for bars."""
+        return HistoryCall(self._engine)
+
+    def warmup_start(self, span: timedelta | int, resolution: Resolution | None) -> int:
+        """The first instant of a warm-up by timedelta or by number of bars."""
+        engine = self._engine
+        start = engine.warmup_end_ms
+        if isinstance(span, timedelta):
+            return engine.zone.utc_ms(engine.zone.local(start) - span)
+        engine.utc_ms = start
+        starts = [start]
+        for symbol, specs in engine.configs.items():
+            if not symbol.is_canonical():
+                chosen = resolution if resolution is not None else min(spec.resolution for spec in specs)
+                starts.append(bars_back(engine, symbol, chosen, span, specs[0].extended))
+        return min(starts)

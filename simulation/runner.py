@@ -1,0 +1,236 @@
+"""Runs one algorithm over one market: imports the file, makes its QCAlgorithm, runs the kernel, gathers what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import itertools
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from simulation.blocks import DataSource
+from simulation.clock import UTC
+
+EMBEDDED = Path(__file__).parent / "embedded"
+_RUNS = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: the algorithm's clock, the fraction of its dates, dollars of equity."""
+
+    time: datetime
+    fraction: float
+    equity: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run. `results` None: no files are written. `name` None: the algorithm's own."""
+
+    algorithm: Path
+    source: DataSource
+    parameters: Mapping[str, str]
+    results: Path | None
+    object_store: Path
+    progress: Callable[[Progress], None] | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run gave. `equity` is (instants, dollars); `error` the traceback of the algorithm's exception."""
+
+    algorithm_name: str
+    start: datetime
+    end: datetime
+    equity: tuple[tuple[datetime, ...], tuple[float, ...]]
+    orders: tuple[Any, ...]
+    order_events: tuple[Any, ...]
+    order_list_hash: str
+    statistics: Mapping[str, str]
+    closed_trades: tuple[Any, ...]
+    log_lines: tuple[str, ...]
+    error: str | None
+    runtime_seconds: float
+    runtime_statistics: Mapping[str, str] = field(default_factory=dict)
+
+
+class Samples:
+    """Equity and benchmark at midnights and at chart instants, as LEAN samples them: (UTC milliseconds, value)."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.daily: list[tuple[int, float]] = []
+        self.chart: list[tuple[int, float]] = []
+        self.benchmark: list[tuple[int, float]] = []
+
+    def sample_day(self, utc_ms: int) -> None:
+        """The portfolio at midnight."""
+        value = float(self._engine.portfolio.total_portfolio_value)
+        self.daily.append((utc_ms, value))
+        self.benchmark.append((utc_ms, self._engine.benchmark_value()))
+
+    def sample_chart(self, utc_ms: int) -> None:
+        """The portfolio at a chart's instant."""
+        self.chart.append((utc_ms, float(self._engine.portfolio.total_portfolio_value)))
+
+
+@contextmanager
+def _imports(algorithm: Path) -> Iterator[None]:
+    """While active, AlgorithmImports is ours and the algorithm's folder can be imported; afterwards nothing of it is left."""
+    before = set(sys.modules)
+    folder = str(algorithm.resolve().parent)
+    places = [str(EMBEDDED), folder]
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name == "AlgorithmImports"}
+    sys.path[:0] = places
+    try:
+        yield
+    finally:
+        for place in places:
+            sys.path.remove(place)
+        for name in set(sys.modules) - before:
+            origin = getattr(sys.modules[name], "__file__", None) or ""
+            if name == "AlgorithmImports" or (origin.startswith(folder) and not _keeps(name)):
+                del sys.modules[name]
+        sys.modules.update(hidden)
+
+
+def _keeps(name: str) -> bool:
+    """Modules of installed packages and of this repository stay: they hold no state of a run."""
+    return name.split(".")[0] in ("simulation", "core", "state", "market", "greeks", "risk", "execution", "strategies", "reporting", "cli")
+
+
+def load_algorithm(path: Path) -> type:
+    """The QCAlgorithm of a file. Raises ValueError when there is none; errors of the file itself pass through."""
+    from simulation.algorithm import QCAlgorithm
+
+    name = f"algorithm_{next(_RUNS)}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[name]
+    found = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, QCAlgorithm) and item is not QCAlgorithm and item.__module__ == name
+    ]
+    own = [item for item in found if not any(item is not other and issubclass(other, item) for other in found)]
+    if not own:
+        raise ValueError(f"{path} defines no class that inherits QCAlgorithm")
+    return own[-1]
+
+
+def run_backtest(request: RunRequest) -> RunResult:
+    """Runs an algorithm. Its exceptions end the run and are in the result's `error`; a refused market or file raises."""
+    from simulation.consolidators import Consolidators
+    from simulation.hours import MarketHoursDatabase
+    from simulation.kernel import Engine
+    from simulation.properties import SymbolPropertiesDatabase
+    from simulation.services import ObjectStore
+
+    begun = time.perf_counter()
+    MarketHoursDatabase.use(request.source.hours)
+    SymbolPropertiesDatabase.use(request.source.properties)
+    engine = Engine(request.source)
+    engine.consolidators = Consolidators(engine)
+    engine.samples = Samples(engine)
+    store = ObjectStore(request.object_store)
+    error: str | None = None
+    with _imports(request.algorithm):
+        try:
+            algorithm = _start(engine, request, store)
+            if request.progress is not None:
+                engine.progress = _reporter(engine, request.progress)
+            engine.run()
+            del algorithm
+        except Exception:  # whatever the algorithm raises is the run's result
+            error = traceback.format_exc()
+            if engine.algorithm is None:
+                raise
+            engine.algorithm.error(f"Runtime Error: {error.strip().splitlines()[-1]}")
+    return _result(engine, request, error, time.perf_counter() - begun)
+
+
+def _start(engine: Any, request: RunRequest, store: Any) -> Any:
+    """Makes the algorithm, calls initialize, moves the clock to its first instant."""
+    from simulation.algorithm import waiting_for
+
+    kind = load_algorithm(request.algorithm)
+    with waiting_for(engine):
+        algorithm = kind()
+        algorithm.object_store = store
+        algorithm.parameters = {str(key): str(value) for key, value in request.parameters.items()}
+        algorithm.name = request.name or kind.__name__
+        algorithm.algorithm_id = request.name or kind.__name__
+        algorithm.initialize()
+        algorithm.post_initialize()
+    algorithm.lock()
+    return algorithm
+
+
+def _reporter(engine: Any, report: Callable[[Progress], None]) -> Callable[[int], None]:
+    span = max(engine.end_ms - engine.start_ms, 1)
+
+    def tell(utc_ms: int) -> None:
+        fraction = min(max((utc_ms - engine.start_ms) / span, 0.0), 1.0)
+        report(Progress(engine.zone.local(utc_ms), fraction, float(engine.portfolio.total_portfolio_value)))
+
+    return tell
+
+
+def _result(engine: Any, request: RunRequest, error: str | None, seconds: float) -> RunResult:
+    algorithm = engine.algorithm
+    orders = tuple(sorted(engine.transactions.get_orders(), key=lambda order: order.id))
+    statistics, trades = _summarize(engine, request)
+    return RunResult(
+        algorithm_name=algorithm.name,
+        start=algorithm.start_date,
+        end=algorithm.end_date,
+        equity=(tuple(UTC.local(ms) for ms, _ in engine.samples.daily), tuple(value for _, value in engine.samples.daily)),
+        orders=orders,
+        order_events=tuple(engine.order_events),
+        order_list_hash=order_list_hash(orders, engine.order_events),
+        statistics=statistics,
+        closed_trades=trades,
+        log_lines=tuple(algorithm.logs.lines),
+        error=error,
+        runtime_seconds=seconds,
+        runtime_statistics=dict(algorithm.runtime_statistics),
+    )
+
+
+def _summarize(engine: Any, request: RunRequest) -> tuple[dict[str, str], tuple[Any, ...]]:
+    """LEAN's statistics and closed trades; writes the result files when a folder was given."""
+    from simulation import results
+
+    summary = results.summarize(engine)
+    if request.results is not None:
+        results.write(engine, summary, request.results)
+    return dict(summary.statistics), tuple(summary.closed_trades)
+
+
+def order_list_hash(orders: tuple[Any, ...], events: list[Any]) -> str:
+    """SHA-256 over every order and its fills: two runs with equal hashes sent and filled the same orders."""
+    digest = hashlib.sha256()
+    fills: dict[int, list[str]] = {}
+    for event in events:
+        if event.fill_quantity:
+            fills.setdefault(event.order_id, []).append(f"{event.utc_ms}:{event.fill_quantity:.8f}@{event.fill_price:.8f}")
+    for order in orders:
+        row = (order.id, order.symbol.value, f"{order.quantity:.8f}", f"{order.price:.8f}", order.time_ms, str(order.status))
+        digest.update("|".join(str(item) for item in (*row, *fills.get(order.id, ()))).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
