@@ -4,8 +4,8 @@
 Standard library only. It checks the Python version, builds the project's own environment in `.venv` on first use
 (cli/bootstrap.py) and hands over to the command line inside it (cli/app.py).
 """
-# Only syntax that every Python since 2.7 reads (no annotations, f-strings or __future__ imports): a wrong one must get as
-# far as its own error.
+# Only syntax that every Python since 2.7 reads (no annotations, f-strings, __future__ imports): a wrong one must get to
+# its own error.
 
 import sys
 
