@@ -24,12 +24,15 @@ class BrokerHolding:
 
 @dataclass(frozen=True, slots=True)
 class BrokerOrder:
-    """An order that the broker knows. ``quantity`` and ``filled`` are signed (bought positive), ``tag`` is ours."""
+    """An order that the broker knows. ``quantity`` and ``filled`` are signed (bought positive), ``tag`` is ours.
+
+    ``filled`` is ``None`` where the broker does not tell it; the holdings then tell.
+    """
 
     order_id: int
     contract: str
     quantity: float
-    filled: float
+    filled: float | None
     status: FillStatus
     tag: str = ""
 

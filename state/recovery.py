@@ -347,10 +347,11 @@ def _quantities(detail: object) -> dict[str, float]:
 
 
 def _told(orders: Iterable[BrokerOrder]) -> dict[str, float]:
-    """Filled quantity by contract of which an order is told, zero where nothing filled."""
+    """Filled quantity by contract whose fills the broker tells, zero where nothing filled."""
     filled: dict[str, float] = {}
     for order in orders:
-        _add(filled, {order.contract: order.filled})
+        if order.filled is not None:
+            _add(filled, {order.contract: order.filled})
     return filled
 
 

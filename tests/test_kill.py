@@ -133,7 +133,7 @@ class FakeBroker:
     def facts(self) -> BrokerFacts:
         ended = {(event["tag"], event.get("leg")) for event in self.events() if event["what"] != "sent"}
         orders = [
-            BrokerOrder(event["first"] + index, leg, quantity, 0.0, FillStatus.SUBMITTED, event["tag"])
+            BrokerOrder(event["first"] + index, leg, quantity, None, FillStatus.SUBMITTED, event["tag"])
             for event in self.events()
             if event["what"] == "sent"
             for index, (leg, quantity) in enumerate(event["legs"].items())

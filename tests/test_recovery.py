@@ -160,7 +160,9 @@ def kinds(outcome: Reconciliation) -> list[DifferenceKind]:
     return list(dict.fromkeys(item.kind for item in outcome.differences))
 
 
-def order(number: int, contract: str, quantity: float, filled: float, status: FillStatus, tag: str = "") -> BrokerOrder:
+def order(
+    number: int, contract: str, quantity: float, filled: float | None, status: FillStatus, tag: str = ""
+) -> BrokerOrder:
     return BrokerOrder(number, contract, quantity, filled, status, tag)
 
 
@@ -268,10 +270,11 @@ def test_a_package_with_legs_missing_after_a_partial_fill_is_unwound(account: Ac
     assert outcome.positions_to_unwind == ["p1"]
 
 
-def test_a_partial_fill_of_a_working_order_is_noted(account: Account) -> None:
+@pytest.mark.parametrize("told", [True, False], ids=["told by the order", "told by the holdings"])
+def test_a_partial_fill_of_a_working_order_is_noted(account: Account, told: bool) -> None:
     account.sent("p1", contracts=2)
     orders = [
-        order(1 + i, leg.contract.name, leg.ratio * 2, leg.ratio, FillStatus.PARTLY_FILLED)
+        order(1 + i, leg.contract.name, leg.ratio * 2, leg.ratio if told else None, FillStatus.PARTLY_FILLED)
         for i, leg in enumerate(CONDOR.legs)
     ]
     outcome = account.reconcile(changes_of(CONDOR, 1), *orders)
