@@ -69,7 +69,7 @@ class OrderRecovery:
     def _facts(self) -> BrokerFacts:
         holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())
         orders = tuple(
-            BrokerOrder(row.order_id, row.name, row.quantity, 0.0, FillStatus.SUBMITTED, row.tag)
+            BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag)
             for row in self._gateway.open_orders()
         )
         return BrokerFacts(self._gateway.now().date(), holdings, orders)
