@@ -1,6 +1,8 @@
 """Watches the portfolio's Greeks against the limits of the account's phase: warns at 80 %, blocks at 100 %.
 
 Limits are in beta-weighted reference shares (delta, gamma) and dollars per vol point (vega); methodology, section 4.
+Options in their last day do not count against the gamma limit: one same-day condor on the index, which phase 1 may
+hold, has four times phase 1's limit by itself. Its risk is bounded by its width, its stop and its deadline.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from core.bus import EventBus
 from core.clock import MarketClock
 from core.events import MarketData, PositionChanged, RiskThreshold, Severity
 from core.settings_fields import GreeksSettings, PhaseLimits, PhaseSettings
-from greeks.exposure import Exposure
+from greeks.exposure import PortfolioGreeks, total
 from greeks.service import CentralGreeksService
 
 UNKNOWN_RULE: Final = "greeks_unknown"
@@ -65,28 +67,29 @@ class GreeksMonitor:
         """Rules at or past 100 %, and ``greeks_unknown`` when a held contract has no Greeks: nothing new may open."""
         return tuple(rule for rule, severity in self._severities.items() if severity is Severity.BREACH)
 
-    def judge(self, exposure: Exposure) -> tuple[LimitUse, ...]:
-        """How much of each limit an exposure would use, as after a what-if."""
+    def judge(self, portfolio: PortfolioGreeks) -> tuple[LimitUse, ...] | None:
+        """How much of each limit a portfolio uses, held or as after a what-if; ``None`` when its Greeks are unknown."""
+        whole = portfolio.whole
+        lasting = total(leg for leg in portfolio.legs if leg.contract.expiry > portfolio.time.date())
+        if whole is None or lasting is None:
+            return None
         limits = self._limits
         shares = (
-            ("greeks_delta", limits.greeks_delta, exposure.delta, abs(exposure.delta) / limits.greeks_delta),
-            ("greeks_gamma", limits.greeks_gamma, exposure.gamma, max(exposure.gamma / limits.greeks_gamma, 0.0)),
-            ("greeks_vega", limits.greeks_vega, exposure.vega, max(exposure.vega / limits.greeks_vega, 0.0)),
+            ("greeks_delta", limits.greeks_delta, whole.delta, abs(whole.delta) / limits.greeks_delta),
+            ("greeks_gamma", limits.greeks_gamma, lasting.gamma, max(lasting.gamma / limits.greeks_gamma, 0.0)),
+            ("greeks_vega", limits.greeks_vega, whole.vega, max(whole.vega / limits.greeks_vega, 0.0)),
         )
         return tuple(LimitUse(*use, severity=self._severity(use[3])) for use in shares)
 
     def check(self) -> tuple[LimitUse, ...]:
         """Judge the portfolio now, publishing what changed; empty when its Greeks are unknown, which blocks."""
         portfolio = self._service.portfolio()
-        whole = portfolio.whole
-        missing = float(len(portfolio.unknown))
-        self._note(UNKNOWN_RULE, Severity.NORMAL if whole is not None else Severity.BREACH, 0.0, missing)
-        if whole is None:
-            return ()
-        uses = self.judge(whole)
-        for use in uses:
+        uses = self.judge(portfolio)
+        unknown = Severity.NORMAL if uses is not None else Severity.BREACH
+        self._note(UNKNOWN_RULE, unknown, 0.0, float(len(portfolio.unknown)))
+        for use in uses or ():
             self._note(use.rule, use.severity, use.limit, use.observed)
-        return uses
+        return uses or ()
 
     def verify(self) -> tuple[str, ...]:
         """Names the rules that block."""

@@ -48,6 +48,7 @@ from greeks.smile import (
     VolatilitySource,
     chain_greeks,
     contract_greeks,
+    fit_smile,
     half_spreads,
     nearest_delta,
     sides,
@@ -68,6 +69,15 @@ class _Line:
     strategy: str
     contract: Contract
     units: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A chain's smile, the yield that its parity showed, and when it was seen."""
+
+    smile: Smile
+    dividend_yield: float
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,7 @@ class CentralGreeksService:
         self._settings = settings
         self._table = table or UnderlyingTable()
         self._needs: tuple[Dependency, ...] | None = None
-        self._smiles: dict[tuple[str, datetime], tuple[Smile, float]] = {}
+        self._smiles: dict[tuple[str, datetime], _Kept] = {}
         self._known: dict[str, float] = {}
         self._betas: dict[str, float | None] = {}
         self.computations: Counter[str] = Counter()
@@ -148,7 +158,7 @@ class CentralGreeksService:
         found = chain_greeks(listed, quotes, underlying_price, now, self._settings.risk_free_rate, self._yield(ticker))
         for moment, smile in found.smiles.items():
             at = next(i for i, contract in enumerate(listed) if expires_at(contract) == moment)
-            self._smiles[ticker, moment] = (smile, float(found.columns.dividend_yield[at]))
+            self._smiles[ticker, moment] = _Kept(smile, float(found.columns.dividend_yield[at]), now)
         self._cache.put(key, (seen, found), depends_on=self._dependencies({ticker})[1:])
         return found
 
@@ -271,7 +281,9 @@ class CentralGreeksService:
         volatility = np.where(usable, implied.volatility, np.nan)
         sources = [VolatilitySource.QUOTE if good else VolatilitySource.NONE for good in usable.tolist()]
         for at in np.flatnonzero(~usable & ~np.isnan(spot)):
-            volatility[at], sources[at] = self._borrowed(contracts[at], columns, float(spot[at]), int(at))
+            volatility[at], sources[at] = self._borrowed(
+                columns, spot, np.where(usable, volatility, np.nan), half, int(at)
+            )
         for at in np.flatnonzero(usable):
             self._known[contracts[at].name] = float(volatility[at])
         volatility[np.isnan(spot)] = np.nan
@@ -280,18 +292,32 @@ class CentralGreeksService:
     def _columns(self, contracts: tuple[Contract, ...]) -> Columns:
         carry = [self._smiles.get((contract.underlying.ticker, expires_at(contract))) for contract in contracts]
         tickers = [contract.underlying.ticker for contract in contracts]
-        yields = [self._yield(t) if shown is None else shown[1] for t, shown in zip(tickers, carry, strict=True)]
+        yields = [
+            self._yield(t) if kept is None else kept.dividend_yield for t, kept in zip(tickers, carry, strict=True)
+        ]
         return Columns.of(contracts, self._clock.now(), self._settings.risk_free_rate, np.array(yields))
 
-    def _borrowed(self, contract: Contract, columns: Columns, spot: float, at: int) -> tuple[float, VolatilitySource]:
-        """Volatility for a contract whose own quote says nothing: expired, from its smile, or its last known one."""
+    def _borrowed(
+        self, columns: Columns, spot: FloatArray, volatility: FloatArray, half: FloatArray, at: int
+    ) -> tuple[float, VolatilitySource]:
+        """Volatility for a contract whose own quote says nothing.
+
+        From a fresh chain's smile, else from what else is held of the same expiry, else from an older smile of the day,
+        else the last one known. An expired contract needs none.
+        """
+        contract = columns.contracts[at]
         if columns.years[at] <= 0.0:
             return 0.0, VolatilitySource.QUOTE
-        kept = self._smiles.get((contract.underlying.ticker, expires_at(contract)))
-        if kept is not None:
-            growth = (columns.rate[at] - columns.dividend_yield[at]) * columns.years[at]
-            moved = kept[0].moved_to(spot * float(np.exp(growth)))
-            return float(moved.at(np.array([contract.strike]))[0]), VolatilitySource.NEIGHBOURS
+        ticker, moment = contract.underlying.ticker, expires_at(contract)
+        forward = float(spot[at] * np.exp((columns.rate[at] - columns.dividend_yield[at]) * columns.years[at]))
+        kept = self._smiles.get((ticker, moment))
+        smile = None if kept is None else kept.smile.moved_to(forward)
+        if kept is None or (self._clock.now() - kept.time).total_seconds() > self._settings.cache_seconds:
+            beside = [c.underlying.ticker == ticker and expires_at(c) == moment for c in columns.contracts]
+            group = np.array(beside)
+            smile = fit_smile(columns.strike[group], volatility[group], half[group], forward) or smile
+        if smile is not None:
+            return float(smile.at(columns.strike[at : at + 1])[0]), VolatilitySource.NEIGHBOURS
         known = self._known.get(contract.name)
         return (np.nan, VolatilitySource.NONE) if known is None else (known, VolatilitySource.LAST_KNOWN)
 

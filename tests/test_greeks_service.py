@@ -1,0 +1,305 @@
+"""The central Greeks service and its monitor: one computation per change, totals, what-if, scenarios, limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from core.book import Book, Position, Terms
+from core.bus import EventBus
+from core.cache import UnifiedIntelligentCache
+from core.clock import MarketClock
+from core.contracts import Contract, Leg, Package, Quote, Right
+from core.events import ChangeKind, MarketData, PositionChanged, RiskThreshold, SessionClosed, Severity
+from core.gateway import DailyBar, Gateway, Tick
+from core.journal import Journal, MemorySink
+from core.settings_fields import GreeksSettings, MarketSettings, PhaseSettings
+from greeks.black_scholes import european_greeks, european_price
+from greeks.expiry_time import years_to_expiry
+from greeks.exposure import measured_beta
+from greeks.monitor import UNKNOWN_RULE, GreeksMonitor
+from greeks.service import CentralGreeksService
+from greeks.smile import VolatilitySource
+from market.history import DailyHistory
+from tests.test_greeks_chain import FRIDAY, MORNING, RATE, YIELD, market, spxw, spy
+
+# The service and its monitor
+
+
+class FakeGateway:
+    """Prices and quotes that a test sets; everything else of a gateway is not asked for."""
+
+    def __init__(self) -> None:
+        self.prices = {"SPX": 5500.0, "SPY": 550.0}
+        self.quoted: dict[Contract, Quote] = {}
+
+    def tick(self, ticker: str) -> Tick | None:
+        price = self.prices.get(ticker)
+        return None if price is None else Tick(price, price, price, price, MORNING)
+
+    def quote(self, contract: Contract) -> Quote | None:
+        return self.quoted.get(contract)
+
+    def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
+        """QQQ moves one and a half times what SPY moves, and back."""
+        scale = {"SPY": 1.0, "QQQ": 1.5}.get(ticker)
+        moves = [] if scale is None else [scale * 0.01 * math.sin(day) for day in range(100)]
+        closes = [100.0 * math.exp(sum(moves[:day])) for day in range(len(moves))]
+        return [DailyBar(date(2024, 1, 1) + timedelta(day), c, c, c, c) for day, c in enumerate(closes)][-count:]
+
+
+class System:
+    """The managers that the service needs, around a fake gateway."""
+
+    def __init__(self) -> None:
+        self.clock = MarketClock(MORNING)
+        self.journal = Journal(MemorySink(), self.clock)
+        self.bus = EventBus(self.journal)
+        self.cache = UnifiedIntelligentCache(self.bus, self.clock)
+        self.gateway = FakeGateway()
+        self.book = Book()
+        gateway = cast(Gateway, self.gateway)
+        self.history = DailyHistory(gateway, MarketSettings())
+        self.service = CentralGreeksService(
+            self.cache, self.bus, self.clock, gateway, self.book, self.history, GreeksSettings()
+        )
+        self.monitor = GreeksMonitor(self.bus, self.clock, self.service, GreeksSettings(), PhaseSettings())
+        self.thresholds: list[RiskThreshold] = []
+        self.bus.subscribe(RiskThreshold, self.thresholds.append, component="test")
+
+    def move(self, ticker: str, price: float) -> None:
+        self.gateway.prices[ticker] = price
+        now = self.clock.now()
+        event = MarketData(time=now, ticker=ticker, open=price, high=price, low=price, price=price, fresh_at=now)
+        self.bus.publish(event)
+
+    def hold(self, name: str, legs: dict[Contract, int], contracts: int = 1, strategy: str = "friday_0dte") -> Position:
+        package = Package(tuple(Leg(contract, ratio) for contract, ratio in legs.items()))
+        terms = Terms(strategy, "test", max_loss=1000.0, margin=1000.0)
+        prices = tuple(1.0 for _ in legs)
+        position = Position(name, package, terms, contracts, MORNING, prices, 100.0, 1.0, "c")
+        self.book.positions[name] = position
+        self.changed(name)
+        return position
+
+    def changed(self, name: str, kind: ChangeKind = ChangeKind.OPENED) -> None:
+        now = self.clock.now()
+        event = PositionChanged(time=now, position=name, strategy="friday_0dte", kind=kind, cash=0.0, fees=0.0)
+        self.bus.publish(event)
+
+    def quote_all(self, legs: dict[Contract, int], volatility: float = 0.15) -> None:
+        for contract in legs:
+            years = years_to_expiry([contract], self.clock.now())
+            spot, call = self.gateway.prices[contract.underlying.ticker], contract.right is Right.CALL
+            price = float(european_price(spot, contract.strike, years, volatility, RATE, YIELD, call)[0])
+            self.gateway.quoted[contract] = Quote(price - 0.01, price + 0.01, self.clock.now())
+
+
+@pytest.fixture
+def system() -> System:
+    return System()
+
+
+CONDOR = {
+    spxw(5440.0, Right.PUT): -1, spxw(5410.0, Right.PUT): 1, spxw(5560.0, Right.CALL): -1, spxw(5590.0, Right.CALL): 1,
+}  # fmt: skip
+
+
+def test_whoever_asks_there_is_one_computation_per_change(system: System) -> None:
+    system.quote_all(CONDOR)
+    system.move("SPX", 5500.0)
+    system.move("SPY", 550.0)
+    system.quote_all(CONDOR)
+    start = system.service.computations["portfolio"]
+    system.hold("condor", CONDOR)
+    for _ in range(10):
+        system.service.portfolio()
+        system.monitor.check()
+    assert system.service.computations["portfolio"] == start + 1
+    system.move("SPX", 5502.0)  # 0.04 %, inside the tolerance of 0.1 %
+    assert system.service.computations["portfolio"] == start + 1
+    system.move("SPX", 5510.0)  # 0.18 %
+    system.service.portfolio()
+    assert system.service.computations["portfolio"] == start + 2
+    system.clock.advance(MORNING + timedelta(seconds=299))
+    system.service.portfolio()
+    assert system.service.computations["portfolio"] == start + 2
+    system.clock.advance(MORNING + timedelta(seconds=300))
+    system.service.portfolio()
+    assert system.service.computations["portfolio"] == start + 3
+    del system.book.positions["condor"]
+    system.changed("condor", ChangeKind.CLOSED)
+    assert system.service.portfolio().legs == ()
+    assert system.service.computations["portfolio"] == start + 4
+
+
+def test_totals_are_in_dollars_and_reference_shares(system: System) -> None:
+    # one short SPXW put, beta 1: delta_put x -100 x 5500 / 550 SPY shares; gamma by the square of that ratio
+    put = spxw(5440.0, Right.PUT)
+    system.quote_all({put: -1})
+    system.hold("short", {put: -1}, contracts=2)
+    whole = system.service.portfolio().whole
+    years = years_to_expiry([put], MORNING)
+    unit = european_greeks(5500.0, 5440.0, years, 0.15, RATE, YIELD, False)
+    assert whole is not None
+    assert whole.delta == pytest.approx(-200.0 * unit.delta[0] * 10.0, rel=1e-4)
+    assert whole.gamma == pytest.approx(-200.0 * unit.gamma[0] * 100.0, rel=1e-4)
+    assert whole.theta == pytest.approx(-200.0 * unit.theta[0], rel=1e-4)
+    assert whole.vega == pytest.approx(-200.0 * unit.vega[0], rel=1e-4)
+    assert whole.value == pytest.approx(-200.0 * unit.price[0], rel=1e-4)
+    assert whole.delta > 0.0 > whole.gamma
+
+
+def test_totals_by_position_strategy_underlying_and_group_add_up(system: System) -> None:
+    american = {spy(540.0, Right.PUT, date(2024, 8, 16)): -2}
+    system.quote_all(CONDOR | american)
+    system.hold("condor", CONDOR)
+    system.hold("puts", american, strategy="ratio")
+    found = system.service.portfolio()
+    assert found.whole is not None
+    for split in (found.by_position(), found.by_strategy(), found.by_underlying(), found.by_group()):
+        assert sum(part.delta for part in split.values() if part) == pytest.approx(found.whole.delta)
+        assert sum(part.vega for part in split.values() if part) == pytest.approx(found.whole.vega)
+    assert set(found.by_position()) == {"condor", "puts"}
+    assert set(found.by_strategy()) == {"friday_0dte", "ratio"}
+    assert set(found.by_underlying()) == {"SPX", "SPY"}
+    assert set(found.by_group()) == {"A2"}
+
+
+def test_an_unknown_contract_is_named_and_leaves_no_total(system: System) -> None:
+    system.hold("condor", CONDOR)
+    found = system.service.portfolio()
+    assert found.whole is None
+    assert set(found.unknown) == {contract.name for contract in CONDOR}
+    assert UNKNOWN_RULE in system.monitor.blocked
+    system.quote_all(CONDOR)  # the quotes come: the next one who asks gets the figures
+    assert system.service.portfolio().whole is not None
+    system.move("SPY", 550.0)
+    assert UNKNOWN_RULE not in system.monitor.blocked
+
+
+def test_volatility_comes_from_the_smile_then_from_memory_when_quotes_go(system: System) -> None:
+    quotes = market(np.arange(5400.0, 5600.0, 5.0).tolist())
+    put = spxw(5480.0, Right.PUT)
+    contracts = list(quotes)
+    system.gateway.quoted = {put: quotes[put]}
+    system.hold("short", {put: -1})
+    assert _source(system) is VolatilitySource.QUOTE
+    system.gateway.quoted = {}
+    system.changed("short")
+    assert _source(system) is VolatilitySource.LAST_KNOWN
+    other = spxw(5485.0, Right.PUT)
+    system.hold("long", {other: 1})
+    system.gateway.quoted = {other: quotes[other]}
+    system.changed("long")
+    assert _source(system) is VolatilitySource.NEIGHBOURS
+    del system.book.positions["long"]
+    system.service.chain(contracts, quotes, 5500.0, MORNING)
+    system.changed("short")
+    assert _source(system) is VolatilitySource.NEIGHBOURS
+
+
+def _source(system: System) -> VolatilitySource:
+    figures = system.service.portfolio().legs[0].figures
+    assert figures is not None
+    return figures.source
+
+
+def test_a_chain_with_the_same_quotes_is_computed_once(system: System) -> None:
+    quotes = market([5450.0, 5500.0, 5550.0])
+    contracts = list(quotes)
+    first = system.service.chain(contracts, quotes, 5500.0, MORNING)
+    assert system.service.chain(contracts, dict(quotes), 5500.0, MORNING) is first
+    quotes[contracts[0]] = replace(quotes[contracts[0]], bid=0.0)
+    assert system.service.chain(contracts, quotes, 5500.0, MORNING) is not first
+    assert system.service.computations["chain"] == 2
+    with pytest.raises(ValueError, match="exactly one"):
+        system.service.chain([], {}, 5500.0, MORNING)
+
+
+def test_one_contracts_delta_is_signed_and_unknown_without_a_quote(system: System) -> None:
+    put = spxw(5440.0, Right.PUT)
+    assert system.service.delta_of(put) is None
+    system.quote_all({put: 1})
+    delta = system.service.delta_of(put)
+    assert delta is not None
+    assert -0.5 < delta < 0.0
+
+
+def test_what_if_adds_a_proposal_to_what_is_held(system: System) -> None:
+    system.quote_all(CONDOR)
+    system.hold("condor", CONDOR)
+    package = Package(tuple(Leg(contract, ratio) for contract, ratio in CONDOR.items()))
+    found = system.service.what_if(package, 2)
+    before, after = found.before.whole, found.after.whole
+    assert before is not None
+    assert after is not None
+    assert found.change is not None
+    assert after.vega == pytest.approx(3.0 * before.vega)
+    assert (after - before).delta == pytest.approx(found.change.delta)
+    assert system.service.portfolio().whole == before
+
+
+def test_scenarios_price_anew_and_expiry_leaves_intrinsic_value(system: System) -> None:
+    # a day later the condor has expired: at +20 % the call spread costs its whole width, 30 points x 100
+    system.quote_all(CONDOR)
+    system.hold("condor", CONDOR)
+    grid = system.service.scenarios((-0.20, 0.0, 0.20), (-10.0, 0.0, 30.0), (0.0, 1.0))
+    value = system.service.portfolio().whole
+    assert value is not None
+    assert grid.whole.shape == (3, 3, 2)
+    assert grid.whole[1, 1, 0] == pytest.approx(0.0, abs=1e-9)
+    assert grid.whole[1, 1, 1] == pytest.approx(-value.value)
+    assert grid.whole[2, 1, 1] == pytest.approx(-3000.0 - value.value)
+    assert grid.whole[1, 2, 0] < 0.0  # short volatility loses when it rises
+    assert grid.worst == grid.whole.min()
+    assert grid.by_group["A2"] == pytest.approx(grid.whole)
+
+
+def test_betas_are_configured_or_measured(system: System) -> None:
+    # QQQ's log returns are exactly 1.5 times SPY's
+    assert system.service.beta("SPX") == 1.0
+    assert system.service.beta("QQQ") is None
+    system.bus.publish(SessionClosed(time=MORNING, day=FRIDAY, equity=100_000.0))
+    system.history.refresh(("SPY", "QQQ"))
+    system.service._betas.clear()
+    assert system.service.beta("QQQ") == pytest.approx(1.5)
+    assert measured_beta({}, {}) is None
+
+
+def test_the_monitor_warns_at_80_percent_blocks_at_100_and_says_when_it_is_over(system: System) -> None:
+    # phase 1 allows 300 shares of delta: a short put with a delta of -0.3 is +0.3 x 100 x 10 = 300 shares
+    put = spxw(5488.0, Right.PUT)
+    system.quote_all({put: 1})
+    unit = system.service.delta_of(put)
+    assert unit is not None
+    limit = PhaseSettings().foundation.greeks_delta
+    per_contract = -unit * 1000.0
+    assert 0.8 * limit < per_contract < limit
+    system.hold("short", {put: -1})
+    events = {event.rule: event for event in system.thresholds}
+    assert events["greeks_delta"].severity is Severity.WARNING
+    assert events["greeks_delta"].observed == pytest.approx(per_contract)
+    system.hold("short", {put: -1}, contracts=2)
+    assert "greeks_delta" in system.monitor.blocked
+    count = len(system.thresholds)
+    system.move("SPX", 5500.0)
+    assert len(system.thresholds) == count  # nothing changed: nothing is said
+    system.monitor.use_limits(PhaseSettings().professional)
+    assert "greeks_delta" not in system.monitor.blocked
+    assert "greeks_gamma" not in system.monitor.blocked  # 160 shares, but all of it expires today
+
+
+def test_long_gamma_and_vega_use_none_of_their_limits(system: System) -> None:
+    call = spxw(5500.0, Right.CALL)
+    system.quote_all({call: 1})
+    system.hold("long", {call: 1}, contracts=3)
+    uses: Any = {use.rule: use for use in system.monitor.check()}
+    assert uses["greeks_gamma"].share == 0.0
+    assert uses["greeks_vega"].share == 0.0
