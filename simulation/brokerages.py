@@ -189,8 +189,22 @@ def brokerage_model(name: BrokerageName, account_type: AccountType = AccountType
     return model(account_type)
 
 
-def initialize(security: Any, model: Any) -> None:
-    """Gives a new security the models that its type has under a brokerage model (BrokerageModelSecurityInitializer)."""
+class _SecurityDefaults(DefaultBrokerageModel):
+    """What LEAN's security classes carry by themselves: Interactive Brokers' fees, for index options too."""
+
+    def get_fee_model(self, security: Any) -> FeeModel:
+        """Interactive Brokers' schedule for everything that trades."""
+        return ConstantFeeModel(0.0) if security.type == SecurityType.INDEX else InteractiveBrokersFeeModel()
+
+
+def initialize(security: Any, owner: Any) -> None:
+    """Gives a new security the models of its type under a brokerage model, or under that of an algorithm.
+
+    An algorithm that set a security initializer of its own replaced the broker's: the security's own defaults stay.
+    """
+    model = getattr(owner, "brokerage_model", owner)
+    if getattr(owner, "_keep_models", False):
+        model = _SecurityDefaults()
     security.fill_model = model.get_fill_model(security)
     security.fee_model = model.get_fee_model(security)
     security.slippage_model = model.get_slippage_model(security)

@@ -23,7 +23,7 @@ MONEY_DIGITS = 8
 
 def clean(value: float) -> float:
     """The double nearest to the decimal number that LEAN would hold; drops the noise of binary arithmetic."""
-    return round(value, MONEY_DIGITS)
+    return round(float(value), MONEY_DIGITS)
 
 
 def is_zero(value: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from simulation.enums import OptionStyle, OrderResponseErrorCode, OrderType, Resolution, SecurityType
+from simulation.enums import OPTION_TYPES, OptionStyle, OrderResponseErrorCode, OrderType, Resolution, SecurityType
 from simulation.margin import zero_price_message
 from simulation.orders import MarketOnCloseOrder, decimal_text
 from simulation.requests import OrderResponse, SubmitOrderRequest
@@ -121,7 +121,7 @@ def _check_auction(request: SubmitOrderRequest, security: Any) -> OrderResponse 
 
 
 def _check_split(algorithm: Any, request: SubmitOrderRequest) -> OrderResponse | None:
-    if not request.security_type.is_option():
+    if request.security_type not in OPTION_TYPES:
         return None
     moment = algorithm._engine.current_slice
     if moment is None or not len(moment.splits) or request.symbol.underlying not in moment.splits:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from simulation.enums import (
+    OPTION_TYPES,
     OrderDirection,
     OrderField,
     OrderRequestStatus,
@@ -253,6 +254,24 @@ class OrderEvent(Named):
         self.ticket: OrderTicket | None = None
 
     @property
+    def fill_quantity(self) -> float:
+        """Signed units filled by this event."""
+        return self._fill_quantity
+
+    @fill_quantity.setter
+    def fill_quantity(self, value: float) -> None:
+        self._fill_quantity = float(value)
+
+    @property
+    def fill_price(self) -> float:
+        """Dollars per unit."""
+        return self._fill_price
+
+    @fill_price.setter
+    def fill_price(self, value: float) -> None:
+        self._fill_price = float(value)
+
+    @property
     def utc_time(self) -> datetime:
         """When it happened, UTC."""
         return from_utc_ms(self.utc_ms)
@@ -283,7 +302,7 @@ class OrderEvent(Named):
             text += f" OrderFee: {self.order_fee}"
         if self.message:
             text += f" Message: {self.message}"
-        return text + (f" IsAssignment: {self.is_assignment}" if self.symbol.security_type.is_option() else "")
+        return text + (f" IsAssignment: {self.is_assignment}" if self.symbol.security_type in OPTION_TYPES else "")
 
 
 class OrderTicket(Named):
@@ -470,7 +489,7 @@ class OrderTicket(Named):
             self.average_fill_price = paid / abs(self.quantity_filled)
             order.price = clean(self.average_fill_price)
         elif event.is_in_the_money:
-            order.price = event.symbol.id.strike_price if event.symbol.security_type.is_option() else order.price
+            order.price = event.symbol.id.strike_price if event.symbol.security_type in OPTION_TYPES else order.price
             order.price = self.symbol.id.strike_price
             if event.fill_price:
                 self.quantity_filled = clean(self.quantity_filled + event.fill_quantity)

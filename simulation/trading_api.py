@@ -81,15 +81,31 @@ class TradingApi(Named):
         named = isinstance(brokerage, BrokerageName)
         self._brokerage_model = brokerages.brokerage_model(brokerage, account_type) if named else brokerage
         for security in self._engine.securities.total:
-            brokerages.initialize(security, self._brokerage_model)
+            self.initialize_models(security)
 
     def initialize_models(self, security: Any) -> None:
         """Gives a new security the broker's models (engine only)."""
-        brokerages.initialize(security, self.brokerage_model)
+        brokerages.initialize(security, self)
 
     def margin_call_scan(self) -> None:
         """The engine's margin check (engine only)."""
         scan_margin(self)
+
+    def set_cash(self, *arguments: Any) -> None:
+        """Starting cash in dollars, or (currency, amount[, conversion rate])."""
+        self._engine.portfolio.set_cash(*arguments)
+
+    @property
+    def account_currency(self) -> str:
+        """The account's currency: USD, the only one of the embedded engine."""
+        return str(self._engine.portfolio.cash_book.account_currency)
+
+    def set_account_currency(self, currency: str, starting_cash: float | None = None) -> None:
+        """Accepts USD only; raises ValueError for another currency."""
+        if currency.upper() != "USD":
+            raise ValueError(f"account currency {currency}: the embedded engine accepts USD")
+        if starting_cash is not None:
+            self.set_cash(starting_cash)
 
     def set_maximum_orders(self, maximum: int) -> None:
         """Orders beyond this number stop the algorithm."""

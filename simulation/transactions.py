@@ -204,7 +204,7 @@ class TransactionHandler:
     def process_delisting(self, symbol: Any) -> None:
         """A delisting came into force: expiry or liquidation, then the symbol's open orders are cancelled."""
         security = self.engine.securities[symbol]
-        if security.symbol.security_type.is_option():
+        if security.is_option:
             exercise.process_option_notification(self, security, 0.0, None)
         else:
             self._liquidate_delisted(security)

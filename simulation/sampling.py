@@ -1,0 +1,169 @@
+"""What the engine samples while it runs: the daily figures at midnight and the equity curve (BaseResultsHandler.cs).
+
+The kernel calls `sample_day` at midnight of the algorithm's zone and at the end, and `sample_chart` after a step when the
+next point of the equity curve is due. With `every_step` the curve's candles hold the range of all steps between two
+points, as LEAN's do; without, each candle is one value and a run is faster.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulation.enums import OptionRight, Resolution, SecurityType
+from simulation.orders import clean, from_utc_ms
+from simulation.symbols import Symbol
+
+MINIMUM_STEP_MS = 240_000
+SAMPLES = 4000
+"""LEAN aims at this many points of the equity curve, at least four minutes apart."""
+
+
+class Samples:
+    """Series of (UTC milliseconds, value); the equity curve holds (UTC ms, open, high, low, close)."""
+
+    def __init__(self, engine: Any, every_step: bool = False) -> None:
+        self._engine = engine
+        self.every_step = every_step
+        self.equity: list[tuple[int, float, float, float, float]] = []
+        self.daily: dict[str, list[tuple[int, float]]] = {
+            name: [] for name in ("performance", "benchmark", "drawdown", "turnover", "capacity")
+        }
+        self.exposure: dict[str, list[tuple[int, float]]] = {}
+        self.sales: dict[str, list[tuple[int, float]]] = {}
+        self.margin: dict[str, list[tuple[int, float]]] = {}
+        self.starting_capital = 0.0
+        self._candle: list[float] | None = None
+        self._day_value = 0.0
+        self._highest = 0.0
+        self._sold = [0.0, 0.0]
+        self._last_turnover_ms = -1
+        self._benchmark: Any = None
+
+    def start(self) -> None:
+        """Notes the capital at the first instant after warm-up."""
+        value = self._value()
+        self.starting_capital = self._day_value = self._highest = value
+        self._candle = None
+
+    def _value(self) -> float:
+        return float(self._engine.portfolio.total_portfolio_value)
+
+    def see(self) -> None:
+        """Widens the current candle by the portfolio's value now."""
+        value = round(self._value(), 4)
+        if self._candle is None:
+            self._candle = [value, value, value, value]
+        else:
+            candle = self._candle
+            candle[1], candle[2], candle[3] = max(candle[1], value), min(candle[2], value), value
+
+    def sample_chart(self, utc_ms: int) -> None:
+        """A point of the equity curve."""
+        self.see()
+        candle = self._candle
+        if candle is not None and (not self.equity or utc_ms > self.equity[-1][0]):
+            self.equity.append((utc_ms, candle[0], candle[1], candle[2], candle[3]))
+        self._candle = None
+
+    def sample_day(self, utc_ms: int) -> None:
+        """The daily figures: return, benchmark, drawdown, sales, exposure, turnover, margin."""
+        if not self.starting_capital:
+            self.start()
+        value = self._value()
+        before = self._day_value
+        gain = round(clean((value - before) * 100 / before), 10) if before else before
+        self._highest = max(self._highest, value)
+        self.sample_chart(utc_ms)
+        self._add(self.daily["benchmark"], utc_ms, self._benchmark_value(utc_ms))
+        self._add(self.daily["performance"], utc_ms, gain)
+        if self._highest:
+            self._add(self.daily["drawdown"], utc_ms, round((value / self._highest - 1) * 100, 2))
+        self._sample_sales(utc_ms)
+        self._sample_exposure(utc_ms, value)
+        self._add(self.daily["capacity"], utc_ms, 0.0)
+        self._sample_turnover(utc_ms, value)
+        self._sample_margin(utc_ms, value)
+        self._day_value = value
+
+    @staticmethod
+    def _add(series: list[tuple[int, float]], utc_ms: int, value: float) -> None:
+        if not series or utc_ms > series[-1][0]:
+            series.append((utc_ms, value))
+
+    def _sample_sales(self, utc_ms: int) -> None:
+        held = [item for item in self._engine.portfolio.values() if item.total_sale_volume]
+        for item in sorted(held, key=lambda one: -float(one.total_sale_volume))[:30]:
+            self._add(self.sales.setdefault(item.symbol.value, []), utc_ms, item.total_sale_volume)
+
+    def _sample_exposure(self, utc_ms: int, value: float) -> None:
+        if not value:
+            return
+        sides: dict[tuple[str, str], float] = {}
+        for item in self._engine.portfolio.values():
+            kind = item.symbol.security_type.to_string()
+            for side in ("Long", "Short"):
+                sides.setdefault((kind, side), 0.0)
+            worth = item.holdings_value
+            if worth:
+                sides[kind, "Long" if worth > 0 else "Short"] += worth
+        for (kind, side), worth in sides.items():
+            name = f"{kind} - {side} Ratio"
+            self._add(self.exposure.setdefault(name, []), utc_ms, round(clean(worth / value), 4))
+
+    def _sample_turnover(self, utc_ms: int, value: float) -> None:
+        engine = self._engine
+        if not value or engine.zone.local(utc_ms) == engine.algorithm.start_date:
+            return
+        sold = engine.portfolio.total_sale_volume
+        again = utc_ms == self._last_turnover_ms
+        share = (sold - (self._sold[1] if again else self._sold[0])) / value
+        self._sold = [sold, self._sold[0]]
+        self._last_turnover_ms = utc_ms
+        series = self.daily["turnover"]
+        if again and series:
+            series.pop()
+        series.append((utc_ms, share))
+
+    def _sample_margin(self, utc_ms: int, value: float) -> None:
+        if not value:
+            return
+        for group in self._engine.portfolio.positions.groups:
+            if not group.positions:
+                continue
+            names = ", ".join(position.symbol.value for position in _by_right(group.positions))
+            used = round(clean(group.reserved_buying_power() / value * 100), 2)
+            self._add(self.margin.setdefault(names, []), utc_ms, used)
+
+    # ---------------------------------------------------------------- benchmark
+
+    def _benchmark_value(self, utc_ms: int) -> float:
+        """LEAN's default benchmark: SPY by the hour; nothing where there is no such data."""
+        algorithm = self._engine.algorithm
+        chosen = getattr(algorithm, "_benchmark", None)
+        if callable(chosen):
+            return float(chosen(from_utc_ms(utc_ms)))
+        if self._benchmark is None:
+            symbol = chosen if chosen is not None else Symbol.create("SPY", SecurityType.EQUITY, "usa")
+            self._benchmark = self._hourly(symbol)
+        ends, closes = self._benchmark
+        row = int(ends.searchsorted(utc_ms, "right")) - 1 if len(ends) else -1
+        return float(closes[row]) if row >= 0 else 0.0 * utc_ms
+
+    def _hourly(self, symbol: Any) -> tuple[Any, Any]:
+        block = None
+        if symbol.security_type in (SecurityType.EQUITY, SecurityType.INDEX):
+            day = self._engine.zone.date_of(self._engine.utc_ms)
+            block = self._engine.source.trades(symbol, Resolution.HOUR, day)
+        return ([], []) if block is None else (block.end, block.close)
+
+
+def _by_right(positions: list[Any]) -> list[Any]:
+    """Options before the underlying, calls before puts where a group holds both."""
+
+    def rank(position: Any) -> tuple[int, int]:
+        security = position.security
+        if not security.is_option:
+            return 2, 0
+        return 0, 0 if security.right == OptionRight.CALL else 1
+
+    return sorted(positions, key=rank)
