@@ -7,11 +7,14 @@ An unknown member raises AttributeError with the nearest known name.
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
 import re
+from collections.abc import Callable
 from enum import EnumMeta, IntEnum
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 _WORD = re.compile(r"(.)([A-Z][a-z]+)")
 _EDGE = re.compile(r"([a-z0-9])([A-Z])")
@@ -148,3 +151,58 @@ class LeanEnum(IntEnum, metaclass=LeanEnumMeta):
     def to_string(self) -> str:
         """The C# spelling, as result files carry it: ``IndexOption``."""
         return pascal_case(str(self._name_))
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def signed(*overloads: str) -> Callable[[_Function], _Function]:
+    """Gives a function that takes its arguments as they come the parameter names of LEAN's overloads.
+
+    `overloads` are parameter lists, as ``"symbol, days_offset=0"``. A call with keywords is matched to the first that
+    fits and handed on in order; a call without any goes straight through. Raises TypeError when none fits.
+    """
+    signatures = tuple(_signature(text) for text in overloads)
+
+    def decorate(function: _Function) -> _Function:
+        takes_self = next(iter(inspect.signature(function).parameters), "") == "self"
+
+        @wraps(function)
+        def call(*arguments: Any, **named: Any) -> Any:
+            if not named:
+                return function(*arguments)
+            own = arguments[:1] if takes_self else ()
+            return function(*own, *_in_order(function.__name__, signatures, arguments[len(own) :], named))
+
+        call.lean_signatures = signatures  # type: ignore[attr-defined]  # read by the parity test
+        return call  # type: ignore[return-value]  # same face as the function it stands for
+
+    return decorate
+
+
+def _signature(text: str) -> inspect.Signature:
+    """A parameter list as a signature; a default that is no literal is written `...`."""
+    arguments = ast.parse(f"def _({text}): ...").body[0].args  # type: ignore[attr-defined]  # a function, as written
+    defaults = [inspect.Parameter.empty] * (len(arguments.args) - len(arguments.defaults))
+    defaults += [ast.literal_eval(value) for value in arguments.defaults]
+    return inspect.Signature(
+        inspect.Parameter(argument.arg, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+        for argument, default in zip(arguments.args, defaults, strict=True)
+    )
+
+
+def _in_order(
+    name: str, signatures: tuple[inspect.Signature, ...], arguments: tuple[Any, ...], named: dict[str, Any]
+) -> list[Any]:
+    for signature in signatures:
+        try:
+            given = signature.bind(*arguments, **named).arguments
+        except TypeError:  # not this overload
+            continue
+        parameters = list(signature.parameters.values())
+        last = max(place for place, parameter in enumerate(parameters) if parameter.name in given)
+        values = [given.get(parameter.name, parameter.default) for parameter in parameters[: last + 1]]
+        if all(value is not ... for value in values):
+            return values
+    known = " or ".join(f"{name}{signature}" for signature in signatures)
+    raise TypeError(f"{name}: no overload takes these arguments ({', '.join(named)} by name); known are {known}")
