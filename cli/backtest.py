@@ -6,10 +6,11 @@ import os
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from simulation.runner import RunResult
 
 JOURNAL = "journal.jsonl"
+MIDNIGHT_SAMPLE = timedelta(hours=12)
 UNKNOWN_RATE = 0.0  # a market without rates: the Sharpe ratio is then over nothing, and the report says so
 
 
@@ -133,22 +135,26 @@ def publish(work: Path, final: Path) -> Path:
 
 def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
     """Run the algorithm with its results and its object store inside ``work``."""
+    from simulation.blocks import MalformedDataError
     from simulation.runner import RunRequest, run_backtest
 
     storage = work / "storage"
     storage.mkdir()
     with progress(plan.algorithm.stem) as report:
-        return run_backtest(
-            RunRequest(
-                algorithm=plan.algorithm,
-                source=market.source,
-                parameters=plan.parameters,
-                results=work,
-                object_store=storage,
-                progress=report,
-                name=None,
-            )
+        request = RunRequest(
+            algorithm=plan.algorithm,
+            source=market.source,
+            parameters=plan.parameters,
+            results=work,
+            object_store=storage,
+            progress=report,
         )
+        try:
+            return run_backtest(request)
+        except (MalformedDataError, FileNotFoundError) as error:
+            raise UserError(f"--market: {error}") from error
+        except Exception as error:  # the file of the algorithm could not even be loaded: its own words say why
+            raise RunFailedError(f"{plan.algorithm.name} could not be started:\n{traceback.format_exc()}") from error
 
 
 def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path) -> RunRecord:
@@ -194,10 +200,10 @@ def collect_journal(work: Path) -> Journal:
 
 
 def engine_equity(result: RunResult) -> tuple[EquityPoint, ...]:
-    """The engine's last equity sample of each day."""
+    """The engine's last equity sample of each day; a sample of midnight closes the day before it."""
     last: dict[date, float] = {}
     for moment, value in zip(*result.equity, strict=True):
-        last[moment.date()] = value
+        last[(moment - MIDNIGHT_SAMPLE).date()] = value
     return tuple(EquityPoint(day, value) for day, value in last.items())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reporting.markup import figure, money, number, percent, span, strategy_title
-from reporting.performance import skip_reasons
+from reporting.performance import EquityStatistics, TradeStatistics, skip_reasons
 from reporting.report import RunRecord, Summary
 from reporting.targets import Unit, Verdict
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NARROW = 100
+ENGINE_FIGURES = ("End Equity", "Net Profit", "Total Fees", "Win Rate")
 
 
 def print_summary(record: RunRecord, summary: Summary, results: Path, seconds: float) -> None:
@@ -45,22 +46,36 @@ def plain_table(title: str, *columns: str, right: tuple[int, ...] = ()) -> Table
 
 
 def figures_table(record: RunRecord, summary: Summary) -> Table:
-    """The run's main figures."""
+    """The run's main figures: trades from the journal where there is one, the account from its equity."""
     table = plain_table(f"{record.title}: {record.start} to {record.end}", "Figure", "Value", "Rests on", right=(1,))
-    total, equity = summary.total, summary.equity
+    if record.journal.counts:
+        add_trades(table, summary.total)
+    if record.journal.errors:
+        table.add_row("errors", str(len(record.journal.errors)), "each is in the journal and in the report")
+    if summary.equity is not None:
+        add_equity(table, summary.equity)
+    for name in () if record.journal.counts else ENGINE_FIGURES:
+        if name in record.engine_statistics:
+            table.add_row(name.lower(), record.engine_statistics[name], "as LEAN computes it")
+    table.add_row("orders", record.facts.get("Orders", ""), f"hash {record.facts.get('Order list hash', '')[:16]}")
+    return table
+
+
+def add_trades(table: Table, total: TradeStatistics) -> None:
+    """What the closed trades came to."""
     table.add_row("trades", str(total.count), f"{total.wins} won, profit {money(total.profit, signed=True)} after fees")
     table.add_row("wins", percent(total.win_rate), f"95 % interval {span(total.win_interval, Unit.PERCENT)} (Wilson)")
     table.add_row("credit kept", percent(total.credit_kept), "of the credit taken in, before fees")
     table.add_row("fees", money(total.fees), "of the closed trades")
-    if record.journal.errors:
-        table.add_row("errors", str(len(record.journal.errors)), "each is in the journal and in the report")
-    if equity is not None:
-        table.add_row("return", percent(equity.total_return), f"{money(equity.first)} to {money(equity.last)}")
-        table.add_row("a year", percent(equity.annual_return), f"{equity.sessions} sessions")
-        fall = f"{equity.drawdown_peak} to {equity.drawdown_trough}"
-        table.add_row("largest drawdown", percent(equity.drawdown), fall)
-        table.add_row("Sharpe", number(equity.sharpe), f"over {percent(equity.risk_free)} a year")
-    return table
+
+
+def add_equity(table: Table, equity: EquityStatistics) -> None:
+    """What the account came to."""
+    table.add_row("return", percent(equity.total_return), f"{money(equity.first)} to {money(equity.last)}")
+    table.add_row("a year", percent(equity.annual_return), f"{equity.sessions} sessions")
+    fall = f"{equity.drawdown_peak} to {equity.drawdown_trough}" if equity.drawdown > 0 else "never under its peak"
+    table.add_row("largest drawdown", percent(equity.drawdown), fall)
+    table.add_row("Sharpe", number(equity.sharpe), f"over {percent(equity.risk_free)} a year")
 
 
 def targets_table(summary: Summary) -> Table:
