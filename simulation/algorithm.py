@@ -237,7 +237,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         """What to do with each new security: an object with `initialize`, or a function."""
         self._only_before_start("set_security_initializer")
         self._initializers = [security_initializer]
-        self._keep_models = callable(security_initializer) and not hasattr(security_initializer, "initialize")
+        self._replaces_models = True
 
     def add_security_initializer(self, security_initializer: Any) -> None:
         """Adds to what is done with each new security."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from simulation import brokerages
 from simulation.bars import BaseData
 from simulation.clock import DAY_MS
 from simulation.enums import DataMappingMode, DataNormalizationMode, Resolution, SecurityType
@@ -37,6 +38,7 @@ class AddingApi(Named):
     debug: Any
     _locked: bool
     _initializers: list[Any]
+    _replaces_models = False
 
     # -- one security -------------------------------------------------------------------------------------------------------------
 
@@ -377,6 +379,11 @@ class AddingApi(Named):
         return OptionChainProvider(self)
 
     # -- models and first prices --------------------------------------------------------------------------------------------------
+
+    def initialize_models(self, security: Security) -> None:
+        """Gives a new security the brokerage's models; with an initializer of the algorithm's own, those that LEAN's constructors set."""
+        own = bool(self._initializers) and self._replaces_models
+        brokerages.initialize(security, brokerages.InteractiveBrokersBrokerageModel() if own else self.brokerage_model)  # type: ignore[attr-defined]
 
     def add_security_for_order(self, symbol: Any) -> Security:
         """A symbol that is ordered without being subscribed is added and given its last known price (QT:1269)."""

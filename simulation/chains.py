@@ -12,7 +12,7 @@ from simulation.bars import QuoteBar, TradeBar
 from simulation.blocks import UniverseBlock
 from simulation.clock import FOREVER
 from simulation.dictionaries import LeanDictionary
-from simulation.enums import OptionRight, TickType
+from simulation.enums import OPTION_TYPES, OptionRight, TickType
 from simulation.feeds import Column, Feed
 from simulation.names import Named
 from simulation.universe import UniverseRow
@@ -62,7 +62,7 @@ class ChainIndex:
             if column is not None:
                 self.low, self.high = max(self.low, column.low), min(self.high, column.high)
                 self.filled = self.filled and column.feed.spec.fill_forward
-        if canonical.security_type.is_option():
+        if canonical.security_type in OPTION_TYPES:
             start = _underlying_start(members, engine, ms)
             for entry in entries:
                 entry.first = max(entry.first, start)

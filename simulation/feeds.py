@@ -17,6 +17,8 @@ from simulation.clock import FOREVER, MINUTE_MS, Zone
 from simulation.enums import Resolution, TickType
 
 MAXIMUM_DAYS_BACK = 10
+REMEMBERED_FILES = 64
+_SESSIONS: dict[tuple[Any, ...], Any] = {}
 RESOLUTION_MS = {
     Resolution.SECOND: 1000,
     Resolution.MINUTE: MINUTE_MS,
@@ -171,7 +173,9 @@ class Feed:
 
     def _inside_hours(self, block: Any) -> Any:
         """Drops bars outside the subscribed hours, as SubscriptionFilterEnumerator.cs:143 does."""
-        if self.spec.resolution >= Resolution.HOUR:
+        if self.spec.resolution == Resolution.DAILY:
+            return self._to_sessions(block)
+        if self.spec.resolution == Resolution.HOUR:
             return block
         keep = np.zeros(len(block.end), dtype=bool)
         for opening, closing in self.sessions_between(int(block.start[0]), int(block.end[-1])):
@@ -179,6 +183,21 @@ class Feed:
         if keep.all():
             return block
         return _filtered(block, keep) if keep.any() else None
+
+    def _to_sessions(self, block: Any) -> Any:
+        """Daily bars begin at the open and end at the close (AlgorithmSettings.DailyPreciseEndTime)."""
+        spec = self.spec
+        key = (spec.symbol, spec.kind, spec.extended, len(block.end), int(block.end[-1]), id(spec.hours))
+        known = _SESSIONS.get(key)
+        if known is None:
+            known = np.empty((2, len(block.end)), dtype=np.int64)
+            for row, start in enumerate(block.start.tolist()):
+                sessions = spec.hours.sessions_utc_ms(spec.data_zone.date_of(start), spec.extended)
+                known[:, row] = (sessions[0][0], sessions[-1][1]) if sessions else (start, block.end.item(row))
+            if len(_SESSIONS) >= REMEMBERED_FILES:
+                _SESSIONS.clear()
+            _SESSIONS[key] = known
+        return replace(block, start=known[0], end=known[1])
 
     def sessions_between(self, low: int, high: int) -> list[tuple[int, int]]:
         """The subscribed sessions that overlap (low, high], in UTC milliseconds."""

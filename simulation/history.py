@@ -99,8 +99,7 @@ def _points_of(column: Column, request: Request) -> Iterator[BaseData]:
     ends: Any = np.empty(0, dtype=np.int64)
     if column.block is not None:
         rows = column.end[column.first :]
-        starts = column.block.start[column.first :] if request.kind != TickType.OPEN_INTEREST else rows
-        ends = rows[(rows <= request.high) & (starts >= request.low)]
+        ends = rows[(rows <= request.high) & (rows > request.low)]
     if request.fill_forward and column.sessions is not None:
         first = column.first_emission()
         step = feed.period

@@ -331,7 +331,7 @@ class TrueRange(Indicator):
         del point
         close, self._close = self._close, float(value.close)
         if close is None:
-            return 0.0 * self._close
+            return float(value.high - value.low)
         return float(max(value.high - value.low, abs(value.high - close), abs(value.low - close)))
 
     def reset(self) -> None:
@@ -355,7 +355,7 @@ class AverageTrueRange(Indicator):
     @property
     def warm_up_period(self) -> int:
         """As many bars as the average needs."""
-        return self._average.warm_up_period + 1
+        return self._average.warm_up_period
 
     @property
     def is_ready(self) -> bool:
@@ -364,8 +364,6 @@ class AverageTrueRange(Indicator):
 
     def _compute(self, value: Any, point: Any) -> float:
         self.true_range.update(value)
-        if self.samples == 1:
-            return 0.0 * float(point.close)
         self._average.update(point.end_time, self.true_range.current.value)
         return self._average.current.value
 

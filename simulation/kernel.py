@@ -65,6 +65,7 @@ class Engine:
         self.progress: Callable[[int], None] | None = None
         self._delistings: list[tuple[int, int, DelistingType, Any]] = []
         self._watched: set[Any] = set()
+        self._leaving: list[Any] = []
         self._sequence = 0
         self._seen_epoch = -1
         self._snapshot: dict[Any, Any] = {}
@@ -128,7 +129,7 @@ class Engine:
         self.securities.retire(symbol)
         security = self.securities.everything.get(symbol)
         if security is not None and symbol.has_underlying and not self._ever_ordered(symbol):
-            self.securities.forget(symbol)
+            self._leaving.append(symbol)
 
     def _ever_ordered(self, symbol: Any) -> bool:
         return bool(self.transactions.get_order_tickets(lambda ticket: ticket.symbol == symbol))
@@ -250,13 +251,13 @@ class Engine:
 
     def _due_delistings(self, ms: int) -> list[tuple[DelistingType, Security]]:
         due = []
-        while self._delistings and self._delistings[0][0] <= ms:
+        while self._delistings and self._delistings[0][0] <= min(ms, self.end_ms):
             _, _, kind, security = heapq.heappop(self._delistings)
             if security.symbol in self.subscriptions.feeds:
                 due.append((kind, security))
             elif kind == DelistingType.DELISTED:
                 self._watched.discard(security.symbol)
-        return sorted(due, key=lambda item: int(item[1].type))
+        return sorted(due, key=lambda item: (int(item[1].type), item[1].symbol.value))
 
     # -- the loop -----------------------------------------------------------------------------------------------------------------
 
@@ -434,6 +435,8 @@ class Engine:
             handler.process_pass()
         if delistings:
             self._close_delisted(delistings)
+        if self._leaving:
+            self._forget_left()
         if now >= self._next_sample_ms:
             self._sample_chart(now)
 
@@ -466,6 +469,14 @@ class Engine:
             if kind == DelistingType.DELISTED:
                 self.subscriptions.drop_feeds(security.symbol)
                 security.freeze()
+
+    def _forget_left(self) -> None:
+        """Contracts that left and were never ordered are dropped whole, so that memory stays flat over the years."""
+        for symbol in self._leaving:
+            if symbol not in self.securities and symbol not in self.subscriptions.feeds:
+                self.securities.forget(symbol)
+            self._watched.discard(symbol)
+        self._leaving = []
 
     def _on_changes(self, changes: SecurityChanges) -> None:
         """End-of-day events follow the securities."""

@@ -9,7 +9,7 @@ from typing import Any
 from simulation.bars import BaseData, Delisting, QuoteBar, TradeBar
 from simulation.clock import UTC
 from simulation.dictionaries import KeyValuePair, LeanDictionary
-from simulation.enums import TickType
+from simulation.enums import OPTION_TYPES, TickType
 from simulation.feeds import Feed
 from simulation.names import Named
 from simulation.symbols import Symbol, symbol_of
@@ -118,14 +118,14 @@ class OptionChains(_Lazy):
         symbol = super()._key(key)
         if symbol is None or not hasattr(symbol, "security_type"):
             return symbol
-        if symbol.security_type.is_option():
+        if symbol.security_type in OPTION_TYPES:
             return symbol if symbol.is_canonical() else symbol.canonical
         return Symbol.create_canonical_option(symbol)
 
     def _candidates(self) -> list[Any]:
         seen: dict[Any, None] = {}
         for symbol in self._slice.snapshot:
-            if symbol.security_type.is_option():
+            if symbol.security_type in OPTION_TYPES:
                 seen[symbol.canonical] = None
         return list(seen)
 
