@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from datetime import datetime
+from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Protocol
 
@@ -25,6 +26,8 @@ from core.factory import (
     MissingProviderError,
 )
 from core.journal import Journal, MemorySink, RecordKind
+from tests.fake_gateway import FakeGateway
+from tests.fake_gateway import build as build_system
 
 NOW = datetime(2024, 7, 5, 9, 30)
 DELAYS: dict[str, float] = {}
@@ -279,9 +282,12 @@ def references_upward(managers: Managers) -> list[str]:
         while waiting:
             item = waiting.pop()
             for part in gc.get_referents(item):
-                if id(part) in seen or isinstance(part, type | ModuleType | FunctionType):
+                if id(part) in seen or isinstance(part, type | ModuleType):
                     continue
                 seen.add(id(part))
+                if isinstance(part, FunctionType):  # what it closes over; its globals are the module's
+                    waiting.extend(part.__closure__ or ())
+                    continue
                 other = by_identity.get(id(part))
                 if other is None:
                     waiting.append(part)
@@ -295,4 +301,19 @@ def test_no_manager_holds_a_reference_to_one_above_it() -> None:
     assert references_upward(managers) == []
     managers[Vix].heard.append(managers[Risk])  # type: ignore[arg-type]
     managers[Chains].__dict__["callback"] = MethodType(Risk.hear, managers[Risk])
-    assert references_upward(managers) == ["Chains -> Risk", "Vix -> Risk"]
+    managers[Margin].__dict__["later"] = lambda: managers[Risk]
+    found = references_upward(managers)
+    assert found[0] == "Chains -> Risk"
+    assert found[-1] == "Vix -> Risk"
+    assert "Margin -> Risk" in found
+
+
+def test_the_whole_system_is_built_ready_and_no_manager_knows_one_above_it(tmp_path: Path) -> None:
+    gateway = FakeGateway(datetime(2024, 3, 8, 9, 30), lambda moment: 5100.0, lambda moment: 24.0, tmp_path)
+    system, _ = build_system(gateway)
+    gateway.events = None  # the fake broker's way back to the system, as LEAN's callbacks are main.py's
+    assert references_upward(system.managers) == []
+    assert system.managers.problems == ()
+    layers = {row.name: row.layer for row in system.managers.rows}
+    assert layers["UnifiedIntelligentCache"] < layers["CentralGreeksService"] < layers["GreeksMonitor"]
+    assert layers["HierarchicalStateManager"] < layers["AtomicExecutor"] < layers["StrategyCoordinator"]
