@@ -21,6 +21,7 @@ from AlgorithmImports import (
     Market,
     NullOptionAssignmentModel,
     OptionRight,
+    OptionStyle,
     OrderStatus,
     Resolution,
     SecurityType,
@@ -181,15 +182,27 @@ class LeanGateway:
         self._contracts[symbol] = contract
         return contract
 
+    def _handle(self, contract: Contract) -> Any:
+        """LEAN's symbol of a contract, made anew for one that was remembered over a restart."""
+        if contract.handle is not None:
+            return contract.handle
+        underlying = self._symbols[contract.underlying.ticker]
+        right = OptionRight.CALL if contract.right is Right.CALL else OptionRight.PUT
+        expiry = datetime.combine(contract.expiry, time())
+        if contract.underlying.kind is AssetKind.INDEX:
+            style = OptionStyle.EUROPEAN
+            return Symbol.create_option(underlying, contract.root, Market.USA, style, right, contract.strike, expiry)
+        return Symbol.create_option(underlying, Market.USA, OptionStyle.AMERICAN, right, contract.strike, expiry)
+
     def subscribe(self, contracts: Iterable[Contract]) -> None:
         """Add contracts by hand; the security initializer and the seeder give them their last known quote at once."""
         for contract in contracts:
             if contract.name in self._options:
                 continue
             if contract.underlying.kind is AssetKind.INDEX:
-                security = self._algorithm.add_index_option_contract(contract.handle, Resolution.MINUTE)
+                security = self._algorithm.add_index_option_contract(self._handle(contract), Resolution.MINUTE)
             else:
-                security = self._algorithm.add_option_contract(contract.handle, Resolution.MINUTE)
+                security = self._algorithm.add_option_contract(self._handle(contract), Resolution.MINUTE)
             self._options[contract.name] = security
 
     def release(self, contracts: Iterable[Contract]) -> None:
@@ -199,7 +212,7 @@ class LeanGateway:
             security = self._options.get(contract.name)
             if security is None or contract.name in ordered or security.holdings.quantity:
                 continue
-            self._algorithm.remove_security(contract.handle)
+            self._algorithm.remove_security(self._handle(contract))
             del self._options[contract.name]
 
     def quote(self, contract: Contract) -> Quote | None:
@@ -217,13 +230,13 @@ class LeanGateway:
 
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         """One combo limit order, quantity positive, signs on the legs. Raises OrderRefusedError."""
-        legs = [Leg.create(leg.contract.handle, leg.ratio) for leg in package.legs]
+        legs = [Leg.create(self._handle(leg.contract), leg.ratio) for leg in package.legs]
         limit = -limit_cash
         try:
             if len(legs) == 1:
                 signed = quantity * package.legs[0].ratio
                 price = limit / package.legs[0].ratio
-                tickets = [self._algorithm.limit_order(package.legs[0].contract.handle, signed, price, tag=tag)]
+                tickets = [self._algorithm.limit_order(self._handle(package.legs[0].contract), signed, price, tag=tag)]
             else:
                 tickets = list(self._algorithm.combo_limit_order(legs, quantity, limit, tag=tag))
         except (ValueError, TypeError) as error:
@@ -240,7 +253,7 @@ class LeanGateway:
         """Update every leg's ticket with the same limit (the live plug-in waits for all of them)."""
         accepted = True
         for order_id in order_ids:
-            ticket = self._tickets.get(order_id)
+            ticket = self._ticket(order_id)
             if ticket is None or ticket.status in _DONE:
                 accepted = False
                 continue
@@ -253,9 +266,13 @@ class LeanGateway:
     def cancel(self, order_ids: Sequence[int], tag: str) -> None:
         """Cancel every leg's ticket that still works."""
         for order_id in order_ids:
-            ticket = self._tickets.get(order_id)
+            ticket = self._ticket(order_id)
             if ticket is not None and ticket.status not in _DONE:
                 ticket.cancel(tag)
+
+    def _ticket(self, order_id: int) -> Any:
+        """The ticket of an order, also of one that was sent before a restart; ``None`` when LEAN knows none."""
+        return self._tickets.get(order_id) or self._algorithm.transactions.get_order_ticket(order_id)
 
     def forget(self, order_ids: Sequence[int]) -> None:
         """Drop the tickets of a finished group, so that memory stays flat over years."""

@@ -370,6 +370,23 @@ class AtomicExecutor(OrderDesk):
             )
         )
 
+    # Taking over after a restart
+
+    def adopt(self, group: OrderGroup) -> None:
+        """Go on with a group that still works at the broker: an exit walks on, an entry is taken back."""
+        self._groups[group.id] = group
+        for order_id in group.order_ids:
+            self._by_order[order_id] = group
+        if group.purpose is OrderPurpose.ENTRY:
+            self._cancel(group, "the process was restarted")
+        else:
+            group.next_step_at = self._gateway.now()
+
+    def unwind(self, position: str, left: Package) -> None:
+        """Get rid of what is left of a broken package: shorts first, longs last."""
+        if position not in self._unwinds and self.group_of(position) is None:
+            self._plan_unwind(position, left.legs)
+
     # Unwinding
 
     def _unwind(self, group: OrderGroup, left: Package) -> None:
@@ -377,11 +394,13 @@ class AtomicExecutor(OrderDesk):
         self._states.step(group, OrderTrigger.UNWIND)
         if group.purpose is OrderPurpose.ENTRY:
             self._tracker.abandon(group)
-        held = _holding_after(group, left, self._book.positions.get(group.position))
+        self._plan_unwind(group.position, _holding_after(group, left, self._book.positions.get(group.position)))
+
+    def _plan_unwind(self, position: str, held: tuple[Leg, ...]) -> None:
         shorts = tuple(leg for leg in held if leg.ratio < 0)
         longs = tuple(leg for leg in held if leg.ratio > 0)
-        self._unwinds[group.position] = [Package(legs).reversed() for legs in (shorts, longs) if legs]
-        self._next_unwind(group.position)
+        self._unwinds[position] = [Package(legs).reversed() for legs in (shorts, longs) if legs]
+        self._next_unwind(position)
 
     def _next_unwind(self, position: str) -> None:
         waiting = self._unwinds.get(position, [])

@@ -7,17 +7,18 @@ from typing import Any
 
 from core.book import Book, Position, Terms
 from core.bus import EventBus
+from core.contracts import Leg, Package
 from core.events import BrokerReconnected, Command, CommandReceived, FillStatus
 from core.gateway import Gateway
 from core.identifiers import Identifiers
-from core.journal import Journal, RecordKind
-from execution.groups import rebuild_package
+from execution.executor import AtomicExecutor
+from execution.groups import LegFill, OrderGroup, rebuild_package
 from execution.tracker import PositionTracker
 from state.facts import BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
-from state.tables import PositionState, SystemState, SystemTrigger
+from state.tables import OrderPurpose, PositionState, SystemState, SystemTrigger
 
 
 class OrderRecovery:
@@ -26,18 +27,18 @@ class OrderRecovery:
     def __init__(
         self,
         bus: EventBus,
-        journal: Journal,
         gateway: Gateway,
         book: Book,
         tracker: PositionTracker,
+        executor: AtomicExecutor,
         identifiers: Identifiers,
         state: HierarchicalStateManager,
         recovery: Recovery,
     ) -> None:
-        self._journal = journal
         self._gateway = gateway
         self._book = book
         self._tracker = tracker
+        self._executor = executor
         self._identifiers = identifiers
         self._state = state
         self._recovery = recovery
@@ -54,12 +55,20 @@ class OrderRecovery:
             if position is not None:
                 self._book.positions[position.id] = position
         self.reconcile()
+        for subject in self._state.order_groups():
+            group = self._rebuild_group(subject)
+            self._gateway.subscribe(leg.contract for leg in group.package.legs)
+            self._executor.adopt(group)
         if self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
             self._state.fire_system(SystemTrigger.READY)
 
     def reconcile(self) -> Reconciliation:
         """Compare with the broker's facts; what the state learned, the book follows."""
         outcome = self._recovery.reconcile(self._facts())
+        if outcome.orders_to_cancel:
+            self._gateway.cancel(outcome.orders_to_cancel, "orphan")
+        for name in outcome.positions_to_unwind:
+            self._unwind(name)
         alive = {subject.id for subject in self._state.positions()}
         for position in list(self._book.positions.values()):
             if position.id not in alive:
@@ -74,15 +83,48 @@ class OrderRecovery:
         )
         return BrokerFacts(self._gateway.now().date(), holdings, orders)
 
+    def _unwind(self, name: str) -> None:
+        """Send off what is left of a broken package; a position with its package whole in the book is left alone."""
+        held = self._state.held(name)
+        package = rebuild_package(list(self._state.position(name).detail["package"]))
+        legs = [
+            Leg(leg.contract, round(held[leg.contract.name])) for leg in package.legs if held.get(leg.contract.name)
+        ]
+        if legs:
+            self._book.positions.pop(name, None)
+            self._gateway.subscribe(leg.contract for leg in legs)
+            self._executor.unwind(name, Package(tuple(legs)))
+
+    def _rebuild_group(self, subject: Subject) -> OrderGroup:
+        """A working group out of what its state remembers."""
+        detail: dict[str, Any] = dict(subject.detail)
+        position = self._state.position(subject.parent)
+        package = rebuild_package(list(detail["package"]))
+        terms = position.detail.get("terms")
+        group = OrderGroup(
+            id=subject.id,
+            position=position.id,
+            strategy=position.parent,
+            purpose=OrderPurpose(str(detail["purpose"])),
+            package=package,
+            contracts=int(detail["contracts"]),
+            created=self._gateway.now(),
+            terms=None if terms is None else Terms(**terms),
+            rule=str(detail.get("rule", "")),
+            reason="taken over after a restart",
+            limit=_number(detail.get("limit")),
+            order_ids=tuple(int(number) for number in detail.get("orders", ())),
+        )
+        for name, quantity in dict(detail.get("filled", {})).items():
+            group.fills[name] = LegFill(quantity=float(quantity))
+        return group
+
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
         self.reconcile()
 
     def _on_command(self, event: CommandReceived) -> None:
         if event.command is Command.RECONCILE:
-            outcome = self.reconcile()
-            self._journal.record(
-                RecordKind.RECONCILIATION, component="recovery", reason="a person asked", outcome=str(outcome)
-            )
+            self.reconcile()
 
     def verify(self) -> tuple[str, ...]:
         """The state's own recovery says what is wrong."""
