@@ -185,10 +185,9 @@ def _signature(text: str) -> inspect.Signature:
     arguments = ast.parse(f"def _({text}): ...").body[0].args  # type: ignore[attr-defined]  # a function, as written
     defaults = [inspect.Parameter.empty] * (len(arguments.args) - len(arguments.defaults))
     defaults += [ast.literal_eval(value) for value in arguments.defaults]
-    return inspect.Signature(
-        inspect.Parameter(argument.arg, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
-        for argument, default in zip(arguments.args, defaults, strict=True)
-    )
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    pairs = zip(arguments.args, defaults, strict=True)
+    return inspect.Signature([inspect.Parameter(argument.arg, kind, default=default) for argument, default in pairs])
 
 
 def _in_order(

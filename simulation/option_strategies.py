@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from simulation.enums import OptionRight
-from simulation.names import Named
+from simulation.names import Named, signed
 from simulation.orders import Leg
 from simulation.symbols import Symbol
 
@@ -95,7 +95,10 @@ def _check(name: str, order: str, strikes: list[float], dates: list[datetime]) -
         raise ValueError(f"{name}: intervals between exercise prices must be equal, given {strikes}")
 
 
-def _factory(recipe: str, name: str, sign: int = 1) -> Callable[..., OptionStrategy]:
+def _factory(recipe: str, name: str, sign: int, terms: str) -> Callable[..., OptionStrategy]:
+    """A strategy's maker. terms: LEAN's names of its strikes and expirations, in order."""
+
+    @signed(f"canonical_option, {terms}")
     def make(canonical_option: Any, *values: Any) -> OptionStrategy:
         """Legs of the strategy; canonical option, strikes, expirations in LEAN's order."""
         canonical = getattr(canonical_option, "symbol", canonical_option)
@@ -123,46 +126,118 @@ def _factory(recipe: str, name: str, sign: int = 1) -> Callable[..., OptionStrat
 class OptionStrategies(Named):
     """LEAN's strategies; arguments are the canonical option, the strikes and the expiration(s)."""
 
-    covered_call = staticmethod(_factory("Covered Call", "Covered Call"))
-    protective_call = staticmethod(_factory("Covered Call", "Protective Call", -1))
-    covered_put = staticmethod(_factory("Covered Put", "Covered Put"))
-    protective_put = staticmethod(_factory("Covered Put", "Protective Put", -1))
-    protective_collar = staticmethod(_factory("Protective Collar", "Protective Collar"))
-    conversion = staticmethod(_factory("Conversion", "Conversion"))
-    reverse_conversion = staticmethod(_factory("Conversion", "Reverse Conversion", -1))
-    naked_call = staticmethod(_factory("Naked Call", "Naked Call"))
-    naked_put = staticmethod(_factory("Naked Put", "Naked Put"))
-    bear_call_spread = staticmethod(_factory("Bear Call Spread", "Bear Call Spread"))
-    bear_put_spread = staticmethod(_factory("Bear Put Spread", "Bear Put Spread"))
-    bull_call_spread = staticmethod(_factory("Bull Call Spread", "Bull Call Spread"))
-    bull_put_spread = staticmethod(_factory("Bull Put Spread", "Bull Put Spread"))
-    straddle = staticmethod(_factory("Straddle", "Straddle"))
-    short_straddle = staticmethod(_factory("Straddle", "Short Straddle", -1))
-    strangle = staticmethod(_factory("Strangle", "Strangle"))
-    short_strangle = staticmethod(_factory("Strangle", "Short Strangle", -1))
-    call_butterfly = staticmethod(_factory("Butterfly Call", "Butterfly Call"))
-    butterfly_call = staticmethod(_factory("Butterfly Call", "Butterfly Call"))
-    short_butterfly_call = staticmethod(_factory("Butterfly Call", "Short Butterfly Call", -1))
-    put_butterfly = staticmethod(_factory("Butterfly Put", "Butterfly Put"))
-    butterfly_put = staticmethod(_factory("Butterfly Put", "Butterfly Put"))
-    short_butterfly_put = staticmethod(_factory("Butterfly Put", "Short Butterfly Put", -1))
-    call_calendar_spread = staticmethod(_factory("Call Calendar Spread", "Call Calendar Spread"))
-    short_call_calendar_spread = staticmethod(_factory("Call Calendar Spread", "Short Call Calendar Spread", -1))
-    put_calendar_spread = staticmethod(_factory("Put Calendar Spread", "Put Calendar Spread"))
-    short_put_calendar_spread = staticmethod(_factory("Put Calendar Spread", "Short Put Calendar Spread", -1))
-    iron_butterfly = staticmethod(_factory("Iron Butterfly", "Iron Butterfly"))
-    short_iron_butterfly = staticmethod(_factory("Iron Butterfly", "Short Iron Butterfly", -1))
-    iron_condor = staticmethod(_factory("Iron Condor", "Iron Condor"))
-    short_iron_condor = staticmethod(_factory("Iron Condor", "Short Iron Condor", -1))
-    box_spread = staticmethod(_factory("Box Spread", "Box Spread"))
-    short_box_spread = staticmethod(_factory("Box Spread", "Short Box Spread", -1))
-    jelly_roll = staticmethod(_factory("Jelly Roll", "Jelly Roll"))
-    short_jelly_roll = staticmethod(_factory("Jelly Roll", "Short Jelly Roll", -1))
-    bear_call_ladder = staticmethod(_factory("Bear Call Ladder", "Bear Call Ladder"))
-    bull_call_ladder = staticmethod(_factory("Bear Call Ladder", "Bull Call Ladder", -1))
-    bear_put_ladder = staticmethod(_factory("Bear Put Ladder", "Bear Put Ladder"))
-    bull_put_ladder = staticmethod(_factory("Bear Put Ladder", "Bull Put Ladder", -1))
-    call_backspread = staticmethod(_factory("Call Backspread", "Call Backspread"))
-    short_call_backspread = staticmethod(_factory("Call Backspread", "Short Call Backspread", -1))
-    put_backspread = staticmethod(_factory("Put Backspread", "Put Backspread"))
-    short_put_backspread = staticmethod(_factory("Put Backspread", "Short Put Backspread", -1))
+    covered_call = staticmethod(_factory("Covered Call", "Covered Call", 1, "strike, expiration"))
+    protective_call = staticmethod(_factory("Covered Call", "Protective Call", -1, "strike, expiration"))
+    covered_put = staticmethod(_factory("Covered Put", "Covered Put", 1, "strike, expiration"))
+    protective_put = staticmethod(_factory("Covered Put", "Protective Put", -1, "strike, expiration"))
+    protective_collar = staticmethod(
+        _factory("Protective Collar", "Protective Collar", 1, "call_strike, put_strike, expiration")
+    )
+    conversion = staticmethod(_factory("Conversion", "Conversion", 1, "strike, expiration"))
+    reverse_conversion = staticmethod(_factory("Conversion", "Reverse Conversion", -1, "strike, expiration"))
+    naked_call = staticmethod(_factory("Naked Call", "Naked Call", 1, "strike, expiration"))
+    naked_put = staticmethod(_factory("Naked Put", "Naked Put", 1, "strike, expiration"))
+    bear_call_spread = staticmethod(
+        _factory("Bear Call Spread", "Bear Call Spread", 1, "leg_1_strike, leg_2_strike, expiration")
+    )
+    bear_put_spread = staticmethod(
+        _factory("Bear Put Spread", "Bear Put Spread", 1, "leg_1_strike, leg_2_strike, expiration")
+    )
+    bull_call_spread = staticmethod(
+        _factory("Bull Call Spread", "Bull Call Spread", 1, "leg_1_strike, leg_2_strike, expiration")
+    )
+    bull_put_spread = staticmethod(
+        _factory("Bull Put Spread", "Bull Put Spread", 1, "leg_1_strike, leg_2_strike, expiration")
+    )
+    straddle = staticmethod(_factory("Straddle", "Straddle", 1, "strike, expiration"))
+    short_straddle = staticmethod(_factory("Straddle", "Short Straddle", -1, "strike, expiration"))
+    strangle = staticmethod(_factory("Strangle", "Strangle", 1, "call_leg_strike, put_leg_strike, expiration"))
+    short_strangle = staticmethod(
+        _factory("Strangle", "Short Strangle", -1, "call_leg_strike, put_leg_strike, expiration")
+    )
+    call_butterfly = staticmethod(
+        _factory("Butterfly Call", "Butterfly Call", 1, "higher_strike, middle_strike, lower_strike, expiration")
+    )
+    butterfly_call = staticmethod(
+        _factory("Butterfly Call", "Butterfly Call", 1, "higher_strike, middle_strike, lower_strike, expiration")
+    )
+    short_butterfly_call = staticmethod(
+        _factory("Butterfly Call", "Short Butterfly Call", -1, "higher_strike, middle_strike, lower_strike, expiration")
+    )
+    put_butterfly = staticmethod(
+        _factory("Butterfly Put", "Butterfly Put", 1, "higher_strike, middle_strike, lower_strike, expiration")
+    )
+    butterfly_put = staticmethod(
+        _factory("Butterfly Put", "Butterfly Put", 1, "higher_strike, middle_strike, lower_strike, expiration")
+    )
+    short_butterfly_put = staticmethod(
+        _factory("Butterfly Put", "Short Butterfly Put", -1, "higher_strike, middle_strike, lower_strike, expiration")
+    )
+    call_calendar_spread = staticmethod(
+        _factory("Call Calendar Spread", "Call Calendar Spread", 1, "strike, near_expiration, far_expiration")
+    )
+    short_call_calendar_spread = staticmethod(
+        _factory("Call Calendar Spread", "Short Call Calendar Spread", -1, "strike, near_expiration, far_expiration")
+    )
+    put_calendar_spread = staticmethod(
+        _factory("Put Calendar Spread", "Put Calendar Spread", 1, "strike, near_expiration, far_expiration")
+    )
+    short_put_calendar_spread = staticmethod(
+        _factory("Put Calendar Spread", "Short Put Calendar Spread", -1, "strike, near_expiration, far_expiration")
+    )
+    iron_butterfly = staticmethod(
+        _factory("Iron Butterfly", "Iron Butterfly", 1, "otm_put_strike, atm_strike, otm_call_strike, expiration")
+    )
+    short_iron_butterfly = staticmethod(
+        _factory(
+            "Iron Butterfly", "Short Iron Butterfly", -1, "otm_put_strike, atm_strike, otm_call_strike, expiration"
+        )
+    )
+    iron_condor = staticmethod(
+        _factory(
+            "Iron Condor",
+            "Iron Condor",
+            1,
+            "long_put_strike, short_put_strike, short_call_strike, long_call_strike, expiration",
+        )
+    )
+    short_iron_condor = staticmethod(
+        _factory(
+            "Iron Condor",
+            "Short Iron Condor",
+            -1,
+            "short_put_strike, long_put_strike, long_call_strike, short_call_strike, expiration",
+        )
+    )
+    box_spread = staticmethod(_factory("Box Spread", "Box Spread", 1, "higher_strike, lower_strike, expiration"))
+    short_box_spread = staticmethod(
+        _factory("Box Spread", "Short Box Spread", -1, "higher_strike, lower_strike, expiration")
+    )
+    jelly_roll = staticmethod(_factory("Jelly Roll", "Jelly Roll", 1, "strike, near_expiration, far_expiration"))
+    short_jelly_roll = staticmethod(
+        _factory("Jelly Roll", "Short Jelly Roll", -1, "strike, near_expiration, far_expiration")
+    )
+    bear_call_ladder = staticmethod(
+        _factory("Bear Call Ladder", "Bear Call Ladder", 1, "lower_strike, middle_strike, higher_strike, expiration")
+    )
+    bull_call_ladder = staticmethod(
+        _factory("Bear Call Ladder", "Bull Call Ladder", -1, "lower_strike, middle_strike, higher_strike, expiration")
+    )
+    bear_put_ladder = staticmethod(
+        _factory("Bear Put Ladder", "Bear Put Ladder", 1, "higher_strike, middle_strike, lower_strike, expiration")
+    )
+    bull_put_ladder = staticmethod(
+        _factory("Bear Put Ladder", "Bull Put Ladder", -1, "higher_strike, middle_strike, lower_strike, expiration")
+    )
+    call_backspread = staticmethod(
+        _factory("Call Backspread", "Call Backspread", 1, "lower_strike, higher_strike, expiration")
+    )
+    short_call_backspread = staticmethod(
+        _factory("Call Backspread", "Short Call Backspread", -1, "lower_strike, higher_strike, expiration")
+    )
+    put_backspread = staticmethod(
+        _factory("Put Backspread", "Put Backspread", 1, "higher_strike, lower_strike, expiration")
+    )
+    short_put_backspread = staticmethod(
+        _factory("Put Backspread", "Short Put Backspread", -1, "higher_strike, lower_strike, expiration")
+    )

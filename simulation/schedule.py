@@ -13,7 +13,7 @@ from typing import Any
 
 from simulation.clock import FOREVER, UTC, Zone, zone_of
 from simulation.enums import DayOfWeek, SecurityType
-from simulation.names import Named
+from simulation.names import Named, signed
 
 ONE_DAY = timedelta(days=1)
 END_OF_TIME = datetime(2050, 12, 31)
@@ -275,34 +275,42 @@ class DateRules(_Rules):
 
         return DateRule(f"{kind}{offset or ''}" if symbol is None else f"{symbol}: {kind}{offset or ''}", dates)
 
+    @signed("symbol, days_offset=0, extended_market_hours=True", "days_offset=0")
     def month_start(self, *arguments: Any, **named: Any) -> DateRule:
         """The first (open) day of each month plus an offset: ([symbol], days_offset=0, extended_market_hours=True)."""
         return self._period("MonthStart", 1, True, arguments, named)
 
+    @signed("symbol, days_offset=0, extended_market_hours=True", "days_offset=0")
     def month_end(self, *arguments: Any, **named: Any) -> DateRule:
         """The last (open) day of each month less an offset."""
         return self._period("MonthEnd", 1, False, arguments, named)
 
+    @signed("symbol, days_offset=0, extended_market_hours=True", "days_offset=0")
     def quarter_start(self, *arguments: Any, **named: Any) -> DateRule:
         """The first (open) day of each quarter plus an offset."""
         return self._period("QuarterStart", 3, True, arguments, named)
 
+    @signed("symbol, days_offset=0, extended_market_hours=True", "days_offset=0")
     def quarter_end(self, *arguments: Any, **named: Any) -> DateRule:
         """The last (open) day of each quarter less an offset."""
         return self._period("QuarterEnd", 3, False, arguments, named)
 
+    @signed("symbol, days_offset=0, extended_market_hours=True", "days_offset=0")
     def year_start(self, *arguments: Any, **named: Any) -> DateRule:
         """The first (open) day of each year plus an offset."""
         return self._period("YearStart", 12, True, arguments, named)
 
+    @signed("symbol, days_offset=0, extended_market_hours=True", "days_offset=0")
     def year_end(self, *arguments: Any, **named: Any) -> DateRule:
         """The last (open) day of each year less an offset."""
         return self._period("YearEnd", 12, False, arguments, named)
 
+    @signed("symbol, days_offset=0, extended_market_hours=True", "days_offset=0")
     def week_start(self, *arguments: Any, **named: Any) -> DateRule:
         """The first (open) day of each week plus an offset; Monday without a symbol."""
         return self._week("WeekStart", True, *_symbol_offset(arguments, named))
 
+    @signed("symbol, days_offset=0, extended_market_hours=True", "days_offset=0")
     def week_end(self, *arguments: Any, **named: Any) -> DateRule:
         """The last (open) day of each week less an offset; Friday without a symbol."""
         return self._week("WeekEnd", False, *_symbol_offset(arguments, named))
@@ -359,6 +367,13 @@ class TimeRules(_Rules):
         """Twelve hours after midnight in the algorithm's zone."""
         return TimeRule("Noon", lambda dates: (self._zone.utc_ms(day) + 43_200_000 for day in dates))
 
+    @signed(
+        "time_of_day",
+        "hour, minute, second=0",
+        "hour, minute, time_zone",
+        "hour, minute, second, time_zone",
+        "time_of_day, time_zone",
+    )
     def at(self, *arguments: Any) -> TimeRule:
         """A time of day: (hour, minute[, second][, zone]) or (timedelta[, zone])."""
         values = list(arguments)
@@ -387,18 +402,32 @@ class TimeRules(_Rules):
 
         return TimeRule(f"Every {interval.total_seconds() / 60:g} min", times)
 
+    @signed(
+        "symbol, minutes_after_open=0, extended_market_open=False", "minutes_after_open=0, extended_market_open=False"
+    )
     def after_market_open(self, *arguments: Any, **named: Any) -> TimeRule:
         """Minutes after the first open: ([symbol], minutes_after_open=0, extended_market_open=False)."""
         return self._market(True, 1, *_symbol_minutes(arguments, named))
 
+    @signed(
+        "symbol, minutes_before_open=0, extended_market_open=False", "minutes_before_open=0, extended_market_open=False"
+    )
     def before_market_open(self, *arguments: Any, **named: Any) -> TimeRule:
         """Minutes before the first open."""
         return self._market(True, -1, *_symbol_minutes(arguments, named))
 
+    @signed(
+        "symbol, minutes_before_close=0, extended_market_close=False",
+        "minutes_before_close=0, extended_market_close=False",
+    )
     def before_market_close(self, *arguments: Any, **named: Any) -> TimeRule:
         """Minutes before the last close; half days count."""
         return self._market(False, -1, *_symbol_minutes(arguments, named))
 
+    @signed(
+        "symbol, minutes_after_close=0, extended_market_close=False",
+        "minutes_after_close=0, extended_market_close=False",
+    )
     def after_market_close(self, *arguments: Any, **named: Any) -> TimeRule:
         """Minutes after the last close."""
         return self._market(False, 1, *_symbol_minutes(arguments, named))
@@ -467,6 +496,7 @@ class ScheduleManager(Named):
     def __init__(self, engine: Any) -> None:
         self._engine = engine
 
+    @signed("date_rule, time_rule, callback", "name, date_rule, time_rule, callback")
     def on(self, *arguments: Any) -> ScheduledEvent:
         """Schedules a callback: ([name], date_rule, time_rule, callback)."""
         values = list(arguments)

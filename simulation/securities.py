@@ -21,7 +21,7 @@ from simulation.enums import (
     TickType,
 )
 from simulation.feeds import Column, Feed
-from simulation.names import Named
+from simulation.names import Named, signed
 
 
 class SecurityExchange(Named):
@@ -61,9 +61,9 @@ class SecurityExchange(Named):
         """Whether any of the bar lies in the session."""
         return bool(self.hours.is_open(bar_start_time, bar_end_time, is_extended_market_hours))
 
-    def date_is_open(self, date_to_check: datetime) -> bool:
+    def date_is_open(self, date_to_check: datetime, extended_market_hours: bool = False) -> bool:
         """Whether the date has a session."""
-        return bool(self.hours.is_date_open(date_to_check))
+        return bool(self.hours.is_date_open(date_to_check, extended_market_hours))
 
     def date_time_is_open(self, date_time: datetime) -> bool:
         """Whether regular trading is open at a local time."""
@@ -470,6 +470,7 @@ class Future(Security):
         """Date of expiry, at midnight."""
         return self.symbol.id.date  # type: ignore[no-any-return]
 
+    @signed("universe_func", "min_expiry, max_expiry", "min_expiry_days, max_expiry_days")
     def set_filter(self, *arguments: Any) -> None:
         """Sets the universe's filter: a function of the universe, or (min expiry, max expiry) as days or timedeltas."""
         self._engine.set_filter(self, arguments)
@@ -570,14 +571,21 @@ class Option(Security):
         units = quantity * self.contract_unit_of_trade
         return units if self.right == OptionRight.CALL else -units
 
-    def set_option_assignment_model(self, model: Any) -> None:
+    def set_option_assignment_model(self, option_assignment_model: Any) -> None:
         """Replaces the early-assignment model."""
-        self.option_assignment_model = model
+        self.option_assignment_model = option_assignment_model
 
-    def set_option_exercise_model(self, model: Any) -> None:
+    def set_option_exercise_model(self, option_exercise_model: Any) -> None:
         """Replaces the exercise model."""
-        self.option_exercise_model = model
+        self.option_exercise_model = option_exercise_model
 
+    @signed(
+        "universe_func",
+        "min_strike, max_strike",
+        "min_expiry, max_expiry",
+        "min_strike, max_strike, min_expiry, max_expiry",
+        "min_strike, max_strike, min_expiry_days, max_expiry_days",
+    )
     def set_filter(self, *arguments: Any) -> None:
         """Sets the universe's filter: a function of the universe, (min strike, max strike), (min expiry, max expiry) or all four."""
         self._engine.set_filter(self, arguments)

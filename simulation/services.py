@@ -11,7 +11,7 @@ from typing import Any
 
 from simulation.dictionaries import KeyValuePair
 from simulation.enums import DataMappingMode, DataNormalizationMode, Resolution, SecurityType
-from simulation.names import Named
+from simulation.names import Named, signed
 
 _KEY = re.compile(r"^\.?[a-zA-Z0-9\\/_#\-\$= ]+\.?[a-zA-Z0-9]*$")
 STORAGE_BYTES = 10 * 1024**3
@@ -64,19 +64,19 @@ class ObjectStore(Named):
             )
         return target.read_bytes()
 
-    def save(self, path: str, text: str | None = None, encoding: str = "utf-8") -> bool:
+    def save(self, path: str, text: str | None = None, encoding: str | None = None) -> bool:
         """Stores text; without one, the file that was written at `get_file_path(path)` is taken over."""
         if text is None:
             return self.contains_key(path)
-        return self.save_bytes(path, text.encode(encoding))
+        return self.save_bytes(path, text.encode(encoding or "utf-8"))
 
-    def save_string(self, path: str, text: str, encoding: str = "utf-8") -> bool:
+    def save_string(self, path: str, text: str, encoding: str | None = None) -> bool:
         """Stores text."""
         return self.save(path, text, encoding)
 
-    def read(self, path: str, encoding: str = "utf-8") -> str:
+    def read(self, path: str, encoding: str | None = None) -> str:
         """Stored text. Raises KeyError for an unknown key."""
-        return self.read_bytes(path).decode(encoding)
+        return self.read_bytes(path).decode(encoding or "utf-8")
 
     read_string = read
 
@@ -181,22 +181,27 @@ class NotificationManager(Named):
         self.messages.append((kind, arguments))
         return False
 
+    @signed("address, subject, message, data, headers", "address, subject, message, data=..., headers=None")
     def email(self, *arguments: Any) -> bool:
         """Not sent: False."""
         return self._refuse("email", arguments)
 
+    @signed("phone_number, message")
     def sms(self, *arguments: Any) -> bool:
         """Not sent: False."""
         return self._refuse("sms", arguments)
 
+    @signed("address, data=None, headers=None")
     def web(self, *arguments: Any) -> bool:
         """Not sent: False."""
         return self._refuse("web", arguments)
 
+    @signed("id, message, token=None")
     def telegram(self, *arguments: Any) -> bool:
         """Not sent: False."""
         return self._refuse("telegram", arguments)
 
+    @signed("hostname, username, password, file_path, file_content, port=None")
     def ftp(self, *arguments: Any) -> bool:
         """Not sent: False."""
         return self._refuse("ftp", arguments)
