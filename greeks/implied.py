@@ -130,11 +130,11 @@ def total_volatility(beta: FloatArray, x: FloatArray) -> FloatArray:
             high = np.where(excess > 0.0, s, high)
             low = np.where(excess < 0.0, s, low)
             moved = s + step
+            last = np.abs(step) <= 3e-5 * s  # a fourth-order step: what is left is under the rounding
             inside = (low <= moved) & (moved <= high)  # false also for a step that is not a number
-            moved = np.where(inside, moved, 0.5 * (low + np.minimum(high, 4.0 * s)))
-            moved = np.where(active, moved, s)  # at the root the rounding may have shut it out of its own bracket
-            active &= np.abs(moved - s) > 3e-5 * moved  # a fourth-order step: what is left is under the rounding
-            s = moved
+            moved = np.where(inside | last, moved, 0.5 * (low + np.minimum(high, 4.0 * s)))
+            s = np.where(active, moved, s)
+            active &= ~last
             if not active.any():
                 break
     return s

@@ -218,13 +218,11 @@ def total_volatility(beta: float, x: float) -> float:
             high = s
         elif excess < 0.0:
             low = s
+        if abs(step) <= 3e-5 * s:  # a fourth-order step: what is left is under the rounding
+            return s + step
         moved = s + step
-        if not low <= moved <= high:  # also when the step is not a number
-            moved = 0.5 * (low + min(high, 4.0 * s))
-        change = abs(moved - s)
-        s = moved
-        if change <= 3e-5 * s:  # a fourth-order step: what is left is under the rounding
-            break
+        inside = low <= moved <= high  # false also for a step that is not a number
+        s = moved if inside else 0.5 * (low + min(high, 4.0 * s))
     return s
 
 

@@ -7,14 +7,14 @@ hold, has four times phase 1's limit by itself. Its risk is bounded by its width
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from core.bus import EventBus
 from core.clock import MarketClock
 from core.events import MarketData, PositionChanged, RiskThreshold, Severity
 from core.settings_fields import GreeksSettings, PhaseLimits, PhaseSettings
-from greeks.exposure import PortfolioGreeks, total
+from greeks.exposure import Exposure, PortfolioGreeks, total
 from greeks.service import CentralGreeksService
 
 UNKNOWN_RULE: Final = "greeks_unknown"
@@ -67,29 +67,26 @@ class GreeksMonitor:
         """Rules at or past 100 %, and ``greeks_unknown`` when a held contract has no Greeks: nothing new may open."""
         return tuple(rule for rule, severity in self._severities.items() if severity is Severity.BREACH)
 
-    def judge(self, portfolio: PortfolioGreeks) -> tuple[LimitUse, ...] | None:
-        """How much of each limit a portfolio uses, held or as after a what-if; ``None`` when its Greeks are unknown."""
-        whole = portfolio.whole
-        lasting = total(leg for leg in portfolio.legs if leg.contract.expiry > portfolio.time.date())
-        if whole is None or lasting is None:
-            return None
+    def judge(self, exposure: Exposure) -> tuple[LimitUse, ...]:
+        """How much of each limit an exposure uses: that of what is held, or as after a what-if (see ``limited``)."""
         limits = self._limits
         shares = (
-            ("greeks_delta", limits.greeks_delta, whole.delta, abs(whole.delta) / limits.greeks_delta),
-            ("greeks_gamma", limits.greeks_gamma, lasting.gamma, max(lasting.gamma / limits.greeks_gamma, 0.0)),
-            ("greeks_vega", limits.greeks_vega, whole.vega, max(whole.vega / limits.greeks_vega, 0.0)),
+            ("greeks_delta", limits.greeks_delta, exposure.delta, abs(exposure.delta) / limits.greeks_delta),
+            ("greeks_gamma", limits.greeks_gamma, exposure.gamma, max(exposure.gamma / limits.greeks_gamma, 0.0)),
+            ("greeks_vega", limits.greeks_vega, exposure.vega, max(exposure.vega / limits.greeks_vega, 0.0)),
         )
         return tuple(LimitUse(*use, severity=self._severity(use[3])) for use in shares)
 
     def check(self) -> tuple[LimitUse, ...]:
         """Judge the portfolio now, publishing what changed; empty when its Greeks are unknown, which blocks."""
         portfolio = self._service.portfolio()
-        uses = self.judge(portfolio)
-        unknown = Severity.NORMAL if uses is not None else Severity.BREACH
+        exposure = limited(portfolio)
+        unknown = Severity.NORMAL if exposure is not None else Severity.BREACH
         self._note(UNKNOWN_RULE, unknown, 0.0, float(len(portfolio.unknown)))
-        for use in uses or ():
+        uses = () if exposure is None else self.judge(exposure)
+        for use in uses:
             self._note(use.rule, use.severity, use.limit, use.observed)
-        return uses or ()
+        return uses
 
     def verify(self) -> tuple[str, ...]:
         """Names the rules that block."""
@@ -109,3 +106,10 @@ class GreeksMonitor:
 
     def _on_change(self, _event: PositionChanged | MarketData) -> None:
         self.check()
+
+
+def limited(portfolio: PortfolioGreeks) -> Exposure | None:
+    """What the limits look at: the whole, its gamma without options in their last day; ``None`` when unknown."""
+    whole = portfolio.whole
+    lasting = total(leg for leg in portfolio.legs if leg.contract.expiry > portfolio.time.date())
+    return None if whole is None or lasting is None else replace(whole, gamma=lasting.gamma)
