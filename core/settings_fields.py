@@ -38,8 +38,8 @@ from core.settings_strategies import (
 class RunSettings(SettingsGroup):
     """What a run covers. ``seed`` separates modelled markets; live runs ignore dates and cash."""
 
-    start: date = date(2007, 6, 1)
-    end: date = date(2009, 12, 31)
+    start: date = date(2016, 1, 4)
+    end: date = date(2018, 12, 31)
     cash: float = Field(100_000.0, gt=0)
     strategies: Names = ("friday_0dte",)
     seed: int = Field(1, ge=0)
