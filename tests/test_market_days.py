@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, session_weights
-from simulation.market.days import Bar, VolatilityLaw, day_path, stream, volatility_path
+from simulation.market.days import Bar, Companionship, companion_path, day_path, stream
 from simulation.market.history import from_arch
 from simulation.market.pricing import american, black
 
@@ -38,7 +38,7 @@ def test_a_path_honours_its_bar_exactly(bar: Bar, seed: int, minutes: int) -> No
 def test_a_volatility_index_with_a_range_honours_it_too(bar: Bar, seed: int) -> None:
     weights = session_weights(390, CASH_INDEX)
     index = day_path(stream(seed, "index", 1), Bar(100.0, 102.0, 99.0, 101.0), weights)
-    path = volatility_path(stream(seed, "vix", 1), index, bar, weights, VolatilityLaw(), ranged=True)
+    path = companion_path(stream(seed, "vix", 1), index, bar, weights, Companionship(-8.0, 0.03))
     assert (path.points[0], path.points[-1]) == (bar.open, bar.close)
     assert (path.high.max(), path.low.min()) == (bar.high, bar.low)
 
@@ -70,7 +70,7 @@ def test_vix_minutes_move_against_the_index() -> None:
     for day in range(60):
         index = day_path(stream(1, "index", day), Bar(2000.0, 2014.0, 1984.0, 1990.0), weights)
         bar = Bar(15.0, np.nan, np.nan, 15.6)
-        vix = volatility_path(stream(1, "vix", day), index, bar, weights, VolatilityLaw(), ranged=False)
+        vix = companion_path(stream(1, "vix", day), index, bar, weights, Companionship(-8.0, 0.03))
         moves = np.diff(np.log(index.points)), np.diff(np.log(vix.points))
         correlations.append(float(np.corrcoef(*moves)[0, 1]))
     assert -0.95 < float(np.mean(correlations)) < -0.6

@@ -25,12 +25,14 @@ from simulation.market.calendar import (
 )
 from simulation.market.days import (
     Bar,
+    Companionship,
     MinutePath,
     VolatilityLaw,
+    companion_path,
     day_path,
     stream,
-    volatility_bar,
-    volatility_path,
+    to_tick,
+    volatility_open,
 )
 from simulation.market.surface import SmileLaw, SurfaceDay, TermState, surface_day, surprise_of
 
@@ -188,16 +190,13 @@ class Asset:
         series: AssetSeries,
         seed: int,
         carry: Callable[[date, float], Carry],
-        *,
-        volatility_ticker: str | None = None,
     ) -> None:
         self.spec = spec
         self.series = series
         self.seed = seed
-        self.volatility_ticker = volatility_ticker
         self._carry = carry
         filled = self._filled_volatility()
-        self._filled = filled
+        self._filled = self.filled_volatility = filled
         self._recent = memory_of(filled, 20)
         self._lasting = memory_of(filled, 126)
         self._days: OrderedDict[int, tuple[AssetDay, MinutePath]] = OrderedDict()
@@ -231,6 +230,11 @@ class Asset:
         made = self._made(day)
         return None if made is None else made[1]
 
+    def volatility_path(self, day: date) -> MinutePath | None:
+        """The same, but also where the source published nothing: what the model itself goes by."""
+        made = self._made(day)
+        return None if made is None else made[1]
+
     def _made(self, day: date) -> tuple[AssetDay, MinutePath] | None:
         ordinal = day.toordinal()
         known = self._days.get(ordinal)
@@ -249,50 +253,60 @@ class Asset:
     def bar(self, row: int) -> Bar:
         """The day's four prices.
 
-        Where only closes are known, an open that holds the source's share of the move overnight.
+        Where only closes are known, an open that holds the source's share of the night's move.
         """
         series = self.series
         close = float(series.close[row])
         if not np.isnan(series.open[row]):
             return Bar(float(series.open[row]), float(series.high[row]), float(series.low[row]), close)
         before = float(series.close[row - 1])
-        ordinal = int(series.days[row])
-        draw = stream(self.seed, f"{self.spec.ticker}/bar", ordinal)
-        move = np.log(close / before)
+        draw = stream(self.seed, f"{self.spec.ticker}/bar", int(series.days[row]))
         daily = float(self._filled[row - 1]) / 100.0 / np.sqrt(WEIGHT_OF_YEAR)
         share = self.spec.profile.overnight
-        gap = share * move + np.sqrt(share * (1.0 - share)) * daily * 0.8 * float(draw.standard_normal())
-        opened = round(before * float(np.exp(gap)), 2)
-        up, down = daily * 0.5 * draw.exponential(size=2)
-        high = round(max(opened, close) * float(np.exp(up)), 2)
-        low = round(min(opened, close) * float(np.exp(-down)), 2)
-        return Bar(opened, high, low, close)
+        gap = self._overnight(row) + 0.8 * np.sqrt(share * (1.0 - share)) * daily * float(draw.standard_normal())
+        opened = float(to_tick(np.array(before * np.exp(gap)), self.spec.tick))
+        return self._extremes(Bar(opened, np.nan, np.nan, close), daily, draw)
 
-    def _volatility_bar(self, row: int, bar: Bar) -> tuple[Bar, bool]:
+    def _overnight(self, row: int) -> float:
+        """The expected log move from yesterday's close to the open, given today's close."""
+        moved = float(np.log(self.series.close[row] / self.series.close[row - 1]))
+        return self.spec.profile.overnight * moved
+
+    def _extremes(self, bar: Bar, daily: float, draw: np.random.Generator) -> Bar:
+        """High and low of a day of which only open and close are known: exponential room, half a deviation wide."""
+        up, down = daily * 0.5 * draw.exponential(size=2)
+        edges = np.array([max(bar.open, bar.close) * np.exp(up), min(bar.open, bar.close) * np.exp(-down)])
+        high, low = to_tick(edges, self.spec.tick)
+        return Bar(bar.open, float(high), float(low), bar.close)
+
+    def _volatility_bar(self, row: int, bar: Bar) -> Bar:
         opens, highs, lows, _ = self.series.volatility
         close = float(self._filled[row])
         if not np.isnan(highs[row]):
-            return Bar(float(opens[row]), float(highs[row]), float(lows[row]), close), True
+            return Bar(float(opens[row]), float(highs[row]), float(lows[row]), close)
         before = float(self.series.close[row - 1])
-        draw = stream(self.seed, f"{self.spec.ticker}/volatility-open", int(self.series.days[row]))
-        opened = volatility_bar(
-            draw,
+        opened = volatility_open(
+            stream(self.seed, f"{self.spec.ticker}/volatility-open", int(self.series.days[row])),
             self.spec.volatility_law,
-            float(self._filled[row - 1]),
-            close,
+            (float(self._filled[row - 1]), close),
             float(np.log(bar.open / before)),
             float(np.log(bar.close / before)),
         )
-        return Bar(opened, np.nan, np.nan, close), False
+        return Bar(opened, np.nan, np.nan, close)
+
+    def _spot(self, day: date, row: int, weights: FloatArray) -> MinutePath:
+        """The session's minutes of the underlying itself."""
+        return day_path(stream(self.seed, f"{self.spec.ticker}/minutes", day), self.bar(row), weights, self.spec.tick)
 
     def _make(self, day: date, row: int) -> tuple[AssetDay, MinutePath]:
         spec = self.spec
-        bar = self.bar(row)
         weights = session_weights(calendar().session_minutes(day), spec.profile)
-        spot = day_path(stream(self.seed, f"{spec.ticker}/minutes", day), bar, weights)
-        quoted, ranged = self._volatility_bar(row, bar)
+        spot = self._spot(day, row, weights)
+        shown = Bar(float(spot.points[0]), float(spot.high.max()), float(spot.low.min()), float(spot.points[-1]))
+        quoted = self._volatility_bar(row, shown)
         generator = stream(self.seed, f"{spec.ticker}/volatility", day)
-        volatility = volatility_path(generator, spot, quoted, weights, spec.volatility_law, ranged=ranged)
+        law = spec.volatility_law
+        volatility = companion_path(generator, spot, quoted, weights, Companionship(law.at(quoted.open), law.noise))
 
         def surface() -> SurfaceDay:
             return self._surface(day, row, spot, volatility, weights)
@@ -310,6 +324,51 @@ class Asset:
         returns = np.diff(np.log(spot.points))
         surprise = surprise_of(returns, weights, yesterday**2, WEIGHT_OF_YEAR)
         return surface_day(law, volatility.points, anchor_years(VarianceClock(self.spec.profile), day), state, surprise)
+
+
+class DrivenAsset(Asset):
+    """An underlying that moves with the index.
+
+    Its own closes (and bars, where real), minutes joint with the index's.
+    """
+
+    def __init__(
+        self,
+        spec: AssetSpec,
+        series: AssetSeries,
+        index: Asset,
+        exposure: tuple[FloatArray, FloatArray],
+        carry: Callable[[date, float], Carry],
+    ) -> None:
+        super().__init__(spec, series, index.seed, carry)
+        self.index = index
+        self._betas, self._own = exposure
+
+    def row(self, day: date) -> int | None:
+        """The row of ``day``; ``None`` where the driver or the index has no data."""
+        return super().row(day) if self.index.row(day) is not None else None
+
+    def _overnight(self, row: int) -> float:
+        index, beta = self.index, float(self._betas[row])
+        at = index.row(date.fromordinal(int(self.series.days[row])))
+        if at is None:
+            return super()._overnight(row)
+        before = float(index.series.close[at - 1])
+        gap, whole = np.log(index.bar(at).open / before), np.log(index.series.close[at] / before)
+        own = float(np.log(self.series.close[row] / self.series.close[row - 1])) - beta * float(whole)
+        return beta * float(gap) + self.spec.profile.overnight * own
+
+    def _extremes(self, bar: Bar, daily: float, draw: np.random.Generator) -> Bar:
+        return bar  # the joint minutes make their own
+
+    def _spot(self, day: date, row: int, weights: FloatArray) -> MinutePath:
+        leader = self.index.day(day)
+        if leader is None:
+            return super()._spot(day, row, weights)
+        session = float(weights.sum())
+        law = Companionship(float(self._betas[row]), float(self._own[row]) * session**0.5, self.spec.tick)
+        generator = stream(self.seed, f"{self.spec.ticker}/minutes", day)
+        return companion_path(generator, leader.spot, self.bar(row), weights, law)
 
 
 def vix_fridays(day: date) -> tuple[date, date]:

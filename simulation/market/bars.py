@@ -13,7 +13,7 @@ from simulation.market.calendar import NEW_YORK, FloatArray, IntArray, session_o
 from simulation.market.days import stream
 
 if TYPE_CHECKING:
-    from simulation.market.build import Book
+    from simulation.market.book import Book
 
 MINUTE = 60_000
 HOUR = 3_600_000

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from simulation.blocks import FactorRow, MarginRow
-from simulation.enums import SecurityType
-from simulation.market.assets import Asset, AssetDay, AssetSeries, AssetSpec, Carry, Kind
-from simulation.market.calendar import CASH_INDEX, FloatArray, IntArray, Profile, calendar
-from simulation.market.days import MinutePath
-from simulation.market.faults import QuoteFaults
+from simulation.market.assets import Asset, AssetSeries, AssetSpec, Carry, DrivenAsset, Kind
+from simulation.market.book import Book
+from simulation.market.calendar import TRADED_SHARE, FloatArray
+from simulation.market.factors import LAWS, FactorLaw, follow, simulate
+from simulation.market.futures import FUTURES, FutureLaw, FutureStrip
 from simulation.market.history import DailyBars, MarketHistory, from_arch, from_csv
-from simulation.market.listings import RULES, ListingBook, Listings
-from simulation.market.quotes import ETF_QUOTES, INDEX_QUOTES, QuoteLaw
+from simulation.market.listings import Listings
+from simulation.market.quotes import ETF_QUOTES, INDEX_QUOTES
 from simulation.market.rates import index_dividend_yield, risk_free
-from simulation.market.shares import IndexShare
-from simulation.market.valuation import OptionRoot, Style
-from simulation.symbols import Symbol
+from simulation.market.shares import SHARES, FundShare, ShareLaw
+from simulation.market.valuation import Style
 
 DEFAULT_START, DEFAULT_END = date(2015, 7, 1), date(2018, 12, 31)
+VOLATILITIES = {"VIX": "SPX", "VXN": "NDX", "RVX": "RUT", "GVZ": "GOLD", "OVX": "OIL", "EVZ": "EURO", "VXTLT": "BOND"}
+REAL_SERIES = {"NDX": ("NASDAQ", "NDX", "IXIC", "QQQ"), "OIL": ("WTI", "USO", "CL")}
+COMPOSITE_TO_100 = 0.90  # the NASDAQ-100 over the composite: 0.86 in January 2014, 0.95 in December 2018
 
 
 class MarketSpecError(ValueError):
@@ -40,182 +40,98 @@ class BuildRequest:
     listings: Listings
 
 
-@dataclass
-class Book:
-    """Everything in one market, by ticker and by option root."""
-
-    name: str
-    first_day: date
-    last_day: date
-    default_range: tuple[date, date]
-    listings: Listings
-    assets: dict[str, Asset] = field(default_factory=dict)
-    shares: dict[str, IndexShare] = field(default_factory=dict)
-    volatilities: dict[str, str] = field(default_factory=dict)  # volatility ticker -> asset ticker
-    roots: dict[str, OptionRoot] = field(default_factory=dict)
-    volumes: dict[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    quote_faults: QuoteFaults | None = None
-    silent_minutes: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
-
-    def ticker(self, symbol: Symbol) -> str | None:
-        """The model's name for a security with a price of its own; ``None`` for what it has not."""
-        name = symbol.id.symbol
-        kinds = (SecurityType.INDEX, SecurityType.EQUITY)
-        known = name in self.assets or name in self.shares or name in self.volatilities
-        return name if symbol.security_type in kinds and known else None
-
-    def root(self, symbol: Symbol) -> OptionRoot | None:
-        """The option root of a contract or of a chain's symbol."""
-        return self.roots.get(symbol.id.symbol)
-
-    def asset_day(self, ticker: str, day: date) -> AssetDay | None:
-        """Everything about one underlying on one day; ``None`` outside the range."""
-        if not self.first_day <= day <= self.last_day:
-            return None
-        holder = self.assets.get(ticker) or self.shares.get(ticker)
-        return None if holder is None else holder.day(day)
-
-    def path(self, ticker: str, day: date) -> MinutePath | None:
-        """Minutes of a price or of a volatility index."""
-        if ticker in self.volatilities:
-            inside = self.first_day <= day <= self.last_day
-            return self.assets[self.volatilities[ticker]].volatility(day) if inside else None
-        state = self.asset_day(ticker, day)
-        return None if state is None else state.spot
-
-    def days(self) -> list[date]:
-        """Trading days of the range."""
-        return calendar().between(self.first_day, self.last_day)
-
-    def minutes(self, day: date) -> int:
-        """Session length."""
-        return calendar().session_minutes(day)
-
-    def kept_minutes(self, ticker: str, day: date, count: int) -> NDArray[np.bool_] | None:
-        """Which minutes are published; ``None`` for all of them."""
-        silent = self.silent_minutes.get((ticker, day.toordinal()))
-        if silent is None:
-            return None
-        now = np.arange(count)
-        return np.asarray((now < silent[0]) | (now > silent[1]))
-
-    def daily(self, ticker: str) -> tuple[IntArray, list[FloatArray]] | None:
-        """Days of the range and their open, high, low and close.
-
-        Gathered from the minutes where a source has closes only.
-        """
-        if ticker in self.shares:
-            return self.shares[ticker].daily(self.first_day, self.last_day)
-        volatile = ticker in self.volatilities
-        asset = self.assets.get(self.volatilities[ticker] if volatile else ticker)
-        if asset is None:
-            return None
-        series = asset.series
-        columns = list(series.volatility) if volatile else [series.open, series.high, series.low, series.close]
-        inside = (
-            (series.days >= self.first_day.toordinal())
-            & (series.days <= self.last_day.toordinal())
-            & ~np.isnan(columns[3])
-        )
-        days, prices = series.days[inside], [column[inside].copy() for column in columns]
-        for row in np.flatnonzero(np.isnan(prices[0])):
-            path = self.path(ticker, date.fromordinal(int(days[row])))
-            if path is not None:
-                prices[0][row], prices[1][row], prices[2][row] = path.points[0], path.high.max(), path.low.min()
-        return days, prices
-
-    def usual_volume(self, ticker: str) -> float:
-        """Units traded on a usual day; 0 for an index."""
-        return self.volumes.get(ticker, 0.0)
-
-    def profile(self, ticker: str) -> Profile:
-        """How the ticker's variance is spread over a day."""
-        holder = self.assets.get(ticker) or self.shares.get(ticker)
-        return CASH_INDEX if holder is None else holder.spec.profile
-
-    def tick(self, ticker: str) -> float:
-        """Smallest price step of the ticker."""
-        holder = self.assets.get(ticker) or self.shares.get(ticker)
-        return 0.01 if holder is None else holder.spec.tick
-
-    def factor_rows(self, symbol: Symbol) -> list[FactorRow] | None:
-        """Dividends of an ETF as LEAN factors."""
-        share = self.shares.get(symbol.id.symbol)
-        return (
-            None
-            if share is None or symbol.security_type is not SecurityType.EQUITY
-            else share.factor_rows(self.first_day, self.last_day)
-        )
-
-    def margin_rows(self, symbol: Symbol) -> list[MarginRow] | None:
-        """Margins of a future; the cash products have none."""
-        return None
-
-    def price_range(self, ticker: str) -> Callable[[date, int], tuple[float, float] | None]:
-        """Lowest and highest close of the ``span`` days before a day: what strikes are listed around."""
-
-        def lookup(day: date, span: int) -> tuple[float, float] | None:
-            table = self.shares[ticker].closes() if ticker in self.shares else self._closes(ticker)
-            end = int(np.searchsorted(table[0], day.toordinal()))
-            closes = table[1][max(0, end - span) : end]
-            return (float(closes.min()), float(closes.max())) if len(closes) else None
-
-        return lookup
-
-    def _closes(self, ticker: str) -> tuple[IntArray, FloatArray]:
-        series = self.assets[ticker].series
-        return series.days, series.close
-
-    def add_root(self, root: str, ticker: str, style: Style, law: QuoteLaw, volatility_ticker: str) -> None:
-        """Lists an option root on a ticker."""
-        self.roots[root] = OptionRoot(
-            root,
-            style,
-            law,
-            ListingBook(root, self.listings, self.price_range(ticker)),
-            lambda day: self.asset_day(ticker, day),
-            lambda day: self._volatility_points(volatility_ticker, day),
-        )
-
-    def _volatility_points(self, ticker: str, day: date) -> FloatArray | None:
-        path = self.path(ticker, day)
-        return None if path is None else path.points
-
-
-def _series(index: DailyBars, volatility: DailyBars) -> AssetSeries:
-    return AssetSeries(
-        index.days,
-        index.open,
-        index.high,
-        index.low,
-        index.close,
-        (volatility.open, volatility.high, volatility.low, volatility.close),
-    )
+def index_series(index: DailyBars, volatility: DailyBars) -> AssetSeries:
+    """An index and its volatility index, same days, as one series."""
+    shown = (volatility.open, volatility.high, volatility.low, volatility.close)
+    return AssetSeries(index.days, index.open, index.high, index.low, index.close, shown)
 
 
 def _index_carry(day: date, _: float) -> Carry:
     return Carry(risk_free(day), index_dividend_yield(day))
 
 
+def _driver_carry(day: date, _: float) -> Carry:
+    return Carry(risk_free(day))
+
+
+def _real_bars(law: FactorLaw, history: MarketHistory) -> DailyBars | None:
+    """The driver's own history where the market has it, cut to the index's days and brought to the driver's level."""
+    for name in REAL_SERIES.get(law.name, (law.name,)):
+        found = history.others.get(name)
+        if found is None or found.days[0] > history.index.days[0] or found.days[-1] < history.index.days[-1]:
+            continue
+        rows = np.searchsorted(found.days, history.index.days, side="right") - 1
+        present = found.days[rows] == history.index.days
+        scale = COMPOSITE_TO_100 if name in ("NASDAQ", "IXIC") else 1.0
+        shown = [np.where(present, column[rows], np.nan) for column in (found.open, found.high, found.low)]
+        first, high, low, close = (np.round(column * scale, 2) for column in (*shown, found.close[rows]))
+        return DailyBars(found.name, found.role, history.index.days, first, high, low, close, found.profile)
+    return None
+
+
+def driver(law: FactorLaw, index: Asset, history: MarketHistory, seed: int) -> Asset:
+    """An underlying other than the index: real where its history came with the market, else by its factor law."""
+    volatility = index.filled_volatility
+    real = _real_bars(law, history)
+    unknown = np.full(len(index.series.days), np.nan)
+    if real is None:
+        made = simulate(law, index.series.days, index.series.close, volatility, seed)
+        columns: tuple[FloatArray, FloatArray, FloatArray] = (unknown, unknown, unknown)
+    else:
+        made = follow(law, real.close, index.series.close, volatility)
+        columns = (real.open, real.high, real.low)
+    implied = (unknown, unknown, unknown, made.implied)
+    series = AssetSeries(index.series.days, *columns, made.close, implied)
+    profile = index.spec.profile if real is not None and not np.isnan(real.open[-1]) else TRADED_SHARE
+    spec = AssetSpec(law.name, Kind.INDEX, profile, law.smile, law.volatility, law.tick)
+    return DrivenAsset(spec, series, index, (made.beta, made.own), _driver_carry)
+
+
 def book_of(name: str, history: MarketHistory, request: BuildRequest, default: tuple[date, date] | None = None) -> Book:
-    """The whole market over one history."""
+    """The whole market over one history; underlyings are built when first used."""
     first, last = history.first_day, history.last_day
-    chosen = default or (
-        max(first, min(DEFAULT_START, last - timedelta(days=365))),
-        min(last, DEFAULT_END) if last >= DEFAULT_START else last,
-    )
-    book = Book(name, first, last, chosen, request.listings, notes=history.notes)
+    book = Book(name, first, last, default or usual_range(first, last), request.listings, notes=history.notes)
     spec = AssetSpec("SPX", Kind.INDEX, history.index.profile)
-    book.assets["SPX"] = Asset(spec, _series(history.index, history.volatility), request.seed, _index_carry)
-    book.volatilities["VIX"] = "SPX"
-    from_share = any("ten times this share" in note for note in history.notes)
-    book.shares["SPY"] = IndexShare("SPY", book.assets["SPX"], 0.1, accrues=not from_share)
-    book.volumes["SPY"] = 8.0e7
-    book.add_root("SPXW", "SPX", Style.EUROPEAN, INDEX_QUOTES, "VIX")
-    book.add_root("SPX", "SPX", Style.EUROPEAN, INDEX_QUOTES, "VIX")
-    book.add_root("SPY", "SPY", Style.AMERICAN, ETF_QUOTES, "VIX")
+    book.makers["SPX"] = lambda: Asset(
+        spec, index_series(history.index, history.volatility), request.seed, _index_carry
+    )
+    for law in LAWS.values():
+        book.makers[law.name] = _driver_maker(law, book, history, request.seed)
+    book.volatilities.update(VOLATILITIES)
+    of_a_share = any("ten times this share" in note for note in history.notes)
+    for share in SHARES.values():
+        book.share_makers[share.ticker] = _share_maker(share, book, accrues=not (share.ticker == "SPY" and of_a_share))
+        book.add_root(share.ticker, share.ticker, Style.AMERICAN, ETF_QUOTES, share.driver)
+    for root, ticker in (("SPXW", "SPX"), ("SPX", "SPX"), ("NDXP", "NDX")):
+        book.add_root(root, ticker, Style.EUROPEAN, INDEX_QUOTES, ticker)
+    for future in FUTURES.values():
+        book.strips[future.ticker] = _strip(future, book, request.listings)
     return book
+
+
+def _driver_maker(law: FactorLaw, book: Book, history: MarketHistory, seed: int) -> Callable[[], Asset]:
+    return lambda: driver(law, book.asset("SPX"), history, seed)
+
+
+def _share_maker(law: ShareLaw, book: Book, *, accrues: bool) -> Callable[[], FundShare]:
+    return lambda: FundShare(law, book.asset(law.driver), accrues=accrues)
+
+
+def _strip(law: FutureLaw, book: Book, listings: Listings) -> FutureStrip:
+    return FutureStrip(
+        law, lambda: book.asset(law.driver), lambda day: book.volatility_points(law.driver, day), listings
+    )
+
+
+def usual_range(first: date, last: date) -> tuple[date, date]:
+    """The years that are run when none are asked for.
+
+    July 2015 to December 2018 where they are there, else the first three.
+    """
+    if first <= DEFAULT_START and last >= DEFAULT_END:
+        return DEFAULT_START, DEFAULT_END
+    start = first + timedelta(days=365) if (last - first).days > 800 else first
+    return start, min(last, start + timedelta(days=3 * 365))
 
 
 def build(request: BuildRequest) -> Book:
@@ -226,6 +142,3 @@ def build(request: BuildRequest) -> Book:
     if kind == "csv" and rest:
         return book_of(request.spec, from_csv([Path(part.strip()) for part in rest.split(",")]), request)
     raise MarketSpecError(f"market: {request.spec!r}; expected history or csv:FILE[,FILE...]")
-
-
-__all__ = ["RULES", "Book", "BuildRequest", "MarketSpecError", "book_of", "build"]

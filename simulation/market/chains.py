@@ -93,6 +93,20 @@ def activity(root: OptionRoot, state: AssetDay, rows: ChainRows, seed: int) -> t
     return np.floor(interest), np.floor(volume)
 
 
+def future_universe(canonical: Symbol, day: date, listed: list[tuple[date, AssetDay]]) -> UniverseBlock | None:
+    """The contracts of a future on ``day``, nearest first; open interest falls by two thirds with each."""
+    if not listed:
+        return None
+    expiry = np.array([found.toordinal() for found, _ in listed], dtype=np.int64)
+    spots = [state.spot for _, state in listed]
+    prices = np.array([(spot.points[0], spot.high.max(), spot.low.min(), spot.points[-1]) for spot in spots])
+    zero = np.zeros(len(listed))
+    interest = np.floor(400_000.0 * 0.35 ** np.arange(len(listed)))
+    columns = (prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3], np.floor(interest / 2.0), interest)
+    greeks = (zero, zero, zero, zero, zero, zero)
+    return UniverseBlock(canonical, day, None, expiry, zero, zero.astype(np.int64), *columns, *greeks)
+
+
 class LazyUniverse(UniverseBlock):
     """A universe block whose prices, activity and Greeks are computed when first looked at."""
 

@@ -110,9 +110,14 @@ def fit(paths: FloatArray, bar: Bar) -> FloatArray:
     return np.asarray(np.clip(path, low, high))
 
 
-def honour(path: FloatArray, bar: Bar) -> FloatArray:
+def to_tick(prices: FloatArray, tick: float) -> FloatArray:
+    """Prices at the nearest tick, free of binary dust."""
+    return np.asarray(np.round(np.round(prices / tick) * tick, 6))
+
+
+def honour(path: FloatArray, bar: Bar, tick: float = TICK) -> FloatArray:
     """Log ``path`` as prices at the tick with the bar's four prices exact; the bar's own prices must be at the tick."""
-    points = np.clip(np.round(np.exp(path), 2), bar.low, bar.high)
+    points = np.clip(to_tick(np.exp(path), tick), bar.low, bar.high)
     if bar.high > max(bar.open, bar.close):
         points[1 + int(np.argmax(path[1:-1]))] = bar.high
     inside = points[1:-1] < bar.high
@@ -123,7 +128,9 @@ def honour(path: FloatArray, bar: Bar) -> FloatArray:
     return np.asarray(points)
 
 
-def minutes_of(generator: np.random.Generator, points: FloatArray, variance: FloatArray, bar: Bar) -> MinutePath:
+def minutes_of(
+    generator: np.random.Generator, points: FloatArray, variance: FloatArray, bar: Bar, tick: float = TICK
+) -> MinutePath:
     """Adds each minute's high and low.
 
     The exact law of a bridge's extremes between its ends, kept within the day's range.
@@ -134,12 +141,12 @@ def minutes_of(generator: np.random.Generator, points: FloatArray, variance: Flo
     spread = np.sqrt(relative**2 - 2.0 * variance * np.log1p(-draws))
     high = np.exp(0.5 * (relative + spread[0])) * first
     low = np.exp(0.5 * (relative - spread[1])) * first
-    high = np.clip(np.round(high, 2), np.maximum(first, last), bar.high)
-    low = np.clip(np.round(low, 2), bar.low, np.minimum(first, last))
+    high = np.clip(to_tick(high, tick), np.maximum(first, last), bar.high)
+    low = np.clip(to_tick(low, tick), bar.low, np.minimum(first, last))
     return MinutePath(points, high, low)
 
 
-def day_path(generator: np.random.Generator, bar: Bar, weights: FloatArray) -> MinutePath:
+def day_path(generator: np.random.Generator, bar: Bar, weights: FloatArray, tick: float = TICK) -> MinutePath:
     """A session of the index.
 
     Open, high, low and close of ``bar`` exactly, variance spread over the minutes by ``weights``.
@@ -153,70 +160,81 @@ def day_path(generator: np.random.Generator, bar: Bar, weights: FloatArray) -> M
     passed = np.concatenate(([0.0], np.cumsum(weights / weights.sum())))
     paths = first + (last - first) * passed + scale * bridges(generator, weights, CANDIDATES)
     path = fit(paths, bar)
-    points = honour(path, bar)
+    points = honour(path, bar, tick)
     variance = (width / RANGE_OF_MOTION) ** 2 * weights / weights.sum()
-    return minutes_of(generator, points, variance, bar)
+    return minutes_of(generator, points, variance, bar, tick)
 
 
 @dataclass(frozen=True)
 class VolatilityLaw:
-    """How a volatility index moves with its own index, in logs, within a day.
+    """How a volatility index moves with its own index, in logs.
 
-    ``leverage``: log change of the volatility index per log return of its index. S&P 500 and VIX, 2014 to 2018
-    daily: -6.5; Whaley (2009) reports -4.5 in levels for down moves. ``noise``: share of its own daily movement
-    that the index does not explain.
+    ``leverage``: log change of the volatility index per log return of its index, at a level of ``reference``
+    percent; it falls with the power 0.7 of the level (S&P 500 and VIX in the arch data, 2014 to 2018: -10 under
+    14, -9.1 from 14 to 20, -5.7 over 20); a ``reference`` of 0 keeps it constant. ``noise``: deviation of a
+    session's log move that the index does not explain.
     """
 
-    leverage: float = -5.5
-    noise: float = 0.022
+    leverage: float = -9.0
+    noise: float = 0.030
+    reference: float = 15.0
+
+    def at(self, level: float) -> float:
+        """Leverage at a level of the volatility index, in percent."""
+        if self.reference <= 0.0:
+            return self.leverage
+        return self.leverage * float(np.clip((self.reference / level) ** 0.7, 0.35, 1.15))
 
 
-def volatility_bar(
+def volatility_open(
     generator: np.random.Generator,
     law: VolatilityLaw,
-    previous: float,
-    close: float,
+    closes: tuple[float, float],
     overnight_return: float,
     day_return: float,
 ) -> float:
-    """The open of a volatility index of which only closes are known.
+    """The open of a volatility index of which only ``closes`` (yesterday's and today's) are known.
 
     The day's log change is what the index's return explains and a rest; the open has had the overnight return
     and, of the rest, a third (SPY's share of variance overnight), with a little noise.
     """
+    previous, close = closes
     change = float(np.log(close / previous))
-    explained = law.leverage * day_return
-    opened = law.leverage * overnight_return + 0.33 * (change - explained)
+    leverage = law.at(previous)
+    opened = leverage * overnight_return + 0.33 * (change - leverage * day_return)
     opened += 0.3 * law.noise * float(generator.standard_normal())
     bounded = float(np.clip(opened, min(0.0, change) - 0.06, max(0.0, change) + 0.06))
     return round(previous * float(np.exp(bounded)), 2)
 
 
-def volatility_path(
-    generator: np.random.Generator,
-    index: MinutePath,
-    bar: Bar,
-    weights: FloatArray,
-    law: VolatilityLaw,
-    *,
-    ranged: bool,
-) -> MinutePath:
-    """A session of the volatility index against the index's own minutes.
+@dataclass(frozen=True)
+class Companionship:
+    """How a price moves with the index within a session.
 
-    Honours high and low too when they are known (``ranged``).
+    Its log move per log move of the index, and a deviation of its own.
+    """
+
+    exposure: float
+    noise: float
+    tick: float = TICK
+
+
+def companion_path(
+    generator: np.random.Generator, index: MinutePath, bar: Bar, weights: FloatArray, law: Companionship
+) -> MinutePath:
+    """A session of something that moves with the index's own minutes, from the bar's open to its close.
+
+    Honours the bar's high and low too when they are known (not NaN).
     """
     passed = np.concatenate(([0.0], np.cumsum(weights / weights.sum())))
     moved = np.log(index.points / index.points[0])
     around = moved - passed * moved[-1]
     trend = float(np.log(bar.close / bar.open))
     own = bridges(generator, weights, 6) * law.noise
-    level = float(np.log(bar.open)) + passed * trend + law.leverage * around
-    paths = level + own
-    if ranged:
-        path = fit(paths, bar)
-        points = honour(path, bar)
-        return minutes_of(generator, points, np.full(len(weights), 1e-7), bar)
-    points = np.maximum(np.round(np.exp(paths[0]), 2), TICK)
+    paths = float(np.log(bar.open)) + passed * trend + law.exposure * around + own
+    if not np.isnan(bar.high):
+        points = honour(fit(paths, bar), bar, law.tick)
+        return minutes_of(generator, points, np.full(len(weights), 1e-7), bar, law.tick)
+    points = np.maximum(to_tick(np.exp(paths[0]), law.tick), law.tick)
     points[0], points[-1] = bar.open, bar.close
-    high, low = np.maximum(points[:-1], points[1:]), np.minimum(points[:-1], points[1:])
-    return MinutePath(points, high, low)
+    return MinutePath(points, np.maximum(points[:-1], points[1:]), np.minimum(points[:-1], points[1:]))

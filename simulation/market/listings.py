@@ -55,7 +55,7 @@ class ListingRule:
     weekdays: tuple[WeekdayRule, ...]
     month_ends: int
     month_ends_since: date
-    monthlies: int
+    monthlies: int  # days ahead that a third Friday is listed
     leaps: int
     bands: tuple[StrikeBand, ...]
     morning: bool = False
@@ -68,6 +68,11 @@ _INDEX_BANDS = (
     StrikeBand(10.0, 0.30, 0.14, 190),
     StrikeBand(25.0, 0.60, 0.30, 1100),
     StrikeBand(100.0, 0.85, 0.80, 2000),
+)
+_WIDE_INDEX_BANDS = (
+    StrikeBand(10.0, 0.12, 0.10, 70),
+    StrikeBand(25.0, 0.30, 0.20, 190),
+    StrikeBand(100.0, 0.60, 0.40, 1100),
 )
 _ETF_BANDS = (
     StrikeBand(0.5, 0.03, 0.03, 12),
@@ -95,6 +100,19 @@ SPXW = ListingRule(
     leaps=0,
     bands=_INDEX_BANDS,
 )
+NDXP = ListingRule(
+    root="NDXP",
+    weekdays=(
+        WeekdayRule(4, 56, date(2011, 1, 7)),
+        WeekdayRule(2, 28, date(2018, 1, 3)),
+        WeekdayRule(0, 28, date(2018, 1, 2)),
+    ),
+    month_ends=0,
+    month_ends_since=_DAWN,
+    monthlies=190,
+    leaps=0,
+    bands=_WIDE_INDEX_BANDS,
+)
 SPX = ListingRule("SPX", (), 0, _DAWN, 370, 1100, _INDEX_BANDS, morning=True)
 
 
@@ -117,6 +135,7 @@ _ETF_DAYS = ((2, date(2016, 8, 31)), (0, date(2018, 2, 20)), (1, date(2022, 11, 
 RULES: dict[str, ListingRule] = {
     "SPXW": SPXW,
     "SPX": SPX,
+    "NDXP": NDXP,
     "SPY": share_rule("SPY", daily_since=_DAWN, weekly_since=date(2010, 6, 4)),
     "QQQ": share_rule("QQQ", daily_since=_DAWN, weekly_since=date(2010, 6, 4)),
     "IWM": share_rule("IWM", daily_since=_DAWN, weekly_since=date(2010, 6, 4)),
@@ -215,17 +234,21 @@ class ListingBook:
     """Listings of one root over the price history of its underlying; strikes once added stay until expiry."""
 
     def __init__(
-        self, root: str, listings: Listings, price_range: Callable[[date, int], tuple[float, float] | None]
+        self,
+        rule: ListingRule,
+        listings: Listings,
+        price_range: Callable[[date, int], tuple[float, float] | None],
+        days: Callable[[date], tuple[date, ...]] | None = None,
     ) -> None:
-        self.root = root
-        self.rule = RULES[root]
+        self.rule = rule
         self.listings = listings
+        self._days = days
         self._range = price_range
         self._strikes: dict[tuple[int, int], FloatArray] = {}
 
     def expirations(self, day: date) -> tuple[date, ...]:
         """Expirations listed on ``day``."""
-        return expirations(self.root, day, self.listings)
+        return expirations(self.rule.root, day, self.listings) if self._days is None else self._days(day)
 
     def strikes(self, day: date, expiry: date) -> FloatArray | None:
         """Strikes of ``expiry`` listed on ``day``, ascending; ``None`` when the expiration is not listed."""

@@ -29,9 +29,10 @@ from simulation.enums import OptionRight, Resolution, SecurityType
 from simulation.hours import MarketHoursDatabase
 from simulation.market.assets import AssetDay
 from simulation.market.bars import daily_block, hourly_block, minute_block
-from simulation.market.build import Book, BuildRequest, MarketSpecError, build
+from simulation.market.book import Book
+from simulation.market.build import BuildRequest, MarketSpecError, build
 from simulation.market.calendar import FloatArray, IntArray, session_open_utc
-from simulation.market.chains import ChainColumns, LazyUniverse, activity
+from simulation.market.chains import ChainColumns, LazyUniverse, activity, future_universe
 from simulation.market.days import stream
 from simulation.market.faults import QuoteFaults, faulted
 from simulation.market.listings import Listings
@@ -85,7 +86,7 @@ class ModelledMarket:
         book = build(BuildRequest(spec, seed, Listings(listings)))
         check_range(book, start, end)
         faults = QuoteFaults.at_rate(quote_faults) if isinstance(quote_faults, float) else quote_faults
-        return cls(book, seed=seed, quote_faults=faults if faults is not None else book.quote_faults)
+        return cls(book, seed=seed, quote_faults=faults)
 
     def default_range(self) -> tuple[date, date]:
         """A stretch with calm and crisis in it that the command line runs when no dates are given."""
@@ -118,7 +119,7 @@ class ModelledMarket:
             return self._option_trades(symbol, day) if resolution is Resolution.MINUTE else None
         ticker = self._ticker(symbol)
         if ticker is None:
-            return None
+            return self._future_trades(symbol, day) if resolution is Resolution.MINUTE else None
         if resolution is Resolution.MINUTE:
             return minute_block(self.book, ticker, day, self.seed)
         if resolution not in (Resolution.HOUR, Resolution.DAILY):
@@ -141,10 +142,13 @@ class ModelledMarket:
         if symbol.security_type in OPTION_KINDS:
             return self._option_quotes(symbol, day)
         ticker = self._ticker(symbol)
-        if ticker is None or symbol.security_type is SecurityType.INDEX:
+        if symbol.security_type is SecurityType.INDEX:
             return None
+        if ticker is None:
+            trades = self._future_trades(symbol, day)
+            return None if trades is None else share_quotes(trades, self.book.strips[symbol.id.symbol].law.tick)
         trades = minute_block(self.book, ticker, day, self.seed)
-        return None if trades is None else share_quotes(trades, self.book.tick(ticker))
+        return None if trades is None else share_quotes(trades, 0.01)
 
     def open_interest(self, symbol: Symbol, resolution: Resolution, day: date) -> InterestBlock | None:
         """The morning's open interest of an option, stamped 6:30 New York."""
@@ -159,6 +163,8 @@ class ModelledMarket:
 
     def universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
         """The chain of ``day``, prices and Greeks computed when looked at."""
+        if canonical.security_type is SecurityType.FUTURE:
+            return self._future_universe(canonical, day)
         root = self.book.root(canonical)
         if root is None:
             return None
@@ -191,6 +197,26 @@ class ModelledMarket:
         """Tickers are what they always were."""
         return None
 
+    # --- futures -----------------------------------------------------------------------------------------------------
+
+    def _future_trades(self, symbol: Symbol, day: date) -> TradeBlock | None:
+        if symbol.security_type is not SecurityType.FUTURE:
+            return None
+        state = self.book.future_day(symbol, day)
+        if state is None:
+            return None
+        spot = state.spot
+        start = session_open_utc(day) + np.arange(state.minutes, dtype=np.int64) * MINUTE
+        volume = np.full(state.minutes, 300.0)
+        return TradeBlock(start + MINUTE, start, spot.open, spot.high, spot.low, spot.close, volume)
+
+    def _future_universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
+        strip = self.book.strips.get(canonical.id.symbol)
+        if strip is None or not self.book.inside(day):
+            return None
+        states = [(expiry, strip.on(expiry, day)) for _, expiry in strip.contracts(day)]
+        return future_universe(canonical, day, [(expiry, state) for expiry, state in states if state is not None])
+
     # --- options -----------------------------------------------------------------------------------------------------
 
     def _ticker(self, symbol: Symbol) -> str | None:
@@ -222,8 +248,9 @@ class ModelledMarket:
             return self._contract_days[key]
         root = self.book.root(symbol)
         made = None if root is None else root.contract_day(day, *self._terms(symbol))
-        if made is not None and self._faults is not None:
-            made = faulted(made, self._faults, stream(self.seed, f"faults/{symbol.value}", day))
+        faults = self._faults or self.book.faults(day)
+        if made is not None and faults is not None:
+            made = faulted(made, faults, stream(self.seed, f"faults/{symbol.value}", day))
         self._contract_days[key] = made
         if len(self._contract_days) > CONTRACT_DAYS_KEPT:
             self._contract_days.popitem(last=False)

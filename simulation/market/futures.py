@@ -1,0 +1,251 @@
+"""Futures over the model's drivers, and the options on them: contract months, carry, ticks, expirations and margins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+
+from simulation.blocks import MarginRow
+from simulation.futures import expiry_of_contract_month, third_friday
+from simulation.market.assets import Asset, AssetDay, Carry, Kind
+from simulation.market.calendar import FIRST_YEAR, LAST_YEAR, FloatArray, calendar, holidays
+from simulation.market.days import MinutePath, to_tick
+from simulation.market.listings import ListingBook, ListingRule, Listings, StrikeBand
+from simulation.market.quotes import QuoteLaw
+from simulation.market.rates import index_dividend_yield, risk_free
+from simulation.market.valuation import OptionRoot, Style
+from simulation.symbols import Symbol
+
+FutureDay = AssetDay
+OptionDays = Callable[[date, date], list[date]]
+
+
+def business_days_before(day: date, count: int) -> date:
+    """The trading day ``count`` sessions before ``day``."""
+    days = calendar()
+    at = int(np.searchsorted(days.ordinals, day.toordinal()))
+    return date.fromordinal(int(days.ordinals[at - count]))
+
+
+def _month(first: date, offset: int) -> date:
+    months = first.year * 12 + first.month - 1 + offset
+    return date(months // 12, months % 12 + 1, 1)
+
+
+def _index_options(month: date, expiry: date) -> list[date]:
+    """ES: third Fridays of the contract's month and of the two before it, and every Friday of the last five weeks."""
+    monthly = [third_friday(_month(month, back).year, _month(month, back).month) for back in (2, 1, 0)]
+    fridays = [expiry - timedelta(days=7 * weeks) for weeks in range(13)]
+    return sorted({calendar().on_or_before(day) for day in monthly + fridays})
+
+
+def _crude_options(month: date, expiry: date) -> list[date]:
+    """LO: three business days before the future (CME rulebook 310)."""
+    return [business_days_before(expiry, 3)]
+
+
+def _gold_options(month: date, expiry: date) -> list[date]:
+    """OG: four business days before the month, for the contract's month and the one before it (CME rulebook 115)."""
+    return [business_days_before(_month(month, back), 4) for back in (-1, 0)]
+
+
+def _before_month_end_friday(month: date) -> date:
+    last = business_days_before(month, 1)
+    friday = business_days_before(last, 2)
+    return calendar().on_or_before(friday - timedelta(days=(friday.weekday() - 4) % 7))
+
+
+def _bond_options(month: date, expiry: date) -> list[date]:
+    """OZB: the last Friday two business days before the end of the month before (CBOT rulebook 18A)."""
+    return sorted(_before_month_end_friday(_month(month, -back)) for back in (0, 1, 2))
+
+
+def _euro_options(month: date, expiry: date) -> list[date]:
+    """EUU: the second Friday before the third Wednesday (CME rulebook 261A)."""
+    found = []
+    for back in (0, 1, 2):
+        first = _month(month, -back)
+        wednesday = first + timedelta(days=(2 - first.weekday()) % 7 + 14)
+        found.append(calendar().on_or_before(wednesday - timedelta(days=12)))
+    return sorted(found)
+
+
+@dataclass(frozen=True)
+class FutureLaw:
+    """A future.
+
+    Driver, price over the driver's, contract months, tick, yearly carry, options and margins (dollars, CME 2018).
+    """
+
+    ticker: str
+    driver: str
+    ratio: float
+    months: tuple[int, ...]
+    horizon: int
+    tick: float
+    carry: Callable[[date], float]
+    options: OptionDays
+    quotes: QuoteLaw
+    bands: tuple[StrikeBand, ...]
+    margins: tuple[float, float]
+
+
+_QUARTERS = (3, 6, 9, 12)
+_EVERY = tuple(range(1, 13))
+
+
+def _quote_law(tick: float, level: float, base: float) -> QuoteLaw:
+    return QuoteLaw(base, 0.02, 0.003, level, tick, tick, 1e12, 12.0)
+
+
+FUTURES: dict[str, FutureLaw] = {
+    law.ticker: law
+    for law in (
+        FutureLaw(
+            "ES", "SPX", 1.0, _QUARTERS, 460, 0.25, lambda day: risk_free(day) - index_dividend_yield(day),
+            _index_options, QuoteLaw(0.20, 0.022, 0.0035, 2700.0, 0.05, 0.25, 10.0, 30.0),
+            (StrikeBand(5.0, 0.20, 0.12, 100), StrikeBand(25.0, 0.45, 0.25, 500)), (6600.0, 6000.0),
+        ),
+        FutureLaw(
+            "CL", "OIL", 1.0, _EVERY, 400, 0.01, lambda _: 0.04, _crude_options, _quote_law(0.01, 60.0, 0.02),
+            (StrikeBand(0.5, 0.35, 0.35, 200), StrikeBand(1.0, 0.60, 0.60, 420)), (3400.0, 3100.0),
+        ),
+        FutureLaw(
+            "GC", "GOLD", 1.0, (2, 4, 6, 8, 10, 12), 460, 0.1, risk_free, _gold_options, _quote_law(0.1, 1300.0, 0.4),
+            (StrikeBand(5.0, 0.25, 0.25, 500),), (4500.0, 4100.0),
+        ),
+        FutureLaw(
+            "ZB", "BOND", 1.27, _QUARTERS, 280, 0.03125, lambda day: risk_free(day) - 0.026, _bond_options,
+            _quote_law(0.015625, 140.0, 0.02), (StrikeBand(0.5, 0.12, 0.12, 120), StrikeBand(1.0, 0.20, 0.20, 300)),
+            (4000.0, 3650.0),
+        ),
+        FutureLaw(
+            "6E", "EURO", 1.0, _QUARTERS, 280, 0.00005, lambda _: 0.01, _euro_options, _quote_law(0.0001, 1.2, 0.0002),
+            (StrikeBand(0.005, 0.15, 0.15, 300),), (2600.0, 2400.0),
+        ),
+    )
+}  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _all_holidays() -> frozenset[date]:
+    return frozenset(day for year in range(FIRST_YEAR, LAST_YEAR + 1) for day in holidays(year))
+
+
+class FutureStrip:
+    """All contracts of one future over its driver."""
+
+    def __init__(
+        self,
+        law: FutureLaw,
+        driver: Callable[[], Asset],
+        volatility: Callable[[date], FloatArray | None],
+        listings: Listings,
+    ) -> None:
+        self.law = law
+        self._driver = driver
+        self._volatility = volatility
+        self._listings = listings
+        self._days: dict[tuple[int, int], AssetDay | None] = {}
+        self._roots: dict[date, OptionRoot] = {}
+
+    @property
+    def driver(self) -> Asset:
+        """What the future is on."""
+        return self._driver()
+
+    def contracts(self, day: date) -> list[tuple[date, date]]:
+        """Contract month (its first day) and expiry of every contract listed on ``day``."""
+        found = []
+        for ahead in range(-1, self.law.horizon // 28 + 3):
+            month = _month(date(day.year, day.month, 1), ahead)
+            if month.month not in self.law.months:
+                continue
+            expiry = expiry_of_contract_month(self.law.ticker, month, _all_holidays())
+            if day <= expiry <= day + timedelta(days=self.law.horizon):
+                found.append((month, expiry))
+        return found
+
+    @staticmethod
+    def expiry(symbol: Symbol) -> date:
+        """Last trading day of a contract."""
+        moment = symbol.id.date
+        return moment.date() if isinstance(moment, datetime) else moment
+
+    def day(self, symbol: Symbol, day: date) -> AssetDay | None:
+        """One contract's day: the driver's minutes with carry to the expiry; ``None`` when not listed."""
+        return self.on(self.expiry(symbol), day)
+
+    def on(self, expiry: date, day: date) -> AssetDay | None:
+        """The day of the contract that expires on ``expiry``."""
+        key = (expiry.toordinal(), day.toordinal())
+        if key not in self._days:
+            if len(self._days) > 12:
+                self._days.clear()
+            listed = expiry in (found for _, found in self.contracts(day))
+            self._days[key] = self._made(expiry, day) if listed else None
+        return self._days[key]
+
+    def factor(self, expiry: date, day: date) -> float:
+        """Price of the contract over its driver's."""
+        return self.law.ratio * float(np.exp(self.law.carry(day) * (expiry - day).days / 365.0))
+
+    def _made(self, expiry: date, day: date) -> AssetDay | None:
+        whole = self.driver.day(day)
+        if whole is None:
+            return None
+        factor, tick = self.factor(expiry, day), self.law.tick
+        parts = (whole.spot.points, whole.spot.high, whole.spot.low)
+        spot = MinutePath(*(to_tick(part * factor, tick) for part in parts))
+        spec = replace(whole.spec, ticker=self.law.ticker, kind=Kind.FUTURE, tick=tick)
+        return AssetDay(spec, day, spot, lambda: whole.surface, Carry(risk_free(day)))
+
+    def root(self, future: Symbol) -> OptionRoot | None:
+        """The options on one contract; ``None`` for a contract that is not of this future's cycle."""
+        expiry = self.expiry(future)
+        if expiry not in self._roots:
+            month = self._month_of(expiry)
+            if month is None:
+                return None
+            rule = ListingRule(self.law.ticker, (), 0, date(1985, 1, 1), 0, 0, self.law.bands)
+            expiries = tuple(self.law.options(month, expiry))
+            book = ListingBook(
+                rule,
+                self._listings,
+                lambda day, span: self._range(expiry, day, span),
+                lambda day: tuple(found for found in expiries if found >= day) if self.on(expiry, day) else (),
+            )
+            self._roots[expiry] = OptionRoot(
+                f"{self.law.ticker} {expiry}",
+                Style.AMERICAN,
+                self.law.quotes,
+                book,
+                lambda day: self.on(expiry, day),
+                self._volatility,
+            )
+        return self._roots[expiry]
+
+    def _month_of(self, expiry: date) -> date | None:
+        for ahead in range(-1, 4):
+            month = _month(date(expiry.year, expiry.month, 1), ahead)
+            if (
+                month.month in self.law.months
+                and expiry_of_contract_month(self.law.ticker, month, _all_holidays()) == expiry
+            ):
+                return month
+        return None
+
+    def _range(self, expiry: date, day: date, span: int) -> tuple[float, float] | None:
+        series = self.driver.series
+        end = int(np.searchsorted(series.days, day.toordinal()))
+        closes = series.close[max(0, end - span) : end] * self.factor(expiry, day)
+        return (float(closes.min()), float(closes.max())) if len(closes) else None
+
+    def margin_rows(self, first: date) -> list[MarginRow]:
+        """Initial and maintenance margin, the same all through."""
+        initial, maintenance = self.law.margins
+        return [MarginRow(first, initial, maintenance, initial, maintenance)]
