@@ -48,6 +48,8 @@ class GreeksMonitor:
         self._warn_at = settings.warn_at
         self._limits: PhaseLimits = phases.foundation
         self._severities: dict[str, Severity] = {}
+        self._judged: tuple[PortfolioGreeks, PhaseLimits] | None = None
+        self._uses: tuple[LimitUse, ...] = ()
         bus.subscribe(PositionChanged, self._on_change, component="greeks_monitor", critical=True)
         bus.subscribe(MarketData, self._on_change, component="greeks_monitor", critical=True)
 
@@ -80,12 +82,15 @@ class GreeksMonitor:
     def check(self) -> tuple[LimitUse, ...]:
         """Judge the portfolio now, publishing what changed; empty when its Greeks are unknown, which blocks."""
         portfolio = self._service.portfolio()
+        if self._judged is not None and self._judged[0] is portfolio and self._judged[1] is self._limits:
+            return self._uses  # the cache still holds what was judged; this runs on every price
         exposure = limited(portfolio)
         unknown = Severity.NORMAL if exposure is not None else Severity.BREACH
         self._note(UNKNOWN_RULE, unknown, 0.0, float(len(portfolio.unknown)))
         uses = () if exposure is None else self.judge(exposure)
         for use in uses:
             self._note(use.rule, use.severity, use.limit, use.observed)
+        self._judged, self._uses = (portfolio, self._limits), uses
         return uses
 
     def verify(self) -> tuple[str, ...]:
