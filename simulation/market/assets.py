@@ -200,6 +200,7 @@ class Asset:
         self._recent = memory_of(filled, 20)
         self._lasting = memory_of(filled, 126)
         self._days: OrderedDict[int, tuple[AssetDay, MinutePath]] = OrderedDict()
+        self._columns: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
 
     def _filled_volatility(self) -> FloatArray:
         closes = self.series.volatility_close
@@ -266,6 +267,17 @@ class Asset:
         gap = self._overnight(row) + 0.8 * np.sqrt(share * (1.0 - share)) * daily * float(draw.standard_normal())
         opened = float(to_tick(np.array(before * np.exp(gap)), self.spec.tick))
         return self._extremes(Bar(opened, np.nan, np.nan, close), daily, draw)
+
+    def columns(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Open, high, low and close of every row, as minutes will honour them; row 0 keeps what its source knows."""
+        if self._columns is None:
+            series = self.series
+            opens, highs, lows = series.open.copy(), series.high.copy(), series.low.copy()
+            for row in np.flatnonzero(np.isnan(opens[1:])) + 1:
+                bar = self.bar(int(row))
+                opens[row], highs[row], lows[row] = bar.open, bar.high, bar.low
+            self._columns = (opens, highs, lows, series.close)
+        return self._columns
 
     def _overnight(self, row: int) -> float:
         """The expected log move from yesterday's close to the open, given today's close."""
@@ -357,9 +369,6 @@ class DrivenAsset(Asset):
         gap, whole = np.log(index.bar(at).open / before), np.log(index.series.close[at] / before)
         own = float(np.log(self.series.close[row] / self.series.close[row - 1])) - beta * float(whole)
         return beta * float(gap) + self.spec.profile.overnight * own
-
-    def _extremes(self, bar: Bar, daily: float, draw: np.random.Generator) -> Bar:
-        return bar  # the joint minutes make their own
 
     def _spot(self, day: date, row: int, weights: FloatArray) -> MinutePath:
         leader = self.index.day(day)

@@ -144,7 +144,7 @@ class Book:
         if name not in self.makers:
             return None
         series = self.asset(name).series
-        columns = series.volatility if volatile else (series.open, series.high, series.low, series.close)
+        columns = series.volatility if volatile else self.asset(name).columns()
         inside = (series.days >= self.first_day.toordinal()) & (series.days <= self.last_day.toordinal())
         inside &= ~np.isnan(columns[3])
         return series.days[inside], [column[inside].copy() for column in columns]

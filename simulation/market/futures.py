@@ -38,7 +38,8 @@ def _month(first: date, offset: int) -> date:
 
 def _index_options(month: date, expiry: date) -> list[date]:
     """ES: third Fridays of the contract's month and of the two before it, and every Friday of the last five weeks."""
-    monthly = [third_friday(_month(month, back).year, _month(month, back).month) for back in (2, 1, 0)]
+    firsts = [_month(month, -back) for back in (0, 1, 2)]
+    monthly = [third_friday(first.year, first.month) for first in firsts]
     fridays = [expiry - timedelta(days=7 * weeks) for weeks in range(13)]
     return sorted({calendar().on_or_before(day) for day in monthly + fridays})
 

@@ -34,16 +34,13 @@ ETF_QUOTES = QuoteLaw(0.008, 0.011, 0.0030, 270.0, 0.01, 0.01, 1e9, 120.0)
 
 
 def stress_of(volatility: FloatArray, opened: float) -> FloatArray:
-    """How many times wider than in calm: 1 up to a volatility index of 16.
+    """How many times wider than in calm: 1 up to an index of 16, growing with it and with its jump since the open.
 
-    Growing with it and with its jump since the open.
-
-    Cboe's and exchanges' execution-quality figures for August 24, 2015 and March 2020 show index option spreads
-    three to eight times their usual width; VIX 40 gives 2.8 here, VIX 65 after a jump of 40 % about 8.
+    VIX 40 gives 2.4, VIX 37 after a jump of 70 % within the day 4, VIX 65 from 40 at the open 6; see docs/market.md.
     """
-    level = np.maximum(volatility / 16.0, 1.0) ** 1.1
+    level = np.maximum(volatility / 16.0, 1.0) ** 0.95
     jump = np.maximum(volatility / opened - 1.05, 0.0)
-    return np.asarray(np.minimum(level * (1.0 + 2.0 * jump), 12.0))
+    return np.asarray(np.minimum(level * (1.0 + 1.2 * jump), 12.0))
 
 
 @lru_cache(maxsize=4)
@@ -73,13 +70,13 @@ def _tick_of(law: QuoteLaw, price: FloatArray) -> FloatArray:
 def floor_to_tick(law: QuoteLaw, price: FloatArray) -> FloatArray:
     """The nearest listed price at or below."""
     tick = _tick_of(law, price)
-    return np.asarray(np.round(np.floor(price / tick + 1e-7) * tick, 4))
+    return np.asarray(np.round(np.floor(price / tick + 1e-7) * tick, 6))
 
 
 def ceil_to_tick(law: QuoteLaw, price: FloatArray) -> FloatArray:
     """The nearest listed price at or above."""
     tick = _tick_of(law, price)
-    return np.asarray(np.round(np.ceil(price / tick - 1e-7) * tick, 4))
+    return np.asarray(np.round(np.ceil(price / tick - 1e-7) * tick, 6))
 
 
 def bid_and_ask(law: QuoteLaw, price: FloatArray, width: FloatArray) -> tuple[FloatArray, FloatArray]:

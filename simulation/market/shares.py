@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,6 +24,7 @@ QUARTER_MONTHS = (3, 6, 9, 12)
 Yield = Callable[[date], float]
 
 
+@lru_cache(maxsize=128)
 def quarterly(year: int) -> list[date]:
     """The third Friday of each quarter's last month (SPDR S&P 500 prospectus.
 
@@ -31,6 +33,7 @@ def quarterly(year: int) -> list[date]:
     return [third_friday(year, month) for month in QUARTER_MONTHS]
 
 
+@lru_cache(maxsize=128)
 def monthly(year: int) -> list[date]:
     """The first trading day of each month (iShares bond funds)."""
     return [calendar().on_or_after(date(year, month, 1)) for month in range(1, 13)]
@@ -150,7 +153,7 @@ class FundShare:
         series = self.driver.series
         inside = (series.days >= first.toordinal()) & (series.days <= last.toordinal())
         factor = self.factors()[inside]
-        columns = (series.open, series.high, series.low, series.close)
+        columns = self.driver.columns()
         return series.days[inside], [
             np.asarray(np.round(part[inside] * factor, 2), dtype=np.float64) for part in columns
         ]

@@ -33,7 +33,7 @@ from simulation.market.book import Book
 from simulation.market.build import BuildRequest, MarketSpecError, build
 from simulation.market.calendar import FloatArray, IntArray, session_open_utc
 from simulation.market.chains import ChainColumns, LazyUniverse, activity, future_universe
-from simulation.market.days import stream
+from simulation.market.days import stream, to_tick
 from simulation.market.faults import QuoteFaults, faulted
 from simulation.market.listings import Listings
 from simulation.market.quotes import sizes
@@ -329,17 +329,10 @@ def _opening(side: FloatArray, rows: IntArray) -> FloatArray:
 
 def share_quotes(trades: TradeBlock, tick: float) -> QuoteBlock:
     """A share's or future's quotes: one tick wide around each minute's prices, several ticks in a fast minute."""
-    half = tick * np.maximum(1.0, np.round(0.12 * (trades.high - trades.low) / tick)) * 0.5
-    columns = [
-        (np.floor((price - half) / tick + 0.5 + 1e-9)) * tick
-        for price in (trades.open, trades.high, trades.low, trades.close)
-    ]
-    bids = [
-        np.round(np.minimum(column, price), 4)
-        for column, price in zip(columns, (trades.open, trades.high, trades.low, trades.close), strict=True)
-    ]
-    wide = np.maximum(np.round(2.0 * half / tick), 1.0) * tick
-    asks = [np.round(bid + wide, 4) for bid in bids]
+    ticks = np.maximum(1.0, np.round(0.12 * (trades.high - trades.low) / tick))
+    columns = (trades.open, trades.high, trades.low, trades.close)
+    bids = [to_tick(price - np.floor(0.5 * ticks) * tick, tick) for price in columns]
+    asks = [to_tick(bid + ticks * tick, tick) for bid in bids]
     size = np.maximum(100.0, np.floor(trades.volume / 400.0) * 100.0)
     return QuoteBlock(
         trades.end, trades.start, bids[0], bids[1], bids[2], bids[3], size, asks[0], asks[1], asks[2], asks[3], size
