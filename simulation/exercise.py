@@ -68,6 +68,7 @@ class DefaultExerciseModel(Named):
         event = OrderEvent(order, now, OrderFee.ZERO, f"{word}. Underlying: {price_text(option.underlying)}")
         event.status, event.fill_quantity = OrderStatus.FILLED, order.quantity
         event.is_assignment, event.is_in_the_money = assigned, in_the_money
+        event.fill_price_currency = ""
         if not in_the_money or option.exercise_settlement != SettlementType.PHYSICAL_DELIVERY:
             return [event]
         units = exercise_units(option, order.quantity)
@@ -79,7 +80,7 @@ class DefaultExerciseModel(Named):
             direction_of(units),
         )
         delivery.fill_price, delivery.fill_quantity = option.strike_price, units
-        delivery.is_in_the_money = True
+        delivery.is_in_the_money, delivery.fill_price_currency = True, ""
         return [event, delivery]
 
 

@@ -466,7 +466,10 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         was, selling = held.quantity, fill.direction == OrderDirection.SELL
         if was > 0 if selling else was < 0:
             self._close(security, fill, fee)
-        held.set_holdings(_new_average(exact(was), held.average, quantity, price), float(exact(was) + quantity))
+        after = float(exact(was) + quantity)
+        if not after and was < 0:
+            after = -0.0  # a decimal keeps the sign of the short position that was closed
+        held.set_holdings(_new_average(exact(was), held.average, quantity, price), after)
         ticket = fill.ticket
         if security.is_option and ticket is not None and ticket.order_type == OrderType.OPTION_EXERCISE:
             profit = held.last_trade_profit

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulation.enums import OptionRight, Resolution, SecurityType
-from simulation.orders import clean, from_utc_ms
-from simulation.symbols import Symbol
+from simulation.orders import clean
 
 MINIMUM_STEP_MS = 240_000
 SAMPLES = 4000
@@ -25,19 +23,19 @@ class Samples:
         self._engine = engine
         self.every_step = every_step
         self.equity: list[tuple[int, float, float, float, float]] = []
-        self.daily: dict[str, list[tuple[int, float]]] = {
+        self.daily: list[tuple[int, float]] = []
+        self.series: dict[str, list[tuple[int, float]]] = {
             name: [] for name in ("performance", "benchmark", "drawdown", "turnover", "capacity")
         }
         self.exposure: dict[str, list[tuple[int, float]]] = {}
         self.sales: dict[str, list[tuple[int, float]]] = {}
-        self.margin: dict[str, list[tuple[int, float]]] = {}
+        self.margin: dict[str, list[tuple[int, float | None]]] = {}
         self.starting_capital = 0.0
         self._candle: list[float] | None = None
         self._day_value = 0.0
         self._highest = 0.0
         self._sold = [0.0, 0.0]
         self._last_turnover_ms = -1
-        self._benchmark: Any = None
 
     def start(self) -> None:
         """Notes the capital at the first instant after warm-up."""
@@ -47,6 +45,10 @@ class Samples:
 
     def _value(self) -> float:
         return float(self._engine.portfolio.total_portfolio_value)
+
+    def before_orders(self) -> None:
+        """Called with new prices before anything trades on them: excursions of open trades."""
+        self._engine.portfolio.trade_builder.see_prices(self._engine.securities)
 
     def see(self) -> None:
         """Widens the current candle by the portfolio's value now."""
@@ -71,16 +73,17 @@ class Samples:
             self.start()
         value = self._value()
         before = self._day_value
-        gain = round(clean((value - before) * 100 / before), 10) if before else before
+        gain = round((value - before) * 100 / before, 10) if before else before
         self._highest = max(self._highest, value)
+        self._add(self.daily, utc_ms, value)
         self.sample_chart(utc_ms)
-        self._add(self.daily["benchmark"], utc_ms, self._benchmark_value(utc_ms))
-        self._add(self.daily["performance"], utc_ms, gain)
+        self._add(self.series["benchmark"], utc_ms, float(self._engine.benchmark_value()))
+        self._add(self.series["performance"], utc_ms, gain)
         if self._highest:
-            self._add(self.daily["drawdown"], utc_ms, round((value / self._highest - 1) * 100, 2))
+            self._add(self.series["drawdown"], utc_ms, round((value / self._highest - 1) * 100, 2))
         self._sample_sales(utc_ms)
         self._sample_exposure(utc_ms, value)
-        self._add(self.daily["capacity"], utc_ms, 0.0)
+        self._add(self.series["capacity"], utc_ms, 0.0)
         self._sample_turnover(utc_ms, value)
         self._sample_margin(utc_ms, value)
         self._day_value = value
@@ -119,7 +122,7 @@ class Samples:
         share = (sold - (self._sold[1] if again else self._sold[0])) / value
         self._sold = [sold, self._sold[0]]
         self._last_turnover_ms = utc_ms
-        series = self.daily["turnover"]
+        series = self.series["turnover"]
         if again and series:
             series.pop()
         series.append((utc_ms, share))
@@ -128,42 +131,10 @@ class Samples:
         if not value:
             return
         for group in self._engine.portfolio.positions.groups:
-            if not group.positions:
-                continue
-            names = ", ".join(position.symbol.value for position in _by_right(group.positions))
-            used = round(clean(group.reserved_buying_power() / value * 100), 2)
-            self._add(self.margin.setdefault(names, []), utc_ms, used)
-
-    # ---------------------------------------------------------------- benchmark
-
-    def _benchmark_value(self, utc_ms: int) -> float:
-        """LEAN's default benchmark: SPY by the hour; nothing where there is no such data."""
-        algorithm = self._engine.algorithm
-        chosen = getattr(algorithm, "_benchmark", None)
-        if callable(chosen):
-            return float(chosen(from_utc_ms(utc_ms)))
-        if self._benchmark is None:
-            symbol = chosen if chosen is not None else Symbol.create("SPY", SecurityType.EQUITY, "usa")
-            self._benchmark = self._hourly(symbol)
-        ends, closes = self._benchmark
-        row = int(ends.searchsorted(utc_ms, "right")) - 1 if len(ends) else -1
-        return float(closes[row]) if row >= 0 else 0.0 * utc_ms
-
-    def _hourly(self, symbol: Any) -> tuple[Any, Any]:
-        block = None
-        if symbol.security_type in (SecurityType.EQUITY, SecurityType.INDEX):
-            day = self._engine.zone.date_of(self._engine.utc_ms)
-            block = self._engine.source.trades(symbol, Resolution.HOUR, day)
-        return ([], []) if block is None else (block.end, block.close)
-
-
-def _by_right(positions: list[Any]) -> list[Any]:
-    """Options before the underlying, calls before puts where a group holds both."""
-
-    def rank(position: Any) -> tuple[int, int]:
-        security = position.security
-        if not security.is_option:
-            return 2, 0
-        return 0, 0 if security.right == OptionRight.CALL else 1
-
-    return sorted(positions, key=rank)
+            if group.positions:
+                names = ", ".join(position.symbol.value for position in group.positions)
+                share = float(f"{group.reserved_buying_power() / value:.4g}")
+                self.margin.setdefault(names, []).append((utc_ms, clean(share * 100)))
+        for series in self.margin.values():
+            if series[-1][0] != utc_ms and series[-1][1] is not None:
+                series.append((utc_ms, None))

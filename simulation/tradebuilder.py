@@ -34,6 +34,8 @@ class Trade(Named):
     end_trade_drawdown: float = 0.0
     is_win: bool = False
     id: str = ""
+    best: float = 0.0
+    fall: float = 0.0
 
     @property
     def symbols(self) -> list[Any]:
@@ -54,6 +56,14 @@ class Trade(Named):
     def duration(self) -> timedelta:
         """Time from entry to exit."""
         return self.exit_time - self.entry_time
+
+    def see(self, price: float) -> None:
+        """Follows the profit per unit: its best value, and the largest fall from it."""
+        profit = (price - self.entry_price) * self.sign
+        if profit < self.best:
+            self.fall = max(self.fall, self.best - profit)
+        else:
+            self.best = profit
 
     @property
     def sign(self) -> int:
@@ -77,6 +87,8 @@ class _Position:
             self.highest = price
         elif price < self.lowest:
             self.lowest = price
+        for trade in self.trades:
+            trade.see(price)
 
 
 class TradeBuilder(Named):
@@ -97,6 +109,13 @@ class TradeBuilder(Named):
         """Whether fills of the symbol wait for their exit."""
         position = self._positions.get(symbol)
         return position is not None and bool(position.trades or position.fills)
+
+    def see_prices(self, securities: Any) -> None:
+        """New market prices for the excursions of open trades."""
+        for symbol, position in self._positions.items():
+            price = securities[symbol].price
+            if price:
+                position.see(price)
 
     def process_fill(self, fill: OrderEvent, security: Any) -> None:
         """Books a fill; the fee of an order counts once."""
@@ -139,7 +158,7 @@ class TradeBuilder(Named):
                 done = Trade(
                     trade.symbol, trade.entry_ms, trade.entry_price, trade.direction, closed, trade.total_fees, []
                 )
-                done.order_ids = list(trade.order_ids)
+                done.order_ids, done.best, done.fall = list(trade.order_ids), trade.best, trade.fall
                 trade.quantity = clean(trade.quantity - closed)
                 trade.total_fees = 0.0
             done.total_fees = clean(done.total_fees + fee)
@@ -159,7 +178,7 @@ class TradeBuilder(Named):
         trade.profit_loss = round(clean((trade.exit_price - trade.entry_price) * trade.sign * units), 2)
         trade.mae = round(clean((worst - trade.entry_price) * trade.sign * units), 2)
         trade.mfe = round(clean((best - trade.entry_price) * trade.sign * units), 2)
-        trade.end_trade_drawdown = round(clean(min(0.0, trade.profit_loss - max(0.0, trade.mfe))), 2)
+        trade.end_trade_drawdown = round(clean(trade.fall * units), 2)
         if fill.order_id not in trade.order_ids:
             trade.order_ids.append(fill.order_id)
         self._finish(trade, fill, security)

@@ -180,7 +180,6 @@ class TransactionHandler:
         self.open: dict[int, tuple[Order, OrderTicket]] = {}
         self.complete: dict[int, Order] = {}
         self.tickets: dict[int, OrderTicket] = {}
-        self.order_events: list[OrderEvent] = []
         self.total_orders = 0
         self._queue: deque[OrderRequest] = deque()
         self._draining = False
@@ -487,7 +486,6 @@ class TransactionHandler:
                 event.ticket.add_order_event(event)
         for event in known:
             if event.status != OrderStatus.NONE:
-                self.order_events.append(event)
                 self.engine.fire_order_event(event)
 
     def _book(self, event: OrderEvent) -> bool:
