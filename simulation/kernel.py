@@ -76,6 +76,8 @@ class Engine:
         self._next_sample_ms = 0
         self._next_value_ms = 0
         self._chains: dict[Any, ChainIndex] = {}
+        self._canonicals_of: Any = None
+        self._canonicals: tuple[list[Any], list[Any]] = ([], [])
         self._next_margin_ms = 0
         self._next_hour_ms = 0
         self._best_value = 0.0
@@ -182,6 +184,18 @@ class Engine:
             ordered = sorted(subscriptions.feeds.items(), key=lambda pair: int(pair[0].security_type))
             self._snapshot = {symbol: tuple(feeds) for symbol, feeds in ordered if feeds}
         return self._snapshot
+
+    def canonicals(self, snapshot: dict[Any, Any], options: bool) -> list[Any]:
+        """Canonicals of the options (or futures) among some feeds."""
+        if snapshot is not self._canonicals_of:
+            found: tuple[dict[Any, None], dict[Any, None]] = ({}, {})
+            for symbol in snapshot:
+                if symbol.security_type in OPTION_TYPES:
+                    found[0][symbol.canonical] = None
+                elif symbol.security_type == SecurityType.FUTURE and not symbol.is_canonical():
+                    found[1][symbol.canonical] = None
+            self._canonicals_of, self._canonicals = snapshot, (list(found[0]), list(found[1]))
+        return self._canonicals[0 if options else 1]
 
     @property
     def current_slice(self) -> Slice | None:
@@ -403,6 +417,8 @@ class Engine:
             consolidators.scan_past(now)
         self.utc_ms, self.data_ms = now, ms
         self._slice, self._slice_of = None, (ms, has_data)
+        if self.samples.every_step:
+            self.samples.before_orders()
         if delistings:
             self._note_delistings(delistings)
         if changes:
@@ -437,7 +453,9 @@ class Engine:
             self._close_delisted(delistings)
         if self._leaving:
             self._forget_left()
-        if now >= self._next_sample_ms:
+        if self.samples.every_step:
+            self.samples.see()
+        if now > self._next_sample_ms:
             self._sample_chart(now)
 
     # -- pieces of a step ---------------------------------------------------------------------------------------------------------

@@ -63,26 +63,6 @@ class RunResult:
     runtime_statistics: Mapping[str, str] = field(default_factory=dict)
 
 
-class Samples:
-    """Equity and benchmark at midnights and at chart instants, as LEAN samples them: (UTC milliseconds, value)."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-        self.daily: list[tuple[int, float]] = []
-        self.chart: list[tuple[int, float]] = []
-        self.benchmark: list[tuple[int, float]] = []
-
-    def sample_day(self, utc_ms: int) -> None:
-        """The portfolio at midnight."""
-        value = float(self._engine.portfolio.total_portfolio_value)
-        self.daily.append((utc_ms, value))
-        self.benchmark.append((utc_ms, self._engine.benchmark_value()))
-
-    def sample_chart(self, utc_ms: int) -> None:
-        """The portfolio at a chart's instant."""
-        self.chart.append((utc_ms, float(self._engine.portfolio.total_portfolio_value)))
-
-
 @contextmanager
 def _imports(algorithm: Path) -> Iterator[None]:
     """While active, AlgorithmImports is ours and the algorithm's folder can be imported; afterwards nothing of it is left."""
@@ -139,6 +119,7 @@ def run_backtest(request: RunRequest) -> RunResult:
     from simulation.hours import MarketHoursDatabase
     from simulation.kernel import Engine
     from simulation.properties import SymbolPropertiesDatabase
+    from simulation.sampling import Samples
     from simulation.services import ObjectStore
 
     begun = time.perf_counter()
@@ -146,7 +127,7 @@ def run_backtest(request: RunRequest) -> RunResult:
     SymbolPropertiesDatabase.use(request.source.properties)
     engine = Engine(request.source)
     engine.consolidators = Consolidators(engine)
-    engine.samples = Samples(engine)
+    engine.samples = Samples(engine, every_step=request.results is not None)
     store = ObjectStore(request.object_store)
     error: str | None = None
     with _imports(request.algorithm):
@@ -167,6 +148,7 @@ def run_backtest(request: RunRequest) -> RunResult:
 def _start(engine: Any, request: RunRequest, store: Any) -> Any:
     """Makes the algorithm, calls initialize, moves the clock to its first instant."""
     from simulation.algorithm import waiting_for
+    from simulation.sampling import MINIMUM_STEP_MS, SAMPLES
 
     kind = load_algorithm(request.algorithm)
     with waiting_for(engine):
@@ -178,6 +160,8 @@ def _start(engine: Any, request: RunRequest, store: Any) -> Any:
         algorithm.initialize()
         algorithm.post_initialize()
     algorithm.lock()
+    engine.samples.start()
+    engine.sample_step_ms = max(MINIMUM_STEP_MS, (engine.end_ms - engine.start_ms) // SAMPLES)
     return algorithm
 
 
