@@ -15,6 +15,7 @@ from simulation.algorithm_indicators import IndicatorApi
 from simulation.clock import NEW_YORK, UTC, utc_datetime, zone_of
 from simulation.enums import AlgorithmMode, DeploymentTarget, Resolution
 from simulation.history import HistoryApi
+from simulation.initializers import BrokerageModelSecurityInitializer
 from simulation.kernel import Engine
 from simulation.names import pascal_case
 from simulation.schedule import DateRules, ScheduledEvent, ScheduleManager, TimeRules, each_day
@@ -31,6 +32,7 @@ from simulation.services import (
 )
 from simulation.trading_api import TradingApi
 
+DEFAULT_CASH = 100_000.0
 END_OF_DAY_MS = 600_000
 """on_end_of_day(symbol) comes ten minutes before the close (ScheduledEvent.cs:32)."""
 
@@ -85,6 +87,24 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         self._locked = False
         self._end_of_day: dict[Any, ScheduledEvent] = {}
         self.attach_trading(engine)
+        self.portfolio.set_cash(DEFAULT_CASH)
+
+    def set_cash(self, *amount: Any) -> None:
+        """The account's cash in dollars: (amount), or (currency, amount, conversion rate)."""
+        self._only_before_start("set_cash")
+        self.portfolio.set_cash(*amount)
+
+    def set_account_currency(self, account_currency: str, starting_cash: float | None = None) -> None:
+        """US dollars only."""
+        if account_currency.upper() != "USD":
+            raise self._engine.refused(f"account currency {account_currency}")
+        if starting_cash is not None:
+            self.set_cash(starting_cash)
+
+    @property
+    def account_currency(self) -> str:
+        """USD."""
+        return "USD"
 
     def overrides(self, name: str) -> bool:
         """Whether the algorithm has a callback of its own, under either name."""
@@ -245,8 +265,8 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
 
     @property
     def security_initializer(self) -> Any:
-        """The security initializer, None for the brokerage's own."""
-        return self._initializers[-1] if self._initializers else None
+        """The security initializer: the brokerage's own until one is set."""
+        return self._initializers[-1] if self._initializers else BrokerageModelSecurityInitializer(self.brokerage_model)
 
     def run_security_initializer(self, security: Any) -> None:
         """Runs the initializers on a new security."""

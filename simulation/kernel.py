@@ -491,7 +491,7 @@ class Engine:
     def _forget_left(self) -> None:
         """Contracts that left and were never ordered are dropped whole, so that memory stays flat over the years."""
         for symbol in self._leaving:
-            if symbol not in self.securities and symbol not in self.subscriptions.feeds:
+            if not self.securities.is_active(symbol) and symbol not in self.subscriptions.feeds:
                 self.securities.forget(symbol)
             self._watched.discard(symbol)
         self._leaving = []

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from simulation.clock import zone_of
+from simulation.clock import utc_datetime
 from simulation.enums import OrderDirection, OrderStatus, OrderType
 from simulation.names import Named
 
@@ -32,8 +33,8 @@ def is_zero(value: float) -> bool:
 
 
 def from_utc_ms(utc_ms: int) -> datetime:
-    """Naive UTC datetime of integer milliseconds since 1970."""
-    return EPOCH + timedelta(milliseconds=utc_ms)
+    """UTC datetime, aware as LEAN's are in Python, of integer milliseconds since 1970."""
+    return utc_datetime(utc_ms)
 
 
 def decimal_text(value: float) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from simulation.clock import naive_milliseconds
 from simulation.enums import (
     OPTION_TYPES,
     OrderDirection,
@@ -158,7 +159,7 @@ class SubmitOrderRequest(OrderRequest):
         prices = [float(value) for value in rest if isinstance(value, (int, float)) and not isinstance(value, bool)]
         texts = [value for value in rest if isinstance(value, str)]
         times = [value for value in rest if isinstance(value, datetime)]
-        when = round((times[0] - from_utc_ms(0)).total_seconds() * 1000) if times else 0
+        when = naive_milliseconds(times[0]) if times else 0
         super().__init__(OrderResponseErrorCode.UNABLE_TO_FIND_ORDER.value, texts[0] if texts else "", when)
         self.order_type = order_type
         self.security_type = security_type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import itertools
 import sys
@@ -12,12 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from simulation.blocks import DataSource
 from simulation.clock import UTC
 
+NAMESPACES = ("clr", "System", "QuantConnect")
 EMBEDDED = Path(__file__).parent / "embedded"
 _RUNS = itertools.count(1)
 
@@ -63,22 +68,42 @@ class RunResult:
     runtime_statistics: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Namespaces(MetaPathFinder, Loader):
+    """`clr`, `System` and `QuantConnect...`: LEAN's namespaces, each holding the names of AlgorithmImports."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Answers for LEAN's namespaces only."""
+        del path, target
+        if fullname.split(".")[0] not in NAMESPACES:
+            return None
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fills a namespace."""
+        names = importlib.import_module("AlgorithmImports")
+        vars(module).update({key: value for key, value in vars(names).items() if not key.startswith("__")})
+        vars(module)["AddReference"] = lambda name: None
+
+
 @contextmanager
 def _imports(algorithm: Path) -> Iterator[None]:
     """While active, AlgorithmImports is ours and the algorithm's folder can be imported; afterwards nothing of it is left."""
     before = set(sys.modules)
     folder = str(algorithm.resolve().parent)
     places = [str(EMBEDDED), folder]
+    namespaces = _Namespaces()
+    sys.meta_path.append(namespaces)
     hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name == "AlgorithmImports"}
     sys.path[:0] = places
     try:
         yield
     finally:
+        sys.meta_path.remove(namespaces)
         for place in places:
             sys.path.remove(place)
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None) or ""
-            if name == "AlgorithmImports" or (origin.startswith(folder) and not _keeps(name)):
+            if name.split(".")[0] in ("AlgorithmImports", *NAMESPACES) or (origin.startswith(folder) and not _keeps(name)):
                 del sys.modules[name]
         sys.modules.update(hidden)
 
@@ -117,14 +142,18 @@ def run_backtest(request: RunRequest) -> RunResult:
     """Runs an algorithm. Its exceptions end the run and are in the result's `error`; a refused market or file raises."""
     from simulation.consolidators import Consolidators
     from simulation.hours import MarketHoursDatabase
+    from simulation.identifiers import use_map_files
     from simulation.kernel import Engine
     from simulation.properties import SymbolPropertiesDatabase
     from simulation.sampling import Samples
     from simulation.services import ObjectStore
+    from simulation.symbols import SymbolCache
 
     begun = time.perf_counter()
     MarketHoursDatabase.use(request.source.hours)
     SymbolPropertiesDatabase.use(request.source.properties)
+    use_map_files(request.source.map_resolver)
+    SymbolCache.clear()
     engine = Engine(request.source)
     engine.consolidators = Consolidators(engine)
     engine.samples = Samples(engine, every_step=request.results is not None)

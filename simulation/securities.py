@@ -656,8 +656,24 @@ class SecurityManager(LeanDictionary[Security]):
     def __contains__(self, key: object) -> bool:
         wanted = self._key(key)
         if isinstance(wanted, str):
-            return any(symbol.value == wanted.upper() for symbol in self._entries)
-        return wanted in self._entries
+            return any(symbol.value == wanted.upper() for symbol in self.everything)
+        return wanted in self.everything
+
+    def is_active(self, symbol: Any) -> bool:
+        """Whether a security is neither removed nor delisted."""
+        return symbol in self._entries
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The security of a symbol, removed ones included (SecurityManager.cs TryGetValue)."""
+        wanted = self._key(key)
+        if isinstance(wanted, str):
+            return next((s for s in self.everything.values() if s.symbol.value == wanted.upper()), default)
+        return self.everything.get(wanted, default)
+
+    def try_get_value(self, key: Any, default: Any = None) -> tuple[bool, Any]:
+        """C#'s TryGetValue as pythonnet shows it."""
+        found = self.get(key)
+        return found is not None, default if found is None else found
 
     @property
     def total(self) -> list[Security]:

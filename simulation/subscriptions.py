@@ -19,6 +19,7 @@ from simulation.enums import Resolution, SecurityType, TickType
 from simulation.feeds import Feed, FeedSpec
 from simulation.names import Named
 from simulation.securities import SECURITY_CLASSES, Security
+from simulation.symbols import Symbol
 from simulation.universe import (
     ContractFilterUniverse,
     FutureFilterUniverse,
@@ -135,6 +136,7 @@ class Subscriptions:
         self._new_chains: list[ChainUniverse] = []
         self._disposed: list[Universe] = []
         self._leaving: dict[str, list[Any]] = {}
+        self._chained: dict[Any, list[Any]] = {}
 
     # -- securities ---------------------------------------------------------------------------------------------------------------
 
@@ -143,7 +145,7 @@ class Subscriptions:
         engine = self._engine
         known = engine.securities.everything.get(symbol)
         if known is not None and not known.is_delisted:
-            if symbol not in engine.securities:
+            if not engine.securities.is_active(symbol):
                 engine.securities.add_security(known)
             known.is_tradable = not symbol.is_canonical() and symbol.security_type != SecurityType.INDEX
             return known  # type: ignore[no-any-return]
@@ -212,6 +214,30 @@ class Subscriptions:
         self._new_chains.append(chain)
         self.changed = True
         return chain
+
+    def chain_options(self, canonical: Any, option_filter: Any) -> None:
+        """Every contract that a future's chain selects from now on gets an option chain of its own."""
+        self._chained.setdefault(canonical, []).append(option_filter)
+        future = self.universes.get(str(canonical.id))
+        if future is not None and future.selected:
+            self.add_chained(canonical, list(future.selected))
+
+    def add_chained(self, canonical: Any, contracts: list[Any]) -> None:
+        """Adds the option chains of selected futures, as OptionChainedUniverseSelectionModel does."""
+        filters = self._chained.get(canonical)
+        if not filters:
+            return
+        settings = self._engine.algorithm.universe_settings
+        for contract in contracts:
+            if contract.is_canonical():
+                continue
+            option = Symbol.create_canonical_option(contract)
+            if str(option.id) in self.universes:
+                continue
+            security = self.create(option)
+            security.is_tradable = False
+            security.contract_filter = filters[-1]  # type: ignore[attr-defined]
+            self.add_chain(security, settings.resolution, settings.fill_forward, settings.extended_market_hours)
 
     def remove_by_hand(self, symbol: Any) -> None:
         """Takes a symbol off the hand-made lists at the end of the time step, a canonical's chain with it."""
@@ -313,6 +339,8 @@ class Subscriptions:
             if symbol not in universe.members:
                 self._admit(universe, symbol, utc_ms, changes)
         self.epoch += 1
+        if isinstance(universe, ChainUniverse) and universe.security.symbol in self._chained:
+            self.add_chained(universe.security.symbol, list(universe.selected))
 
     def _choose(self, universe: Universe, utc_ms: int) -> list[Any]:
         if isinstance(universe, ListUniverse):

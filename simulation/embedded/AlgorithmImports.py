@@ -36,6 +36,7 @@ from simulation.dictionaries import KeyValuePair
 from simulation.enums import *
 from simulation.exchange_hours import *
 from simulation.exercise import *
+from simulation.extensions import *
 from simulation.fees import *
 from simulation.fills import *
 from simulation.fills_equity import *
