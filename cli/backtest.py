@@ -188,11 +188,14 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
 
 def collect_journal(work: Path) -> Journal:
     """Read the journal that main.py left in the object store, and move it beside the report."""
-    found = sorted((work / "storage").rglob("*journal*.jsonl"))
+    storage = work / "storage"
+    found = sorted(storage.rglob("*journal*.jsonl"))
     if not found:
         return Journal()
     moved = work / JOURNAL
     shutil.move(found[0], moved)
+    if not any(path.is_file() for path in storage.rglob("*")):
+        shutil.rmtree(storage)
     try:
         return read_journal(moved)
     except JournalError as error:

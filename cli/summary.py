@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reporting.markup import figure, money, number, percent, span, strategy_title
+from reporting.markup import figure, money, number, percent, span
 from reporting.performance import EquityStatistics, TradeStatistics, skip_reasons
 from reporting.report import RunRecord, Summary
+from reporting.rows import strategy_title
 from reporting.targets import Unit, Verdict
 
 if TYPE_CHECKING:

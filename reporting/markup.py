@@ -10,7 +10,6 @@ from reporting.targets import Unit
 
 MINUS = "\N{MINUS SIGN}"
 EN_DASH = "\N{EN DASH}"
-TITLES = {"friday_0dte": "Friday 0DTE", "lt112": "LT112", "ipmcc": "IPMCC", "leap_ladder": "LEAP ladder"}
 
 
 class Markup(str):
@@ -56,11 +55,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], caption: str, n
 def section(title: str, identity: str, *content: object) -> Markup:
     """A titled part of the page that a link can reach."""
     return element("section", element("h2", title), *content, id=identity)
-
-
-def strategy_title(name: str) -> str:
-    """A strategy's name for people: ``friday_0dte`` is Friday 0DTE."""
-    return TITLES.get(name) or name.replace("_", " ").capitalize()
 
 
 def money(value: float | None, *, signed: bool = False, cents: bool = False) -> str:

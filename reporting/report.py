@@ -20,11 +20,10 @@ from reporting.markup import (
     percent,
     section,
     span,
-    strategy_title,
     table,
 )
 from reporting.performance import EquityStatistics, PerformanceTracker, Priors, TradeStatistics, skip_reasons
-from reporting.rows import EquityPoint, ErrorNote, Journal, RiskNote, Trade
+from reporting.rows import EquityPoint, ErrorNote, Journal, RiskNote, Trade, strategy_title
 from reporting.targets import TargetRow, Unit, Verdict, judge
 
 MOST_NOTES = 200

@@ -10,6 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 
 
+TITLES = {"friday_0dte": "Friday 0DTE", "lt112": "LT112", "ipmcc": "IPMCC", "leap_ladder": "LEAP ladder"}
+
+
 class JournalError(ValueError):
     """A line of a journal cannot be read; the message names file, line and field."""
 
@@ -191,6 +194,11 @@ class Fields:
 
     def _wrong(self, key: str, value: object, expected: str) -> JournalError:
         return JournalError(f"{self.place}: {key} is {value!r}; expected {expected}")
+
+
+def strategy_title(name: str) -> str:
+    """A strategy's name for people: ``friday_0dte`` is Friday 0DTE."""
+    return TITLES.get(name) or name.replace("_", " ").capitalize()
 
 
 def read_journal(path: Path) -> Journal:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from reporting.intervals import Interval
 from reporting.performance import TRADING_DAYS, EquityStatistics, TradeStatistics
+from reporting.rows import strategy_title
 
 WIN_RATE_TARGETS = {"friday_0dte": 0.88, "lt112": 0.75, "futures_strangle": 0.70, "ipmcc": 0.80}
 TRADES_A_YEAR = 200.0
@@ -113,7 +114,7 @@ def judge(
 def win_rate_row(found: TradeStatistics, target: float) -> TargetRow:
     """The win rate of one strategy beside its target, with the Wilson interval."""
     return TargetRow(
-        name=f"win rate, {found.name.replace('_', ' ')}",
+        name=f"win rate, {strategy_title(found.name)}",
         target=target,
         at_most=False,
         unit=Unit.PERCENT,
