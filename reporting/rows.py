@@ -9,7 +9,6 @@ from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
-
 TITLES = {"friday_0dte": "Friday 0DTE", "lt112": "LT112", "ipmcc": "IPMCC", "leap_ladder": "LEAP ladder"}
 
 

@@ -14,6 +14,7 @@ from cli import app, backtest, markets, options, progress
 from cli.errors import RunFailedError, UserError
 from cli.options import BacktestOptions, MarketChoice, MarketKind, plan_of
 from reporting.report import Provenance
+from reporting.rows import read_journal
 
 
 @pytest.fixture(autouse=True)
@@ -276,3 +277,22 @@ def test_a_torn_journal_is_named(tmp_path: Path) -> None:
     (tmp_path / "storage" / "journal.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(RunFailedError, match=r"journal\.jsonl line 1: not JSON"):
         backtest.collect_journal(tmp_path)
+
+
+def test_a_real_run_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "a run"
+    arguments = ["backtest", "--start", "2018-02-05", "--end", "2018-02-16", "--out", str(out)]
+    assert app.run([*arguments, "--set", "friday_0dte.min_vix=0"]) == 0
+    said = capsys.readouterr().out
+    for words in ("trades", "Wilson", "Targets of the method", "orders"):
+        assert words in said
+
+    names = {path.name for path in out.iterdir()}
+    assert {"report.html", "settings.txt", "journal.jsonl"} <= names
+    assert {"TomKing.json", "TomKing-summary.json", "TomKing-order-events.json", "TomKing-log.txt"} <= names
+    journal = read_journal(out / "journal.jsonl")
+    assert [decision.day for decision in journal.decisions] == [date(2018, 2, 9), date(2018, 2, 16)]
+    assert journal.errors == ()
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "friday_0dte.min_vix = 0" in page
+    assert "What is real and what is modelled" in page
