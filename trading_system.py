@@ -119,6 +119,7 @@ class TradingSystem:
         self._history = self.managers[DailyHistory]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
+        self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
         self._priced_at: datetime | None = None
 
@@ -153,6 +154,7 @@ class TradingSystem:
         self._history.refresh(TICKERS)
         self.bus.publish(SessionOpened(time=now, day=session.day, closes_at=session.closes_at))
         self._recovery.reconcile()
+        self._publish_prices(now)
 
     @property
     def in_session(self) -> bool:
@@ -164,9 +166,12 @@ class TradingSystem:
         session = self._session
         if session is None or now > session.closes_at:
             return
+        active = self.coordinator.is_active
+        if not active and now.minute % self._idle_minutes:
+            return
         self.clock.advance(now)
         self._publish_prices(now)
-        if self.coordinator.is_active:
+        if active:
             self.bus.publish(MinutePassed(time=now))
 
     def _publish_prices(self, now: datetime) -> None:

@@ -107,14 +107,16 @@ class LeanGateway:
         return self._securities[ticker]
 
     def tick(self, ticker: str) -> Tick | None:
-        """Newest price of a watched underlying; LEAN's price 0 means that none came yet."""
+        """Newest minute of a watched underlying; LEAN's price 0 means that none came yet."""
         security = self._securities[ticker]
+        last = security.get_last_data()
+        if last is None:
+            return None
         price = float(security.price)
         if price <= 0:
             return None
-        last = security.get_last_data()
-        seen = None if last is None else self._in_new_york(last.end_time, security)
-        return Tick(price, float(security.open), float(security.high), float(security.low), seen)
+        seen = self._in_new_york(last.end_time, security)
+        return Tick(price, float(last.open), float(last.high), float(last.low), seen)
 
     def _in_new_york(self, moment: Any, security: Any) -> datetime:
         """Exchange time to the algorithm's: both clocks show the same instant, their difference is the shift."""
@@ -234,9 +236,9 @@ class LeanGateway:
         limit = -limit_cash
         try:
             if len(legs) == 1:
-                signed = quantity * package.legs[0].ratio
-                price = limit / package.legs[0].ratio
-                tickets = [self._algorithm.limit_order(self._handle(package.legs[0].contract), signed, price, tag=tag)]
+                handle, ratio = self._handle(package.legs[0].contract), package.legs[0].ratio
+                tick = FAMILIES[package.legs[0].contract.root].tick
+                tickets = [self._algorithm.limit_order(handle, quantity * ratio, max(limit / ratio, tick), tag=tag)]
             else:
                 tickets = list(self._algorithm.combo_limit_order(legs, quantity, limit, tag=tag))
         except (ValueError, TypeError) as error:
@@ -258,7 +260,7 @@ class LeanGateway:
                 accepted = False
                 continue
             fields = UpdateOrderFields()
-            fields.limit_price = -limit_cash if len(order_ids) > 1 else abs(limit_cash)
+            fields.limit_price = -limit_cash if len(order_ids) > 1 else self._single_price(ticket, limit_cash)
             fields.tag = tag
             accepted = bool(ticket.update(fields).is_success) and accepted
         return accepted
@@ -269,6 +271,11 @@ class LeanGateway:
             ticket = self._ticket(order_id)
             if ticket is not None and ticket.status not in _DONE:
                 ticket.cancel(tag)
+
+    @staticmethod
+    def _single_price(ticket: Any, limit_cash: float) -> float:
+        """Price of an order with one leg: what it costs to buy, or brings when sold, and at least a cent."""
+        return max(limit_cash if ticket.quantity < 0 else -limit_cash, 0.01)
 
     def _ticket(self, order_id: int) -> Any:
         """The ticket of an order, also of one that was sent before a restart; ``None`` when LEAN knows none."""

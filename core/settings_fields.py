@@ -284,6 +284,8 @@ class MarketSettings(SettingsGroup):
 
     stale_after_seconds: int = Field(300, gt=0)
     frozen_after_minutes: int = Field(30, gt=0)
+    idle_minutes: int = Field(5, ge=1, le=30)
+    """Minutes between looks at prices while nothing is held, ordered or waited for."""
     average_true_range_days: int = Field(14, ge=2)
     fast_average_days: int = Field(8, ge=2)
     middle_average_days: int = Field(21, ge=2)

@@ -20,15 +20,16 @@ from core.gateway import Gateway, OrderRefusedError
 from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal, RecordKind
 from core.settings_fields import OrderSettings
-from execution.groups import GroupStates, OrderGroup, describe_package
-from execution.pricing import crossing_limit, walk_limit
+from execution.groups import GroupStates, OrderGroup, describe_package, holding_after
+from execution.pricing import anomaly, crossing_limit, walk_limit
 from execution.tracker import PositionTracker
-from market.chains import PackagePrice, current_price
+from market.chains import current_price
 from state.errors import StateError
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, OrderTrigger
 
 _MOST_ATTEMPTS = 10
+_SPLIT_AFTER = 5  # minutes of crossing the spread after which a package is closed in parts
 _ENDED = {FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED}
 
 
@@ -109,6 +110,7 @@ class AtomicExecutor(OrderDesk):
         except StateError as error:
             return Refusal("state", str(error))
         self._tracker.plan(group)
+        group.reference = price
         failed = self._send(group, walk_limit(price, 0, self._settings))
         return group.position if failed is None else Refusal("order_refused", failed)
 
@@ -140,6 +142,7 @@ class AtomicExecutor(OrderDesk):
         price = current_price(self._gateway, group.package)
         if price is None:
             return
+        group.reference = price
         self._states.plan_exit(group)
         limit = crossing_limit(price, 1) if group.urgent else walk_limit(price, 0, self._settings)
         self._send(group, limit)
@@ -233,11 +236,14 @@ class AtomicExecutor(OrderDesk):
         if group.purpose is OrderPurpose.ENTRY and group.step > self._settings.walk_steps:
             self._cancel(group, "not filled by the end of its walk")
             return
-        price = current_price(self._gateway, group.package)
-        if price is None:
-            return
-        limit = self._limit(group, price)
-        if group.limit is not None and abs(limit - group.limit) < price.tick / 2:
+        if group.purpose is OrderPurpose.EXIT and group.step > self._settings.walk_steps + _SPLIT_AFTER:
+            group.split = len(group.package.legs) > 1
+            group.step = self._settings.walk_steps
+            if group.split:
+                self._cancel(group, "no price fills all legs at once")
+                return
+        limit = self._limit(group)
+        if limit is None or (group.limit is not None and abs(limit - group.limit) < 1e-9):
             return
         group.limit = limit
         if self._gateway.reprice(group.order_ids, limit, group.id):
@@ -245,9 +251,13 @@ class AtomicExecutor(OrderDesk):
             self._sends.append(now)
             self._record(group, "repriced")
 
-    def _limit(self, group: OrderGroup, price: PackagePrice) -> float:
-        if not group.urgent and group.step <= self._settings.walk_steps:
-            return walk_limit(price, group.step, self._settings)
+    def _limit(self, group: OrderGroup) -> float | None:
+        """The walk is planned when the group is sent and never follows the market; what must trade does follow it."""
+        if group.reference is not None and not group.urgent and group.step <= self._settings.walk_steps:
+            return walk_limit(group.reference, group.step, self._settings)
+        price = current_price(self._gateway, group.package)
+        if price is None:
+            return None
         beyond = group.step + 1 if group.urgent else group.step - self._settings.walk_steps
         return crossing_limit(price, min(beyond, _MOST_ATTEMPTS))
 
@@ -338,7 +348,7 @@ class AtomicExecutor(OrderDesk):
             self._states.ended(group, GroupOutcome.FILLED)
         else:
             self._states.step(group, OrderTrigger.FILL, filled=group.filled)
-            self._next_unwind(group.position)
+            self._unwound(group)
         self._announce(group, GroupOutcome.FILLED)
 
     def _unfilled(self, group: OrderGroup) -> None:
@@ -351,6 +361,11 @@ class AtomicExecutor(OrderDesk):
             if group.purpose is OrderPurpose.ENTRY:
                 self._tracker.abandon(group)
             self._states.ended(group, outcome)
+            if group.split and outcome is GroupOutcome.CANCELLED:
+                self._split(group)
+            elif group.purpose is OrderPurpose.UNWIND and group.package.expiry >= self._gateway.now().date():
+                again = tuple(Leg(leg.contract, group.wanted(leg)) for leg in group.package.legs)
+                self._unwinds.setdefault(group.position, []).insert(0, Package(again))
         else:
             self._unwind(group, left)
         self._announce(group, outcome)
@@ -392,9 +407,34 @@ class AtomicExecutor(OrderDesk):
     def _unwind(self, group: OrderGroup, left: Package) -> None:
         """Get rid of what filled alone: shorts are bought back first, longs are sold last."""
         self._states.step(group, OrderTrigger.UNWIND)
+        position = self._book.positions.get(group.position)
         if group.purpose is OrderPurpose.ENTRY:
-            self._tracker.abandon(group)
-        self._plan_unwind(group.position, _holding_after(group, left, self._book.positions.get(group.position)))
+            position = self._tracker.broken(group, left)
+        elif position is not None:
+            self._count_parts(group, position)
+        self._plan_unwind(group.position, holding_after(group, left, position))
+
+    def _split(self, group: OrderGroup) -> None:
+        """An exit that trades at no price (a worthless leg has no fresh quote) is closed in parts, shorts first."""
+        position = self._book.positions.get(group.position)
+        if position is not None:
+            legs = tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in position.package.legs)
+            self._plan_unwind(position.id, legs)
+
+    def _unwound(self, group: OrderGroup) -> None:
+        position = self._book.positions.get(group.position)
+        if position is not None and self._count_parts(group, position):
+            self._states.closed(position.id, position.terms.strategy)
+        self._next_unwind(group.position)
+
+    def _count_parts(self, group: OrderGroup, position: Position) -> bool:
+        """Tell the tracker of the legs that a group closed whole; whether the position ended with them."""
+        ended = False
+        for leg in group.package.legs:
+            fill = group.fills[leg.contract.name]
+            if round(fill.quantity) == group.wanted(leg):
+                ended = self._tracker.part(position, leg.contract.name, group.price_of(leg), (fill.cash, fill.fees))
+        return ended
 
     def _plan_unwind(self, position: str, held: tuple[Leg, ...]) -> None:
         shorts = tuple(leg for leg in held if leg.ratio < 0)
@@ -452,26 +492,3 @@ class AtomicExecutor(OrderDesk):
     def verify(self) -> tuple[str, ...]:
         """No group hangs without orders."""
         return tuple(f"group {group.id} has no orders" for group in self._groups.values() if not group.order_ids)
-
-
-def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
-    """A mid far from the model's (over both limits) is not traded."""
-    if entry.model_cash is None:
-        return None
-    gap = abs(entry.mid_cash - entry.model_cash)
-    share = settings.anomaly_fraction * abs(entry.model_cash)
-    if gap > share and gap > settings.anomaly_points:
-        reason = f"mid {entry.mid_cash:.2f} is far from the model's {entry.model_cash:.2f}"
-        return Refusal("anomaly", reason, max(share, settings.anomaly_points), gap)
-    return None
-
-
-def _holding_after(group: OrderGroup, left: Package, position: Position | None) -> tuple[Leg, ...]:
-    """What is in the account because of a broken group: its own fills, or a position less what its exit filled."""
-    if group.purpose is OrderPurpose.ENTRY or position is None:
-        return left.legs
-    gone = {leg.contract.name: leg.ratio for leg in left.legs}
-    rest = (
-        (leg.contract, leg.ratio * position.contracts + gone.get(leg.contract.name, 0)) for leg in position.package.legs
-    )
-    return tuple(Leg(contract, ratio) for contract, ratio in rest if ratio)

@@ -11,6 +11,7 @@ from core.book import Book, Position, Terms
 from core.contracts import Contract, Leg, Package, Right
 from core.events import GroupOutcome, Level
 from core.gateway import FAMILIES
+from market.chains import PackagePrice
 from state.facts import changes_of, instruments_of
 from state.manager import HierarchicalStateManager, OpenIntent
 from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyState, StrategyTrigger
@@ -28,7 +29,9 @@ class LegFill:
 
 @dataclass(slots=True)
 class OrderGroup:
-    """One package on its way. ``limit`` is points a package, a credit positive; times are the market's."""
+    """One package on its way. ``limit`` is points a package, a credit positive; ``reference`` the price when it
+    was sent, from whose mid to whose natural it walks; times are the market's.
+    """
 
     id: str
     position: str
@@ -43,11 +46,13 @@ class OrderGroup:
     reason: str = ""
     urgent: bool = False
     limit: float | None = None
+    reference: PackagePrice | None = None
     step: int = 0
     order_ids: tuple[int, ...] = ()
     next_step_at: datetime | None = None
     first_fill_at: datetime | None = None
     cancelling: bool = False
+    split: bool = False
     rejected: str = ""
     fills: dict[str, LegFill] = field(default_factory=dict)
 
@@ -136,6 +141,17 @@ def rebuild_package(rows: list[Mapping[str, Any]]) -> Package:
         )
         legs.append(Leg(contract, int(row["ratio"])))
     return Package(tuple(legs))
+
+
+def holding_after(group: OrderGroup, left: Package, position: Position | None) -> tuple[Leg, ...]:
+    """What is in the account because of a broken group: its own fills, or a position less what its exit filled."""
+    if group.purpose is OrderPurpose.ENTRY or position is None:
+        return left.legs
+    gone = {leg.contract.name: leg.ratio for leg in left.legs}
+    rest = (
+        (leg.contract, leg.ratio * position.contracts + gone.get(leg.contract.name, 0)) for leg in position.package.legs
+    )
+    return tuple(Leg(contract, ratio) for contract, ratio in rest if ratio)
 
 
 class GroupStates:
@@ -246,6 +262,11 @@ class GroupStates:
             self._try(Level.STRATEGY, strategy, StrategyTrigger.SKIP)
         else:
             self._try(Level.STRATEGY, strategy, StrategyTrigger.EXITED)
+
+    def closed(self, position: str, strategy: str) -> None:
+        """The position's last leg is gone."""
+        self._try(Level.POSITION, position, PositionTrigger.CLOSED)
+        self.rest(strategy)
 
     def expired(self, position: str, strategy: str, assigned: bool) -> None:
         """The clearing house took the position away."""

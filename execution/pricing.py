@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from core.book import EntryIntent, Refusal
 from core.settings_fields import OrderSettings
 from market.chains import PackagePrice
 
@@ -30,3 +31,15 @@ def crossing_limit(price: PackagePrice, attempt: int) -> float:
     """
     allowance = max(price.spread, CROSSING_SHARE * abs(price.natural), 2 * price.tick)
     return round_down(price.natural - attempt * allowance, price.tick)
+
+
+def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
+    """A mid far from the model's (over both limits) is not traded."""
+    if entry.model_cash is None:
+        return None
+    gap = abs(entry.mid_cash - entry.model_cash)
+    share = settings.anomaly_fraction * abs(entry.model_cash)
+    if gap > share and gap > settings.anomaly_points:
+        reason = f"mid {entry.mid_cash:.2f} is far from the model's {entry.model_cash:.2f}"
+        return Refusal("anomaly", reason, max(share, settings.anomaly_points), gap)
+    return None

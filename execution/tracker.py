@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from core.book import Book, ClosedTrade, Position
 from core.bus import EventBus
-from core.contracts import Contract, Leg, Right
+from core.contracts import Contract, Leg, Package, Right
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
@@ -16,10 +16,13 @@ from market.vix import VIX
 
 
 @dataclass(slots=True)
-class _Expiry:
-    """Legs of one position that the clearing house took away, with their value in points."""
+class _Parts:
+    """Legs of one position that ended one by one: price in points by leg, dollars of cash and fees together."""
 
-    values: dict[str, float] = field(default_factory=dict)
+    prices: dict[str, float] = field(default_factory=dict)
+    cash: float = 0.0
+    fees: float = 0.0
+    expired: bool = False
     assigned: bool = False
 
 
@@ -31,7 +34,7 @@ class PositionTracker:
         self._journal = journal
         self._gateway = gateway
         self._book = book
-        self._expiring: dict[str, _Expiry] = {}
+        self._parts: dict[str, _Parts] = {}
 
     def plan(self, group: OrderGroup) -> None:
         """Count an entry on its way as if it were open."""
@@ -83,27 +86,52 @@ class PositionTracker:
             return
         for position in list(self._book.positions.values()):
             leg = next((leg for leg in position.package.legs if leg.contract.name == event.contract), None)
-            if leg is None or leg.contract.expiry > event.time.date():
+            if leg is None or leg.contract.expiry > event.time.date() or self._has_ended(position, leg):
                 continue
             self._settle_leg(position, leg, event)
 
+    def _has_ended(self, position: Position, leg: Leg) -> bool:
+        parts = self._parts.get(position.id)
+        return parts is not None and leg.contract.name in parts.prices
+
     def _settle_leg(self, position: Position, leg: Leg, event: OrderUpdated) -> None:
-        """Value a leg at its expiry and finish the position with the last one."""
-        expiring = self._expiring.setdefault(position.id, _Expiry())
+        """Value a leg at its expiry."""
         spot = self._price(leg.contract.underlying.ticker)
         if spot is None:
             raise ValueError(f"{leg.contract.name}: expired without a price of {leg.contract.underlying.ticker}")
-        expiring.values[leg.contract.name] = intrinsic(leg.contract, spot)
-        expiring.assigned = expiring.assigned or event.is_assignment
-        if len(expiring.values) < len(position.package.legs):
-            return
-        del self._expiring[position.id]
-        del self._book.positions[position.id]
-        prices = [expiring.values[row.contract.name] for row in position.package.legs]
-        cash = sum(row.ratio * price for row, price in zip(position.package.legs, prices, strict=True))
-        kind = ChangeKind.ASSIGNED if expiring.assigned else ChangeKind.EXPIRED
-        total = cash * position.multiplier * position.contracts
-        self._finish(position, kind, prices, (total, 0.0), (kind.value, "held to expiry"))
+        parts = self._parts.setdefault(position.id, _Parts())
+        parts.expired = True
+        parts.assigned = parts.assigned or event.is_assignment
+        price = intrinsic(leg.contract, spot)
+        cash = leg.ratio * position.contracts * price * leg.contract.multiplier
+        self.part(position, leg.contract.name, price, (cash, 0.0))
+
+    def part(self, position: Position, name: str, price: float, flow: tuple[float, float]) -> bool:
+        """One leg ended alone, bringing (cash, fees) in dollars; whether it was the last."""
+        parts = self._parts.setdefault(position.id, _Parts())
+        parts.prices[name] = price
+        parts.cash += flow[0]
+        parts.fees += flow[1]
+        if len(parts.prices) < len(position.package.legs):
+            return False
+        del self._parts[position.id]
+        self._book.positions.pop(position.id, None)
+        kind = ChangeKind.CLOSED
+        if parts.expired:
+            kind = ChangeKind.ASSIGNED if parts.assigned else ChangeKind.EXPIRED
+        why = (kind.value, "held to expiry") if parts.expired else ("unwind", "closed leg by leg")
+        prices = [parts.prices[leg.contract.name] for leg in position.package.legs]
+        self._finish(position, kind, prices, (parts.cash, parts.fees), why)
+        return True
+
+    def broken(self, group: OrderGroup, left: Package) -> Position:
+        """Take the filled part of an entry into the book, so that its end is counted; its ratios are contracts."""
+        self._book.pending.pop(group.position, None)
+        prices = tuple(group.price_of(leg) for leg in left.legs)
+        position = replace(self._position(group, prices), package=left, contracts=1)
+        self._book.positions[position.id] = position
+        self._publish(position, ChangeKind.OPENED, group.cash, group.fees)
+        return position
 
     def gone(self, position: Position, reason: str) -> None:
         """Take a position out that a person closed at the broker; its result is unknown and counts as zero cash."""

@@ -206,7 +206,7 @@ class FakeGateway:
         )
 
     def work_orders(self) -> None:
-        """Fill what is marketable at bids and offers, all legs at once, never in the minute it was sent."""
+        """Fill at mids what its limit allows there, all legs at once, never in the minute it was sent."""
         for order in list(self.orders):
             if order.sent == self.time or not self.fills_allowed:
                 continue
@@ -215,7 +215,7 @@ class FakeGateway:
                 quote = self.quote(leg.contract)
                 if quote is None or quote.ask is None:
                     break
-                prices.append(quote.ask if leg.ratio > 0 else quote.bid or 0.0)
+                prices.append(round(((quote.bid or 0.0) + quote.ask) / 2, 4))
             else:
                 cash = -sum(leg.ratio * price for leg, price in zip(order.package.legs, prices, strict=True))
                 if cash > order.limit - 1e-9:

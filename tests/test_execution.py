@@ -15,9 +15,9 @@ from core.events import FillStatus, MinutePassed, OrderUpdated
 from core.gateway import FAMILIES
 from core.journal import MemorySink, RecordKind
 from core.settings_fields import OrderSettings
-from execution.executor import AtomicExecutor, anomaly
+from execution.executor import AtomicExecutor
 from execution.groups import describe_package, rebuild_package
-from execution.pricing import crossing_limit, round_down, walk_limit
+from execution.pricing import anomaly, crossing_limit, round_down, walk_limit
 from execution.recovery import rebuild_position
 from market.chains import PackagePrice, package_price
 from state.manager import HierarchicalStateManager
@@ -246,15 +246,22 @@ def test_an_exit_is_never_given_up(room: Room) -> None:
     room.minutes(6)
     room.gateway.fills_allowed = False
     room.executor.close(room.system.book.positions[name], "test", "because")
-    room.minutes(12)
+    room.minutes(9)
     (order,) = room.gateway.orders
     natural = package_price(order.package.legs, [room.gateway.quote(leg.contract) for leg in order.package.legs])
     assert natural is not None
     assert order.limit < natural.natural  # it crosses by now
+    room.minutes(4)  # after five minutes of crossing it is closed in parts, the shorts first
+    (order,) = room.gateway.orders
+    assert [leg.ratio for leg in order.package.legs] == [1]
     room.gateway.fills_allowed = True
-    room.minutes(1)
+    room.minutes(4)
+    assert room.gateway.held == {}
     assert room.system.book.positions == {}
     assert room.state.positions() == ()
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert row["exit_rule"] == "unwind"
+    assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
 
 
 def test_closing_twice_sends_once(room: Room) -> None:
