@@ -32,7 +32,7 @@ class Position(Named):
         self.unit_quantity = float(unit_quantity)
 
 
-class StrategyBuyingPowerModel(Named):
+class OptionStrategyPositionGroupBuyingPowerModel(Named):
     """Margin of a recognised strategy; prints as the strategy's name, as in LEAN."""
 
     def __init__(self, name: str) -> None:
@@ -179,7 +179,7 @@ class PositionManager(Named):
             unit = float(option.contract_unit_of_trade)
             book = Book([option_position(security, quantity, unit) for security, quantity in members])
             if not len(book):
-                return [*groups, PositionGroup(StrategyBuyingPowerModel(""), 0.0, [])]
+                return [*groups, PositionGroup(OptionStrategyPositionGroupBuyingPowerModel(""), 0.0, [])]
             groups.extend(self._groups_of(book, {security.symbol: security for security, _ in members}, unit))
         return groups
 
@@ -195,7 +195,7 @@ class PositionManager(Named):
                 positions.append(
                     Position(securities[leg.symbol], leg.quantity * scale, abs(leg.quantity) * scale / times)
                 )
-            groups.append(PositionGroup(StrategyBuyingPowerModel(match.name), float(times), positions))
+            groups.append(PositionGroup(OptionStrategyPositionGroupBuyingPowerModel(match.name), float(times), positions))
         return groups
 
     def impacted(self, positions: Sequence[tuple[Any, float]]) -> list[PositionGroup]:
@@ -302,3 +302,7 @@ class PositionManager(Named):
         """The order that brings a symbol to a fraction of the portfolio's margin (`set_holdings`)."""
         parameters = GetMaximumOrderQuantityForTargetBuyingPowerParameters(self._portfolio, security, target, minimum)
         return security.buying_power_model.get_maximum_order_quantity_for_target_buying_power(parameters)
+
+
+IPosition = Position
+IPositionGroup = PositionGroup
