@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from simulation.clock import NEW_YORK, Zone, zone_named
 from simulation.enums import DelistingType, MarketDataType
-from simulation.names import Named
+from simulation.names import Named, signed
 
 
 class BaseData(Named):
@@ -128,6 +128,7 @@ class TradeBar(BaseData):
         other.volume = 0.0
         return other
 
+    @signed("last_trade, bid_price, ask_price, volume, bid_size, ask_size")
     def update(self, last_trade: float, *_: float) -> None:
         """Moves the close, and high and low with it, to a later trade."""
         self.high, self.low, self.close = max(self.high, last_trade), min(self.low, last_trade), last_trade
@@ -219,8 +220,8 @@ class Delisting(BaseData):
 
     data_type = MarketDataType.AUXILIARY
 
-    def __init__(self, symbol: Any, time: datetime, price: float, type: DelistingType) -> None:
-        self.symbol, self.zone, self.close, self.type = symbol, NEW_YORK, price, type
+    def __init__(self, symbol: Any, time: datetime, price: float, type: DelistingType, zone: Zone = NEW_YORK) -> None:
+        self.symbol, self.zone, self.close, self.type = symbol, zone, price, type
         self.start_ms = self.end_ms = self.zone.utc_ms(time)
         self.ticket: Any = None
 

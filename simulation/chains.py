@@ -15,20 +15,20 @@ from simulation.dictionaries import LeanDictionary
 from simulation.enums import OPTION_TYPES, OptionRight, TickType
 from simulation.feeds import Column, Feed
 from simulation.names import Named
-from simulation.universe import UniverseRow
+from simulation.universe import UniverseRow, underlying_bar
 
 
 class ChainEntry:
     """One contract of a chain for a day: its columns and the instant from which it has data."""
 
-    __slots__ = ("first", "interest", "quote", "security", "symbol", "trade")
+    __slots__ = ("first", "interest", "quote", "security", "symbol", "trade", "traded")
 
     def __init__(self, symbol: Any, security: Any, feeds: tuple[Feed, ...], ms: int) -> None:
         self.symbol, self.security = symbol, security
         self.trade: Column | None = None
         self.quote: Column | None = None
         self.interest: Column | None = None
-        self.first = FOREVER
+        self.first = self.traded = FOREVER
         for feed in feeds:
             column = feed.column(ms)
             kind = feed.spec.kind
@@ -39,13 +39,19 @@ class ChainEntry:
             else:
                 self.interest = column
                 continue
-            self.first = min(self.first, column.first_emission())
+            first = column.first_emission()
+            self.first = min(self.first, first)
+            if kind == TickType.TRADE:
+                self.traded = first
 
 
 class ChainIndex:
-    """The contracts of a canonical for one day, by the instant at which each appears."""
+    """The contracts of a canonical for one day, by the instant at which each appears.
 
-    __slots__ = ("entries", "epoch", "filled", "firsts", "high", "low")
+    They come in LEAN's order: those with trades so far by symbol, then those with quotes only (SubscriptionCollection.cs:223).
+    """
+
+    __slots__ = ("_counts", "_present", "entries", "epoch", "filled", "firsts", "high", "low", "trades")
 
     def __init__(self, canonical: Any, snapshot: dict[Any, tuple[Feed, ...]], engine: Any, ms: int, epoch: int) -> None:
         members = [
@@ -70,8 +76,11 @@ class ChainIndex:
         for entry in entries:
             if entry.interest is not None and entry.first > first and entry.interest.last_end(first) >= 0:
                 entry.first = first
-        self.entries = sorted((e for e in entries if e.first < FOREVER), key=lambda e: e.first)
-        self.firsts = np.array([e.first for e in self.entries], dtype=np.int64)
+        self.entries = sorted((e for e in entries if e.first < FOREVER), key=lambda e: str(e.symbol.value))
+        self.firsts = np.sort(np.array([e.first for e in self.entries], dtype=np.int64))
+        self.trades = np.sort(np.array([max(e.traded, e.first) for e in self.entries], dtype=np.int64))
+        self._counts = (-1, -1)
+        self._present: list[ChainEntry] = []
 
     def valid(self, ms: int, epoch: int) -> bool:
         """Whether the index still describes an instant."""
@@ -79,10 +88,15 @@ class ChainIndex:
 
     def present(self, ms: int) -> list[ChainEntry]:
         """Contracts with data at an instant."""
-        count = int(self.firsts.searchsorted(ms, "right"))
-        if count == 0:
+        counts = int(self.firsts.searchsorted(ms, "right")), int(self.trades.searchsorted(ms, "right"))
+        if counts[0] == 0:
             return list(())
-        entries = self.entries if count == len(self.entries) else self.entries[:count]
+        if counts != self._counts:
+            entries = [entry for entry in self.entries if entry.first <= ms]
+            traded = [entry for entry in entries if max(entry.traded, entry.first) <= ms]
+            quoted = [entry for entry in entries if max(entry.traded, entry.first) > ms]
+            self._counts, self._present = counts, [*traded, *quoted]
+        entries = self._present
         column = entries[0].quote or entries[0].trade
         if self.filled:
             return entries if column is not None and column.in_session(ms) else list(())
@@ -428,8 +442,8 @@ class FileChain(Named):
 
     @property
     def underlying(self) -> Any:
-        """The underlying's day in the file."""
-        return self.block.underlying
+        """The underlying's day in the file, as a bar."""
+        return underlying_bar(self.block, self.symbol)
 
     @property
     def end_time(self) -> datetime:

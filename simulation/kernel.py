@@ -181,7 +181,7 @@ class Engine:
         subscriptions = self.subscriptions
         if self._seen_epoch != subscriptions.epoch:
             self._seen_epoch = subscriptions.epoch
-            ordered = sorted(subscriptions.feeds.items(), key=lambda pair: int(pair[0].security_type))
+            ordered = sorted(subscriptions.feeds.items(), key=lambda pair: (int(pair[0].security_type), str(pair[0].value)))
             self._snapshot = {symbol: tuple(feeds) for symbol, feeds in ordered if feeds}
         return self._snapshot
 
@@ -203,7 +203,7 @@ class Engine:
         if self._slice is None and self._slice_of is not None:
             ms, has_data = self._slice_of
             self._slice = Slice(self, ms, self.zone.local(ms), self.snapshot())
-            self._slice.has_data = has_data
+            self._slice.has_data = self._slice.has_bars = has_data
         return self._slice
 
     def _index(self, canonical: Any, moment: Slice) -> ChainIndex:
@@ -216,14 +216,14 @@ class Engine:
 
     def option_chain_at(self, canonical: Any, moment: Slice) -> OptionChain | None:
         """The chain of a canonical in a slice, None when it has no contract with data."""
-        if not moment.has_data or canonical is None:
+        if not moment.has_bars or canonical is None:
             return None
         entries = self._index(canonical, moment).present(moment.ms)
         return OptionChain(self, canonical, moment, entries) if entries else None
 
     def futures_chain_at(self, canonical: Any, moment: Slice) -> FuturesChain | None:
         """The futures chain of a canonical in a slice."""
-        if not moment.has_data or canonical is None:
+        if not moment.has_bars or canonical is None:
             return None
         entries = self._index(canonical, moment).present(moment.ms)
         return FuturesChain(self, canonical, moment, entries) if entries else None
@@ -445,7 +445,7 @@ class Engine:
             consolidators.feed(ms)
         if delistings:
             self.algorithm.on_delistings(self.current_slice.delistings)  # type: ignore[union-attr]
-        if has_data and self._on_data is not None:
+        if self._on_data is not None and (has_data or delistings):
             self._on_data(self.current_slice)
         if handler.has_work():
             handler.process_pass()
@@ -473,8 +473,11 @@ class Engine:
         moment = self.current_slice
         assert moment is not None
         for kind, security in delistings:
-            event = Delisting(security.symbol, security.local_time, security.price, kind)
+            day = delisting_date(security.symbol, security.exchange.hours)
+            day += timedelta(days=1 if kind == DelistingType.DELISTED else 0)
+            event = Delisting(security.symbol, datetime(day.year, day.month, day.day), security.price, kind, security.zone)
             moment.delistings[security.symbol] = event
+        moment.has_data = True
 
     def _settle(self, delistings: Iterable[tuple[DelistingType, Security]]) -> None:
         """Expiry: options first, then futures."""

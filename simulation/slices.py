@@ -123,11 +123,7 @@ class OptionChains(_Lazy):
         return Symbol.create_canonical_option(symbol)
 
     def _candidates(self) -> list[Any]:
-        seen: dict[Any, None] = {}
-        for symbol in self._slice.snapshot:
-            if symbol.security_type in OPTION_TYPES:
-                seen[symbol.canonical] = None
-        return list(seen)
+        return self._slice.engine.canonicals(self._slice.snapshot, True)  # type: ignore[no-any-return]
 
     def _make(self, key: Any) -> Any:
         return self._slice.engine.option_chain_at(key, self._slice)
@@ -141,11 +137,7 @@ class FuturesChains(_Lazy):
         return symbol if symbol is None or symbol.is_canonical() else symbol.canonical
 
     def _candidates(self) -> list[Any]:
-        seen: dict[Any, None] = {}
-        for symbol in self._slice.snapshot:
-            if symbol.security_type.name == "FUTURE":
-                seen[symbol.canonical] = None
-        return list(seen)
+        return self._slice.engine.canonicals(self._slice.snapshot, False)  # type: ignore[no-any-return]
 
     def _make(self, key: Any) -> Any:
         return self._slice.engine.futures_chain_at(key, self._slice)
@@ -176,7 +168,7 @@ class Slice(Named):
 
     def __init__(self, engine: Any, ms: int, time: datetime, snapshot: Snapshot) -> None:
         self.engine, self.ms, self.time, self.snapshot = engine, ms, time, snapshot
-        self.has_data = False
+        self.has_data = self.has_bars = False
         self.delistings: LeanDictionary[Any] = Delistings()
         self.splits: LeanDictionary[Any] = Splits()
         self.dividends: LeanDictionary[Any] = Dividends()
@@ -231,7 +223,7 @@ class Slice(Named):
 
     def point(self, symbol: Any, kind: TickType) -> BaseData | None:
         """What this instant holds of a symbol's trades or quotes; the finest resolution wins."""
-        if not self.has_data:
+        if not self.has_bars:
             return None
         for feed in sorted(self.snapshot.get(symbol, ()), key=lambda feed: feed.period):
             if feed.spec.kind == kind and not feed.spec.internal:
@@ -278,8 +270,8 @@ class Slice(Named):
         return key in self
 
     def keys(self) -> list[Any]:
-        """Symbols that have data."""
-        return [symbol for symbol in self.snapshot if self._data(symbol) is not None]
+        """Symbols that have data, delistings included."""
+        return [s for s in self.snapshot if self._data(s) is not None or s in self.delistings]
 
     def values(self) -> list[BaseData]:
         """Data points of all symbols that have any."""

@@ -13,7 +13,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from simulation.bars import trade_bar
 from simulation.blocks import UniverseBlock
+from simulation.clock import DAY_MS, NEW_YORK
 from simulation.enums import OptionRight, SecurityType
 from simulation.names import Named
 from simulation.symbols import symbol_of
@@ -178,7 +180,7 @@ class ContractFilterUniverse(Named):
         self._types_applied = False
         self.local_time = datetime.min
 
-    def refresh(self, block: UniverseBlock, local_time: datetime) -> None:
+    def load(self, block: UniverseBlock, local_time: datetime) -> None:
         """Begins a new selection over a file."""
         self._block, self.local_time = block, local_time
         self._rows = np.arange(len(block))
@@ -337,17 +339,17 @@ class OptionFilterUniverse(ContractFilterUniverse):
         self._unique: NDArray[np.float64] | None = None
         self._last_date: date | None = None
 
-    def refresh(self, block: UniverseBlock, local_time: datetime) -> None:
+    def load(self, block: UniverseBlock, local_time: datetime) -> None:
         """Begins a new selection; the list of strikes is made anew when the date has changed."""
-        super().refresh(block, local_time)
+        super().load(block, local_time)
         if self._last_date != local_time.date():
             self._unique = None
         self._last_date = local_time.date()
 
     @property
     def underlying(self) -> Any:
-        """The underlying's day in the file (open, high, low, close)."""
-        return self._file().underlying
+        """The underlying's day in the file, as a bar; None when the file has no such row."""
+        return underlying_bar(self._file(), self._security.symbol)
 
     def _spot(self) -> float:
         row = self._file().underlying
@@ -459,6 +461,16 @@ class OptionFilterUniverse(ContractFilterUniverse):
             return self
 
         return narrow
+
+
+def underlying_bar(block: UniverseBlock, canonical: Any) -> Any:
+    """The underlying's row of a chain file as a trade bar, None without one."""
+    row = block.underlying
+    if row is None or not canonical.has_underlying:
+        return None
+    start = NEW_YORK.midnight_ms(block.day)
+    values = (row.open, row.high, row.low, row.close, row.volume)
+    return trade_bar(canonical.underlying, NEW_YORK, (start, start + DAY_MS), values)
 
 
 def _is_weekly_root(root: str) -> bool:
