@@ -17,7 +17,7 @@ from simulation.enums import AlgorithmMode, DeploymentTarget, Resolution
 from simulation.history import HistoryApi
 from simulation.initializers import BrokerageModelSecurityInitializer
 from simulation.kernel import Engine
-from simulation.names import pascal_case
+from simulation.names import pascal_case, signed
 from simulation.schedule import DateRules, ScheduledEvent, ScheduleManager, TimeRules, each_day
 from simulation.services import (
     RESERVED_CHARTS,
@@ -153,17 +153,20 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         """Last instant of the last date."""
         return self._end + timedelta(days=1) - timedelta(microseconds=1)
 
+    @signed("year, month, day", "start")
     def set_start_date(self, *when: Any) -> None:
         """First date of the backtest: (year, month, day) or a date."""
         self._only_before_start("set_start_date")
         self._start = _date_of(when)
         self._engine.utc_ms = self._engine.zone.utc_ms(self._start)
 
+    @signed("year, month, day", "end")
     def set_end_date(self, *when: Any) -> None:
         """Last date of the backtest: (year, month, day) or a date."""
         self._only_before_start("set_end_date")
         self._end = _date_of(when)
 
+    @signed("time_span, resolution=None", "bar_count, resolution=None")
     def set_warm_up(self, span: timedelta | int, resolution: Resolution | None = None) -> None:
         """Starts earlier, without orders: by a timedelta, or by a number of bars."""
         self._only_before_start("set_warm_up")
@@ -233,6 +236,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         """Replaces the parameters."""
         self.parameters = dict(parameters)
 
+    @signed("benchmark", "symbol", "security_type, symbol", "ticker")
     def set_benchmark(self, *what: Any) -> None:
         """The benchmark: a symbol, a ticker, (security type, ticker), or a function of the time."""
         self._only_before_start("set_benchmark")
@@ -327,6 +331,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         """Writes a line; an immediate repetition is dropped."""
         self.logs.write("error", message)
 
+    @signed("series, value", "chart, series, value")
     def plot(self, *arguments: Any) -> None:
         """Adds a point to a chart: (series, value) or (chart, series, value); an indicator counts as its value."""
         if len(arguments) == 2:

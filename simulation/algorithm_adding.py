@@ -10,7 +10,7 @@ from simulation.bars import BaseData
 from simulation.clock import DAY_MS
 from simulation.enums import DataMappingMode, DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine
-from simulation.names import Named
+from simulation.names import Named, signed
 from simulation.securities import Future, Security
 from simulation.services import DEFAULT_MARKETS
 from simulation.subscriptions import OPTION_TYPES
@@ -123,6 +123,10 @@ class AddingApi(Named):
 
     # -- options ------------------------------------------------------------------------------------------------------------------
 
+    @signed(
+        "underlying, resolution=None, market=None, fill_forward=None, leverage=...",
+        "underlying, target_option, resolution=None, market=None, fill_forward=None, leverage=...",
+    )
     def add_option(
         self,
         underlying: str | Symbol,
@@ -159,6 +163,12 @@ class AddingApi(Named):
         )
         return self._add(canonical, resolution, fill_forward, None, leverage)
 
+    @signed(
+        "underlying, resolution=None, market=None, fill_forward=True",
+        "underlying, target_option, resolution=None, market=None, fill_forward=True",
+        "symbol, resolution=None, fill_forward=True",
+        "symbol, target_option, resolution=None, fill_forward=True",
+    )
     def add_index_option(self, underlying: str | Symbol, *arguments: Any, **named: Any) -> Any:
         """Adds the chain of an index: (underlying, [target_option], resolution, [market], fill_forward)."""
         values = list(arguments)
@@ -284,11 +294,14 @@ class AddingApi(Named):
         extended_market_hours: bool | None = None,
         data_mapping_mode: DataMappingMode | None = None,
         data_normalization_mode: DataNormalizationMode | None = None,
+        contract_depth_offset: int = 0,
     ) -> Any:
         """Adds a future's chain; `set_filter` chooses contracts. The continuous contract maps to the nearest chosen one."""
         place = market or next((where for where, roots in FUTURE_MARKETS.items() if ticker.upper() in roots), "cme")
         canonical = Symbol.create(ticker, SecurityType.FUTURE, place)
         del data_mapping_mode
+        if contract_depth_offset:
+            raise self._engine.refused("add_future: contract_depth_offset")
         security = self._add(canonical, resolution, fill_forward, extended_market_hours, leverage)
         if data_normalization_mode is not None:
             security.data_normalization_mode = data_normalization_mode
@@ -314,6 +327,7 @@ class AddingApi(Named):
             )
         self._engine.subscriptions.chain_options(canonical, option_filter or _everything)
 
+    @signed("underlying_symbol, option_filter", "universe, option_filter")
     def add_universe_options(self, underlying: Any, option_filter: Callable[[Any], Any]) -> None:
         """Adds the option chain of every contract of a future's universe."""
         self.add_future_option(underlying, option_filter)

@@ -12,7 +12,7 @@ from simulation.consolidators import DataConsolidator, consolidator_for
 from simulation.enums import MovingAverageType, Resolution, TickType
 from simulation.history import Request, bars_back, default_kinds, points
 from simulation.kernel import Engine
-from simulation.names import Named
+from simulation.names import Named, signed
 from simulation.symbols import symbol_of
 
 Selector = Callable[[Any], float]
@@ -189,6 +189,7 @@ class IndicatorApi(Named):
         """Rate of change in percent."""
         return self._kept(symbol, made.RateOfChangePercent(f"ROCP({period})", period), resolution, selector)
 
+    @signed("symbol, selector=None, field_name=None", "symbol, resolution, selector=None, field_name=None")
     def identity(self, symbol: Any, *arguments: Any) -> Any:
         """The value itself: (symbol, [resolution], [selector])."""
         resolution = next((value for value in arguments if isinstance(value, Resolution)), None)
@@ -214,6 +215,7 @@ class IndicatorApi(Named):
 
     deregister_indicator = unregister_indicator
 
+    @signed("symbol, resolution, data_type=None", "symbol, time_span, data_type=None")
     def resolve_consolidator(self, symbol: Any, period: Any, data_type: type | None = None) -> DataConsolidator:
         """The consolidator of a resolution or timedelta."""
         kind = TickType.QUOTE if data_type is QuoteBar else TickType.TRADE
@@ -230,10 +232,6 @@ class IndicatorApi(Named):
         consolidator.data_consolidated += lambda sender, bar: handler(bar)
         self._engine.consolidators.add(symbol, consolidator, kind)
         return consolidator
-
-    def create_consolidator(self, symbol: Any, period: Any) -> DataConsolidator:
-        """Same as resolve_consolidator."""
-        return self.resolve_consolidator(symbol, period)
 
     def warm_up_indicator(
         self, symbol: Any, indicator: Any, resolution: Any = None, selector: Selector | None = None

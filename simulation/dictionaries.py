@@ -59,9 +59,9 @@ class LeanDictionary(Named, Generic[V]):
         """Number of entries."""
         return len(self)
 
-    def get(self, key: Any, default: D | None = None) -> V | D | None:
+    def get(self, key: Any, default_value: D | None = None) -> V | D | None:
         """The value of a key, or the default."""
-        return self._entries.get(self._key(key), default)
+        return self._entries.get(self._key(key), default_value)
 
     def keys(self) -> list[Any]:
         """All keys."""
@@ -79,10 +79,10 @@ class LeanDictionary(Named, Generic[V]):
         """Whether the key is there."""
         return key in self
 
-    def try_get_value(self, key: Any, default: Any = None) -> tuple[bool, V | None]:
+    def try_get_value(self, key: Any, value: Any = None) -> tuple[bool, V | None]:
         """C#'s TryGetValue as pythonnet shows it: (found, value)."""
-        value = self._entries.get(self._key(key))
-        return (value is not None, value if value is not None else default)
+        found = self._entries.get(self._key(key))
+        return (found is not None, found if found is not None else value)
 
     def pop(self, key: Any, *default: Any) -> Any:
         """Removes a key and gives its value."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from simulation.consolidators import EventHandlers
 from simulation.enums import MovingAverageType
-from simulation.names import Named
+from simulation.names import Named, signed
 
 
 class IndicatorDataPoint(Named):
@@ -105,6 +105,7 @@ class Indicator(Named):
         """Whether enough bars have come."""
         return self.samples >= self.warm_up_period
 
+    @signed("input", "time, value")
     def update(self, *arguments: Any) -> bool:
         """Takes (time, value), a data point or a bar; whether the indicator is ready."""
         if len(arguments) == 2 and not isinstance(arguments[0], str):

@@ -21,7 +21,7 @@ class NullMarginCallModel(Named):
         """Nothing to do."""
         return [], False
 
-    def execute_margin_call(self, requests: list[SubmitOrderRequest]) -> list[OrderTicket]:
+    def execute_margin_call(self, generated_margin_call_orders: list[SubmitOrderRequest]) -> list[OrderTicket]:
         """Nothing is sent."""
         return [ticket for ticket in requests if isinstance(ticket, OrderTicket)]
 
@@ -102,7 +102,7 @@ class DefaultMarginCallModel(Named):
             closed += 1.0
         return closed
 
-    def execute_margin_call(self, requests: list[SubmitOrderRequest]) -> list[OrderTicket]:
+    def execute_margin_call(self, generated_margin_call_orders: list[SubmitOrderRequest]) -> list[OrderTicket]:
         """Sends the orders, losers first, until the margin is back; the tickets of what was sent."""
         portfolio = self._portfolio
         tickets: list[OrderTicket] = []

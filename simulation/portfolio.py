@@ -15,7 +15,7 @@ from simulation.enums import OrderDirection, OrderType, SecurityType, Settlement
 from simulation.fees import OrderFee, OrderFeeParameters
 from simulation.margin import HasSufficientBuyingPowerForOrderResult
 from simulation.margin_calls import DefaultMarginCallModel
-from simulation.names import Named
+from simulation.names import Named, signed
 from simulation.orders import MarketOrder, Order, clean
 from simulation.positions import PositionManager
 from simulation.requests import OrderEvent
@@ -155,20 +155,27 @@ class SecurityHolding(Named):
         """Unrealised profit of a future that daily settlement has not paid yet."""
         return clean(self.total_close_profit() - self.settled_profit)
 
-    def total_close_profit(self, include_fees: bool = True, exit_price: float | None = None) -> float:
-        """Profit of closing the whole position, at bid or ask unless an exit price is given."""
+    def total_close_profit(
+        self,
+        include_fees: bool = True,
+        exit_price: float | None = None,
+        entry_price: float | None = None,
+        quantity: float | None = None,
+    ) -> float:
+        """Profit of closing the whole position (or a quantity of it), at bid or ask unless an exit price is given."""
         security = self._security
+        held = self.quantity if quantity is None else quantity
         if not self.invested:
-            return clean(0.0 * self.quantity)
+            return clean(0.0 * held)
         fees = 0.0
         if include_fees:
-            order = MarketOrder(security.symbol, -self.quantity, security._engine.utc_ms)
+            order = MarketOrder(security.symbol, -held, security._engine.utc_ms)
             fees = security.fee_model.get_order_fee(OrderFeeParameters(security, order)).value.amount
         price = exit_price
         if price is None:
             price = (security.bid_price if self.is_long else security.ask_price) or security.price
-        entry = self.quantity_value(self.quantity, self.average_price)
-        return clean(self.quantity_value(self.quantity, price) - entry - fees)
+        entry = self.quantity_value(held, self.average_price if entry_price is None else entry_price)
+        return clean(self.quantity_value(held, price) - entry - fees)
 
     def set_holdings(self, average_price: float | Decimal, quantity: float) -> None:
         """Replaces average price and quantity (a position taken over from elsewhere)."""
@@ -225,9 +232,9 @@ class CashBook(LeanDictionary[Cash]):
         self.account_currency = "USD"
         self.add("USD", 0.0, 1.0)
 
-    def add(self, symbol: str, amount: float, conversion_rate: float) -> Cash:
+    def add(self, symbol: str, quantity: float, conversion_rate: float) -> Cash:
         """Opens a currency."""
-        self._entries[symbol] = Cash(symbol, amount, conversion_rate)
+        self._entries[symbol] = Cash(symbol, quantity, conversion_rate)
         return self._entries[symbol]
 
     @property
@@ -235,9 +242,11 @@ class CashBook(LeanDictionary[Cash]):
         """All cash in dollars."""
         return clean(sum(cash.value_in_account_currency for cash in self._entries.values()))
 
-    def convert_to_account_currency(self, amount: float, currency: str) -> float:
+    def convert_to_account_currency(self, source_quantity: float, source_currency: str) -> float:
         """Dollars of an amount of a currency; raises KeyError for an unknown one."""
-        return amount if currency == self.account_currency else clean(amount * self[currency].conversion_rate)
+        if source_currency == self.account_currency:
+            return source_quantity
+        return clean(source_quantity * self[source_currency].conversion_rate)
 
 
 class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
@@ -311,6 +320,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         """Cash of sales that settle later."""
         return self.unsettled_cash_book.total_value_in_account_currency
 
+    @signed("cash", "symbol, cash, conversion_rate")
     def set_cash(self, what: float | str, amount: float = 0.0, conversion_rate: float = 1.0) -> None:
         """Sets the account's cash, or that of a named currency with its rate."""
         if isinstance(what, str):
@@ -409,6 +419,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         """Portfolio value not held as margin."""
         return self.get_margin_remaining()
 
+    @signed("symbol, direction=...", "total_portfolio_value")
     def get_margin_remaining(self, what: Any = None, direction: OrderDirection = OrderDirection.BUY) -> float:
         """Free margin of the account (optionally at a given portfolio value), or what may be used on one symbol."""
         if what is None or isinstance(what, (int, float)):
@@ -420,13 +431,13 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         """What may be used on one symbol in one direction."""
         return self.get_margin_remaining(symbol, direction)
 
-    def set_margin_call_model(self, model: Any) -> None:
+    def set_margin_call_model(self, margin_call_model: Any) -> None:
         """Replaces the margin call model."""
-        self.margin_call_model = model
+        self.margin_call_model = margin_call_model
 
-    def set_positions(self, positions: Any) -> None:
+    def set_positions(self, position_group_model: Any) -> None:
         """Replaces the grouping of positions (SecurityPositionGroupModel.NULL: every security alone)."""
-        self.positions.use(positions)
+        self.positions.use(position_group_model)
 
     def has_sufficient_buying_power_for_order(self, orders: list[Order]) -> HasSufficientBuyingPowerForOrderResult:
         """Whether the account can carry the orders together; raises ValueError when one symbol occurs twice."""
@@ -498,7 +509,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         held.add_profit(profit)
         net = clean(float(profit) * security.quote_currency.conversion_rate - 2 * fee)
         won = is_win(fill, security, net)
-        self._engine.transactions.add_transaction_record(self._engine.utc_ms, net, won)
+        self._engine.transactions.record_profit(self._engine.utc_ms, net, won)
 
     def _cash_settlement(self, security: Any, fill: OrderEvent) -> Decimal:
         ticket = fill.ticket
@@ -539,7 +550,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
                 held.settled_profit = clean(held.settled_profit + daily)
                 self._add_cash(security, exact(daily))
 
-    def apply_dividend(self, security: Any, distribution: float) -> None:
+    def pay_dividend(self, security: Any, distribution: float) -> None:
         """Pays a dividend per share on raw-priced data; a short position pays it."""
         amount = clean(security.holdings.quantity * distribution * security.quote_currency.conversion_rate)
         self.cash_book[self.cash_book.account_currency].add_amount(amount)

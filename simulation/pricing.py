@@ -43,7 +43,9 @@ class Greeks(Named):
 
     __slots__ = ("delta", "gamma", "lambda_", "rho", "theta_per_day", "vega")
 
-    def __init__(self, delta: float = 0.0, gamma: float = 0.0, vega: float = 0.0, theta_per_day: float = 0.0, rho: float = 0.0) -> None:
+    def __init__(
+        self, delta: float = 0.0, gamma: float = 0.0, vega: float = 0.0, theta_per_day: float = 0.0, rho: float = 0.0
+    ) -> None:
         self.delta, self.gamma, self.vega, self.theta_per_day, self.rho = delta, gamma, vega, theta_per_day, rho
         self.lambda_ = 0.0
 
@@ -77,7 +79,9 @@ def _d1(terms: Terms, spot: float, volatility: float) -> float:
     spread = volatility * math.sqrt(max(0.0, terms.years))
     if not spread:
         return 10.0
-    return (math.log(spot / terms.strike) + (terms.rate - terms.dividend + 0.5 * volatility * volatility) * terms.years) / spread
+    return (
+        math.log(spot / terms.strike) + (terms.rate - terms.dividend + 0.5 * volatility * volatility) * terms.years
+    ) / spread
 
 
 def black_scholes_price(terms: Terms, spot: float, volatility: float, years: float) -> float:
@@ -232,7 +236,9 @@ def _tree_greeks(pricer: Pricer, terms: Terms, spot: float, volatility: float) -
     growth = math.exp((terms.rate - terms.dividend) * step) if pricer is forward_tree_price else 1.0
     move = volatility * math.sqrt(step)
     up, down = math.exp(move) * growth, math.exp(-move) * growth
-    delta = _slope(pricer(terms, spot * up, volatility, years) - pricer(terms, spot * down, volatility, years), spot * (up - down))
+    delta = _slope(
+        pricer(terms, spot * up, volatility, years) - pricer(terms, spot * down, volatility, years), spot * (up - down)
+    )
     wide = math.exp(2 * move)
     above, below = spot * wide, spot / wide
     upper = _slope(pricer(terms, above, volatility, years) - price, above - spot)
@@ -258,7 +264,7 @@ class OptionPriceModel(Named):
     def __init__(self, pricer: Pricer) -> None:
         self.pricer = pricer
 
-    def evaluate(self, engine: Any, security: Any) -> OptionPriceModelResult:
+    def value(self, engine: Any, security: Any) -> OptionPriceModelResult:
         """Price, volatility and Greeks at the prices of this instant; zeros without prices or after expiry."""
         spot, price = security.underlying.price, security.price
         local = security.local_time
@@ -307,7 +313,7 @@ def evaluate(engine: Any, security: Any, contract: Any) -> OptionPriceModelResul
     if model is None:
         model = _default_model(security)
     if isinstance(model, OptionPriceModel):
-        return model.evaluate(engine, security)
+        return model.value(engine, security)
     return model.evaluate(security, engine.current_slice, contract)  # type: ignore[no-any-return]
 
 
@@ -324,7 +330,13 @@ def _default_model(security: Any) -> OptionPriceModel:
 def _mirror(symbol: Any) -> Any:
     other = OptionRight.PUT if symbol.id.option_right == OptionRight.CALL else OptionRight.CALL
     return Symbol.create_option(
-        symbol.underlying, symbol.id.symbol, symbol.id.market, symbol.id.option_style, other, symbol.id.strike_price, symbol.id.date
+        symbol.underlying,
+        symbol.id.symbol,
+        symbol.id.market,
+        symbol.id.option_style,
+        other,
+        symbol.id.strike_price,
+        symbol.id.date,
     )
 
 

@@ -75,9 +75,9 @@ class OrderResponse(Named):
         return OrderResponse(request.order_id, OrderResponseErrorCode.NONE, None)
 
     @staticmethod
-    def error(request: OrderRequest, code: OrderResponseErrorCode, message: str) -> OrderResponse:
+    def error(request: OrderRequest, error_code: OrderResponseErrorCode, error_message: str) -> OrderResponse:
         """Refused for a reason."""
-        return OrderResponse(request.order_id, code, message)
+        return OrderResponse(request.order_id, error_code, error_message)
 
     @staticmethod
     def invalid_status(request: OrderRequest, order: Order) -> OrderResponse:
@@ -213,7 +213,6 @@ class UpdateOrderRequest(OrderRequest):
         self.trigger_price = fields.trigger_price
         self.trailing_amount = fields.trailing_amount
 
-    @property
     def is_allowed_for_closed_order(self) -> bool:
         """A closed order may only get a new tag."""
         values = (self.quantity, self.limit_price, self.stop_price, self.trigger_price, self.trailing_amount)

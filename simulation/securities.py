@@ -411,7 +411,8 @@ class Security(Named):
         return f"{type(self).__name__}({self.symbol.value})"
 
 
-def _make_setter(field: str) -> Any:
+def _make_setter(field: str, parameter: str | None = None) -> Any:
+    @signed(parameter or field)
     def setter(self: Security, model: Any) -> None:
         setattr(self, field, model)
         self._engine.model_changed(self, field)
@@ -432,8 +433,8 @@ for _name in (
     "shortable_provider",
     "data_filter",
 ):
-    setattr(Security, f"set_{_name}", _make_setter(_name))
-Security.set_margin_model = _make_setter("buying_power_model")  # type: ignore[attr-defined]
+    setattr(Security, f"set_{_name}", _make_setter(_name, {"fee_model": "feel_model"}.get(_name)))
+Security.set_margin_model = _make_setter("buying_power_model", "margin_model")  # type: ignore[attr-defined]
 
 
 def _carried(point: BaseData | None, field: str) -> float:

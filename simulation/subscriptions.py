@@ -353,7 +353,7 @@ class Subscriptions:
         ):
             return list(universe.selected) if not universe.disposed else list(())
         security = universe.security
-        universe.filter_universe.refresh(universe.block, security.zone.local(utc_ms))
+        universe.filter_universe.load(universe.block, security.zone.local(utc_ms))
         option = security.symbol.security_type in OPTION_TYPES
         filter_function = security.contract_filter or (default_option_filter if option else _nothing)
         chosen = apply_filter(security, universe.filter_universe, filter_function)

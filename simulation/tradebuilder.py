@@ -117,7 +117,7 @@ class TradeBuilder(Named):
             if price:
                 position.see(price)
 
-    def process_fill(self, fill: OrderEvent, security: Any) -> None:
+    def book_fill(self, fill: OrderEvent, security: Any) -> None:
         """Books a fill; the fee of an order counts once."""
         fee = 0.0
         if fill.order_id not in self._charged:

@@ -9,7 +9,7 @@ from typing import Any
 from simulation import brokerages
 from simulation.enums import AccountType, BrokerageName, OrderStatus, OrderType, Resolution, SecurityType
 from simulation.margin_calls import scan_margin
-from simulation.names import Named
+from simulation.names import Named, signed
 from simulation.option_strategies import OptionStrategy
 from simulation.orders import (
     GoodTilDateTimeInForce,
@@ -91,6 +91,7 @@ class TradingApi(Named):
         """The engine's margin check (engine only)."""
         scan_margin(self)
 
+    @signed("starting_cash", "symbol, starting_cash, conversion_rate=0")
     def set_cash(self, *arguments: Any) -> None:
         """Starting cash in dollars, or (currency, amount[, conversion rate])."""
         self._engine.portfolio.set_cash(*arguments)
@@ -100,20 +101,20 @@ class TradingApi(Named):
         """The account's currency: USD, the only one of the embedded engine."""
         return str(self._engine.portfolio.cash_book.account_currency)
 
-    def set_account_currency(self, currency: str, starting_cash: float | None = None) -> None:
+    def set_account_currency(self, account_currency: str, starting_cash: float | None = None) -> None:
         """Accepts USD only; raises ValueError for another currency."""
-        if currency.upper() != "USD":
-            raise ValueError(f"account currency {currency}: the embedded engine accepts USD")
+        if account_currency.upper() != "USD":
+            raise ValueError(f"account currency {account_currency}: the embedded engine accepts USD")
         if starting_cash is not None:
             self.set_cash(starting_cash)
 
-    def set_maximum_orders(self, maximum: int) -> None:
+    def set_maximum_orders(self, max: int) -> None:
         """Orders beyond this number stop the algorithm."""
-        self._maximum_orders = maximum
+        self._maximum_orders = max
 
-    def set_trade_builder(self, builder: Any) -> None:
+    def set_trade_builder(self, trade_builder: Any) -> None:
         """How fills become closed trades in the statistics."""
-        self._engine.portfolio.trade_builder = builder
+        self._engine.portfolio.trade_builder = trade_builder
 
     @property
     def trade_builder(self) -> Any:
@@ -290,6 +291,11 @@ class TradingApi(Named):
             OrderType.LIMIT_IF_TOUCHED, security, quantity, tag=tag, order_properties=order_properties, **prices
         )
 
+    @signed(
+        "symbol, quantity, trailing_amount, trailing_as_percentage, asynchronous=False, tag='', order_properties=None",
+        "symbol, quantity, stop_price, trailing_amount, trailing_as_percentage, asynchronous=False, tag='', "
+        "order_properties=None",
+    )
     def trailing_stop_order(self, symbol: Any, quantity: float, *values: Any, **named: Any) -> OrderTicket:
         """[stop price,] trailing amount, as percentage, then asynchronous, tag, order properties."""
         security = self._security_for_order(symbol)
@@ -499,6 +505,10 @@ class TradingApi(Named):
             return []
         return [self.market_order(symbol, clean(-quantity - resting), False, tag, properties)]
 
+    @signed(
+        "symbol, percentage, liquidate_existing_holdings=False, asynchronous=False, tag=None, order_properties=None",
+        "targets, liquidate_existing_holdings=False, asynchronous=False, tag=None, order_properties=None",
+    )
     def set_holdings(self, what: Any, *values: Any, **named: Any) -> list[OrderTicket]:
         """Brings a symbol (or a list of targets) to a fraction of the portfolio with a market order.
 
@@ -556,7 +566,7 @@ class TradingApi(Named):
             engine.algorithm.error(f"Unable to compute order quantity of {security.symbol}. Reason: {result.reason}")
         return float(result.quantity)
 
-    def shortable(self, symbol: Any, quantity: float = 0.0, *_: Any) -> bool:
+    def shortable(self, symbol: Any, short_quantity: float = 0.0, update_order_id: int | None = None) -> bool:
         """Whether a symbol may be sold short: always, as under LEAN's default provider."""
         return True
 

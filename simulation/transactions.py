@@ -15,7 +15,7 @@ from simulation import exercise
 from simulation.broker import SimulatedBroker
 from simulation.enums import OrderDirection, OrderRequestStatus, OrderResponseErrorCode, OrderStatus, OrderType
 from simulation.fees import OrderFee
-from simulation.names import Named
+from simulation.names import Named, signed
 from simulation.orders import (
     Order,
     OrderSubmissionData,
@@ -110,7 +110,7 @@ class SecurityTransactionManager(Named):
         """Hands an update to the engine."""
         return self.process_request(request)
 
-    def cancel_order(self, order_id: int, tag: str | None = None) -> OrderTicket:
+    def cancel_order(self, order_id: int, order_tag: str | None = None) -> OrderTicket:
         """Asks to cancel an order."""
         return self.process_request(CancelOrderRequest(self.utc_ms, order_id, tag))
 
@@ -131,29 +131,34 @@ class SecurityTransactionManager(Named):
         """The ticket of the order, None when the id is unknown."""
         return self._handler.tickets.get(order_id)
 
+    @signed("filter=None")
     def get_orders(self, order_filter: Callable[[Order], bool] | None = None) -> list[Order]:
         """Copies of all orders that pass the filter, by id."""
         orders = [order for _, order in sorted(self._handler.complete.items())]
         return [order.clone() for order in orders if order_filter is None or order_filter(order)]
 
+    @signed("filter=None", "symbol")
     def get_open_orders(self, what: Any = None) -> list[Order]:
         """Copies of the open orders, of one symbol, of those passing a filter, or all."""
         orders = [entry[0] for _, entry in sorted(self._handler.open.items())]
         return [order.clone() for order in orders if _matches(order, what)]
 
+    @signed("filter=None", "symbol")
     def get_open_order_tickets(self, what: Any = None) -> list[OrderTicket]:
         """Tickets of the open orders, of one symbol, of those passing a filter, or all."""
         return [ticket for ticket in self._handler.open_tickets() if _matches(ticket, what)]
 
+    @signed("filter=None")
     def get_order_tickets(self, what: Any = None) -> list[OrderTicket]:
         """All tickets, of one symbol, of those passing a filter, or all."""
         return [ticket for _, ticket in sorted(self._handler.tickets.items()) if _matches(ticket, what)]
 
+    @signed("filter=None", "symbol")
     def get_open_orders_remaining_quantity(self, what: Any = None) -> float:
         """Signed quantity that open orders may still fill."""
         return sum(ticket.quantity_remaining for ticket in self.get_open_order_tickets(what))
 
-    def add_transaction_record(self, utc_ms: int, profit: float, won: bool) -> None:
+    def record_profit(self, utc_ms: int, profit: float, won: bool) -> None:
         """Books a closing fill; records of the same millisecond are shifted by one (engine only)."""
         while utc_ms in self.transaction_record:
             utc_ms += 1
@@ -271,7 +276,7 @@ class TransactionHandler:
         ticket.add_update_request(request)
         if order.status == OrderStatus.NEW:
             request.set_response(OrderResponse.invalid_new_status(request, order))
-        elif is_closed(order.status) and not request.is_allowed_for_closed_order:
+        elif is_closed(order.status) and not request.is_allowed_for_closed_order():
             request.set_response(OrderResponse.invalid_status(request, order))
         elif request.quantity is not None and not request.quantity:
             request.set_response(OrderResponse.zero_quantity(request))
@@ -409,7 +414,7 @@ class TransactionHandler:
         closed = is_closed(order.status)
         if order.status == OrderStatus.NEW:
             return OrderResponse.invalid_new_status(request, order)
-        if closed and not request.is_allowed_for_closed_order:
+        if closed and not request.is_allowed_for_closed_order():
             return OrderResponse.invalid_status(request, order)
         security = self.engine.securities[order.symbol]
         self.rounding.round_quantity(order, security)
@@ -513,7 +518,7 @@ class TransactionHandler:
 
     def _build_trade(self, event: OrderEvent) -> None:
         security = self.engine.securities[event.symbol]
-        self.engine.portfolio.trade_builder.process_fill(event, security)
+        self.engine.portfolio.trade_builder.book_fill(event, security)
 
     # ---------------------------------------------------------------- orders of the engine's own
 
