@@ -200,6 +200,25 @@ def test_a_storm_that_spreads_instead_of_going_deep_is_cut_off_too(journal: Jour
     assert "EntryWindow -> EntryWindow" in str(bus.entries_halted)
 
 
+def test_what_another_thread_publishes_waits_for_the_delivery_under_way(bus: EventBus) -> None:
+    """An order event of a broker's thread comes in while a minute is handled."""
+    seen: list[str] = []
+
+    def minute(event: EntryWindow) -> None:
+        other = threading.Thread(target=lambda: bus.publish(closed()))
+        other.start()
+        other.join()
+        seen.append("minute handled")
+
+    bus.subscribe(EntryWindow, minute, component="a")
+    bus.subscribe(SessionClosed, lambda event: seen.append(f"order event {event.correlation!r}"), component="b")
+    bus.publish(window())
+    assert seen == ["minute handled", "order event ''"]
+    bus.halt_entries("first")
+    bus.halt_entries("second")
+    assert bus.entries_halted == "first"
+
+
 def test_events_of_other_threads_are_delivered_one_at_a_time(bus: EventBus) -> None:
     inside: list[int] = []
     most: list[int] = []

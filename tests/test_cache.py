@@ -249,6 +249,42 @@ def test_a_price_event_touches_only_entries_of_its_symbol_that_it_moves() -> Non
     assert len(market.cache) == 9_997
 
 
+def test_every_thousandth_hit_is_audited_against_the_prices_themselves() -> None:
+    market = Market()
+    market.price("SPX", 100.0)
+    calls: list[int] = []
+    needs = (PriceOf("SPX", 0.01),)
+    for _ in range(2_500):
+        market.cache.get_or_compute("x", counted(calls), depends_on=needs)
+    assert (len(calls), market.cache.verify()) == (1, ())
+    market.cache._prices["SPX"] = 200.0  # an index that failed: nobody dropped the entry
+    for _ in range(1_000):
+        market.cache.get_or_compute("x", counted(calls), depends_on=needs)
+    assert len(calls) == 2
+    assert market.cache.verify() == ("1 stale values served; expected none",)
+
+
+def test_indexes_do_not_grow_with_what_was_replaced() -> None:
+    market = Market()
+    market.price("SPX", 100.0)
+    for number in range(5_000):
+        market.cache.put("x", number, depends_on=(PriceOf("SPX", 0.01), TimeToLive(1e6), Entry("y"), PositionOf("p")))
+        market.cache.put("y", number, depends_on=(PriceOf("SPX", 0.01), TimeToLive(1e6), SessionEnd()))
+    cache = market.cache
+    assert len(cache._by_price["SPX"].high) < 200
+    assert len(cache._by_expiry) < 200
+    cache.clear()
+    assert len(cache) == cache.statistics.bytes == 0
+    assert cache.statistics.hit_rate is None
+    assert not cache.invalidate("x")
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    for wrong in (lambda: PriceOf("SPX", 1.0), lambda: PriceOf("SPX", -0.1), lambda: TimeToLive(0), lambda: Market(0)):
+        with pytest.raises(ValueError, match="expected"):
+            wrong()
+
+
 # Against a naive model: a list of entries, each checked by looking at everything that happened since
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
