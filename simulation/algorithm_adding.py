@@ -124,8 +124,8 @@ class AddingApi(Named):
     # -- options ------------------------------------------------------------------------------------------------------------------
 
     @signed(
-        "underlying, resolution=None, market=None, fill_forward=None, leverage=...",
-        "underlying, target_option, resolution=None, market=None, fill_forward=None, leverage=...",
+        "underlying, resolution=None, market=None, fill_forward=None, leverage=0.0",
+        "underlying, target_option, resolution=None, market=None, fill_forward=None, leverage=0.0",
     )
     def add_option(
         self,
@@ -284,27 +284,25 @@ class AddingApi(Named):
 
     # -- futures ------------------------------------------------------------------------------------------------------------------
 
-    def add_future(
-        self,
-        ticker: str,
-        resolution: Resolution | None = None,
-        market: str | None = None,
-        fill_forward: bool | None = None,
-        leverage: float = 0.0,
-        extended_market_hours: bool | None = None,
-        data_mapping_mode: DataMappingMode | None = None,
-        data_normalization_mode: DataNormalizationMode | None = None,
-        contract_depth_offset: int = 0,
-    ) -> Any:
-        """Adds a future's chain; `set_filter` chooses contracts. The continuous contract maps to the nearest chosen one."""
+    @signed(
+        "ticker, resolution=None, market=None, fill_forward=None, leverage=0.0, extended_market_hours=None, "
+        "data_mapping_mode=None, data_normalization_mode=None, contract_depth_offset=0"
+    )
+    def add_future(self, ticker: str, *arguments: Any) -> Any:
+        """Adds a future's chain; `set_filter` chooses contracts. The continuous contract maps to the nearest chosen one.
+
+        After the ticker: resolution, market, fill_forward, leverage, extended_market_hours, data_mapping_mode,
+        data_normalization_mode, contract_depth_offset (0 only).
+        """
+        values = [*arguments, *(None, None, None, 0.0, None, None, None, 0)[len(arguments) :]]
+        resolution, market, fill_forward, leverage, extended, _, normalization, depth = values
+        if depth:
+            raise self._engine.refused("add_future: contract_depth_offset")
         place = market or next((where for where, roots in FUTURE_MARKETS.items() if ticker.upper() in roots), "cme")
         canonical = Symbol.create(ticker, SecurityType.FUTURE, place)
-        del data_mapping_mode
-        if contract_depth_offset:
-            raise self._engine.refused("add_future: contract_depth_offset")
-        security = self._add(canonical, resolution, fill_forward, extended_market_hours, leverage)
-        if data_normalization_mode is not None:
-            security.data_normalization_mode = data_normalization_mode
+        security = self._add(canonical, resolution, fill_forward, extended, leverage)
+        if normalization is not None:
+            security.data_normalization_mode = normalization
         return security
 
     def add_future_contract(

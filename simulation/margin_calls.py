@@ -23,7 +23,7 @@ class NullMarginCallModel(Named):
 
     def execute_margin_call(self, generated_margin_call_orders: list[SubmitOrderRequest]) -> list[OrderTicket]:
         """Nothing is sent."""
-        return [ticket for ticket in requests if isinstance(ticket, OrderTicket)]
+        return [ticket for ticket in generated_margin_call_orders if isinstance(ticket, OrderTicket)]
 
 
 class MarginCallModel(Named):
@@ -109,7 +109,7 @@ class DefaultMarginCallModel(Named):
         if portfolio.margin_remaining >= 0:
             return tickets
         bundles: dict[int, list[SubmitOrderRequest]] = {}
-        for index, request in enumerate(requests):
+        for index, request in enumerate(generated_margin_call_orders):
             manager = request.group_order_manager
             bundles.setdefault(-1 - index if manager is None else manager.id, []).append(request)
 

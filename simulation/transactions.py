@@ -112,7 +112,7 @@ class SecurityTransactionManager(Named):
 
     def cancel_order(self, order_id: int, order_tag: str | None = None) -> OrderTicket:
         """Asks to cancel an order."""
-        return self.process_request(CancelOrderRequest(self.utc_ms, order_id, tag))
+        return self.process_request(CancelOrderRequest(self.utc_ms, order_id, order_tag))
 
     def cancel_open_orders(self, symbol: Any = None, tag: str | None = None) -> list[OrderTicket]:
         """Asks to cancel every open order, of one symbol or of all."""
