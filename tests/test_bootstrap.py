@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import run
 from cli import bootstrap
+from cli.app import COMMANDS
 from cli.bootstrap import BootstrapError, Environment, PackageSet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -232,3 +234,76 @@ def test_record_is_replaced_in_one_step(clone: Environment) -> None:
     bootstrap.write_record(clone, {"run": "b"})
     assert json.loads(clone.record.read_text(encoding="utf-8")) == {"run": "b"}
     assert [path.name for path in clone.root.glob(".venv.json*")] == [".venv.json"]
+
+
+# --- the whole command ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handed_over(clone: Environment, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A ready clone whose commands are noted instead of run."""
+    make_ready(clone, PackageSet.RUN, PackageSet.DEVELOP)
+    noted: list[list[str]] = []
+
+    def note(python: Path, arguments: Sequence[str]) -> int:
+        noted.append([str(python), *arguments])
+        return 0
+
+    monkeypatch.setattr(bootstrap, "ROOT", clone.root)
+    monkeypatch.setattr(bootstrap, "hand_over", note)
+    return noted
+
+
+def test_commands_go_on_inside_the_environment(clone: Environment, handed_over: list[list[str]]) -> None:
+    assert bootstrap.main(["backtest", "--seed", "2"]) == 0
+    assert handed_over == [[str(clone.python), str(clone.root / "run.py"), "backtest", "--seed", "2"]]
+
+
+def test_tools_come_from_the_environment(clone: Environment, handed_over: list[list[str]]) -> None:
+    assert bootstrap.main(["tool", "ruff", "check", "."]) == 0
+    assert handed_over == [[str(clone.python), "-m", "ruff", "check", "."]]
+
+
+def test_a_build_that_fails_is_exit_code_two(
+    clone: Environment,
+    handed_over: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clone.record.unlink()
+    assert bootstrap.main(["backtest"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert handed_over == []
+
+
+def test_usage_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bootstrap.main([]) == 0
+    said = capsys.readouterr().out
+    assert all(f"run.py {name}" in said for name in COMMANDS)
+
+
+def test_handing_over_replaces_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ReplacedError(Exception):
+        """Stands for the process that goes on as another."""
+
+    def replace(path: str, command: Sequence[str]) -> None:
+        raise ReplacedError([path, *command])
+
+    monkeypatch.setattr("os.execv", replace)
+    with pytest.raises(ReplacedError) as caught:
+        bootstrap.hand_over(Path("python"), ["a b"])
+    assert caught.value.args[0] == ["python", "python", "a b"]
+
+
+def test_uv_is_used_only_when_it_runs(clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "uv"
+    broken.write_text("#!/bin/sh\nexit 127\n", encoding="utf-8")
+    broken.chmod(0o755)
+    monkeypatch.setattr("shutil.which", lambda name: str(broken))
+    assert bootstrap.installer(clone).create[1:3] == ["-m", "venv"]
+    broken.write_text("#!/bin/sh\necho uv 1\n", encoding="utf-8")
+    assert bootstrap.installer(clone).install[:3] == [str(broken), "pip", "install"]
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert bootstrap.installer(clone).install[:4] == [str(clone.python), "-m", "pip", "install"]

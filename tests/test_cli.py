@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -10,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cli import app, backtest, markets, options, progress
+from cli import app, backtest, checks, markets, options, progress
 from cli.errors import RunFailedError, UserError
 from cli.options import BacktestOptions, MarketChoice, MarketKind, plan_of
 from reporting.report import Provenance
@@ -296,3 +298,41 @@ def test_a_real_run_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixt
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "friday_0dte.min_vix = 0" in page
     assert "What is real and what is modelled" in page
+
+
+# --- the checks -------------------------------------------------------------------------------------------------------
+
+
+def test_checks_run_every_step_and_name_what_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = []
+
+    def execute(step: checks.Step) -> bool:
+        ran.append(step.name)
+        return step.name != "types"
+
+    monkeypatch.setattr(checks, "execute", execute)
+    assert app.run(["test", "--fast"]) == 1
+    assert ran == ["format", "lint", "types", "import contract", "placeholders and sizes", "tests"]
+    assert "5 of 6 checks passed; failed: types" in capsys.readouterr().out
+    monkeypatch.setattr(checks, "execute", lambda step: True)
+    assert app.run(["test", "--no-tests"]) == 0
+
+
+def test_a_step_that_fails_is_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert checks.execute(checks.Step("fine", (sys.executable, "-c", "")))
+    assert not checks.execute(checks.Step("broken", (sys.executable, "-c", "raise SystemExit(3)")))
+    assert "== broken: FAILED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("taken", "passed"), [(84, False), (85, True)])
+def test_branch_coverage_has_a_floor(
+    taken: int, passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "ROOT", tmp_path)
+    assert not checks.branch_coverage()
+    totals = {"totals": {"covered_branches": taken, "num_branches": 100}}
+    (tmp_path / ".coverage.json").write_text(json.dumps(totals), encoding="utf-8")
+    assert checks.branch_coverage() is passed
+    assert f"{taken}.0%, floor 85%" in capsys.readouterr().out
