@@ -26,7 +26,7 @@ from greeks.black_scholes import (
 )
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility
 
-NODES = 7  # Chebyshev intervals of the boundary
+NODES = 6  # Chebyshev intervals of the boundary
 BOUNDARY_POINTS = 9  # Gauss-Legendre points of the fixed point's integrals
 PRICE_POINTS = 25  # Gauss-Legendre points of the exercise premium
 ITERATIONS = 6
@@ -155,7 +155,8 @@ class _Terms:
     time: FloatArray
     spread: FloatArray
     level: FloatArray  # d1 of a boundary at its ceiling
-    steepness: FloatArray  # one over the total volatility between the node and the point
+    between: FloatArray  # total volatility between the node and the point
+    steepness: FloatArray  # one over it
     shift: FloatArray  # d1 of the point for equal boundaries
     grown: FloatArray  # exp(rate x u)
     carried: FloatArray  # exp(yield x u)
@@ -172,7 +173,13 @@ def _terms(puts: _Puts, time: FloatArray, ceiling: FloatArray) -> _Terms:
     passed = time[:, :, None] * (1.0 - 0.25 * grid.points**2)
     grown = np.exp(rate[:, :, None] * passed)
     carried = np.exp(dividend_yield[:, :, None] * passed)
-    return _Terms(time, spread, level, 1.0 / inner_spread, shift, grown, carried)
+    return _Terms(time, spread, level, inner_spread, 1.0 / inner_spread, shift, grown, carried)
+
+
+def _sum(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Weighted sum over the last axis; not by BLAS, whose order of adding depends on the number of its threads."""
+    result: FloatArray = np.einsum("cik,k->ci", values, weights)
+    return result
 
 
 def _step(puts: _Puts, terms: _Terms, depth: FloatArray, squares: FloatArray) -> FloatArray:
@@ -182,17 +189,17 @@ def _step(puts: _Puts, terms: _Terms, depth: FloatArray, squares: FloatArray) ->
     root = terms.time / spread  # du / (sigma root) is root of time over sigma, times dy
     up = depth / spread + terms.level
     down = up - spread
-    later = np.sqrt(np.maximum(np.tensordot(squares, grid.inside, axes=(1, 2)), 0.0))
+    later = np.sqrt(np.maximum(np.einsum("cj,ikj->cik", squares, grid.inside), 0.0))
     inner_up = (depth[:, :, None] + later) * terms.steepness + terms.shift
-    inner_down = inner_up - 1.0 / terms.steepness
+    inner_down = inner_up - terms.between
     up_density, down_density = _density(up), _density(down)
     inner_up_density, inner_down_density = terms.carried * _density(inner_up), terms.grown * _density(inner_down)
-    upper = down_density / spread + rate * root * (inner_down_density @ grid.weights)
-    surface = 0.5 * terms.time * ((terms.carried * normal(inner_up)) @ (grid.weights * grid.points))
-    lower = up_density / spread + normal(up) + dividend_yield * (surface + root * (inner_up_density @ grid.weights))
+    upper = down_density / spread + rate * root * _sum(inner_down_density, grid.weights)
+    surface = 0.5 * terms.time * _sum(terms.carried * normal(inner_up), grid.weights * grid.points)
+    lower = up_density / spread + normal(up) + dividend_yield * (surface + root * _sum(inner_up_density, grid.weights))
     tilt = inner_down * terms.steepness
-    upper_slope = -down_density * down / spread**2 - rate * root * ((inner_down_density * tilt) @ grid.weights)
-    lower_slope = -up_density * down / spread**2 - dividend_yield * root * ((inner_up_density * tilt) @ grid.weights)
+    upper_slope = -down_density * down / spread**2 - rate * root * _sum(inner_down_density * tilt, grid.weights)
+    lower_slope = -up_density * down / spread**2 - dividend_yield * root * _sum(inner_up_density * tilt, grid.weights)
     with np.errstate(all="ignore"):
         value = np.log(upper / lower) - (rate - dividend_yield) * terms.time - np.log(puts.ceiling)[:, None]
         slope = np.minimum(upper_slope / upper - lower_slope / lower, 0.5)
@@ -214,7 +221,7 @@ def _unit_put(moneyness: FloatArray, puts: _Puts, squares: FloatArray) -> FloatA
         np.zeros(moneyness.size, dtype=bool),
     )
     ceiling = puts.ceiling[:, None]
-    later = ceiling * np.exp(-np.sqrt(np.maximum(squares @ grid.whole.T, 0.0)))
+    later = ceiling * np.exp(-np.sqrt(np.maximum(np.einsum("cj,kj->ck", squares, grid.whole), 0.0)))
     years, volatility, rate, dividend_yield = (
         a[:, None] for a in (puts.years, puts.volatility, puts.rate, puts.dividend_yield)
     )

@@ -112,11 +112,14 @@ def fill_greeks(columns: FloatArray, out: FloatArray) -> None:
 
 
 @_compiled
-def _black(x: float, s: float) -> float:
-    """Normalised Black price of an out-of-the-money call: log moneyness ``x`` <= 0, total volatility ``s`` > 0."""
+def _black(x: float, s: float, ceiling: float) -> float:
+    """Normalised Black price of an out-of-the-money call: log moneyness ``x`` <= 0, total volatility ``s`` > 0.
+
+    ``ceiling`` is exp(x / 2), what the price cannot reach.
+    """
     h = x / s
     t = 0.5 * s
-    return _normal(h + t) * exp(0.5 * x) - _normal(h - t) * exp(-0.5 * x)
+    return _normal(h + t) * ceiling - _normal(h - t) / ceiling
 
 
 @_compiled
@@ -146,7 +149,7 @@ def _start(beta: float, x: float, centre: float, at_centre: float, ceiling: floa
     steep = ceiling * ROOT_TWO_PI_INVERSE
     if beta < at_centre:
         low = centre - at_centre / steep
-        at_low = _black(x, low) if low > 0.0 else 0.0
+        at_low = _black(x, low, ceiling) if low > 0.0 else 0.0
         if at_low <= 0.0 or beta >= at_low:
             slope_low = _slope(x, low) if at_low > 0.0 else steep
             guess = _hermite(beta, at_low, at_centre, (low, centre), (1.0 / slope_low, 1.0 / steep))
@@ -158,7 +161,7 @@ def _start(beta: float, x: float, centre: float, at_centre: float, ceiling: floa
         bow = (0.5 * x * x + slope - 2.0 * chord) * part * (1.0 - part)
         return low * sqrt((chord * part * part + 0.5 * x * x * part * (1.0 - part)) / (chord + bow)), 0.0, low, 0
     high = centre + (ceiling - at_centre) / steep
-    at_high = _black(x, high)
+    at_high = _black(x, high, ceiling)
     slope_high = _slope(x, high)
     if beta <= at_high:
         return _hermite(beta, at_centre, at_high, (centre, high), (1.0 / steep, 1.0 / slope_high)), centre, high, 1
@@ -171,8 +174,8 @@ def _step(beta: float, x: float, s: float, ceiling: float, region: int) -> tuple
     """Householder's third-order step towards the root in the objective of the region, and price minus target."""
     h = x / s
     t = 0.5 * s
-    near = _normal(h + t) * exp(0.5 * x)
-    far = _normal(h - t) * exp(-0.5 * x)
+    near = _normal(h + t) * ceiling
+    far = _normal(h - t) / ceiling
     price = near - far
     slope = _slope(x, s)
     if slope <= 0.0 or (region == 0 and price <= 0.0):

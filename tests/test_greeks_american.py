@@ -86,7 +86,7 @@ def test_prices_equal_quantlibs_high_precision_engine() -> None:
     sample = draw(300, seed=22)
     scheme = ql.QdFpAmericanEngine.highPrecisionScheme()
     price, _ = quantlib(sample, lambda process: ql.QdFpAmericanEngine(process, scheme))
-    assert american_price(*sample.inputs) == pytest.approx(price, abs=0.003)
+    assert american_price(*sample.inputs) == pytest.approx(price, abs=0.005)
 
 
 def test_a_published_put_is_priced_as_printed() -> None:
