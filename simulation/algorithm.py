@@ -89,6 +89,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         self.attach_trading(engine)
         self.portfolio.set_cash(DEFAULT_CASH)
 
+    @signed("starting_cash", "symbol, starting_cash, conversion_rate=0")
     def set_cash(self, *amount: Any) -> None:
         """The account's cash in dollars: (amount), or (currency, amount, conversion rate)."""
         self._only_before_start("set_cash")
@@ -408,7 +409,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
     def on_margin_call_warning(self) -> None:
         """Called when little margin is left."""
 
-    def on_end_of_day(self, symbol: Any = None) -> None:
+    def on_end_of_day(self, symbol: Any) -> None:
         """Called ten minutes before each security's close; without a parameter of its own at 23:58 (deprecated)."""
 
     def on_end_of_algorithm(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from typing import Any
 
 from simulation import brokerages
 from simulation.bars import BaseData
 from simulation.clock import DAY_MS
-from simulation.enums import DataMappingMode, DataNormalizationMode, Resolution, SecurityType
+from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine
 from simulation.names import Named, signed
 from simulation.securities import Future, Security
@@ -70,30 +71,32 @@ class AddingApi(Named):
         self._seed_if_wanted(security)
         return security
 
-    def add_security(
-        self,
-        security_type: Any,
-        ticker: Any = None,
-        resolution: Resolution | None = None,
-        market: str | None = None,
-        fill_forward: bool | None = None,
-        leverage: float = 0.0,
-        extended_market_hours: bool | None = None,
-        data_normalization_mode: DataNormalizationMode | None = None,
-    ) -> Any:
+    @signed(
+        "security_type, ticker, resolution=None, fill_forward=None, extended_market_hours=None, data_mapping_mode=None, "
+        "data_normalization_mode=None",
+        "security_type, ticker, resolution, fill_forward, leverage, extended_market_hours, data_mapping_mode=None, "
+        "data_normalization_mode=None",
+        "security_type, ticker, resolution, market, fill_forward, leverage, extended_market_hours, data_mapping_mode=None, "
+        "data_normalization_mode=None",
+        "symbol, resolution=None, fill_forward=None, leverage=0.0, extended_market_hours=None, data_mapping_mode=None, "
+        "data_normalization_mode=None, contract_depth_offset=0",
+    )
+    def add_security(self, what: Any, *arguments: Any) -> Any:
         """Adds a security by symbol, or by type and ticker."""
-        if isinstance(security_type, Symbol):
-            if isinstance(ticker, Resolution):
-                resolution = ticker
-            return self._add(security_type, resolution, fill_forward, extended_market_hours, leverage)
-        if security_type == SecurityType.OPTION:
-            return self.add_option(ticker, resolution, market, fill_forward, leverage)
-        if security_type == SecurityType.FUTURE:
-            return self.add_future(ticker, resolution, market, fill_forward, leverage, extended_market_hours)
-        symbol = Symbol.create(ticker, security_type, market or DEFAULT_MARKETS[security_type])
-        security = self._add(symbol, resolution, fill_forward, extended_market_hours, leverage)
-        if data_normalization_mode is not None:
-            security.data_normalization_mode = data_normalization_mode
+        if isinstance(what, Symbol):
+            values = [*arguments, *(None, None, 0.0, None, None, None, 0)[len(arguments) :]]
+            resolution, fill_forward, leverage, extended, _, normalization, _ = values
+            security = self._add(what, resolution, fill_forward, extended, leverage)
+        else:
+            ticker, resolution, market, fill_forward, leverage, extended, normalization = _security_terms(arguments)
+            if what == SecurityType.OPTION:
+                return self.add_option(ticker, resolution, market, fill_forward, leverage)
+            if what == SecurityType.FUTURE:
+                return self.add_future(ticker, resolution, market, fill_forward, leverage, extended)
+            symbol = Symbol.create(ticker, what, market or DEFAULT_MARKETS[what])
+            security = self._add(symbol, resolution, fill_forward, extended, leverage)
+        if normalization is not None:
+            security.data_normalization_mode = normalization
         return security
 
     def add_equity(
@@ -463,3 +466,15 @@ _REFUSED = (
     "add_risk_management", "set_alpha", "set_execution", "set_portfolio_construction", "set_risk_management", "set_universe_selection",
     "emit_insights", "download",
 )  # fmt: skip
+
+
+def _security_terms(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """LEAN's three lists after the type: with market and leverage, with leverage, with neither; all in one order."""
+    ticker, resolution, *rest = (*arguments, None, None)[: max(len(arguments), 2)]
+    market = rest.pop(0) if rest and isinstance(rest[0], str) else None
+    fill_forward = rest.pop(0) if rest else None
+    leverage = 0.0
+    if rest and isinstance(rest[0], int | float) and not isinstance(rest[0], bool | IntEnum):
+        leverage = float(rest.pop(0))
+    extended, _, normalization = (*rest, None, None, None)[:3]
+    return ticker, resolution, market, fill_forward, leverage, extended, normalization

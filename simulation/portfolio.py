@@ -292,9 +292,9 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
     def __len__(self) -> int:
         return len(self._engine.securities)
 
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: Any, default_value: Any = None) -> Any:
         """The holding of a symbol, or the default."""
-        return self[key] if key in self else default
+        return self[key] if self.contains_key(key) else default_value
 
     def keys(self) -> list[Any]:
         """Symbols of all active securities."""
@@ -304,9 +304,9 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         """Holdings of all active securities."""
         return [pair.value for pair in self]
 
-    def try_get_value(self, key: Any, default: Any = None) -> tuple[bool, Any]:
+    def try_get_value(self, key: Any, value: Any = None) -> tuple[bool, Any]:
         """(found, holding)."""
-        return key in self, self.get(key, default)
+        return key in self, self.get(key, value)
 
     # ---------------------------------------------------------------- money
 

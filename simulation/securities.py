@@ -664,17 +664,17 @@ class SecurityManager(LeanDictionary[Security]):
         """Whether a security is neither removed nor delisted."""
         return symbol in self._entries
 
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: Any, default_value: Any = None) -> Any:
         """The security of a symbol, removed ones included (SecurityManager.cs TryGetValue)."""
         wanted = self._key(key)
         if isinstance(wanted, str):
-            return next((s for s in self.everything.values() if s.symbol.value == wanted.upper()), default)
-        return self.everything.get(wanted, default)
+            return next((s for s in self.everything.values() if s.symbol.value == wanted.upper()), default_value)
+        return self.everything.get(wanted, default_value)
 
-    def try_get_value(self, key: Any, default: Any = None) -> tuple[bool, Any]:
+    def try_get_value(self, key: Any, value: Any = None) -> tuple[bool, Any]:
         """C#'s TryGetValue as pythonnet shows it."""
         found = self.get(key)
-        return found is not None, default if found is None else found
+        return found is not None, value if found is None else found
 
     @property
     def total(self) -> list[Security]:

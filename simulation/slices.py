@@ -68,10 +68,10 @@ class _Lazy(LeanDictionary[Any]):
     def __len__(self) -> int:
         return len(self._fill())
 
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: Any, default_value: Any = None) -> Any:
         """The value of a key, or the default."""
         value = self._lookup(self._key(key))
-        return default if value is None else value
+        return default_value if value is None else value
 
     def keys(self) -> list[Any]:
         """All keys."""
@@ -81,10 +81,10 @@ class _Lazy(LeanDictionary[Any]):
         """All values."""
         return list(self._fill().values())
 
-    def try_get_value(self, key: Any, default: Any = None) -> tuple[bool, Any]:
+    def try_get_value(self, key: Any, value: Any = None) -> tuple[bool, Any]:
         """C#'s TryGetValue as pythonnet shows it."""
-        value = self.get(key)
-        return value is not None, default if value is None else value
+        found = self.get(key)
+        return found is not None, value if found is None else found
 
 
 class _Bars(_Lazy):
