@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -44,6 +44,12 @@ from simulation.symbols import Symbol
 
 MINUTE = 60_000
 CONTRACT_DAYS_KEPT = 400
+# Sizes of a quote change nearly every minute although its price stands; a bar then exists, and LEAN fills a group only
+# on legs that were quoted after it was sent. Minutes between such bars, for contracts within a week of expiry and
+# others.
+HEARTBEAT_NEAR = 2
+HEARTBEAT = 10
+NEAR = timedelta(days=7)
 UNIVERSES_KEPT = 8
 CHICAGO = ZoneInfo("America/Chicago")
 OPTION_KINDS = (SecurityType.INDEX_OPTION, SecurityType.OPTION, SecurityType.FUTURE_OPTION)
@@ -136,7 +142,7 @@ class ModelledMarket:
         return self._wholes[key]
 
     def quotes(self, symbol: Symbol, resolution: Resolution, day: date) -> QuoteBlock | None:
-        """Quote bars of one day, minutes only: a row for each minute in which bid or ask changed."""
+        """Quote bars of one day, minutes only: a row for each minute in which bid, ask or a size changed."""
         if resolution is not Resolution.MINUTE or symbol.is_canonical():
             return None
         if symbol.security_type in OPTION_KINDS:
@@ -264,6 +270,8 @@ class ModelledMarket:
         bid, ask = made.bid, made.ask
         changed = ~(_same(bid[1:], bid[:-1]) & _same(ask[1:], ask[:-1]))
         changed[0] = True
+        beat = HEARTBEAT_NEAR if self._terms(symbol)[0] - day <= NEAR else HEARTBEAT
+        changed |= (np.arange(len(changed)) % beat == 0) & ~np.isnan(ask[1:])
         rows = np.flatnonzero(changed) + 1
         start = session_open_utc(day) + (rows - 1) * MINUTE
         salt = (symbol.id.option_right == OptionRight.PUT) + int(symbol.id.strike_price * 20)
