@@ -310,10 +310,11 @@ class OptionChain(Named):
 
     @property
     def underlying(self) -> Any:
-        """The underlying's bar of this instant, or its last one."""
+        """The underlying's quote bar of this instant, else its trade bar, else its last data (TimeSliceFactory.cs: quotes come later)."""
         if self._underlying is None:
             symbol = self._entries[0].symbol.underlying
-            self._underlying = self._slice.get(symbol) or self.engine.securities[symbol].get_last_data()
+            found = self._slice.point(symbol, TickType.QUOTE) or self._slice.point(symbol, TickType.TRADE)
+            self._underlying = found or self.engine.securities[symbol].get_last_data()
         return self._underlying
 
     @property

@@ -14,7 +14,7 @@ import numpy as np
 
 from simulation.bars import Bar, BaseData, OpenInterest, QuoteBar, trade_bar
 from simulation.clock import FOREVER, MINUTE_MS, Zone
-from simulation.enums import Resolution, TickType
+from simulation.enums import OPTION_TYPES, Resolution, TickType
 
 MAXIMUM_DAYS_BACK = 10
 REMEMBERED_FILES = 64
@@ -49,7 +49,7 @@ class Column:
 
     def __init__(self, feed: Feed, low: int, high: int, block: Any) -> None:
         self.feed, self.low, self.high = feed, low, high
-        self.sessions = feed.sessions_between(low, high) if high < FOREVER else None
+        self.sessions = feed.sessions_between(low, high) if feed.spec.resolution < Resolution.HOUR else None
         self.block = block
         self.end: Any = None if block is None else block.end
         self.first = 0 if block is None else int(self.end.searchsorted(feed.start, "right"))
@@ -113,6 +113,8 @@ class Column:
     def first_emission(self) -> int:
         """The first instant of this column at which the feed has data; FOREVER when it has none."""
         start = self.feed.start
+        if self.sessions is None and self.low >= 0 and self.carry() is not None:
+            return max(self.low, start) + 1
         if self.feed.spec.fill_forward and self.sessions and self.carry() is not None:
             for opening, closing in self.sessions:
                 first = max(opening, self.low, start) // MINUTE_MS * MINUTE_MS + MINUTE_MS
@@ -140,13 +142,7 @@ class Feed:
         current = self._current
         if current is not None and current.low < ms <= current.high:
             return current
-        if self.spec.resolution >= Resolution.HOUR:
-            column = Column(self, -1, FOREVER, self._load(date.min))
-            self._current = column
-            return column
-        zone = self.spec.data_zone
-        day = zone.date_of(ms - 1)
-        low, high = zone.midnight_ms(day), zone.midnight_ms(day + timedelta(days=1))
+        low, high, day = self._file_of(ms)
         column = Column(self, low, high, self._load(day))
         if current is not None and ms <= current.low:
             return column
@@ -155,9 +151,19 @@ class Feed:
             if current.high == low:
                 column.set_carry(closing)
             else:
-                self._resume = (zone.date_of(current.high - 1), closing)
+                self._resume = (self.spec.data_zone.date_of(current.high - 1), closing)
         self._current = column
         return column
+
+    def _file_of(self, ms: int) -> tuple[int, int, date]:
+        """What one file holds: a day of minutes, a year of an option's hours or days, else the whole history."""
+        zone = self.spec.data_zone
+        day = zone.date_of(ms - 1)
+        if self.spec.resolution < Resolution.HOUR:
+            return zone.midnight_ms(day), zone.midnight_ms(day + timedelta(days=1)), day
+        if self.symbol.security_type in OPTION_TYPES:
+            return zone.midnight_ms(date(day.year, 1, 1)), zone.midnight_ms(date(day.year + 1, 1, 1)), day
+        return -1, FOREVER, day
 
     def _load(self, day: date) -> Any:
         spec = self.spec
@@ -212,8 +218,12 @@ class Feed:
 
     def last_before(self, low: int) -> BaseData | None:
         """The last real point that ended at or before `low`, not looking past the start of the subscription."""
-        if self.spec.resolution >= Resolution.HOUR or self.start >= low:
+        if self.start >= low or low < 0:
             return None
+        if self.spec.resolution >= Resolution.HOUR:
+            before = Column(self, *self._file_of(low)[:2], self._load(self._file_of(low)[2]))
+            row = before.row(low)
+            return self.point(before, row) if row >= 0 else None
         zone = self.spec.data_zone
         resume_day, resume_point = self._resume or (zone.date_of(max(self.start, 0)) - timedelta(days=1), None)
         day = zone.date_of(low - 1)

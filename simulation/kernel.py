@@ -258,17 +258,31 @@ class Engine:
             return
         self._watched.add(symbol)
         last = delisting_date(symbol, security.exchange.hours)
+        following = security.exchange.hours.get_next_trading_day(datetime(last.year, last.month, last.day))
         for kind, day in ((DelistingType.WARNING, last), (DelistingType.DELISTED, last + timedelta(days=1))):
+            if kind == DelistingType.DELISTED and security.zone.midnight_ms(following.date()) > self.end_ms:
+                continue  # LEAN emits it when it reaches the next trading day's data, which is not in the run
             self._sequence += 1
             moment = max(security.zone.midnight_ms(day), self.utc_ms)
             heapq.heappush(self._delistings, (moment, self._sequence, kind, security))
+
+    def _trades_again(self, security: Security, ms: int) -> bool:
+        """Whether a trading day is left in the run: LEAN makes the removal when it opens the next day's file."""
+        hours = security.exchange.hours
+        day, last = security.zone.local(ms), security.zone.local(self.end_ms)
+        while day.date() <= last.date():
+            if hours.is_date_open(day):
+                return True
+            day += timedelta(days=1)
+        return False
 
     def _due_delistings(self, ms: int) -> list[tuple[DelistingType, Security]]:
         due = []
         while self._delistings and self._delistings[0][0] <= min(ms, self.end_ms):
             _, _, kind, security = heapq.heappop(self._delistings)
             if security.symbol in self.subscriptions.feeds:
-                due.append((kind, security))
+                if kind == DelistingType.WARNING or self._trades_again(security, ms):
+                    due.append((kind, security))
             elif kind == DelistingType.DELISTED:
                 self._watched.discard(security.symbol)
         return sorted(due, key=lambda item: (int(item[1].type), item[1].symbol.value))
