@@ -231,7 +231,7 @@ def installer(environment: Environment) -> Installer:
     if uv is not None and answers(uv):
         create = [uv, "venv", "--quiet", "--no-project", "--no-config", "--python", sys.executable, folder]
         return Installer(create, [uv, "pip", "install", "--quiet", "--no-progress", "--python", python])
-    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile"]
     return Installer([sys.executable, "-m", "venv", folder], [python, *pip])
 
 

@@ -77,10 +77,9 @@ def lines(title: str) -> Report:
         if now - told < SECONDS_BETWEEN_LINES:
             return
         told = now
-        left = (now - begun) * (1 - reading.fraction) / reading.fraction if reading.fraction > 0 else 0.0
-        sys.stderr.write(
-            f"{title}: {reading.fraction:4.0%}  {reading.time:%Y-%m-%d}  ${reading.equity:,.0f}  {left:.0f} s left\n"
-        )
+        # The first days pay for reading and warming up: what they took says little about the rest.
+        left = f"  {(now - begun) * (1 / reading.fraction - 1):.0f} s left" if reading.fraction >= 0.05 else ""
+        sys.stderr.write(f"{title}: {reading.fraction:4.0%}  {reading.time:%Y-%m-%d}  ${reading.equity:,.0f}{left}\n")
         sys.stderr.flush()
 
     return report
