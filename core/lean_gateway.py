@@ -7,6 +7,7 @@ for all); a contract that is held or ordered is never removed (removal would sel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -236,9 +237,9 @@ class LeanGateway:
         limit = -limit_cash
         try:
             if len(legs) == 1:
-                handle, ratio = self._handle(package.legs[0].contract), package.legs[0].ratio
-                tick = FAMILIES[package.legs[0].contract.root].tick
-                tickets = [self._algorithm.limit_order(handle, quantity * ratio, max(limit / ratio, tick), tag=tag)]
+                handle, signed = self._handle(package.legs[0].contract), quantity * package.legs[0].ratio
+                price = self._single_price(signed, limit_cash)
+                tickets = [self._algorithm.limit_order(handle, signed, price, tag=tag)]
             else:
                 tickets = list(self._algorithm.combo_limit_order(legs, quantity, limit, tag=tag))
         except (ValueError, TypeError) as error:
@@ -260,7 +261,7 @@ class LeanGateway:
                 accepted = False
                 continue
             fields = UpdateOrderFields()
-            fields.limit_price = -limit_cash if len(order_ids) > 1 else self._single_price(ticket, limit_cash)
+            fields.limit_price = -limit_cash if len(order_ids) > 1 else self._single_price(ticket.quantity, limit_cash)
             fields.tag = tag
             accepted = bool(ticket.update(fields).is_success) and accepted
         return accepted
@@ -273,9 +274,15 @@ class LeanGateway:
                 ticket.cancel(tag)
 
     @staticmethod
-    def _single_price(ticket: Any, limit_cash: float) -> float:
-        """Price of an order with one leg: what it costs to buy, or brings when sold, and at least a cent."""
-        return max(limit_cash if ticket.quantity < 0 else -limit_cash, 0.01)
+    def _single_price(quantity: float, limit_cash: float) -> float:
+        """Price of an order with one leg, at a tick of 0.05 under 3 and 0.10 above (a step that every exchange takes).
+
+        A buyer's is rounded up and a seller's down, so that what must trade does; it is at least one step.
+        """
+        price = max(-limit_cash if quantity > 0 else limit_cash, 0.05)
+        step = 0.05 if price < 3 else 0.10
+        steps = math.ceil(price / step - 1e-9) if quantity > 0 else math.floor(price / step + 1e-9)
+        return round(steps * step, 2)
 
     def _ticket(self, order_id: int) -> Any:
         """The ticket of an order, also of one that was sent before a restart; ``None`` when LEAN knows none."""

@@ -38,7 +38,7 @@ from core.settings_strategies import (
 class RunSettings(SettingsGroup):
     """What a run covers. ``seed`` separates modelled markets; live runs ignore dates and cash."""
 
-    start: date = date(2016, 1, 4)
+    start: date = date(2015, 7, 1)
     end: date = date(2018, 12, 31)
     cash: float = Field(100_000.0, gt=0)
     strategies: Names = ("friday_0dte",)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import datetime, timedelta
-from functools import reduce
-from math import gcd
 
 from core.book import Book, EntryIntent, OrderDesk, Position, Refusal
 from core.bus import EventBus
@@ -20,7 +18,7 @@ from core.gateway import Gateway, OrderRefusedError
 from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal, RecordKind
 from core.settings_fields import OrderSettings
-from execution.groups import GroupStates, OrderGroup, describe_package, holding_after
+from execution.groups import GroupStates, OrderGroup, describe_package, holding_after, reduced
 from execution.pricing import anomaly, crossing_limit, walk_limit
 from execution.tracker import PositionTracker
 from market.chains import current_price
@@ -123,13 +121,17 @@ class AtomicExecutor(OrderDesk):
                 working.rule, working.reason = rule, reason
                 working.next_step_at = self._gateway.now()
             return
+        legs = tuple(leg for leg in position.package.legs if not self._is_worthless(leg))
+        if not legs:
+            return
+        package, contracts = reduced(legs, position.contracts)
         group = OrderGroup(
             id=self._identifiers.next("group"),
             position=position.id,
             strategy=position.terms.strategy,
             purpose=OrderPurpose.EXIT,
-            package=position.package.reversed(),
-            contracts=position.contracts,
+            package=package.reversed(),
+            contracts=contracts,
             created=self._gateway.now(),
             correlation=position.correlation,
             rule=rule,
@@ -137,6 +139,11 @@ class AtomicExecutor(OrderDesk):
             urgent=urgent,
         )
         self._start_exit(group)
+
+    def _is_worthless(self, leg: Leg) -> bool:
+        """A long option that nobody bids for cannot be sold; it is left to expire, and counted as worth nothing."""
+        quote = self._gateway.quote(leg.contract)
+        return leg.ratio > 0 and (quote is None or quote.bid is None)
 
     def _start_exit(self, group: OrderGroup) -> None:
         price = current_price(self._gateway, group.package)
@@ -451,14 +458,13 @@ class AtomicExecutor(OrderDesk):
         if current_price(self._gateway, package) is None:
             return
         waiting.pop(0)
-        count = reduce(gcd, (abs(leg.ratio) for leg in package.legs))
-        legs = tuple(Leg(leg.contract, leg.ratio // count) for leg in package.legs)
+        package, count = reduced(package.legs, 1)
         group = OrderGroup(
             id=self._identifiers.next("group"),
             position=position,
             strategy=position.rsplit("-", 2)[0],
             purpose=OrderPurpose.UNWIND,
-            package=Package(legs),
+            package=package,
             contracts=count,
             created=self._gateway.now(),
             rule="unwind",

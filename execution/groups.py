@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import reduce
+from math import gcd
 from typing import Any
 
 from core.book import Book, Position, Terms
@@ -141,6 +143,12 @@ def rebuild_package(rows: list[Mapping[str, Any]]) -> Package:
         )
         legs.append(Leg(contract, int(row["ratio"])))
     return Package(tuple(legs))
+
+
+def reduced(legs: Sequence[Leg], contracts: int) -> tuple[Package, int]:
+    """The same contracts as a package whose ratios share no divisor, and how many of it: engines ask for that."""
+    divisor = reduce(gcd, (abs(leg.ratio) for leg in legs))
+    return Package(tuple(Leg(leg.contract, leg.ratio // divisor) for leg in legs)), contracts * divisor
 
 
 def holding_after(group: OrderGroup, left: Package, position: Position | None) -> tuple[Leg, ...]:

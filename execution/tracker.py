@@ -73,11 +73,12 @@ class PositionTracker:
         )
 
     def closed(self, group: OrderGroup) -> None:
-        """Take a filled exit out of the book."""
+        """Take a filled exit out of the book; legs that it left to expire count as worth nothing."""
         position = self._book.positions.pop(group.position, None)
         if position is None:
             return
-        prices = [group.price_of(leg) for leg in group.package.legs]
+        traded = {leg.contract.name: group.price_of(leg) for leg in group.package.legs}
+        prices = [traded.get(leg.contract.name, 0.0) for leg in position.package.legs]
         self._finish(position, ChangeKind.CLOSED, prices, (group.cash, group.fees), (group.rule, group.reason))
 
     def settled(self, event: OrderUpdated) -> None:

@@ -104,8 +104,8 @@ def test_a_price_far_from_the_models_is_an_anomaly(mid: float, model: float, ref
 class Room:
     """A system at noon with the legs quoted, and its executor."""
 
-    def __init__(self, folder: Path, **options: float) -> None:
-        self.gateway = FakeGateway(NOON, lambda _: 5000.0, lambda _: 24.0, folder, **options)  # type: ignore[arg-type]
+    def __init__(self, folder: Path, vix: float = 24.0) -> None:
+        self.gateway = FakeGateway(NOON, lambda _: 5000.0, lambda _: vix, folder)
         self.system: TradingSystem
         self.sink: MemorySink
         self.system, self.sink = build(self.gateway)
@@ -240,7 +240,8 @@ def test_shorts_are_bought_back_before_longs_are_sold(room: Room) -> None:
     assert room.gateway.held == {}
 
 
-def test_an_exit_is_never_given_up(room: Room) -> None:
+def test_an_exit_is_never_given_up(tmp_path: Path) -> None:
+    room = Room(tmp_path, vix=60.0)  # so that the wing is worth something and has a bid
     name = room.open()
     assert isinstance(name, str)
     room.minutes(6)
@@ -262,6 +263,20 @@ def test_an_exit_is_never_given_up(room: Room) -> None:
     (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
     assert row["exit_rule"] == "unwind"
     assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
+
+
+def test_a_wing_without_a_bid_is_left_to_expire(room: Room) -> None:
+    name = room.open()
+    assert isinstance(name, str)
+    room.minutes(6)
+    room.gateway.vix = lambda _: 5.0
+    room.executor.close(room.system.book.positions[name], "profit_target", "because")
+    assert [leg.ratio for leg in room.gateway.sent[-1][1].legs] == [1]
+    room.minutes(8)
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert [leg["exit"] for leg in row["legs"]][1] == 0.0
+    assert row["exit_rule"] == "profit_target"
+    assert room.system.book.positions == {}
 
 
 def test_closing_twice_sends_once(room: Room) -> None:
