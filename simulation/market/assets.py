@@ -6,7 +6,7 @@ Its daily series, and everything about one of its days that contracts are valued
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, auto
@@ -26,10 +26,12 @@ from simulation.market.calendar import (
 from simulation.market.days import (
     Bar,
     Companionship,
+    DayShape,
     MinutePath,
     VolatilityLaw,
     companion_path,
     day_path,
+    shaped_path,
     stream,
     to_tick,
     volatility_open,
@@ -190,7 +192,9 @@ class Asset:
         series: AssetSeries,
         seed: int,
         carry: Callable[[date, float], Carry],
+        shapes: tuple[Mapping[int, DayShape], Mapping[int, DayShape]] | None = None,
     ) -> None:
+        self._shapes, self._volatility_shapes = shapes or ({}, {})
         self.spec = spec
         self.series = series
         self.seed = seed
@@ -308,6 +312,11 @@ class Asset:
 
     def _spot(self, day: date, row: int, weights: FloatArray) -> MinutePath:
         """The session's minutes of the underlying itself."""
+        shape = self._shapes.get(day.toordinal())
+        if shape is not None:
+            generator = stream(self.seed, f"{self.spec.ticker}/minutes", day)
+            noise = 0.35 * float(self._filled[row]) / 100.0 / WEIGHT_OF_YEAR**0.5
+            return shaped_path(generator, self.bar(row), weights, shape, noise)
         return day_path(stream(self.seed, f"{self.spec.ticker}/minutes", day), self.bar(row), weights, self.spec.tick)
 
     def _make(self, day: date, row: int) -> tuple[AssetDay, MinutePath]:
@@ -318,7 +327,12 @@ class Asset:
         quoted = self._volatility_bar(row, shown)
         generator = stream(self.seed, f"{spec.ticker}/volatility", day)
         law = spec.volatility_law
-        volatility = companion_path(generator, spot, quoted, weights, Companionship(law.at(quoted.open), law.noise))
+        shape = self._volatility_shapes.get(day.toordinal())
+        if shape is not None:
+            volatility = shaped_path(generator, quoted, weights, shape, law.noise)
+        else:
+            pull = Companionship(law.at(quoted.open), law.noise)
+            volatility = companion_path(generator, spot, quoted, weights, pull)
 
         def surface() -> SurfaceDay:
             return self._surface(day, row, spot, volatility, weights)

@@ -13,6 +13,7 @@ from simulation.blocks import FactorRow, MarginRow
 from simulation.enums import SecurityType
 from simulation.market.assets import Asset, AssetDay
 from simulation.market.calendar import TRADED_SHARE, FloatArray, IntArray, Profile, calendar
+from simulation.market.corporate import halted_minutes
 from simulation.market.days import MinutePath
 from simulation.market.faults import QuoteFaults
 from simulation.market.futures import FutureDay, FutureStrip
@@ -48,6 +49,7 @@ class Book:
     silent: dict[tuple[str, int], Silence] = field(default_factory=dict)
     _assets: dict[str, Asset] = field(default_factory=dict)
     _shares: dict[str, FundShare] = field(default_factory=dict)
+    _halts: dict[int, NDArray[np.bool_] | None] = field(default_factory=dict)
 
     def asset(self, ticker: str) -> Asset:
         """The driver of that name; raises KeyError for one that the market has not."""
@@ -111,11 +113,23 @@ class Book:
 
     def kept_minutes(self, ticker: str, day: date, count: int) -> NDArray[np.bool_] | None:
         """Which minutes are published; ``None`` for all of them."""
+        halted = self.halted(day)
         silent = self.silent.get((ticker, day.toordinal()))
         if silent is None:
-            return None
+            return None if halted is None else ~halted
         now = np.arange(count)
-        return np.asarray((now < silent[0]) | (now > silent[1]))
+        kept = (now < silent[0]) | (now > silent[1])
+        return np.asarray(kept if halted is None else kept & ~halted)
+
+    def halted(self, day: date) -> NDArray[np.bool_] | None:
+        """Minutes in which a circuit breaker has stopped all trading; ``None`` on a day without."""
+        key = day.toordinal()
+        if key not in self._halts:
+            index = self.asset("SPX")
+            row, state = index.row(day), self.asset_day("SPX", day)
+            before = 0.0 if row is None else float(index.series.close[row - 1])
+            self._halts[key] = None if state is None else halted_minutes(state.spot, before, day)
+        return self._halts[key]
 
     def faults(self, day: date) -> QuoteFaults | None:
         """What goes wrong with quotes on ``day``."""

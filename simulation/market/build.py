@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -12,12 +12,15 @@ import numpy as np
 from simulation.market.assets import Asset, AssetSeries, AssetSpec, Carry, DrivenAsset, Kind
 from simulation.market.book import Book
 from simulation.market.calendar import TRADED_SHARE, FloatArray
+from simulation.market.days import DayShape
 from simulation.market.factors import LAWS, FactorLaw, follow, simulate
 from simulation.market.futures import FUTURES, FutureLaw, FutureStrip
+from simulation.market.garch import simulated_history
 from simulation.market.history import DailyBars, MarketHistory, from_arch, from_csv
 from simulation.market.listings import Listings
 from simulation.market.quotes import ETF_QUOTES, INDEX_QUOTES
 from simulation.market.rates import index_dividend_yield, risk_free
+from simulation.market.scenarios import Scenario, history_of, run_range, scenario
 from simulation.market.shares import SHARES, FundShare, ShareLaw
 from simulation.market.valuation import Style
 
@@ -25,6 +28,9 @@ DEFAULT_START, DEFAULT_END = date(2015, 7, 1), date(2018, 12, 31)
 VOLATILITIES = {"VIX": "SPX", "VXN": "NDX", "RVX": "RUT", "GVZ": "GOLD", "OVX": "OIL", "EVZ": "EURO", "VXTLT": "BOND"}
 REAL_SERIES = {"NDX": ("NASDAQ", "NDX", "IXIC", "QQQ"), "OIL": ("WTI", "USO", "CL")}
 COMPOSITE_TO_100 = 0.90  # the NASDAQ-100 over the composite: 0.86 in January 2014, 0.95 in December 2018
+
+
+Shapes = tuple[Mapping[int, DayShape], Mapping[int, DayShape]]
 
 
 class MarketSpecError(ValueError):
@@ -87,13 +93,19 @@ def driver(law: FactorLaw, index: Asset, history: MarketHistory, seed: int) -> A
     return DrivenAsset(spec, series, index, (made.beta, made.own), _driver_carry)
 
 
-def book_of(name: str, history: MarketHistory, request: BuildRequest, default: tuple[date, date] | None = None) -> Book:
+def book_of(
+    name: str,
+    history: MarketHistory,
+    request: BuildRequest,
+    default: tuple[date, date] | None = None,
+    shapes: Shapes | None = None,
+) -> Book:
     """The whole market over one history; underlyings are built when first used."""
     first, last = history.first_day, history.last_day
     book = Book(name, first, last, default or usual_range(first, last), request.listings, notes=history.notes)
     spec = AssetSpec("SPX", Kind.INDEX, history.index.profile)
     book.makers["SPX"] = lambda: Asset(
-        spec, index_series(history.index, history.volatility), request.seed, _index_carry
+        spec, index_series(history.index, history.volatility), request.seed, _index_carry, shapes
     )
     for law in LAWS.values():
         book.makers[law.name] = _driver_maker(law, book, history, request.seed)
@@ -106,6 +118,20 @@ def book_of(name: str, history: MarketHistory, request: BuildRequest, default: t
         book.add_root(root, ticker, Style.EUROPEAN, INDEX_QUOTES, ticker)
     for future in FUTURES.values():
         book.strips[future.ticker] = _strip(future, book, request.listings)
+    return book
+
+
+def book_of_scenario(plan: Scenario, request: BuildRequest) -> Book:
+    """The market of a scenario: its days behind a prelude, or a stretch of another market, with its faults."""
+    name = f"scenario:{plan.name}"
+    if plan.source is not None:
+        book = build(replace(request, spec=plan.source))
+        book.name, book.default_range, book.last_day = name, run_range(plan), plan.end
+        book.notes = (*book.notes, f"{name}: {plan.facts}")
+    else:
+        book = book_of(name, history_of(plan), request, run_range(plan), (plan.shapes, plan.vix_shapes))
+    book.quote_faults = dict(plan.faults)
+    book.silent.update(plan.silent)
     return book
 
 
@@ -141,4 +167,12 @@ def build(request: BuildRequest) -> Book:
         return book_of("history", from_arch(), request)
     if kind == "csv" and rest:
         return book_of(request.spec, from_csv([Path(part.strip()) for part in rest.split(",")]), request)
-    raise MarketSpecError(f"market: {request.spec!r}; expected history or csv:FILE[,FILE...]")
+    if kind == "garch":
+        if not rest.isdecimal():
+            raise MarketSpecError(f"market: {request.spec!r}; expected garch:SEED with a whole number, such as garch:7")
+        return book_of(request.spec, simulated_history(int(rest)), request)
+    if kind == "scenario" and rest:
+        return book_of_scenario(scenario(rest), request)
+    raise MarketSpecError(
+        f"market: {request.spec!r}; expected history, csv:FILE[,FILE...], garch:SEED or scenario:NAME"
+    )

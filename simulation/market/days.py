@@ -60,6 +60,35 @@ class Bar:
     close: float
 
 
+@dataclass(frozen=True)
+class DayShape:
+    """Levels that a session passes through, in points, by minutes after the open."""
+
+    minute: FloatArray
+    level: FloatArray
+
+
+def shaped_path(
+    generator: np.random.Generator, bar: Bar, weights: FloatArray, shape: DayShape, noise: float
+) -> MinutePath:
+    """A session through the shape's levels: lines between them in logs, with noise that is zero at each.
+
+    The bar's prices exact.
+    """
+    now = np.arange(len(weights) + 1, dtype=np.float64)
+    minute = np.concatenate(([0.0], shape.minute, [now[-1]]))
+    level = np.log(np.concatenate(([bar.open], shape.level, [bar.close])))
+    order = np.argsort(minute, kind="stable")
+    base = np.interp(now, minute[order], level[order])
+    walk = bridges(generator, weights, 6) * noise
+    pins = np.unique(np.clip(minute, 0, now[-1]).astype(np.int64))
+    walk -= np.stack([np.interp(now, pins, row[pins]) for row in walk])
+    high, low = max(bar.high, float(np.exp(level.max()))), min(bar.low, float(np.exp(level.min())))
+    whole = Bar(bar.open, round(high, 2), round(low, 2), bar.close) if np.isnan(bar.high) else bar
+    points = honour(fit(base + walk, whole), whole)
+    return minutes_of(generator, points, np.full(len(weights), 1e-8), whole)
+
+
 def bridges(generator: np.random.Generator, weights: FloatArray, candidates: int) -> FloatArray:
     """Unit bridges from 0 to 0, one a row, over the session's weights; ``len(weights) + 1`` columns."""
     share = weights / weights.sum()

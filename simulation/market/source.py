@@ -211,10 +211,11 @@ class ModelledMarket:
         state = self.book.future_day(symbol, day)
         if state is None:
             return None
-        spot = state.spot
-        start = session_open_utc(day) + np.arange(state.minutes, dtype=np.int64) * MINUTE
-        volume = np.full(state.minutes, 300.0)
-        return TradeBlock(start + MINUTE, start, spot.open, spot.high, spot.low, spot.close, volume)
+        spot, halted = state.spot, self.book.halted(day)
+        rows = np.arange(state.minutes) if halted is None else np.flatnonzero(~halted)
+        start = session_open_utc(day) + rows * MINUTE
+        prices = (spot.open[rows], spot.high[rows], spot.low[rows], spot.close[rows])
+        return TradeBlock(start + MINUTE, start, *prices, np.full(len(rows), 300.0))
 
     def _future_universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
         strip = self.book.strips.get(canonical.id.symbol)
@@ -270,6 +271,9 @@ class ModelledMarket:
         bid, ask = made.bid, made.ask
         changed = ~(_same(bid[1:], bid[:-1]) & _same(ask[1:], ask[:-1]))
         changed[0] = True
+        halted = self.book.halted(day)
+        if halted is not None:
+            changed &= ~halted
         beat = HEARTBEAT_NEAR if self._terms(symbol)[0] - day <= NEAR else HEARTBEAT
         changed |= (np.arange(len(changed)) % beat == 0) & ~np.isnan(ask[1:])
         rows = np.flatnonzero(changed) + 1
@@ -305,7 +309,9 @@ class ModelledMarket:
         _, volume = self._activity(*found, symbol)
         generator = stream(self.seed, f"trades/{symbol.value}", day)
         count = int(min(volume, 60.0, generator.poisson(1.0 + volume / 25.0)))
-        quoted = np.flatnonzero(~np.isnan(made.bid[1:]) & ~np.isnan(made.ask[1:])) + 1
+        two_sided = ~np.isnan(made.bid[1:]) & ~np.isnan(made.ask[1:])
+        halted = self.book.halted(day)
+        quoted = np.flatnonzero(two_sided if halted is None else two_sided & ~halted) + 1
         if count < 1 or len(quoted) == 0:
             return None
         rows = np.unique(generator.choice(quoted, size=min(count, len(quoted)), replace=False))
