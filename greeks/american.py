@@ -27,9 +27,9 @@ from greeks.black_scholes import (
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility
 
 NODES = 6  # Chebyshev intervals of the boundary
-BOUNDARY_POINTS = 9  # Gauss-Legendre points of the fixed point's integrals
+BOUNDARY_POINTS = 10  # Gauss-Legendre points of the fixed point's integrals
 PRICE_POINTS = 25  # Gauss-Legendre points of the exercise premium
-ITERATIONS = 6
+ITERATIONS = 7
 BATCH = 2048  # contracts at a time: bounds the memory
 LOWEST_VOLATILITY, HIGHEST_VOLATILITY = 1e-4, 10.0  # between which an American price's volatility is sought
 _CERTAIN = 1e-6  # total volatility under which no exercise premium is computed
