@@ -54,6 +54,7 @@ class OrderRecovery:
             position = rebuild_position(subject)
             if position is not None:
                 self._book.positions[position.id] = position
+                self._gateway.subscribe(leg.contract for leg in position.package.legs)
         self.reconcile()
         for subject in self._state.order_groups():
             group = self._rebuild_group(subject)
@@ -115,8 +116,11 @@ class OrderRecovery:
             limit=_number(detail.get("limit")),
             order_ids=tuple(int(number) for number in detail.get("orders", ())),
         )
-        for name, quantity in dict(detail.get("filled", {})).items():
-            group.fills[name] = LegFill(quantity=float(quantity))
+        filled = dict(detail.get("filled", {}))
+        at_work = {row.name for row in self._gateway.open_orders() if row.tag == subject.id}
+        for leg in package.legs:
+            name = leg.contract.name
+            group.fills[name] = LegFill(quantity=float(filled.get(name, 0.0)), done=name not in at_work)
         return group
 
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
