@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, session_weights
 from simulation.market.days import Bar, Companionship, companion_path, day_path, stream
 from simulation.market.history import from_arch
-from simulation.market.pricing import american, black
+from simulation.market.surface import american, black
 
 
 @st.composite

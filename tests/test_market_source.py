@@ -10,10 +10,10 @@ import pytest
 
 from simulation.blocks import QuoteBlock
 from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
-from simulation.market.build import BuildRequest, MarketSpecError, book_of
-from simulation.market.faults import QuoteFaults
+from simulation.market.book import BuildRequest, MarketSpecError, book_of
 from simulation.market.history import DailyBars, MarketHistory, from_arch
 from simulation.market.listings import Listings
+from simulation.market.quotes import QuoteFaults
 from simulation.market.source import HEARTBEAT_NEAR, MINUTE, ModelledMarket
 from simulation.symbols import Symbol
 

@@ -13,10 +13,10 @@ from simulation.blocks import MarginRow
 from simulation.futures import expiry_of_contract_month, third_friday
 from simulation.market.assets import Asset, AssetDay, Carry, Kind
 from simulation.market.calendar import FIRST_YEAR, LAST_YEAR, FloatArray, calendar, holidays
+from simulation.market.corporate import index_dividend_yield, risk_free
 from simulation.market.days import MinutePath, to_tick
 from simulation.market.listings import ListingBook, ListingRule, Listings, StrikeBand
 from simulation.market.quotes import QuoteLaw
-from simulation.market.rates import index_dividend_yield, risk_free
 from simulation.market.valuation import OptionRoot, Style
 from simulation.symbols import Symbol
 

@@ -41,9 +41,7 @@ class ReturnLaw:
     smallest_jump: float = 0.07
     largest_jump: float = 0.20
     block: float = 5.0
-    ceiling: float = (
-        0.045**2
-    )  # a day's deviation of 4.5 %: the filter's highest of 1999 to 2018 is 4.3 %, in November 2008
+    ceiling: float = 0.045**2  # without it drawn crises feed on themselves into years that no record has
 
     @property
     def persistence(self) -> float:

@@ -20,8 +20,8 @@ import numpy as np
 
 from simulation.market.calendar import TRADED_SHARE, WEIGHT_OF_YEAR, FloatArray, calendar
 from simulation.market.days import DayShape, stream
-from simulation.market.faults import QuoteFaults
 from simulation.market.history import DailyBars, MarketHistory, Role
+from simulation.market.quotes import QuoteFaults
 
 FILE = Path(__file__).with_name("scenarios.toml")
 PRELUDE_DAYS = 300

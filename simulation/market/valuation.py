@@ -1,4 +1,7 @@
-"""One option root valued on its underlying's day: a contract for all minutes at once, or a chain at one minute."""
+"""One option root valued on its underlying's day: a contract for all minutes at once, or a chain at one minute.
+
+A day's chain is listed at once; its prices, activity and Greeks are computed only when a column is looked at.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ from enum import Enum, auto
 
 import numpy as np
 
+from simulation.blocks import UnderlyingRow, UniverseBlock
 from simulation.market.assets import AssetDay
 from simulation.market.calendar import FloatArray, IntArray, calendar
-from simulation.market.listings import ListingBook
-from simulation.market.pricing import Greeks, american, black, black_greeks
-from simulation.market.quotes import QuoteLaw, bid_and_ask, full_spread, hour_of_day, stress_of
-from simulation.market.surface import smile
+from simulation.market.days import stream
+from simulation.market.listings import Chain, ListingBook
+from simulation.market.quotes import ContractDay, QuoteLaw, bid_and_ask, full_spread, hour_of_day, stress_of
+from simulation.market.surface import Greeks, american, black, black_greeks, smile
+from simulation.symbols import Symbol
 
 
 class Style(Enum):
@@ -22,15 +27,6 @@ class Style(Enum):
 
     EUROPEAN = auto()
     AMERICAN = auto()
-
-
-@dataclass(frozen=True)
-class ContractDay:
-    """One contract at the open and at each minute's end: model value, bid and ask (NaN: no bid), in points."""
-
-    value: FloatArray
-    bid: FloatArray
-    ask: FloatArray
 
 
 @dataclass(frozen=True)
@@ -147,3 +143,145 @@ class ChainRows:
 def settlement_day(expiry: date) -> date:
     """The trading day on which an option of ``expiry`` stops: the day itself or the one before a holiday."""
     return calendar().on_or_before(expiry)
+
+
+class ChainColumns:
+    """The computed columns of one chain; each is worked out once, on first use."""
+
+    def __init__(self, root: OptionRoot, state: AssetDay, chain: Chain, seed: int) -> None:
+        self.root = root
+        self.state = state
+        self.rows = ChainRows(chain.expiry, chain.strike, 1.0 - 2.0 * chain.right)
+        self._seed = seed
+        self._kept: dict[str, FloatArray] = {}
+        self._greeks: tuple[FloatArray, Greeks] | None = None
+
+    def _keep(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
+        known = self._kept.get(name)
+        if known is None:
+            known = self._kept[name] = make()
+        return known
+
+    def value_at(self, minute: int) -> FloatArray:
+        """Model values at a minute, at the cent."""
+        return self._keep(f"value {minute}", lambda: np.round(self.root.chain_values(self.state, self.rows, minute), 2))
+
+    def _corners(self) -> tuple[int, int]:
+        points = self.state.spot.points
+        return int(np.argmin(points)), int(np.argmax(points))
+
+    def high(self) -> FloatArray:
+        """The highest of the values at the open, the close and the index's two extremes."""
+        bottom, top = self._corners()
+        return self._extreme(np.maximum, (0, bottom, top, self.state.minutes))
+
+    def low(self) -> FloatArray:
+        """The lowest of the same four values."""
+        bottom, top = self._corners()
+        return self._extreme(np.minimum, (0, bottom, top, self.state.minutes))
+
+    def _extreme(self, choose: np.ufunc, minutes: tuple[int, ...]) -> FloatArray:
+        return np.asarray(choose.reduce([self.value_at(minute) for minute in minutes]), dtype=np.float64)
+
+    def greeks(self) -> tuple[FloatArray, Greeks]:
+        """Implied volatility and Greeks at the close."""
+        if self._greeks is None:
+            self._greeks = self.root.chain_greeks(self.state, self.rows, self.state.minutes)
+        return self._greeks
+
+    def open_interest(self) -> FloatArray:
+        """Contracts open, by distance, term and roundness of the strike, with noise."""
+        return self._keep("interest", lambda: self._activity()[0])
+
+    def volume(self) -> FloatArray:
+        """Contracts traded over the day."""
+        return self._keep("volume", lambda: self._activity()[1])
+
+    def _activity(self) -> tuple[FloatArray, FloatArray]:
+        return activity(self.root, self.state, self.rows, self._seed)
+
+
+def activity(root: OptionRoot, state: AssetDay, rows: ChainRows, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Open interest and volume of contracts, modelled: both fall with distance in deviations, round strikes hold more.
+
+    A contract's noise is a hash of its own terms, so that asking for one gives what asking for the chain gives.
+    """
+    spot = float(state.spot.points[0])
+    term = np.maximum(rows.expiry - state.day.toordinal(), 0)
+    deviation = 0.2 * np.sqrt((term + 1.0) / 365.0)
+    outward = np.abs(np.log(rows.strike / spot)) / deviation
+    roundness = np.where(rows.strike % 100 == 0, 3.0, np.where(rows.strike % 25 == 0, 1.7, 1.0))
+    salt = int(stream(seed, f"{root.root}/interest").integers(1 << 31))
+    terms = rows.expiry * 4_000_003 + np.round(rows.strike * 10).astype(np.int64) * 2 + (rows.sign > 0)
+    mixed = (terms.astype(np.uint64) + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
+    noise = np.exp(1.2 * ((mixed >> np.uint64(40)).astype(np.float64) / 2.0**24 - 0.5) * 2.0)
+    puts = np.where(rows.sign < 0, 1.4, 1.0)
+    interest = 2600.0 * root.law.busy / 30.0 * np.exp(-0.35 * outward) * roundness * noise * puts / (1.0 + term / 90.0)
+    volume = 0.45 * interest * np.exp(-0.4 * outward) / (1.0 + term / 12.0)
+    return np.floor(interest), np.floor(volume)
+
+
+def future_universe(canonical: Symbol, day: date, listed: list[tuple[date, AssetDay]]) -> UniverseBlock | None:
+    """The contracts of a future on ``day``, nearest first; open interest falls by two thirds with each."""
+    if not listed:
+        return None
+    expiry = np.array([found.toordinal() for found, _ in listed], dtype=np.int64)
+    spots = [state.spot for _, state in listed]
+    prices = np.array([(spot.points[0], spot.high.max(), spot.low.min(), spot.points[-1]) for spot in spots])
+    zero = np.zeros(len(listed))
+    interest = np.floor(400_000.0 * 0.35 ** np.arange(len(listed)))
+    columns = (prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3], np.floor(interest / 2.0), interest)
+    greeks = (zero, zero, zero, zero, zero, zero)
+    return UniverseBlock(canonical, day, None, expiry, zero, zero.astype(np.int64), *columns, *greeks)
+
+
+class LazyUniverse(UniverseBlock):
+    """A universe block whose prices, activity and Greeks are computed when first looked at."""
+
+    __slots__ = ("_columns",)
+    _columns: ChainColumns
+
+    @classmethod
+    def of(
+        cls, canonical: Symbol, day: date, underlying: UnderlyingRow, chain: Chain, columns: ChainColumns
+    ) -> LazyUniverse:
+        """The block of ``day`` over a listed chain."""
+        block = object.__new__(cls)
+        for name, value in (
+            ("canonical", canonical),
+            ("day", day),
+            ("underlying", underlying),
+            ("expiry", chain.expiry),
+            ("strike", chain.strike),
+            ("right", chain.right),
+            ("_symbols", []),
+            ("_columns", columns),
+        ):
+            object.__setattr__(block, name, value)
+        return block
+
+    def __len__(self) -> int:
+        expiry: IntArray = self.expiry
+        return len(expiry)
+
+
+def _computed(name: str, read: Callable[[ChainColumns], FloatArray], decimals: int) -> None:
+    def column(block: LazyUniverse) -> FloatArray:
+        return np.round(read(block._columns), decimals)
+
+    column.__doc__ = f"{name.replace('_', ' ').capitalize()} of each contract, computed when first looked at."
+    setattr(LazyUniverse, name, property(column))
+
+
+_computed("open", lambda columns: columns.value_at(0), 2)
+_computed("high", ChainColumns.high, 2)
+_computed("low", ChainColumns.low, 2)
+_computed("close", lambda columns: columns.value_at(columns.state.minutes), 2)
+_computed("volume", ChainColumns.volume, 0)
+_computed("open_interest", ChainColumns.open_interest, 0)
+_computed("implied_volatility", lambda columns: columns.greeks()[0], 7)
+_computed("delta", lambda columns: columns.greeks()[1].delta, 7)
+_computed("gamma", lambda columns: columns.greeks()[1].gamma, 7)
+_computed("vega", lambda columns: columns.greeks()[1].vega, 7)
+_computed("theta", lambda columns: columns.greeks()[1].theta, 7)
+_computed("rho", lambda columns: columns.greeks()[1].rho, 7)
