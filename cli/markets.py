@@ -70,7 +70,7 @@ def open_market(choice: MarketChoice, seed: int) -> OpenedMarket:
     try:
         return open_folder(choice) if choice.kind is MarketKind.LEAN else open_model(choice, seed)
     except (ValueError, OSError) as error:
-        raise UserError(f"--market: {error}") from error
+        raise UserError(f"--market: {str(error).removeprefix('market: ')}") from error
 
 
 def open_folder(choice: MarketChoice) -> OpenedMarket:
@@ -104,17 +104,26 @@ def chosen_range(market: OpenedMarket, start: date | None, end: date | None) -> 
     Raises:
         UserError: a day outside the market, or a range without one trading day.
     """
+    begin, finish = bounds(market, start, end)
+    if begin > finish:
+        raise UserError(f"--start {begin} is after --end {finish}; expected a range of at least one trading day")
+    from simulation.market.calendar import calendar
+
+    if not calendar().between(begin, finish):
+        raise UserError(f"--start {begin} --end {finish}: no trading day in between; expected at least one")
+    return begin, finish
+
+
+def bounds(market: OpenedMarket, start: date | None, end: date | None) -> tuple[date, date]:
+    """First and last day to run; raises ``UserError`` for a day that the market does not have."""
     if market.usual is None:
         if start is None or end is None:
             raise UserError("--start and --end: both are needed with --market lean:FOLDER, which names no usual range")
         return start, end
     usual_start, usual_end = market.usual
     first, last = market.first or usual_start, market.last or usual_end
-    begin = start or (usual_start if end is None or usual_start <= end else first)
-    finish = end or (usual_end if start is None else last)
-    if begin > finish:
-        raise UserError(f"--start {begin} is after --end {finish}; expected a range of at least one trading day")
-    for option, day in (("--start", begin), ("--end", finish)):
-        if not first <= day <= last:
+    for option, day in (("--start", start), ("--end", end)):
+        if day is not None and not first <= day <= last:
             raise UserError(f"{option}: {day} is outside this market's history; expected {first} to {last}")
-    return begin, finish
+    begin = start or (usual_start if end is None or usual_start <= end else first)
+    return begin, end or (usual_end if start is None else last)

@@ -151,6 +151,8 @@ def test_ranges_fall_back_to_the_markets_own(start: date | None, end: date | Non
         ),
         (None, date(2025, 1, 2), "--end: 2025-01-02 is outside"),
         (date(2008, 1, 3), date(2008, 1, 2), "is after --end"),
+        (date(2018, 2, 3), date(2018, 2, 4), "no trading day in between"),
+        (date(2018, 3, 30), date(2018, 4, 1), "no trading day in between"),
     ],
 )
 def test_ranges_outside_the_market_are_refused(start: date | None, end: date | None, words: str) -> None:
