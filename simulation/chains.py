@@ -21,14 +21,14 @@ from simulation.universe import UniverseRow, underlying_bar
 class ChainEntry:
     """One contract of a chain for a day: its columns and the instant from which it has data."""
 
-    __slots__ = ("first", "interest", "quote", "security", "symbol", "trade", "traded")
+    __slots__ = ("first", "interest", "quote", "security", "symbol", "trade")
 
     def __init__(self, symbol: Any, security: Any, feeds: tuple[Feed, ...], ms: int) -> None:
         self.symbol, self.security = symbol, security
         self.trade: Column | None = None
         self.quote: Column | None = None
         self.interest: Column | None = None
-        self.first = self.traded = FOREVER
+        self.first = FOREVER
         for feed in feeds:
             column = feed.column(ms)
             kind = feed.spec.kind
@@ -39,19 +39,16 @@ class ChainEntry:
             else:
                 self.interest = column
                 continue
-            first = column.first_emission()
-            self.first = min(self.first, first)
-            if kind == TickType.TRADE:
-                self.traded = first
+            self.first = min(self.first, column.first_emission())
 
 
 class ChainIndex:
     """The contracts of a canonical for one day, by the instant at which each appears.
 
-    They come in LEAN's order: those with trades so far by symbol, then those with quotes only (SubscriptionCollection.cs:223).
+    They come in the order of their symbols, as LEAN's chains do.
     """
 
-    __slots__ = ("_counts", "_present", "entries", "epoch", "filled", "firsts", "high", "low", "trades")
+    __slots__ = ("_count", "_present", "entries", "epoch", "filled", "firsts", "high", "low")
 
     def __init__(self, canonical: Any, snapshot: dict[Any, tuple[Feed, ...]], engine: Any, ms: int, epoch: int) -> None:
         members = [
@@ -78,8 +75,7 @@ class ChainIndex:
                 entry.first = first
         self.entries = sorted((e for e in entries if e.first < FOREVER), key=lambda e: str(e.symbol.value))
         self.firsts = np.sort(np.array([e.first for e in self.entries], dtype=np.int64))
-        self.trades = np.sort(np.array([max(e.traded, e.first) for e in self.entries], dtype=np.int64))
-        self._counts = (-1, -1)
+        self._count = -1
         self._present: list[ChainEntry] = []
 
     def valid(self, ms: int, epoch: int) -> bool:
@@ -88,14 +84,11 @@ class ChainIndex:
 
     def present(self, ms: int) -> list[ChainEntry]:
         """Contracts with data at an instant."""
-        counts = int(self.firsts.searchsorted(ms, "right")), int(self.trades.searchsorted(ms, "right"))
-        if counts[0] == 0:
+        count = int(self.firsts.searchsorted(ms, "right"))
+        if count == 0:
             return list(())
-        if counts != self._counts:
-            entries = [entry for entry in self.entries if entry.first <= ms]
-            traded = [entry for entry in entries if max(entry.traded, entry.first) <= ms]
-            quoted = [entry for entry in entries if max(entry.traded, entry.first) > ms]
-            self._counts, self._present = counts, [*traded, *quoted]
+        if count != self._count:
+            self._count, self._present = count, [entry for entry in self.entries if entry.first <= ms]
         entries = self._present
         column = entries[0].quote or entries[0].trade
         if self.filled:

@@ -478,9 +478,9 @@ def _is_weekly_root(root: str) -> bool:
 
 
 def _third_friday(day: date) -> bool:
-    """Whether a date is the month's third Friday, or the Thursday before it when only that traded."""
-    friday = day if day.weekday() == 4 else day + timedelta(days=(4 - day.weekday()) % 7)
-    return day.weekday() in (3, 4, 5) and 15 <= friday.day <= 21 and abs((friday - day).days) <= 1
+    """Whether a date is Thursday to Saturday of the month's third Friday (OptionSymbol.cs IsStandard)."""
+    first_friday = 1 + (4 - day.replace(day=1).weekday()) % 7
+    return first_friday + 12 < day.day < first_friday + 16
 
 
 def apply_filter(security: Any, universe: ContractFilterUniverse, filter_function: Callable[[Any], Any]) -> list[Any]:
