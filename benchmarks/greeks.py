@@ -176,8 +176,9 @@ def european_speed() -> None:
     for backend, seconds in best.items():
         report(f"chain of 500, volatility and Greeks, {backend}", 1e3 * seconds, "ms", "under 1 ms", seconds < 1e-3)
         for name, (loop, target) in loops.items():
-            words = "for the record" if math.isnan(target) else f"at least {target:.0f}x"
-            report(f"  {name}, ratio", loop / seconds, "x", words, math.isnan(target) or loop / seconds >= target)
+            judged = backend is Backend.COMPILED and not math.isnan(target)  # what a chain of 500 takes by itself
+            words = f"at least {target:.0f}x" if judged else "for the record"
+            report(f"  {name}, ratio", loop / seconds, "x", words, not judged or loop / seconds >= target)
 
 
 def american_speed() -> None:
