@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from core.book import Book, Position, Terms
 from core.bus import EventBus
 from core.contracts import Leg, Package
-from core.events import BrokerReconnected, Command, CommandReceived, FillStatus
+from core.events import (
+    BrokerReconnected,
+    ChangeKind,
+    Command,
+    CommandReceived,
+    FillStatus,
+    Level,
+    PositionChanged,
+)
 from core.gateway import Gateway
 from core.identifiers import Identifiers
 from execution.executor import AtomicExecutor
@@ -35,6 +44,7 @@ class OrderRecovery:
         state: HierarchicalStateManager,
         recovery: Recovery,
     ) -> None:
+        self._bus = bus
         self._gateway = gateway
         self._book = book
         self._tracker = tracker
@@ -74,7 +84,75 @@ class OrderRecovery:
         for position in list(self._book.positions.values()):
             if position.id not in alive:
                 self._tracker.gone(position, "the account no longer holds it")
+        self._follow()
         return outcome
+
+    def _follow(self) -> None:
+        """Let the book hold what the state learned: entries that filled unseen, and fewer packages than there were."""
+        for subject in self._state.positions():
+            if subject.state != PositionState.OPEN:
+                continue
+            held = self._state.held(subject.id)
+            package = rebuild_package(list(subject.detail["package"]))
+            counts = {round(held.get(leg.contract.name, 0.0) / leg.ratio) for leg in package.legs}
+            contracts = counts.pop()
+            if counts or contracts < 1:
+                continue
+            known = self._book.positions.get(subject.id)
+            if known is None:
+                self._take_in(subject, package, contracts)
+            elif known.contracts != contracts:
+                share = contracts / known.contracts
+                cash, fees = known.entry_cash * share, known.entry_fees * share
+                rest = replace(known, contracts=contracts, entry_cash=cash, entry_fees=fees)
+                self._keep(rest, ChangeKind.CORRECTED, 0.0)
+
+    def _take_in(self, subject: Subject, package: Package, contracts: int) -> None:
+        """An entry that filled unseen: the broker's average prices tell its cash; its fees are in nobody's report."""
+        averages = {row.name: row.average_price for row in self._gateway.holdings()}
+        prices = tuple(averages[leg.contract.name] for leg in package.legs)
+        cash = -sum(
+            leg.ratio * contracts * price * leg.contract.multiplier
+            for leg, price in zip(package.legs, prices, strict=True)
+        )
+        position = Position(
+            id=subject.id,
+            package=package,
+            terms=Terms(**dict(subject.detail["terms"])),
+            contracts=contracts,
+            opened=subject.created,
+            entry_prices=prices,
+            entry_cash=cash,
+            entry_fees=0.0,
+            correlation=str(subject.detail.get("correlation", "")),
+        )
+        self._book.pending.pop(position.id, None)
+        self._gateway.subscribe(leg.contract for leg in package.legs)
+        self._keep(position, ChangeKind.OPENED, cash)
+
+    def _keep(self, position: Position, kind: ChangeKind, cash: float) -> None:
+        self._book.positions[position.id] = position
+        self._state.note(
+            Level.POSITION,
+            position.id,
+            contracts=position.contracts,
+            entry_prices=position.entry_prices,
+            entry_cash=position.entry_cash,
+            entry_fees=position.entry_fees,
+            opened=position.opened,
+            correlation=position.correlation,
+        )
+        self._bus.publish(
+            PositionChanged(
+                time=self._gateway.now(),
+                correlation=position.correlation,
+                position=position.id,
+                strategy=position.terms.strategy,
+                kind=kind,
+                cash=cash,
+                fees=0.0,
+            )
+        )
 
     def _facts(self) -> BrokerFacts:
         holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())
