@@ -126,7 +126,7 @@ def describe_package(package: Package) -> list[dict[str, Any]]:
     ]
 
 
-def rebuild_package(rows: list[Mapping[str, Any]]) -> Package:
+def rebuild_package(rows: Sequence[Mapping[str, Any]]) -> Package:
     """The package that ``describe_package`` wrote; its contracts have no gateway handle until they are listed again."""
     legs = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Friday 0DTE through the whole system, on a fake engine: what it trades, when it skips, and that each day has one row."""
+"""Friday 0DTE through the whole system on a fake engine: what it trades, when it skips, one row a day."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_calm_friday_sells_a_condor_at_half_the_range(tmp_path: Path) -> None:
     assert (row["outcome"], row["rule"], row["contracts"]) == ("trade", "filled", 1)
     when, package, _, limit = gateway.sent[0]
     assert when.time() == time(10, 30)
-    strikes = {leg.ratio: {} for leg in package.legs}
+    strikes: dict[int, dict[Right, float]] = {leg.ratio: {} for leg in package.legs}
     for leg in package.legs:
         strikes[leg.ratio][leg.contract.right] = leg.contract.strike
     # ATR14 = 0.011 x 5000 = 55 points, half of it is 27.5: shorts at 4970 or 4975 and at 5025 or 5030, wings 30 beyond.
