@@ -163,7 +163,7 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
     equity = journal.equity or engine_equity(result)
     start, end = run_days(plan, result)
     return RunRecord(
-        title=f"{result.algorithm_name} backtest",
+        title="Tom King backtest" if plan.settings is not None else f"{result.algorithm_name} backtest",
         start=start,
         end=end,
         journal=journal,
