@@ -39,7 +39,8 @@ _EPOCH = datetime(1970, 1, 1)
 def plain(value: float, digits: int = 10) -> str:
     """A number without exponent and without trailing zeros."""
     text = f"{value:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def _cells(values: Floats, scale: float) -> list[str]:
