@@ -131,7 +131,7 @@ class DrawdownPlugin(RiskPlugin):
     def drawdown(self, equity: float) -> float:
         """Distance from the peak as a fraction, zero or positive."""
         self.peak = max(self.peak, equity)
-        return 1 - equity / self.peak if self.peak > 0 else 0.0
+        return round(1 - equity / self.peak, 9) if self.peak > 0 else 0.0
 
     def size_factor(self, equity: float) -> float:
         """Half in a drawdown of 10 %, and after a pause until the drawdown is under 10 % again."""
