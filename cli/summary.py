@@ -42,7 +42,7 @@ def plain_table(title: str, *columns: str, right: tuple[int, ...] = ()) -> Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in right else "left")
+        table.add_column(column, justify="right" if index in right else "left", no_wrap=index in right)
     return table
 
 
@@ -81,14 +81,14 @@ def add_equity(table: Table, equity: EquityStatistics) -> None:
 
 def targets_table(summary: Summary) -> Table:
     """Targets that the method's descriptions state, beside what was measured."""
-    columns = ("Promise", "Target", "Measured", "95 % interval", "Rests on", "Verdict")
-    table = plain_table("Targets of the method's descriptions", *columns, right=(1, 2, 3))
+    columns = ("Promise", "Verdict", "Target", "Measured", "95 % interval", "Rests on")
+    table = plain_table("Targets of the method's descriptions", *columns, right=(2, 3, 4))
     styles = {Verdict.MET: "green", Verdict.NOT_MET: "yellow", Verdict.UNKNOWN: "dim"}
     for row in summary.targets:
-        target = ("under " if row.at_most else "") + figure(row.target, row.unit)
+        target = ("< " if row.at_most else "") + figure(row.target, row.unit)
         measured, interval = figure(row.measured, row.unit), span(row.interval, row.unit)
         verdict = f"[{styles[row.verdict]}]{row.verdict.value}[/]"
-        table.add_row(row.name, target, measured, interval, row.sample, verdict)
+        table.add_row(row.name, verdict, target, measured, interval, row.sample)
     return table
 
 

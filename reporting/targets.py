@@ -62,7 +62,7 @@ def judge(
 ) -> tuple[TargetRow, ...]:
     """Every target with what was measured: win rates of the strategies that traded, then the whole account."""
     rows = [win_rate_row(found, WIN_RATE_TARGETS[found.name]) for found in strategies if found.name in WIN_RATE_TARGETS]
-    days = f"{equity.sessions} sessions" if equity is not None else "no equity recorded"
+    days = counted(equity.sessions, "session") if equity is not None else "no equity recorded"
     years = equity.sessions / TRADING_DAYS if equity is not None else None
     rows.append(
         TargetRow(
@@ -72,7 +72,7 @@ def judge(
             unit=Unit.NUMBER,
             measured=total.count / years if years else None,
             interval=None,
-            sample=f"{total.count} trades in {days}",
+            sample=f"{counted(total.count, 'trade')} in {days}",
         )
     )
     rows.append(
@@ -120,5 +120,10 @@ def win_rate_row(found: TradeStatistics, target: float) -> TargetRow:
         unit=Unit.PERCENT,
         measured=found.win_rate,
         interval=found.win_interval,
-        sample=f"{found.count} trades",
+        sample=counted(found.count, "trade"),
     )
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 trade, 2 trades."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

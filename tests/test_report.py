@@ -159,6 +159,9 @@ def test_bootstrap_is_repeatable_and_needs_days() -> None:
     assert first is not None
     assert first.low < float(annual_returns(returns[None, :])[0]) < first.high
     assert bootstrap(returns[:19], annual_returns) is None
+    still = np.zeros(250)
+    still[:19] = returns[:19]
+    assert bootstrap(still, annual_returns) is None
 
 
 def test_bootstrap_days_run_on_in_blocks() -> None:
