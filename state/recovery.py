@@ -70,7 +70,7 @@ class Recovery:
     # Order groups
 
     def _settle_groups(self, facts: BrokerFacts, outcome: Reconciliation) -> None:
-        held: dict[str, float] = {}
+        held = self._left_to_expire(facts.today)
         for position in self._state.positions():
             _add(held, self._state.held(position.id))
         pool = {name: quantity - held.pop(name, 0.0) for name, quantity in _totals(facts.holdings).items()}
@@ -211,8 +211,19 @@ class Recovery:
                     self._tell(outcome, Difference(DifferenceKind.LEFT_IN_BETWEEN, strategy.id))
                 self._state.fire(Level.STRATEGY, strategy.id, trigger)
 
+    def _left_to_expire(self, today: date) -> dict[str, float]:
+        """What positions that have ended still hold: worthless legs that nobody buys, left to their expiry."""
+        left: dict[str, float] = {}
+        for position in self._state.positions(ended=True):
+            if position.ended:
+                held = self._state.held(position.id)
+                _add(left, {name: held[name] for name in held if not _has_expired(position, name, today)})
+        return left
+
     def _settle_holdings(self, facts: BrokerFacts, outcome: Reconciliation) -> None:
         available = _totals(facts.holdings)
+        for name, quantity in self._left_to_expire(facts.today).items():
+            _add(available, {name: -_within(available.get(name, 0.0), quantity)})
         positions = [position for position in self._state.positions() if self._state.held(position.id)]
         positions.sort(key=lambda position: self._intact(position, positions, available), reverse=True)
         for position in positions:

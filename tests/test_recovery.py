@@ -359,6 +359,18 @@ def test_shares_that_a_person_held_before_are_no_assignment(account: Account) ->
     assert account.at("p1") == "expired"
 
 
+def test_worthless_wings_left_to_expire_are_nobodys_surprise(account: Account) -> None:
+    account.opened("p1")
+    account.state.fire(Level.POSITION, "p1", PositionTrigger.CLOSE)
+    account.group("p1-out", "p1", OrderPurpose.EXIT, {P5430: 1.0, C5600: 1.0})
+    account.state.fire(Level.ORDER_GROUP, "p1-out", OrderTrigger.SEND)
+    account.state.fire(Level.ORDER_GROUP, "p1-out", OrderTrigger.FILL, filled={P5430: 1.0, C5600: 1.0})
+    account.state.fire(Level.POSITION, "p1", PositionTrigger.CLOSED)
+    facts = BrokerFacts(TODAY, (BrokerHolding(P5400, 1.0), BrokerHolding(C5630, 1.0)), ())
+    assert Recovery(account.state, account.journal).reconcile(facts).agreed
+    assert account.reconcile({}, today=date(2024, 7, 8)).agreed
+
+
 def test_an_assignment_told_by_the_broker_needs_no_shares_in_sight(account: Account) -> None:
     account.opened("p1", RATIO)
     outcome = account.reconcile({SPY540: 1.0}, assigned=(SPY530,))
