@@ -187,7 +187,7 @@ def _chains(source: DataSource, underlying: Symbol, root: str, day: date) -> lis
         futures = source.universe(underlying, day - timedelta(days=back))
         if futures is not None:
             return [Symbol.create_canonical_option(future) for future in futures.symbols()]
-    return []
+    raise ExportRequestError(f"'{root}': the market lists no contract of {underlying.id.symbol} in the week to {day}")
 
 
 def _range(text: str, part: str, default: tuple[float, float]) -> tuple[float, float]:
