@@ -124,10 +124,10 @@ def residuals(law: ReturnLaw = RETURNS) -> Residuals:
     return Residuals((returns - law.mean) / deviations, above / deviations, below / deviations)
 
 
-def _rows(generator: np.random.Generator, count: int, available: int, block: float) -> IntArray:
+def _rows(seed: int, count: int, available: int, block: float) -> IntArray:
     """Rows of real days, in blocks of geometric length (Politis and Romano, 1994)."""
-    fresh = generator.random(count) < 1.0 / block
-    starts = generator.integers(available, size=count)
+    fresh = stream(seed, "garch/blocks").random(count) < 1.0 / block
+    starts = stream(seed, "garch/rows").integers(available, size=count)
     rows = np.empty(count, dtype=np.int64)
     row = int(starts[0])
     for at in range(count):
@@ -154,7 +154,7 @@ def draw_days(seed: int, count: int) -> Draw:
     source = residuals()
     total = count + BURN_IN
     law = RETURNS
-    rows = _rows(stream(seed, "garch/rows"), total, len(source.shock), law.block)
+    rows = _rows(seed, total, len(source.shock), law.block)
     jumped = stream(seed, "garch/jumps").random((total, 2))
     noise = stream(seed, "garch/vix").standard_t(VIX.tails, size=total) * VIX.residual
     noise *= ((VIX.tails - 2.0) / VIX.tails) ** 0.5

@@ -361,11 +361,11 @@ class ModelledMarket:
         bid, ask = made.bid, made.ask
         changed = ~(_same(bid[1:], bid[:-1]) & _same(ask[1:], ask[:-1]))
         changed[0] = True
+        beat = HEARTBEAT_NEAR if self._terms(symbol)[0] - day <= NEAR else HEARTBEAT
+        changed |= (np.arange(len(changed)) % beat == 0) & ~np.isnan(ask[1:])
         halted = self.book.halted(day)
         if halted is not None:
             changed &= ~halted
-        beat = HEARTBEAT_NEAR if self._terms(symbol)[0] - day <= NEAR else HEARTBEAT
-        changed |= (np.arange(len(changed)) % beat == 0) & ~np.isnan(ask[1:])
         rows = np.flatnonzero(changed) + 1
         start = session_open_utc(day) + (rows - 1) * MINUTE
         salt = (symbol.id.option_right == OptionRight.PUT) + int(symbol.id.strike_price * 20)

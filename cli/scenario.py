@@ -1,0 +1,133 @@
+"""``python run.py scenario``: run main.py through a named day or week, and show its path."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.backtest import Finished, run_and_report
+from cli.errors import RunFailedError, UserError
+from cli.options import BacktestOptions
+
+if TYPE_CHECKING:
+    from simulation.market.scenarios import Scenario
+    from simulation.market.source import ModelledMarket
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioPath:
+    """A scenario's market and the closes of its days; NaN where the volatility index published nothing."""
+
+    plan: Scenario
+    market: ModelledMarket
+    days: list[date]
+    index: list[float]
+    volatility: list[float]
+
+    def picture(self) -> str:
+        """The path as an SVG chart."""
+        import numpy as np
+
+        from simulation.market.pictures import path_picture
+
+        labels = [day.isoformat() for day in self.days]
+        return path_picture(self.plan.title, labels, np.array(self.index), np.array(self.volatility))
+
+
+def run_scenario(name: str, seed: int = 1) -> ScenarioPath:
+    """The market of a scenario, as a data source, and its path; raises ``UserError`` for an unknown name."""
+    from simulation.market.scenarios import ScenarioError, scenario
+    from simulation.market.source import ModelledMarket
+
+    try:
+        plan = scenario(name)
+    except ScenarioError as error:
+        raise UserError(str(error)) from error
+    market = ModelledMarket.from_history(f"scenario:{name}", seed=seed)
+    first, last = market.default_range()
+    days = [day for day in market.book.days() if first <= day <= last]
+    index, volatility = ([market.book.path(ticker, day) for day in days] for ticker in ("SPX", "VIX"))
+    unknown = float("nan")
+    closes = [unknown if path is None else float(path.points[-1]) for path in index]
+    levels = [unknown if path is None else float(path.points[-1]) for path in volatility]
+    return ScenarioPath(plan, market, days, closes, levels)
+
+
+def scenario(
+    name: Annotated[str | None, typer.Argument(help="Scenario to run. Example: august-2024")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Run every scenario, one after another.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Say what there is, and run nothing.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the modelled minutes and quotes. Example: --seed 7")] = 1,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting. Example: --set friday_0dte.min_vix=0")
+    ] = None,
+) -> int:
+    """Run main.py through a named day or week, and show its path.
+
+    Examples:
+
+    python run.py scenario --list
+
+    python run.py scenario august-2024
+
+    python run.py scenario --all
+    """
+    from simulation.market.scenarios import names
+
+    if list_ or (name is None and not all_):
+        listing(names())
+        return 0
+    if name is not None and all_:
+        raise UserError(f"{name} and --all: expected one of them")
+    wanted = names() if all_ else [str(name)]
+    failed = [one for one in wanted if not shown(one, seed, set_ or [])]
+    if failed:
+        raise RunFailedError(f"{len(failed)} of {len(wanted)} scenarios stopped with an error: {', '.join(failed)}")
+    return 0
+
+
+def listing(names: list[str]) -> None:
+    """Print every scenario with its title."""
+    from simulation.market.scenarios import scenario as load
+
+    for one in names:
+        plan = load(one)
+        typer.echo(f"{one:22} {plan.start} to {plan.end}  {plan.title}")
+
+
+def shown(name: str, seed: int, settings: list[str]) -> bool:
+    """Run one scenario, print its path and what came of it; False when the algorithm stopped with an error."""
+    from simulation.market.pictures import sparkline
+
+    path = run_scenario(name, seed)
+    typer.echo(f"\n{name}: {path.plan.title}\n  {path.plan.facts}")
+    for label, values in (("S&P 500", path.index), ("VIX", path.volatility)):
+        known = [value for value in values if value == value]
+        ends = f"{known[0]:,.2f} to {known[-1]:,.2f}, between {min(known):,.2f} and {max(known):,.2f}"
+        typer.echo(f"  {label:8} {sparkline(values)}  {ends}")
+    begun = time.monotonic()
+    done = run_and_report(options_of(path, seed, settings))
+    (done.folder / "path.svg").write_text(path.picture(), encoding="utf-8")
+    typer.echo(f"  {outcome(done)} in {time.monotonic() - begun:.1f} s; {done.folder}")
+    if done.error is not None:
+        typer.echo(f"  stopped: {done.error.strip().splitlines()[-1]}")
+    return done.error is None
+
+
+def options_of(path: ScenarioPath, seed: int, settings: list[str]) -> BacktestOptions:
+    """The backtest that runs the scenario."""
+    cash = None if path.plan.cash is None else f"{path.plan.cash:.0f}"
+    return BacktestOptions(market=f"scenario:{path.plan.name}", seed=str(seed), cash=cash, set_=list(settings))
+
+
+def outcome(done: Finished) -> str:
+    """Trades, return and drawdown in one line."""
+    total, equity = done.summary.total, done.summary.equity
+    text = f"{total.count} trades, {total.wins} won, {total.profit:+,.0f} dollars after fees"
+    if equity is None:
+        return text
+    return f"{text}, return {equity.total_return:+.2%}, largest drawdown {equity.drawdown:.2%}"
