@@ -6,6 +6,7 @@ Source: Common/Securities/SymbolPropertiesDatabase.cs, SymbolProperties.cs, Inde
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,22 +99,58 @@ def index_option_tick(root: str, reference_price: float | None) -> float:
     return 0.1 if reference_price >= 3 else 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A row of the file whose numbers nobody has asked for yet: LEAN's database has more than ten thousand."""
+
+    file: Path
+    line: int
+    cells: tuple[str, ...]
+
+    def row(self) -> SymbolProperties:
+        """The row. Raises MalformedDataError."""
+        cells = [*self.cells, *[""] * (12 - len(self.cells))]
+        try:
+            return SymbolProperties(
+                cells[3],
+                cells[4],
+                float(cells[5]),
+                float(cells[6]),
+                float(cells[7]),
+                cells[8],
+                minimum_order_size=float(cells[9]) if cells[9] else None,
+                price_magnifier=float(cells[10]) if cells[10] else 1.0,
+                strike_multiplier=float(cells[11]) if cells[11] else 1.0,
+            )
+        except ValueError as error:
+            raise MalformedDataError(str(self.file), self.line, str(error)) from error
+
+
 class SymbolPropertiesDatabase(Named):
     """Properties by market, ticker and security type, with the market's wildcard behind."""
 
     _current: list[SymbolPropertiesDatabase] = []  # noqa: RUF012  # LEAN's static instance
 
-    def __init__(self, rows: Iterable[tuple[Key, SymbolProperties]]) -> None:
-        self.entries: dict[Key, SymbolProperties] = {}
+    def __init__(self, rows: Iterable[tuple[Key, SymbolProperties | Unread]]) -> None:
+        self._rows: dict[Key, SymbolProperties | Unread] = {}
         self._market_of: dict[tuple[str, SecurityType], str] = {}
         for key, properties in rows:
-            self.entries[key] = properties
+            self._rows[key] = properties
             self._market_of.setdefault((key[1], key[2]), key[0])
 
     @staticmethod
     def from_file(file: Path) -> SymbolPropertiesDatabase:
-        """Reads symbol-properties-database.csv. Raises MalformedDataError with the line."""
+        """Reads symbol-properties-database.csv; a row's numbers when it is first asked for.
+
+        Raises MalformedDataError with the line.
+        """
         return SymbolPropertiesDatabase(_read(file))
+
+    def _find(self, key: Key) -> SymbolProperties | None:
+        found = self._rows.get(key)
+        if isinstance(found, Unread):
+            found = self._rows[key] = found.row()
+        return found
 
     @staticmethod
     def from_data_folder() -> SymbolPropertiesDatabase:
@@ -131,11 +168,11 @@ class SymbolPropertiesDatabase(Named):
         self, market: str, symbol: Symbol, security_type: SecurityType, default_quote_currency: str
     ) -> SymbolProperties:
         """Properties of a symbol; an option on a future without an own row takes the future's, else the wildcard's."""
-        found = self.entries.get((market, database_key(symbol), security_type))
+        found = self._find((market, database_key(symbol), security_type))
         if found is None and isinstance(symbol, Symbol) and symbol.security_type is SecurityType.FUTURE_OPTION:
-            found = self.entries.get((market, symbol.underlying.id.symbol, SecurityType.FUTURE))
+            found = self._find((market, symbol.underlying.id.symbol, SecurityType.FUTURE))
         if found is None:
-            found = self.entries.get((market, WILDCARD, security_type))
+            found = self._find((market, WILDCARD, security_type))
         return found or SymbolProperties.get_default(default_quote_currency)
 
     def try_get_market(self, symbol: str, security_type: SecurityType, market: str | None) -> tuple[bool, str]:
@@ -145,14 +182,15 @@ class SymbolPropertiesDatabase(Named):
 
     def set_entry(self, market: str, symbol: str, security_type: SecurityType, properties: SymbolProperties) -> bool:
         """Adds or replaces a row."""
-        self.entries[(market, symbol, security_type)] = properties
+        self._rows[(market, symbol, security_type)] = properties
         self._market_of.setdefault((symbol, security_type), market)
         return True
 
     def lines(self) -> Iterator[str]:
         """The database as lines of LEAN's CSV, header first."""
         yield HEADER
-        for (market, symbol, kind), row in self.entries.items():
+        for (market, symbol, kind), unread in self._rows.items():
+            row = unread.row() if isinstance(unread, Unread) else unread
             cells: list[Any] = [market, symbol, kind.name.replace("_", "").lower(), row.description, row.quote_currency]
             cells += [_plain(row.contract_multiplier), _plain(row.minimum_price_variation), _plain(row.lot_size)]
             cells += [row.market_ticker, _plain(row.minimum_order_size)]
@@ -166,7 +204,7 @@ def _plain(value: float | None) -> str:
     return f"{value:.10f}".rstrip("0").rstrip(".")
 
 
-def _read(file: Path) -> Iterator[tuple[Key, SymbolProperties]]:
+def _read(file: Path) -> Iterator[tuple[Key, Unread]]:
     header_seen = False
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         if line.startswith("#") or not line.strip():
@@ -180,22 +218,4 @@ def _read(file: Path) -> Iterator[tuple[Key, SymbolProperties]]:
             raise MalformedDataError(str(file), number, f"{len(cells)} cells, at least 8 are needed: {line!r}")
         if kind is None:
             continue
-        yield (cells[0], cells[1], kind), _row(file, number, cells)
-
-
-def _row(file: Path, number: int, cells: list[str]) -> SymbolProperties:
-    cells = cells + [""] * (12 - len(cells))
-    try:
-        return SymbolProperties(
-            cells[3],
-            cells[4],
-            float(cells[5]),
-            float(cells[6]),
-            float(cells[7]),
-            cells[8],
-            minimum_order_size=float(cells[9]) if cells[9] else None,
-            price_magnifier=float(cells[10]) if cells[10] else 1.0,
-            strike_multiplier=float(cells[11]) if cells[11] else 1.0,
-        )
-    except ValueError as error:
-        raise MalformedDataError(str(file), number, str(error)) from error
+        yield (cells[0], cells[1], kind), Unread(file, number, tuple(cells))

@@ -256,7 +256,14 @@ def test_an_option_on_a_future_takes_the_futures_properties() -> None:
 def test_a_malformed_database_line_is_named(tmp_path: Path) -> None:
     file = tmp_path / "properties.csv"
     file.write_text("header\n\nusa,[*],equity,,USD,1,0.01,1\nusa,X,equity,,USD,one,0.01,1\n")
+    database = SymbolPropertiesDatabase.from_file(file)
+    assert database.get_symbol_properties("usa", SPX, SecurityType.EQUITY, "USD").minimum_price_variation == 0.01
     with pytest.raises(MalformedDataError, match=r"properties\.csv, line 4: .*'one'"):
+        database.get_symbol_properties(
+            "usa", Symbol.create("X", SecurityType.EQUITY, "usa"), SecurityType.EQUITY, "USD"
+        )
+    file.write_text("header\nusa,X,equity\n")
+    with pytest.raises(MalformedDataError, match=r"properties\.csv, line 2: 3 cells, at least 8 are needed"):
         SymbolPropertiesDatabase.from_file(file)
 
 
