@@ -155,6 +155,7 @@ class TradingSystem:
         self.bus.publish(SessionOpened(time=now, day=session.day, closes_at=session.closes_at))
         self._recovery.reconcile()
         self._publish_prices(now)
+        self._recovery.sell_assigned_shares()
 
     @property
     def in_session(self) -> bool:

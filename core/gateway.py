@@ -158,6 +158,9 @@ class Gateway(Protocol):
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         """Send one combo limit order and give the order ids by leg. Raises OrderRefusedError."""
 
+    def send_shares(self, ticker: str, quantity: int, price: float, tag: str) -> int:
+        """Send one limit order for shares (signed) and give its order id. Raises OrderRefusedError."""
+
     def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
         """Move the limit of a working group on every leg; false when the engine refused."""
 

@@ -252,6 +252,13 @@ class LeanGateway:
             self._tickets[int(ticket.order_id)] = ticket
         return tuple(int(ticket.order_id) for ticket in tickets)
 
+    def send_shares(self, ticker: str, quantity: int, price: float, tag: str) -> int:
+        """One limit order for shares, at a cent. Raises OrderRefusedError."""
+        ticket = self._algorithm.limit_order(self._symbols[ticker], quantity, round(price, 2), tag=tag)
+        if ticket.status == OrderStatus.INVALID:
+            raise OrderRefusedError(str(ticket.submit_request.response.error_message))
+        return int(ticket.order_id)
+
     def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
         """Update every leg's ticket with the same limit (the live plug-in waits for all of them)."""
         accepted = True

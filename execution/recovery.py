@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,8 @@ from state.ledger import Subject
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.tables import OrderPurpose, PositionState, SystemState, SystemTrigger
+
+_THROUGH = 0.005  # of the price: how far a limit for shares stands on the other side of the market
 
 
 class OrderRecovery:
@@ -153,6 +156,16 @@ class OrderRecovery:
                 fees=0.0,
             )
         )
+
+    def sell_assigned_shares(self) -> None:
+        """At the open after an assignment: get rid of the shares that it brought, a little through the market."""
+        working = {order.name for order in self._gateway.open_orders()}
+        for ticker, quantity in sorted(self._tracker.shares.items()):
+            tick = self._gateway.tick(ticker)
+            if not round(quantity) or ticker in working or tick is None:
+                continue
+            price = tick.price * (1 - math.copysign(_THROUGH, quantity))
+            self._gateway.send_shares(ticker, -round(quantity), price, "assigned shares")
 
     def _facts(self) -> BrokerFacts:
         holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())

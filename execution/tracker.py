@@ -9,7 +9,7 @@ from core.book import Book, ClosedTrade, Position
 from core.bus import EventBus
 from core.contracts import Contract, Leg, Package, Right
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
-from core.gateway import Gateway
+from core.gateway import FAMILIES, Gateway
 from core.journal import Journal, RecordKind
 from execution.groups import OrderGroup
 from market.vix import VIX
@@ -35,6 +35,7 @@ class PositionTracker:
         self._gateway = gateway
         self._book = book
         self._parts: dict[str, _Parts] = {}
+        self.shares: dict[str, float] = {}
 
     def plan(self, group: OrderGroup) -> None:
         """Count an entry on its way as if it were open."""
@@ -84,6 +85,9 @@ class PositionTracker:
     def settled(self, event: OrderUpdated) -> None:
         """Take note of a leg that expired or was assigned (an order event of no group of ours)."""
         if event.status is not FillStatus.FILLED:
+            return
+        if event.contract in FAMILIES:
+            self.shares[event.contract] = self.shares.get(event.contract, 0.0) + event.fill_quantity
             return
         for position in list(self._book.positions.values()):
             leg = next((leg for leg in position.package.legs if leg.contract.name == event.contract), None)

@@ -55,6 +55,7 @@ class FakeGateway:
     orders: list[Working] = field(default_factory=list)
     held: dict[str, tuple[Contract, int]] = field(default_factory=dict)
     sent: list[tuple[datetime, Package, int, float]] = field(default_factory=list)
+    shares_sent: list[tuple[str, int, float]] = field(default_factory=list)
     events: Callable[[OrderUpdated], None] | None = None
     last_id: int = 0
 
@@ -148,6 +149,11 @@ class FakeGateway:
         for order_id, leg in zip(ids, package.legs, strict=True):
             self._tell(order_id, leg.contract.name, FillStatus.SUBMITTED, 0.0, None)
         return ids
+
+    def send_shares(self, ticker: str, quantity: int, price: float, tag: str) -> int:
+        self.last_id += 1
+        self.shares_sent.append((ticker, quantity, price))
+        return self.last_id
 
     def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
         for order in self.orders:

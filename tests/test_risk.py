@@ -371,7 +371,12 @@ def test_three_percent_in_five_minutes_trips_and_closes_the_riskiest(tmp_path: P
 
 
 def test_the_smallest_answer_stands() -> None:
-    shrinks = [Shrink("a", 3, 1, 1, ""), Allow("b"), Shrink("c", 1, 2.0, 5.0, "tight"), Shrink("d", 2, 1, 1, "")]
+    shrinks: list[Verdict] = [
+        Shrink("a", 3, 1, 1, ""),
+        Allow("b"),
+        Shrink("c", 1, 2.0, 5.0, "tight"),
+        Shrink("d", 2, 1, 1, ""),
+    ]
     decision = settle(proposal(), shrinks)
     assert (decision.contracts, decision.rule, decision.limit, decision.observed) == (1, "c", 2.0, 5.0)
     assert settle(proposal(), [*shrinks, Deny("e", "no")]).contracts == 0
@@ -388,7 +393,7 @@ def test_every_plugin_denies_when_it_fails_and_names_itself(tmp_path: Path) -> N
     gateway = FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path)
     running, sink = build(gateway)
     manager = running.managers[UnifiedRiskManager]
-    plugins = running.managers.all_of(RiskPlugin)
+    plugins = running.managers.all_of(RiskPlugin)  # type: ignore[type-abstract]  # the base class of all is meant
     assert {"correlation", "concentration", "circuit_breaker", "margin"} <= {plugin.name for plugin in plugins}
     for plugin in plugins:
         verdict = manager._ask(plugin, None, None)  # type: ignore[arg-type]
@@ -400,7 +405,7 @@ def test_every_plugin_denies_when_it_fails_and_names_itself(tmp_path: Path) -> N
 def test_every_plugin_answers_a_sound_proposal(tmp_path: Path) -> None:
     gateway = FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path)
     running, _ = build(gateway)
-    for plugin in running.managers.all_of(RiskPlugin):
+    for plugin in running.managers.all_of(RiskPlugin):  # type: ignore[type-abstract]  # as above
         verdict = plugin.review(proposal(), running.managers[UnifiedRiskManager].context())
         assert isinstance(verdict, Allow | Shrink | Deny)
         assert list(plugin.watch(SessionClosed(time=NOW, day=FRIDAY, equity=100_000.0))) == []
