@@ -9,8 +9,8 @@ from simulation.clock import HOUR_MS, zone_of
 from simulation.enums import OrderStatus, OrderType
 from simulation.fees import OrderFee, OrderFeeParameters
 from simulation.fills import FillModelParameters
-from simulation.orders import Order, group_orders, is_closed
-from simulation.requests import OrderEvent
+from simulation.order_parts import OrderEvent, is_closed
+from simulation.orders import Order, group_orders
 
 if TYPE_CHECKING:
     from simulation.transactions import TransactionHandler
@@ -146,7 +146,7 @@ class SimulatedBroker:
         lifetime = order.time_in_force
         return fills if all(lifetime.is_fill_valid(security, order, fill) for fill in fills) else []
 
-    def _fill(self, order: Order, orders: list[Order], securities: dict[Order, Any]) -> None:
+    def _charged_fills(self, order: Order, orders: list[Order], securities: dict[Order, Any]) -> list[OrderEvent]:
         fills = self._model_fills(order, securities)
         by_id = {leg.id: leg for leg in orders}
         for fill in fills:
@@ -154,6 +154,10 @@ class SimulatedBroker:
                 leg = by_id[fill.order_id]
                 parameters = OrderFeeParameters(securities[leg], leg)
                 fill.order_fee = securities[leg].fee_model.get_order_fee(parameters)
+        return fills
+
+    def _fill(self, order: Order, orders: list[Order], securities: dict[Order, Any]) -> None:
+        fills = self._charged_fills(order, orders, securities)
         if not fills:
             return
         events, assigned = [], []
@@ -178,7 +182,8 @@ class SimulatedBroker:
 
     def assignment_scan_due(self) -> bool:
         """Whether the hourly scan is due and any option is held short."""
-        return self._engine.utc_ms >= self._next_assignment_scan and self._engine.portfolio.has_short_options()
+        due = self._engine.utc_ms >= self._next_assignment_scan
+        return bool(due and self._engine.portfolio.has_short_options())
 
     def process_assignments(self) -> None:
         """Asks the assignment model of every short option, once per hour of UTC (BacktestingBrokerage.cs:456)."""

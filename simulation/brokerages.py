@@ -128,7 +128,7 @@ class InteractiveBrokersBrokerageModel(DefaultBrokerageModel):
 
 
 class TastytradeBrokerageModel(DefaultBrokerageModel):
-    """tastytrade: five kinds of security, five kinds of order, no combo that crosses zero (TastytradeBrokerageModel)."""
+    """tastytrade: five kinds of security, five kinds of order, no combo that crosses zero."""
 
     _SECURITIES: ClassVar[tuple[SecurityType, ...]] = (
         SecurityType.EQUITY,

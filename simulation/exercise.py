@@ -9,15 +9,8 @@ from simulation.clock import zone_of
 from simulation.enums import OptionRight, OptionStyle, OrderStatus, OrderType, SecurityType, SettlementType
 from simulation.fees import OrderFee, OrderFeeParameters
 from simulation.names import Named
-from simulation.orders import (
-    MarketOrder,
-    OptionExerciseOrder,
-    OrderSubmissionData,
-    clean,
-    decimal_text,
-    direction_of,
-)
-from simulation.requests import OrderEvent
+from simulation.order_parts import OrderEvent, OrderSubmissionData, clean, decimal_text, direction_of
+from simulation.orders import MarketOrder, OptionExerciseOrder
 
 if TYPE_CHECKING:
     from simulation.transactions import TransactionHandler
@@ -42,7 +35,7 @@ def price_text(security: Any) -> str:
 
 
 def is_contract_expired(option: Any, utc_ms: int) -> bool:
-    """Whether the last regular close of the contract's last trading day is over (OptionSymbol.IsOptionContractExpired)."""
+    """Whether the last regular close of the contract's last trading day is over (OptionSymbol.cs:162)."""
     return zone_of(option.exchange.hours.time_zone).local(utc_ms) >= last_close(
         option.exchange.hours, option.symbol.id.date
     )
@@ -60,7 +53,7 @@ class DefaultExerciseModel(Named):
     """Closes the option at zero and, in the money with physical delivery, trades the underlying at the strike."""
 
     def option_exercise(self, option: Any, order: OptionExerciseOrder) -> list[OrderEvent]:
-        """The fill of the option and, with physical delivery, the fill of the underlying (DefaultExerciseModel.cs:34)."""
+        """The fill of the option and, with physical delivery, that of the underlying (DefaultExerciseModel.cs)."""
         now = option._engine.utc_ms
         in_the_money = option.is_auto_exercised(option.underlying.close)
         assigned = in_the_money and option.holdings.is_short

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from simulation.enums import OrderDirection, OrderType, SecurityType
 from simulation.names import Named
-from simulation.orders import Order, clean, decimal_text
+from simulation.order_parts import clean, decimal_text
+from simulation.orders import Order
 
 USD = "USD"
 

@@ -1,7 +1,7 @@
 """Fill models: when and at what price a resting or market order fills, from the security's last real bars.
 
-LEAN's rules (FillModel.cs, EquityFillModel.cs, FutureFillModel.cs; lean-facts 4.3 and 4.4). An algorithm may subclass any
-model and override single methods (`limit_fill`, `combo_limit_fill`, `get_prices`, ...).
+LEAN's rules (FillModel.cs, EquityFillModel.cs, FutureFillModel.cs; lean-facts 4.3 and 4.4). An algorithm may subclass
+any model and override single methods (`limit_fill`, `combo_limit_fill`, `get_prices`, ...).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from simulation.dictionaries import LeanDictionary
 from simulation.enums import OrderDirection, OrderStatus, OrderType, Resolution, SecurityType, TickType
 from simulation.fees import OrderFee
 from simulation.names import Named
-from simulation.orders import Order, clean
-from simulation.requests import OrderEvent
+from simulation.order_parts import OrderEvent, clean
+from simulation.orders import Order
 
 BEFORE_ANY_DATA = -(1 << 62)
 _SPAN_MS = {

@@ -7,8 +7,8 @@ from typing import Any
 from simulation.clock import zone_of
 from simulation.enums import OrderDirection, OrderStatus, TickType
 from simulation.fills import FillModel, exchange_is_open, invariant_time, trades_extended, zone_name
-from simulation.orders import Order, decimal_text
-from simulation.requests import OrderEvent
+from simulation.order_parts import OrderEvent, decimal_text
+from simulation.orders import Order
 
 
 class EquityFillModel(FillModel):

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 from simulation.enums import OptionRight, OrderDirection, OrderType, SecurityType
 from simulation.fees import OrderFeeParameters
 from simulation.names import Named
-from simulation.orders import LimitOrder, MarketOrder, Order, clean, decimal_text
+from simulation.order_parts import clean, decimal_text
+from simulation.orders import LimitOrder, MarketOrder, Order
 
 _LONGEST_SEARCH = 100_000
 

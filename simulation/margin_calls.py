@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from simulation.enums import OrderType
 from simulation.margin import GetMaximumOrderQuantityForDeltaBuyingPowerParameters
 from simulation.names import Named
-from simulation.orders import GroupOrderManager
+from simulation.order_parts import GroupOrderManager
 from simulation.requests import OrderTicket, SubmitOrderRequest
 
 WARNING_FRACTION = 0.05
@@ -23,7 +23,9 @@ class NullMarginCallModel(Named):
 
     def execute_margin_call(self, generated_margin_call_orders: list[SubmitOrderRequest]) -> list[OrderTicket]:
         """Nothing is sent."""
-        return [ticket for ticket in generated_margin_call_orders if isinstance(ticket, OrderTicket)]
+        del generated_margin_call_orders
+        nothing: list[OrderTicket] = []
+        return nothing
 
 
 class MarginCallModel(Named):
@@ -93,8 +95,8 @@ class DefaultMarginCallModel(Named):
             parameters = GetMaximumOrderQuantityForDeltaBuyingPowerParameters(self._portfolio, security, delta)
             result = security.buying_power_model.get_maximum_order_quantity_for_delta_buying_power(parameters)
             return abs(float(result.quantity))
-        held = abs(group.quantity)
-        whole = group.reserved_buying_power()
+        held = float(abs(group.quantity))
+        whole = float(group.reserved_buying_power())
         if whole <= 0:
             return 0.0 * held
         closed = 0.0
@@ -132,7 +134,7 @@ def scan_margin(algorithm: Any) -> None:
         requests = algorithm.on_margin_call(requests)
         if not requests:
             raise ValueError(
-                "on_margin_call must return a non-empty list of SubmitOrderRequest; accepted: the requests it was given, changed or not"
+                "on_margin_call must return a list of SubmitOrderRequest that is not empty: those it was given, or others"
             )
         executed = portfolio.margin_call_model.execute_margin_call(list(requests))
         for ticket in executed:

@@ -15,7 +15,7 @@ from simulation.margin import (
     SecurityMarginModel,
     _fee,
 )
-from simulation.orders import clean
+from simulation.order_parts import clean
 
 
 class FutureMarginModel(SecurityMarginModel):

@@ -1,18 +1,19 @@
-"""Option strategies by name: `OptionStrategies.iron_condor(canonical, ...)`, to be bought or sold as one combo market order."""
+"""Option strategies by name: `OptionStrategies.iron_condor(canonical, ...)`, ordered as one combo market order."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from simulation.enums import OptionRight
 from simulation.names import Named, signed
-from simulation.orders import Leg
+from simulation.order_parts import Leg
 from simulation.symbols import Symbol
 
-# Legs as: right, ratio, place of the strike among the strikes given[, place of the expiration]. The order of the strikes:
-# up = ascending, down = descending, as each LEAN method wants them; stock = lots of the underlying.
+# Legs as: right, ratio, place of the strike among those given[, place of the expiration]; S = lots of the underlying.
+# The order of the strikes: up = ascending, down = descending, as each LEAN method wants them.
 _LEGS: dict[str, tuple[str, str]] = {
     "Covered Call": ("", "S+1 C-1@0"),
     "Covered Put": ("", "S-1 P-1@0"),
@@ -67,14 +68,14 @@ class OptionStrategy(Named):
     ) -> None:
         self.name = name
         self.canonical_option = canonical_symbol
-        self.underlying = None if canonical_symbol is None else canonical_symbol.underlying
+        self.underlying: Any = None if canonical_symbol is None else canonical_symbol.underlying
         self.option_legs = option_legs or []
         self.underlying_legs = underlying_legs or []
         self.set_symbols()
 
     def set_symbols(self) -> None:
         """Finds the contracts of legs that have no symbol yet."""
-        canonical = self.canonical_option
+        canonical: Any = self.canonical_option
         for leg in self.option_legs:
             if leg.symbol is None and canonical is not None:
                 style, root = canonical.id.option_style, canonical.id.symbol
@@ -86,7 +87,7 @@ class OptionStrategy(Named):
 def _check(name: str, order: str, strikes: list[float], dates: list[datetime]) -> None:
     if order == "dates" and dates[0] >= dates[1]:
         raise ValueError(f"{name}: near expiration {dates[0]} must be before far expiration {dates[1]}")
-    pairs = list(zip(strikes, strikes[1:], strict=False))
+    pairs = list(itertools.pairwise(strikes))
     if order.startswith("up") and any(b < a or (b == a and "equal" not in order) for a, b in pairs):
         raise ValueError(f"{name}: strike prices must be in ascending order, given {strikes}")
     if order.startswith("down") and any(b > a or (b == a and "equal" not in order) for a, b in pairs):

@@ -1,4 +1,4 @@
-"""Orders as the engine keeps them: one class per LEAN order type, their legs, groups, properties and lifetimes."""
+"""Orders as the engine keeps them: one class per LEAN order type."""
 
 from __future__ import annotations
 
@@ -8,197 +8,22 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from simulation.clock import zone_of
-from simulation.clock import utc_datetime
 from simulation.enums import OrderDirection, OrderStatus, OrderType
 from simulation.names import Named
+from simulation.order_parts import (
+    GroupOrderManager,
+    OrderProperties,
+    OrderSubmissionData,
+    TimeInForce,
+    clean,
+    decimal_text,
+    direction_of,
+    from_utc_ms,
+)
 
 if TYPE_CHECKING:
-    from simulation.requests import OrderEvent, SubmitOrderRequest, UpdateOrderRequest
+    from simulation.requests import SubmitOrderRequest, UpdateOrderRequest
     from simulation.symbols import Symbol
-
-EPOCH = datetime(1970, 1, 1)
-MONEY_DIGITS = 8
-"""Digits kept after the point wherever LEAN's decimals are exact and doubles are not."""
-
-
-def clean(value: float) -> float:
-    """The double nearest to the decimal number that LEAN would hold; drops the noise of binary arithmetic."""
-    return round(float(value), MONEY_DIGITS)
-
-
-def is_zero(value: float) -> bool:
-    """Whether a quantity or price is nothing, binary noise aside."""
-    return abs(value) < 1e-12
-
-
-def from_utc_ms(utc_ms: int) -> datetime:
-    """UTC datetime, aware as LEAN's are in Python, of integer milliseconds since 1970."""
-    return utc_datetime(utc_ms)
-
-
-def decimal_text(value: float) -> str:
-    """A number as LEAN prints a normalised decimal: no exponent, no trailing zeros, no sign on zero."""
-    text = f"{clean(value):.{MONEY_DIGITS}f}".rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
-
-
-def direction_of(quantity: float) -> OrderDirection:
-    """BUY, SELL or HOLD by the sign of a quantity."""
-    if quantity > 0:
-        return OrderDirection.BUY
-    return OrderDirection.SELL if quantity < 0 else OrderDirection.HOLD
-
-
-def is_closed(status: OrderStatus) -> bool:
-    """Filled, cancelled or invalid: nothing more will happen to the order."""
-    return status in (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.INVALID)
-
-
-class OrderExtensions(Named):
-    """LEAN's helpers on statuses and types, as Python algorithms call them."""
-
-    @staticmethod
-    def is_closed(status: OrderStatus) -> bool:
-        """Whether the order is filled, cancelled or invalid."""
-        return is_closed(status)
-
-    @staticmethod
-    def is_open(status: OrderStatus) -> bool:
-        """Whether the order may still change."""
-        return not is_closed(status)
-
-    @staticmethod
-    def is_fill(status: OrderStatus) -> bool:
-        """Whether the status reports a (partial) fill."""
-        return status in (OrderStatus.FILLED, OrderStatus.PARTIALLY_FILLED)
-
-    @staticmethod
-    def is_limit_order(order_type: OrderType) -> bool:
-        """Whether the type carries a limit price of its own."""
-        return order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
-
-    @staticmethod
-    def is_stop_order(order_type: OrderType) -> bool:
-        """Whether the type carries a stop price."""
-        return order_type in (OrderType.STOP_MARKET, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
-
-
-class TimeInForce(Named):
-    """How long an order lives; the base class is good until cancelled."""
-
-    GOOD_TIL_CANCELED: ClassVar[TimeInForce]
-    DAY: ClassVar[TimeInForce]
-
-    @staticmethod
-    def good_til_date(expiry: datetime) -> GoodTilDateTimeInForce:
-        """An order that dies at the given exchange-local time."""
-        return GoodTilDateTimeInForce(expiry)
-
-    def is_order_expired(self, security: Any, order: Order) -> bool:
-        """Whether the order is past its life at the security's local time."""
-        return False
-
-    def is_fill_valid(self, security: Any, order: Order, fill: OrderEvent) -> bool:
-        """Whether a fill at the given time may still be given."""
-        return True
-
-
-class GoodTilCanceledTimeInForce(TimeInForce):
-    """Lives until it is filled or cancelled."""
-
-
-class DayTimeInForce(TimeInForce):
-    """Dies at the last regular close of the exchange day in which it was sent (DayTimeInForce.cs:69)."""
-
-    def is_order_expired(self, security: Any, order: Order) -> bool:
-        """Whether the local clock has reached the close of the order's day."""
-        hours = security.exchange.hours
-        sent = zone_of(hours.time_zone).local(order.time_ms)
-        return bool(security.local_time >= hours.get_last_daily_market_close(sent, False))
-
-
-class GoodTilDateTimeInForce(TimeInForce):
-    """Dies at the last regular close of a given exchange day."""
-
-    def __init__(self, expiry: datetime) -> None:
-        self.expiry = expiry
-
-    def is_order_expired(self, security: Any, order: Order) -> bool:
-        """Whether the local clock has reached the close of the expiry's day."""
-        day = datetime(self.expiry.year, self.expiry.month, self.expiry.day)
-        return bool(security.local_time >= security.exchange.hours.get_last_daily_market_close(day, False))
-
-
-TimeInForce.GOOD_TIL_CANCELED = GoodTilCanceledTimeInForce()
-TimeInForce.DAY = DayTimeInForce()
-
-
-class OrderProperties(Named):
-    """What an order carries besides its numbers; only the lifetime matters to the simulated broker."""
-
-    def __init__(self, time_in_force: TimeInForce | None = None) -> None:
-        self.time_in_force = time_in_force if time_in_force is not None else TimeInForce.GOOD_TIL_CANCELED
-
-    def clone(self) -> OrderProperties:
-        """A copy that may be changed alone."""
-        return copy.copy(self)
-
-
-class TastytradeOrderProperties(OrderProperties):
-    """The tastytrade plug-in's properties: LEAN's base fields, nothing added."""
-
-
-class InteractiveBrokersOrderProperties(OrderProperties):
-    """Interactive Brokers' properties; the extra field is kept and has no effect in a backtest."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.outside_regular_trading_hours = False
-
-
-class OrderSubmissionData(Named):
-    """Bid, ask and last price of the security at the moment an order was sent."""
-
-    def __init__(self, bid_price: float, ask_price: float, last_price: float) -> None:
-        self.bid_price = bid_price
-        self.ask_price = ask_price
-        self.last_price = last_price
-
-
-class Leg(Named):
-    """One side of a combination: a symbol and its ratio; a limit price only for combo leg limit orders."""
-
-    def __init__(self, symbol: Any = None, quantity: int = 0, order_price: float | None = None) -> None:
-        self.symbol = symbol
-        self.quantity = quantity
-        self.order_price = order_price
-
-    @staticmethod
-    def create(symbol: Any, quantity: int, limit_price: float | None = None) -> Leg:
-        """A leg of `quantity` units of `symbol` for each unit of the group."""
-        return Leg(getattr(symbol, "symbol", symbol), int(quantity), limit_price)
-
-
-class GroupOrderManager(Named):
-    """What the legs of one combination share: quantity, limit price and the ids of their orders."""
-
-    def __init__(self, group_id: int, leg_count: int, quantity: float, limit_price: float = 0.0) -> None:
-        self.id = group_id
-        self.count = leg_count
-        self.quantity = float(quantity)
-        self.limit_price = float(limit_price)
-        self.order_ids: list[int] = []
-
-    @property
-    def direction(self) -> OrderDirection:
-        """Direction of the group as a whole."""
-        return direction_of(self.quantity)
-
-    @property
-    def absolute_quantity(self) -> float:
-        """Units of the group without sign."""
-        return abs(self.quantity)
 
 
 class Order(Named):

@@ -15,7 +15,8 @@ from simulation.margin import (
     OptionInitialMargin,
 )
 from simulation.names import Named
-from simulation.orders import Order, clean, decimal_text
+from simulation.order_parts import clean, decimal_text
+from simulation.orders import Order
 from simulation.strategies_margin import Legs, initial_of, maintenance_of, strategy_initial, strategy_maintenance
 from simulation.strategies_match import Book, OptionPosition, match_strategies
 
@@ -136,7 +137,7 @@ class PositionManager(Named):
         """Strategies in the order of LEAN's definitions, then what stands alone."""
         if self._groups is None:
             find = self._portfolio.securities
-            held = [find[symbol] for symbol in find.keys() if find[symbol].holdings.invested]
+            held = [security for security in find.values() if security.holdings.invested]
             self._groups = self.resolve([(security, security.holdings.quantity) for security in held])
         return self._groups
 
@@ -171,7 +172,7 @@ class PositionManager(Named):
                 by_underlying.setdefault(security.symbol.underlying, []).append((security, quantity))
             elif security.type in HAS_OPTIONS:
                 by_underlying.setdefault(security.symbol, []).append((security, quantity))
-        groups = []
+        groups: list[PositionGroup] = []
         for members in by_underlying.values():
             option = next((security for security, _ in members if security.is_option), None)
             if option is None:
@@ -185,7 +186,7 @@ class PositionManager(Named):
 
     @staticmethod
     def _groups_of(book: Book, securities: dict[Any, Any], unit: float) -> list[PositionGroup]:
-        groups = []
+        groups: list[PositionGroup] = []
         for match in match_strategies(book):
             legs = match.legs if match.underlying is None else (*match.legs, match.underlying)
             times = math.gcd(*(leg.quantity for leg in legs))
@@ -195,7 +196,9 @@ class PositionManager(Named):
                 positions.append(
                     Position(securities[leg.symbol], leg.quantity * scale, abs(leg.quantity) * scale / times)
                 )
-            groups.append(PositionGroup(OptionStrategyPositionGroupBuyingPowerModel(match.name), float(times), positions))
+            groups.append(
+                PositionGroup(OptionStrategyPositionGroupBuyingPowerModel(match.name), float(times), positions)
+            )
         return groups
 
     def impacted(self, positions: Sequence[tuple[Any, float]]) -> list[PositionGroup]:
@@ -223,7 +226,7 @@ class PositionManager(Named):
     # ---------------------------------------------------------------- the check of orders
 
     def check(self, orders: list[Order]) -> HasSufficientBuyingPowerForOrderResult:
-        """Whether the account can carry the orders (PositionGroupBuyingPowerModel.cs:74); ValueError for a repeated leg."""
+        """Whether the account can carry the orders (PositionGroupBuyingPowerModel.cs); ValueError for a leg twice."""
         find = self._portfolio.securities
         new = [(find[order.symbol], order.quantity) for order in orders]
         if self._forms_strategy(new):

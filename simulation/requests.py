@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from simulation.clock import naive_milliseconds
 from simulation.enums import (
     OPTION_TYPES,
-    OrderDirection,
     OrderField,
     OrderRequestStatus,
     OrderRequestType,
@@ -19,20 +17,13 @@ from simulation.enums import (
     OrderStatus,
     OrderType,
 )
-from simulation.fees import OrderFee
 from simulation.names import Named, snake_case
-from simulation.orders import (
-    GroupOrderManager,
-    Order,
-    OrderProperties,
-    clean,
-    decimal_text,
-    from_utc_ms,
-)
+from simulation.order_parts import GroupOrderManager, OrderEvent, OrderProperties, clean, from_utc_ms
+from simulation.orders import Order
 
 if TYPE_CHECKING:
     from simulation.symbols import Symbol
-    from simulation.transactions import SecurityTransactionManager
+    from simulation.transaction_manager import SecurityTransactionManager
 
 UNPROCESSED_MESSAGE = "The request has not yet been processed."
 
@@ -226,83 +217,6 @@ class CancelOrderRequest(OrderRequest):
 
     def __init__(self, time_ms: int, order_id: int, tag: str | None = None) -> None:
         super().__init__(order_id, tag, time_ms)
-
-
-class OrderEvent(Named):
-    """Something that happened to an order; fill quantity is signed, prices are dollars per unit, fee is a cost."""
-
-    def __init__(self, order: Order, utc_ms: int, order_fee: OrderFee, message: str | None = "") -> None:
-        self.order_id = order.id
-        self.id = 0
-        self.symbol = order.symbol
-        self.utc_ms = utc_ms
-        self.status = order.status
-        self.quantity = order.quantity
-        self.direction: OrderDirection = order.direction
-        self.fill_quantity = 0.0
-        self.fill_price = 0.0
-        self.fill_price_currency = order.price_currency
-        self.order_fee = order_fee
-        self.message = message
-        self.is_assignment = False
-        self.is_in_the_money = False
-        self.limit_price: float | None = None
-        self.stop_price: float | None = None
-        self.trigger_price: float | None = None
-        self.trailing_amount: float | None = None
-        self.trailing_as_percentage: bool | None = None
-        self.ticket: OrderTicket | None = None
-
-    @property
-    def fill_quantity(self) -> float:
-        """Signed units filled by this event."""
-        return self._fill_quantity
-
-    @fill_quantity.setter
-    def fill_quantity(self, value: float) -> None:
-        self._fill_quantity = float(value)
-
-    @property
-    def fill_price(self) -> float:
-        """Dollars per unit."""
-        return self._fill_price
-
-    @fill_price.setter
-    def fill_price(self, value: float) -> None:
-        self._fill_price = float(value)
-
-    @property
-    def utc_time(self) -> datetime:
-        """When it happened, UTC."""
-        return from_utc_ms(self.utc_ms)
-
-    @property
-    def absolute_fill_quantity(self) -> float:
-        """Filled units without sign."""
-        return abs(self.fill_quantity)
-
-    def clone(self) -> OrderEvent:
-        """A copy."""
-        return copy.copy(self)
-
-    def __str__(self) -> str:
-        text = f"Time: {self.utc_time:%m/%d/%Y %H:%M:%S} OrderID: {self.order_id} EventID: {self.id} "
-        text += f"Symbol: {self.symbol.value} Status: {self.status.to_string()} Quantity: {decimal_text(self.quantity)}"
-        if self.fill_quantity:
-            text += f" FillQuantity: {decimal_text(self.fill_quantity)} FillPrice: ${decimal_text(self.fill_price)}"
-        for label, price in (
-            ("LimitPrice", self.limit_price),
-            ("StopPrice", self.stop_price),
-            ("TrailingAmount", self.trailing_amount),
-            ("TriggerPrice", self.trigger_price),
-        ):
-            if price is not None:
-                text += f" {label}: ${decimal_text(price)}"
-        if self.order_fee.value.amount:
-            text += f" OrderFee: {self.order_fee}"
-        if self.message:
-            text += f" Message: {self.message}"
-        return text + (f" IsAssignment: {self.is_assignment}" if self.symbol.security_type in OPTION_TYPES else "")
 
 
 class OrderTicket(Named):

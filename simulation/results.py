@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from simulation import statistics
-from simulation.orders import EPOCH, Order, clean, decimal_text, from_utc_ms
-from simulation.requests import OrderEvent
+from simulation.order_parts import EPOCH, OrderEvent, clean, decimal_text, from_utc_ms
+from simulation.orders import Order
 from simulation.statistics import PortfolioStatistics, StatisticsInput
-from simulation.trade_statistics import TradeStatistics, trade_statistics
-from simulation.tradebuilder import Trade
+from simulation.tradebuilder import Trade, TradeStatistics, trade_statistics
 
 EQUITY_CHART = "Strategy Equity"
 _LINE, _CANDLE, _BAR, _TREEMAP = 0, 2, 3, 7

@@ -1,7 +1,7 @@
 """What the engine samples while it runs: the daily figures at midnight and the equity curve (BaseResultsHandler.cs).
 
-The kernel calls `sample_day` at midnight of the algorithm's zone and at the end, and `sample_chart` after a step when the
-next point of the equity curve is due. With `every_step` the curve's candles hold the range of all steps between two
+The kernel calls `sample_day` at midnight of the algorithm's zone and at the end, and `sample_chart` after a step when
+the next point of the equity curve is due. With `every_step` the curve's candles hold the range of all steps between two
 points, as LEAN's do; without, each candle is one value and a run is faster.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulation.orders import clean
+from simulation.order_parts import clean
 
 MINIMUM_STEP_MS = 240_000
 SAMPLES = 4000

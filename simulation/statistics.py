@@ -5,6 +5,7 @@ Equity is dollars, performance is per cent a day, rates and ratios are fractions
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics as moments
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from datetime import date, timedelta
 from statistics import NormalDist
 
 from simulation.clock import DAY_MS
-from simulation.orders import clean, decimal_text, from_utc_ms
+from simulation.order_parts import clean, decimal_text, from_utc_ms
 
 TRADING_DAYS = 252
 Points = Sequence[tuple[int, float]]
@@ -219,7 +220,7 @@ def _covariance(first: Sequence[float], second: Sequence[float]) -> float:
 
 def benchmark_differences(points: Points) -> list[float]:
     """Relative changes of the benchmark, the first left out (StatisticsBuilder.CreateBenchmarkDifferences)."""
-    changes = [_ratio(after - before, before) for (_, before), (_, after) in zip(points, points[1:], strict=False)]
+    changes = [_ratio(after - before, before) for (_, before), (_, after) in itertools.pairwise(points)]
     return changes[1:]
 
 
@@ -228,7 +229,7 @@ def _between(points: Points, first: date, last: date) -> list[tuple[int, float]]
 
 
 def performance_between(data: StatisticsInput, first: date, last: date) -> PortfolioStatistics:
-    """Portfolio statistics of the days from first to last, both included (StatisticsBuilder.GetAlgorithmPerformance)."""
+    """Portfolio statistics of the days from first to last, both included (GetAlgorithmPerformance)."""
     equity = _between(data.equity, first, last)
     if not equity:
         return PortfolioStatistics()

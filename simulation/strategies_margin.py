@@ -16,7 +16,7 @@ from simulation.margin import (
     MaintenanceMarginParameters,
     OptionInitialMargin,
 )
-from simulation.orders import clean
+from simulation.order_parts import clean
 
 Margin = Callable[[Any, float], float]
 
@@ -41,7 +41,9 @@ class Legs:
         self.positions = list(positions)
         self.quantity = abs(quantity)
         self.options = [(security, held) for security, held in positions if security.is_option]
-        self.stock = next(((security, held) for security, held in positions if not security.is_option), (None, 0.0))
+        self.stock: tuple[Any, float] = next(
+            ((security, held) for security, held in positions if not security.is_option), (None, 0.0)
+        )
 
     def one(self, right: OptionRight, is_long: bool) -> tuple[Any, float]:
         """The only leg of a right on one side."""
@@ -104,7 +106,7 @@ def _short_pair(legs: Legs, initial: bool) -> float:
     call, put = legs.by_right(OptionRight.CALL), legs.by_right(OptionRight.PUT)
     of_call, of_put = _own(*call, initial), _own(*put, initial)
     margin, other = (of_put, call) if of_put > of_call else (of_call, put)
-    return margin + other[0].price * other[0].contract_unit_of_trade * abs(other[1])
+    return float(margin + other[0].price * other[0].contract_unit_of_trade * abs(other[1]))
 
 
 def _short_box(legs: Legs, initial: bool) -> float:
@@ -115,7 +117,7 @@ def _short_box(legs: Legs, initial: bool) -> float:
     cost = short_call[0].ask_price - long_call[0].bid_price + short_put[0].ask_price - long_put[0].bid_price
     units = contracts * long_call[0].contract_unit_of_trade
     width = long_call[0].strike_price - short_call[0].strike_price
-    return max(1.02 * (fees + cost * units), width * units)
+    return float(max(1.02 * (fees + cost * units), width * units))
 
 
 def _call_ladder(bear: bool) -> Callable[[Legs, bool], float]:

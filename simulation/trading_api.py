@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,30 +11,24 @@ from simulation.enums import AccountType, BrokerageName, OrderStatus, OrderType,
 from simulation.margin_calls import scan_margin
 from simulation.names import Named, signed
 from simulation.option_strategies import OptionStrategy
-from simulation.orders import (
+from simulation.order_checks import pre_order_check
+from simulation.order_parts import (
     GoodTilDateTimeInForce,
     GroupOrderManager,
     Leg,
-    MarketOnCloseOrder,
     OrderProperties,
     TimeInForce,
-    TrailingStopOrder,
     clean,
     decimal_text,
     direction_of,
-    greatest_common_divisor,
 )
+from simulation.orders import MarketOnCloseOrder, TrailingStopOrder, greatest_common_divisor
 from simulation.portfolio import SecurityPortfolioManager
-from simulation.preorder import pre_order_check
 from simulation.requests import OrderResponse, OrderTicket, SubmitOrderRequest
+from simulation.sizing import SizingApi, flags
 from simulation.transactions import TransactionHandler
 
 _FUTURES = (SecurityType.FUTURE, SecurityType.FUTURE_OPTION)
-
-
-def _flags(asynchronous: Any, tag: str | None) -> tuple[bool, str | None]:
-    """Older algorithms pass the tag where LEAN now has `asynchronous`."""
-    return (False, asynchronous) if isinstance(asynchronous, str) else (bool(asynchronous), tag)
 
 
 class PortfolioTarget(Named):
@@ -52,7 +46,7 @@ class PortfolioTarget(Named):
         return PortfolioTarget(symbol, quantity + algorithm.portfolio[symbol].quantity)
 
 
-class TradingApi(Named):
+class TradingApi(SizingApi):
     """Sends orders; every method returns a ticket (combinations: one per leg)."""
 
     _engine: Any
@@ -77,7 +71,7 @@ class TradingApi(Named):
         return self._brokerage_model
 
     def set_brokerage_model(self, brokerage: Any, account_type: AccountType = AccountType.MARGIN) -> None:
-        """Chooses the broker by LEAN's name, or by a model of the algorithm's own; existing securities get its models."""
+        """Chooses the broker by LEAN's name, or by a model of one's own; existing securities get its models."""
         named = isinstance(brokerage, BrokerageName)
         self._brokerage_model = brokerages.brokerage_model(brokerage, account_type) if named else brokerage
         for security in self._engine.securities.total:
@@ -156,7 +150,7 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> OrderTicket:
         """Fills in the call while the market is open; else it becomes a market-on-open order (futures excepted)."""
-        asynchronous, tag = _flags(asynchronous, tag)
+        asynchronous, tag = flags(asynchronous, tag)
         security = self._security_for_order(symbol)
         if security.type not in _FUTURES:
             if not security.exchange.exchange_open:
@@ -197,7 +191,7 @@ class TradingApi(Named):
     ) -> OrderTicket:
         """Fills at the next session's first price."""
         return self._send_auction(
-            OrderType.MARKET_ON_OPEN, symbol, quantity, _flags(asynchronous, tag), order_properties
+            OrderType.MARKET_ON_OPEN, symbol, quantity, flags(asynchronous, tag), order_properties
         )
 
     def market_on_close_order(
@@ -209,11 +203,11 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> OrderTicket:
         """Fills at this session's last price; refused in its last 15.5 minutes."""
-        flags = _flags(asynchronous, tag)
-        return self._send_auction(OrderType.MARKET_ON_CLOSE, symbol, quantity, flags, order_properties)
+        given = flags(asynchronous, tag)
+        return self._send_auction(OrderType.MARKET_ON_CLOSE, symbol, quantity, given, order_properties)
 
     def _send_auction(
-        self, kind: OrderType, symbol: Any, quantity: float, flags: tuple[bool, str | None], properties: Any
+        self, kind: OrderType, symbol: Any, quantity: float, given: tuple[bool, str | None], properties: Any
     ) -> OrderTicket:
         chosen = self._properties(properties)
         if isinstance(chosen.time_in_force, GoodTilDateTimeInForce):
@@ -221,7 +215,7 @@ class TradingApi(Named):
             text = "Warning: Good-Til-Date Time-In-Force is not supported for MOO and MOC orders. "
             self._warn_once("gtd", text + "The time-in-force will be reset to Good-Til-Canceled (GTC).")
         security = self._security_for_order(symbol)
-        return self._send(kind, security, quantity, tag=flags[1], order_properties=chosen)
+        return self._send(kind, security, quantity, tag=given[1], order_properties=chosen)
 
     def limit_order(
         self,
@@ -233,7 +227,7 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> OrderTicket:
         """Rests until the market goes through the limit."""
-        _, tag = _flags(asynchronous, tag)
+        _, tag = flags(asynchronous, tag)
         security, price = self._security_for_order(symbol), float(limit_price)
         return self._send(
             OrderType.LIMIT, security, quantity, tag=tag, order_properties=order_properties, limit_price=price
@@ -249,7 +243,7 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> OrderTicket:
         """Rests until the market touches the stop."""
-        _, tag = _flags(asynchronous, tag)
+        _, tag = flags(asynchronous, tag)
         security, price = self._security_for_order(symbol), float(stop_price)
         return self._send(
             OrderType.STOP_MARKET, security, quantity, tag=tag, order_properties=order_properties, stop_price=price
@@ -266,7 +260,7 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> OrderTicket:
         """After the stop was touched, a limit order."""
-        _, tag = _flags(asynchronous, tag)
+        _, tag = flags(asynchronous, tag)
         security = self._security_for_order(symbol)
         prices = {"stop_price": float(stop_price), "limit_price": float(limit_price)}
         return self._send(
@@ -284,7 +278,7 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> OrderTicket:
         """After the trigger was touched, a limit order."""
-        _, tag = _flags(asynchronous, tag)
+        _, tag = flags(asynchronous, tag)
         security = self._security_for_order(symbol)
         prices = {"trigger_price": float(trigger_price), "limit_price": float(limit_price)}
         return self._send(
@@ -321,7 +315,7 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> OrderTicket:
         """Exercises long options, quantity in contracts; European ones on their last day only."""
-        _, tag = _flags(asynchronous, tag)
+        _, tag = flags(asynchronous, tag)
         security = self._security_for_order(option_symbol)
         size = -abs(int(quantity))
         return self._send(OrderType.OPTION_EXERCISE, security, size, tag=tag, order_properties=order_properties)
@@ -337,7 +331,7 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> list[OrderTicket]:
         """All legs at the market, together or not at all."""
-        _, tag = _flags(asynchronous, tag)
+        _, tag = flags(asynchronous, tag)
         return self._send_combo(legs, quantity, 0.0, tag, order_properties)
 
     def combo_limit_order(
@@ -350,7 +344,7 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> list[OrderTicket]:
         """All legs at one net limit: positive is a debit for a group bought. Raises ValueError for a limit of zero."""
-        _, tag = _flags(asynchronous, tag)
+        _, tag = flags(asynchronous, tag)
         if not limit_price:
             raise ValueError("ComboLimitOrder requires a limit price")
         if any(leg.order_price for leg in legs):
@@ -366,7 +360,7 @@ class TradingApi(Named):
         order_properties: OrderProperties | None = None,
     ) -> list[OrderTicket]:
         """All legs, each at its own limit. Raises ValueError when a leg has none."""
-        _, tag = _flags(asynchronous, tag)
+        _, tag = flags(asynchronous, tag)
         if any(not leg.order_price for leg in legs):
             raise ValueError("ComboLegLimitOrder requires a limit price for each leg")
         return self._send_combo(legs, quantity, 0.0, tag, order_properties)
@@ -379,7 +373,7 @@ class TradingApi(Named):
         tag: str | None = "",
         order_properties: OrderProperties | None = None,
     ) -> list[OrderTicket]:
-        _, tag = _flags(asynchronous, tag)
+        _, tag = flags(asynchronous, tag)
         strategy.set_symbols()
         if tag is None:
             tag = f"{strategy.name} ({quantity})"
@@ -452,119 +446,6 @@ class TradingApi(Named):
         ):
             return security
         return engine.algorithm.add_security_for_order(symbol)
-
-    # ---------------------------------------------------------------- sizing and closing
-
-    def liquidate(
-        self,
-        symbol: Any = None,
-        asynchronous: Any = False,
-        tag: str | None = None,
-        order_properties: OrderProperties | None = None,
-    ) -> list[OrderTicket]:
-        """Cancels the open orders of a symbol, several or all and closes the positions at the market."""
-        asynchronous, tag = _flags(asynchronous, tag)
-        tickets: list[OrderTicket] = []
-        if not self._engine.algorithm.settings.liquidate_enabled:
-            self._say(
-                "Liquidate() is currently disabled by settings. "
-                "To re-enable please set 'Settings.LiquidateEnabled' to true"
-            )
-            return tickets
-        label = "Liquidated" if tag is None else tag
-        for one in self._symbols_to_liquidate(symbol):
-            tickets.extend(self._liquidate_one(one, label, order_properties))
-        return tickets
-
-    def _symbols_to_liquidate(self, symbol: Any) -> list[Any]:
-        if symbol is None:
-            return sorted(self._engine.securities.keys(), key=lambda one: str(one.value))
-        if isinstance(symbol, Iterable) and not isinstance(symbol, str):
-            return [getattr(one, "symbol", one) for one in symbol]
-        return [getattr(symbol, "symbol", symbol)]
-
-    def _liquidate_one(self, symbol: Any, tag: str, properties: OrderProperties | None) -> list[OrderTicket]:
-        engine = self._engine
-        if symbol not in engine.securities:
-            text = f"Warning: liquidate ignored symbol '{symbol}' because it has not been added to the algorithm. "
-            self._warn_once("unknown", text + "Add the security before liquidating it.")
-            return []
-        transactions = engine.transactions
-        orders = transactions.get_open_orders(symbol)
-        held = engine.portfolio[symbol]
-        quantity = held.quantity if held.invested else 0.0
-        if len(orders) == 1 and quantity and orders[0].quantity == -quantity and orders[0].type == OrderType.MARKET:
-            return []
-        resting = 0.0
-        for order in orders:
-            if order.type == OrderType.MARKET:
-                resting += transactions.get_order_ticket(order.id).quantity_remaining
-            else:
-                transactions.cancel_order(order.id, tag)
-        if not quantity:
-            return []
-        return [self.market_order(symbol, clean(-quantity - resting), False, tag, properties)]
-
-    @signed(
-        "symbol, percentage, liquidate_existing_holdings=False, asynchronous=False, tag=None, order_properties=None",
-        "targets, liquidate_existing_holdings=False, asynchronous=False, tag=None, order_properties=None",
-    )
-    def set_holdings(self, what: Any, *values: Any, **named: Any) -> list[OrderTicket]:
-        """Brings a symbol (or a list of targets) to a fraction of the portfolio with a market order.
-
-        After the fraction: liquidate_existing_holdings, asynchronous, tag, order_properties.
-        """
-        if isinstance(what, (list, tuple)):
-            tickets: list[OrderTicket] = []
-            close = bool(named.pop("liquidate_existing_holdings", values[0] if values else False))
-            if close:
-                tickets.extend(self._close_others([target.symbol for target in what], named.get("tag")))
-            for target in what:
-                size = self.calculate_order_quantity(target.symbol, target.quantity)
-                tickets.extend(self._hold(target.symbol, size, named.get("tag"), None))
-            return tickets
-        rest = dict(zip(("percentage", "close", "asynchronous", "tag", "properties"), values, strict=False))
-        percentage = float(named.get("percentage", rest.get("percentage", 0.0)))
-        close = bool(named.get("liquidate_existing_holdings", rest.get("close", False)))
-        tag = named.get("tag", rest.get("tag"))
-        quantity = self.calculate_order_quantity(what, percentage)
-        tickets = self._close_others([getattr(what, "symbol", what)], tag) if close else []
-        return [*tickets, *self._hold(what, quantity, tag, named.get("order_properties", rest.get("properties")))]
-
-    def _close_others(self, keep: list[Any], tag: str | None) -> list[OrderTicket]:
-        others = [symbol for symbol in self._engine.portfolio.keys() if symbol not in keep]
-        return self.liquidate(sorted(others, key=lambda one: str(one.value)), tag=tag)
-
-    def _hold(self, symbol: Any, quantity: float, tag: str | None, properties: Any) -> list[OrderTicket]:
-        engine = self._engine
-        symbol = getattr(symbol, "symbol", symbol)
-        kinds = (OrderType.MARKET, OrderType.MARKET_ON_OPEN)
-        waiting = [t for t in engine.transactions.get_open_order_tickets(symbol) if t.order_type in kinds]
-        quantity = clean(quantity - sum(ticket.quantity_remaining for ticket in waiting))
-        if not quantity:
-            return []
-        security = engine.securities.get(symbol)
-        if security is None:
-            text = f"{symbol} not found in portfolio. Request this data when initializing the algorithm."
-            engine.algorithm.error(text)
-            return []
-        send = self.market_order if security.exchange.exchange_open else self.market_on_open_order
-        return [send(symbol, quantity, False, tag or "", properties)]
-
-    def calculate_order_quantity(self, symbol: Any, target: float) -> float:
-        """Signed order quantity that brings a symbol to a fraction of the portfolio, fees and buffer considered."""
-        engine = self._engine
-        security = engine.securities[getattr(symbol, "symbol", symbol)]
-        portfolio, settings = engine.portfolio, engine.algorithm.settings
-        if not security.price or not portfolio.total_portfolio_value:
-            return 0.0 * target
-        share = target * portfolio.total_portfolio_value_less_free_buffer / portfolio.total_portfolio_value
-        share /= security.buying_power_model.get_leverage(security)
-        minimum = settings.minimum_order_margin_portfolio_percentage
-        result = portfolio.positions.order_quantity_for_target(security, share, minimum)
-        if result.is_error:
-            engine.algorithm.error(f"Unable to compute order quantity of {security.symbol}. Reason: {result.reason}")
-        return float(result.quantity)
 
     def shortable(self, symbol: Any, short_quantity: float = 0.0, update_order_id: int | None = None) -> bool:
         """Whether a symbol may be sold short: always, as under LEAN's default provider."""

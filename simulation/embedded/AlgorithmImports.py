@@ -1,4 +1,5 @@
-"""`from AlgorithmImports import *` of the embedded engine: LEAN's names, and the modules that LEAN hands every algorithm.
+"""`from AlgorithmImports import *` of the embedded engine: LEAN's names, and the modules that LEAN hands every
+algorithm.
 
 The folder of this file is put on the import path by `simulation.runner` while a backtest runs; nothing else imports it.
 """
@@ -50,7 +51,9 @@ from simulation.margin import *
 from simulation.margin_calls import *
 from simulation.margin_futures import *
 from simulation.option_strategies import *
+from simulation.order_parts import *
 from simulation.orders import *
+from simulation.holdings import *
 from simulation.portfolio import *
 from simulation.positions import *
 from simulation.pricing import Greeks, OptionPriceModel, OptionPriceModelResult, OptionPriceModels
