@@ -13,7 +13,7 @@ from simulation.market.calendar import FloatArray, session_open_utc
 from simulation.market.corporate import halted_minutes, opening_settlement
 from simulation.market.days import MinutePath
 from simulation.market.factors import LAWS
-from simulation.market.garch import RETURNS, VIX, draw_days, residuals
+from simulation.market.garch import FITTED, VIX, draw_days, residuals
 from simulation.market.history import arch_series
 from simulation.market.pictures import path_picture, sparkline
 from simulation.market.scenarios import ScenarioError, names, parsed, scenario
@@ -122,14 +122,14 @@ def test_the_laws_are_what_the_data_say() -> None:
 
     returns = np.diff(np.log(arch_series("sp500").close)) * 100.0
     found = arch_model(returns, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist="t").fit(disp="off").params
-    assert found["gamma[1]"] == pytest.approx(RETURNS.gamma, abs=0.002)
-    assert found["beta[1]"] == pytest.approx(RETURNS.beta, abs=0.002)
-    assert found["omega"] / 1e4 == pytest.approx(RETURNS.omega, rel=0.02)
+    assert found["gamma[1]"] == pytest.approx(FITTED.gamma, abs=0.002)
+    assert found["beta[1]"] == pytest.approx(FITTED.beta, abs=0.002)
+    assert found["omega"] / 1e4 == pytest.approx(FITTED.omega, rel=0.02)
     assert residuals().shock.std() == pytest.approx(1.0, abs=0.03)
 
 
 def test_simulated_years_look_like_years() -> None:
-    drawn = [draw_days(seed, 252 * 10) for seed in range(6)]
+    drawn = [draw_days(seed, 252 * 10) for seed in range(12)]
     returns = np.concatenate([one.returns for one in drawn])
     levels = np.concatenate([one.volatility for one in drawn])
     yearly = float(returns.std()) * 252**0.5
