@@ -32,12 +32,22 @@ ROWS = 9  # price, delta, gamma, vega, theta, rho, vanna, charm, vomma
 _numba = importlib.import_module("numba")
 
 
+def _own_temporary_folder() -> str:
+    """A folder for machine code that nobody else may write: the same one every time unless it is another user's."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = os.path.join(tempfile.gettempdir(), f"greeks-numba-{user}")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    seen = os.stat(folder)
+    safe = seen.st_uid == user and not seen.st_mode & 0o022
+    return folder if safe else tempfile.mkdtemp(prefix="greeks-numba-")
+
+
 def _compiled(function: Function) -> Function:
     """The function as machine code, cached on disk wherever a folder can be written."""
     try:
         return cast(Function, _numba.njit(cache=True, error_model="numpy")(function))
     except RuntimeError:  # neither the source folder nor the user's cache folder can be written
-        _numba.config.CACHE_DIR = os.path.join(tempfile.gettempdir(), f"greeks-numba-{os.getuid()}")
+        _numba.config.CACHE_DIR = _own_temporary_folder()
         return cast(Function, _numba.njit(cache=True, error_model="numpy")(function))
 
 

@@ -271,6 +271,25 @@ def test_machine_code_is_kept_in_the_temporary_folder_where_no_other_can_be_writ
     assert "greeks-numba" in config.CACHE_DIR
 
 
+def test_two_steps_reach_the_rounding_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(17)
+    x, s = -np.exp(rng.uniform(-18.0, 2.3, 20_000)), np.exp(rng.uniform(-9.0, 2.3, 20_000))
+    beta = implied._black(x, s)
+    kept = (beta > 1e-290) & (np.exp(0.5 * x) - beta > 1e-12)
+    steps = 0
+    step = implied._step
+
+    def counted(*inputs: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return step(*inputs)
+
+    monkeypatch.setattr(implied, "_step", counted)
+    found = implied.total_volatility(beta[kept], x[kept])
+    assert steps == 2
+    assert np.abs(found / s[kept] - 1.0).max() < 1e-6  # of prices that hold few digits of it
+
+
 # Properties
 
 moneyness = st.floats(-1.5, 1.5)
