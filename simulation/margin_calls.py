@@ -134,7 +134,7 @@ def scan_margin(algorithm: Any) -> None:
         requests = algorithm.on_margin_call(requests)
         if not requests:
             raise ValueError(
-                "on_margin_call must return a list of SubmitOrderRequest that is not empty: those it was given, or others"
+                "on_margin_call must return a list of SubmitOrderRequest that is not empty: those given, or others"
             )
         executed = portfolio.margin_call_model.execute_margin_call(list(requests))
         for ticket in executed:
