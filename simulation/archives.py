@@ -175,6 +175,14 @@ def _parse(text: bytes, layout: Layout) -> Table:
     return _scaled([_numpy(pa, table.column(number)) for number in range(layout.width)], layout)
 
 
+def parse_table(text: bytes, layout: Layout) -> Table | None:
+    """Plain CSV without a header; None when a cell is no number or a row has another length."""
+    try:
+        return _parse(_clean(text), layout)
+    except ValueError:  # Arrow's own error is one
+        return None
+
+
 def _scaled(columns: list[NDArray[np.float64]], layout: Layout) -> Table:
     for number in layout.prices:
         columns[number] = columns[number] / layout.scale
@@ -193,7 +201,7 @@ def _numpy(pa: Any, column: Any) -> NDArray[np.float64]:
         # Arrow's own fill_null would import pandas; the validity bits are as easy to read.
         bits = np.frombuffer(chunk.buffers()[0], dtype=np.uint8)
         valid = np.unpackbits(bits, bitorder="little", count=len(chunk)).astype(bool)
-        values = np.where(valid, values, np.nan)
+        return np.where(valid, values, np.nan)
     return values
 
 

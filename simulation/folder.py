@@ -83,7 +83,7 @@ def _directory(symbol: Symbol, resolution: Resolution) -> str:
     return base if _is_long(resolution) else f"{base}/{ticker_of(symbol)}"
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def _pattern(symbol: Symbol, resolution: Resolution, tick: TickType) -> tuple[str, str, str]:
     """Text before and after the date: of the archive, then of the entry. Long resolutions: the year, and none."""
     ticker, kind = ticker_of(symbol), _TICKS[tick]
@@ -142,7 +142,7 @@ _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _WIDTH = {TickType.TRADE: 6, TickType.QUOTE: 11, TickType.OPEN_INTEREST: 2}
 _PERIOD_MS = {Resolution.MINUTE: MINUTE_MS, Resolution.HOUR: HOUR_MS}
 _TRADES_ONLY = frozenset({SecurityType.EQUITY, SecurityType.INDEX})
-_KEPT_UNIVERSES = 24
+_KEPT_UNIVERSES = 12
 _KEPT_HISTORIES = 256
 _Block = TypeVar("_Block", TradeBlock, QuoteBlock, InterestBlock)
 
