@@ -15,13 +15,13 @@ def regress(
     names: Annotated[
         list[str] | None,
         typer.Option(
-            help="Algorithms to run. Example: --names BasicTemplateOptionsAlgorithm --names ComboOrderTicketDemoAlgorithm"
+            help="Algorithms to run, all that trade without it. Example: --names BasicTemplateOptionsAlgorithm"
         ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
-            help="JSON file of declared figures; without it LEAN's C# twins are asked. Example: --figures lean-regressions.json"
+            help="JSON of declared figures; without it LEAN's C# twins are asked. Example: --figures figures.json"
         ),
     ] = None,
     jobs: Annotated[

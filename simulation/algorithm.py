@@ -114,7 +114,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
             pascal_case(name) in base.__dict__ for base in own.__mro__
         )
 
-    # -- clock --------------------------------------------------------------------------------------------------------------------
+    # -- clock -------------------------------------------------------------------------------------------------------
 
     @property
     def time(self) -> datetime:
@@ -199,7 +199,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         """Whether initialize is over."""
         return self._locked
 
-    # -- settings -----------------------------------------------------------------------------------------------------------------
+    # -- settings ----------------------------------------------------------------------------------------------------
 
     def set_name(self, name: str) -> None:
         """Names the run."""
@@ -318,7 +318,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         if quit:
             self._engine.stop("quit")
 
-    # -- words and figures --------------------------------------------------------------------------------------------------------
+    # -- words and figures -------------------------------------------------------------------------------------------
 
     def log(self, message: Any) -> None:
         """Writes a line."""
@@ -364,7 +364,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         """Sets a figure of the statistics block."""
         self.summary_statistics[name] = str(value)
 
-    # -- callbacks ----------------------------------------------------------------------------------------------------------------
+    # -- callbacks ---------------------------------------------------------------------------------------------------
 
     def initialize(self) -> None:
         """Called once, first."""
@@ -431,7 +431,8 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         """Called live only."""
 
     def follow_end_of_day(self, changes: Any) -> None:
-        """Schedules on_end_of_day for what came, removes it for what went (BaseRealTimeHandler.cs OnSecuritiesChanged)."""
+        """Schedules on_end_of_day for what came, removes it for what went (BaseRealTimeHandler.cs
+        OnSecuritiesChanged)."""
         if not self.overrides("on_end_of_day"):
             return
         if _positional_count(self.on_end_of_day) == 0:
@@ -479,7 +480,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         self._end_of_day[None] = event
         self._engine.scheduler.add(event, now)
 
-    # -- start --------------------------------------------------------------------------------------------------------------------
+    # -- start -------------------------------------------------------------------------------------------------------
 
     def lock(self) -> None:
         """initialize is over: the clock goes to the first instant, warm-up included."""

@@ -8,11 +8,11 @@ from typing import Any
 
 from simulation import brokerages
 from simulation.bars import BaseData
-from simulation.clock import DAY_MS
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine
 from simulation.names import Named, signed
 from simulation.securities import Future, Security
+from simulation.selection import coarse_universe, ticker_universe
 from simulation.services import DEFAULT_MARKETS
 from simulation.subscriptions import OPTION_TYPES
 from simulation.symbols import Symbol, SymbolCache, symbol_of
@@ -41,7 +41,7 @@ class AddingApi(Named):
     _initializers: list[Any]
     _replaces_models = False
 
-    # -- one security -------------------------------------------------------------------------------------------------------------
+    # -- one security ------------------------------------------------------------------------------------------------
 
     def _add(
         self,
@@ -64,6 +64,8 @@ class AddingApi(Named):
             return self.add_option_contract(symbol, chosen, fill, leverage, wide)
         engine.subscriptions.configure(symbol, chosen, fill, wide)
         security = engine.subscriptions.create(symbol)
+        if symbol.security_type == SecurityType.EQUITY:
+            security.data_normalization_mode = self.universe_settings.data_normalization_mode
         if leverage:
             security.set_leverage(leverage)
         SymbolCache.set(symbol.value, symbol)
@@ -72,11 +74,13 @@ class AddingApi(Named):
         return security
 
     @signed(
-        "security_type, ticker, resolution=None, fill_forward=None, extended_market_hours=None, data_mapping_mode=None, "
+        "security_type, ticker, resolution=None, fill_forward=None, extended_market_hours=None, "
+        "data_mapping_mode=None, "
         "data_normalization_mode=None",
         "security_type, ticker, resolution, fill_forward, leverage, extended_market_hours, data_mapping_mode=None, "
         "data_normalization_mode=None",
-        "security_type, ticker, resolution, market, fill_forward, leverage, extended_market_hours, data_mapping_mode=None, "
+        "security_type, ticker, resolution, market, fill_forward, leverage, extended_market_hours, "
+        "data_mapping_mode=None, "
         "data_normalization_mode=None",
         "symbol, resolution=None, fill_forward=None, leverage=0.0, extended_market_hours=None, data_mapping_mode=None, "
         "data_normalization_mode=None, contract_depth_offset=0",
@@ -124,7 +128,7 @@ class AddingApi(Named):
             Symbol.create(ticker, SecurityType.INDEX, market or "usa"), resolution, fill_forward, False, 0.0
         )
 
-    # -- options ------------------------------------------------------------------------------------------------------------------
+    # -- options -----------------------------------------------------------------------------------------------------
 
     @signed(
         "underlying, resolution=None, market=None, fill_forward=None, leverage=0.0",
@@ -140,7 +144,8 @@ class AddingApi(Named):
         leverage: float = 0.0,
         target_option: str | None = None,
     ) -> Any:
-        """Adds the chain of an underlying: (underlying, [target_option], resolution, market, fill_forward, leverage)."""
+        """Adds the chain of an underlying: (underlying, [target_option], resolution, market, fill_forward,
+        leverage)."""
         values = list(arguments)
         if values and isinstance(values[0], str):
             target_option = values.pop(0)
@@ -207,12 +212,9 @@ class AddingApi(Named):
         security = engine.subscriptions.create(canonical)
         SymbolCache.set(canonical.value, canonical)
         security.is_tradable = False
-        if (
-            canonical.has_underlying
-            and canonical.security_type != SecurityType.FUTURE_OPTION
-            and canonical.underlying not in engine.configs
-        ):
-            self._add(canonical.underlying, resolution, fill_forward, extended, 0.0)
+        if canonical.has_underlying and canonical.security_type != SecurityType.FUTURE_OPTION:
+            if canonical.underlying not in engine.configs:
+                self._add(canonical.underlying, resolution, fill_forward, extended, 0.0)
             engine.securities[canonical.underlying].data_normalization_mode = DataNormalizationMode.RAW
         engine.subscriptions.add_chain(security, resolution, fill_forward, extended)
         return security
@@ -230,7 +232,8 @@ class AddingApi(Named):
         engine = self._engine
         if symbol.security_type not in OPTION_TYPES or not symbol.has_underlying or symbol.is_canonical():
             raise ValueError(
-                f"Unexpected option symbol {symbol.value}. Please provide a valid option contract with its underlying set."
+                f"Unexpected option symbol {symbol.value}. Please provide a valid option contract "
+                "with its underlying set."
             )
         chosen = self.universe_settings.resolution if resolution is None else Resolution(resolution)
         underlying = symbol.underlying
@@ -239,7 +242,8 @@ class AddingApi(Named):
             known = self._add(underlying, chosen, fill_forward, extended_market_hours, leverage)
         elif known.is_delisted:
             raise ValueError(
-                f"The underlying {underlying.security_type} asset ({underlying.value}) is delisted (current time is {self.time})"
+                f"The underlying {underlying.security_type} asset ({underlying.value}) is delisted "
+                f"(current time is {self.time})"
             )
         elif (
             symbol.security_type == SecurityType.OPTION
@@ -247,7 +251,8 @@ class AddingApi(Named):
             and known.data_normalization_mode != DataNormalizationMode.RAW
         ):
             raise ValueError(
-                f"The underlying {underlying.security_type} asset ({underlying.value}) is set to {known.data_normalization_mode}, "
+                f"The underlying {underlying.security_type} asset ({underlying.value}) is set to "
+                f"{known.data_normalization_mode}, "
                 "please change this to DataNormalizationMode.RAW with the set_data_normalization() method"
             )
         known.data_normalization_mode = DataNormalizationMode.RAW
@@ -256,7 +261,7 @@ class AddingApi(Named):
         option.is_tradable = True
         key = f"contracts-{symbol.id.market}-{int(underlying.security_type)}"
         minimum = int(self.universe_settings.minimum_time_in_universe.total_seconds() * 1000)
-        engine.subscriptions.add_by_hand(symbol, key, chosen, minimum if minimum else DAY_MS * 0)
+        engine.subscriptions.add_by_hand(symbol, key, chosen, minimum)
         self._seed_if_wanted(option)
         return option
 
@@ -285,14 +290,15 @@ class AddingApi(Named):
             raise ValueError(f"Expected a contract of an option on a future, not the canonical {contract.value}")
         return self.add_option_contract(contract, resolution, fill_forward, leverage, extended_market_hours)
 
-    # -- futures ------------------------------------------------------------------------------------------------------------------
+    # -- futures -----------------------------------------------------------------------------------------------------
 
     @signed(
         "ticker, resolution=None, market=None, fill_forward=None, leverage=0.0, extended_market_hours=None, "
         "data_mapping_mode=None, data_normalization_mode=None, contract_depth_offset=0"
     )
     def add_future(self, ticker: str, *arguments: Any) -> Any:
-        """Adds a future's chain; `set_filter` chooses contracts. The continuous contract maps to the nearest chosen one.
+        """Adds a future's chain; `set_filter` chooses contracts. The continuous contract maps to the nearest chosen
+        one.
 
         After the ticker: resolution, market, fill_forward, leverage, extended_market_hours, data_mapping_mode,
         data_normalization_mode, contract_depth_offset (0 only).
@@ -324,7 +330,8 @@ class AddingApi(Named):
         canonical = symbol_of(symbol)
         if not canonical.is_canonical():
             raise ValueError(
-                "Symbol provided must be canonical (i.e. the Symbol returned from add_future(), not add_future_contract())."
+                "Symbol provided must be canonical (i.e. the Symbol returned from add_future(), not "
+                "add_future_contract())."
             )
         self._engine.subscriptions.chain_options(canonical, option_filter or _everything)
 
@@ -332,6 +339,23 @@ class AddingApi(Named):
     def add_universe_options(self, underlying: Any, option_filter: Callable[[Any], Any]) -> None:
         """Adds the option chain of every contract of a future's universe."""
         self.add_future_option(underlying, option_filter)
+
+    def add_universe(self, *arguments: Any) -> Any:
+        """Adds a universe: ([security type,] name, [resolution, ...] selector of tickers), or (selector of coarse
+        data[, fine selector])."""
+        functions = [
+            value for value in arguments if callable(value) and not isinstance(value, Resolution | SecurityType)
+        ]
+        names = [value for value in arguments if isinstance(value, str)]
+        resolution = next((value for value in arguments if isinstance(value, Resolution)), Resolution.DAILY)
+        if not functions:
+            raise self._engine.refused(f"add_universe of {type(arguments[0]).__name__}")
+        engine = self._engine
+        universe = (
+            ticker_universe(engine, names[0], resolution, functions[0]) if names else coarse_universe(engine, functions)
+        )
+        engine.subscriptions.add_selector(universe)
+        return universe
 
     def future_filter_set(self, security: Future) -> None:
         """A future's filter was set: nothing more to do than to select by it."""
@@ -341,10 +365,11 @@ class AddingApi(Named):
             raise self._engine.refused(f"QCAlgorithm.{name}")
         return super().__getattr__(name)
 
-    # -- removal ------------------------------------------------------------------------------------------------------------------
+    # -- removal -----------------------------------------------------------------------------------------------------
 
     def remove_security(self, symbol: Any, tag: str | None = None) -> bool:
-        """Cancels a symbol's orders, closes its position at market, and ends its subscription when LEAN's rules allow."""
+        """Cancels a symbol's orders, closes its position at market, and ends its subscription when LEAN's rules
+        allow."""
         symbol = symbol_of(symbol)
         security: Security | None = self.securities.get(symbol)
         if security is None:
@@ -362,7 +387,7 @@ class AddingApi(Named):
         """Same as remove_security."""
         return self.remove_security(symbol, tag)
 
-    # -- chains of a file ---------------------------------------------------------------------------------------------------------
+    # -- chains of a file --------------------------------------------------------------------------------------------
 
     def option_chain(self, symbol: Any, flatten: bool = False) -> Any:
         """The whole chain of the last file that is known: yesterday's closes, volatilities and Greeks."""
@@ -393,10 +418,11 @@ class AddingApi(Named):
         """Symbols of the last futures chain file."""
         return OptionChainProvider(self)
 
-    # -- models and first prices --------------------------------------------------------------------------------------------------
+    # -- models and first prices -------------------------------------------------------------------------------------
 
     def initialize_models(self, security: Security) -> None:
-        """Gives a new security the brokerage's models; with an initializer of the algorithm's own, those that LEAN's constructors set."""
+        """Gives a new security the brokerage's models; with an initializer of the algorithm's own, those that LEAN's
+        constructors set."""
         own = bool(self._initializers) and self._replaces_models
         brokerages.initialize(security, brokerages.InteractiveBrokersBrokerageModel() if own else self.brokerage_model)  # type: ignore[attr-defined]
 
@@ -405,7 +431,8 @@ class AddingApi(Named):
         expired = symbol.has_underlying and symbol.id.date.date() < self._engine.zone.date_of(self._engine.utc_ms)
         if symbol.is_canonical() or expired or symbol.security_type == SecurityType.INDEX:
             raise ValueError(
-                f"The symbol {symbol.value} is not found in the algorithm's securities collection and cannot be re-added "
+                f"The symbol {symbol.value} is not found in the algorithm's securities collection and "
+                "cannot be re-added "
                 "due to it being delisted or no longer tradable."
             )
         security: Security = self._add(symbol, None, None, None, 0.0)
@@ -462,8 +489,9 @@ def _everything(universe: Any) -> Any:
 
 
 _REFUSED = (
-    "add_forex", "add_cfd", "add_crypto", "add_crypto_future", "add_data", "add_universe", "add_universe_selection", "add_alpha",
-    "add_risk_management", "set_alpha", "set_execution", "set_portfolio_construction", "set_risk_management", "set_universe_selection",
+    "add_forex", "add_cfd", "add_crypto", "add_crypto_future", "add_data", "add_universe_selection", "add_alpha",
+    "add_risk_management", "set_alpha", "set_execution",
+    "set_portfolio_construction", "set_risk_management", "set_universe_selection",
     "emit_insights", "download",
 )  # fmt: skip
 

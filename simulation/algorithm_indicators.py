@@ -196,7 +196,7 @@ class IndicatorApi(Named):
         selector = next((value for value in arguments if callable(value)), None)
         return self._kept(symbol, made.Identity("Identity"), resolution, selector)
 
-    # -- feeding ------------------------------------------------------------------------------------------------------------------
+    # -- feeding -----------------------------------------------------------------------------------------------------
 
     def register_indicator(
         self, symbol: Any, indicator: Any, how: Any = None, selector: Selector | None = None

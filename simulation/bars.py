@@ -1,6 +1,7 @@
 """Market data points with LEAN's names: trade bars, quote bars, open interest, delistings.
 
-Prices are dollars (or index points), sizes are contracts or shares. `time` and `end_time` are naive, in the exchange's zone;
+Prices are dollars (or index points), sizes are contracts or shares. `time` and `end_time` are naive, in the
+exchange's zone;
 `start_ms` and `end_ms` are the same instants in UTC milliseconds. A missing side of a quote is None, never 0.
 """
 
@@ -135,7 +136,8 @@ class TradeBar(BaseData):
 
 
 def trade_bar(symbol: Any, zone: Zone, times: tuple[int, int], values: tuple[float, ...]) -> TradeBar:
-    """A trade bar from (start, end) in UTC ms and (open, high, low, close, volume), without the public constructor's cost."""
+    """A trade bar from (start, end) in UTC ms and (open, high, low, close, volume), without the public constructor's
+    cost."""
     bar = TradeBar.__new__(TradeBar)
     bar.symbol, bar.zone = symbol, zone
     bar.start_ms, bar.end_ms = times

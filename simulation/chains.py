@@ -1,4 +1,5 @@
-"""Option and futures chains: of a slice (quotes of that minute, model Greeks) and of a day's file (`option_chain()`)."""
+"""Option and futures chains: of a slice (quotes of that minute, model Greeks) and of a day's file
+(`option_chain()`)."""
 
 from __future__ import annotations
 
@@ -110,7 +111,8 @@ def _underlying_start(members: list[Any], engine: Any, ms: int) -> int:
 
 
 class OptionContract(Named):
-    """One contract of a slice's chain. Prices are the minute's; implied volatility and Greeks come from the price model when read."""
+    """One contract of a slice's chain. Prices are the minute's; implied volatility and Greeks come from the price
+    model when read."""
 
     __slots__ = ("_chain", "_entry", "_model")
 
@@ -303,7 +305,8 @@ class OptionChain(Named):
 
     @property
     def underlying(self) -> Any:
-        """The underlying's quote bar of this instant, else its trade bar, else its last data (TimeSliceFactory.cs: quotes come later)."""
+        """The underlying's quote bar of this instant, else its trade bar, else its last data (TimeSliceFactory.cs:
+        quotes come later)."""
         if self._underlying is None:
             symbol = self._entries[0].symbol.underlying
             found = self._slice.point(symbol, TickType.QUOTE) or self._slice.point(symbol, TickType.TRADE)
@@ -343,7 +346,8 @@ def _bars_of(moment: Any, entries: list[Any], kind: TickType) -> LeanDictionary[
 
 
 class FileContract(UniverseRow):
-    """One contract of `option_chain()`: the day before's close as bid, ask and last, the file's volatility and Greeks."""
+    """One contract of `option_chain()`: the day before's close as bid, ask and last, the file's volatility and
+    Greeks."""
 
     __slots__ = ("_chain",)
 

@@ -15,7 +15,8 @@ FOREVER = 1 << 62
 
 
 class Zone:
-    """A time zone that converts UTC milliseconds to local naive datetimes and back, with the offset of each day remembered."""
+    """A time zone that converts UTC milliseconds to local naive datetimes and back, with the offset of each day
+    remembered."""
 
     __slots__ = ("_offsets", "info", "name")
 

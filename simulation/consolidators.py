@@ -1,7 +1,8 @@
-"""Consolidators: bars of a longer period, or of a number of bars, made from a subscription's bars (PeriodCountConsolidatorBase.cs).
+"""Consolidators: bars of a longer period, or of a number of bars, made from a subscription's bars
+(PeriodCountConsolidatorBase.cs).
 
-A period's bar begins at the period rounded down and is handed out by the first scan at or after its end, or by the first bar behind it.
-Daily bars follow the exchange's session: they begin at the open and end at the close.
+A period's bar begins at the period rounded down and is handed out by the first scan at or after its end, or by the
+first bar behind it. Daily bars follow the exchange's session: they begin at the open and end at the close.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def _months(moment: datetime, months: int) -> CalendarInfo:
 
 
 def round_down(moment: datetime, period: timedelta) -> datetime:
-    """A local time rounded down to a multiple of the period since year 1, as .NET does; longer than a day: not rounded."""
+    """A local time rounded down to a multiple of the period since year 1, as .NET does; longer than a day: not
+    rounded."""
     if period > ONE_DAY:
         return moment
     since = moment - datetime(1, 1, 1)
@@ -335,7 +337,8 @@ class Consolidators:
 
 
 def consolidator_for(engine: Any, symbol: Any, period: Any, kind: TickType) -> DataConsolidator:
-    """The consolidator of a period as LEAN resolves it: identity at the subscription's own resolution, sessions for daily bars."""
+    """The consolidator of a period as LEAN resolves it: identity at the subscription's own resolution, sessions for
+    daily bars."""
     specs = [spec for spec in engine.configs.get(symbol, []) if not spec.internal]
     if not specs:
         raise ValueError(f"Please register to receive data for symbol '{symbol}' using the add_security() function.")

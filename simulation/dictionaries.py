@@ -1,4 +1,5 @@
-"""LEAN's dictionaries as Python sees them: iterating gives pairs with `.key` and `.value`, beside the ways of a Python dict."""
+"""LEAN's dictionaries as Python sees them: iterating gives pairs with `.key` and `.value`, beside the ways of a
+Python dict."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ class KeyValuePair(NamedTuple):
 
 
 class LeanDictionary(Named, Generic[V]):
-    """A dictionary of LEAN. Iteration yields `KeyValuePair`; `in`, `[]`, `get`, `keys`, `values`, `items` work as in Python."""
+    """A dictionary of LEAN. Iteration yields `KeyValuePair`; `in`, `[]`, `get`, `keys`, `values`, `items` work as in
+    Python."""
 
     def __init__(self, entries: dict[Any, V] | None = None) -> None:
         self._entries: dict[Any, V] = {} if entries is None else entries

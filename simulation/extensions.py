@@ -42,7 +42,8 @@ class VolatilityModel(Named):
 
 
 class StandardDeviationOfReturnsVolatilityModel(VolatilityModel):
-    """Kept for algorithms that set it; LEAN's default price models of equity and index options do not look at it either."""
+    """Kept for algorithms that set it; LEAN's default price models of equity and index options do not look at it
+    either."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments

@@ -1,6 +1,7 @@
 """Subscriptions: the rows of one symbol, tick type and resolution, one file day at a time and only when looked at.
 
-A feed maps an instant to a row of the day's block. Rows are sparse; between them the last one is filled forward inside the
+A feed maps an instant to a row of the day's block. Rows are sparse; between them the last one is filled forward
+inside the
 exchange's sessions (lean-facts 2.2). The cache of a security sees real rows only; slices and chains see both.
 """
 
@@ -14,9 +15,13 @@ import numpy as np
 
 from simulation.bars import Bar, BaseData, OpenInterest, QuoteBar, trade_bar
 from simulation.clock import FOREVER, MINUTE_MS, Zone
-from simulation.enums import OPTION_TYPES, Resolution, TickType
+from simulation.enums import OPTION_TYPES, DataNormalizationMode, Resolution, SecurityType, TickType
 
 MAXIMUM_DAYS_BACK = 10
+PRICE_FIELDS = (
+    "open", "high", "low", "close", "bid_open", "bid_high",
+    "bid_low", "bid_close", "ask_open", "ask_high", "ask_low", "ask_close",
+)  # fmt: skip
 REMEMBERED_FILES = 64
 _SESSIONS: dict[tuple[Any, ...], Any] = {}
 RESOLUTION_MS = {
@@ -40,12 +45,13 @@ class FeedSpec:
     fill_forward: bool = True
     extended: bool = False
     internal: bool = False
+    mode: DataNormalizationMode = DataNormalizationMode.RAW
 
 
 class Column:
     """The rows of a feed between two instants: one file day, or the whole history of hour and daily data."""
 
-    __slots__ = ("_carry", "_carry_known", "_at", "_row", "block", "end", "feed", "first", "high", "low", "sessions")
+    __slots__ = ("_at", "_carry", "_carry_known", "_row", "block", "end", "feed", "first", "high", "low", "sessions")
 
     def __init__(self, feed: Feed, low: int, high: int, block: Any) -> None:
         self.feed, self.low, self.high = feed, low, high
@@ -175,7 +181,33 @@ class Feed:
             return self.source.open_interest(spec.symbol, spec.resolution, day)
         if block is None or len(block.end) == 0:
             return None
+        if spec.mode != DataNormalizationMode.RAW and self.symbol.security_type == SecurityType.EQUITY:
+            block = self._normalized(block)
         return self._inside_hours(block)
+
+    def _normalized(self, block: Any) -> Any:
+        """Prices times the factors of dividends and splits that came later, volumes over the split factor
+        (FactorFile.cs)."""
+        rows = self.source.factor_file(self.symbol)
+        if not rows:
+            return block
+        days = np.array([row.day.toordinal() for row in rows], dtype=np.int64)
+        dividends = self.spec.mode == DataNormalizationMode.ADJUSTED
+        scale = np.array([row.split_factor * (row.price_factor if dividends else 1.0) for row in rows])
+        first, last = (self.spec.data_zone.date_of(int(block.start[index])).toordinal() for index in (0, -1))
+        if first == last:
+            own: Any = np.searchsorted(days, first)
+        else:
+            ordinals = [self.spec.data_zone.date_of(start).toordinal() for start in block.start.tolist()]
+            own = np.searchsorted(days, ordinals)
+        own = np.minimum(own, len(days) - 1)
+        factor, split = scale[own], np.array([row.split_factor for row in rows])[own]
+        if np.all(factor == 1.0):
+            return block
+        changed = {name: np.round(getattr(block, name) * factor, 10) for name in PRICE_FIELDS if hasattr(block, name)}
+        if hasattr(block, "volume"):
+            changed["volume"] = block.volume / split
+        return replace(block, **changed)
 
     def _inside_hours(self, block: Any) -> Any:
         """Drops bars outside the subscribed hours, as SubscriptionFilterEnumerator.cs:143 does."""

@@ -1,7 +1,7 @@
 """History: rows of the past by symbol, as pandas frames, typed bars or slices (lean-facts, section 9).
 
-A request by number of bars reaches so many bars of market time back, whether or not there was data. Times are bar ends, in the exchange's
-zone, as LEAN's frames have them.
+A request by number of bars reaches so many bars of market time back, whether or not there was data. Times are bar
+ends, in the exchange's zone, as LEAN's frames have them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from simulation.bars import BaseData, OpenInterest, QuoteBar, TradeBar
 from simulation.clock import DAY_MS, FOREVER, zone_of
 from simulation.dictionaries import KeyValuePair, LeanDictionary
-from simulation.enums import Resolution, SecurityType, TickType
+from simulation.enums import DataNormalizationMode, Resolution, SecurityType, TickType
 from simulation.feeds import RESOLUTION_MS, Column, Feed, FeedSpec
 from simulation.kernel import Engine
 from simulation.names import Named
@@ -32,7 +32,8 @@ _KINDS = {TradeBar: TickType.TRADE, QuoteBar: TickType.QUOTE, OpenInterest: Tick
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One symbol's past between two instants (low excluded by bar start, high included by bar end), in UTC milliseconds."""
+    """One symbol's past between two instants (low excluded by bar start, high included by bar end), in UTC
+    milliseconds."""
 
     symbol: Any
     kind: TickType
@@ -77,6 +78,8 @@ def feed_for(engine: Engine, request: Request) -> Feed:
     hours = entry.exchange_hours
     zones = zone_of(hours.time_zone), zone_of(entry.data_time_zone)
     spec = FeedSpec(symbol, request.resolution, request.kind, hours, *zones, request.fill_forward, request.extended)
+    known = engine.securities.get(symbol)
+    spec.mode = DataNormalizationMode.ADJUSTED if known is None else known.data_normalization_mode
     return Feed(engine.source, spec, request.low)
 
 
@@ -197,7 +200,8 @@ class HistoryCall:
         return frame(self.engine, requests, bool(named.get("flatten", False)))
 
     def requests(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], list[Request]]:
-        """The requests that a call means: ([type], symbols, span[, resolution]) or ([type], symbols, start, end[, resolution])."""
+        """The requests that a call means: ([type], symbols, span[, resolution]) or ([type], symbols, start, end[,
+        resolution])."""
         values = list(arguments)
         kind = values.pop(0) if isinstance(values[0], type) else None
         given = values.pop(0) if values else named.get("symbols", named.get("symbol", named.get("tickers")))

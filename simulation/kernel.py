@@ -2,17 +2,20 @@
 
 What the trading side may use of `Engine`:
 
-- `utc_ms`: the clock in UTC milliseconds (a scheduled event in the past has its own); `data_ms`: prices are known up to here.
+- `utc_ms`: the clock in UTC milliseconds (a scheduled event in the past has its own); `data_ms`: prices are known up
+  to here.
 - `algorithm`, `securities` (SecurityManager), `portfolio`, `transactions`, `source` (DataSource), `settings`.
 - `fire_order_event(event)`, `fire_assignment_event(event)`: the algorithm's callbacks.
-- `configs[symbol]`: subscription specifications; `model_changed(security, field)` is called by every `security.set_*_model`.
-- `create_security(symbol) -> Security`: registers a security (an exercised option's underlying, an unsubscribed contract).
+- `configs[symbol]`: subscription specifications; `model_changed(security, field)` is called by every
+  `security.set_*_model`.
+- `create_security(symbol) -> Security`: registers a security (an exercised option's underlying, an unsubscribed
+  contract).
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -83,7 +86,7 @@ class Engine:
         self._best_value = 0.0
         self._on_data: Callable[[Any], Any] | None = None
 
-    # -- what the algorithm and the trading side ask for --------------------------------------------------------------------------
+    # -- what the algorithm and the trading side ask for -------------------------------------------------------------
 
     def refused(self, what: str) -> NotInEngineError:
         """The error for something that this engine does not have."""
@@ -174,14 +177,16 @@ class Engine:
         """Ends the run before the next event."""
         self.stop_reason = reason
 
-    # -- chains and slices --------------------------------------------------------------------------------------------------------
+    # -- chains and slices -------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[Any, Any]:
         """The open feeds by symbol, as they are now, in LEAN's order of subscriptions."""
         subscriptions = self.subscriptions
         if self._seen_epoch != subscriptions.epoch:
             self._seen_epoch = subscriptions.epoch
-            ordered = sorted(subscriptions.feeds.items(), key=lambda pair: (int(pair[0].security_type), str(pair[0].value)))
+            ordered = sorted(
+                subscriptions.feeds.items(), key=lambda pair: (int(pair[0].security_type), str(pair[0].value))
+            )
             self._snapshot = {symbol: tuple(feeds) for symbol, feeds in ordered if feeds}
         return self._snapshot
 
@@ -249,7 +254,7 @@ class Engine:
 
         return zone_of(hours.time_zone)
 
-    # -- delistings ---------------------------------------------------------------------------------------------------------------
+    # -- delistings --------------------------------------------------------------------------------------------------
 
     def watch_delisting(self, security: Security) -> None:
         """Schedules the warning on a contract's last day and its removal at the midnight after it."""
@@ -287,7 +292,7 @@ class Engine:
                 self._watched.discard(security.symbol)
         return sorted(due, key=lambda item: (int(item[1].type), item[1].symbol.value))
 
-    # -- the loop -----------------------------------------------------------------------------------------------------------------
+    # -- the loop ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """From the first instant to the last slice, then on_end_of_algorithm."""
@@ -353,9 +358,7 @@ class Engine:
     def _special(self, ms: int, has_data: bool) -> None:
         """A midnight with chain files or delistings, perhaps with data as well."""
         delistings = self._due_delistings(ms)
-        universes: list[Universe] = [
-            chain for chain in self.subscriptions.due_chains(ms) if self.subscriptions.take_file(chain)
-        ]
+        universes = self.subscriptions.due(ms)
         if universes or delistings:
             self._select(ms, universes, has_data, delistings)
         elif has_data:
@@ -417,7 +420,7 @@ class Engine:
         ms: int,
         has_data: bool,
         changes: SecurityChanges | None,
-        delistings: Iterable[tuple[DelistingType, Security]],
+        delistings: tuple[tuple[DelistingType, Security], ...],
     ) -> None:
         """One slice: the order of things is LEAN's (AlgorithmManager.cs:188-606)."""
         now = ms + self.tick
@@ -431,16 +434,8 @@ class Engine:
             consolidators.scan_past(now)
         self.utc_ms, self.data_ms = now, ms
         self._slice, self._slice_of = None, (ms, has_data)
-        if self.samples.every_step:
-            self.samples.before_orders()
-        if delistings:
-            self._note_delistings(delistings)
-        if changes:
-            self._on_changes(changes)
-        if ms >= self._next_hour_ms:
-            self._hourly(ms)
-        if self.is_warming_up:
-            self._check_warmup()
+        if changes or delistings or self.is_warming_up or ms >= self._next_hour_ms:
+            self._before_orders(ms, changes, delistings)
         handler = self.handler
         if handler.has_work():
             handler.process_pass()
@@ -452,27 +447,47 @@ class Engine:
             return
         if now >= self._next_margin_ms:
             self._margin_scan(now)
-        if changes:
-            self.algorithm.on_securities_changed(changes)
-            self.algorithm.on_framework_securities_changed(changes)
-        if has_data and consolidators.active:
-            consolidators.feed(ms)
-        if delistings:
-            self.algorithm.on_delistings(self.current_slice.delistings)  # type: ignore[union-attr]
-        if self._on_data is not None and (has_data or delistings):
-            self._on_data(self.current_slice)
+        self._tell(ms, has_data, changes, delistings)
         if handler.has_work():
             handler.process_pass()
-        if delistings:
+        if delistings or self._leaving:
             self._close_delisted(delistings)
-        if self._leaving:
-            self._forget_left()
-        if self.samples.every_step:
-            self.samples.see()
-        if now > self._next_sample_ms:
+        if now >= self._next_sample_ms:
             self._sample_chart(now)
 
-    # -- pieces of a step ---------------------------------------------------------------------------------------------------------
+    def _before_orders(
+        self, ms: int, changes: SecurityChanges | None, delistings: tuple[tuple[DelistingType, Security], ...]
+    ) -> None:
+        """What a slice brings before any order is looked at: events, hourly settlement, the end of warm-up."""
+        if delistings:
+            self._note_delistings(delistings)
+        if changes:
+            self.algorithm.follow_end_of_day(changes)
+        if ms >= self._next_hour_ms:
+            self._next_hour_ms = ms // HOUR_MS * HOUR_MS + HOUR_MS
+            self.portfolio.settlement_scan()
+        self._check_warmup()
+
+    def _tell(
+        self,
+        ms: int,
+        has_data: bool,
+        changes: SecurityChanges | None,
+        delistings: tuple[tuple[DelistingType, Security], ...],
+    ) -> None:
+        """The algorithm's callbacks of a slice."""
+        algorithm = self.algorithm
+        if changes:
+            algorithm.on_securities_changed(changes)
+            algorithm.on_framework_securities_changed(changes)
+        if has_data and self.consolidators.active:
+            self.consolidators.feed(ms)
+        if delistings:
+            algorithm.on_delistings(self.current_slice.delistings)  # type: ignore[union-attr]
+        if self._on_data is not None and (has_data or delistings):
+            self._on_data(self.current_slice)
+
+    # -- pieces of a step --------------------------------------------------------------------------------------------
 
     def _worth_something(self, ms: int) -> bool:
         """A portfolio that is worth nothing ends the run (AlgorithmManager.cs:213)."""
@@ -483,27 +498,30 @@ class Engine:
             self.stop("Portfolio value is less than or equal to zero, stopping algorithm.")
         return bool(value > 0)
 
-    def _note_delistings(self, delistings: Iterable[tuple[DelistingType, Security]]) -> None:
+    def _note_delistings(self, delistings: tuple[tuple[DelistingType, Security], ...]) -> None:
         moment = self.current_slice
         assert moment is not None
         for kind, security in delistings:
             day = delisting_date(security.symbol, security.exchange.hours)
             day += timedelta(days=1 if kind == DelistingType.DELISTED else 0)
-            event = Delisting(security.symbol, datetime(day.year, day.month, day.day), security.price, kind, security.zone)
+            event = Delisting(
+                security.symbol, datetime(day.year, day.month, day.day), security.price, kind, security.zone
+            )
             moment.delistings[security.symbol] = event
         moment.has_data = True
 
-    def _settle(self, delistings: Iterable[tuple[DelistingType, Security]]) -> None:
+    def _settle(self, delistings: tuple[tuple[DelistingType, Security], ...]) -> None:
         """Expiry: options first, then futures."""
         gone = [security for kind, security in delistings if kind == DelistingType.DELISTED]
         for security in sorted(gone, key=lambda s: not s.is_option):
             self.handler.process_delisting(security.symbol)
 
-    def _close_delisted(self, delistings: Iterable[tuple[DelistingType, Security]]) -> None:
+    def _close_delisted(self, delistings: tuple[tuple[DelistingType, Security], ...]) -> None:
         for kind, security in delistings:
             if kind == DelistingType.DELISTED:
                 self.subscriptions.drop_feeds(security.symbol)
                 security.freeze()
+        self._forget_left()
 
     def _forget_left(self) -> None:
         """Contracts that left and were never ordered are dropped whole, so that memory stays flat over the years."""
@@ -512,14 +530,6 @@ class Engine:
                 self.securities.forget(symbol)
             self._watched.discard(symbol)
         self._leaving = []
-
-    def _on_changes(self, changes: SecurityChanges) -> None:
-        """End-of-day events follow the securities."""
-        self.algorithm.follow_end_of_day(changes)
-
-    def _hourly(self, ms: int) -> None:
-        self._next_hour_ms = ms // HOUR_MS * HOUR_MS + HOUR_MS
-        self.portfolio.settlement_scan()
 
     def _margin_scan(self, now: int) -> None:
         self._next_margin_ms = now + MARGIN_CALL_MS
@@ -544,7 +554,8 @@ class Engine:
 
 
 def delisting_date(symbol: Any, hours: Any) -> date:
-    """A contract's last day: an equity option's last trading day, else the date of its identifier (Extensions.cs:3578)."""
+    """A contract's last day: an equity option's last trading day, else the date of its identifier
+    (Extensions.cs:3578)."""
     day: date = symbol.id.date.date()
     if symbol.security_type == SecurityType.OPTION:
         moment = datetime(day.year, day.month, day.day)

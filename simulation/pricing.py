@@ -1,12 +1,16 @@
-"""LEAN's own price models for the contracts of a chain: implied volatility and Greeks as its backtests show them (lean-facts 3.2).
+"""LEAN's own price models for the contracts of a chain: implied volatility and Greeks as its backtests show them
+(lean-facts 3.2).
 
-European options: Black-Scholes. American: a forward tree of 200 steps in which, as in LEAN, only calls may be exercised early. The root
-of the implied volatility is sought with LEAN's accuracy (a ten-thousandth of the price), so its figures carry LEAN's own error.
+European options: Black-Scholes. American: a forward tree of 200 steps in which, as in LEAN, only calls may be
+exercised early. The root
+of the implied volatility is sought with LEAN's accuracy (a ten-thousandth of the price), so its figures carry LEAN's
+own error.
 Volatility and rates are fractions a year; vega and rho per percentage point; theta a year, theta_per_day a day.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -138,11 +142,12 @@ def cox_ross_rubinstein_price(terms: Terms, spot: float, volatility: float, year
     return _tree(terms, spot, years, up, (math.exp((terms.rate - terms.dividend) * step) - down) / (up - down))
 
 
-# -- implied volatility -----------------------------------------------------------------------------------------------------------
+# -- implied volatility ----------------------------------------------------------------------------------------------
 
 
 def find_root(function: Callable[[float], float], low: float, high: float, accuracy: float) -> float | None:
-    """Brent's method, stopping when the function is within the accuracy of 0 or the bracket within half of it; None without a root."""
+    """Brent's method, stopping when the function is within the accuracy of 0 or the bracket within half of it; None
+    without a root."""
     f_low, f_high = function(low), function(high)
     root, f_root = high, f_high
     if (f_low > 0) == (f_high > 0):
@@ -195,7 +200,8 @@ def _interpolated(
 
 
 def implied_volatility(pricer: Pricer, terms: Terms, spot: float, price: float) -> float | None:
-    """The volatility at which a model gives a price; sought around the Black-Scholes one for trees (ImpliedVolatility.cs)."""
+    """The volatility at which a model gives a price; sought around the Black-Scholes one for trees
+    (ImpliedVolatility.cs)."""
     low, high = 1e-7, 4.0
     accuracy = max(1e-4, 1e-4 * price)
     if pricer is not black_scholes_price:
@@ -205,7 +211,7 @@ def implied_volatility(pricer: Pricer, terms: Terms, spot: float, price: float) 
     return find_root(lambda volatility: pricer(terms, spot, volatility, terms.years) - price, low, high, accuracy)
 
 
-# -- Greeks -----------------------------------------------------------------------------------------------------------------------
+# -- Greeks ----------------------------------------------------------------------------------------------------------
 
 
 def _black_scholes_greeks(terms: Terms, spot: float, volatility: float) -> Greeks:
@@ -255,7 +261,7 @@ def _slope(rise: float, run: float) -> float:
     return rise / run if run else 0.0 * rise
 
 
-# -- models -----------------------------------------------------------------------------------------------------------------------
+# -- models ----------------------------------------------------------------------------------------------------------
 
 
 class OptionPriceModel(Named):
@@ -363,7 +369,8 @@ def settlement_time(security: Any) -> datetime:
 
 
 def _dividend_yield(engine: Any, security: Any, local: datetime, spot: float) -> float:
-    """Dividends of the year that ends with the last one, over the price; none for indices (DividendYieldProvider.cs)."""
+    """Dividends of the year that ends with the last one, over the price; none for indices
+    (DividendYieldProvider.cs)."""
     if security.type != SecurityType.OPTION:
         return 0.0 * spot
     total = 0.0
@@ -383,7 +390,7 @@ def _dividends(engine: Any, symbol: Any) -> list[tuple[Any, float]]:
     """(ex-date, dollars a share) of a factor file, ascending."""
     rows = engine.source.factor_file(symbol) or []
     found: list[tuple[Any, float]] = []
-    for row, following in zip(rows, rows[1:], strict=False):
+    for row, following in itertools.pairwise(rows):
         ratio = row.price_factor / following.price_factor if following.price_factor else 1.0
         if ratio < 1 - 1e-9:
             found.append((row.day + timedelta(days=1), round(row.reference_price * (1 - ratio), 3)))

@@ -1,7 +1,10 @@
-"""LEAN's own regression algorithms on this engine: each in a process of its own, compared with the figures that LEAN declares.
+"""LEAN's own regression algorithms on this engine: each in a process of its own, compared with the figures that LEAN
+declares.
 
-The figures are those of a JSON file (name -> {"Total Orders": ..., "End Equity": ..., "Total Fees": ...}) or, without one, the
-`ExpectedStatistics` of the algorithm's C# twin in the checkout. Nothing of LEAN's is copied: code and data are read where they lie.
+The figures are those of a JSON file (name -> {"Total Orders": ..., "End Equity": ..., "Total Fees": ...}) or,
+without one, the
+`ExpectedStatistics` of the algorithm's C# twin in the checkout. Nothing of LEAN's is copied: code and data are read
+where they lie.
 """
 
 from __future__ import annotations
@@ -45,11 +48,17 @@ class Figures:
             orders = declared.get("Total Orders") or declared["Total Trades"]
             return Figures(int(orders), _number(declared["End Equity"]), _number(declared["Total Fees"]))
         except (KeyError, ValueError) as error:
-            raise CheckoutError(f"declared figures lack {error}; wanted are Total Orders, End Equity and Total Fees") from error
+            raise CheckoutError(
+                f"declared figures lack {error}; wanted are Total Orders, End Equity and Total Fees"
+            ) from error
 
     def agrees(self, other: Figures) -> bool:
         """Whether orders are equal, and equity and fees to the cent."""
-        return self.orders == other.orders and abs(self.equity - other.equity) < 0.011 and abs(self.fees - other.fees) < 0.0051
+        return (
+            self.orders == other.orders
+            and abs(self.equity - other.equity) < 0.011
+            and abs(self.fees - other.fees) < 0.0051
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,11 @@ def opened(checkout: Path) -> Iterator[Path]:
 
 
 def compare(
-    checkout: Path, expected: Mapping[str, Figures], *, jobs: int | None = None, report: Callable[[Comparison], None] | None = None
+    checkout: Path,
+    expected: Mapping[str, Figures],
+    *,
+    jobs: int | None = None,
+    report: Callable[[Comparison], None] | None = None,
 ) -> list[Comparison]:
     """Runs the algorithms and compares; `report` hears of each as it is done."""
     missing = [name for name in expected if not (checkout / "Algorithm.Python" / f"{name}.py").is_file()]

@@ -1,4 +1,5 @@
-"""Runs one algorithm over one market: imports the file, makes its QCAlgorithm, runs the kernel, gathers what came out."""
+"""Runs one algorithm over one market: imports the file, makes its QCAlgorithm, runs the kernel, gathers what came
+out."""
 
 from __future__ import annotations
 
@@ -87,7 +88,8 @@ class _Namespaces(MetaPathFinder, Loader):
 
 @contextmanager
 def _imports(algorithm: Path) -> Iterator[None]:
-    """While active, AlgorithmImports is ours and the algorithm's folder can be imported; afterwards nothing of it is left."""
+    """While active, AlgorithmImports is ours and the algorithm's folder can be imported; afterwards nothing of it is
+    left."""
     before = set(sys.modules)
     folder = str(algorithm.resolve().parent)
     places = [str(EMBEDDED), folder]
@@ -103,14 +105,27 @@ def _imports(algorithm: Path) -> Iterator[None]:
             sys.path.remove(place)
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None) or ""
-            if name.split(".")[0] in ("AlgorithmImports", *NAMESPACES) or (origin.startswith(folder) and not _keeps(name)):
+            if name.split(".")[0] in ("AlgorithmImports", *NAMESPACES) or (
+                origin.startswith(folder) and not _keeps(name)
+            ):
                 del sys.modules[name]
         sys.modules.update(hidden)
 
 
 def _keeps(name: str) -> bool:
     """Modules of installed packages and of this repository stay: they hold no state of a run."""
-    return name.split(".")[0] in ("simulation", "core", "state", "market", "greeks", "risk", "execution", "strategies", "reporting", "cli")
+    return name.split(".")[0] in (
+        "simulation",
+        "core",
+        "state",
+        "market",
+        "greeks",
+        "risk",
+        "execution",
+        "strategies",
+        "reporting",
+        "cli",
+    )
 
 
 def load_algorithm(path: Path) -> type:
@@ -130,7 +145,10 @@ def load_algorithm(path: Path) -> type:
     found = [
         item
         for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, QCAlgorithm) and item is not QCAlgorithm and item.__module__ == name
+        if isinstance(item, type)
+        and issubclass(item, QCAlgorithm)
+        and item is not QCAlgorithm
+        and item.__module__ == name
     ]
     own = [item for item in found if not any(item is not other and issubclass(other, item) for other in found)]
     if not own:
@@ -139,7 +157,8 @@ def load_algorithm(path: Path) -> type:
 
 
 def run_backtest(request: RunRequest) -> RunResult:
-    """Runs an algorithm. Its exceptions end the run and are in the result's `error`; a refused market or file raises."""
+    """Runs an algorithm. Its exceptions end the run and are in the result's `error`; a refused market or file
+    raises."""
     from simulation.consolidators import Consolidators
     from simulation.hours import MarketHoursDatabase
     from simulation.identifiers import use_map_files
@@ -212,7 +231,10 @@ def _result(engine: Any, request: RunRequest, error: str | None, seconds: float)
         algorithm_name=algorithm.name,
         start=algorithm.start_date,
         end=algorithm.end_date,
-        equity=(tuple(UTC.local(ms) for ms, _ in engine.samples.daily), tuple(value for _, value in engine.samples.daily)),
+        equity=(
+            tuple(UTC.local(ms) for ms, _ in engine.samples.daily),
+            tuple(value for _, value in engine.samples.daily),
+        ),
         orders=orders,
         order_events=tuple(engine.order_events),
         order_list_hash=order_list_hash(orders, engine.order_events),
@@ -241,9 +263,18 @@ def order_list_hash(orders: tuple[Any, ...], events: list[Any]) -> str:
     fills: dict[int, list[str]] = {}
     for event in events:
         if event.fill_quantity:
-            fills.setdefault(event.order_id, []).append(f"{event.utc_ms}:{event.fill_quantity:.8f}@{event.fill_price:.8f}")
+            fills.setdefault(event.order_id, []).append(
+                f"{event.utc_ms}:{event.fill_quantity:.8f}@{event.fill_price:.8f}"
+            )
     for order in orders:
-        row = (order.id, order.symbol.value, f"{order.quantity:.8f}", f"{order.price:.8f}", order.time_ms, str(order.status))
+        row = (
+            order.id,
+            order.symbol.value,
+            f"{order.quantity:.8f}",
+            f"{order.price:.8f}",
+            order.time_ms,
+            str(order.status),
+        )
         digest.update("|".join(str(item) for item in (*row, *fills.get(order.id, ()))).encode())
         digest.update(b"\n")
     return digest.hexdigest()

@@ -1,7 +1,10 @@
-"""Scheduled events with LEAN's date and time rules, and LEAN's order of events that fall on the same instant (lean-facts, section 8).
+"""Scheduled events with LEAN's date and time rules, and LEAN's order of events that fall on the same instant
+(lean-facts, section 8).
 
-Events are kept in one sorted list; an event that has fired is put back by binary search, after whichever equal time the search meets
-(BacktestingRealTimeHandler.cs:170). That makes the order of simultaneous events a property of the whole list, and it is reproduced here.
+Events are kept in one sorted list; an event that has fired is put back by binary search, after whichever equal time
+the search meets
+(BacktestingRealTimeHandler.cs:170). That makes the order of simultaneous events a property of the whole list, and it
+is reproduced here.
 """
 
 from __future__ import annotations

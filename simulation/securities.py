@@ -1,7 +1,10 @@
-"""Securities with LEAN's names. Prices are computed when they are read, from the rows that have ended at the engine's data time.
+"""Securities with LEAN's names. Prices are computed when they are read, from the rows that have ended at the
+engine's data time.
 
-The rules are those of LEAN's SecurityCache (lean-facts 4.6): fill-forward never counts; for everything but equities the quote's middle
-is the price, in a minute with trades only it is the trade's close; zero never overwrites; bid and ask keep their last value that was not zero.
+The rules are those of LEAN's SecurityCache (lean-facts 4.6): fill-forward never counts; for everything but equities
+the quote's middle
+is the price, in a minute with trades only it is the trade's close; zero never overwrites; bid and ask keep their
+last value that was not zero.
 """
 
 from __future__ import annotations
@@ -104,10 +107,11 @@ class SecurityCache(Named):
 
 
 class Security(Named):
-    """One tradable or observed instrument. Prices are dollars or points, sizes contracts or shares, 0 before any data as in LEAN.
+    """One tradable or observed instrument. Prices are dollars or points, sizes contracts or shares, 0 before any
+    data as in LEAN.
 
-    `engine` is the kernel: its `data_ms` is the instant up to which prices are known, its `utc_ms` the clock. The trading side sets the
-    models (`fill_model`, `fee_model`, `buying_power_model`, ...) and `holdings`.
+    `engine` is the kernel: its `data_ms` is the instant up to which prices are known, its `utc_ms` the clock. The
+    trading side sets the models (`fill_model`, `fee_model`, `buying_power_model`, ...) and `holdings`.
     """
 
     is_option = False
@@ -146,7 +150,7 @@ class Security(Named):
         self._at = -1
         self._price = 0.0
 
-    # -- subscriptions ------------------------------------------------------------------------------------------------------------
+    # -- subscriptions -----------------------------------------------------------------------------------------------
 
     def add_feed(self, feed: Feed) -> None:
         """Attaches a subscription."""
@@ -189,7 +193,7 @@ class Security(Named):
         """Whether any subscription fills forward."""
         return any(config.fill_forward for config in self.subscriptions)
 
-    # -- prices -------------------------------------------------------------------------------------------------------------------
+    # -- prices ------------------------------------------------------------------------------------------------------
 
     def _newest(self, feeds: list[Feed]) -> tuple[Column | None, int]:
         best, best_end = None, -1
@@ -210,7 +214,8 @@ class Security(Named):
         return column.last_real(self._engine.data_ms)  # type: ignore[return-value]
 
     def last_quote(self) -> QuoteBar | None:
-        """The last quote bar that is not filled forward, its missing side taken from the one before; a seeded one before any."""
+        """The last quote bar that is not filled forward, its missing side taken from the one before; a seeded one
+        before any."""
         column, end = self._newest(self._quote_feeds)
         seed = self._seed_quote
         if column is None or (seed is not None and seed.end_ms > end):
@@ -232,7 +237,8 @@ class Security(Named):
 
     @property
     def price(self) -> float:
-        """Last price: the trade for equities and indices, else the quote's middle or, after a minute with trades only, the trade."""
+        """Last price: the trade for equities and indices, else the quote's middle or, after a minute with trades
+        only, the trade."""
         ms = self._engine.data_ms
         if self._at != ms:
             self._price = self._find_price()
@@ -341,7 +347,7 @@ class Security(Named):
             return int(universe[1])
         return 0 if point is None else int(point.close)  # type: ignore[attr-defined]
 
-    # -- identity and clock -------------------------------------------------------------------------------------------------------
+    # -- identity and clock ------------------------------------------------------------------------------------------
 
     @property
     def type(self) -> SecurityType:
@@ -483,7 +489,8 @@ class Future(Security):
 
 
 class Option(Security):
-    """An option contract, or the canonical option of a root. Strikes in dollars; one contract delivers `contract_unit_of_trade` units."""
+    """An option contract, or the canonical option of a root. Strikes in dollars; one contract delivers
+    `contract_unit_of_trade` units."""
 
     is_option = True
 
@@ -567,7 +574,8 @@ class Option(Security):
         return max(0.0, -self.get_pay_off(underlying_price))
 
     def get_exercise_quantity(self, exercise_order_quantity: float | None = None) -> float:
-        """Units of the underlying that an exercise of so many contracts (the holdings when not given) delivers; a put sells."""
+        """Units of the underlying that an exercise of so many contracts (the holdings when not given) delivers; a
+        put sells."""
         quantity = float(self.holdings.quantity) if exercise_order_quantity is None else exercise_order_quantity
         units = quantity * self.contract_unit_of_trade
         return units if self.right == OptionRight.CALL else -units
@@ -588,7 +596,8 @@ class Option(Security):
         "min_strike, max_strike, min_expiry_days, max_expiry_days",
     )
     def set_filter(self, *arguments: Any) -> None:
-        """Sets the universe's filter: a function of the universe, (min strike, max strike), (min expiry, max expiry) or all four."""
+        """Sets the universe's filter: a function of the universe, (min strike, max strike), (min expiry, max expiry)
+        or all four."""
         self._engine.set_filter(self, arguments)
 
 
@@ -637,7 +646,8 @@ class SecurityManager(LeanDictionary[Security]):
             security = next((s for s in self.everything.values() if s.symbol.value == wanted.upper()), None)
         if security is None:
             raise KeyError(
-                f"This asset symbol ({key}) was not found in your security list. Please add this security or check it exists before using it."
+                f"This asset symbol ({key}) was not found in your security list. Please add this "
+                "security or check it exists before using it."
             )
         return security
 

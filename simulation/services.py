@@ -29,7 +29,8 @@ class ObjectStore(Named):
     def _path(self, key: str) -> Path:
         if not _KEY.match(key):
             raise ValueError(
-                f"object store key '{key}' is refused: letters, digits, _ # - $ = space and folders are accepted, with one dot at most"
+                f"object store key '{key}' is refused: letters, digits, _ # - $ = space and folders "
+                "are accepted, with one dot at most"
             )
         path = (self._root / key.replace("\\", "/").lstrip("/")).resolve()
         if not path.is_relative_to(self._root.resolve()):
@@ -60,7 +61,8 @@ class ObjectStore(Named):
         target = self._path(path)
         if not target.is_file():
             raise KeyError(
-                f"Object with path '{path}' was not found in the current project. Please use contains_key before reading."
+                f"Object with path '{path}' was not found in the current project. Please use "
+                "contains_key before reading."
             )
         return target.read_bytes()
 
@@ -235,7 +237,8 @@ RESERVED_CHARTS = (
     "Portfolio Margin",
 )
 RESERVED_STATISTICS = (
-    "Equity", "Fees", "Holdings", "Net Profit", "Probabilistic Sharpe Ratio", "Return", "Unrealized", "Volume", "Capacity",
+    "Equity", "Fees", "Holdings", "Net Profit",
+    "Probabilistic Sharpe Ratio", "Return", "Unrealized", "Volume", "Capacity",
 )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""What an algorithm sees of one instant: the slice, its bars by symbol, its chains and events. Everything is computed when looked at."""
+"""What an algorithm sees of one instant: the slice, its bars by symbol, its chains and events. Everything is
+computed when looked at."""
 
 from __future__ import annotations
 

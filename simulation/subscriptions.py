@@ -1,7 +1,9 @@
 """Which securities are subscribed, and why: LEAN's universes, their selections, and what a selection adds and removes.
 
-Securities added by hand belong to a user-defined universe, contracts added by hand to another, chains to their own. A member of a chain, or
-a contract added by hand, stays at least a day (rounded); what is held or ordered stays until it is not (lean-facts 3.3, 3.4).
+Securities added by hand belong to a user-defined universe, contracts added by hand to another, chains to their own.
+A member of a chain, or
+a contract added by hand, stays at least a day (rounded); what is held or ordered stays until it is not (lean-facts
+3.3, 3.4).
 """
 
 from __future__ import annotations
@@ -93,7 +95,8 @@ class Universe:
     disposed: bool = False
 
     def may_leave(self, security: Security, utc_ms: int) -> bool:
-        """Whether a deselected member has been in for the minimum time, rounded to days (Universe.cs CanRemoveMember)."""
+        """Whether a deselected member has been in for the minimum time, rounded to days (Universe.cs
+        CanRemoveMember)."""
         if security.is_delisted or self.disposed or self.minimum_ms == 0:
             return True
         stay = utc_ms - self.members[security.symbol].added_ms
@@ -133,12 +136,12 @@ class Subscriptions:
         self.epoch = 0
         self.changed = False
         self._pending: list[tuple[ListUniverse, Any, bool]] = []
-        self._new_chains: list[ChainUniverse] = []
+        self._new_chains: list[Any] = []
         self._disposed: list[Universe] = []
         self._leaving: dict[str, list[Any]] = {}
         self._chained: dict[Any, list[Any]] = {}
 
-    # -- securities ---------------------------------------------------------------------------------------------------------------
+    # -- securities --------------------------------------------------------------------------------------------------
 
     def create(self, symbol: Any, initialize: bool = True) -> Security:
         """The security of a symbol, made and initialised when it is new; made tradable again when it was removed."""
@@ -162,7 +165,8 @@ class Subscriptions:
         return security
 
     def configure(self, symbol: Any, resolution: Resolution, fill_forward: bool, extended: bool) -> list[FeedSpec]:
-        """Adds the specifications of a symbol's subscriptions: trades, quotes where they exist, open interest inside."""
+        """Adds the specifications of a symbol's subscriptions: trades, quotes where they exist, open interest
+        inside."""
         configs: list[FeedSpec] = self._engine.configs.setdefault(symbol, [])
         if any(config.resolution == resolution for config in configs):
             return configs
@@ -186,7 +190,7 @@ class Subscriptions:
             configs.append(replace(base, kind=TickType.OPEN_INTEREST, internal=True))
         return configs
 
-    # -- what the algorithm asks for ----------------------------------------------------------------------------------------------
+    # -- what the algorithm asks for ---------------------------------------------------------------------------------
 
     def add_by_hand(self, symbol: Any, universe_key: str, resolution: Resolution, minimum_ms: int) -> None:
         """Puts a symbol on the list of a hand-made universe at the end of the time step."""
@@ -252,7 +256,8 @@ class Subscriptions:
         self.changed = True
 
     def end_of_step(self) -> list[Universe]:
-        """Applies what was asked for during the step; gives the universes that must select now (QCAlgorithm.Universe.cs)."""
+        """Applies what was asked for during the step; gives the universes that must select now
+        (QCAlgorithm.Universe.cs)."""
         touched: dict[str, Universe] = {}
         for universe, symbol, added in self._pending:
             if added and symbol not in universe.symbols:
@@ -265,7 +270,11 @@ class Subscriptions:
                 self._drop_lonely_underlying(universe, symbol)
                 touched[universe.key] = universe
         for chain in self._new_chains:
-            self._schedule_first(chain)
+            if isinstance(chain, ChainUniverse):
+                self._schedule_first(chain)
+            else:
+                chain.advance()  # the first instant is now
+                chain.advance()
             touched[chain.key] = chain
         for universe in self._disposed:
             touched[universe.key] = universe
@@ -280,7 +289,7 @@ class Subscriptions:
         ):
             universe.symbols.pop(symbol.underlying, None)
 
-    # -- chain files --------------------------------------------------------------------------------------------------------------
+    # -- chain files -------------------------------------------------------------------------------------------------
 
     def _schedule_first(self, chain: ChainUniverse) -> None:
         """The file of the last trading day that has ended is selected at once; the ones after it at their midnights."""
@@ -300,13 +309,29 @@ class Subscriptions:
     def _seek(self, chain: ChainUniverse) -> None:
         chain.next_ms = chain.security.zone.midnight_ms(chain.next_day + timedelta(days=1))
 
-    def due_chains(self, utc_ms: int) -> list[ChainUniverse]:
-        """Chains whose next file is seen at or before an instant."""
-        return [u for u in self.universes.values() if isinstance(u, ChainUniverse) and u.next_ms <= utc_ms]
+    def due(self, utc_ms: int) -> list[Universe]:
+        """Universes that select at this instant: chains that have a file, and those that a function selects."""
+        found: list[Universe] = []
+        for universe in self.universes.values():
+            if getattr(universe, "next_ms", FOREVER) > utc_ms:
+                continue
+            if isinstance(universe, ChainUniverse):
+                if self.take_file(universe):
+                    found.append(universe)
+            else:
+                universe.advance()  # type: ignore[attr-defined]
+                found.append(universe)
+        return found
+
+    def add_selector(self, universe: Any) -> None:
+        """Registers a universe that a function selects; its first instant is its start."""
+        self.universes[universe.key] = universe
+        self._new_chains.append(universe)
+        self.changed = True
 
     def next_selection(self) -> int:
         """The next midnight at which some chain may have a file."""
-        return min((u.next_ms for u in self.universes.values() if isinstance(u, ChainUniverse)), default=FOREVER)
+        return min((getattr(u, "next_ms", FOREVER) for u in self.universes.values()), default=FOREVER)
 
     def take_file(self, chain: ChainUniverse) -> bool:
         """Reads the chain's next file; whether there is one."""
@@ -321,10 +346,11 @@ class Subscriptions:
             chain.block = block
         return block is not None
 
-    # -- selection ----------------------------------------------------------------------------------------------------------------
+    # -- selection ---------------------------------------------------------------------------------------------------
 
     def select(self, universe: Universe, utc_ms: int, changes: SecurityChanges) -> None:
-        """Performs one universe's selection and applies the difference (UniverseSelection.cs ApplyUniverseSelection)."""
+        """Performs one universe's selection and applies the difference (UniverseSelection.cs
+        ApplyUniverseSelection)."""
         chosen = self._choose(universe, utc_ms)
         as_set = set(chosen)
         unchanged = universe.previous is not None and as_set == universe.previous
@@ -345,6 +371,10 @@ class Subscriptions:
     def _choose(self, universe: Universe, utc_ms: int) -> list[Any]:
         if isinstance(universe, ListUniverse):
             return universe.select()
+        choose = getattr(universe, "choose", None)
+        if choose is not None:
+            chosen = choose(utc_ms)
+            return list(universe.selected) if chosen is None else chosen
         if (
             not isinstance(universe, ChainUniverse)
             or universe.disposed
@@ -438,6 +468,8 @@ class Subscriptions:
         if security.is_delisted:
             return
         wanted = universe.specification
+        if symbol.security_type == SecurityType.EQUITY and not isinstance(universe, ListUniverse | ChainUniverse):
+            security.data_normalization_mode = self._engine.algorithm.universe_settings.data_normalization_mode
         if wanted:
             self.configure(symbol, wanted["resolution"], wanted["fill_forward"], wanted["extended"])
         if self._subscribe(security, utc_ms):
@@ -455,6 +487,7 @@ class Subscriptions:
         fresh = not feeds
         for spec in self._engine.configs.get(symbol, []):
             if not any(feed.spec.kind == spec.kind and feed.spec.resolution == spec.resolution for feed in feeds):
+                spec.mode = security.data_normalization_mode
                 feed = Feed(self._engine.source, spec, utc_ms)
                 feeds.append(feed)
                 security.add_feed(feed)

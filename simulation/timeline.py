@@ -1,4 +1,5 @@
-"""When slices happen: the union of the session minutes of all subscriptions that have begun to have data (lean-facts 2.2)."""
+"""When slices happen: the union of the session minutes of all subscriptions that have begun to have data (lean-facts
+2.2)."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ class Timeline:
                 group.feeds.append(feed)
         self._started &= groups.keys()
         for key, group in groups.items():
-            # A subscription that has started keeps ticking; one that is new in a started group is covered by the others.
+            # A subscription that has started keeps ticking; one that is new in a started group is covered by the
+            # others.
             group.started = key in self._started
         self._groups = groups
 

@@ -1,7 +1,7 @@
 """What a universe's filter function sees: the rows of the previous day's chain file, and LEAN's ways to narrow them.
 
-Numbers are the file's: end-of-day values of the day before (lean-facts 3.3). Strikes in dollars, days are calendar days from the
-selection's local date, moved to the next trading day.
+Numbers are the file's: end-of-day values of the day before (lean-facts 3.3). Strikes in dollars, days are calendar
+days from the selection's local date, moved to the next trading day.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ ALL_TYPES, STANDARD, WEEKLY = 3, 1, 2
 
 
 class FileGreeks(Named):
-    """Greeks of a chain file. Per 1.0 of the underlying (delta, gamma), per percentage point (vega, rho); theta a year."""
+    """Greeks of a chain file. Per 1.0 of the underlying (delta, gamma), per percentage point (vega, rho); theta a
+    year."""
 
     __slots__ = ("_block", "_row")
 
@@ -205,7 +206,7 @@ class ContractFilterUniverse(Named):
         self._rows, self._extra = self._rows[:0], []
         return self
 
-    # -- kinds of contract --------------------------------------------------------------------------------------------------------
+    # -- kinds of contract -------------------------------------------------------------------------------------------
 
     def _standard_mask(self) -> NDArray[np.bool_]:
         return np.ones(len(self._rows), dtype=bool)
@@ -257,7 +258,7 @@ class ContractFilterUniverse(Named):
         """Does nothing, as in LEAN: filters are applied once a day."""
         return self
 
-    # -- expiry and lists ---------------------------------------------------------------------------------------------------------
+    # -- expiry and lists --------------------------------------------------------------------------------------------
 
     def _reference_date(self) -> date:
         return self.local_time.date()
@@ -406,7 +407,7 @@ class OptionFilterUniverse(ContractFilterUniverse):
         """Puts only."""
         return self._keep(self._file().right[self._rows] == 1)
 
-    # -- the file's figures -------------------------------------------------------------------------------------------------------
+    # -- the file's figures ------------------------------------------------------------------------------------------
 
     def _between(self, name: str, low: float, high: float, factor: float = 1.0) -> OptionFilterUniverse:
         if self._security.symbol.security_type == SecurityType.FUTURE_OPTION:
@@ -444,11 +445,11 @@ class OptionFilterUniverse(ContractFilterUniverse):
 
     d, g, t, v, r, iv, oi = delta, gamma, theta, vega, rho, implied_volatility, open_interest
 
-    # -- strategies ---------------------------------------------------------------------------------------------------------------
+    # -- strategies --------------------------------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
-        from simulation.universe_strategies import STRATEGY_FILTERS
         from simulation.names import snake_case
+        from simulation.universe_strategies import STRATEGY_FILTERS
 
         strategy = STRATEGY_FILTERS.get(snake_case(name))
         if strategy is None:
@@ -484,7 +485,8 @@ def _third_friday(day: date) -> bool:
 
 
 def apply_filter(security: Any, universe: ContractFilterUniverse, filter_function: Callable[[Any], Any]) -> list[Any]:
-    """The symbols that a filter leaves; the function may give the universe, a list of symbols, or None (Option.cs:605)."""
+    """The symbols that a filter leaves; the function may give the universe, a list of symbols, or None
+    (Option.cs:605)."""
     result = filter_function(universe)
     if result is None or result is universe:
         return universe.apply_types_filter().selected()
@@ -493,7 +495,8 @@ def apply_filter(security: Any, universe: ContractFilterUniverse, filter_functio
     if isinstance(result, Iterable):
         return universe.where_contains(result).apply_types_filter().selected()
     raise TypeError(
-        f"the filter of {security.symbol.value} gave {type(result).__name__}; it must give the universe, a list of symbols or None"
+        f"the filter of {security.symbol.value} gave {type(result).__name__}; it must give the "
+        "universe, a list of symbols or None"
     )
 
 

@@ -1,7 +1,8 @@
-"""The strategy filters of OptionFilterUniverse: which contracts of the file make up a structure (OptionFilterUniverse.cs:271-1059).
+"""The strategy filters of OptionFilterUniverse: which contracts of the file make up a structure
+(OptionFilterUniverse.cs:271-1059).
 
-Each takes the rows, the underlying's close and the selection's date, and gives the rows of the legs, or none. Offsets in dollars from the
-underlying's close; the expiry is the first at or after so many days.
+Each takes the rows, the underlying's close and the selection's date, and gives the rows of the legs, or none.
+Offsets in dollars from the underlying's close; the expiry is the first at or after so many days.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def _spread(right: OptionRight) -> Callable[..., Rows]:
         low = -higher_strike_from_atm if lower_strike_from_atm is None else lower_strike_from_atm
         if higher_strike_from_atm <= low:
             raise ValueError(
-                f"Spread(): strike price arguments must be in descending order, higher_strike_from_atm {higher_strike_from_atm}, lower {low}"
+                "Spread(): strike price arguments must be in descending order, "
+                f"higher_strike_from_atm {higher_strike_from_atm}, lower {low}"
             )
         candidates = [row for row in _expiry_rows(rows, today, min_days_till_expiry) if row.right == right]
         if not candidates:
@@ -128,7 +130,8 @@ def strangle(
     """An out-of-the-money call and put."""
     if call_strike_from_atm <= 0 or put_strike_from_atm >= 0:
         raise ValueError(
-            f"Strangle(): the call's offset must be positive and the put's negative, not {call_strike_from_atm} and {put_strike_from_atm}"
+            "Strangle(): the call's offset must be positive and the put's negative, not "
+            f"{call_strike_from_atm} and {put_strike_from_atm}"
         )
     return _call_put(
         _expiry_rows(rows, today, min_days_till_expiry), spot, call_strike_from_atm, put_strike_from_atm, True
@@ -151,7 +154,8 @@ def protective_collar(
     """A call above a put."""
     if call_strike_from_atm <= put_strike_from_atm:
         raise ValueError(
-            f"ProtectiveCollar(): strike price arguments must be in descending order, not {call_strike_from_atm}, {put_strike_from_atm}"
+            "ProtectiveCollar(): strike price arguments must be in descending order, not "
+            f"{call_strike_from_atm}, {put_strike_from_atm}"
         )
     pair = _call_put(
         _expiry_rows(rows, today, min_days_till_expiry), spot, call_strike_from_atm, put_strike_from_atm, False
@@ -210,7 +214,8 @@ def iron_condor(
     """A strangle with symmetric wings."""
     if not 0 < near_strike_spread < far_strike_spread:
         raise ValueError(
-            f"IronCondor(): strike arguments must be positive and in ascending order, not {near_strike_spread}, {far_strike_spread}"
+            "IronCondor(): strike arguments must be positive and in ascending order, not "
+            f"{near_strike_spread}, {far_strike_spread}"
         )
     candidates = _expiry_rows(rows, today, min_days_till_expiry)
     calls = [row for row in candidates if row.right == CALL and row.strike > spot]

@@ -42,6 +42,7 @@ from simulation.fees import *
 from simulation.fills import *
 from simulation.fills_equity import *
 from simulation.futures import *
+from simulation.holdings import *
 from simulation.hours import *
 from simulation.identifiers import *
 from simulation.indicators import *
@@ -53,7 +54,6 @@ from simulation.margin_futures import *
 from simulation.option_strategies import *
 from simulation.order_parts import *
 from simulation.orders import *
-from simulation.holdings import *
 from simulation.portfolio import *
 from simulation.positions import *
 from simulation.pricing import Greeks, OptionPriceModel, OptionPriceModelResult, OptionPriceModels

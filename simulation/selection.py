@@ -1,0 +1,141 @@
+"""Universes that an algorithm's own function selects: of tickers by the clock, or of the coarse fundamental file of
+each day.
+
+`add_universe(name, [resolution], selector)`: the function takes the time and gives tickers; it is asked at the start
+and then once a
+period on open days. `add_universe(selector[, fine])`: the function takes the rows of `equity/usa/fundamental/coarse`
+and gives symbols.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from simulation.clock import FOREVER, NEW_YORK
+from simulation.enums import Resolution, SecurityType
+from simulation.names import Named
+from simulation.subscriptions import Universe
+from simulation.symbols import SecurityIdentifier, Symbol, symbol_of
+
+
+class CoarseFundamental(Named):
+    """One share of a day's coarse file. Prices in dollars, volumes in shares and dollars."""
+
+    def __init__(self, symbol: Any, row: list[str], day: datetime) -> None:
+        self.symbol, self.time, self.end_time = symbol, day, day + timedelta(days=1)
+        self.price = self.value = float(row[2])
+        self.volume, self.dollar_volume = int(float(row[3])), float(row[4])
+        self.has_fundamental_data = len(row) > 5 and row[5].strip().lower() == "true"
+        self.price_factor = float(row[6]) if len(row) > 6 else 1.0
+        self.split_factor = float(row[7]) if len(row) > 7 else 1.0
+        self.adjusted_price = self.price * self.price_factor * self.split_factor
+
+
+@dataclass(slots=True)
+class SelectorUniverse(Universe):
+    """A universe with a function and the instants at which it is asked."""
+
+    times: Iterator[int] | None = None
+    choose: Callable[[int], list[Any] | None] | None = None
+    next_ms: int = FOREVER
+
+    def advance(self) -> None:
+        """Moves to the next instant."""
+        self.next_ms = next(self.times, FOREVER) if self.times is not None else FOREVER
+
+
+def ticker_universe(
+    engine: Any, name: str, resolution: Resolution, selector: Callable[[datetime], Any]
+) -> SelectorUniverse:
+    """A universe of US equities whose tickers a function of the time gives."""
+    hours = engine.hours_of(Symbol.create("SPY", SecurityType.EQUITY, "usa"))
+    period = (
+        timedelta(days=1)
+        if resolution == Resolution.DAILY
+        else timedelta(hours=1 if resolution == Resolution.HOUR else 0, minutes=1)
+    )
+    period = timedelta(hours=1) if resolution == Resolution.HOUR else period
+
+    def times() -> Iterator[int]:
+        moment = NEW_YORK.local(engine.start_ms)
+        yield engine.start_ms
+        while True:
+            moment += period
+            if hours.is_open(moment, moment + period, False):
+                yield NEW_YORK.utc_ms(moment)
+
+    def choose(ms: int) -> list[Any]:
+        chosen = selector(NEW_YORK.local(ms))
+        return [
+            Symbol.create(item, SecurityType.EQUITY, "usa") if isinstance(item, str) else symbol_of(item)
+            for item in chosen
+        ]
+
+    return _made(engine, f"tickers-{name}", resolution, times(), choose)
+
+
+def coarse_universe(engine: Any, selectors: list[Callable[[Any], Any]]) -> SelectorUniverse:
+    """A universe of US equities chosen from each day's coarse file; a second function chooses among the first one's
+    symbols."""
+    root = getattr(engine.source, "root", None)
+    if root is None:
+        raise engine.refused("add_universe with fundamental data: this market has no fundamental files")
+    folder = Path(root) / "equity" / "usa" / "fundamental" / "coarse"
+
+    def times() -> Iterator[int]:
+        start = NEW_YORK.date_of(engine.start_ms)
+        day = start - timedelta(days=1)
+        while not (folder / f"{day:%Y%m%d}.csv").is_file() and (start - day).days < 10:
+            day -= timedelta(days=1)
+        yield engine.start_ms
+        while True:
+            if day >= start and (folder / f"{day:%Y%m%d}.csv").is_file():
+                yield NEW_YORK.midnight_ms(day + timedelta(days=1))
+            day += timedelta(days=1)
+            if NEW_YORK.midnight_ms(day) > engine.end_ms:
+                return
+
+    def choose(ms: int) -> list[Any] | None:
+        rows = _coarse_rows(folder, NEW_YORK.local(ms))
+        if rows is None:
+            return None
+        chosen = list(selectors[0](rows))
+        if len(selectors) > 1:
+            wanted = {symbol_of(item) for item in chosen}
+            chosen = list(selectors[1]([row for row in rows if row.symbol in wanted]))
+        return [symbol_of(item) for item in chosen]
+
+    return _made(engine, "coarse-usa", Resolution.DAILY, times(), choose)
+
+
+def _coarse_rows(folder: Path, now: datetime) -> list[CoarseFundamental] | None:
+    """Rows of the last file before now, at most ten days old."""
+    for back in range(1, 11):
+        day = datetime(now.year, now.month, now.day) - timedelta(days=back)
+        path = folder / f"{day:%Y%m%d}.csv"
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as lines:
+                return [
+                    CoarseFundamental(Symbol(SecurityIdentifier.parse(row[0]), row[1]), row, day)
+                    for row in csv.reader(lines)
+                    if row
+                ]
+    return None
+
+
+def _made(
+    engine: Any, key: str, resolution: Resolution, times: Iterator[int], choose: Callable[[int], list[Any] | None]
+) -> SelectorUniverse:
+    settings = engine.algorithm.universe_settings
+    specification = {
+        "resolution": settings.resolution,
+        "fill_forward": settings.fill_forward,
+        "extended": settings.extended_market_hours,
+    }
+    minimum = int(settings.minimum_time_in_universe.total_seconds() * 1000)
+    return SelectorUniverse(key, resolution, minimum, specification, times=times, choose=choose)
