@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from datetime import datetime
 
 from core.bus import EventBus
 from core.events import Event, RiskThreshold, SessionOpened, Severity
 from core.settings_fields import PhaseSettings, VixSettings
-from greeks.exposure import Exposure, total
-from greeks.monitor import GreeksMonitor
+from greeks.monitor import GreeksMonitor, limited
 from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
@@ -131,7 +128,7 @@ class GreeksLimitsPlugin(RiskPlugin):
         self._monitor.use_limits(context.limits)
         reason, limit, observed = "within the limits", 0.0, 0.0
         for contracts in range(proposal.wanted, 0, -1):
-            after = self._after(proposal, contracts, context.now)
+            after = limited(self._service.what_if(proposal.package, contracts, proposal.strategy).after)
             if after is None:
                 return Deny(self.name, "the Greeks of the portfolio with the proposal are not all known")
             over = [use for use in self._monitor.judge(after) if use.severity is Severity.BREACH]
@@ -140,13 +137,6 @@ class GreeksLimitsPlugin(RiskPlugin):
             limit, observed = over[0].limit, over[0].observed
             reason = f"{over[0].rule} would be {observed:.0f} against {limit:g} with {contracts}"
         return Shrink(self.name, 0, limit, observed, reason)
-
-    def _after(self, proposal: Proposal, contracts: int, now: datetime) -> Exposure | None:
-        """Exposure with so many contracts added, gamma without the options of the last day."""
-        legs = self._service.what_if(proposal.package, contracts, proposal.strategy).after.legs
-        whole = total(legs)
-        longer = total([leg for leg in legs if leg.contract.expiry > now.date()])
-        return None if whole is None or longer is None else replace(whole, gamma=longer.gamma)
 
     def watch(self, event: Event) -> Iterable[RiskThreshold]:
         """The Greeks monitor watches what is held; it only has to know the phase."""
