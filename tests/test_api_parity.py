@@ -78,6 +78,8 @@ ENGINE_OWN = {
         "SymbolPropertiesDatabase": "from_file use lines",
         "TastytradeBrokerageModel": "refusal",
         "TimeInForce": "good_til_date",
+        "TradeStatistics": "average_duration average_losing_duration average_winning_duration end_ms median_duration "
+        "median_losing_duration median_winning_duration start_ms",
         "Trade": "best exit_ms fall see sign",
         "TradeBar": "moved",
         "TradeBuilder": "book_fill see_prices",
