@@ -23,6 +23,7 @@ from state.errors import (
     PendingIntentError,
     UnknownSubjectError,
 )
+from state.facts import RULES
 from state.ledger import Subject
 from state.manager import LEVEL_OF, HierarchicalStateManager
 from state.store import StateStore, StoreOptions
@@ -306,6 +307,8 @@ def test_the_document_shows_the_tables_of_the_code() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     drawn = text.split("<!-- drawn by python -m state.tables -->\n")[1]
     assert drawn.strip() == draw_all().strip()
+    rows = [f"| {kind.value.replace('_', ' ')} | {rule} |" for kind, rule in RULES.items()]
+    assert [row for row in rows if row not in text] == []
 
 
 def fires(level: Level, subject: str, trigger: Trigger) -> Callable[[HierarchicalStateManager], object]:
