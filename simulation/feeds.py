@@ -17,7 +17,7 @@ from simulation.bars import Bar, BaseData, OpenInterest, QuoteBar, trade_bar
 from simulation.clock import FOREVER, MINUTE_MS, Zone
 from simulation.enums import OPTION_TYPES, DataNormalizationMode, Resolution, SecurityType, TickType
 
-MAXIMUM_DAYS_BACK = 10
+MAXIMUM_DAYS_BACK = 400
 PRICE_FIELDS = (
     "open", "high", "low", "close", "bid_open", "bid_high",
     "bid_low", "bid_close", "ask_open", "ask_high", "ask_low", "ask_close",

@@ -25,6 +25,7 @@ from simulation.enums import (
 )
 from simulation.feeds import Column, Feed
 from simulation.names import Named, signed
+from simulation.symbols import Symbol
 
 
 class SecurityExchange(Named):
@@ -635,9 +636,9 @@ class SecurityManager(LeanDictionary[Security]):
         self.everything: dict[Any, Security] = {}
 
     def _key(self, key: Any) -> Any:
-        if isinstance(key, Security):
-            return key.symbol
-        return key
+        if isinstance(key, Symbol | str):
+            return key
+        return getattr(key, "symbol", key)
 
     def __getitem__(self, key: Any) -> Security:
         wanted = self._key(key)

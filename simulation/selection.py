@@ -18,9 +18,10 @@ from typing import Any
 
 from simulation.clock import FOREVER, NEW_YORK
 from simulation.enums import Resolution, SecurityType
+from simulation.identifiers import SecurityIdentifier
 from simulation.names import Named
 from simulation.subscriptions import Universe
-from simulation.symbols import SecurityIdentifier, Symbol, symbol_of
+from simulation.symbols import Symbol, symbol_of
 
 
 class CoarseFundamental(Named):
@@ -41,7 +42,7 @@ class SelectorUniverse(Universe):
     """A universe with a function and the instants at which it is asked."""
 
     times: Iterator[int] | None = None
-    choose: Callable[[int], list[Any] | None] | None = None
+    choose: Callable[[int], list[Any]] | None = None
     next_ms: int = FOREVER
 
     def advance(self) -> None:
@@ -87,49 +88,43 @@ def coarse_universe(engine: Any, selectors: list[Callable[[Any], Any]]) -> Selec
         raise engine.refused("add_universe with fundamental data: this market has no fundamental files")
     folder = Path(root) / "equity" / "usa" / "fundamental" / "coarse"
 
-    def times() -> Iterator[int]:
-        start = NEW_YORK.date_of(engine.start_ms)
-        day = start - timedelta(days=1)
-        while not (folder / f"{day:%Y%m%d}.csv").is_file() and (start - day).days < 10:
-            day -= timedelta(days=1)
-        yield engine.start_ms
-        while True:
-            if day >= start and (folder / f"{day:%Y%m%d}.csv").is_file():
-                yield NEW_YORK.midnight_ms(day + timedelta(days=1))
-            day += timedelta(days=1)
-            if NEW_YORK.midnight_ms(day) > engine.end_ms:
-                return
+    hours = engine.hours_of(Symbol.create("SPY", SecurityType.EQUITY, "usa"))
 
-    def choose(ms: int) -> list[Any] | None:
+    def times() -> Iterator[int]:
+        yield engine.start_ms
+        day = NEW_YORK.local(engine.start_ms)
+        while True:
+            if hours.is_date_open(day):
+                yield NEW_YORK.midnight_ms(day.date() + timedelta(days=1))
+            day += timedelta(days=1)
+
+    def choose(ms: int) -> list[Any]:
         rows = _coarse_rows(folder, NEW_YORK.local(ms))
-        if rows is None:
-            return None
         chosen = list(selectors[0](rows))
         if len(selectors) > 1:
             wanted = {symbol_of(item) for item in chosen}
-            chosen = list(selectors[1]([row for row in rows if row.symbol in wanted]))
+            chosen = list(selectors[1]([row for row in rows if row.symbol in wanted] or chosen))
         return [symbol_of(item) for item in chosen]
 
     return _made(engine, "coarse-usa", Resolution.DAILY, times(), choose)
 
 
-def _coarse_rows(folder: Path, now: datetime) -> list[CoarseFundamental] | None:
-    """Rows of the last file before now, at most ten days old."""
-    for back in range(1, 11):
-        day = datetime(now.year, now.month, now.day) - timedelta(days=back)
-        path = folder / f"{day:%Y%m%d}.csv"
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as lines:
-                return [
-                    CoarseFundamental(Symbol(SecurityIdentifier.parse(row[0]), row[1]), row, day)
-                    for row in csv.reader(lines)
-                    if row
-                ]
-    return None
+def _coarse_rows(folder: Path, now: datetime) -> list[CoarseFundamental]:
+    """Rows of the last file before now; none when there is no such file."""
+    names = sorted(path.stem for path in folder.glob("*.csv") if path.stem < f"{now:%Y%m%d}") if folder.is_dir() else []
+    if not names:
+        return list(())
+    day = datetime.strptime(names[-1], "%Y%m%d")
+    with (folder / f"{names[-1]}.csv").open(newline="", encoding="utf-8") as lines:
+        return [
+            CoarseFundamental(Symbol(SecurityIdentifier.parse(row[0]), row[1]), row, day)
+            for row in csv.reader(lines)
+            if row
+        ]
 
 
 def _made(
-    engine: Any, key: str, resolution: Resolution, times: Iterator[int], choose: Callable[[int], list[Any] | None]
+    engine: Any, key: str, resolution: Resolution, times: Iterator[int], choose: Callable[[int], list[Any]]
 ) -> SelectorUniverse:
     settings = engine.algorithm.universe_settings
     specification = {

@@ -67,6 +67,13 @@ class SecurityChanges(Named):
     def __bool__(self) -> bool:
         return bool(self._added or self._removed)
 
+    def __add__(self, other: SecurityChanges) -> SecurityChanges:
+        total = SecurityChanges()
+        for changes in (self, other):
+            total._added.update(changes._added)
+            total._removed.update(changes._removed)
+        return total
+
     def __str__(self) -> str:
         added = ",".join(str(s.symbol.value) for s in self.added_securities)
         removed = ",".join(str(s.symbol.value) for s in self.removed_securities)
@@ -373,8 +380,7 @@ class Subscriptions:
             return universe.select()
         choose = getattr(universe, "choose", None)
         if choose is not None:
-            chosen = choose(utc_ms)
-            return list(universe.selected) if chosen is None else chosen
+            return list(choose(utc_ms))
         if (
             not isinstance(universe, ChainUniverse)
             or universe.disposed
