@@ -78,7 +78,8 @@ class OrderRecovery:
 
     def reconcile(self) -> Reconciliation:
         """Compare with the broker's facts; what the state learned, the book follows."""
-        outcome = self._recovery.reconcile(self._facts())
+        followed = (self._executor.group_of(position.id) for position in self._state.positions())
+        outcome = self._recovery.reconcile(self._facts(), [group.id for group in followed if group is not None])
         if outcome.orders_to_cancel:
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
         for name in outcome.positions_to_unwind:

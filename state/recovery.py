@@ -10,7 +10,7 @@ quantity when it fills whole), ``filled`` (the same, cumulative) and ``orders`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from itertools import combinations
 from typing import Final
@@ -47,10 +47,16 @@ class Recovery:
     def __init__(self, state: HierarchicalStateManager, journal: Journal) -> None:
         self._state = state
         self._journal = journal
+        self._in_flight: frozenset[str] = frozenset()
 
-    def reconcile(self, facts: BrokerFacts) -> Reconciliation:
-        """Resolve every difference by its rule; a second call with the same facts finds none but what it only lists."""
+    def reconcile(self, facts: BrokerFacts, in_flight: Collection[str] = ()) -> Reconciliation:
+        """Resolve every difference by its rule; a second call with the same facts finds none but what it only lists.
+
+        ``in_flight``: order groups that an executor of this process follows. Their news is on its way to it, so they,
+        their positions and the contracts that they trade are not judged this time.
+        """
         outcome = Reconciliation()
+        self._in_flight = frozenset(in_flight)
         for subject in self._state.pending():
             if subject.level is not Level.ORDER_GROUP:
                 self._state.withdraw(subject.level, subject.id, "only an order group acts at the broker")
@@ -76,6 +82,8 @@ class Recovery:
         pool = {name: quantity - held.pop(name, 0.0) for name, quantity in _totals(facts.holdings).items()}
         pool.update({name: -quantity for name, quantity in held.items()})
         for group in self._state.order_groups():
+            if group.id in self._in_flight:
+                continue
             orders = [order for order in facts.orders if _is_of(order, group)]
             if group.state == OrderGroupState.PLANNED and group.pending is None:
                 self._never_sent(group, outcome)
@@ -224,10 +232,12 @@ class Recovery:
         available = _totals(facts.holdings)
         for name, quantity in self._left_to_expire(facts.today).items():
             _add(available, {name: -_within(available.get(name, 0.0), quantity)})
-        positions = [position for position in self._state.positions() if self._state.held(position.id)]
+        flying, parents = self._set_aside_flying(available)
+        positions = [item for item in self._state.positions() if item.id not in parents and self._state.held(item.id)]
         positions.sort(key=lambda position: self._intact(position, positions, available), reverse=True)
         for position in positions:
-            expected = self._state.held(position.id)
+            held = self._state.held(position.id)
+            expected = {name: quantity for name, quantity in held.items() if name not in flying}
             share = {name: _within(available.get(name, 0.0), quantity) for name, quantity in expected.items()}
             _add(available, {name: -quantity for name, quantity in share.items()})
             if share != expected:
@@ -236,6 +246,18 @@ class Recovery:
             if quantity:
                 outcome.unowned.append(BrokerHolding(name, quantity))
                 self._tell(outcome, Difference(DifferenceKind.EXTRA, "account", name, 0.0, quantity))
+
+    def _set_aside_flying(self, available: dict[str, float]) -> tuple[set[str], set[str]]:
+        """Take what groups in flight trade, and what their positions hold, out of the comparison; both named."""
+        groups = [self._state.order_group(name) for name in self._in_flight]
+        parents = {group.parent for group in groups}
+        for parent in parents:
+            for name, quantity in self._state.held(parent).items():
+                _add(available, {name: -_within(available.get(name, 0.0), quantity)})
+        flying = {name for group in groups for name in _quantities(group.detail.get("changes"))}
+        for name in flying:
+            available.pop(name, None)
+        return flying, parents
 
     def _intact(self, position: Subject, positions: list[Subject], available: Mapping[str, float]) -> bool:
         """Whether every contract that only this position holds is there in full: such a package is served first."""

@@ -283,6 +283,22 @@ def test_a_partial_fill_of_a_working_order_is_noted(account: Account, told: bool
     assert account.state.order_group("p1-in").detail["filled"] == changes_of(CONDOR, 1)
 
 
+def test_what_is_in_flight_is_left_to_the_executor_that_follows_it(account: Account) -> None:
+    account.opened("held", RATIO)
+    account.sent("p1")
+    account.closing("p2", CONDOR)
+    recovery = Recovery(account.state, account.journal)
+    half = {P5430: -1.0, **changes_of(RATIO, 1), "NVDA": 5.0}  # one leg of each is on its way through
+    rows = tuple(BrokerHolding(name, quantity) for name, quantity in half.items())
+    outcome = recovery.reconcile(BrokerFacts(TODAY, rows, ()), in_flight=("p1-in", "p2-out"))
+    assert [(item.kind, item.contract) for item in outcome.differences] == [(DifferenceKind.EXTRA, "NVDA")]
+    assert (account.group_at("p1-in"), account.group_at("p2-out")) == ("sent", "sent")
+    assert (account.at("p1"), account.at("p2"), account.at("held")) == ("opening", "closing", "open")
+    outcome = recovery.reconcile(BrokerFacts(TODAY, rows[:1], ()), in_flight=("p1-in", "p2-out"))
+    assert kinds(outcome) == [DifferenceKind.CLOSED_BY_HAND]  # what is not in flight is judged as ever
+    assert account.at("held") == "closed"
+
+
 def test_a_package_closed_by_hand_is_closed(account: Account) -> None:
     account.opened("p1")
     account.opened("p2", RATIO)
