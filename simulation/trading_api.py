@@ -296,11 +296,12 @@ class TradingApi(SizingApi):
         rest = list(values)
         numbers = [rest.pop(0) for _ in range(2) if rest and not isinstance(rest[0], (bool, str))]
         as_percentage = bool(named.pop("trailing_as_percentage", rest.pop(0) if rest else False))
+        stated = numbers.pop(0) if len(numbers) == 2 or (numbers and "trailing_amount" in named) else None
         amount = float(named.pop("trailing_amount", numbers[-1] if numbers else 0.0))
         order = TrailingStopOrder(security.symbol, quantity, 0)
         order.trailing_amount, order.trailing_as_percentage = amount, as_percentage
-        first = numbers[0] if len(numbers) == 2 else order.stop_for(security.price, direction_of(quantity))
-        stop = float(named.pop("stop_price", first))
+        stated = named.pop("stop_price", stated)
+        stop = order.stop_for(security.price, direction_of(quantity)) if stated is None else float(stated)
         tag = named.pop("tag", rest[1] if len(rest) > 1 else "")
         prices = {"stop_price": stop, "trailing_amount": amount, "trailing_as_percentage": as_percentage}
         properties = named.pop("order_properties", rest[2] if len(rest) > 2 else None)
