@@ -334,7 +334,7 @@ def american_implied_volatility(
     dividend_yield: ArrayLike,
     is_call: ArrayLike,
 ) -> ImpliedVolatilities:
-    """Volatility at which ``american_price`` gives each price to 1e-7 of the strike, or why there is none."""
+    """Volatility at which ``american_price`` gives each price to 1e-6 of the strike, or why there is none."""
     length = aligned(price, spot, strike, years, rate, dividend_yield, signs(is_call))[0].size
     target = np.broadcast_to(np.asarray(price, dtype=np.float64), (length,)).copy()
     batch = _checked(spot, strike, years, np.full(length, 0.2), rate, dividend_yield, is_call)
@@ -360,7 +360,7 @@ def american_implied_volatility(
 
 def _search(batch: _Batch, target: FloatArray, european: FloatArray) -> tuple[FloatArray, NDArray[np.int8]]:
     """Secant steps inside a bracket; the European volatility is the upper end, for it leaves no value to exercise."""
-    tolerance = 1e-7 * batch.strike
+    tolerance = 1e-6 * batch.strike
     low = np.full(target.size, LOWEST_VOLATILITY)
     known = np.isfinite(european) & (european > LOWEST_VOLATILITY) & (european < HIGHEST_VOLATILITY)
     high = np.where(known, european * (1.0 + 1e-9), HIGHEST_VOLATILITY)

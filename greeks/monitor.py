@@ -8,6 +8,7 @@ hold, has four times phase 1's limit by itself. Its risk is bounded by its width
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from core.bus import EventBus
@@ -18,6 +19,8 @@ from greeks.exposure import Exposure, PortfolioGreeks, total
 from greeks.service import CentralGreeksService
 
 UNKNOWN_RULE: Final = "greeks_unknown"
+LARGE_MOVE: Final = 0.01  # of an underlying since it was last looked at
+LONGEST_REST: Final = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class LimitUse:
 
 
 class GreeksMonitor:
-    """Judges the portfolio at every change and publishes a RiskThreshold whenever a limit's severity changes."""
+    """Judges the portfolio as it changes and publishes a RiskThreshold whenever a limit's severity changes."""
 
     def __init__(
         self,
@@ -50,8 +53,10 @@ class GreeksMonitor:
         self._severities: dict[str, Severity] = {}
         self._judged: tuple[PortfolioGreeks, PhaseLimits] | None = None
         self._uses: tuple[LimitUse, ...] = ()
-        bus.subscribe(PositionChanged, self._on_change, component="greeks_monitor", critical=True)
-        bus.subscribe(MarketData, self._on_change, component="greeks_monitor", critical=True)
+        self._prices: dict[str, float] = {}
+        self._checked = clock.now()
+        bus.subscribe(PositionChanged, self._on_position_changed, component="greeks_monitor", critical=True)
+        bus.subscribe(MarketData, self._on_market_data, component="greeks_monitor", critical=True)
 
     @property
     def limits(self) -> PhaseLimits:
@@ -81,6 +86,7 @@ class GreeksMonitor:
 
     def check(self) -> tuple[LimitUse, ...]:
         """Judge the portfolio now, publishing what changed; empty when its Greeks are unknown, which blocks."""
+        self._checked = self._clock.now()
         portfolio = self._service.portfolio()
         if self._judged is not None and self._judged[0] is portfolio and self._judged[1] is self._limits:
             return self._uses  # the cache still holds what was judged; this runs on every price
@@ -94,8 +100,8 @@ class GreeksMonitor:
         return uses
 
     def verify(self) -> tuple[str, ...]:
-        """Names the rules that block."""
-        return tuple(f"{rule}: at or past its limit" for rule in self.blocked)
+        """Nothing can be wrong with it once it was made; a limit that blocks is in ``blocked``."""
+        return ()
 
     def _severity(self, share: float) -> Severity:
         if share >= 1.0:
@@ -109,7 +115,18 @@ class GreeksMonitor:
         time = self._clock.now()
         self._bus.publish(RiskThreshold(time=time, rule=rule, severity=severity, limit=limit, observed=observed))
 
-    def _on_change(self, _event: PositionChanged | MarketData) -> None:
+    def _on_position_changed(self, _event: PositionChanged) -> None:
+        self.check()
+
+    def _on_market_data(self, event: MarketData) -> None:
+        """Judge again when it can matter: near a limit always, else after a move of a percent or half an hour."""
+        seen = self._prices.get(event.ticker)
+        still = seen is not None and abs(event.price - seen) < LARGE_MOVE * seen
+        calm = not any(severity is not Severity.NORMAL for severity in self._severities.values())
+        if still and calm and event.time - self._checked < LONGEST_REST:
+            return
+        if not still:
+            self._prices[event.ticker] = event.price
         self.check()
 
 

@@ -7,10 +7,11 @@ unknown, and is asked for again the next time.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Final
 
@@ -81,6 +82,19 @@ class _Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """A contract's last measured volatility: its half spread in volatility, where it came from, and when."""
+
+    volatility: float
+    half_spread: float
+    source: VolatilitySource
+    time: datetime
+
+
+_UNKNOWN: Final = _Known(math.nan, math.inf, VolatilitySource.NONE, datetime.min)
+
+
+@dataclass(frozen=True, slots=True)
 class _Computed:
     """Contracts with everything that was found out about them; NaN where unknown."""
 
@@ -117,7 +131,7 @@ class CentralGreeksService:
         self._table = table or UnderlyingTable()
         self._needs: tuple[Dependency, ...] | None = None
         self._smiles: dict[tuple[str, datetime], _Kept] = {}
-        self._known: dict[str, float] = {}
+        self._known: dict[str, _Known] = {}
         self._betas: dict[str, float | None] = {}
         self.computations: Counter[str] = Counter()
         bus.subscribe(PositionChanged, self._on_position_changed, component="greeks", critical=True)
@@ -173,6 +187,9 @@ class CentralGreeksService:
 
     def delta_of(self, contract: Contract) -> float | None:
         """Signed delta of one unit (a put's is negative), -1 to 1; ``None`` when it is unknown."""
+        for leg in self.portfolio().legs:  # what is held was computed together, once for all who ask
+            if leg.contract == contract and leg.figures is not None:
+                return leg.figures.delta
         figures = self.figures_of(contract)
         return None if figures is None else figures.delta
 
@@ -267,27 +284,43 @@ class CentralGreeksService:
         return tuple(legs)
 
     def _compute(self, contracts: tuple[Contract, ...]) -> _Computed:
-        """One vectorised computation of contracts on any underlyings, each at its newest quote."""
+        """One vectorised computation of contracts on any underlyings, each at its newest price.
+
+        A volatility is measured again once it is as old as the cache's time to live; until then it is its strike's.
+        """
         prices = [self._price(contract.underlying.ticker) for contract in contracts]
         spot = np.array([np.nan if price is None else price for price in prices])
         columns = self._columns(contracts)
-        bid, ask = sides([self._gateway.quote(contract) for contract in contracts])
-        middle, reasons = judge_quotes(bid, ask)
-        reasons[np.isnan(spot)] = NoVolatility.MISSING
-        placed = np.where(np.isnan(spot), columns.strike, spot)
-        implied = columns.implied(middle, placed, reasons)
-        half = half_spreads(columns, placed, implied.volatility, 0.5 * (ask - bid))
-        usable = (implied.reason == NoVolatility.FOUND) & (half <= WIDEST_HALF_SPREAD)
-        volatility = np.where(usable, implied.volatility, np.nan)
-        sources = [VolatilitySource.QUOTE if good else VolatilitySource.NONE for good in usable.tolist()]
-        for at in np.flatnonzero(~usable & ~np.isnan(spot)):
-            volatility[at], sources[at] = self._borrowed(
-                columns, spot, np.where(usable, volatility, np.nan), half, int(at)
-            )
-        for at in np.flatnonzero(usable):
-            self._known[contracts[at].name] = float(volatility[at])
+        self._measure(columns, spot)
+        known = [self._known.get(contract.name, _UNKNOWN) for contract in contracts]
+        volatility = np.array([one.volatility for one in known])
         volatility[np.isnan(spot)] = np.nan
-        return _Computed(columns, spot, volatility, tuple(sources), columns.greeks(placed, volatility))
+        volatility[columns.years <= 0.0] = 0.0
+        placed = np.where(np.isnan(spot), columns.strike, spot)
+        sources = tuple(one.source for one in known)
+        return _Computed(columns, spot, volatility, sources, columns.greeks(placed, volatility))
+
+    def _measure(self, columns: Columns, spot: FloatArray) -> None:
+        """Take the volatility of every live contract whose own is unknown or too old from its quote, else borrow it."""
+        now, oldest = self._clock.now(), timedelta(seconds=self._settings.cache_seconds)
+        ages = [now - self._known.get(contract.name, _UNKNOWN).time for contract in columns.contracts]
+        due = np.array([age >= oldest for age in ages]) & ~np.isnan(spot) & (columns.years > 0.0)
+        at = np.flatnonzero(due)
+        if not at.size:
+            return
+        some = columns.rows(at)
+        bid, ask = sides([self._gateway.quote(contract) for contract in some.contracts])
+        middle, reasons = judge_quotes(bid, ask)
+        implied = some.implied(middle, spot[at], reasons)
+        half = half_spreads(some, spot[at], implied.volatility, 0.5 * (ask - bid))
+        usable = (implied.reason == NoVolatility.FOUND) & (half <= WIDEST_HALF_SPREAD)
+        for contract, good, value, width in zip(some.contracts, usable, implied.volatility, half, strict=True):
+            if good:
+                self._known[contract.name] = _Known(float(value), float(width), VolatilitySource.QUOTE, now)
+        for one in at[~usable].tolist():
+            found = self._borrowed(columns, float(spot[one]), one)
+            if found is not None:
+                self._known[columns.contracts[one].name] = found
 
     def _columns(self, contracts: tuple[Contract, ...]) -> Columns:
         carry = [self._smiles.get((contract.underlying.ticker, expires_at(contract))) for contract in contracts]
@@ -297,29 +330,34 @@ class CentralGreeksService:
         ]
         return Columns.of(contracts, self._clock.now(), self._settings.risk_free_rate, np.array(yields))
 
-    def _borrowed(
-        self, columns: Columns, spot: FloatArray, volatility: FloatArray, half: FloatArray, at: int
-    ) -> tuple[float, VolatilitySource]:
+    def _borrowed(self, columns: Columns, spot: float, at: int) -> _Known | None:
         """Volatility for a contract whose own quote says nothing.
 
         From a fresh chain's smile, else from what else is held of the same expiry, else from an older smile of the day,
-        else the last one known. An expired contract needs none.
+        else the last one known; ``None`` when there is none of these.
         """
-        contract = columns.contracts[at]
-        if columns.years[at] <= 0.0:
-            return 0.0, VolatilitySource.QUOTE
+        contract, now = columns.contracts[at], self._clock.now()
         ticker, moment = contract.underlying.ticker, expires_at(contract)
-        forward = float(spot[at] * np.exp((columns.rate[at] - columns.dividend_yield[at]) * columns.years[at]))
+        forward = spot * math.exp((columns.rate[at] - columns.dividend_yield[at]) * columns.years[at])
         kept = self._smiles.get((ticker, moment))
         smile = None if kept is None else kept.smile.moved_to(forward)
-        if kept is None or (self._clock.now() - kept.time).total_seconds() > self._settings.cache_seconds:
-            beside = [c.underlying.ticker == ticker and expires_at(c) == moment for c in columns.contracts]
-            group = np.array(beside)
-            smile = fit_smile(columns.strike[group], volatility[group], half[group], forward) or smile
+        if kept is None or (now - kept.time).total_seconds() > self._settings.cache_seconds:
+            smile = self._beside(columns, ticker, moment, forward) or smile
         if smile is not None:
-            return float(smile.at(columns.strike[at : at + 1])[0]), VolatilitySource.NEIGHBOURS
+            value = float(smile.at(columns.strike[at : at + 1])[0])
+            return _Known(value, math.inf, VolatilitySource.NEIGHBOURS, now)
         known = self._known.get(contract.name)
-        return (np.nan, VolatilitySource.NONE) if known is None else (known, VolatilitySource.LAST_KNOWN)
+        return None if known is None else replace(known, source=VolatilitySource.LAST_KNOWN)
+
+    def _beside(self, columns: Columns, ticker: str, moment: datetime, forward: float) -> Smile | None:
+        """A smile through what was just measured by quote of the same expiry; ``None`` when nothing was."""
+        oldest = self._clock.now() - timedelta(seconds=self._settings.cache_seconds)
+        same = (c for c in columns.contracts if c.underlying.ticker == ticker and expires_at(c) == moment)
+        known = [(c.strike, self._known.get(c.name, _UNKNOWN)) for c in same]
+        quoted = [(strike, k) for strike, k in known if k.source is VolatilitySource.QUOTE and k.time > oldest]
+        strikes = np.array([strike for strike, _ in quoted])
+        values = np.array([k.volatility for _, k in quoted])
+        return fit_smile(strikes, values, np.array([k.half_spread for _, k in quoted]), forward)
 
     def _profits(self, lines: tuple[_Line, ...], nodes: tuple[tuple[float, float, float], ...]) -> FloatArray:
         """Dollars by (line, node): value at the node less value now."""

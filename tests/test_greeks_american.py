@@ -168,10 +168,10 @@ def test_volatility_is_recovered() -> None:
     told = prices.vega > 1e-3
     assert told.sum() > 200
     assert (found.reason[told] == NoVolatility.FOUND).all()
-    assert np.abs(found.volatility - volatility)[told].max() < 2e-4  # 1e-7 of the strike over a vega of 0.1
+    assert np.abs(found.volatility - volatility)[told].max() < 2e-3  # 1e-6 of the strike over a vega of 0.1
     back = american_price(spot, strike, years, np.nan_to_num(found.volatility, nan=0.2), rate, dividend, call)
     ok = found.reason == NoVolatility.FOUND
-    assert np.abs(back - prices.price)[ok].max() < 1e-4
+    assert (np.abs(back - prices.price) / strike)[ok].max() < 1.1e-6
 
 
 def test_each_price_without_a_volatility_says_why() -> None:

@@ -184,25 +184,32 @@ def test_an_unknown_contract_is_named_and_leaves_no_total(system: System) -> Non
     assert UNKNOWN_RULE not in system.monitor.blocked
 
 
-def test_volatility_comes_from_the_smile_then_from_memory_when_quotes_go(system: System) -> None:
+def test_volatility_comes_from_its_quote_its_neighbours_its_smile_or_memory(system: System) -> None:
     quotes = market(np.arange(5400.0, 5600.0, 5.0).tolist())
-    put = spxw(5480.0, Right.PUT)
-    contracts = list(quotes)
+    put, other = spxw(5480.0, Right.PUT), spxw(5485.0, Right.PUT)
+
+    def later(quoted: dict[Contract, Quote]) -> VolatilitySource:
+        """What the put's volatility comes from when it is due to be measured again."""
+        system.gateway.quoted = quoted
+        system.clock.advance(system.clock.now() + timedelta(seconds=300))
+        return _source(system)
+
     system.gateway.quoted = {put: quotes[put]}
     system.hold("short", {put: -1})
     assert _source(system) is VolatilitySource.QUOTE
     system.gateway.quoted = {}
-    system.changed("short")
-    assert _source(system) is VolatilitySource.LAST_KNOWN
-    other = spxw(5485.0, Right.PUT)
+    system.move("SPX", 5490.0)
+    assert _source(system) is VolatilitySource.QUOTE  # it is not due: the price moved, not the volatility
+    assert later({}) is VolatilitySource.LAST_KNOWN
+    assert later({put: quotes[put]}) is VolatilitySource.QUOTE
     system.hold("long", {other: 1})
-    system.gateway.quoted = {other: quotes[other]}
-    system.changed("long")
-    assert _source(system) is VolatilitySource.NEIGHBOURS
+    assert later({other: quotes[other]}) is VolatilitySource.NEIGHBOURS
     del system.book.positions["long"]
-    system.service.chain(contracts, quotes, 5500.0, MORNING)
+    system.changed("long", ChangeKind.CLOSED)
+    assert later({}) is VolatilitySource.LAST_KNOWN
+    system.service.chain(list(quotes), quotes, 5490.0, system.clock.now())
     system.changed("short")
-    assert _source(system) is VolatilitySource.NEIGHBOURS
+    assert later({}) is VolatilitySource.NEIGHBOURS
 
 
 def _source(system: System) -> VolatilitySource:
@@ -303,3 +310,21 @@ def test_long_gamma_and_vega_use_none_of_their_limits(system: System) -> None:
     uses: Any = {use.rule: use for use in system.monitor.check()}
     assert uses["greeks_gamma"].share == 0.0
     assert uses["greeks_vega"].share == 0.0
+
+
+def test_the_monitor_rests_while_all_is_calm_and_looks_when_it_matters(system: System) -> None:
+    quiet = {spxw(5440.0, Right.PUT): -1, spxw(5410.0, Right.PUT): 1}
+    system.quote_all(quiet)
+    system.move("SPX", 5500.0)
+    system.move("SPY", 550.0)
+    system.hold("spread", quiet)
+    start = system.service.computations["portfolio"]
+    for minute in range(1, 30):
+        system.clock.advance(MORNING + timedelta(minutes=minute))
+        system.move("SPX", 5500.0 + 11.0 * (minute % 2))  # 0.2 % to and fro
+    assert system.service.computations["portfolio"] == start
+    system.move("SPX", 5560.0)  # 1.1 % from where it was looked at
+    assert system.service.computations["portfolio"] == start + 1
+    system.clock.advance(MORNING + timedelta(minutes=60))
+    system.move("SPX", 5561.0)
+    assert system.service.computations["portfolio"] == start + 2
