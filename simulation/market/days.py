@@ -130,9 +130,8 @@ def fit(paths: FloatArray, bar: Bar) -> FloatArray:
     first, last, high, low = (float(np.log(price)) for price in (bar.open, bar.close, bar.high, bar.low))
     upper, lower = max(first, last), min(first, last)
     folded = fold(paths, low, high)
-    misfit = (
-        np.abs(high - folded.max(axis=1)) + np.abs(folded.min(axis=1) - low) + 0.2 * np.abs(paths - folded).mean(axis=1)
-    )
+    misfit = np.abs(high - folded.max(axis=1)) + np.abs(folded.min(axis=1) - low)
+    misfit += np.abs(paths - folded).max(axis=1)  # a path that had to be folded far was too wild for this day
     path = folded[int(np.argmin(misfit))]
     path = _stretch(path, upper, high)
     path = -_stretch(-path, -lower, -low)
@@ -185,7 +184,7 @@ def day_path(generator: np.random.Generator, bar: Bar, weights: FloatArray, tick
     if width <= 0.0:
         flat = np.full(len(weights) + 1, bar.open)
         return MinutePath(flat, flat[1:], flat[1:])
-    scale = width / RANGE_OF_MOTION * np.geomspace(0.55, 1.35, CANDIDATES)[:, None]
+    scale = width / RANGE_OF_MOTION * np.geomspace(0.6, 1.2, CANDIDATES)[:, None]
     passed = np.concatenate(([0.0], np.cumsum(weights / weights.sum())))
     paths = first + (last - first) * passed + scale * bridges(generator, weights, CANDIDATES)
     path = fit(paths, bar)
