@@ -108,7 +108,6 @@ class AtomicExecutor(OrderDesk):
         except StateError as error:
             return Refusal("state", str(error))
         self._tracker.plan(group)
-        group.reference = price
         failed = self._send(group, walk_limit(price, 0, self._settings))
         return group.position if failed is None else Refusal("order_refused", failed)
 
@@ -149,7 +148,6 @@ class AtomicExecutor(OrderDesk):
         price = current_price(self._gateway, group.package)
         if price is None:
             return
-        group.reference = price
         self._states.plan_exit(group)
         limit = crossing_limit(price, 1) if group.urgent else walk_limit(price, 0, self._settings)
         self._send(group, limit)
@@ -259,12 +257,13 @@ class AtomicExecutor(OrderDesk):
             self._record(group, "repriced")
 
     def _limit(self, group: OrderGroup) -> float | None:
-        """The walk is planned when the group is sent and never follows the market; what must trade does follow it."""
-        if group.reference is not None and not group.urgent and group.step <= self._settings.walk_steps:
-            return walk_limit(group.reference, group.step, self._settings)
+        """The walk goes on from the market's prices, but never back up: that would run away from a fill."""
         price = current_price(self._gateway, group.package)
         if price is None:
             return None
+        if not group.urgent and group.step <= self._settings.walk_steps:
+            limit = walk_limit(price, group.step, self._settings)
+            return limit if group.limit is None else min(limit, group.limit)
         beyond = group.step + 1 if group.urgent else group.step - self._settings.walk_steps
         return crossing_limit(price, min(beyond, _MOST_ATTEMPTS))
 

@@ -13,7 +13,6 @@ from core.book import Book, Position, Terms
 from core.contracts import Contract, Leg, Package, Right
 from core.events import GroupOutcome, Level
 from core.gateway import FAMILIES
-from market.chains import PackagePrice
 from state.facts import changes_of, instruments_of
 from state.manager import HierarchicalStateManager, OpenIntent
 from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyState, StrategyTrigger
@@ -31,9 +30,7 @@ class LegFill:
 
 @dataclass(slots=True)
 class OrderGroup:
-    """One package on its way. ``limit`` is points a package, a credit positive; ``reference`` the price when it
-    was sent, from whose mid to whose natural it walks; times are the market's.
-    """
+    """One package on its way. ``limit`` is points a package, a credit positive; times are the market's."""
 
     id: str
     position: str
@@ -48,7 +45,6 @@ class OrderGroup:
     reason: str = ""
     urgent: bool = False
     limit: float | None = None
-    reference: PackagePrice | None = None
     step: int = 0
     order_ids: tuple[int, ...] = ()
     next_step_at: datetime | None = None
