@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import product
 from typing import Final
 
@@ -193,9 +193,11 @@ class CentralGreeksService:
         figures = self.figures_of(contract)
         return None if figures is None else figures.delta
 
-    def nearest_delta(self, chain: ChainGreeks, target: float, right: Right) -> DeltaChoice | None:
+    def nearest_delta(
+        self, chain: ChainGreeks, target: float, right: Right, expiry: date | None = None
+    ) -> DeltaChoice | None:
         """The listed contract nearest to an absolute delta x 100, and the delta it has; see ``smile.nearest_delta``."""
-        return nearest_delta(chain, target, right)
+        return nearest_delta(chain, target, right, expiry)
 
     def what_if(self, package: Package, contracts: int, strategy: str = "proposal") -> WhatIf:
         """The portfolio with ``contracts`` of a package added (negative: taken away)."""
