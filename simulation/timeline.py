@@ -99,7 +99,7 @@ def _coarse_grid(feeds: list[Feed], low: int, high: int) -> Times:
     if not any(feed.column(high).last_end(high) >= 0 for feed in feeds):
         return EMPTY
     feed = feeds[0]
-    first = min(_first_data(item, -1, FOREVER - 1) for item in feeds)
+    first = min(_first_data(item, max(item.start - 1, -1), high) for item in feeds)
     sessions = feed.sessions_between(low, high)
     if feed.spec.resolution == Resolution.DAILY:
         grid = np.array([end for _, end in sessions], dtype=np.int64)
