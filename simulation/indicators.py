@@ -284,8 +284,14 @@ class ExponentialMovingAverage(Indicator):
     def _compute(self, value: float, point: Any) -> float:
         if self.samples <= self.period:
             self._seed.update(point.end_time, value)
-            return self._seed.current.value
-        return value * self._factor + self.current.value * (1 - self._factor)
+            return self._before(self._seed.current.value)
+        # As a step towards the value: a float average that nears a constant then stays on its side of it, as LEAN's
+        # decimals do, so that two averages of one flat price keep their order.
+        return self.current.value + self._factor * (value - self.current.value)
+
+    def _before(self, mean: float) -> float:
+        """The value up to the first full period: nothing, then the mean."""
+        return mean if self.samples == self.period else 0.0
 
     def reset(self) -> None:
         """Begins anew."""
@@ -298,6 +304,9 @@ class WilderMovingAverage(ExponentialMovingAverage):
 
     def _smoothing(self) -> float:
         return 1.0 / self.period
+
+    def _before(self, mean: float) -> float:
+        return mean
 
 
 _AVERAGES: dict[MovingAverageType, Callable[[int], Indicator]] = {
