@@ -139,6 +139,7 @@ class PortfolioGreeks:
 
 
 def total(legs: Iterable[LegGreeks]) -> Exposure | None:
+    """Exposures added up; ``None`` when one of them is unknown."""
     total = Exposure()
     for leg in legs:
         if leg.exposure is None:
@@ -177,6 +178,7 @@ class ScenarioGrid:
 
 
 def unknown_names(legs: Iterable[LegGreeks]) -> tuple[str, ...]:
+    """Names of the contracts without an exposure, each once."""
     return tuple(dict.fromkeys(leg.contract.name for leg in legs if leg.exposure is None))
 
 
