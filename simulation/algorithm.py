@@ -14,14 +14,13 @@ from simulation.algorithm_adding import AddingApi
 from simulation.algorithm_indicators import IndicatorApi
 from simulation.clock import NEW_YORK, UTC, utc_datetime, zone_of
 from simulation.enums import AlgorithmMode, DeploymentTarget, Resolution
+from simulation.extensions import BrokerageModelSecurityInitializer
 from simulation.history import HistoryApi
-from simulation.initializers import BrokerageModelSecurityInitializer
 from simulation.kernel import Engine
 from simulation.names import pascal_case, signed
-from simulation.schedule import DateRules, ScheduledEvent, ScheduleManager, TimeRules, each_day
+from simulation.schedule import ScheduledEvent, ScheduleManager
+from simulation.schedule_rules import DateRules, TimeRules, each_day
 from simulation.services import (
-    RESERVED_CHARTS,
-    RESERVED_STATISTICS,
     AlgorithmSettings,
     Logs,
     NotificationManager,
@@ -29,6 +28,7 @@ from simulation.services import (
     SubscriptionManager,
     TradingCalendar,
     UniverseSettings,
+    WordsApi,
 )
 from simulation.trading_api import TradingApi
 
@@ -37,7 +37,7 @@ END_OF_DAY_MS = 600_000
 """on_end_of_day(symbol) comes ten minutes before the close (ScheduledEvent.cs:32)."""
 
 
-class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
+class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
     """The base of every algorithm."""
 
     _engine: Engine
@@ -286,7 +286,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
     @property
     def universe_manager(self) -> dict[str, Any]:
         """Universes by key."""
-        return self._engine.subscriptions.universes  # type: ignore[return-value]
+        return dict(self._engine.subscriptions.universes)
 
     @property
     def market_hours_database(self) -> Any:
@@ -317,52 +317,6 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
         """Ends the run before the next event."""
         if quit:
             self._engine.stop("quit")
-
-    # -- words and figures -------------------------------------------------------------------------------------------
-
-    def log(self, message: Any) -> None:
-        """Writes a line."""
-        self.logs.write("log", message)
-
-    def debug(self, message: Any) -> None:
-        """Writes a line; an immediate repetition is dropped."""
-        self.logs.write("debug", message)
-
-    def error(self, message: Any) -> None:
-        """Writes a line; an immediate repetition is dropped."""
-        self.logs.write("error", message)
-
-    @signed("series, value", "chart, series, value")
-    def plot(self, *arguments: Any) -> None:
-        """Adds a point to a chart: (series, value) or (chart, series, value); an indicator counts as its value."""
-        if len(arguments) == 2:
-            arguments = ("Strategy Equity", *arguments)
-        chart, series, *values = arguments
-        if chart in RESERVED_CHARTS and series in ("Equity", "Return", "Equity Drawdown"):
-            raise ValueError(f"'{chart}' / '{series}' is reserved for the engine: choose another chart or series")
-        for value in values:
-            number = float(getattr(getattr(value, "current", value), "value", getattr(value, "current", value)))
-            self.charts.setdefault(str(chart), {}).setdefault(str(series), []).append((self._engine.utc_ms, number))
-
-    def record(self, series: str, value: float) -> None:
-        """Same as plot."""
-        self.plot(series, value)
-
-    def add_chart(self, chart: Any) -> None:
-        """Declares a chart with its series."""
-        self.charts.setdefault(chart.name, {}).update({name: [] for name in getattr(chart, "series", {})})
-
-    def set_runtime_statistic(self, name: str, value: Any) -> None:
-        """Sets a figure of the run's banner; reserved names are refused."""
-        if name in RESERVED_STATISTICS:
-            raise ValueError(
-                f"runtime statistic '{name}' is reserved: accepted is any name but {', '.join(RESERVED_STATISTICS)}"
-            )
-        self.runtime_statistics[name] = str(value)
-
-    def set_summary_statistic(self, name: str, value: Any) -> None:
-        """Sets a figure of the statistics block."""
-        self.summary_statistics[name] = str(value)
 
     # -- callbacks ---------------------------------------------------------------------------------------------------
 
@@ -476,7 +430,8 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi):
                     if moment > now:
                         yield moment
 
-        event = ScheduledEvent("Algorithm.EndOfDay", times(), self.on_end_of_day)
+        without_symbol: Any = self.on_end_of_day  # the deprecated form takes no parameter
+        event = ScheduledEvent("Algorithm.EndOfDay", times(), without_symbol)
         self._end_of_day[None] = event
         self._engine.scheduler.add(event, now)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from simulation import brokerages
 from simulation.bars import BaseData
+from simulation.derivatives import Future
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine
 from simulation.names import Named, signed
-from simulation.securities import Future, Security
+from simulation.securities import Security
 from simulation.selection import coarse_universe, ticker_universe
-from simulation.services import DEFAULT_MARKETS
+from simulation.services import DEFAULT_MARKETS, OptionChainProvider
 from simulation.subscriptions import OPTION_TYPES
 from simulation.symbols import Symbol, SymbolCache, symbol_of
 
@@ -151,10 +152,8 @@ class AddingApi(Named):
             target_option = values.pop(0)
         elif values and values[0] is None and len(values) > 1 and isinstance(values[1], Resolution):
             values.pop(0)
-        resolution, market, fill_forward, leverage = (
-            *values,
-            *(resolution, market, fill_forward, leverage)[len(values) :],
-        )
+        given: list[Any] = [*values, *(resolution, market, fill_forward, leverage)[len(values) :]]
+        resolution, market, fill_forward, leverage = given
         symbol = underlying
         if isinstance(symbol, str):
             known = SymbolCache.find(symbol)
@@ -424,7 +423,7 @@ class AddingApi(Named):
         """Gives a new security the brokerage's models; with an initializer of the algorithm's own, those that LEAN's
         constructors set."""
         own = bool(self._initializers) and self._replaces_models
-        brokerages.initialize(security, brokerages.InteractiveBrokersBrokerageModel() if own else self.brokerage_model)  # type: ignore[attr-defined]
+        brokerages.initialize(security, brokerages.InteractiveBrokersBrokerageModel() if own else self.brokerage_model)
 
     def add_security_for_order(self, symbol: Any) -> Security:
         """A symbol that is ordered without being subscribed is added and given its last known price (QT:1269)."""
@@ -459,23 +458,6 @@ class AddingApi(Named):
         """The last data point that is known of a symbol."""
         points = self.get_last_known_prices(security)
         return points[-1] if points else None
-
-
-class OptionChainProvider(Named):
-    """LEAN's older way to a chain file."""
-
-    def __init__(self, algorithm: AddingApi) -> None:
-        self._algorithm = algorithm
-
-    def get_option_contract_list(self, symbol: Any, date: Any = None) -> list[Any]:
-        """Symbols of the last chain file."""
-        del date
-        return [contract.symbol for contract in self._algorithm.option_chain(symbol)]
-
-    def get_future_contract_list(self, symbol: Any, date: Any = None) -> list[Any]:
-        """Symbols of the last futures chain file."""
-        del date
-        return [contract.symbol for contract in self._algorithm.future_chain(symbol)]
 
 
 def _canonical_option(symbol: Any) -> Any:

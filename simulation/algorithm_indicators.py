@@ -8,7 +8,7 @@ from typing import Any
 
 from simulation import indicators as made
 from simulation.bars import QuoteBar, TradeBar
-from simulation.consolidators import DataConsolidator, consolidator_for
+from simulation.consolidators import DataConsolidator, EventHandlers, consolidator_for
 from simulation.enums import MovingAverageType, Resolution, TickType
 from simulation.history import Request, bars_back, default_kinds, points
 from simulation.kernel import Engine
@@ -211,7 +211,7 @@ class IndicatorApi(Named):
 
     def unregister_indicator(self, indicator: Any) -> None:
         """Stops feeding an indicator by dropping its handlers."""
-        indicator.updated = made.EventHandlers()
+        indicator.updated = EventHandlers()
 
     deregister_indicator = unregister_indicator
 

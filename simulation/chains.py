@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from simulation.bars import QuoteBar, TradeBar
-from simulation.blocks import UniverseBlock
+from simulation.chain_files import OptionContracts, chain_frame
 from simulation.clock import FOREVER
 from simulation.dictionaries import LeanDictionary
 from simulation.enums import OPTION_TYPES, OptionRight, TickType
 from simulation.feeds import Column, Feed
 from simulation.names import Named
-from simulation.universe import UniverseRow, underlying_bar
 
 
 class ChainEntry:
@@ -116,6 +115,8 @@ class OptionContract(Named):
 
     __slots__ = ("_chain", "_entry", "_model")
 
+    _model: Any
+
     def __init__(self, chain: Any, entry: ChainEntry) -> None:
         self._chain, self._entry = chain, entry
 
@@ -172,7 +173,7 @@ class OptionContract(Named):
     def _side(self, side: str) -> float:
         column = self._entry.quote
         if column is None:
-            return 0.0 * self._chain.ms
+            return 0.0 * self._chain.ms  # type: ignore[no-any-return]
         row = column.row(self._chain.ms)
         if row >= 0:
             value = getattr(column.block, f"{side}_close").item(row)
@@ -229,14 +230,14 @@ class OptionContract(Named):
         """Open contracts by the day's file; 0 without one."""
         column = self._entry.interest
         point = None if column is None else column.last_real(self._chain.ms)
-        return 0.0 if point is None else float(point.close)  # type: ignore[attr-defined]
+        return 0.0 if point is None else float(point.close)
 
     def _evaluated(self) -> Any:
         try:
-            return self._model
+            found: Any = self._model
         except AttributeError:
-            self._model = self._chain.engine.evaluate_option(self._entry.security, self)
-            return self._model
+            found = self._model = self._chain.engine.evaluate_option(self._entry.security, self)
+        return found
 
     @property
     def implied_volatility(self) -> float:
@@ -255,10 +256,6 @@ class OptionContract(Named):
 
     def __str__(self) -> str:
         return str(self.symbol.value)
-
-
-class OptionContracts(LeanDictionary[Any]):
-    """`chain.contracts`: contracts by symbol."""
 
 
 class OptionChain(Named):
@@ -337,147 +334,12 @@ class OptionChain(Named):
     @property
     def data_frame(self) -> Any:
         """All contracts as a pandas frame, indexed by (canonical, symbol)."""
-        return _frame(self.symbol, list(self))
+        return chain_frame(self.symbol, list(self))
 
 
 def _bars_of(moment: Any, entries: list[Any], kind: TickType) -> LeanDictionary[Any]:
     found = {entry.symbol: moment.point(entry.symbol, kind) for entry in entries}
     return LeanDictionary({symbol: bar for symbol, bar in found.items() if bar is not None})
-
-
-class FileContract(UniverseRow):
-    """One contract of `option_chain()`: the day before's close as bid, ask and last, the file's volatility and
-    Greeks."""
-
-    __slots__ = ("_chain",)
-
-    def __init__(self, chain: FileChain, row: int) -> None:
-        super().__init__(chain.block, row)
-        self._chain = chain
-
-    @property
-    def time(self) -> datetime:
-        """When the file became known."""
-        return self.end_time
-
-    @property
-    def underlying_symbol(self) -> Any:
-        """Symbol of the underlying."""
-        return self.symbol.underlying
-
-    @property
-    def underlying_last_price(self) -> float:
-        """The underlying's close in the file."""
-        row = self.block.underlying
-        return 0.0 if row is None else row.close
-
-    @property
-    def last_price(self) -> float:
-        """The day's close."""
-        return self.close
-
-    @property
-    def bid_price(self) -> float:
-        """The day's close."""
-        return self.close
-
-    @property
-    def ask_price(self) -> float:
-        """The day's close."""
-        return self.close
-
-    @property
-    def bid_size(self) -> int:
-        """Not in the file."""
-        return 0 * self.row
-
-    @property
-    def ask_size(self) -> int:
-        """Not in the file."""
-        return 0 * self.row
-
-    @property
-    def scaled_strike(self) -> float:
-        """Strike."""
-        return self.strike
-
-    @property
-    def style(self) -> Any:
-        """AMERICAN or EUROPEAN."""
-        return self.symbol.id.option_style
-
-    @property
-    def theoretical_price(self) -> float:
-        """The day's close."""
-        return self.close
-
-
-class FileChain(Named):
-    """`option_chain(symbol)`: the whole file of the day before, without contracts that have expired."""
-
-    def __init__(self, block: UniverseBlock, canonical: Any, today: date) -> None:
-        self.block, self.symbol = block, canonical
-        self._rows = np.nonzero(block.expiry >= today.toordinal())[0]
-        self._contracts: list[FileContract] | None = None
-
-    def __iter__(self) -> Iterator[FileContract]:
-        if self._contracts is None:
-            self._contracts = [FileContract(self, int(row)) for row in self._rows]
-        return iter(self._contracts)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def count(self) -> int:
-        """Number of contracts."""
-        return len(self)
-
-    @property
-    def contracts(self) -> OptionContracts:
-        """Contracts by symbol."""
-        return OptionContracts({contract.symbol: contract for contract in self})
-
-    @property
-    def underlying(self) -> Any:
-        """The underlying's day in the file, as a bar."""
-        return underlying_bar(self.block, self.symbol)
-
-    @property
-    def end_time(self) -> datetime:
-        """When the file became known."""
-        return datetime(self.block.day.year, self.block.day.month, self.block.day.day) + timedelta(days=1)
-
-    time = end_time
-
-    @property
-    def data_frame(self) -> Any:
-        """All contracts as a pandas frame, indexed by (canonical, symbol)."""
-        return _frame(self.symbol, list(self))
-
-
-class EmptyChain(Named):
-    """`option_chain(symbol)` when no file is there."""
-
-    def __init__(self, canonical: Any) -> None:
-        self.symbol = canonical
-        self.underlying = None
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    @property
-    def contracts(self) -> OptionContracts:
-        """No contracts."""
-        return OptionContracts()
-
-    @property
-    def data_frame(self) -> Any:
-        """An empty frame."""
-        return _frame(self.symbol, [])
 
 
 class FuturesContract(OptionContract):
@@ -498,30 +360,3 @@ class FuturesChain(OptionChain):
         if self._contracts is None:
             self._contracts = [FuturesContract(self, entry) for entry in self._entries]
         return self._contracts
-
-
-_COLUMNS = (
-    ("expiry", "expiry"),
-    ("strike", "strike"),
-    ("scaledstrike", "scaled_strike"),
-    ("right", "right"),
-    ("style", "style"),
-    ("lastprice", "last_price"),
-    ("askprice", "ask_price"),
-    ("bidprice", "bid_price"),
-    ("openinterest", "open_interest"),
-    ("impliedvolatility", "implied_volatility"),
-    ("volume", "volume"),
-    ("underlyinglastprice", "underlying_last_price"),
-)
-_GREEKS = ("delta", "gamma", "vega", "theta", "rho")
-
-
-def _frame(canonical: Any, contracts: list[Any]) -> Any:
-    import pandas as pd
-
-    rows: dict[str, list[Any]] = {name: [getattr(c, member) for c in contracts] for name, member in _COLUMNS}
-    for name in _GREEKS:
-        rows[name] = [getattr(c.greeks, name) for c in contracts]
-    index = pd.MultiIndex.from_tuples([(canonical, c.symbol) for c in contracts], names=["canonical", "symbol"])
-    return pd.DataFrame(rows, index=index)

@@ -58,7 +58,7 @@ class Column:
         self.sessions = feed.sessions_between(low, high) if feed.spec.resolution < Resolution.HOUR else None
         self.block = block
         self.end: Any = None if block is None else block.end
-        self.first = 0 if block is None else int(self.end.searchsorted(feed.start, "right"))
+        self.first = 0 if block is None else int(block.end.searchsorted(feed.start, "right"))
         self._carry: BaseData | None = None
         self._carry_known = False
         self._at, self._row = -1, -1

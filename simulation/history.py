@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulation.bars import BaseData, OpenInterest, QuoteBar, TradeBar
+from simulation.chain_files import UniverseRow
 from simulation.clock import DAY_MS, FOREVER, zone_of
 from simulation.dictionaries import KeyValuePair, LeanDictionary
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType, TickType
@@ -22,7 +23,6 @@ from simulation.kernel import Engine
 from simulation.names import Named
 from simulation.subscriptions import OPTION_TYPES
 from simulation.symbols import Symbol, symbol_of
-from simulation.universe import UniverseRow
 
 SEED_DAYS_BACK = 10
 _TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
@@ -59,7 +59,7 @@ def bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, e
             end = min(closing, now // period * period)
             available = -((opening - end) // period) if end > opening else 0
             if available >= left:
-                return max(opening, end - left * period)
+                return int(max(opening, end - left * period))
             left -= max(available, 0)
         if resolution == Resolution.DAILY and hours.is_date_open(datetime(day.year, day.month, day.day), extended):
             sessions = hours.sessions_utc_ms(day, extended)
@@ -128,7 +128,7 @@ def last_known(engine: Engine, symbol: Any) -> list[BaseData]:
         point = column.last_real(engine.utc_ms)
         if point is not None:
             found.append(point)
-    order = {TradeBar: 0, QuoteBar: 1, OpenInterest: 2}
+    order: dict[Any, int] = {TradeBar: 0, QuoteBar: 1, OpenInterest: 2}
     return sorted(found, key=lambda item: (item.start_ms, order.get(type(item), 3)))
 
 

@@ -20,16 +20,17 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from simulation.bars import Delisting
-from simulation.chains import ChainIndex, EmptyChain, FileChain, FuturesChain, OptionChain
 from simulation.clock import FOREVER, HOUR_MS, MINUTE_MS, NEW_YORK, Zone
+from simulation.derivatives import SecurityManager
 from simulation.enums import DelistingType, SecurityType
 from simulation.schedule import ScheduledEvent, Scheduler
-from simulation.securities import Security, SecurityManager
-from simulation.slices import Slice
-from simulation.subscriptions import OPTION_TYPES, ChainUniverse, SecurityChanges, Subscriptions, Universe
+from simulation.securities import Security
+from simulation.selection import ChainUniverse, SecurityChanges, Universe
+from simulation.subscriptions import OPTION_TYPES, Subscriptions
 from simulation.symbols import Symbol, SymbolCache
 from simulation.timeline import Timeline
 from simulation.universe import filter_of
+from simulation.views import Views
 
 MARGIN_CALL_MS = 5 * MINUTE_MS
 RUIN_SHARE = 0.5
@@ -40,10 +41,11 @@ class NotInEngineError(NotImplementedError):
     """A member or feature that LEAN has and this engine has not; the message names it."""
 
 
-class Engine:
+class Engine(Views):
     """One run: clock, data, securities and the order of everything that happens at an instant."""
 
     def __init__(self, source: Any) -> None:
+        super().__init__()
         self.source = source
         self.utc_ms = self.data_ms = 0
         self.tick = 0
@@ -70,17 +72,10 @@ class Engine:
         self._watched: set[Any] = set()
         self._leaving: list[Any] = []
         self._sequence = 0
-        self._seen_epoch = -1
-        self._snapshot: dict[Any, Any] = {}
-        self._slice: Slice | None = None
-        self._slice_of: tuple[int, bool] | None = None
         self.warmup_end_ms = 0
         self.sample_step_ms = 4 * MINUTE_MS
         self._next_sample_ms = 0
         self._next_value_ms = 0
-        self._chains: dict[Any, ChainIndex] = {}
-        self._canonicals_of: Any = None
-        self._canonicals: tuple[list[Any], list[Any]] = ([], [])
         self._next_margin_ms = 0
         self._next_hour_ms = 0
         self._best_value = 0.0
@@ -176,83 +171,6 @@ class Engine:
     def stop(self, reason: str) -> None:
         """Ends the run before the next event."""
         self.stop_reason = reason
-
-    # -- chains and slices -------------------------------------------------------------------------------------------
-
-    def snapshot(self) -> dict[Any, Any]:
-        """The open feeds by symbol, as they are now, in LEAN's order of subscriptions."""
-        subscriptions = self.subscriptions
-        if self._seen_epoch != subscriptions.epoch:
-            self._seen_epoch = subscriptions.epoch
-            ordered = sorted(
-                subscriptions.feeds.items(), key=lambda pair: (int(pair[0].security_type), str(pair[0].value))
-            )
-            self._snapshot = {symbol: tuple(feeds) for symbol, feeds in ordered if feeds}
-        return self._snapshot
-
-    def canonicals(self, snapshot: dict[Any, Any], options: bool) -> list[Any]:
-        """Canonicals of the options (or futures) among some feeds."""
-        if snapshot is not self._canonicals_of:
-            found: tuple[dict[Any, None], dict[Any, None]] = ({}, {})
-            for symbol in snapshot:
-                if symbol.security_type in OPTION_TYPES:
-                    found[0][symbol.canonical] = None
-                elif symbol.security_type == SecurityType.FUTURE and not symbol.is_canonical():
-                    found[1][symbol.canonical] = None
-            self._canonicals_of, self._canonicals = snapshot, (list(found[0]), list(found[1]))
-        return self._canonicals[0 if options else 1]
-
-    @property
-    def current_slice(self) -> Slice | None:
-        """The slice of the last step, made when it is asked for."""
-        if self._slice is None and self._slice_of is not None:
-            ms, has_data = self._slice_of
-            self._slice = Slice(self, ms, self.zone.local(ms), self.snapshot())
-            self._slice.has_data = self._slice.has_bars = has_data
-        return self._slice
-
-    def _index(self, canonical: Any, moment: Slice) -> ChainIndex:
-        epoch = self._seen_epoch if moment.snapshot is self._snapshot else -2
-        index = self._chains.get(canonical)
-        if index is None or not index.valid(moment.ms, epoch):
-            index = ChainIndex(canonical, moment.snapshot, self, moment.ms, epoch)
-            self._chains[canonical] = index
-        return index
-
-    def option_chain_at(self, canonical: Any, moment: Slice) -> OptionChain | None:
-        """The chain of a canonical in a slice, None when it has no contract with data."""
-        if not moment.has_bars or canonical is None:
-            return None
-        entries = self._index(canonical, moment).present(moment.ms)
-        return OptionChain(self, canonical, moment, entries) if entries else None
-
-    def futures_chain_at(self, canonical: Any, moment: Slice) -> FuturesChain | None:
-        """The futures chain of a canonical in a slice."""
-        if not moment.has_bars or canonical is None:
-            return None
-        entries = self._index(canonical, moment).present(moment.ms)
-        return FuturesChain(self, canonical, moment, entries) if entries else None
-
-    def file_chain(self, canonical: Any) -> FileChain | EmptyChain:
-        """The last chain file that is known now, at most three trading days old."""
-        hours = self.hours_of(canonical)
-        zone = NEW_YORK if canonical.security_type == SecurityType.OPTION else self._zone_of(hours)
-        today = zone.date_of(self.utc_ms)
-        day, tried = today - timedelta(days=1), 0
-        while tried < 3:
-            if hours.is_date_open(datetime(day.year, day.month, day.day)):
-                tried += 1
-                block = self.source.universe(canonical, day)
-                if block is not None:
-                    return FileChain(block, canonical, self.zone.date_of(self.utc_ms))
-            day -= timedelta(days=1)
-        return EmptyChain(canonical)
-
-    @staticmethod
-    def _zone_of(hours: Any) -> Zone:
-        from simulation.clock import zone_of
-
-        return zone_of(hours.time_zone)
 
     # -- delistings --------------------------------------------------------------------------------------------------
 
@@ -424,32 +342,34 @@ class Engine:
     ) -> None:
         """One slice: the order of things is LEAN's (AlgorithmManager.cs:188-606)."""
         now = ms + self.tick
-        scheduler = self.scheduler
         if ms >= self._next_value_ms and not self._worth_something(ms):
             return
-        if scheduler.next_ms < now:
-            scheduler.fire_before(now, self._set_clock)
-        consolidators = self.consolidators
-        if consolidators.active:
-            consolidators.scan_past(now)
+        self._catch_up(now)
         self.utc_ms, self.data_ms = now, ms
         self._slice, self._slice_of = None, (ms, has_data)
         if changes or delistings or self.is_warming_up or ms >= self._next_hour_ms:
             self._before_orders(ms, changes, delistings)
-        handler = self.handler
-        if handler.has_work():
-            handler.process_pass()
+        if self.handler.has_work():
+            self.handler.process_pass()
         if delistings:
             self._settle(delistings)
-        if scheduler.next_ms <= now:
-            scheduler.fire_at(now)
-        if self.stop_reason is not None:
-            return
-        if now >= self._next_margin_ms:
-            self._margin_scan(now)
-        self._tell(ms, has_data, changes, delistings)
-        if handler.has_work():
-            handler.process_pass()
+        if self.scheduler.next_ms <= now:
+            self.scheduler.fire_at(now)
+        if self.stop_reason is None:
+            self._tell(now, has_data, changes, delistings)
+            self._after_step(now, delistings)
+
+    def _catch_up(self, now: int) -> None:
+        """Scheduled events and consolidated bars that lie before this slice."""
+        if self.scheduler.next_ms < now:
+            self.scheduler.fire_before(now, self._set_clock)
+        if self.consolidators.active:
+            self.consolidators.scan_past(now)
+
+    def _after_step(self, now: int, delistings: tuple[tuple[DelistingType, Security], ...]) -> None:
+        """The second order pass, and what is cleaned up and sampled after it."""
+        if self.handler.has_work():
+            self.handler.process_pass()
         if delistings or self._leaving:
             self._close_delisted(delistings)
         if now >= self._next_sample_ms:
@@ -470,18 +390,20 @@ class Engine:
 
     def _tell(
         self,
-        ms: int,
+        now: int,
         has_data: bool,
         changes: SecurityChanges | None,
         delistings: tuple[tuple[DelistingType, Security], ...],
     ) -> None:
         """The algorithm's callbacks of a slice."""
         algorithm = self.algorithm
+        if now >= self._next_margin_ms:
+            self._margin_scan(now)
         if changes:
             algorithm.on_securities_changed(changes)
             algorithm.on_framework_securities_changed(changes)
         if has_data and self.consolidators.active:
-            self.consolidators.feed(ms)
+            self.consolidators.feed(self.data_ms)
         if delistings:
             algorithm.on_delistings(self.current_slice.delistings)  # type: ignore[union-attr]
         if self._on_data is not None and (has_data or delistings):

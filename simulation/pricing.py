@@ -364,7 +364,7 @@ def settlement_time(security: Any) -> datetime:
     if security.type == SecurityType.INDEX_OPTION and closing.date() == expiry.date():
         if is_morning_settled(security.symbol.id.symbol):
             return hours.get_next_market_open(expiry, False)  # type: ignore[no-any-return]
-        return expiry + timedelta(hours=15)
+        return expiry + timedelta(hours=15)  # type: ignore[no-any-return]
     return closing
 
 

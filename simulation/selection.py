@@ -11,17 +11,118 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from simulation.clock import FOREVER, NEW_YORK
+from simulation.blocks import UniverseBlock
+from simulation.clock import DAY_MS, FOREVER, NEW_YORK
 from simulation.enums import Resolution, SecurityType
 from simulation.identifiers import SecurityIdentifier
 from simulation.names import Named
-from simulation.subscriptions import Universe
+from simulation.securities import Security
 from simulation.symbols import Symbol, symbol_of
+from simulation.universe import ContractFilterUniverse
+
+
+class SecurityChanges(Named):
+    """What a selection added and removed."""
+
+    def __init__(self) -> None:
+        self._added: dict[Any, Security] = {}
+        self._removed: dict[Any, Security] = {}
+
+    def add(self, security: Security) -> None:
+        """Notes an addition."""
+        self._added[security.symbol] = security
+
+    def remove(self, security: Security) -> None:
+        """Notes a removal."""
+        self._removed[security.symbol] = security
+
+    @property
+    def added_securities(self) -> list[Security]:
+        """Securities added, by ticker."""
+        return sorted((s for s in self._added.values() if not s.is_internal), key=lambda s: str(s.symbol.value))
+
+    @property
+    def removed_securities(self) -> list[Security]:
+        """Securities removed, by ticker."""
+        return sorted((s for s in self._removed.values() if not s.is_internal), key=lambda s: str(s.symbol.value))
+
+    @property
+    def count(self) -> int:
+        """Number of changes."""
+        return len(self._added) + len(self._removed)
+
+    def __bool__(self) -> bool:
+        return bool(self._added or self._removed)
+
+    def __add__(self, other: SecurityChanges) -> SecurityChanges:
+        total = SecurityChanges()
+        for changes in (self, other):
+            total._added.update(changes._added)
+            total._removed.update(changes._removed)
+        return total
+
+    def __str__(self) -> str:
+        added = ",".join(str(s.symbol.value) for s in self.added_securities)
+        removed = ",".join(str(s.symbol.value) for s in self.removed_securities)
+        return f"SecurityChanges: Added: {added} Removed: {removed}"
+
+
+@dataclass(slots=True)
+class Member:
+    """A security in a universe, since an instant."""
+
+    security: Security
+    added_ms: int
+
+
+@dataclass(slots=True)
+class Universe:
+    """A set of securities chosen together."""
+
+    key: str
+    resolution: Resolution
+    minimum_ms: int
+    specification: dict[str, Any] = field(default_factory=dict)
+    members: dict[Any, Member] = field(default_factory=dict)
+    selected: dict[Any, None] = field(default_factory=dict)
+    previous: set[Any] | None = None
+    disposed: bool = False
+
+    def may_leave(self, security: Security, utc_ms: int) -> bool:
+        """Whether a deselected member has been in for the minimum time, rounded to days (Universe.cs
+        CanRemoveMember)."""
+        if security.is_delisted or self.disposed or self.minimum_ms == 0:
+            return True
+        stay = utc_ms - self.members[security.symbol].added_ms
+        step = DAY_MS if self.minimum_ms >= DAY_MS else 3_600_000
+        return (stay + step // 2) // step * step >= self.minimum_ms
+
+
+@dataclass(slots=True)
+class ListUniverse(Universe):
+    """Securities or contracts added by hand."""
+
+    symbols: dict[Any, None] = field(default_factory=dict)
+
+    def select(self) -> list[Any]:
+        """The listed symbols."""
+        return list(self.symbols)
+
+
+@dataclass(slots=True)
+class ChainUniverse(Universe):
+    """The contracts that a filter chooses from each day's file."""
+
+    security: Any = None
+    filter_universe: ContractFilterUniverse | None = None
+    block: UniverseBlock | None = None
+    next_day: date = date.min
+    next_ms: int = FOREVER
 
 
 class CoarseFundamental(Named):

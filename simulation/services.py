@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from simulation.dictionaries import KeyValuePair
@@ -298,3 +300,81 @@ DEFAULT_MARKETS = {
     SecurityType.FUTURE: "cme",
     SecurityType.FUTURE_OPTION: "cme",
 }
+
+
+class LazyModule(ModuleType):
+    """Stands for a module until a member is asked for: an algorithm that never touches pandas does not wait for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+class OptionChainProvider(Named):
+    """LEAN's older way to a chain file."""
+
+    def __init__(self, algorithm: Any) -> None:
+        self._algorithm = algorithm
+
+    def get_option_contract_list(self, symbol: Any, date: Any = None) -> list[Any]:
+        """Symbols of the last chain file."""
+        del date
+        return [contract.symbol for contract in self._algorithm.option_chain(symbol)]
+
+    def get_future_contract_list(self, symbol: Any, date: Any = None) -> list[Any]:
+        """Symbols of the last futures chain file."""
+        del date
+        return [contract.symbol for contract in self._algorithm.future_chain(symbol)]
+
+
+class WordsApi(Named):
+    """The part of QCAlgorithm that writes lines, charts and figures."""
+
+    _engine: Any
+    logs: Logs
+    charts: dict[str, dict[str, list[tuple[int, float]]]]
+    runtime_statistics: dict[str, str]
+    summary_statistics: dict[str, str]
+
+    def log(self, message: Any) -> None:
+        """Writes a line."""
+        self.logs.write("log", message)
+
+    def debug(self, message: Any) -> None:
+        """Writes a line; an immediate repetition is dropped."""
+        self.logs.write("debug", message)
+
+    def error(self, message: Any) -> None:
+        """Writes a line; an immediate repetition is dropped."""
+        self.logs.write("error", message)
+
+    @signed("series, value", "chart, series, value")
+    def plot(self, *arguments: Any) -> None:
+        """Adds a point to a chart: (series, value) or (chart, series, value); an indicator counts as its value."""
+        if len(arguments) == 2:
+            arguments = ("Strategy Equity", *arguments)
+        chart, series, *values = arguments
+        if chart in RESERVED_CHARTS and series in ("Equity", "Return", "Equity Drawdown"):
+            raise ValueError(f"'{chart}' / '{series}' is reserved for the engine: choose another chart or series")
+        for value in values:
+            number = float(getattr(getattr(value, "current", value), "value", getattr(value, "current", value)))
+            self.charts.setdefault(str(chart), {}).setdefault(str(series), []).append((self._engine.utc_ms, number))
+
+    def record(self, series: str, value: float) -> None:
+        """Same as plot."""
+        self.plot(series, value)
+
+    def add_chart(self, chart: Any) -> None:
+        """Declares a chart with its series."""
+        self.charts.setdefault(chart.name, {}).update({name: [] for name in getattr(chart, "series", {})})
+
+    def set_runtime_statistic(self, name: str, value: Any) -> None:
+        """Sets a figure of the run's banner; reserved names are refused."""
+        if name in RESERVED_STATISTICS:
+            raise ValueError(
+                f"runtime statistic '{name}' is reserved: accepted is any name but {', '.join(RESERVED_STATISTICS)}"
+            )
+        self.runtime_statistics[name] = str(value)
+
+    def set_summary_statistic(self, name: str, value: Any) -> None:
+        """Sets a figure of the statistics block."""
+        self.summary_statistics[name] = str(value)

@@ -9,21 +9,20 @@ a contract added by hand, stays at least a day (rounded); what is held or ordere
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from simulation.blocks import UniverseBlock
-from simulation.clock import DAY_MS, FOREVER, zone_of
+from simulation.clock import FOREVER, zone_of
+from simulation.derivatives import SECURITY_CLASSES
 from simulation.enums import Resolution, SecurityType, TickType
 from simulation.feeds import Feed, FeedSpec
-from simulation.names import Named
-from simulation.securities import SECURITY_CLASSES, Security
+from simulation.securities import Security
+from simulation.selection import ChainUniverse, ListUniverse, Member, SecurityChanges, Universe
 from simulation.symbols import Symbol
 from simulation.universe import (
-    ContractFilterUniverse,
     FutureFilterUniverse,
     OptionFilterUniverse,
     apply_filter,
@@ -32,105 +31,6 @@ from simulation.universe import (
 
 OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
 MAXIMUM_GAP_DAYS = 10
-
-
-class SecurityChanges(Named):
-    """What a selection added and removed."""
-
-    def __init__(self) -> None:
-        self._added: dict[Any, Security] = {}
-        self._removed: dict[Any, Security] = {}
-
-    def add(self, security: Security) -> None:
-        """Notes an addition."""
-        self._added[security.symbol] = security
-
-    def remove(self, security: Security) -> None:
-        """Notes a removal."""
-        self._removed[security.symbol] = security
-
-    @property
-    def added_securities(self) -> list[Security]:
-        """Securities added, by ticker."""
-        return sorted((s for s in self._added.values() if not s.is_internal), key=lambda s: str(s.symbol.value))
-
-    @property
-    def removed_securities(self) -> list[Security]:
-        """Securities removed, by ticker."""
-        return sorted((s for s in self._removed.values() if not s.is_internal), key=lambda s: str(s.symbol.value))
-
-    @property
-    def count(self) -> int:
-        """Number of changes."""
-        return len(self._added) + len(self._removed)
-
-    def __bool__(self) -> bool:
-        return bool(self._added or self._removed)
-
-    def __add__(self, other: SecurityChanges) -> SecurityChanges:
-        total = SecurityChanges()
-        for changes in (self, other):
-            total._added.update(changes._added)
-            total._removed.update(changes._removed)
-        return total
-
-    def __str__(self) -> str:
-        added = ",".join(str(s.symbol.value) for s in self.added_securities)
-        removed = ",".join(str(s.symbol.value) for s in self.removed_securities)
-        return f"SecurityChanges: Added: {added} Removed: {removed}"
-
-
-@dataclass(slots=True)
-class Member:
-    """A security in a universe, since an instant."""
-
-    security: Security
-    added_ms: int
-
-
-@dataclass(slots=True)
-class Universe:
-    """A set of securities chosen together."""
-
-    key: str
-    resolution: Resolution
-    minimum_ms: int
-    specification: dict[str, Any] = field(default_factory=dict)
-    members: dict[Any, Member] = field(default_factory=dict)
-    selected: dict[Any, None] = field(default_factory=dict)
-    previous: set[Any] | None = None
-    disposed: bool = False
-
-    def may_leave(self, security: Security, utc_ms: int) -> bool:
-        """Whether a deselected member has been in for the minimum time, rounded to days (Universe.cs
-        CanRemoveMember)."""
-        if security.is_delisted or self.disposed or self.minimum_ms == 0:
-            return True
-        stay = utc_ms - self.members[security.symbol].added_ms
-        step = DAY_MS if self.minimum_ms >= DAY_MS else 3_600_000
-        return (stay + step // 2) // step * step >= self.minimum_ms
-
-
-@dataclass(slots=True)
-class ListUniverse(Universe):
-    """Securities or contracts added by hand."""
-
-    symbols: dict[Any, None] = field(default_factory=dict)
-
-    def select(self) -> list[Any]:
-        """The listed symbols."""
-        return list(self.symbols)
-
-
-@dataclass(slots=True)
-class ChainUniverse(Universe):
-    """The contracts that a filter chooses from each day's file."""
-
-    security: Any = None
-    filter_universe: ContractFilterUniverse | None = None
-    block: UniverseBlock | None = None
-    next_day: date = date.min
-    next_ms: int = FOREVER
 
 
 class Subscriptions:
@@ -283,8 +183,7 @@ class Subscriptions:
                 chain.advance()  # the first instant is now
                 chain.advance()
             touched[chain.key] = chain
-        for universe in self._disposed:
-            touched[universe.key] = universe
+        touched.update({universe.key: universe for universe in self._disposed})
         self._pending, self._new_chains, self._disposed, self.changed = [], [], [], False
         return list(touched.values())
 

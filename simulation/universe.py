@@ -13,160 +13,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.bars import trade_bar
 from simulation.blocks import UniverseBlock
-from simulation.clock import DAY_MS, NEW_YORK
-from simulation.enums import OptionRight, SecurityType
+from simulation.chain_files import UniverseRow, underlying_bar
+from simulation.enums import SecurityType
 from simulation.names import Named
 from simulation.symbols import symbol_of
 
 ALL_TYPES, STANDARD, WEEKLY = 3, 1, 2
-
-
-class FileGreeks(Named):
-    """Greeks of a chain file. Per 1.0 of the underlying (delta, gamma), per percentage point (vega, rho); theta a
-    year."""
-
-    __slots__ = ("_block", "_row")
-
-    def __init__(self, block: UniverseBlock, row: int) -> None:
-        self._block, self._row = block, row
-
-    @property
-    def delta(self) -> float:
-        """Change per point of the underlying."""
-        return self._block.delta.item(self._row)
-
-    @property
-    def gamma(self) -> float:
-        """Change of delta per point of the underlying."""
-        return self._block.gamma.item(self._row)
-
-    @property
-    def vega(self) -> float:
-        """Change per percentage point of volatility."""
-        return self._block.vega.item(self._row)
-
-    @property
-    def theta_per_day(self) -> float:
-        """Change per calendar day, as the file has it."""
-        return self._block.theta.item(self._row)
-
-    @property
-    def theta(self) -> float:
-        """Change per year: the file's value times 365 (OptionUniverse.cs:260)."""
-        return self._block.theta.item(self._row) * 365
-
-    @property
-    def rho(self) -> float:
-        """Change per percentage point of the rate."""
-        return self._block.rho.item(self._row)
-
-    @property
-    def lambda_(self) -> float:
-        """Always 0 in the file."""
-        return 0.0 * self._row
-
-
-class UniverseRow(Named):
-    """One contract of a chain file: LEAN's OptionUniverse or FutureUniverse."""
-
-    __slots__ = ("block", "row")
-
-    def __init__(self, block: UniverseBlock, row: int) -> None:
-        self.block, self.row = block, row
-
-    @property
-    def symbol(self) -> Any:
-        """The contract."""
-        return self.block.symbol(self.row)
-
-    @property
-    def id(self) -> Any:
-        """The contract's identifier."""
-        return self.symbol.id
-
-    @property
-    def expiry(self) -> datetime:
-        """Expiry date at midnight."""
-        day = date.fromordinal(self.block.expiry.item(self.row))
-        return datetime(day.year, day.month, day.day)
-
-    @property
-    def strike(self) -> float:
-        """Strike."""
-        return self.block.strike.item(self.row)
-
-    @property
-    def right(self) -> OptionRight:
-        """CALL or PUT."""
-        return OptionRight.PUT if self.block.right.item(self.row) else OptionRight.CALL
-
-    @property
-    def open(self) -> float:
-        """The day's open."""
-        return self.block.open.item(self.row)
-
-    @property
-    def high(self) -> float:
-        """The day's high."""
-        return self.block.high.item(self.row)
-
-    @property
-    def low(self) -> float:
-        """The day's low."""
-        return self.block.low.item(self.row)
-
-    @property
-    def close(self) -> float:
-        """The day's close."""
-        return self.block.close.item(self.row)
-
-    @property
-    def value(self) -> float:
-        """The day's close."""
-        return self.close
-
-    @property
-    def price(self) -> float:
-        """The day's close."""
-        return self.close
-
-    @property
-    def volume(self) -> float:
-        """The day's volume."""
-        return self.block.volume.item(self.row)
-
-    @property
-    def open_interest(self) -> float:
-        """Open contracts."""
-        return self.block.open_interest.item(self.row)
-
-    @property
-    def implied_volatility(self) -> float:
-        """Annualised, as a fraction."""
-        return self.block.implied_volatility.item(self.row)
-
-    @property
-    def greeks(self) -> FileGreeks:
-        """The file's Greeks."""
-        return FileGreeks(self.block, self.row)
-
-    @property
-    def time(self) -> datetime:
-        """Begin of the file's day."""
-        return datetime(self.block.day.year, self.block.day.month, self.block.day.day)
-
-    @property
-    def end_time(self) -> datetime:
-        """Midnight after the file's day."""
-        return self.time + timedelta(days=1)
-
-    def __eq__(self, other: object) -> bool:
-        return bool(self.symbol == (other.symbol if isinstance(other, UniverseRow) else other))
-
-    def __hash__(self) -> int:
-        return hash(self.symbol)
 
 
 class ContractFilterUniverse(Named):
@@ -364,7 +217,7 @@ class OptionFilterUniverse(ContractFilterUniverse):
         day = datetime(self.local_time.year, self.local_time.month, self.local_time.day)
         if not hours.is_date_open(day):
             day = hours.get_next_trading_day(day)
-        return day.date()  # type: ignore[no-any-return]
+        return day.date()
 
     def _standard_mask(self) -> NDArray[np.bool_]:
         kind = self._security.symbol.security_type
@@ -462,16 +315,6 @@ class OptionFilterUniverse(ContractFilterUniverse):
             return self
 
         return narrow
-
-
-def underlying_bar(block: UniverseBlock, canonical: Any) -> Any:
-    """The underlying's row of a chain file as a trade bar, None without one."""
-    row = block.underlying
-    if row is None or not canonical.has_underlying:
-        return None
-    start = NEW_YORK.midnight_ms(block.day)
-    values = (row.open, row.high, row.low, row.close, row.volume)
-    return trade_bar(canonical.underlying, NEW_YORK, (start, start + DAY_MS), values)
 
 
 def _is_weekly_root(root: str) -> bool:

@@ -24,6 +24,8 @@ from simulation.bars import (
     TradeBar,
 )
 from simulation.brokerages import *
+from simulation.chain_files import UniverseRow as FutureUniverse
+from simulation.chain_files import UniverseRow as OptionUniverse
 from simulation.chains import FuturesChain, FuturesContract, OptionChain, OptionContract
 from simulation.consolidators import (
     BaseDataConsolidator,
@@ -33,6 +35,7 @@ from simulation.consolidators import (
     QuoteBarConsolidator,
     TradeBarConsolidator,
 )
+from simulation.derivatives import *
 from simulation.dictionaries import KeyValuePair
 from simulation.enums import *
 from simulation.exchange_hours import *
@@ -46,8 +49,6 @@ from simulation.holdings import *
 from simulation.hours import *
 from simulation.identifiers import *
 from simulation.indicators import *
-from simulation.initializers import *
-from simulation.lazy import LazyModule
 from simulation.margin import *
 from simulation.margin_calls import *
 from simulation.margin_futures import *
@@ -59,9 +60,12 @@ from simulation.positions import *
 from simulation.pricing import Greeks, OptionPriceModel, OptionPriceModelResult, OptionPriceModels
 from simulation.properties import *
 from simulation.requests import *
-from simulation.schedule import DateRules, ScheduledEvent, TimeRules
+from simulation.schedule import ScheduledEvent
+from simulation.schedule_rules import DateRules, TimeRules
 from simulation.securities import *
+from simulation.selection import SecurityChanges
 from simulation.services import *
+from simulation.services import LazyModule
 from simulation.slices import (
     Delistings,
     Dividends,
@@ -73,13 +77,10 @@ from simulation.slices import (
     SymbolChangedEvents,
     TradeBars,
 )
-from simulation.subscriptions import SecurityChanges
 from simulation.symbols import *
 from simulation.tradebuilder import *
 from simulation.trading_api import PortfolioTarget
 from simulation.universe import FutureFilterUniverse, OptionFilterUniverse
-from simulation.universe import UniverseRow as FutureUniverse
-from simulation.universe import UniverseRow as OptionUniverse
 
 pd = LazyModule("pandas")
 plt = LazyModule("matplotlib.pyplot")

@@ -1,0 +1,338 @@
+"""The chain file of a day: its rows as filters and `option_chain()` show them, and chains as pandas frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from simulation.bars import trade_bar
+from simulation.blocks import UniverseBlock
+from simulation.clock import DAY_MS, NEW_YORK
+from simulation.dictionaries import LeanDictionary
+from simulation.enums import OptionRight
+from simulation.names import Named
+
+
+class FileGreeks(Named):
+    """Greeks of a chain file. Per 1.0 of the underlying (delta, gamma), per percentage point (vega, rho); theta a
+    year."""
+
+    __slots__ = ("_block", "_row")
+
+    def __init__(self, block: UniverseBlock, row: int) -> None:
+        self._block, self._row = block, row
+
+    @property
+    def delta(self) -> float:
+        """Change per point of the underlying."""
+        return self._block.delta.item(self._row)
+
+    @property
+    def gamma(self) -> float:
+        """Change of delta per point of the underlying."""
+        return self._block.gamma.item(self._row)
+
+    @property
+    def vega(self) -> float:
+        """Change per percentage point of volatility."""
+        return self._block.vega.item(self._row)
+
+    @property
+    def theta_per_day(self) -> float:
+        """Change per calendar day, as the file has it."""
+        return self._block.theta.item(self._row)
+
+    @property
+    def theta(self) -> float:
+        """Change per year: the file's value times 365 (OptionUniverse.cs:260)."""
+        return self._block.theta.item(self._row) * 365
+
+    @property
+    def rho(self) -> float:
+        """Change per percentage point of the rate."""
+        return self._block.rho.item(self._row)
+
+    @property
+    def lambda_(self) -> float:
+        """Always 0 in the file."""
+        return 0.0 * self._row
+
+
+class UniverseRow(Named):
+    """One contract of a chain file: LEAN's OptionUniverse or FutureUniverse."""
+
+    __slots__ = ("block", "row")
+
+    def __init__(self, block: UniverseBlock, row: int) -> None:
+        self.block, self.row = block, row
+
+    @property
+    def symbol(self) -> Any:
+        """The contract."""
+        return self.block.symbol(self.row)
+
+    @property
+    def id(self) -> Any:
+        """The contract's identifier."""
+        return self.symbol.id
+
+    @property
+    def expiry(self) -> datetime:
+        """Expiry date at midnight."""
+        day = date.fromordinal(self.block.expiry.item(self.row))
+        return datetime(day.year, day.month, day.day)
+
+    @property
+    def strike(self) -> float:
+        """Strike."""
+        return self.block.strike.item(self.row)
+
+    @property
+    def right(self) -> OptionRight:
+        """CALL or PUT."""
+        return OptionRight.PUT if self.block.right.item(self.row) else OptionRight.CALL
+
+    @property
+    def open(self) -> float:
+        """The day's open."""
+        return self.block.open.item(self.row)
+
+    @property
+    def high(self) -> float:
+        """The day's high."""
+        return self.block.high.item(self.row)
+
+    @property
+    def low(self) -> float:
+        """The day's low."""
+        return self.block.low.item(self.row)
+
+    @property
+    def close(self) -> float:
+        """The day's close."""
+        return self.block.close.item(self.row)
+
+    @property
+    def value(self) -> float:
+        """The day's close."""
+        return self.close
+
+    @property
+    def price(self) -> float:
+        """The day's close."""
+        return self.close
+
+    @property
+    def volume(self) -> float:
+        """The day's volume."""
+        return self.block.volume.item(self.row)
+
+    @property
+    def open_interest(self) -> float:
+        """Open contracts."""
+        return self.block.open_interest.item(self.row)
+
+    @property
+    def implied_volatility(self) -> float:
+        """Annualised, as a fraction."""
+        return self.block.implied_volatility.item(self.row)
+
+    @property
+    def greeks(self) -> FileGreeks:
+        """The file's Greeks."""
+        return FileGreeks(self.block, self.row)
+
+    @property
+    def time(self) -> datetime:
+        """Begin of the file's day."""
+        return datetime(self.block.day.year, self.block.day.month, self.block.day.day)
+
+    @property
+    def end_time(self) -> datetime:
+        """Midnight after the file's day."""
+        return self.time + timedelta(days=1)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.symbol == (other.symbol if isinstance(other, UniverseRow) else other))
+
+    def __hash__(self) -> int:
+        return hash(self.symbol)
+
+
+class OptionContracts(LeanDictionary[Any]):
+    """`chain.contracts`: contracts by symbol."""
+
+
+class FileContract(UniverseRow):
+    """One contract of `option_chain()`: the day before's close as bid, ask and last, the file's volatility and
+    Greeks."""
+
+    __slots__ = ("_chain",)
+
+    def __init__(self, chain: FileChain, row: int) -> None:
+        super().__init__(chain.block, row)
+        self._chain = chain
+
+    @property
+    def time(self) -> datetime:
+        """When the file became known."""
+        return self.end_time
+
+    @property
+    def underlying_symbol(self) -> Any:
+        """Symbol of the underlying."""
+        return self.symbol.underlying
+
+    @property
+    def underlying_last_price(self) -> float:
+        """The underlying's close in the file."""
+        row = self.block.underlying
+        return 0.0 if row is None else row.close
+
+    @property
+    def last_price(self) -> float:
+        """The day's close."""
+        return self.close
+
+    @property
+    def bid_price(self) -> float:
+        """The day's close."""
+        return self.close
+
+    @property
+    def ask_price(self) -> float:
+        """The day's close."""
+        return self.close
+
+    @property
+    def bid_size(self) -> int:
+        """Not in the file."""
+        return 0 * self.row
+
+    @property
+    def ask_size(self) -> int:
+        """Not in the file."""
+        return 0 * self.row
+
+    @property
+    def scaled_strike(self) -> float:
+        """Strike."""
+        return self.strike
+
+    @property
+    def style(self) -> Any:
+        """AMERICAN or EUROPEAN."""
+        return self.symbol.id.option_style
+
+    @property
+    def theoretical_price(self) -> float:
+        """The day's close."""
+        return self.close
+
+
+class FileChain(Named):
+    """`option_chain(symbol)`: the whole file of the day before, without contracts that have expired."""
+
+    def __init__(self, block: UniverseBlock, canonical: Any, today: date) -> None:
+        self.block, self.symbol = block, canonical
+        self._rows = np.nonzero(block.expiry >= today.toordinal())[0]
+        self._contracts: list[FileContract] | None = None
+
+    def __iter__(self) -> Iterator[FileContract]:
+        if self._contracts is None:
+            self._contracts = [FileContract(self, int(row)) for row in self._rows]
+        return iter(self._contracts)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def count(self) -> int:
+        """Number of contracts."""
+        return len(self)
+
+    @property
+    def contracts(self) -> OptionContracts:
+        """Contracts by symbol."""
+        return OptionContracts({contract.symbol: contract for contract in self})
+
+    @property
+    def underlying(self) -> Any:
+        """The underlying's day in the file, as a bar."""
+        return underlying_bar(self.block, self.symbol)
+
+    @property
+    def end_time(self) -> datetime:
+        """When the file became known."""
+        return datetime(self.block.day.year, self.block.day.month, self.block.day.day) + timedelta(days=1)
+
+    time = end_time
+
+    @property
+    def data_frame(self) -> Any:
+        """All contracts as a pandas frame, indexed by (canonical, symbol)."""
+        return chain_frame(self.symbol, list(self))
+
+
+class EmptyChain(Named):
+    """`option_chain(symbol)` when no file is there."""
+
+    def __init__(self, canonical: Any) -> None:
+        self.symbol = canonical
+        self.underlying = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    @property
+    def contracts(self) -> OptionContracts:
+        """No contracts."""
+        return OptionContracts()
+
+    @property
+    def data_frame(self) -> Any:
+        """An empty frame."""
+        return chain_frame(self.symbol, [])
+
+
+def underlying_bar(block: UniverseBlock, canonical: Any) -> Any:
+    """The underlying's row of a chain file as a trade bar, None without one."""
+    row = block.underlying
+    if row is None or not canonical.has_underlying:
+        return None
+    start = NEW_YORK.midnight_ms(block.day)
+    values = (row.open, row.high, row.low, row.close, row.volume)
+    return trade_bar(canonical.underlying, NEW_YORK, (start, start + DAY_MS), values)
+
+
+_COLUMNS = (
+    ("expiry", "expiry"),
+    ("strike", "strike"),
+    ("scaledstrike", "scaled_strike"),
+    ("right", "right"),
+    ("style", "style"),
+    ("lastprice", "last_price"),
+    ("askprice", "ask_price"),
+    ("bidprice", "bid_price"),
+    ("openinterest", "open_interest"),
+    ("impliedvolatility", "implied_volatility"),
+    ("volume", "volume"),
+    ("underlyinglastprice", "underlying_last_price"),
+)
+_GREEKS = ("delta", "gamma", "vega", "theta", "rho")
+
+
+def chain_frame(canonical: Any, contracts: list[Any]) -> Any:
+    import pandas as pd
+
+    rows: dict[str, list[Any]] = {name: [getattr(c, member) for c in contracts] for name, member in _COLUMNS}
+    for name in _GREEKS:
+        rows[name] = [getattr(c.greeks, name) for c in contracts]
+    index = pd.MultiIndex.from_tuples([(canonical, c.symbol) for c in contracts], names=["canonical", "symbol"])
+    return pd.DataFrame(rows, index=index)
