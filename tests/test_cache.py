@@ -115,6 +115,35 @@ def test_a_price_that_came_and_went_during_the_computation_is_not_forgotten() ->
     assert market.cache.statistics.not_stored == 1
 
 
+def test_a_parent_replaced_during_the_computation_leaves_nothing_kept() -> None:
+    cache = Market().cache
+    cache.put("curve", 1)
+
+    def compute() -> int:
+        used = cache.get("curve") or 0
+        cache.put("curve", 2)
+        return used * 10
+
+    assert cache.get_or_compute("greeks", compute, depends_on=(Entry("curve"),)) == 10
+    assert "greeks" not in cache
+    assert cache.get_or_compute("greeks", lambda: 20, depends_on=(Entry("curve"),)) == 20
+    assert "greeks" in cache
+
+
+def test_positions_and_sessions_that_change_during_the_computation_count() -> None:
+    market = Market()
+    for needs, happens in (
+        ((PositionOf("p1"),), lambda: market.position("p1")),
+        ((AnyPosition(),), lambda: market.position("p2")),
+        ((SessionEnd(),), market.close_session),
+        ((TimeToLive(5),), lambda: market.wait(5)),
+    ):
+        market.cache.get_or_compute("x", happens, depends_on=needs)
+        assert "x" not in market.cache
+    market.cache.get_or_compute("x", lambda: market.position("p2"), depends_on=(PositionOf("p1"), SessionEnd()))
+    assert "x" in market.cache
+
+
 def test_an_unknown_price_drops_the_entry_when_it_becomes_known() -> None:
     market = Market()
     market.cache.put("x", 1, depends_on=(PriceOf("SPX", 0.5),))

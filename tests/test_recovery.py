@@ -402,6 +402,15 @@ def test_at_expiry_the_leg_in_the_money_delivers_and_the_other_is_gone(account: 
     assert (account.at("p1"), account.state.held("p1")) == ("assigned", {"SPY": -100.0})
 
 
+def test_a_vertical_of_which_both_legs_deliver_leaves_no_shares_and_has_expired(account: Account) -> None:
+    """SPY at 520: the long 540 put sells 100 shares, the short 530 put buys them."""
+    vertical = Package((Leg(option(SPY, 540, Right.PUT, LATER), 1), Leg(option(SPY, 530, Right.PUT, LATER), -1)))
+    account.opened("p1", vertical)
+    outcome = account.reconcile({}, today=date(2024, 8, 19))
+    assert kinds(outcome) == [DifferenceKind.EXPIRED_WHILE_AWAY]
+    assert account.at("p1") == "expired"
+
+
 def test_expiry_while_away_ends_the_position_even_with_an_exit_at_work(account: Account) -> None:
     account.closing("p1")
     outcome = account.reconcile({}, today=date(2024, 7, 8))

@@ -20,7 +20,7 @@ from core.journal import Journal, MemorySink
 from core.storage import FolderStorage
 from state.errors import CorruptStoreError, NewerSchemaError, StoreError, StoreLockedError
 from state.manager import HierarchicalStateManager
-from state.store import Loaded, StateStore, StoreOptions
+from state.store import Disk, Loaded, StateStore, StoreOptions
 from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyTrigger, SystemTrigger
 
 
@@ -57,6 +57,32 @@ def test_what_is_appended_is_read_back_in_order(tmp_path: Path, durable: bool) -
     assert names(found) == ["x0", "x1", "x2", "x3", "x4"]
     assert [record["n"] for record in found.records] == [1, 2, 3, 4, 5]
     assert (found.snapshot, found.reports, found.upgraded) == (None, (), False)
+
+
+class RecordingDisk(Disk):
+    """Notes what is done to the disk, in order."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def append(self, descriptor: int, line: bytes) -> None:
+        super().append(descriptor, line)
+        self.done.append("append")
+
+    def sync(self, descriptor: int) -> None:
+        super().sync(descriptor)
+        self.done.append("sync")
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_durable_store_waits_for_the_disk_after_each_line_and_another_never(tmp_path: Path, durable: bool) -> None:
+    disk = RecordingDisk()
+    store = StateStore(FolderStorage(tmp_path), StoreOptions(durable=durable), disk)
+    store.load()
+    store.append({"op": "memory", "name": "x", "value": 1})
+    store.snapshot({})
+    store.close()
+    assert disk.done == (["append", "sync"] if durable else ["append"]) * 3  # a header, a record, a header
 
 
 def test_a_tail_torn_at_any_byte_is_cut_reported_and_written_on(tmp_path: Path) -> None:
