@@ -213,11 +213,13 @@ class Feed:
         """Drops bars outside the subscribed hours, as SubscriptionFilterEnumerator.cs:143 does."""
         if self.spec.resolution == Resolution.DAILY:
             return self._to_sessions(block)
-        if self.spec.resolution == Resolution.HOUR:
-            return block
-        keep = np.zeros(len(block.end), dtype=bool)
-        for opening, closing in self.sessions_between(int(block.start[0]), int(block.end[-1])):
-            keep |= (block.end > opening) & (block.start < closing)
+        if self.spec.resolution == Resolution.HOUR and self.spec.internal:
+            return block  # the benchmark's whole history: nobody sees its hours
+        first = max(int(block.start[0]), self.start - RESOLUTION_MS[Resolution.DAILY])
+        sessions = np.array(self.sessions_between(first, int(block.end[-1])), dtype=np.int64).reshape(-1, 2)
+        following = np.searchsorted(sessions[:, 1], block.start, "right")
+        openings = np.append(sessions[:, 0], FOREVER)
+        keep = (block.end > openings[following]) | (block.end <= first)
         if keep.all():
             return block
         return _filtered(block, keep) if keep.any() else None
