@@ -36,7 +36,7 @@ from simulation.market.days import (
     to_tick,
     volatility_open,
 )
-from simulation.market.surface import SmileLaw, SurfaceDay, TermState, surface_day, surprise_of
+from simulation.market.surface import SmileLaw, SurfaceDay, TermState, steepness, surface_day, surprise_of
 
 DAYS_KEPT = 6
 
@@ -154,6 +154,12 @@ class AssetDay:
         """At-the-money total variance to ``expiry``, kept for the day: every strike of an expiry shares it."""
         return self._keep(
             "theta", expiry, morning, lambda: self.surface.theta(self.variance_years(expiry, morning=morning))
+        )
+
+    def steepness(self, expiry: date, *, morning: bool = False) -> FloatArray:
+        """SSVI's phi for ``expiry`` at the open and at each minute's end, kept for the day."""
+        return self._keep(
+            "phi", expiry, morning, lambda: steepness(self.theta(expiry, morning=morning), self.surface.eta)
         )
 
     def forward(self, expiry: date, *, morning: bool = False) -> FloatArray:

@@ -63,23 +63,23 @@ _DULL = VolatilityLaw(leverage=-1.0, noise=0.03, reference=0.0)
 # (Ranaldo and Soderlind, 2010). Own volatilities: NASDAQ and WTI fits; others from the average published implied
 # volatility less the index's part.
 LAWS: dict[str, FactorLaw] = {
-    "NDX": FactorLaw("NDX", 3600.0, 1.18, 1.10, 0.070, 0.062, 0.994, 10.0, 1.07, 0.10, SmileLaw(rho=-0.66, eta=0.72)),
-    "RUT": FactorLaw("RUT", 1160.0, 1.12, 1.18, 0.085, 0.050, 0.985, 9.0, 1.06, 0.10, SmileLaw(rho=-0.66, eta=0.68)),
+    "NDX": FactorLaw("NDX", 3600.0, 1.18, 1.10, 0.070, 0.062, 0.994, 10.0, 1.07, 0.10, SmileLaw(rho=-0.66, eta=1.85)),
+    "RUT": FactorLaw("RUT", 1160.0, 1.12, 1.18, 0.085, 0.050, 0.985, 9.0, 1.06, 0.10, SmileLaw(rho=-0.66, eta=1.80)),
     "BOND": FactorLaw(
         "BOND", 102.0, -0.18, -0.33, 0.115, 0.035, 0.985, 8.0, 1.08, 0.15,
-        SmileLaw(rho=-0.05, eta=0.55, reference=13.0, stress=0.05, long_run=0.135), _DULL, 0.01,
+        SmileLaw(rho=-0.05, eta=1.07, reference=13.0, stress=-0.10, long_run=0.135), _DULL, 0.01,
     ),
     "GOLD": FactorLaw(
         "GOLD", 1225.0, 0.02, -0.12, 0.150, 0.040, 0.985, 5.5, 1.08, 0.15,
-        SmileLaw(rho=0.08, eta=0.68, reference=17.0, stress=0.05, long_run=0.165), _DULL, 0.1,
+        SmileLaw(rho=0.08, eta=1.24, reference=17.0, stress=-0.10, long_run=0.165), _DULL, 0.1,
     ),
     "OIL": FactorLaw(
         "OIL", 93.0, 0.33, 0.62, 0.330, 0.046, 0.992, 6.8, 1.04, 0.12,
-        SmileLaw(rho=-0.30, eta=0.62, reference=33.0, stress=0.05, long_run=0.34), _DULL, 0.01,
+        SmileLaw(rho=-0.30, eta=1.00, reference=33.0, stress=-0.10, long_run=0.34), _DULL, 0.01,
     ),
     "EURO": FactorLaw(
         "EURO", 1.36, 0.04, 0.12, 0.085, 0.030, 0.988, 7.0, 1.05, 0.15,
-        SmileLaw(rho=-0.08, eta=0.50, reference=9.0, stress=0.05, long_run=0.092), _DULL, 0.0001,
+        SmileLaw(rho=-0.08, eta=1.04, reference=9.0, stress=-0.10, long_run=0.092), _DULL, 0.0001,
     ),
 }  # fmt: skip
 

@@ -1,10 +1,12 @@
 """The implied volatility surface of one underlying at each minute of a day.
 
-Smile: SSVI (Gatheral and Jacquier, 2014, "Arbitrage-free SVI volatility surfaces") with the power law phi = eta /
-sqrt(theta (1 + theta)): free of butterfly arbitrage while eta (1 + |rho|) <= 2 and of calendar arbitrage while
-the at-the-money variance theta grows with term. The skew at the money then falls as one over the root of term,
-and in units of at-the-money volatility it hardly moves with the level, which is what Mixon (2011, "What does
-implied volatility skew measure?") measures; a mild steepening in stress is added.
+Smile: SSVI (Gatheral and Jacquier, 2014, "Arbitrage-free SVI volatility surfaces") with their power law phi = eta
+theta^-0.4 (1 + theta)^-0.6, free of butterfly arbitrage while theta phi^2 (1 + |rho|) <= 4 and of calendar arbitrage
+while the at-the-money variance theta grows with term. The skew at the money then falls with term as its power -0.4
+(Fukasawa, 2021; Gatheral, Jaisson and Rosenbaum, 2018), and in units of at-the-money volatility the 30-day skew hardly
+moves with the level (Mixon, 2011, "What does implied volatility skew measure?"). rho and eta are set so that the VIX is
+about 1.2 times the at-the-money volatility and the 25-delta risk reversal 0.4 times it, as in S&P 500 options of the
+2010s.
 
 Term structure: forward variance is a long-run level and three decaying factors (quarters, weeks, days). The
 slowest is solved for at each minute, so that the 30-day variance of the whole strip, as Cboe's VIX formula
@@ -223,6 +225,8 @@ def _halve(terms: _Boundary) -> FloatArray:
 
 ANCHOR_YEARS = 30.0 / 365.0
 SMALLEST_THETA = 1e-12
+POWER = 0.4
+SAME_DAY_PREMIUM = 0.12  # of variance, gone after days: brings one-day options near Cboe's VIX1D over VIX of 0.8 to 0.9
 STRIP_FLOOR = 8e-6  # a strip stops at two strikes without a bid: quotes under about 0.02 points on an index of 2,500
 
 
@@ -235,9 +239,9 @@ class SmileLaw:
     """
 
     rho: float = -0.70
-    eta: float = 0.75
+    eta: float = 1.85
     reference: float = 16.0
-    stress: float = 0.12
+    stress: float = -0.15
     slow: float = 3.0
     middle: float = 25.0
     fast: float = 150.0
@@ -247,11 +251,23 @@ class SmileLaw:
 EQUITY_INDEX = SmileLaw()
 
 
-def smile(k: FloatArray, theta: FloatArray, rho: float, eta: FloatArray) -> FloatArray:
+def steepness(theta: FloatArray, eta: FloatArray) -> FloatArray:
+    """SSVI's phi: what log-moneyness is multiplied by, for at-the-money total variance ``theta``."""
+    return np.asarray(eta * np.exp(-POWER * np.log(theta) - (1.0 - POWER) * np.log1p(theta)))
+
+
+def strongest(rho: float) -> float:
+    """The largest eta without butterfly arbitrage at any theta: theta phi^2 is largest at theta = 1 - 2 power."""
+    free = 1.0 - 2.0 * POWER
+    worst = free**free / (1.0 + free) ** (2.0 - 2.0 * POWER)
+    return float(min(np.sqrt(4.0 / worst / (1.0 + abs(rho))), 4.0 / (1.0 + abs(rho))))
+
+
+def smile(k: FloatArray, theta: FloatArray, rho: float, phi: FloatArray) -> FloatArray:
     """Total implied variance at log-moneyness ``k`` (strike over forward) for at-the-money total variance ``theta``."""
-    phi = eta / np.sqrt(theta * (1.0 + theta))
-    moved = phi * k + rho
-    return np.asarray(0.5 * theta * (1.0 + rho * phi * k + np.sqrt(moved * moved + 1.0 - rho * rho)))
+    tilted = phi * k
+    moved = tilted + rho
+    return np.asarray(0.5 * theta * (1.0 + rho * tilted + np.sqrt(moved * moved + 1.0 - rho * rho)))
 
 
 def strip_variance(theta: float, rho: float, eta: float) -> float:
@@ -261,7 +277,8 @@ def strip_variance(theta: float, rho: float, eta: float) -> float:
     """
     reach = np.sqrt(theta)
     k = np.linspace(-14.0 * reach - 0.02, 9.0 * reach + 0.02, 1201)
-    variance = smile(k, np.full_like(k, theta), rho, np.full_like(k, eta))
+    flat = np.full_like(k, theta)
+    variance = smile(k, flat, rho, steepness(flat, np.full_like(k, eta)))
     sign = np.where(k < 0.0, -1.0, 1.0)
     price = black(np.ones_like(k), np.exp(k), variance, 1.0, sign)
     integrand = np.where(price > STRIP_FLOOR, price * np.exp(-k), 0.0)
@@ -334,7 +351,8 @@ class SurfaceDay:
 
     def variance(self, k: FloatArray, years: FloatArray) -> FloatArray:
         """Total implied variance at log-moneyness ``k``."""
-        return smile(k, self.theta(years), self.law.rho, self.eta)
+        theta = self.theta(years)
+        return smile(k, theta, self.law.rho, steepness(theta, self.eta))
 
 
 def surface_day(
@@ -346,7 +364,7 @@ def surface_day(
     next 30 calendar days, ``surprise`` the realised over the expected variance of the session so far (1 when as
     expected).
     """
-    eta = np.clip(law.eta * (volatility / law.reference) ** law.stress, 0.05, 1.98 / (1.0 + abs(law.rho)))
+    eta = np.clip(law.eta * (volatility / law.reference) ** law.stress, 0.05, 0.99 * strongest(law.rho))
     strip = (volatility / 100.0) ** 2 * ANCHOR_YEARS
     anchor = at_the_money(strip, law.rho, eta)
     level = anchor / anchor_years
@@ -357,7 +375,7 @@ def surface_day(
     now = long_run + slow
     tension = np.log(volatility / state.recent)
     middle = np.clip(0.75 * tension, -0.35, 0.8) * now
-    fast = np.clip(0.6 * (surprise**0.7 - 1.0), -0.35, 2.5) * (now + 0.5 * middle)
+    fast = (SAME_DAY_PREMIUM + np.clip(0.6 * (surprise**0.7 - 1.0), -0.35, 2.5)) * (now + 0.5 * middle)
     slow = (
         anchor
         - long_run * anchor_years

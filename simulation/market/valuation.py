@@ -18,7 +18,7 @@ from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import stream
 from simulation.market.listings import Chain, ListingBook
 from simulation.market.quotes import ContractDay, QuoteLaw, bid_and_ask, full_spread, hour_of_day, stress_of
-from simulation.market.surface import Greeks, american, black, black_greeks, smile
+from simulation.market.surface import Greeks, american, black, black_greeks, smile, steepness
 from simulation.symbols import Symbol
 
 
@@ -53,7 +53,8 @@ class OptionRoot:
         forward = state.forward(expiry, morning=self.morning)
         theta = state.theta(expiry, morning=self.morning)
         surface = state.surface
-        variance = smile(np.log(strike / forward), theta, surface.law.rho, surface.eta)
+        phi = state.steepness(expiry, morning=self.morning)
+        variance = smile(np.log(strike / forward), theta, surface.law.rho, phi)
         years = state.years(expiry, morning=self.morning)
         if self.style is Style.AMERICAN:
             return american(state.spot.points, forward, strike, variance, years, state.carry.rate, sign)
@@ -122,7 +123,8 @@ class OptionRoot:
         theta = np.array([state.theta(day, morning=self.morning)[minute] for day in dates])[position]
         years = np.array([state.years(day, morning=self.morning)[minute] for day in dates])[position]
         eta = np.full(len(theta), float(state.surface.eta[minute]))
-        return forward, smile(np.log(chain.strike / forward), theta, state.surface.law.rho, eta), years
+        phi = steepness(theta, eta)
+        return forward, smile(np.log(chain.strike / forward), theta, state.surface.law.rho, phi), years
 
 
 @dataclass(frozen=True)
