@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from core.events import ComponentFailed, Event
+from core.events import ComponentFailed, EntriesAllowed, EntriesHalted, Event
 from core.journal import BUILD_RANK, Journal, RecordKind
 
 E = TypeVar("E", bound=Event)
@@ -111,16 +111,25 @@ class EventBus:
         return "" if cause is None else cause.correlation
 
     def halt_entries(self, reason: str) -> None:
-        """Forbid new entries until a person resumes; the first reason stands."""
+        """Forbid new entries until a person resumes; the first reason stands. Told as ``EntriesHalted``."""
         if self.entries_halted is None:
             self.entries_halted = reason
             self._journal.record(RecordKind.SYSTEM, component="bus", reason=f"new entries halted: {reason}")
+            self._tell(EntriesHalted(time=self._journal.now(), correlation=self.correlation(), reason=reason))
 
     def resume_entries(self) -> None:
-        """Allow new entries again, on a person's word."""
+        """Allow new entries again, on a person's word. Told as ``EntriesAllowed``."""
         if self.entries_halted is not None:
             self._journal.record(RecordKind.SYSTEM, component="bus", reason="new entries allowed again")
             self.entries_halted = None
+            self._tell(EntriesAllowed(time=self._journal.now(), correlation=self.correlation()))
+
+    def _tell(self, event: Event) -> None:
+        """Publish the bus's own news: nobody's effect, so that the end of a storm is told as well."""
+        if self._deliverer == threading.get_ident():
+            self._waiting.append((event, None))
+        else:
+            self.publish(event)
 
     @property
     def published(self) -> dict[str, int]:

@@ -234,3 +234,15 @@ class OrderGroupFinished(Event):
     outcome: GroupOutcome
     contracts: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntriesHalted(Event):
+    """New entries are forbidden until a person resumes. Published by the bus, once for each halt."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntriesAllowed(Event):
+    """A person allowed new entries again. Published by the bus."""

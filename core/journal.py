@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
-from datetime import date, time
+from datetime import date, datetime, time
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -152,6 +152,10 @@ class Journal:
             else:
                 rank = BUILD_RANK.get()
                 self._held.append((-1 if rank is None else rank, line))
+
+    def now(self) -> datetime:
+        """Market time of the next line."""
+        return self._clock.now()
 
     def hold(self) -> None:
         """Keep lines back until ``release``; the factory does so while it builds in parallel."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from core.bus import EventBus
 from core.clock import MarketClock
-from core.events import ComponentFailed, Level, StateTransition
+from core.events import EntriesAllowed, EntriesHalted, Level, StateTransition
 from core.journal import Journal, RecordKind, as_json
 from state.errors import (
     DuplicateIntentError,
@@ -39,6 +39,8 @@ from state.tables import (
 
 KEEP_ENDED: Final = timedelta(days=45)
 COMPONENT: Final = "state"
+
+STOPPED: Final = (SystemState.HALTED, SystemState.EMERGENCY, SystemState.LOCKED)
 
 LEVEL_OF: Final[dict[type[Trigger], Level]] = {
     SystemTrigger: Level.SYSTEM,
@@ -103,7 +105,8 @@ class HierarchicalStateManager:
         self._ledger = Ledger()
         loaded = store.load()
         self.start_report = self._rebuild(loaded)
-        bus.subscribe(ComponentFailed, self._on_component_failed, component=COMPONENT, critical=True)
+        bus.subscribe(EntriesHalted, self._on_entries_halted, component=COMPONENT, critical=True)
+        bus.subscribe(EntriesAllowed, self._on_entries_allowed, component=COMPONENT, critical=True)
 
     # Reading
 
@@ -262,6 +265,9 @@ class HierarchicalStateManager:
             self.fire_system(SystemTrigger.RESTART)
         if self.system is SystemState.STARTING:
             self.fire_system(SystemTrigger.RECOVER)
+        if self.system in STOPPED:
+            why = self._subject(Level.SYSTEM, SYSTEM_ID).detail.get("reason", "no reason was given")
+            self._bus.halt_entries(f"the last process left the system {self.system.value}: {why}")
         for report in self.start_report.reports:
             self._journal.record(RecordKind.SYSTEM, component=COMPONENT, reason=report)
         return self.start_report
@@ -365,6 +371,13 @@ class HierarchicalStateManager:
         if self._store.snapshot_due:
             self.snapshot()
 
-    def _on_component_failed(self, event: ComponentFailed) -> None:
-        if event.critical and self.may(Level.SYSTEM, SYSTEM_ID, SystemTrigger.HALT) is None:
-            self.fire_system(SystemTrigger.HALT, reason=f"{event.component} failed: {event.error}")
+    def _on_entries_halted(self, event: EntriesHalted) -> None:
+        """A halt outlives the process: the next one starts halted."""
+        if self.system not in STOPPED and self.may(Level.SYSTEM, SYSTEM_ID, SystemTrigger.HALT) is None:
+            self.fire_system(SystemTrigger.HALT, reason=event.reason)
+
+    def _on_entries_allowed(self, event: EntriesAllowed) -> None:
+        if self.may(Level.SYSTEM, SYSTEM_ID, SystemTrigger.RESUME) is None:
+            self.fire_system(SystemTrigger.RESUME, reason="a person resumed")
+        if self.system is SystemState.RECOVERING:
+            self.fire_system(SystemTrigger.READY)

@@ -13,6 +13,8 @@ from core.events import (
     Command,
     CommandReceived,
     ComponentFailed,
+    EntriesAllowed,
+    EntriesHalted,
     EntryWindow,
     Event,
     RiskThreshold,
@@ -155,11 +157,17 @@ def test_a_critical_component_that_raises_halts_new_entries_until_a_person_resum
         raise ValueError("ledger gone")
 
     bus.subscribe(EntryWindow, breaks, component="risk", critical=True)
+    told: list[object] = []
+    bus.subscribe(EntriesHalted, lambda event: told.append(event.reason), component="state")
+    bus.subscribe(EntriesAllowed, lambda event: told.append("allowed"), component="state")
+    bus.publish(window())
     bus.publish(window())
     assert bus.entries_halted == "risk failed on EntryWindow: ValueError: ledger gone"
     assert bus.verify() == (f"new entries are halted: {bus.entries_halted}",)
     bus.resume_entries()
+    bus.resume_entries()
     assert bus.entries_halted is None
+    assert told == ["risk failed on EntryWindow: ValueError: ledger gone", "allowed"]
 
 
 def test_an_error_while_an_error_is_told_is_no_storm(bus: EventBus) -> None:

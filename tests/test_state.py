@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.bus import EventBus
 from core.clock import MarketClock
-from core.events import ComponentFailed, Level, StateTransition
+from core.events import Level, StateTransition
 from core.journal import Journal, MemorySink, RecordKind
 from core.storage import FolderStorage
 from state.errors import (
@@ -258,13 +258,31 @@ def test_a_new_process_never_wakes_what_was_stopped(
     assert after.state.system is expected
 
 
+def test_a_halt_of_entries_outlives_the_process_until_a_person_resumes(system: System) -> None:
+    state = system.ready()
+    system.bus.halt_entries("ten errors in an hour")
+    assert state.system.value == "halted"
+    after = system.again()
+    after.state.start()
+    halted = "the last process left the system halted: ten errors in an hour"
+    assert (after.state.system.value, after.bus.entries_halted) == ("halted", halted)
+    after.bus.resume_entries()
+    assert (after.state.system.value, after.bus.entries_halted) == ("normal", None)
+
+
 def test_a_failed_critical_component_halts_the_system(system: System) -> None:
     state = system.ready()
-    system.bus.publish(ComponentFailed(time=NOW, component="report", critical=False, error="x"))
+
+    def breaks(event: StateTransition) -> None:
+        raise ValueError("no margin table")
+
+    system.bus.subscribe(StateTransition, breaks, component="report")
+    state.fire(Level.STRATEGY, state.strategy("s").id, StrategyTrigger.WAIT)
     assert state.system.value == "normal"
-    for _ in range(2):
-        system.bus.publish(ComponentFailed(time=NOW, component="risk", critical=True, error="x"))
+    system.bus.subscribe(StateTransition, breaks, component="risk", critical=True)
+    state.fire(Level.STRATEGY, "s", StrategyTrigger.SKIP)
     assert state.system.value == "halted"
+    assert str(system.bus.entries_halted).startswith("risk failed on StateTransition: ValueError: no margin table")
 
 
 def test_what_ended_long_ago_leaves_the_snapshot_but_not_what_an_open_position_counts_on(system: System) -> None:
