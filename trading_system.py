@@ -42,8 +42,15 @@ from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin, GroupStressPlugin
-from risk.limits import FreshnessPlugin, GreeksLimitsPlugin, LiquidityPlugin, PhasePlugin, VixRegimePlugin
-from risk.manager import UnifiedRiskManager
+from risk.limits import (
+    FreshnessPlugin,
+    GreeksLimitsPlugin,
+    LiquidityPlugin,
+    PhasePlugin,
+    VixPanicPlugin,
+    VixRegimePlugin,
+)
+from risk.manager import EmergencyProtocol, UnifiedRiskManager
 from risk.margin import MarginPlugin
 from risk.phases import PhaseManager
 from risk.sizing import PositionSizer
@@ -73,6 +80,7 @@ MANAGERS: tuple[type, ...] = (
     PhaseManager,
     PhasePlugin,
     VixRegimePlugin,
+    VixPanicPlugin,
     FreshnessPlugin,
     CircuitBreakerPlugin,
     DrawdownPlugin,
@@ -85,6 +93,7 @@ MANAGERS: tuple[type, ...] = (
     MarginPlugin,
     PositionSizer,
     UnifiedRiskManager,
+    EmergencyProtocol,
     PositionTracker,
     AtomicExecutor,
     OrderRecovery,
@@ -140,6 +149,7 @@ class TradingSystem:
     def start(self) -> None:
         """Take over: load history, rebuild and reconcile state, and begin to trade."""
         self.gateway.watch(TICKERS)
+        self.managers[EmergencyProtocol].restore()
         self._recovery.start()
         for ticker in TICKERS:
             self._history.refresh((ticker,))

@@ -228,6 +228,7 @@ class CircuitBreakerSettings(SettingsGroup):
     losses_in_a_row: Count = 3
     losses_in_a_row_foundation: Count = 2
     warn_at: Fraction = 0.80
+    emergency_at: float = Field(1.5, ge=1)
     lock_hours: int = Field(24, gt=0)
     calm_minutes: int = Field(30, ge=0)
 

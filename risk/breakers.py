@@ -10,6 +10,7 @@ from core.book import Book
 from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.gateway import Gateway
 from core.settings_fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
+from market.freshness import DataFreshnessValidator
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.limits import threshold
@@ -31,28 +32,35 @@ class CircuitBreakerPlugin(RiskPlugin):
         book: Book,
         phases: PhaseManager,
         vix: UnifiedVIXManager,
+        freshness: DataFreshnessValidator,
         settings: CircuitBreakerSettings,
     ) -> None:
         self._gateway = gateway
         self._book = book
         self._phases = phases
         self._vix = vix
+        self._freshness = freshness
         self._settings = settings
         self._equity: deque[tuple[datetime, float]] = deque()
         self._tripped_at: datetime | None = None
         self._tripped_by = ""
-        self._forgiven = 0
+        self._locked_until: datetime | None = None
+        self._recovering = False
         self.warned = False
 
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Deny until it was calm for long enough, and after too many losses in a row."""
+        """Deny until it was calm for long enough and data is fresh, then let one position at a time in again."""
+        if self._locked_until is not None and context.now < self._locked_until:
+            return Deny("circuit_lock", f"{self._tripped_by}, locked until {self._locked_until:%Y-%m-%d %H:%M}")
         if self._tripped_at is not None:
             calm = timedelta(minutes=self._settings.calm_minutes)
-            if context.now - self._tripped_at < calm:
+            if context.now - self._tripped_at < calm or not self._freshness.all_fresh(context.now):
                 return Deny(self.name, f"{self._tripped_by} at {self._tripped_at:%Y-%m-%d %H:%M}, waiting for calm")
-            self._tripped_at = None
+            self._tripped_at, self._recovering = None, True
+        if self._recovering and any(context.book.exposed()):
+            return Deny(self.name, f"one position at a time after {self._tripped_by}")
         limit = self._losses_limit(context.phase)
-        losses = self._book.losses_in_a_row() - self._forgiven
+        losses = self._book.losses_in_a_row()
         if limit and losses >= limit:
             return self._after_losses(context, limit, losses)
         return Allow(self.name)
@@ -73,6 +81,8 @@ class CircuitBreakerPlugin(RiskPlugin):
         """Measure equity each minute while something is held, and margin use."""
         if isinstance(event, SessionOpened):
             self._equity.clear()
+        if isinstance(event, SessionClosed) and self._tripped_at is None:
+            self._recovering = False
         if not isinstance(event, MarketData) or event.ticker != _INDEX:
             return ()
         if not self._book.positions:
@@ -82,8 +92,10 @@ class CircuitBreakerPlugin(RiskPlugin):
         found = [self._fast_loss(event), self._margin_use(event)]
         self.warned = any(row.severity is not Severity.NORMAL for row in found)
         for row in found:
-            if row.severity is Severity.BREACH:
+            if row.severity in (Severity.BREACH, Severity.EMERGENCY):
                 self._tripped_at, self._tripped_by = event.time, row.rule
+            if row.severity is Severity.EMERGENCY:
+                self._locked_until = event.time + timedelta(hours=self._settings.lock_hours)
         return [row for row in found if row.severity is not Severity.NORMAL]
 
     def _fast_loss(self, event: Event) -> RiskThreshold:
@@ -94,7 +106,10 @@ class CircuitBreakerPlugin(RiskPlugin):
         while event.time - self._equity[0][0] > timedelta(minutes=self._settings.fast_loss_minutes):
             self._equity.popleft()
         highest = max(value for _, value in self._equity)
-        return threshold("fast_loss", event, limit, 1 - equity / highest, self._settings.warn_at)
+        loss = 1 - equity / highest
+        if loss >= limit * self._settings.emergency_at:
+            return _step(event, "fast_loss", Severity.EMERGENCY, limit, loss)
+        return threshold("fast_loss", event, limit, loss, self._settings.warn_at)
 
     def _margin_use(self, event: Event) -> RiskThreshold:
         equity = self._equity[-1][1]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from core.bus import EventBus
-from core.events import Event, RiskThreshold, SessionOpened, Severity
+from core.events import Event, MarketData, RiskThreshold, SessionOpened, Severity
 from core.settings_fields import PhaseSettings, VixSettings
 from greeks.monitor import GreeksMonitor, limited
 from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
-from market.vix import VixRegime
+from market.vix import VIX, VixRegime
 from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
@@ -72,6 +72,35 @@ class VixRegimePlugin(RiskPlugin):
             normal = self._settings.normal
             return Deny(self.name, f"VIX {reading.value:.2f} is above {normal:g}: no diagonals", normal, reading.value)
         return Allow(self.name)
+
+
+class VixPanicPlugin(RiskPlugin):
+    """Above VIX 40 every short-volatility position closes but those that sell puts by the opportunity protocol."""
+
+    name = "vix_panic"
+    order = 25
+
+    def __init__(self, settings: VixSettings) -> None:
+        self._settings = settings
+        self._told = False
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Entries are the regime's affair."""
+        return Allow(self.name) if context.vix is not None else Deny(self.name, "no VIX that is fresh enough")
+
+    def watch(self, event: Event) -> Iterable[RiskThreshold]:
+        """Report the first minute above the limit, and be ready again once the VIX is back under it."""
+        if not isinstance(event, MarketData) or event.ticker != VIX:
+            return ()
+        above = event.price > self._settings.extreme
+        told, self._told = self._told, above
+        if not above or told:
+            return ()
+        limit = self._settings.extreme
+        passed = RiskThreshold(
+            time=event.time, rule=self.name, severity=Severity.EMERGENCY, limit=limit, observed=event.price
+        )
+        return (passed,)
 
 
 class FreshnessPlugin(RiskPlugin):

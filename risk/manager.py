@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
-from core.book import Book, Position
+from core.book import Book, ClosedTrade, Position
 from core.bus import EventBus
-from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
+from core.events import (
+    Command,
+    CommandReceived,
+    Event,
+    Level,
+    MarketData,
+    RiskThreshold,
+    SessionClosed,
+    SessionOpened,
+    Severity,
+)
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
 from market.chains import OptionChainManager
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin, DrawdownPlugin
+from risk.limits import PUT_SELLING
 from risk.phases import PhaseManager
 from risk.proposal import Decision, Deny, Proposal, RiskContext, RiskPlugin, Verdict, settle
+from state.ledger import SYSTEM_ID
+from state.manager import HierarchicalStateManager
+from state.tables import SystemTrigger
 
 _GREEKS = "greeks_"  # these limits block what is new and close nothing
 _SHORT_DATED = frozenset({"friday_0dte", "butterfly", "futures_strangle", "enhanced"})
@@ -114,8 +130,9 @@ class UnifiedRiskManager:
     def must_close(self, passed: RiskThreshold) -> Sequence[Position]:
         """What the emergency protocol closes after a threshold (methodology, section 4).
 
-        A drawdown of 20 % closes everything; 15 % the losing positions (riskiest first); a black swan the short-dated
-        ones; a tripped breaker the riskiest position.
+        A VIX above 40 closes what is short volatility but put selling; a drawdown of 20 % (or a fast loss at 150 % of
+        its limit) closes everything; 15 % the losing positions, riskiest first; a black swan the short-dated ones; a
+        tripped breaker the riskiest position.
         """
         if passed.rule.startswith(_GREEKS):
             return ()
@@ -123,6 +140,8 @@ class UnifiedRiskManager:
         if passed.severity is Severity.EMERGENCY:
             if passed.rule == "black_swan":
                 return [row for row in held if row.terms.strategy in _SHORT_DATED]
+            if passed.rule == "vix_panic":
+                return [row for row in held if row.terms.short_volatility and row.terms.strategy not in PUT_SELLING]
             return held
         if passed.severity is Severity.BREACH:
             losing = [row for row in held if self._loses(row)]
@@ -152,3 +171,74 @@ class UnifiedRiskManager:
         names = {plugin.name for plugin in self._plugins}
         needed = {"correlation", "concentration", "circuit_breaker", "margin"}
         return tuple(f"plugin {name} is missing" for name in sorted(needed - names))
+
+
+_TRIGGERS = {
+    Command.HALT: SystemTrigger.HALT,
+    Command.REDUCE: SystemTrigger.REDUCE,
+    Command.CLOSE_ALL: SystemTrigger.EMERGENCY,
+    Command.RESUME: SystemTrigger.RESUME,
+}
+_TRADES_KEPT = 300
+
+
+class EmergencyProtocol:
+    """Moves the system's state on commands, and keeps phase, equity peak and trade record in the state."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        book: Book,
+        state: HierarchicalStateManager,
+        phases: PhaseManager,
+        drawdown: DrawdownPlugin,
+    ) -> None:
+        self._book = book
+        self._state = state
+        self._phases = phases
+        self._drawdown = drawdown
+        bus.subscribe(CommandReceived, self._on_command, component="emergency", critical=True)
+        bus.subscribe(SessionClosed, self._on_session_closed, component="emergency")
+
+    def restore(self) -> None:
+        """Go on with what the last process knew."""
+        record = self._state.recall("record")
+        if not isinstance(record, dict):
+            return
+        self._phases.restore(int(record["phase"]))
+        self._drawdown.peak = float(record["peak"])
+        self._book.trades.extend(_trade(row) for row in record["trades"])
+
+    def _on_command(self, event: CommandReceived) -> None:
+        trigger = _TRIGGERS.get(event.command)
+        if trigger is None or self._state.may(Level.SYSTEM, SYSTEM_ID, trigger) is not None:
+            return
+        self._state.fire_system(trigger, command=event.command)
+        if self._state.may(Level.SYSTEM, SYSTEM_ID, SystemTrigger.READY) is None:
+            self._state.fire_system(SystemTrigger.READY)
+
+    def _on_session_closed(self, event: SessionClosed) -> None:
+        """Written once a session, and only when something of it changed."""
+        self._drawdown.drawdown(event.equity)
+        self._state.remember(
+            "record",
+            {
+                "phase": self._phases.phase,
+                "peak": self._drawdown.peak,
+                "trades": [_row(trade) for trade in self._book.trades[-_TRADES_KEPT:]],
+            },
+        )
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it once it was made."""
+        return ()
+
+
+def _row(trade: ClosedTrade) -> list[object]:
+    return [trade.strategy, trade.position, trade.opened, trade.closed, trade.profit, trade.max_loss]
+
+
+def _trade(row: list[Any]) -> ClosedTrade:
+    strategy, position, opened, closed, profit, max_loss = row
+    start, end = datetime.fromisoformat(opened), datetime.fromisoformat(closed)
+    return ClosedTrade(strategy, position, start, end, float(profit), float(max_loss))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.book import Book, ClosedTrade, Position, Terms
 from core.contracts import Contract, Leg, Package, Right
-from core.events import MarketData, RiskThreshold, SessionClosed, Severity
+from core.events import Command, MarketData, RiskThreshold, SessionClosed, Severity
 from core.gateway import FAMILIES, Account
 from core.journal import RecordKind
 from core.settings_fields import (
@@ -32,6 +32,7 @@ from risk.margin import package_margin
 from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict, settle
 from risk.sizing import PositionSizer, kelly_fraction, posterior, vix_scale
+from state.manager import HierarchicalStateManager
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from trading_system import TradingSystem
 
@@ -356,7 +357,9 @@ def test_three_percent_in_five_minutes_trips_and_closes_the_riskiest(tmp_path: P
     running.book.positions.update({"small": small, "large": large})
     seen: list[RiskThreshold] = []
     running.bus.subscribe(RiskThreshold, seen.append, component="test")
-    for minute, equity in enumerate((45_000.0, 44_500.0, 43_600.0)):  # 3.1 % down, phase 1 trips at 2 %
+    for minute, equity in enumerate(
+        (45_000.0, 44_500.0, 44_000.0, 43_600.0)
+    ):  # 2.2 %, then 3.1 %: limit and 150 % of 2 %
         gateway.cash = equity
         at = NOW + timedelta(minutes=minute)
         gateway.time = at
@@ -365,6 +368,11 @@ def test_three_percent_in_five_minutes_trips_and_closes_the_riskiest(tmp_path: P
     assert tripped
     closing = running.managers[UnifiedRiskManager].must_close(tripped[0])
     assert [position.id for position in closing] == ["large"]
+    (worst,) = [row for row in seen if row.severity is Severity.EMERGENCY]
+    closing = running.managers[UnifiedRiskManager].must_close(worst)
+    assert [position.id for position in closing] == ["large", "small"]
+    plugin = running.managers[CircuitBreakerPlugin]
+    assert rule(plugin.review(proposal(), context())) == "circuit_lock"
 
 
 # The manager
@@ -410,3 +418,34 @@ def test_every_plugin_answers_a_sound_proposal(tmp_path: Path) -> None:
         assert isinstance(verdict, Allow | Shrink | Deny)
         assert list(plugin.watch(SessionClosed(time=NOW, day=FRIDAY, equity=100_000.0))) == []
         assert plugin.verify() == ()
+
+
+def test_vix_above_40_closes_all_but_put_selling_once(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path)
+    running.book.positions.update({"a": held("a", "friday_0dte", "SPY"), "b": held("b", "enhanced", "SPY")})
+    seen: list[RiskThreshold] = []
+    running.bus.subscribe(RiskThreshold, seen.append, component="test")
+    for minute, vix in enumerate((39.0, 41.0, 45.0, 39.0, 42.0)):
+        at = NOW + timedelta(minutes=minute)
+        gateway.time = at
+        running.bus.publish(MarketData(time=at, ticker="VIX", open=vix, high=vix, low=vix, price=vix, fresh_at=at))
+    passed = [row for row in seen if row.rule == "vix_panic"]
+    assert [row.observed for row in passed] == [41.0, 42.0]
+    assert [row.id for row in running.managers[UnifiedRiskManager].must_close(passed[0])] == ["a"]
+
+
+def test_commands_move_the_system_and_the_record_outlives_the_process(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path, phases__earned_progression="false")
+    state = running.managers[HierarchicalStateManager]
+    running.command(NOW, Command.HALT)
+    assert state.system.value == "halted"
+    running.command(NOW, Command.RESUME)
+    assert state.system.value == "normal"
+    running.book.trades.append(ClosedTrade("s", "p", NOW, NOW, 12.5, 100.0))
+    assert close_at(running, gateway, 60_000.0) == 2
+    running.end(NOW)
+    gateway.cash = 48_000.0  # by equity alone this would be phase 1
+    again, _ = build(gateway)
+    assert again.managers[PhaseManager].phase == 2
+    assert again.managers[DrawdownPlugin].peak == 60_000.0
+    assert again.book.trades == running.book.trades
