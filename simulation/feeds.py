@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -241,14 +242,7 @@ class Feed:
 
     def sessions_between(self, low: int, high: int) -> list[tuple[int, int]]:
         """The subscribed sessions that overlap (low, high], in UTC milliseconds."""
-        hours, zone, extended = self.spec.hours, self.spec.zone, self.spec.extended
-        first, last = zone.date_of(max(low, 0)), zone.date_of(high)
-        sessions: list[tuple[int, int]] = []
-        day = first - timedelta(days=1)
-        while day <= last:
-            sessions += [pair for pair in hours.sessions_utc_ms(day, extended) if pair[1] > low and pair[0] < high]
-            day += timedelta(days=1)
-        return sessions
+        return _sessions(self.spec.hours, self.spec.zone, self.spec.extended, low, high)
 
     def last_before(self, low: int) -> BaseData | None:
         """The last real point that ended at or before `low`, not looking past the start of the subscription."""
@@ -322,3 +316,15 @@ def _filtered(block: Any, keep: Any) -> Any:
 
 def _size(value: float) -> float:
     return value if value == value else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _sessions(hours: Any, zone: Zone, extended: bool, low: int, high: int) -> list[tuple[int, int]]:
+    """Sessions that overlap (low, high]. Contracts of one chain ask the same thing; nobody changes the answer."""
+    first, last = zone.date_of(max(low, 0)), zone.date_of(high)
+    sessions: list[tuple[int, int]] = []
+    day = first - timedelta(days=1)
+    while day <= last:
+        sessions += [pair for pair in hours.sessions_utc_ms(day, extended) if pair[1] > low and pair[0] < high]
+        day += timedelta(days=1)
+    return sessions
