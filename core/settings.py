@@ -216,7 +216,7 @@ def _problems(error: ValidationError, known: Mapping[str, FieldInfo], parameters
         message = item["msg"].removeprefix("Value error, ")
         if key is None:
             place = ".".join(parts)
-            yield f"{place}: {message}" if place else message
+            yield message if place in message else f"{place}: {message}"
         else:
             given = parameters.get(key, _text(item["input"]))
             yield f"{key}: {given!r}; {message[:1].lower()}{message[1:]}; expected {accepted(known[key])}"

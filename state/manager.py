@@ -256,8 +256,10 @@ class HierarchicalStateManager:
             self._write({"op": "memory", "name": name, "value": plain})
 
     def snapshot(self) -> None:
-        """Write everything that still matters and begin a new segment."""
-        self._store.snapshot(self._ledger.snapshot(self._clock.now(), KEEP_ENDED))
+        """Write everything that still matters, begin a new segment, and forget the rest here as well."""
+        record = self._ledger.snapshot(self._clock.now(), KEEP_ENDED)
+        self._store.snapshot(record)
+        self._ledger.restore(record)
 
     def start(self) -> StartReport:
         """Take the system over as a new process: to ``recovering``, or left where a person or a risk rule put it."""

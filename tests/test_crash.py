@@ -33,7 +33,10 @@ from tests.fake_gateway import FRIDAY, FakeGateway, Working
 from tests.test_kill import Countdown, KillingDisk
 from trading_system import Surroundings, TradingSystem
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
+]
 
 QUOTES: dict[tuple[str, datetime], Quote | None] = {}
 OPEN = datetime(2024, 3, 8, 9, 31)

@@ -32,7 +32,10 @@ from state.recovery import Recovery
 from state.store import Disk, StateStore, StoreOptions
 from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyTrigger, SystemTrigger
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
+]
 
 DAY = date(2024, 7, 5)
 CONDOR = {"P5400": 1.0, "P5430": -1.0, "C5600": -1.0, "C5630": 1.0}

@@ -295,6 +295,7 @@ def test_what_ended_long_ago_leaves_the_snapshot_but_not_what_an_open_position_c
     state.fire(Level.POSITION, "old", PositionTrigger.EXPIRE)
     system.clock.advance(NOW + timedelta(days=46))
     state.snapshot()
+    assert [subject.id for subject in state.positions(ended=True)] == ["leap"], "memory stays flat over years"
     after = system.again().state
     assert [subject.id for subject in after.positions(ended=True)] == ["leap"]
     assert after.held("leap") == {"QQQ 250620C400": 1.0}
