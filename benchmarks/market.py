@@ -1,0 +1,253 @@
+"""What the modelled market costs, and what it looks like: ``python -m benchmarks.market [--evidence docs]``.
+
+Without arguments it prints CPU times: days, contract-days, chains, a year of everything. With ``--evidence FOLDER`` it
+also works out the tables of docs/market.md and draws its pictures into FOLDER.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.market.calendar import FloatArray
+from simulation.market.corporate import opening_settlement, risk_free
+from simulation.market.garch import draw_days
+from simulation.market.history import arch_series, from_arch
+from simulation.market.listings import third_friday
+from simulation.market.pictures import Line, Panel, svg
+from simulation.market.source import ModelledMarket
+from simulation.market.surface import steepness, strip_variance
+from simulation.symbols import Symbol
+
+DAY = date(2018, 2, 5)
+FUNDS = ("SPY", "QQQ", "IWM", "TLT", "GLD", "USO", "FXE")
+
+
+def timed(what: str, count: int, work: Callable[[], object]) -> None:
+    """Print milliseconds each of ``count`` things that ``work`` does."""
+    begun = time.process_time()
+    work()
+    spent = time.process_time() - begun
+    print(f"{what:58} {spent / count * 1e3:9.3f} ms each  {spent:7.2f} s for {count}")
+
+
+def costs() -> None:
+    """Times of everything that the engine asks for."""
+    begun = time.process_time()
+    market = ModelledMarket.from_history("history", seed=1)
+    print(f"{'market built':58} {(time.process_time() - begun) * 1e3:9.1f} ms")
+    index = Symbol.create("SPX", SecurityType.INDEX, "usa")
+    weekly = Symbol.create_canonical_option(index, "SPXW", "usa")
+    year = [day for day in market.book.days() if day.year == 2017]
+    minute = Resolution.MINUTE
+    for ticker in ("SPX", "VIX"):
+        symbol = Symbol.create(ticker, SecurityType.INDEX, "usa")
+        timed(f"days of {ticker}", len(year), lambda s=symbol: [market.trades(s, minute, day) for day in year])  # type: ignore[misc]
+    puts = [
+        Symbol.create_option(
+            index, "SPXW", "usa", OptionStyle.EUROPEAN, OptionRight.PUT, float(strike), date(2018, 2, 9)
+        )
+        for strike in range(2300, 2800, 5)
+    ]
+    timed(
+        "contract-days of European options, quotes",
+        len(puts),
+        lambda: [market.quotes(put, minute, DAY) for put in puts],
+    )
+    share = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+    american = [
+        Symbol.create_option(share, "usa", OptionStyle.AMERICAN, OptionRight.PUT, float(strike), date(2018, 3, 16))
+        for strike in range(220, 290)
+    ]
+    timed(
+        "contract-days of American options, quotes", 70, lambda: [market.quotes(put, minute, DAY) for put in american]
+    )
+    timed("listings of a chain (SPXW)", 20, lambda: [market.universe(weekly, day) for day in year[:20]])
+    chain = market.universe(weekly, DAY)
+    assert chain is not None
+    timed(f"closes and Greeks of a chain ({len(chain):,} contracts)", 1, lambda: (chain.close, chain.delta))
+    timed("a year of all underlyings, minutes and ten contracts each", len(year), lambda: everything(market, year))
+
+
+def everything(market: ModelledMarket, days: list[date]) -> None:
+    """What ten strategies look at: minutes of every underlying, each day's listing, and ten contracts of each."""
+    minute = Resolution.MINUTE
+    for ticker in FUNDS:
+        share = Symbol.create(ticker, SecurityType.EQUITY, "usa")
+        canonical = Symbol.create_canonical_option(share)
+        for day in days:
+            market.trades(share, minute, day)
+            if day.weekday() == 1:  # the week's look at the chain
+                chain = market.universe(canonical, day)
+                if chain is not None:
+                    near = np.flatnonzero(chain.expiry > day.toordinal() + 40)[:200:20]
+                    for symbol in chain.symbols(near):
+                        market.quotes(symbol, minute, day)
+
+
+# --- evidence --------------------------------------------------------------------------------------------------------
+
+
+def statistics(returns: FloatArray, levels: FloatArray) -> dict[str, float]:
+    """The figures that a path of returns and VIX closes is judged by."""
+    centred = returns - returns.mean()
+    changes = np.diff(np.log(levels))
+    path = np.cumsum(returns)
+    return {
+        "volatility, % a year": float(returns.std()) * 252**0.5 * 100,
+        "kurtosis": float((centred**4).mean() / centred.var() ** 2),
+        "skew": float((centred**3).mean() / centred.std() ** 3),
+        "worst day, %": float(returns.min()) * 100,
+        "largest drawdown, %": float(np.exp((path - np.maximum.accumulate(path)).min()) - 1) * 100,
+        "return now, variance tomorrow (leverage)": float(np.corrcoef(centred[:-1], centred[1:] ** 2)[0, 1]),
+        "size of moves a month apart, correlation": float(
+            np.corrcoef(np.abs(centred[:-21]), np.abs(centred[21:]))[0, 1]
+        ),
+        "return and VIX change, correlation": float(np.corrcoef(returns[1:], changes)[0, 1]),
+        "VIX mean": float(levels.mean()),
+        "VIX median": float(np.percentile(levels, 50)),
+        "VIX daily log change, deviation": float(changes.std()),
+        "VIX daily log change, 99th percentile": float(np.percentile(changes, 99)),
+        "VIX daily log change, largest": float(changes.max()),
+    }
+
+
+def side_by_side() -> None:
+    """Print 25 simulated years beside the recorded ones."""
+    history = from_arch()
+    real = np.diff(np.log(history.index.close))
+    long = np.diff(np.log(arch_series("sp500").close))
+    drawn = [draw_days(seed, 252 * 25) for seed in range(1, 21)]
+    columns = [statistics(one.returns, one.volatility) for one in drawn]
+    recorded = statistics(real, history.volatility.close[1:])
+    older = statistics(long, np.full(len(long), 20.0) * np.exp(1e-9 * np.arange(len(long))))
+    print(
+        "\n| | 25 simulated years: median of 20 seeds (5th to 95th) | S&P 500 1999-2018 | S&P 500 and VIX 2014-2018 |"
+    )
+    print("|---|---|---|---|")
+    for key in recorded:
+        values = np.array([column[key] for column in columns])
+        low, middle, high = np.percentile(values, [5, 50, 95])
+        past = "" if "VIX" in key else f"{older[key]:.2f}"
+        print(f"| {key} | {middle:.2f} ({low:.2f} to {high:.2f}) | {past} | {recorded[key]:.2f} |")
+
+
+def put_writing() -> None:
+    """Print yearly returns of one-month at-the-money puts sold at the bid on each third Friday, cash-secured."""
+    market = ModelledMarket.from_history("history", seed=1)
+    root = market.book.roots["SPX"]
+    worth: dict[int, float] = {}
+    months = [(year, month) for year in range(2014, 2019) for month in range(1, 13)]
+    for here, following in pairwise(months):
+        sold, settled = third_friday(*here), third_friday(*following)
+        start, end = market.book.asset_day("SPX", sold), market.book.asset_day("SPX", settled)
+        strikes = root.listing.strikes(sold, settled)
+        if start is None or end is None or strikes is None:
+            continue
+        strike = float(strikes[strikes <= start.spot.points[120]].max())
+        contract = root.contract_day(sold, settled, strike, -1.0)
+        if contract is None:
+            continue
+        credit = float(contract.bid[120])
+        interest = risk_free(sold) * (settled - sold).days / 365
+        kept = (credit - max(strike - opening_settlement(end), 0.0)) / (strike - credit) + interest
+        worth[settled.year] = worth.get(settled.year, 1.0) * (1.0 + kept)
+    print("\nPut writing, % a year:", {year: round((value - 1) * 100, 1) for year, value in worth.items()})
+
+
+def term_ratios() -> None:
+    """Print strips of a day, nine days and three months over the VIX: what Cboe calls VIX1D, VIX9D and VIX3M."""
+    market = ModelledMarket.from_history("history", seed=3)
+    found: dict[str, list[float]] = {"1 day": [], "9 days": [], "93 days": []}
+    for day in market.book.days()[::10]:
+        state = market.book.asset_day("SPX", day)
+        level = market.book.volatility_points("SPX", day)
+        if state is None or level is None:
+            continue
+        later = [one for one in market.book.roots["SPXW"].listing.expirations(day) if one > day]
+        for name, days in (("1 day", 1), ("9 days", 9), ("93 days", 93)):
+            expiry = min(later, key=lambda one, days=days: abs((one - day).days - days))  # type: ignore[misc]
+            strip = strip_variance(float(state.theta(expiry)[-1]), state.spec.smile.rho, float(state.surface.eta[-1]))
+            years = float(state.variance_years(expiry)[-1])
+            found[name].append(100.0 * (strip / years) ** 0.5 / float(level[-1]))
+    print("Strips over the VIX:", {name: round(float(np.mean(values)), 3) for name, values in found.items()})
+
+
+def pictures(folder: Path) -> None:
+    """Draw the pictures of docs/market.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "market-day.svg").write_text(day_picture(), encoding="utf-8")
+    (folder / "market-years.svg").write_text(years_picture(), encoding="utf-8")
+
+
+def day_picture() -> str:
+    """February 5, 2018: minutes of index and VIX, and the smiles of that close and of a calm day."""
+    market = ModelledMarket.from_history("history", seed=1)
+    index, vix = market.book.path("SPX", DAY), market.book.path("VIX", DAY)
+    assert index is not None
+    assert vix is not None
+    now = np.arange(391, dtype=np.float64)
+    ends = ("9:30", "16:00")
+    panels = [
+        Panel(
+            "February 5, 2018, S&P 500: daily bar real, minutes modelled", (Line("S&P 500", now, index.points),), ends
+        ),
+        Panel("VIX: close real, minutes modelled", (Line("VIX", now, vix.points),), ends),
+    ]
+    for day in (date(2017, 11, 3), DAY):
+        state = market.book.asset_day("SPX", day)
+        assert state is not None
+        k = np.linspace(-0.25, 0.1, 60)
+        lines = []
+        for days in (9, 30, 180):
+            theta = np.full(60, float(state.surface.theta(np.full(391, days / 365.0))[-1]))
+            phi = steepness(theta, np.full(60, float(state.surface.eta[-1])))
+            tilted = phi * k
+            rho = state.spec.smile.rho
+            total = 0.5 * theta * (1.0 + rho * tilted + np.sqrt((tilted + rho) ** 2 + 1.0 - rho**2))
+            lines.append(Line(f"{days} days", k, 100.0 * np.sqrt(total / (days / 365.0))))
+        panels.append(Panel(f"Implied volatility, {day}", tuple(lines), ("strike 22 % below", "10 % above")))
+    return svg(panels)
+
+
+def years_picture() -> str:
+    """Real VIX beside simulated ones, and the distributions of daily changes."""
+    history = from_arch()
+    real = history.volatility.close
+    drawn = [draw_days(seed, len(real)) for seed in (1, 2)]
+    x = np.arange(len(real), dtype=np.float64)
+    edges = np.linspace(-0.3, 0.4, 71)
+    many = np.concatenate([np.diff(np.log(draw_days(seed, 252 * 25).volatility)) for seed in range(1, 6)])
+    counts = [np.histogram(np.clip(part, -0.3, 0.4), edges, density=True)[0] for part in (np.diff(np.log(real)), many)]
+    simulated = [
+        Panel(f"five simulated years, seed {seed}", (Line("VIX", x, one.volatility),), ("five years", ""))
+        for seed, one in zip((1, 2), drawn, strict=True)
+    ]
+    return svg(
+        [
+            Panel("VIX 2014 to 2018, real", (Line("VIX", x, real),), ("2014", "2018")),
+            *simulated,
+            Panel(
+                "daily log change of the VIX: density",
+                (Line("2014 to 2018", edges[:-1], counts[0]), Line("simulated", edges[:-1], counts[1])),
+                ("-30 %", "+40 %"),
+                steps=True,
+            ),
+        ]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    costs()
+    if "--evidence" in sys.argv:
+        side_by_side()
+        put_writing()
+        term_ratios()
+        pictures(Path(sys.argv[sys.argv.index("--evidence") + 1]))
