@@ -129,8 +129,10 @@ class TradingSystem:
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self._idle_minutes = settings.market.idle_minutes
+        self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
         self._priced_at: datetime | None = None
+        self._reconcile_at = start
 
     def _build(self, surroundings: Surroundings) -> Managers:
         factory = ManagerFactory()
@@ -177,11 +179,17 @@ class TradingSystem:
         session = self._session
         if session is None or now > session.closes_at:
             return
+        if now >= self._reconcile_at and self.gateway.is_live():  # only a live account has other hands in it
+            self._reconcile_at = now + timedelta(minutes=self.settings.orders.reconcile_minutes)
+            self.clock.advance(now)
+            self._recovery.reconcile()
         active = self.coordinator.is_active
         if not active and now.minute % self._idle_minutes:
             return
         self.clock.advance(now)
         self._publish_prices(now)
+        if self._reconcile_minutes and not now.minute % self._reconcile_minutes:
+            self._recovery.reconcile()
         if active:
             self.bus.publish(MinutePassed(time=now))
 

@@ -242,7 +242,7 @@ class LeanGateway:
                 tickets = [self._algorithm.limit_order(handle, signed, price, tag=tag)]
             else:
                 tickets = list(self._algorithm.combo_limit_order(legs, quantity, limit, tag=tag))
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # .NET's own classes; whatever it is, nothing was sent
             raise OrderRefusedError(str(error).splitlines()[0]) from error
         invalid = [ticket for ticket in tickets if ticket.status == OrderStatus.INVALID]
         if invalid or len(tickets) != len(package.legs):

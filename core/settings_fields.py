@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from core.settings import SettingsGroup, SettingsRoot
 from core.settings_strategies import (
+    AVAILABLE,
     BoxSettings,
     ButterflySettings,
     Count,
@@ -46,6 +47,9 @@ class RunSettings(SettingsGroup):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
+        unknown = [name for name in self.strategies if name not in AVAILABLE]
+        if unknown or not self.strategies:
+            raise ValueError(f"run.strategies: {unknown or 'none'}; expected some of {', '.join(AVAILABLE)}")
         if self.end < self.start:
             raise ValueError(f"run.end: {self.end} is before run.start {self.start}; expected a later date")
         return self

@@ -26,6 +26,10 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
+AVAILABLE: Names = ("friday_0dte",)
+"""Strategies that can be run; the others have their numbers only."""
+
+
 class ExitSettings(SettingsGroup):
     """Exits that all short premium shares (methodology, section 6, notes)."""
 

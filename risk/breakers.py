@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import combinations, pairwise
 
 from core.book import Book
 from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.gateway import Gateway
 from core.settings_fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
+from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
+from market.history import correlation
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.limits import threshold
@@ -18,6 +21,9 @@ from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
 
 _INDEX = "SPX"
+_SAMPLE_MINUTES = 5
+_FEWEST_SAMPLES = 24  # two hours
+_NEVER = 1.0  # a warning share that is the limit itself: profits of one market are always somewhat correlated
 
 
 class CircuitBreakerPlugin(RiskPlugin):
@@ -33,6 +39,7 @@ class CircuitBreakerPlugin(RiskPlugin):
         phases: PhaseManager,
         vix: UnifiedVIXManager,
         freshness: DataFreshnessValidator,
+        chains: OptionChainManager,
         settings: CircuitBreakerSettings,
     ) -> None:
         self._gateway = gateway
@@ -40,10 +47,12 @@ class CircuitBreakerPlugin(RiskPlugin):
         self._phases = phases
         self._vix = vix
         self._freshness = freshness
+        self._chains = chains
         self._settings = settings
         self._equity: deque[tuple[datetime, float]] = deque()
         self._tripped_at: datetime | None = None
         self._tripped_by = ""
+        self._profits: dict[str, dict[datetime, float]] = {}
         self._locked_until: datetime | None = None
         self._recovering = False
         self.warned = False
@@ -89,7 +98,7 @@ class CircuitBreakerPlugin(RiskPlugin):
             self.warned = False
             self._equity.clear()
             return ()
-        found = [self._fast_loss(event), self._margin_use(event)]
+        found = [self._fast_loss(event), self._margin_use(event), *self._profit_correlation(event)]
         self.warned = any(row.severity is not Severity.NORMAL for row in found)
         for row in found:
             if row.severity in (Severity.BREACH, Severity.EMERGENCY):
@@ -110,6 +119,26 @@ class CircuitBreakerPlugin(RiskPlugin):
         if loss >= limit * self._settings.emergency_at:
             return _step(event, "fast_loss", Severity.EMERGENCY, limit, loss)
         return threshold("fast_loss", event, limit, loss, self._settings.warn_at)
+
+    def _profit_correlation(self, event: Event) -> list[RiskThreshold]:
+        """Correlation of the positions' profits over the last day, sampled every few minutes; the highest pair's."""
+        if event.time.minute % _SAMPLE_MINUTES or len(self._book.positions) < 2:
+            return []
+        since = event.time - timedelta(hours=self._settings.correlation_hours)
+        for name in [name for name in self._profits if name not in self._book.positions]:
+            del self._profits[name]
+        for name, position in self._book.positions.items():
+            value = self._chains.value(position.package)
+            samples = self._profits.setdefault(name, {})
+            if value is not None:
+                samples[event.time] = value
+            for old in [time for time in samples if time < since]:
+                del samples[old]
+        pairs = combinations(sorted(self._profits), 2)
+        highest = max((_together(self._profits[one], self._profits[other]) for one, other in pairs), default=0.0)
+        foundation = self._phases.phase == 1
+        limit = self._settings.correlation_foundation if foundation else self._settings.correlation
+        return [threshold("profit_correlation", event, limit, highest, _NEVER)]
 
     def _margin_use(self, event: Event) -> RiskThreshold:
         equity = self._equity[-1][1]
@@ -243,3 +272,13 @@ class BlackSwanPlugin(RiskPlugin):
 
 def _step(event: Event, rule: str, severity: Severity, limit: float, observed: float) -> RiskThreshold:
     return RiskThreshold(time=event.time, rule=rule, severity=severity, limit=limit, observed=observed)
+
+
+def _together(one: dict[datetime, float], other: dict[datetime, float]) -> float:
+    """Correlation of the changes of two series over the moments that both have; 0 with too few of them."""
+    times = [time for time in one if time in other]
+    if len(times) < _FEWEST_SAMPLES:
+        return 0.0  # nothing to say yet
+    first = [one[after] - one[before] for before, after in pairwise(times)]
+    second = [other[after] - other[before] for before, after in pairwise(times)]
+    return correlation(first, second) or 0.0

@@ -252,6 +252,7 @@ def test_calendar(desk: Desk) -> None:
         ("vix.high", "50", "do not ascend"),
         ("friday_0dte.contracts_by_phase", "1,2,-3,4", "negative"),
         ("margin.authority", "nobody", "margin.authority"),
+        ("run.strategies", "friday_0dte,saturday", "saturday"),
     ],
 )
 def test_wrong_settings_name_key_value_and_what_is_right(key: str, value: str, says: str) -> None:

@@ -357,9 +357,8 @@ def test_three_percent_in_five_minutes_trips_and_closes_the_riskiest(tmp_path: P
     running.book.positions.update({"small": small, "large": large})
     seen: list[RiskThreshold] = []
     running.bus.subscribe(RiskThreshold, seen.append, component="test")
-    for minute, equity in enumerate(
-        (45_000.0, 44_500.0, 44_000.0, 43_600.0)
-    ):  # 2.2 %, then 3.1 %: limit and 150 % of 2 %
+    # 2.2 % down, then 3.1 %: over the 2 % of phase 1, then over 150 % of it.
+    for minute, equity in enumerate((45_000.0, 44_500.0, 44_000.0, 43_600.0)):
         gateway.cash = equity
         at = NOW + timedelta(minutes=minute)
         gateway.time = at

@@ -1,0 +1,171 @@
+"""The LEAN gateway on the embedded engine: signs, names, times, subscriptions and refusals, as LEAN sees them."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulation.market.source import ModelledMarket
+from simulation.runner import RunRequest, run_backtest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PROBE = """
+import json, os
+from datetime import date, datetime
+from pathlib import Path
+from AlgorithmImports import *
+from core.contracts import Leg as OurLeg, Package, Right
+from core.gateway import OrderRefusedError
+from core.lean_gateway import LeanGateway, prepare
+
+
+class Probe(QCAlgorithm):
+    def initialize(self):
+        self.set_start_date(2018, 11, 21)
+        self.set_end_date(2018, 11, 26)
+        self.set_cash(100000)
+        prepare(self, own_margin=True)
+        self.desk = LeanGateway(self)
+        self.desk.watch(("VIX", "SPY", "SPX"))
+        self.seen, self.events = {}, []
+        self.at(21, 10, 0, self.look)
+        self.at(21, 10, 5, self.trade)
+        self.at(21, 10, 7, self.after)
+        self.at(23, 10, 0, self.half_day)
+
+    def at(self, day, hour, minute, act):
+        self.schedule.on(self.date_rules.on(2018, 11, day), self.time_rules.at(hour, minute), act)
+
+    def look(self):
+        days = [date(2018, 11, day) for day in (21, 22, 23, 24)]
+        sessions = [self.desk.session(day) for day in days]
+        tick = self.desk.tick("SPX")
+        self.seen["sessions"] = [
+            None if row is None else [str(row.opens_at), str(row.closes_at), row.is_half_day] for row in sessions
+        ]
+        self.seen["tick"] = [str(tick.fresh_at), tick.low <= tick.price <= tick.high]
+        self.seen["last_bar"] = [str(self.desk.daily_bars(name, 3)[-1].day) for name in ("SPX", "SPY", "VIX")]
+        self.rows = self.desk.chain("SPXW", (date(2018, 11, 21), date(2018, 11, 21)))
+        self.seen["chain"] = [len(self.rows) > 50, {row.expiry.isoformat() for row in self.rows} == {"2018-11-21"}]
+        puts = [row for row in self.rows if row.right is Right.PUT]
+        near = min(range(len(puts)), key=lambda at: abs(puts[at].strike - tick.price))
+        self.short, self.wing = puts[near - 2], puts[near - 8]
+        self.desk.subscribe((self.short, self.wing))
+        quote = self.desk.quote(self.short)
+        self.seen["seeded"] = quote is not None and quote.bid < quote.ask
+
+    def trade(self):
+        package = Package((OurLeg(self.short, -1), OurLeg(self.wing, 1)))
+        natural = self.desk.quote(self.short).bid - self.desk.quote(self.wing).ask
+        self.ids = self.desk.send(package, 2, round(natural - 0.5, 2), "group-1")
+        order = self.transactions.get_order_by_id(self.ids[0])
+        self.seen["sent"] = [order.group_order_manager.limit_price < 0, order.quantity, order.tag]
+        self.seen["open"] = [[row.name, row.quantity, row.tag] for row in self.desk.open_orders()]
+        self.desk.release((self.short,))
+        self.seen["kept_while_ordered"] = self.desk.quote(self.short) is not None
+        self.seen["repriced"] = self.desk.reprice(self.ids, round(natural - 1.0, 2), "group-1")
+        self.seen["limit"] = round(natural - 1.0, 2)
+
+    def after(self):
+        self.seen["held"] = [[row.name, row.quantity] for row in self.desk.holdings()]
+        self.desk.release((self.short, self.wing))
+        self.seen["kept_while_held"] = self.desk.quote(self.wing) is not None
+        self.seen["reprice_done"] = self.desk.reprice(self.ids, 0.05, "late")
+        single = Package((OurLeg(self.wing, -1),))
+        ids = self.desk.send(single, 1, -3.0, "group-2")
+        order = self.transactions.get_order_by_id(ids[0])
+        self.seen["single"] = [order.quantity, order.limit_price]
+        self.desk.cancel(ids, "group-2")
+        try:
+            self.desk.send(Package((OurLeg(self.short, 2), OurLeg(self.wing, -2))), 1, 1.0, "unreduced")
+        except OrderRefusedError as error:
+            self.seen["refused"] = bool(str(error))
+
+    def half_day(self):
+        self.seen["stale_chain"] = len(self.desk.chain("SPXW", (date(2018, 11, 21), date(2018, 11, 21))))
+        path = self.desk.store_path("tomking/probe.jsonl")
+        path.write_text("x")
+        self.seen["stored"] = self.object_store.contains_key("tomking/probe.jsonl")
+
+    def on_order_event(self, event):
+        self.events.append([self.desk.name_of(event.symbol), str(event.status)])
+
+    def on_end_of_algorithm(self):
+        self.seen["names"] = [self.short.name, self.wing.name]
+        self.seen["settled"] = [list(map(str, row)) for row in self.events[-3:]]
+        Path(self.get_parameter("out")).write_text(json.dumps(self.seen))
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("gateway")
+    (folder / "probe.py").write_text(PROBE, encoding="utf-8")
+    market = ModelledMarket.from_history("history", seed=1)
+    out = folder / "seen.json"
+    result = run_backtest(RunRequest(folder / "probe.py", market, {"out": str(out)}, None, folder / "store"))
+    assert result.error is None
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return found
+
+
+def test_sessions_with_holiday_half_day_and_weekend(seen: dict[str, Any]) -> None:
+    assert seen["sessions"] == [
+        ["2018-11-21 09:30:00", "2018-11-21 16:00:00", False],
+        None,
+        ["2018-11-23 09:30:00", "2018-11-23 13:00:00", True],
+        None,
+    ]
+
+
+def test_ticks_are_in_new_york_and_history_ends_yesterday(seen: dict[str, Any]) -> None:
+    assert seen["tick"] == ["2018-11-21 10:00:00", True]
+    assert seen["last_bar"] == ["2018-11-20"] * 3
+
+
+def test_chain_and_seeded_quote(seen: dict[str, Any]) -> None:
+    assert seen["chain"] == [True, True]
+    assert seen["seeded"] is True
+    assert seen["stale_chain"] == 0
+
+
+def test_a_credit_is_a_negative_limit_with_a_positive_quantity(seen: dict[str, Any]) -> None:
+    negative, quantity, tag = seen["sent"]
+    assert negative
+    assert (quantity, tag) == (-2, "group-1")
+    short, wing = seen["names"]
+    assert sorted(seen["open"]) == sorted([[short, -2.0, "group-1"], [wing, 2.0, "group-1"]])
+
+
+def test_ordered_and_held_contracts_are_never_removed(seen: dict[str, Any]) -> None:
+    assert seen["kept_while_ordered"]
+    assert seen["kept_while_held"]
+    short, wing = seen["names"]
+    assert sorted(seen["held"]) == sorted([[short, -2.0], [wing, 2.0]])
+
+
+def test_repricing_works_while_it_works(seen: dict[str, Any]) -> None:
+    assert seen["repriced"] is True
+    assert seen["reprice_done"] is False
+
+
+def test_a_single_leg_is_a_plain_limit_at_a_tick(seen: dict[str, Any]) -> None:
+    assert seen["single"] == [-1, 0.05]  # selling at any price is a limit of one step, never negative
+
+
+def test_an_unreduced_ratio_is_refused(seen: dict[str, Any]) -> None:
+    assert seen["refused"] is True
+
+
+def test_store_and_settlement(seen: dict[str, Any]) -> None:
+    assert seen["stored"] is True
+    assert {row[1] for row in seen["settled"]} >= {"FILLED"}
+
+
+def test_the_probe_day_was_an_expiry(seen: dict[str, Any]) -> None:
+    assert date(2018, 11, 21).strftime("%y%m%d") in seen["names"][0]
