@@ -23,7 +23,7 @@ import state.store
 from core.contracts import Contract, Leg, Package, Quote
 from core.events import FillStatus
 from core.gateway import Holding, OpenOrder
-from core.journal import MemorySink
+from core.journal import MemorySink, RecordKind
 from core.settings_fields import Settings
 from core.storage import FolderStorage, replace_file
 from execution.groups import describe_package, rebuild_package
@@ -246,3 +246,32 @@ def test_killed_at_every_write_the_friday_ends_with_nothing_sold(tmp_path: Path)
         if process(folder, 0) != 0:
             failed.append(point)
     assert failed == []
+
+
+class LiveGateway(LastingGateway):
+    """The same broker with real money."""
+
+    def is_live(self) -> bool:
+        return True
+
+
+def test_what_a_person_closes_at_the_broker_is_noticed_within_fifteen_minutes(tmp_path: Path) -> None:
+    gateway = LiveGateway(OPEN, spot, volatility, tmp_path)
+    settings = Settings.from_parameters({"friday_0dte.profit_target": "0.9"})
+    sink = MemorySink()
+    storage = FolderStorage(tmp_path / "state", durable=False)
+    system = TradingSystem(Surroundings(gateway, storage, sink, durable=False), settings, gateway.time)
+    gateway.events = system.happened
+    system.start()
+    for moment in (OPEN + timedelta(minutes=count) for count in range(75)):
+        run_minute(system, gateway, moment)
+    assert len(system.book.positions) == 1
+    by_hand = gateway.time
+    gateway.held.clear()
+    for moment in (by_hand + timedelta(minutes=count) for count in range(1, 16)):
+        run_minute(system, gateway, moment)
+    assert system.book.positions == {}
+    rows = sink.rows(RecordKind.RECONCILIATION)
+    assert {row["difference"] for row in rows} == {"closed_by_hand"}
+    assert datetime.fromisoformat(rows[0]["time"]) <= by_hand + timedelta(minutes=15)
+    assert gateway.tags == ["group-20240308-1"], "nothing is sent for what is gone"
