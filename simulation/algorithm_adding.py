@@ -8,6 +8,7 @@ from typing import Any
 
 from simulation import brokerages
 from simulation.bars import BaseData
+from simulation.chain_files import FileChains
 from simulation.derivatives import Future
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine
@@ -19,12 +20,6 @@ from simulation.subscriptions import OPTION_TYPES
 from simulation.symbols import Symbol, SymbolCache, symbol_of
 
 INDEX_ROOTS = {"SPXW": "SPX", "VIXW": "VIX", "NDXP": "NDX", "NQX": "NDX", "RUTW": "RUT"}
-FUTURE_MARKETS = {
-    "cbot": ("ZB", "ZN", "ZF", "ZT", "ZC", "ZS", "ZW"),
-    "nymex": ("CL", "NG"),
-    "comex": ("GC", "SI", "HG"),
-    "cfe": ("VX",),
-}
 
 
 class AddingApi(Named):
@@ -306,7 +301,8 @@ class AddingApi(Named):
         resolution, market, fill_forward, leverage, extended, _, normalization, depth = values
         if depth:
             raise self._engine.refused("add_future: contract_depth_offset")
-        place = market or next((where for where, roots in FUTURE_MARKETS.items() if ticker.upper() in roots), "cme")
+        known, where = self._engine.source.properties.try_get_market(ticker.upper(), SecurityType.FUTURE, None)
+        place = market or (where if known else "cme")
         canonical = Symbol.create(ticker, SecurityType.FUTURE, place)
         security = self._add(canonical, resolution, fill_forward, extended, leverage)
         if normalization is not None:
@@ -393,11 +389,11 @@ class AddingApi(Named):
         del flatten
         return self._engine.file_chain(_canonical_option(symbol_of(symbol)))
 
-    def option_chains(self, symbols: Iterable[Any], flatten: bool = False) -> dict[Any, Any]:
+    def option_chains(self, symbols: Iterable[Any], flatten: bool = False) -> FileChains:
         """The file chains of several symbols by canonical."""
         del flatten
         wanted = [_canonical_option(symbol_of(symbol)) for symbol in symbols]
-        return {canonical: self._engine.file_chain(canonical) for canonical in wanted}
+        return FileChains({canonical: self._engine.file_chain(canonical) for canonical in wanted})
 
     def future_chain(self, symbol: Any, flatten: bool = False) -> Any:
         """The futures chain of the last file that is known."""
@@ -406,6 +402,10 @@ class AddingApi(Named):
         return self._engine.file_chain(wanted if wanted.is_canonical() else wanted.canonical)
 
     futures_chain = future_chain
+
+    def futures_chains(self, symbols: Iterable[Any], flatten: bool = False) -> FileChains:
+        """The futures chains of several symbols by canonical."""
+        return FileChains({symbol_of(symbol).canonical: self.future_chain(symbol, flatten) for symbol in symbols})
 
     @property
     def option_chain_provider(self) -> OptionChainProvider:

@@ -229,8 +229,8 @@ class FileContract(UniverseRow):
 
     @property
     def theoretical_price(self) -> float:
-        """The day's close."""
-        return self.close
+        """Not in the file: 0 (OptionContract.cs:322)."""
+        return 0.0 * self.row
 
 
 class FileChain(Named):
@@ -273,8 +273,20 @@ class FileChain(Named):
 
     @property
     def data_frame(self) -> Any:
-        """All contracts as a pandas frame, indexed by (canonical, symbol)."""
+        """All contracts as a pandas frame, indexed by symbol."""
         return chain_frame(self.symbol, list(self))
+
+
+class FileChains(LeanDictionary[Any]):
+    """`option_chains(symbols)`, `futures_chains(symbols)`: file chains by canonical."""
+
+    @property
+    def data_frame(self) -> Any:
+        """All contracts of all chains as a pandas frame, indexed by (canonical, symbol)."""
+        import pandas as pd
+
+        frames = {pair.key: pair.value.data_frame for pair in self}
+        return pd.concat(frames.values(), keys=frames.keys(), names=["canonical", "symbol"], sort=False)
 
 
 class EmptyChain(Named):
@@ -311,28 +323,33 @@ def underlying_bar(block: UniverseBlock, canonical: Any) -> Any:
     return trade_bar(canonical.underlying, NEW_YORK, (start, start + DAY_MS), values)
 
 
-_COLUMNS = (
-    ("expiry", "expiry"),
-    ("strike", "strike"),
-    ("scaledstrike", "scaled_strike"),
-    ("right", "right"),
-    ("style", "style"),
-    ("lastprice", "last_price"),
-    ("askprice", "ask_price"),
-    ("bidprice", "bid_price"),
-    ("openinterest", "open_interest"),
-    ("impliedvolatility", "implied_volatility"),
-    ("volume", "volume"),
-    ("underlyinglastprice", "underlying_last_price"),
+_CONTRACT_COLUMNS = (
+    "expiry",
+    "open_interest",
+    "last_price",
+    "volume",
+    "bid_price",
+    "bid_size",
+    "ask_price",
+    "ask_size",
+)
+_OPTION_COLUMNS = (
+    *("strike", "scaled_strike", "right", "style", "theoretical_price", "implied_volatility"),
+    *("underlying_last_price", "underlying_symbol"),
 )
 _GREEKS = ("delta", "gamma", "vega", "theta", "rho")
 
 
 def chain_frame(canonical: Any, contracts: list[Any]) -> Any:
+    """A chain as a pandas frame, indexed by symbol; columns as LEAN's converter names them."""
     import pandas as pd
 
-    rows: dict[str, list[Any]] = {name: [getattr(c, member) for c in contracts] for name, member in _COLUMNS}
-    for name in _GREEKS:
-        rows[name] = [getattr(c.greeks, name) for c in contracts]
-    index = pd.MultiIndex.from_tuples([(canonical, c.symbol) for c in contracts], names=["canonical", "symbol"])
-    return pd.DataFrame(rows, index=index)
+    is_option = canonical.has_underlying
+    members = (*_CONTRACT_COLUMNS, *(_OPTION_COLUMNS if is_option else ()))
+    rows: dict[str, list[Any]] = {
+        name.replace("_", ""): [getattr(contract, name) for contract in contracts] for name in members
+    }
+    if is_option:
+        for name in _GREEKS:
+            rows[name] = [getattr(contract.greeks, name) for contract in contracts]
+    return pd.DataFrame(rows, index=pd.Index([contract.symbol for contract in contracts], name="symbol"))

@@ -333,7 +333,7 @@ class OptionChain(Named):
 
     @property
     def data_frame(self) -> Any:
-        """All contracts as a pandas frame, indexed by (canonical, symbol)."""
+        """All contracts as a pandas frame, indexed by symbol."""
         return chain_frame(self.symbol, list(self))
 
 
