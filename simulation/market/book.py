@@ -53,6 +53,7 @@ class Book:
     notes: tuple[str, ...] = ()
     quote_faults: dict[int, QuoteFaults] | QuoteFaults | None = None
     silent: dict[tuple[str, int], Silence] = field(default_factory=dict)
+    cash_flows: dict[date, float] = field(default_factory=dict)
     _assets: dict[str, Asset] = field(default_factory=dict)
     _shares: dict[str, FundShare] = field(default_factory=dict)
     _halts: dict[int, NDArray[np.bool_] | None] = field(default_factory=dict)
@@ -330,6 +331,7 @@ def book_of_scenario(plan: Scenario, request: BuildRequest) -> Book:
         book = book_of(name, history_of(plan), request, run_range(plan), (plan.shapes, plan.vix_shapes))
     book.quote_faults = dict(plan.faults)
     book.silent.update(plan.silent)
+    book.cash_flows.update(plan.flows)
     return book
 
 

@@ -27,7 +27,7 @@ FILE = Path(__file__).with_name("scenarios.toml")
 PRELUDE_DAYS = 300
 KNOWN_KEYS = frozenset(
     {"title", "facts", "start", "end", "source", "index", "vix", "prelude", "rows", "segments", "bars", "vix_bars"}
-    | {"shapes", "vix_shapes", "faults", "silent", "cash"}
+    | {"shapes", "vix_shapes", "faults", "silent", "cash", "flows"}
 )
 
 
@@ -55,6 +55,9 @@ class Scenario:
     vix_shapes: Mapping[int, DayShape] = field(default_factory=dict)
     faults: Mapping[int, QuoteFaults] = field(default_factory=dict)
     silent: Mapping[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    flows: Mapping[date, float] = field(
+        default_factory=dict
+    )  # cash paid in (positive) or taken out by the start of a day
 
     @property
     def days(self) -> list[date]:
@@ -114,6 +117,7 @@ def parsed(name: str, raw: Mapping[str, Any]) -> Scenario:
             (str(item["ticker"]), item["day"].toordinal()): (int(item["first"]), int(item["last"]))
             for item in raw.get("silent", [])
         },
+        {_nth_day(start, int(day)): float(dollars) for day, dollars in raw.get("flows", [])},
     )
 
 

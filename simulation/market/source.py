@@ -184,6 +184,11 @@ class ModelledMarket:
         faults = QuoteFaults.at_rate(quote_faults) if isinstance(quote_faults, float) else quote_faults
         return cls(book, seed=seed, quote_faults=faults)
 
+    @property
+    def cash_flows(self) -> dict[date, float]:
+        """Dollars that a scenario pays into the account (negative: takes out) at the midnight that begins a day."""
+        return self.book.cash_flows
+
     def default_range(self) -> tuple[date, date]:
         """A stretch with calm and crisis in it that the command line runs when no dates are given."""
         return self.book.default_range
