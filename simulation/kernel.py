@@ -468,6 +468,17 @@ class Engine(Views):
     def _sample_day(self) -> None:
         if not self.is_warming_up:
             self.samples.sample_day(self.utc_ms)
+            self._move_cash()
+
+    def _move_cash(self) -> None:
+        """What a scenario of the modelled market pays in or takes out today.
+
+        No other market does, and LEAN has no such thing.
+        """
+        amount = getattr(self.source, "cash_flows", {}).get(self.algorithm.time.date())
+        if amount is not None:
+            book = self.portfolio.cash_book
+            book[book.account_currency].add_amount(amount)
 
     def _sample_chart(self, now: int) -> None:
         self._next_sample_ms = now + self.sample_step_ms
