@@ -108,6 +108,8 @@ class TomKing(QCAlgorithm):
     def session_closes(self) -> None:
         """The regular close of the share market."""
         self.system.close_session(self.time)
+        for name, value in self.system.figures().items():
+            self.set_runtime_statistic(name, value)
 
     def on_data(self, data: Any) -> None:
         """A minute's prices are in."""

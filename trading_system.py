@@ -31,7 +31,7 @@ from core.settings_fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
 from execution.recovery import OrderRecovery
-from execution.tracker import PositionTracker
+from execution.tracker import PerformanceTracker, PositionTracker
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
 from market.calendar import EventCalendar
@@ -95,6 +95,7 @@ MANAGERS: tuple[type, ...] = (
     UnifiedRiskManager,
     EmergencyProtocol,
     PositionTracker,
+    PerformanceTracker,
     AtomicExecutor,
     OrderRecovery,
     FridayZeroDay,
@@ -235,6 +236,18 @@ class TradingSystem:
         self._publish_prices(now)
         self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
         self._session = None
+
+    def figures(self) -> dict[str, str]:
+        """What the engine's own screen shows beside the equity."""
+        record = self.managers[PerformanceTracker].total()
+        won = "none yet" if record.win_rate is None else f"{record.win_rate:.0%} of {record.trades}"
+        return {
+            "Trades won": won,
+            "Trade profit": f"{record.profit:,.0f}",
+            "Phase": str(self.managers[PhaseManager].phase),
+            "Open positions": str(len(self.book.positions)),
+            "Entries": self.bus.entries_halted or "allowed",
+        }
 
     def happened(self, event: Event) -> None:
         """An order event, a reconnection, or anything else that the engine reports."""

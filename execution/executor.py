@@ -431,6 +431,8 @@ class AtomicExecutor(OrderDesk):
         position = self._book.positions.get(group.position)
         if position is not None and self._count_parts(group, position):
             self._states.closed(position.id, position.terms.strategy)
+        elif position is None and not self._unwinds.get(group.position):  # broken before the book knew it
+            self._states.closed(group.position, group.strategy)
         self._next_unwind(group.position)
 
     def _count_parts(self, group: OrderGroup, position: Position) -> bool:

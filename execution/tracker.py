@@ -226,6 +226,55 @@ class PositionTracker:
         return tuple(f"position {name} is open and pending" for name in both)
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What closed trades came to. ``win_rate`` is ``None`` without trades; ``profit`` net dollars."""
+
+    trades: int
+    wins: int
+    profit: float
+
+    @property
+    def win_rate(self) -> float | None:
+        """Share of trades that won, 0 to 1."""
+        return self.wins / self.trades if self.trades else None
+
+
+class PerformanceTracker:
+    """Sums closed trades up, by strategy and in all, once after each change."""
+
+    def __init__(self, bus: EventBus, book: Book) -> None:
+        self._book = book
+        self._records: dict[str, Record] | None = None
+        bus.subscribe(PositionChanged, self._on_position_changed, component="performance")
+
+    def _on_position_changed(self, event: PositionChanged) -> None:
+        if event.kind is not ChangeKind.OPENED:
+            self._records = None
+
+    def by_strategy(self) -> dict[str, Record]:
+        """Records by strategy, in the order of their first trade."""
+        if self._records is None:
+            grouped: dict[str, list[ClosedTrade]] = {}
+            for trade in self._book.trades:
+                grouped.setdefault(trade.strategy, []).append(trade)
+            self._records = {name: _record(trades) for name, trades in grouped.items()}
+        return self._records
+
+    def total(self) -> Record:
+        """The record of all strategies together."""
+        rows = list(self.by_strategy().values())
+        return Record(sum(row.trades for row in rows), sum(row.wins for row in rows), sum(row.profit for row in rows))
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with a sum."""
+        return ()
+
+
+def _record(trades: list[ClosedTrade]) -> Record:
+    return Record(len(trades), sum(1 for trade in trades if trade.won), sum(trade.profit for trade in trades))
+
+
 def intrinsic(contract: Contract, spot: float) -> float:
     """Value of an option at its end, in points."""
     inside = spot - contract.strike if contract.right is Right.CALL else contract.strike - spot

@@ -120,10 +120,10 @@ class CircuitBreakerPlugin(RiskPlugin):
             return _step(event, "fast_loss", Severity.EMERGENCY, limit, loss)
         return threshold("fast_loss", event, limit, loss, self._settings.warn_at)
 
-    def _profit_correlation(self, event: Event) -> list[RiskThreshold]:
+    def _profit_correlation(self, event: Event) -> tuple[RiskThreshold, ...]:
         """Correlation of the positions' profits over the last day, sampled every few minutes; the highest pair's."""
         if event.time.minute % _SAMPLE_MINUTES or len(self._book.positions) < 2:
-            return []
+            return ()
         since = event.time - timedelta(hours=self._settings.correlation_hours)
         for name in [name for name in self._profits if name not in self._book.positions]:
             del self._profits[name]
@@ -138,7 +138,7 @@ class CircuitBreakerPlugin(RiskPlugin):
         highest = max((_together(self._profits[one], self._profits[other]) for one, other in pairs), default=0.0)
         foundation = self._phases.phase == 1
         limit = self._settings.correlation_foundation if foundation else self._settings.correlation
-        return [threshold("profit_correlation", event, limit, highest, _NEVER)]
+        return (threshold("profit_correlation", event, limit, highest, _NEVER),)
 
     def _margin_use(self, event: Event) -> RiskThreshold:
         equity = self._equity[-1][1]

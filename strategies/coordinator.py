@@ -134,6 +134,16 @@ class StrategyCoordinator:
         return None
 
     def _look(self, waiting: _Waiting, now: datetime) -> None:
+        """Let the strategy look; one that fails has decided: no entry, and its error is told."""
+        try:
+            self._ask(waiting, now)
+        except Exception as error:  # a strategy's error must cost one entry, never the row or the other strategies
+            detail = f"{type(error).__name__}: {error}"
+            name = waiting.strategy.name
+            self._journal.record(RecordKind.ERROR, component=name, reason="failed while looking", detail=detail)
+            self._decide_skip(waiting, Skip("strategy_error", detail))
+
+    def _ask(self, waiting: _Waiting, now: datetime) -> None:
         """Ask the strategy, contract sizes from large to small; decide, or go on waiting."""
         session = self._market.calendar.session(waiting.day)
         if session is None:

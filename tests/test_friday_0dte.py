@@ -12,6 +12,10 @@ import pytest
 
 from core.contracts import Right
 from core.journal import MemorySink, RecordKind
+from execution.tracker import PerformanceTracker
+from market.trend import Trend, TrendDirection
+from strategies.base import EntryContext, Skip, Strategy, Wait
+from strategies.friday_0dte import FridayZeroDay
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from trading_system import TradingSystem
 
@@ -234,3 +238,60 @@ def test_fridays_without_a_window_get_a_row_at_the_end(tmp_path: Path) -> None:
     system.end(gateway.time)
     rows = [(row["day"], row["rule"]) for row in decisions(sink)[1:]]
     assert rows == [("2024-03-15", "market_closed"), ("2024-03-22", "no_data")]
+
+
+def test_a_failing_strategy_costs_one_entry_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such strike")
+
+    monkeypatch.setattr("strategies.friday_0dte.FridayZeroDay.propose", fail)
+    _, sink = run(start(tmp_path))
+    (row,) = decisions(sink)
+    assert (row["rule"], row["reason"]) == ("strategy_error", "RuntimeError: no such strike")
+    assert sink.rows(RecordKind.ERROR)[0]["component"] == "friday_0dte"
+
+
+def test_broken_wing_on_the_tested_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "market.trend.trend_of", lambda *_: Trend(55.0, 5000.0, 4990.0, 4980.0, 5100.0, TrendDirection.UP)
+    )
+    gateway = start(tmp_path, cash=200_000.0)
+    run(gateway)
+    strikes = {(leg.ratio, leg.contract.right): leg.contract.strike for leg in gateway.sent[0][1].legs}
+    assert strikes[1, Right.CALL] - strikes[-1, Right.CALL] == 50
+    assert strikes[-1, Right.PUT] - strikes[1, Right.PUT] == 30
+
+
+@pytest.mark.parametrize(
+    ("equity", "phase", "contracts"), [(39_999, 2, 1), (40_000, 1, 1), (60_000, 2, 2), (120_000, 4, 4)]
+)
+def test_contracts_by_phase_and_one_under_40k(tmp_path: Path, equity: float, phase: int, contracts: int) -> None:
+    system, _ = build(start(tmp_path))
+    session = system.gateway.session(FRIDAY)
+    assert session is not None
+    context = EntryContext(datetime.combine(FRIDAY, time(10, 30)), session, None, float(equity), phase)
+    assert system.managers[FridayZeroDay]._contracts(context) == contracts
+
+
+def test_every_strategy_keeps_its_contract(tmp_path: Path) -> None:
+    system, _ = build(start(tmp_path))
+    for strategy in system.managers.all_of(Strategy):  # type: ignore[type-abstract]  # the base class of all is meant
+        assert strategy.name
+        assert strategy.family_size >= 1
+        assert all(window.opens <= window.closes for window in strategy.entry_windows())
+        assert all(deadline.minutes_before_close > 0 for deadline in strategy.deadlines())
+        assert strategy.verify() == ()
+        early = datetime.combine(FRIDAY, time(9, 30))
+        session = system.gateway.session(FRIDAY)
+        assert session is not None
+        answer = strategy.propose(EntryContext(early, session, None, 100_000.0, 1), 0)
+        assert isinstance(answer, Skip | Wait)
+
+
+def test_the_record_counts_what_closed(tmp_path: Path) -> None:
+    gateway = start(tmp_path)
+    system, sink = run(gateway)
+    record = system.managers[PerformanceTracker].by_strategy()["friday_0dte"]
+    assert (record.trades, record.wins, record.win_rate) == (1, 1, 1.0)
+    assert record.profit == pytest.approx(closed_row(sink)["profit"])
+    assert system.figures()["Trades won"] == "100% of 1"
