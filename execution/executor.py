@@ -85,10 +85,8 @@ class AtomicExecutor(OrderDesk):
         """Send an approved entry at the mid; what forbids it is returned, not raised."""
         refusal = self._overlap(entry.package) or anomaly(entry, self._settings)
         price = current_price(self._gateway, entry.package)
-        if refusal is None and price is None:
-            refusal = Refusal("quotes", "a leg has no quote to trade at")
         if refusal is not None or price is None:
-            return refusal or Refusal("quotes", "no price")
+            return refusal or Refusal("quotes", "a leg has no quote to trade at")
         group = OrderGroup(
             id=self._identifiers.next("group"),
             position=self._identifiers.next(entry.strategy),
@@ -429,9 +427,8 @@ class AtomicExecutor(OrderDesk):
 
     def _unwound(self, group: OrderGroup) -> None:
         position = self._book.positions.get(group.position)
-        if position is not None and self._count_parts(group, position):
-            self._states.closed(position.id, position.terms.strategy)
-        elif position is None and not self._unwinds.get(group.position):  # broken before the book knew it
+        last = not self._unwinds.get(group.position)  # what broke before the book knew it ends with this
+        if last if position is None else self._count_parts(group, position):
             self._states.closed(group.position, group.strategy)
         self._next_unwind(group.position)
 
