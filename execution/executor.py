@@ -427,8 +427,7 @@ class AtomicExecutor(OrderDesk):
 
     def _unwound(self, group: OrderGroup) -> None:
         position = self._book.positions.get(group.position)
-        last = not self._unwinds.get(group.position)  # what broke before the book knew it ends with this
-        if last if position is None else self._count_parts(group, position):
+        if not self._unwinds.get(group.position) if position is None else self._count_parts(group, position):
             self._states.closed(group.position, group.strategy)
         self._next_unwind(group.position)
 
