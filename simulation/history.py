@@ -103,13 +103,17 @@ def _points_of(column: Column, request: Request) -> Iterator[BaseData]:
     if column.block is not None:
         rows = column.end[column.first :]
         ends = rows[(rows <= request.high) & (rows > request.low)]
-    if request.fill_forward and column.sessions is not None:
-        first = column.first_emission()
-        step = feed.period
-        grids = [np.arange(opening + step, closing + 1, step, dtype=np.int64) for opening, closing in column.sessions]
+    if request.fill_forward:
+        first, step = column.first_emission(), feed.period
+        low, high = max(request.low, column.low), min(request.high, column.high)
+        sessions = column.sessions if column.sessions is not None else feed.sessions_between(low, high)
+        if request.resolution == Resolution.DAILY:
+            grids = [np.array([closing for _, closing in sessions], dtype=np.int64)]
+        else:
+            starts = [(opening // step * step, closing) for opening, closing in sessions]
+            grids = [np.arange(opening + step, closing + 1, step, dtype=np.int64) for opening, closing in starts]
         grid = np.concatenate(grids) if grids else ends
-        inside = (grid > max(request.low, column.low)) & (grid <= min(request.high, column.high)) & (grid >= first)
-        ends = np.unique(np.concatenate([ends, grid[inside]]))
+        ends = np.unique(np.concatenate([ends, grid[(grid > low) & (grid <= high) & (grid >= first)]]))
     for end in ends.tolist():
         point = column.emitted(end) if request.fill_forward else column.last_real(end)
         if point is not None:
