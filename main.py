@@ -57,6 +57,8 @@ class TomKing(QCAlgorithm):
         }
         self.system = TradingSystem(self.surroundings(), self.options, datetime(*self.time.timetuple()[:6]))
         self.system.start()
+        if self.live_mode:  # a backtest's table is in its journal, without the times that differ from run to run
+            self.log(self.system.managers.table())
         self.plan_day()
         self.ready = True
 
