@@ -137,7 +137,7 @@ class TradingSystem:
 
     def _build(self, surroundings: Surroundings) -> Managers:
         factory = ManagerFactory()
-        factory.provide(self.gateway, as_type=Gateway)
+        factory.provide(self.gateway, as_type=Gateway, on_lean_thread=True)
         store = StateStore(surroundings.storage, StoreOptions(durable=surroundings.durable))
         for ready in (self.clock, self.journal, self.bus, self.book, Identifiers(self.clock), store):
             factory.provide(ready)

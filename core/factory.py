@@ -118,13 +118,19 @@ class ManagerFactory:
     def __init__(self, *, threads: int = 4) -> None:
         self._provided: dict[type, Any] = {}
         self._registered: dict[type, Callable[..., Any]] = {}
+        self._lean: set[type] = set()
         self._threads = threads
 
-    def provide(self, instance: object, as_type: type | None = None) -> None:
-        """Give something ready-made; it is found by its own type and every type above, or by ``as_type``."""
+    def provide(self, instance: object, as_type: type | None = None, *, on_lean_thread: bool = False) -> None:
+        """Give something ready-made; it is found by its own type and every type above, or by ``as_type``.
+
+        ``on_lean_thread``: it is LEAN's API, so whoever needs it is built on the thread that calls ``build``.
+        """
         kind = as_type or type(instance)
         self._refuse_second(kind)
         self._provided[kind] = instance
+        if on_lean_thread:
+            self._lean.add(kind)
 
     def register(self, kind: type) -> None:
         """Let the factory build ``kind``. Its class attribute ``on_lean_thread = True`` keeps it off other threads.
@@ -212,6 +218,9 @@ class ManagerFactory:
                 layers.append(layer)
         return layers
 
+    def _needs_lean(self, kind: type, needs: tuple[_Need, ...]) -> bool:
+        return getattr(kind, "on_lean_thread", False) or any(self._lean.intersection(need.types) for need in needs)
+
     def _build_layer(
         self, layer: list[type], needs: dict[type, tuple[_Need, ...]], instances: dict[type, Any], rank: int
     ) -> list[tuple[Any, float]]:
@@ -228,7 +237,7 @@ class ManagerFactory:
         with ThreadPoolExecutor(max_workers=self._threads) as pool:
             if len(layer) > 1:
                 for kind in layer:
-                    if not getattr(kind, "on_lean_thread", False):
+                    if not self._needs_lean(kind, needs[kind]):
                         elsewhere[kind] = pool.submit(copy_context().run, build, kind, places[kind])
             for kind in layer:
                 if kind not in elsewhere:

@@ -173,6 +173,31 @@ def test_a_layer_is_built_in_parallel_except_what_needs_the_lean_thread() -> Non
     assert BUILT_ON["Vix"] != threading.get_ident()
 
 
+class Lean:
+    """Stands for LEAN's API."""
+
+
+class Reader(Manager):
+    """Needs LEAN."""
+
+    def __init__(self, bus: EventBus, journal: Journal, lean: Lean) -> None:
+        super().__init__(bus, journal)
+        self.lean = lean
+
+
+def test_whoever_needs_leans_api_is_built_on_leans_thread() -> None:
+    journal = Journal(MemorySink(), MarketClock(NOW))
+    factory = ManagerFactory()
+    for kind in (Reader, Vix, Chains):
+        factory.register(kind)
+    factory.provide(journal)
+    factory.provide(EventBus(journal))
+    factory.provide(Lean(), on_lean_thread=True)
+    factory.build()
+    here = threading.get_ident()
+    assert [BUILT_ON[kind.__name__] == here for kind in (Reader, Vix, Chains)] == [True, False, False]
+
+
 def test_a_missing_provider_is_named_with_the_path() -> None:
     with pytest.raises(MissingProviderError, match=r"Risk -> Greeks -> Chains: nobody provides what Greeks\(chains\)"):
         build((Vix, Greeks, Margin, Risk))
