@@ -30,7 +30,7 @@ def index_option(expiry: date, strike: float, right: OptionRight = OptionRight.P
 
 @pytest.fixture(scope="module")
 def market() -> ModelledMarket:
-    return ModelledMarket.from_history("history", seed=5)
+    return ModelledMarket.from_history("history", seed=5, quote_faults=0.0)
 
 
 def columns(block: object) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
@@ -184,6 +184,13 @@ def test_faults_come_at_about_their_rate_and_only_where_asked() -> None:
     bid = np.concatenate([one.bid for one in made if one is not None])
     assert 0.06 < np.isnan(ask).mean() < 0.14
     assert 0.12 < np.isnan(bid).mean() < 0.26
+    usual, sound = (ModelledMarket.from_history("history", seed=5, quote_faults=rate) for rate in (None, 0.0))
+    put, day = index_option(date(2018, 3, 16), 2600.0), date(2018, 2, 7)
+    shown, right = usual.contract_day(put, day), sound.contract_day(put, day)
+    assert shown is not None
+    assert right is not None
+    assert not np.isnan(right.ask).any()
+    assert np.array_equal(shown.value, right.value)
     with pytest.raises(ValueError, match=r"missing: 1\.5"):
         QuoteFaults(missing=1.5)
 

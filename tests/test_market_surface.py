@@ -32,7 +32,7 @@ DAYS = [
 
 @pytest.fixture(scope="module")
 def market() -> ModelledMarket:
-    return ModelledMarket.from_history("history", seed=11)
+    return ModelledMarket.from_history("history", seed=11, quote_faults=0.0)
 
 
 @dataclass(frozen=True)

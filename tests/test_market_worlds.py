@@ -25,7 +25,7 @@ CRASH = date(2018, 2, 5)
 
 @pytest.fixture(scope="module")
 def market() -> ModelledMarket:
-    return ModelledMarket.from_history("history", seed=2)
+    return ModelledMarket.from_history("history", seed=2, quote_faults=0.0)
 
 
 def log_returns(market: ModelledMarket, ticker: str) -> FloatArray:

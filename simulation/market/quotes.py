@@ -114,6 +114,11 @@ def sizes(prices: FloatArray, law: QuoteLaw, salt: int) -> FloatArray:
     return np.asarray(np.where(absent, 0.0, np.floor(1.0 + depth * (0.3 + 1.4 * share))))
 
 
+USUAL_FAULTS = (
+    0.004  # of a contract's minutes; stated, not measured: recorded chains show a few such minutes a day among many
+)
+
+
 @dataclass(frozen=True)
 class QuoteFaults:
     """Shares of a contract's minutes in which its quote is missing, lacks its bid, or repeats an earlier minute.

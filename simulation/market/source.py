@@ -41,7 +41,7 @@ from simulation.market.book import Book, BuildRequest, MarketSpecError, build
 from simulation.market.corporate import interest_rates
 from simulation.market.days import to_tick
 from simulation.market.listings import Listings
-from simulation.market.quotes import ContractDay, QuoteFaults, faulted, sizes
+from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, sizes
 from simulation.market.valuation import (
     ChainColumns,
     ChainRows,
@@ -174,14 +174,18 @@ class ModelledMarket:
     ) -> ModelledMarket:
         """The market of ``history``, ``csv:FILE[,FILE...]``, ``garch:SEED`` or ``scenario:NAME``.
 
-        ``start`` and ``end`` are only checked against the range; data before ``start`` stays for warm-up. Raises
-        MarketSpecError (a ValueError) or a HistoryError naming what was wrong and what is accepted.
+        ``quote_faults`` is what goes wrong with option quotes: a rate (0 for nothing), the kinds one by one, or
+        ``None`` for the usual rate (scenarios bring their own). ``start`` and ``end`` are only checked against
+        the range; data before ``start`` stays for warm-up. Raises MarketSpecError (a ValueError) or a
+        HistoryError naming what was wrong and what is accepted.
         """
         if listings not in tuple(Listings):
             raise MarketSpecError(f"listings: {listings!r}; expected {' or '.join(Listings)}")
         book = build(BuildRequest(spec, seed, Listings(listings)))
         check_range(book, start, end)
-        faults = QuoteFaults.at_rate(quote_faults) if isinstance(quote_faults, float) else quote_faults
+        if quote_faults is None:
+            quote_faults = 0.0 if spec.startswith("scenario") else USUAL_FAULTS
+        faults = quote_faults if isinstance(quote_faults, QuoteFaults) else QuoteFaults.at_rate(quote_faults)
         return cls(book, seed=seed, quote_faults=faults)
 
     @property
