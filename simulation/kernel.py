@@ -347,6 +347,8 @@ class Engine(Views):
         self._catch_up(now)
         self.utc_ms, self.data_ms = now, ms
         self._slice, self._slice_of = None, (ms, has_data)
+        if self.samples.every_step:
+            self.samples.before_orders()
         if changes or delistings or self.is_warming_up or ms >= self._next_hour_ms:
             self._before_orders(ms, changes, delistings)
         if self.handler.has_work():
@@ -372,7 +374,9 @@ class Engine(Views):
             self.handler.process_pass()
         if delistings or self._leaving:
             self._close_delisted(delistings)
-        if now >= self._next_sample_ms:
+        if self.samples.every_step:
+            self.samples.see()
+        if now > self._next_sample_ms:
             self._sample_chart(now)
 
     def _before_orders(
