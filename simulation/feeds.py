@@ -144,6 +144,11 @@ class Feed:
         self._current: Column | None = None
         self._resume: tuple[date, BaseData | None] | None = None
 
+    def close(self) -> None:
+        """Lets go of the rows: the subscription is over."""
+        self._current = None
+        self._resume = None
+
     def column(self, ms: int) -> Column:
         """The column that holds `ms`; remembered while time moves forward."""
         current = self._current
@@ -318,7 +323,7 @@ def _size(value: float) -> float:
     return value if value == value else 0.0
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _sessions(hours: Any, zone: Zone, extended: bool, low: int, high: int) -> list[tuple[int, int]]:
     """Sessions that overlap (low, high]. Contracts of one chain ask the same thing; nobody changes the answer."""
     first, last = zone.date_of(max(low, 0)), zone.date_of(high)

@@ -83,7 +83,7 @@ def encode_base36(number: int) -> str:
     return digits or "0"
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def pack_strike(strike: float) -> tuple[int, int]:
     """Six significant digits of a strike and their scale, as LEAN packs them. Raises ValueError when it needs more."""
     digits = round(abs(strike) * 1_000_000)

@@ -98,9 +98,13 @@ class SecurityCache(Named):
             return getattr(self._security, name)
         return super().__getattr__(name)
 
-    def get_data(self) -> BaseData | None:
-        """The last real data point."""
-        return self._security.get_last_data()
+    def get_data(self, kind: type | None = None) -> BaseData | None:
+        """The last real data point, or the last of a kind: TradeBar, QuoteBar, OpenInterest."""
+        if kind is None:
+            return self._security.get_last_data()
+        if kind is OpenInterest:
+            return self._security.last_interest()
+        return self._security.last_quote() if kind is QuoteBar else self._security.last_trade()
 
 
 class Security(Named):
@@ -159,6 +163,8 @@ class Security(Named):
 
     def drop_feeds(self) -> None:
         """Detaches all subscriptions and forgets prices: the security left every universe."""
+        for feed in self.feeds:
+            feed.close()
         self.feeds, self._trade_feeds, self._quote_feeds, self._interest_feeds = [], [], [], []
         self._seed_trade = self._seed_quote = None
         self._at = -1
@@ -332,13 +338,16 @@ class Security(Named):
                 return before
         return _carried(seed, field)
 
+    def last_interest(self) -> BaseData | None:
+        """The last published open interest."""
+        column, _ = self._newest(self._interest_feeds)
+        point = None if column is None else column.last_real(self._engine.data_ms)
+        return self._seed_interest if point is None else point
+
     @property
     def open_interest(self) -> int:
         """Open contracts: the day's file, or the universe's figure."""
-        column, _ = self._newest(self._interest_feeds)
-        point = None if column is None else column.last_real(self._engine.data_ms)
-        if point is None:
-            point = self._seed_interest
+        point = self.last_interest()
         universe = self._engine.universe_interest(self.symbol)
         if universe is not None and (point is None or universe[0] > point.end_ms):
             return int(universe[1])
