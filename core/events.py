@@ -225,7 +225,10 @@ class GroupOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderGroupFinished(Event):
-    """The broker works nothing of an order group any more. Published by the executor, after state was written."""
+    """The broker works nothing of an order group any more. Published by the executor, after state was written.
+
+    ``limit`` is its last limit and ``natural`` the natural price now, both in points a package, a credit positive.
+    """
 
     group: str
     position: str
@@ -234,6 +237,8 @@ class OrderGroupFinished(Event):
     outcome: GroupOutcome
     contracts: int
     reason: str
+    limit: float | None = None
+    natural: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

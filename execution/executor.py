@@ -375,6 +375,7 @@ class AtomicExecutor(OrderDesk):
         self._announce(group, outcome)
 
     def _announce(self, group: OrderGroup, outcome: GroupOutcome) -> None:
+        price = current_price(self._gateway, group.package)
         self._bus.publish(
             OrderGroupFinished(
                 time=self._gateway.now(),
@@ -386,6 +387,8 @@ class AtomicExecutor(OrderDesk):
                 outcome=outcome,
                 contracts=group.contracts,
                 reason=group.rejected or group.reason,
+                limit=group.limit,
+                natural=None if price is None else price.natural,
             )
         )
 

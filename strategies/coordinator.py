@@ -226,7 +226,7 @@ class StrategyCoordinator:
         if filled:
             skip = Skip("filled", sent.proposal.reason)
         else:
-            skip = Skip("not_filled", event.reason or event.outcome.value)
+            skip = Skip("not_filled", event.reason or event.outcome.value, event.limit, event.natural)
             self._market.chains.unwatch(event.position)
         self._record(
             sent.strategy, sent.day, sent.correlation, skip, outcome="trade" if filled else "skip",

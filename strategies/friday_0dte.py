@@ -174,7 +174,8 @@ class FridayZeroDay(Strategy):
             wanted = nearest_strike(contracts, spot + sign * distance)
             seen = deltas.get(wanted) if wanted is not None else None
             reason = f"no strike of {label} is {settings.min_delta:g} to {settings.max_delta:g} delta"
-            return Skip("delta", reason, settings.max_delta, seen)
+            low = seen is not None and seen < settings.min_delta
+            return Skip("delta", reason, settings.min_delta if low else settings.max_delta, seen)
         width = (settings.broken_wing_points if tested else settings.wing_points) / family.index_scale
         wing = nearest_strike(contracts, short.strike + sign * width)
         if wing is None or (wing.strike - short.strike) * sign <= 0:

@@ -131,6 +131,7 @@ def test_an_entry_that_never_fills_is_a_skip(tmp_path: Path) -> None:
     system, sink = run(gateway)
     (row,) = decisions(sink)
     assert (row["outcome"], row["rule"]) == ("skip", "not_filled")
+    assert row["limit"] >= row["observed"] > 0  # the last limit stood at natural, which moved on
     # The mid at 10:30, five steps a minute apart, then the cancel at 10:36.
     assert datetime.fromisoformat(row["time"]).time() == time(10, 36)
     assert not gateway.orders
