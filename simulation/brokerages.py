@@ -21,6 +21,8 @@ from simulation.margin_futures import FutureMarginModel, FuturesOptionsMarginMod
 from simulation.names import Named
 from simulation.orders import Order
 
+NOTHING_KEPT_FREE = 0.0
+
 
 class BrokerageMessageEvent(Named):
     """What a broker says: a kind, a code and a text."""
@@ -47,7 +49,7 @@ class DefaultBrokerageModel(Named):
     @property
     def required_free_buying_power_percent(self) -> float:
         """Fraction of the portfolio that orders must leave free."""
-        return 0.0
+        return NOTHING_KEPT_FREE
 
     def refusal(self, security: Any, order: Order) -> BrokerageMessageEvent | None:
         """Why the broker does not take an order; None when it does."""

@@ -10,6 +10,7 @@ from simulation.order_parts import clean, decimal_text
 from simulation.orders import Order
 
 USD = "USD"
+NO_PRICE = 0.0  # an exercise is valued at nothing
 
 
 class CashAmount(Named):
@@ -128,7 +129,7 @@ def potential_price(order: Order, security: Any) -> float:
     if hasattr(order, "limit_price"):
         return float(order.limit_price)
     if order.type == OrderType.OPTION_EXERCISE:
-        return 0.0
+        return NO_PRICE
     return float(security.bid_price if order.direction == OrderDirection.BUY else security.ask_price)
 
 

@@ -325,20 +325,20 @@ class FillModel(Named):
         """
         group = order.group_order_manager
         if group is None:
-            return []
+            return list[OrderEvent]()
         buying = group.direction == OrderDirection.BUY
         total, chosen = 0.0, []
         for leg, security in parameters.legs():
             prices = self.get_prices(security, leg.direction)
             if prices.end_ms < leg.time_ms:
-                return []
+                return list[OrderEvent]()
             price = prices.low if buying else prices.high
             ratio = leg.quantity / group.quantity
             total += price * (ratio / 100 if security.type == SecurityType.EQUITY else ratio)
             chosen.append((leg, security, price))
         total = clean(total)
         if not (total < group.limit_price if buying else total > group.limit_price):
-            return []
+            return list[OrderEvent]()
         return [self._filled(self._new_event(security, leg), leg, price) for leg, security, price in chosen]
 
     def combo_leg_limit_fill(self, order: Order, parameters: FillModelParameters) -> list[OrderEvent]:

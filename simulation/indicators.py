@@ -122,7 +122,7 @@ class Indicator(Named):
         return self.is_ready
 
     def _compute(self, value: Any, point: Any) -> float | None:
-        raise NotImplementedError(f"{type(self).__name__} has no formula")
+        raise TypeError(f"{type(self).__name__} has no formula of its own; use one of the indicators that do")
 
     def reset(self) -> None:
         """Begins anew."""

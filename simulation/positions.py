@@ -165,7 +165,7 @@ class PositionManager(Named):
     def _strategy_groups(self, positions: Iterable[tuple[Any, float]]) -> list[PositionGroup]:
         """Strategies by underlying; one empty group when the positions of an underlying cancel out."""
         if not self._model.groups_strategies:
-            return []
+            return list[PositionGroup]()
         by_underlying: dict[Any, list[tuple[Any, float]]] = {}
         for security, quantity in positions:
             if security.is_option:

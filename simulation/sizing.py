@@ -58,13 +58,13 @@ class SizingApi(Named):
         if symbol not in engine.securities:
             text = f"Warning: liquidate ignored symbol '{symbol}' because it has not been added to the algorithm. "
             self._warn_once("unknown", text + "Add the security before liquidating it.")
-            return []
+            return list[OrderTicket]()
         transactions = engine.transactions
         orders = transactions.get_open_orders(symbol)
         held = engine.portfolio[symbol]
         quantity = held.quantity if held.invested else 0.0
         if len(orders) == 1 and quantity and orders[0].quantity == -quantity and orders[0].type == OrderType.MARKET:
-            return []
+            return list[OrderTicket]()
         resting = 0.0
         for order in orders:
             if order.type == OrderType.MARKET:
@@ -72,7 +72,7 @@ class SizingApi(Named):
             else:
                 transactions.cancel_order(order.id, tag)
         if not quantity:
-            return []
+            return list[OrderTicket]()
         return [self.market_order(symbol, clean(-quantity - resting), False, tag, properties)]
 
     @signed(
@@ -112,12 +112,12 @@ class SizingApi(Named):
         waiting = [t for t in engine.transactions.get_open_order_tickets(symbol) if t.order_type in kinds]
         quantity = clean(quantity - sum(ticket.quantity_remaining for ticket in waiting))
         if not quantity:
-            return []
+            return list[OrderTicket]()
         security = engine.securities.get(symbol)
         if security is None:
             text = f"{symbol} not found in portfolio. Request this data when initializing the algorithm."
             engine.algorithm.error(text)
-            return []
+            return list[OrderTicket]()
         send = self.market_order if security.exchange.exchange_open else self.market_on_open_order
         return [send(symbol, quantity, False, tag or "", properties)]
 

@@ -23,7 +23,7 @@ def _expiry_rows(rows: Iterable[Any], today: date, minimum_days: int) -> Rows:
     least = today + timedelta(days=minimum_days)
     later = [row for row in rows if row.expiry.date() >= least]
     if not later:
-        return []
+        return Rows()
     first = min(row.expiry for row in later)
     return sorted((row for row in later if row.expiry == first), key=lambda row: (row.strike, row.right))
 
@@ -74,11 +74,11 @@ def _spread(right: OptionRight) -> Callable[..., Rows]:
             )
         candidates = [row for row in _expiry_rows(rows, today, min_days_till_expiry) if row.right == right]
         if not candidates:
-            return []
+            return Rows()
         lower = _strike(candidates, spot, low)
         above = [row for row in candidates if row.strike > lower]
         if not above:
-            return []
+            return Rows()
         return _at(candidates, lower) + _at(above, _strike(above, spot, higher_strike_from_atm))
 
     return choose
@@ -91,7 +91,7 @@ def _two_expiries(rows: Rows, today: date, near_days: int, far_days: int, name: 
         raise ValueError(f"{name}: near expiry argument must be positive, not {near_days}")
     near = _expiry_rows(rows, today, near_days)
     if not near:
-        return []
+        return Rows()
     far = _expiry_rows([row for row in rows if row.expiry > near[0].expiry], today, far_days)
     return [near[0], far[0]] if far else []
 
@@ -115,7 +115,7 @@ def _call_put(rows: Rows, spot: float, call_offset: float, put_offset: float, ou
     calls = [row for row in rows if row.right == CALL and (not out_of_the_money or row.strike > spot)]
     puts = [row for row in rows if row.right == PUT and (not out_of_the_money or row.strike < spot)]
     if not calls or not puts:
-        return []
+        return Rows()
     return _at(calls, _strike(calls, spot, call_offset)) + _at(puts, _strike(puts, spot, put_offset))
 
 
@@ -176,7 +176,7 @@ def _butterfly(right: OptionRight) -> Callable[..., Rows]:
             raise ValueError(f"Butterfly(): strike_spread must be positive, not {strike_spread}")
         candidates = [row for row in _expiry_rows(rows, today, min_days_till_expiry) if row.right == right]
         if not candidates:
-            return []
+            return Rows()
         middle = _strike(candidates, spot, 0)
         lower = _strike([row for row in candidates if row.strike < spot and row.strike < middle], spot, -strike_spread)
         upper = -1.0 if lower == NO_STRIKE else middle * 2 - lower
@@ -196,7 +196,7 @@ def iron_butterfly(
     candidates = _expiry_rows(rows, today, min_days_till_expiry)
     calls = [row for row in candidates if row.right == CALL and row.strike > spot]
     if not calls or not any(row.right == PUT and row.strike < spot for row in candidates):
-        return []
+        return Rows()
     middle = _strike(candidates, spot, 0)
     upper = _strike([row for row in calls if row.strike > middle], spot, strike_spread)
     lower = -1.0 if upper == NO_STRIKE else middle * 2 - upper
@@ -221,7 +221,7 @@ def iron_condor(
     calls = [row for row in candidates if row.right == CALL and row.strike > spot]
     puts = [row for row in candidates if row.right == PUT and row.strike < spot]
     if not calls or not puts:
-        return []
+        return Rows()
     near_call, near_put = _strike(calls, spot, near_strike_spread), _strike(puts, spot, -near_strike_spread)
     far_call = _strike([row for row in calls if row.strike > near_call], spot, far_strike_spread)
     far_put = -1.0 if far_call == NO_STRIKE else near_put - far_call + near_call
@@ -275,7 +275,7 @@ def _ladder(right: OptionRight) -> Callable[..., Rows]:
         chosen: Rows = []
         for offset in (lower_strike_from_atm, middle_strike_from_atm, higher_strike_from_atm):
             if not left:
-                return []
+                return Rows()
             chosen += _at(left, _strike(left, spot, offset))
             left = [row for row in left if row.strike > chosen[-1].strike]
         return chosen
