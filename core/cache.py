@@ -31,10 +31,10 @@ from core.cache_entries import (
     ReentrantComputationError,
     SessionEnd,
     TimeToLive,
+    size_of,
 )
 from core.clock import MarketClock
 from core.events import MarketData, PositionChanged, QuoteObserved, SessionClosed
-from core.sizes import size_of
 
 __all__ = [
     "AnyPosition",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.storage import Storage, replace_file, sync_folder
-from state.errors import CorruptStoreError, NewerSchemaError, StoreError
-from state.lock import StoreLock
+from state.errors import CorruptStoreError, NewerSchemaError, StoreError, StoreLockedError
 
 Record = dict[str, Any]
 
 SCHEMA: Final = 1
+_FAR: Final = (
+    1 << 20
+)  # Windows locks are mandatory: the byte locked lies beyond the text, so that others can read the owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,3 +303,54 @@ def _decode(line: bytes) -> Record | None:
         return None
     record = json.loads(text)
     return record if isinstance(record, dict) else None
+
+
+class StoreLock:
+    """An advisory lock on ``path``; taken by the constructor, which raises ``StoreLockedError`` naming the owner."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _take(self._descriptor)
+        except OSError as error:
+            owner = _owner(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+            raise StoreLockedError(
+                f"{path}: process {owner} works on this store; stop it first, or give this one another store"
+            ) from error
+        os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, str(os.getpid()).encode())
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def release(self) -> None:
+        """Let go; letting go twice does no harm."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _owner(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return os.read(descriptor, 20).decode(errors="replace") or "unknown"
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(descriptor: int) -> None:
+        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _take(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

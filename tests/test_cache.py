@@ -26,11 +26,11 @@ from core.cache import (
     TimeToLive,
     UnifiedIntelligentCache,
 )
+from core.cache_entries import size_of
 from core.clock import MarketClock
 from core.contracts import Quote
 from core.events import ChangeKind, MarketData, PositionChanged, QuoteObserved, SessionClosed
 from core.journal import Journal, MemorySink
-from core.sizes import size_of
 
 START = datetime(2024, 7, 5, 9, 30)
 
