@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.market.assets import anchor_years, vix_fridays
 from simulation.market.book import MarketSpecError
 from simulation.market.calendar import FloatArray, session_open_utc
 from simulation.market.corporate import halted_minutes, opening_settlement
@@ -18,7 +19,14 @@ from simulation.market.history import arch_series
 from simulation.market.pictures import path_picture, sparkline
 from simulation.market.scenarios import ScenarioError, names, parsed, scenario
 from simulation.market.source import ModelledMarket
+from simulation.market.surface import strip_variance
 from simulation.symbols import Symbol
+from tests.test_market_surface import (
+    assert_no_arbitrage_in_quotes,
+    assert_no_arbitrage_in_values,
+    cboe_index,
+    sliced,
+)
 
 CRASH = date(2018, 2, 5)
 
@@ -171,6 +179,56 @@ def test_each_scenario_follows_its_path(name: str) -> None:
             state = market.book.asset_day("SPX", day)
             assert state is not None
             assert state.spot.points[-1] == close
+
+
+def worst_minute(market: ModelledMarket, days: list[date]) -> tuple[date, int]:
+    """The day and the minute of the highest volatility index."""
+    paths = {day: market.book.volatility_points("SPX", day) for day in days}
+    highest = {day: float(points.max()) for day, points in paths.items() if points is not None}
+    day = max(highest, key=lambda one: highest[one])
+    points = paths[day]
+    assert points is not None
+    return day, int(np.argmax(points))
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_arbitrage_and_the_right_vix_at_each_scenarios_worst_minute(name: str) -> None:
+    market = ModelledMarket.from_history(f"scenario:{name}", seed=1)
+    day, minute = worst_minute(market, scenario(name).days)
+    root, state = market.book.roots["SPXW"], market.book.asset_day("SPX", day)
+    given = market.book.volatility_points("SPX", day)
+    assert state is not None
+    assert given is not None
+    for expiry in (*vix_fridays(day), root.listing.expirations(day)[1], root.listing.expirations(day)[-1]):
+        part = sliced(root, state, expiry, minute)
+        assert_no_arbitrage_in_values(part, float(state.spot.points[minute]))
+        assert_no_arbitrage_in_quotes(part)
+    assert cboe_index(root, state, minute) == pytest.approx(given[minute], abs=0.2, rel=0.003)
+
+
+@pytest.mark.parametrize("ticker", ["NDX", "RUT", "GOLD", "OIL", "EURO", "BOND"])
+def test_every_surface_is_anchored_at_its_own_volatility_index(market: ModelledMarket, ticker: str) -> None:
+    asset = market.book.asset(ticker)
+    for day in (date(2017, 11, 3), CRASH):
+        state, shown = asset.day(day), asset.volatility_path(day)
+        assert state is not None
+        assert shown is not None
+        years = anchor_years(state.clock, day)
+        for minute in (0, 200, 390):
+            theta = float(state.surface.theta(years)[minute])
+            strip = strip_variance(theta, state.spec.smile.rho, float(state.surface.eta[minute]))
+            level = 100.0 * (strip * 365.0 / 30.0) ** 0.5
+            assert level == pytest.approx(shown.points[minute], abs=0.2, rel=0.005)
+
+
+def test_no_static_arbitrage_at_any_minute_of_a_crisis_day(market: ModelledMarket) -> None:
+    root, state = market.book.roots["SPXW"], market.book.asset_day("SPX", date(2018, 2, 6))
+    assert state is not None
+    expiries = root.listing.expirations(date(2018, 2, 6))
+    for minute in range(391):
+        part = sliced(root, state, expiries[minute % 12], minute)
+        assert_no_arbitrage_in_values(part, float(state.spot.points[minute]))
+        assert_no_arbitrage_in_quotes(part)
 
 
 def test_august_2024_is_as_recorded() -> None:

@@ -66,8 +66,8 @@ _DAWN = date(1985, 1, 1)
 _INDEX_BANDS = (
     StrikeBand(5.0, 0.14, 0.10, 70),
     StrikeBand(10.0, 0.30, 0.14, 190),
-    StrikeBand(25.0, 0.60, 0.30, 1100),
-    StrikeBand(100.0, 0.85, 0.80, 2000),
+    StrikeBand(25.0, 0.60, 0.40, 1100),
+    StrikeBand(100.0, 0.90, 1.50, 2000),
 )
 _WIDE_INDEX_BANDS = (
     StrikeBand(10.0, 0.12, 0.10, 70),

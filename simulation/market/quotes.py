@@ -47,6 +47,9 @@ INDEX_QUOTES = QuoteLaw(0.045, 0.022, 0.0035, 2700.0, 0.05, 0.10, 3.0, 30.0)
 ETF_QUOTES = QuoteLaw(0.008, 0.011, 0.0030, 270.0, 0.01, 0.01, 1e9, 120.0)
 
 
+WIDEST = 8.0  # times the spread of a calm noon, by stress; 10 with the hour
+
+
 def stress_of(volatility: FloatArray, opened: float) -> FloatArray:
     """How many times wider than in calm: 1 up to an index of 16, growing with it and with its jump since the open.
 
@@ -54,7 +57,7 @@ def stress_of(volatility: FloatArray, opened: float) -> FloatArray:
     """
     level = np.maximum(volatility / 16.0, 1.0) ** 0.95
     jump = np.maximum(volatility / opened - 1.05, 0.0)
-    return np.asarray(np.minimum(level * (1.0 + 1.2 * jump), 12.0))
+    return np.asarray(np.minimum(level * (1.0 + 1.2 * jump), WIDEST))
 
 
 @lru_cache(maxsize=4)

@@ -281,7 +281,9 @@ def strip_variance(theta: float, rho: float, eta: float) -> float:
     variance = smile(k, flat, rho, steepness(flat, np.full_like(k, eta)))
     sign = np.where(k < 0.0, -1.0, 1.0)
     price = black(np.ones_like(k), np.exp(k), variance, 1.0, sign)
-    integrand = np.where(price > STRIP_FLOOR, price * np.exp(-k), 0.0)
+    fear = 100.0 * float(np.sqrt(1.4 * theta / ANCHOR_YEARS))
+    wide = max(1.0, fear / 16.0) ** 1.8  # in stress spreads, and with them strikes without a bid
+    integrand = np.where(price > STRIP_FLOOR * wide, price * np.exp(-k), 0.0)
     return float(2.0 * np.trapz(integrand, k))
 
 

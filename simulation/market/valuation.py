@@ -17,7 +17,7 @@ from simulation.market.assets import AssetDay
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import stream
 from simulation.market.listings import Chain, ListingBook
-from simulation.market.quotes import ContractDay, QuoteLaw, bid_and_ask, full_spread, hour_of_day, stress_of
+from simulation.market.quotes import WIDEST, ContractDay, QuoteLaw, bid_and_ask, full_spread, hour_of_day, stress_of
 from simulation.market.surface import Greeks, american, black, black_greeks, smile, steepness
 from simulation.symbols import Symbol
 
@@ -80,7 +80,7 @@ class OptionRoot:
         if known is None:
             volatility = self.volatility_points(day)
             stress = 1.0 if volatility is None else stress_of(volatility, float(volatility[0]))
-            known = state.notes["spread"] = np.asarray(stress * hour_of_day(state.minutes))
+            known = state.notes["spread"] = np.asarray(np.minimum(stress * hour_of_day(state.minutes), 1.25 * WIDEST))
         return known
 
     def chain_values(self, state: AssetDay, chain: ChainRows, minute: int) -> FloatArray:
