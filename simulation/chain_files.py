@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulation.bars import trade_bar
 from simulation.blocks import UniverseBlock
@@ -238,7 +239,7 @@ class FileChain(Named):
 
     def __init__(self, block: UniverseBlock, canonical: Any, today: date) -> None:
         self.block, self.symbol = block, canonical
-        self._rows = np.nonzero(block.expiry >= today.toordinal())[0]
+        self._rows = _by_value(block, np.nonzero(block.expiry >= today.toordinal())[0])
         self._contracts: list[FileContract] | None = None
 
     def __iter__(self) -> Iterator[FileContract]:
@@ -285,8 +286,16 @@ class FileChains(LeanDictionary[Any]):
         """All contracts of all chains as a pandas frame, indexed by (canonical, symbol)."""
         import pandas as pd
 
-        frames = {pair.key: pair.value.data_frame for pair in self}
+        frames = {pair.key: pair.value.data_frame for pair in sorted(self, key=lambda pair: str(pair.key.value))}
         return pd.concat(frames.values(), keys=frames.keys(), names=["canonical", "symbol"], sort=False)
+
+
+def _by_value(block: UniverseBlock, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows in the order of their symbols' values, as LEAN's dictionaries of contracts iterate (DataDictionary.cs)."""
+    if block.canonical.has_underlying:
+        order: NDArray[np.int64] = np.lexsort((block.strike[rows], block.right[rows], block.expiry[rows]))
+        return np.asarray(rows[order], dtype=np.int64)
+    return np.array(sorted(rows.tolist(), key=lambda row: block.symbol(row).value), dtype=np.int64)
 
 
 class EmptyChain(Named):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from simulation import brokerages
 from simulation.bars import BaseData
+from simulation.clock import UTC, naive_milliseconds, zone_of
 from simulation.enums import OPTION_TYPES, OptionRight, Resolution, SecurityType
 from simulation.feeds import RESOLUTION_MS
+from simulation.hours import MarketHoursDatabase
 from simulation.names import Named
+from simulation.symbols import symbol_of
 
 
 class Extensions(Named):
@@ -33,9 +37,52 @@ class Extensions(Named):
     @staticmethod
     def to_time_span(resolution: Resolution) -> Any:
         """A resolution as a timedelta."""
-        from datetime import timedelta
-
         return timedelta(milliseconds=RESOLUTION_MS[resolution])
+
+    @staticmethod
+    def convert_from_utc(time: datetime, to: Any, strict: bool = False) -> datetime:
+        """A zone's local time of a UTC time."""
+        del strict
+        return zone_of(to).local(naive_milliseconds(time))
+
+    @staticmethod
+    def convert_to_utc(time: datetime, _from: Any, strict: bool = False) -> datetime:
+        """The UTC time of a zone's local time."""
+        del strict
+        return UTC.local(zone_of(_from).utc_ms(time))
+
+
+class OptionSymbol(Named):
+    """Questions about an option's expiration (Common/Securities/Option/OptionSymbol.cs)."""
+
+    @staticmethod
+    def is_standard(symbol: Any) -> bool:
+        """Whether a contract expires in the week of the third Friday, from Thursday to Sunday."""
+        expiry = symbol_of(symbol).id.date
+        first_friday = 1 + (4 - expiry.replace(day=1).weekday()) % 7
+        return bool(first_friday + 12 < expiry.day < first_friday + 16)
+
+    @staticmethod
+    def is_standard_contract(symbol: Any) -> bool:
+        """Same as is_standard."""
+        return OptionSymbol.is_standard(symbol)
+
+    @staticmethod
+    def is_weekly(symbol: Any) -> bool:
+        """Whether a contract expires on another Friday than the third."""
+        return not OptionSymbol.is_standard(symbol) and symbol_of(symbol).id.date.weekday() == 4
+
+    @staticmethod
+    def get_last_day_of_trading(symbol: Any) -> datetime:
+        """The last open day up to expiration; before February 2015 standard contracts expired on the Saturday."""
+        contract = symbol_of(symbol)
+        day = contract.id.date
+        if OptionSymbol.is_standard(contract) and day.weekday() == 5 and day < datetime(2015, 2, 1):
+            day -= timedelta(days=1)
+        hours = MarketHoursDatabase.from_data_folder().get_exchange_hours(
+            contract.id.market, contract, contract.security_type
+        )
+        return day if hours.is_date_open(day) else hours.get_previous_trading_day(day)
 
 
 class VolatilityModel(Named):

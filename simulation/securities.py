@@ -23,6 +23,8 @@ from simulation.enums import (
 from simulation.feeds import Column, Feed
 from simulation.names import Named, signed
 
+NO_PRICE = 0.0  # what LEAN shows before the first bar
+
 
 class SecurityExchange(Named):
     """The exchange of a security: its hours and whether it is open now (regular hours, the security's own clock)."""
@@ -251,14 +253,14 @@ class Security(Named):
     def _find_price(self) -> float:
         newest = self.get_last_data()
         if newest is None:
-            return 0.0
+            return NO_PRICE
         price = newest.close
         if price:
             return float(price)
         for other in (self.last_trade(), self.last_quote() if self.type != SecurityType.EQUITY else None):
             if other is not None and other.close:
                 return float(other.close)
-        return 0.0
+        return NO_PRICE
 
     def set_market_price(self, data: BaseData | None) -> None:
         """Seeds the price with a data point from history; later rows replace it."""
@@ -451,7 +453,7 @@ Security.set_margin_model = _make_setter("buying_power_model", "margin_model")  
 
 def _carried(point: BaseData | None, field: str) -> float:
     if point is None:
-        return 0.0
+        return NO_PRICE
     if isinstance(point, TradeBar):
         return float(point.volume)
     side = getattr(point, field.partition("_")[0])
