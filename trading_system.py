@@ -218,7 +218,8 @@ class TradingSystem:
         self.clock.advance(now)
         if self._session is not None and self._session.day == now.date():
             self._publish_prices(now)
-        self.bus.publish(EntryWindow(time=now, strategy=strategy, window=window))
+        correlation = f"{strategy}-{now:%Y%m%d}"  # leads from here to verdicts, orders, fills, exit and profit
+        self.bus.publish(EntryWindow(time=now, correlation=correlation, strategy=strategy, window=window))
 
     def deadline(self, now: datetime, strategy: str, deadline: str) -> None:
         """A time has come at which something must be looked at."""

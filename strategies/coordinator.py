@@ -115,7 +115,7 @@ class StrategyCoordinator:
         if window is None:
             return
         day = event.time.date()
-        correlation = f"{strategy.name}-{day:%Y%m%d}"
+        correlation = event.correlation or f"{strategy.name}-{day:%Y%m%d}"
         until = datetime.combine(day, window.closes)
         waiting = _Waiting(strategy, day, until, correlation)
         session = self._market.calendar.session(day)

@@ -296,3 +296,12 @@ def test_the_record_counts_what_closed(tmp_path: Path) -> None:
     assert (record.trades, record.wins, record.win_rate) == (1, 1, 1.0)
     assert record.profit == pytest.approx(closed_row(sink)["profit"])
     assert system.figures()["Trades won"] == "100% of 1"
+
+
+def test_one_correlation_leads_from_the_window_to_the_profit(tmp_path: Path) -> None:
+    _, sink = run(start(tmp_path))
+    kinds = {RecordKind.DECISION, RecordKind.ORDER, RecordKind.FILL, RecordKind.TRADE_CLOSED}
+    rows = [row for kind in kinds for row in sink.rows(kind)]
+    assert {row["correlation"] for row in rows} == {"friday_0dte-20240308"}
+    first = sink.rows(RecordKind.TRANSITION)[2]
+    assert (first["subject"], first["correlation"]) == ("friday_0dte-20240308-1", "friday_0dte-20240308")
