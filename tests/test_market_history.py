@@ -8,7 +8,15 @@ from pathlib import Path
 import pandas_market_calendars
 import pytest
 
-from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, VarianceClock, calendar, half_days
+from simulation.market.calendar import (
+    CASH_INDEX,
+    TRADED_SHARE,
+    WEIGHT_OF_YEAR,
+    VarianceClock,
+    calendar,
+    half_days,
+    weights_of,
+)
 from simulation.market.history import (
     DateOrderError,
     HistoryError,
@@ -64,6 +72,18 @@ def test_a_weekend_passes_little_more_variance_than_a_night() -> None:
     weekday = clock.after_today(date(2018, 1, 17), date(2018, 1, 18), morning=False)
     weekend = clock.after_today(date(2018, 1, 19), date(2018, 1, 22), morning=False)
     assert weekend / weekday == pytest.approx(1.107, abs=1e-9)
+
+
+def test_a_statement_day_stirs_its_afternoon() -> None:
+    # March 21, 2018: a statement at 14:00, the 270th minute; the day before had none.
+    quiet, stirred = (weights_of(date(2018, 3, day), TRADED_SHARE) for day in (20, 21))
+    assert stirred[:270].tolist() == quiet[:270].tolist()
+    assert (stirred - quiet).sum() == pytest.approx(0.30)
+    clock = VarianceClock(TRADED_SHARE)
+    longer, usual = (
+        clock.after_today(date(2018, 3, start), date(2018, 3, start + 1), morning=False) for start in (20, 19)
+    )
+    assert (longer - usual) * WEIGHT_OF_YEAR == pytest.approx(0.30)
 
 
 def test_arch_history_is_what_both_data_sets_share() -> None:

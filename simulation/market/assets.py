@@ -21,7 +21,7 @@ from simulation.market.calendar import (
     Profile,
     VarianceClock,
     calendar,
-    session_weights,
+    weights_of,
 )
 from simulation.market.days import (
     Bar,
@@ -327,7 +327,7 @@ class Asset:
 
     def _make(self, day: date, row: int) -> tuple[AssetDay, MinutePath]:
         spec = self.spec
-        weights = session_weights(calendar().session_minutes(day), spec.profile)
+        weights = weights_of(day, spec.profile)
         spot = self._spot(day, row, weights)
         shown = Bar(float(spot.points[0]), float(spot.high.max()), float(spot.low.min()), float(spot.points[-1]))
         quoted = self._volatility_bar(row, shown)

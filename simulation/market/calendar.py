@@ -24,10 +24,21 @@ FIRST_YEAR, LAST_YEAR = 1985, 2045
 FULL_SESSION = 390
 HALF_SESSION = 210
 OPEN_MINUTE = 9 * 60 + 30
-WEIGHT_OF_YEAR = 257.7  # weights of an average year: 252 days and what its weekends and holidays add
+WEIGHT_OF_YEAR = 261.7  # weights of an average year: 252 days, and what weekends, holidays and announcements add
 CLOSED_DAY_WEIGHT = 0.0535  # a weekend's two closed days add 10.7 % of a day's variance (French and Roll)
 HALF_DAY_WEIGHT = 0.6
 PAYROLL_WEIGHT = 0.25  # the employment report adds a quarter of a day before the open (Savor and Wilson, 2013, table 1)
+
+STATEMENT_MINUTE = 270  # 14:00, when the Federal Reserve publishes its statement
+STATEMENT_WEIGHT = 0.30  # of a day's variance on top, in the hour and a half after it; stated, not fitted
+_STATEMENTS = """
+2014 0129 0319 0430 0618 0730 0917 1029 1217  2015 0128 0318 0429 0617 0729 0917 1028 1216
+2016 0127 0316 0427 0615 0727 0921 1102 1214  2017 0201 0315 0503 0614 0726 0920 1101 1213
+2018 0131 0321 0502 0613 0801 0926 1108 1219  2019 0130 0320 0501 0619 0731 0918 1030 1211
+2020 0129 0429 0610 0729 0916 1105 1216       2021 0127 0317 0428 0616 0728 0922 1103 1215
+2022 0126 0316 0504 0615 0727 0921 1102 1214  2023 0201 0322 0503 0614 0726 0920 1101 1213
+2024 0131 0320 0501 0612 0731 0918 1107 1218
+"""  # scheduled meetings that ended with a statement (federalreserve.gov, FOMC calendars)
 
 _SPECIAL_CLOSURES = frozenset(
     date.fromisoformat(text)
@@ -107,6 +118,20 @@ def half_days(year: int) -> frozenset[date]:
         days.append(date(year, 7, 5 if weekday == 3 and year < 2013 else 3))
     closed = holidays(year)
     return frozenset(day for day in days if day not in closed and day.weekday() < 5)
+
+
+@lru_cache(maxsize=1)
+def statement_days() -> frozenset[int]:
+    """Ordinals of the days on which a scheduled statement of the Federal Reserve came out, 2014 to 2024."""
+    found = set()
+    year = 0
+    for word in _STATEMENTS.split():
+        number = int(word)
+        if len(word) == 4 and number > 2000:
+            year = number
+        else:
+            found.add(date(year, number // 100, number % 100).toordinal())
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -191,9 +216,8 @@ class Profile:
     opening_minutes: int = 10
 
 
-CASH_INDEX = Profile(
-    overnight=0.08, opening=0.24
-)  # arch S&P 500, 2014 to 2018: 0.083 of close-to-close variance before the first print
+# arch S&P 500, 2014 to 2018: 0.083 of close-to-close variance before the first print
+CASH_INDEX = Profile(overnight=0.08, opening=0.24)
 TRADED_SHARE = Profile(overnight=0.33, opening=0.02)  # SPY, 1998 to 2021: 0.37; the rest is the first minutes
 
 
@@ -213,6 +237,17 @@ def session_weights(minutes: int, profile: Profile) -> FloatArray:
     return np.asarray(weights, dtype=np.float64)
 
 
+def weights_of(day: date, profile: Profile) -> FloatArray:
+    """Variance weight of each minute of ``day``: the session's U, and the statement's on days that have one."""
+    minutes = calendar().session_minutes(day)
+    weights = session_weights(minutes, profile)
+    if day.toordinal() not in statement_days() or minutes <= STATEMENT_MINUTE:
+        return weights
+    after = np.maximum(np.arange(minutes) - STATEMENT_MINUTE, 0.0)
+    stir = np.where(np.arange(minutes) >= STATEMENT_MINUTE, np.exp(-after / 25.0), 0.0)
+    return np.asarray(weights + STATEMENT_WEIGHT * stir / stir.sum())
+
+
 @dataclass(frozen=True)
 class VarianceClock:
     """Time as variance sees it, in years, for one profile of the day."""
@@ -225,7 +260,7 @@ class VarianceClock:
 
     def remaining_today(self, day: date) -> FloatArray:
         """Years of variance time from each minute's end (0 is the open) to this day's close; minutes + 1 values."""
-        weights = session_weights(calendar().session_minutes(day), self.profile)
+        weights = weights_of(day, self.profile)
         return np.concatenate((np.cumsum(weights[::-1])[::-1], [0.0])) / WEIGHT_OF_YEAR
 
     def after_today(self, day: date, expiry: date, *, morning: bool) -> float:
@@ -237,7 +272,7 @@ class VarianceClock:
         start, end = days.index(day), days.index(days.on_or_before(expiry))
         total = float(self.cumulative()[end] - self.cumulative()[start])
         if morning:
-            total -= float(session_weights(int(days.minutes[end]), self.profile).sum())
+            total -= float(weights_of(days.on_or_before(expiry), self.profile).sum())
         return total / WEIGHT_OF_YEAR
 
 
@@ -247,6 +282,7 @@ def _cumulative(profile: Profile) -> FloatArray:
     full = float(session_weights(FULL_SESSION, profile).sum())
     half = float(session_weights(HALF_SESSION, profile).sum())
     session = np.where(days.minutes == FULL_SESSION, full, half)
+    session += STATEMENT_WEIGHT * np.isin(days.ordinals, list(statement_days()))
     gap = profile.overnight + CLOSED_DAY_WEIGHT * days.closed_days + days.payroll
     return np.asarray(np.cumsum(session + gap), dtype=np.float64)
 
