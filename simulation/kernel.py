@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from simulation.bars import Delisting
-from simulation.clock import FOREVER, HOUR_MS, MINUTE_MS, NEW_YORK, Zone
+from simulation.clock import FOREVER, MINUTE_MS, NEW_YORK, Zone
 from simulation.derivatives import SecurityManager
 from simulation.enums import DelistingType, SecurityType
 from simulation.schedule import ScheduledEvent, Scheduler
@@ -28,7 +28,7 @@ from simulation.securities import Security
 from simulation.selection import ChainUniverse, SecurityChanges, Universe
 from simulation.subscriptions import OPTION_TYPES, Subscriptions
 from simulation.symbols import Symbol, SymbolCache
-from simulation.timeline import Timeline
+from simulation.timeline import DividendCalendar, Timeline, delisting_date
 from simulation.universe import filter_of
 from simulation.views import Views
 
@@ -58,6 +58,7 @@ class Engine(Views):
         self.subscriptions = Subscriptions(self)
         self.scheduler = Scheduler()
         self.timeline = Timeline(self.subscriptions.feeds)
+        self.dividends = DividendCalendar(source)
         self.portfolio: Any = None
         self.transactions: Any = None
         self.handler: Any = None
@@ -177,6 +178,7 @@ class Engine(Views):
     def watch_delisting(self, security: Security) -> None:
         """Schedules the warning on a contract's last day and its removal at the midnight after it."""
         symbol = security.symbol
+        self.dividends.watch(security, self.utc_ms, self.end_ms)
         if symbol in self._watched or symbol.security_type not in (*OPTION_TYPES, SecurityType.FUTURE):
             return
         self._watched.add(symbol)
@@ -262,8 +264,9 @@ class Engine(Views):
     def _next_special(self) -> int:
         selection = self.subscriptions.next_selection()
         delisting = self._delistings[0][0] if self._delistings else FOREVER
-        last = self._last_selection() if selection > self.end_ms else FOREVER
-        return min(selection if selection <= last else FOREVER, delisting if delisting <= self.end_ms else FOREVER)
+        if selection > self.end_ms and selection > self._last_selection():
+            selection = FOREVER
+        return min(selection, delisting if delisting <= self.end_ms else FOREVER, self.dividends.next_ms)
 
     def _last_selection(self) -> int:
         """The midnight at which the chain files of the last date are seen."""
@@ -277,7 +280,7 @@ class Engine(Views):
         """A midnight with chain files or delistings, perhaps with data as well."""
         delistings = self._due_delistings(ms)
         universes = self.subscriptions.due(ms)
-        if universes or delistings:
+        if universes or delistings or self.dividends.next_ms <= ms:
             self._select(ms, universes, has_data, delistings)
         elif has_data:
             self._step(ms, True, None, ())
@@ -349,7 +352,7 @@ class Engine(Views):
         self._slice, self._slice_of = None, (ms, has_data)
         if self.samples.every_step:
             self.samples.before_orders()
-        if changes or delistings or self.is_warming_up or ms >= self._next_hour_ms:
+        if changes or delistings or self.is_warming_up or ms >= self._next_hour_ms or ms >= self.dividends.next_ms:
             self._before_orders(ms, changes, delistings)
         if self.handler.has_work():
             self.handler.process_pass()
@@ -388,8 +391,9 @@ class Engine(Views):
         if changes:
             self.algorithm.follow_end_of_day(changes)
         if ms >= self._next_hour_ms:
-            self._next_hour_ms = ms // HOUR_MS * HOUR_MS + HOUR_MS
-            self.portfolio.settlement_scan()
+            self._next_hour_ms = self.portfolio.settlement_scan(ms)
+        if ms >= self.dividends.next_ms:
+            self.dividends.announce(self, ms)
         self._check_warmup()
 
     def _tell(
@@ -408,9 +412,11 @@ class Engine(Views):
             algorithm.on_framework_securities_changed(changes)
         if has_data and self.consolidators.active:
             self.consolidators.feed(self.data_ms)
+        if self._slice is not None and len(self._slice.dividends):
+            algorithm.on_dividends(self._slice.dividends)
         if delistings:
             algorithm.on_delistings(self.current_slice.delistings)  # type: ignore[union-attr]
-        if self._on_data is not None and (has_data or delistings):
+        if self._on_data is not None and (has_data or (self._slice is not None and self._slice.has_data)):
             self._on_data(self.current_slice)
 
     # -- pieces of a step --------------------------------------------------------------------------------------------
@@ -475,10 +481,7 @@ class Engine(Views):
             self._move_cash()
 
     def _move_cash(self) -> None:
-        """What a scenario of the modelled market pays in or takes out today.
-
-        No other market does, and LEAN has no such thing.
-        """
+        """What a scenario of the modelled market pays in or takes out today; no other market does, nor LEAN."""
         amount = getattr(self.source, "cash_flows", {}).get(self.algorithm.time.date())
         if amount is not None:
             book = self.portfolio.cash_book
@@ -488,15 +491,3 @@ class Engine(Views):
         self._next_sample_ms = now + self.sample_step_ms
         if not self.is_warming_up:
             self.samples.sample_chart(now)
-
-
-def delisting_date(symbol: Any, hours: Any) -> date:
-    """A contract's last day: an equity option's last trading day, else the date of its identifier
-    (Extensions.cs:3578)."""
-    day: date = symbol.id.date.date()
-    if symbol.security_type == SecurityType.OPTION:
-        moment = datetime(day.year, day.month, day.day)
-        while not hours.is_date_open(moment):
-            moment -= timedelta(days=1)
-        return moment.date()
-    return day

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulation.bars import Dividend
 from simulation.clock import FOREVER, MINUTE_MS
-from simulation.enums import Resolution
+from simulation.enums import Resolution, SecurityType
 from simulation.feeds import RESOLUTION_MS, Feed
 
 Times = NDArray[np.int64]
@@ -139,3 +142,52 @@ def _first_data(feed: Feed, low: int, high: int) -> int:
             break
         moment = column.high + 1
     return FOREVER
+
+
+class DividendCalendar:
+    """Dividends of the subscribed shares: each makes a slice at midnight of its ex-date (DividendEventProvider.cs)."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._due: list[tuple[int, str, Any, float, float]] = []
+        self._known: set[Any] = set()
+
+    def watch(self, security: Any, now: int, end: int) -> None:
+        """Notes the dividends of a share from now to the end of the run."""
+        if security.symbol in self._known or security.type != SecurityType.EQUITY:
+            return
+        self._known.add(security.symbol)
+        hours = security.exchange.hours
+        for row, after in pairwise(self._source.factor_file(security.symbol) or ()):
+            ratio = row.price_factor / after.price_factor if after.price_factor else 1.0
+            ex_date = hours.get_next_trading_day(datetime(row.day.year, row.day.month, row.day.day))
+            moment = security.zone.midnight_ms(ex_date.date())
+            amount = round(row.reference_price * (1 - ratio), 2)
+            if amount > 0 and now < moment <= end:
+                self._due.append((moment, str(security.symbol.value), security, amount, row.reference_price))
+        self._due.sort(key=lambda item: item[:2])
+
+    @property
+    def next_ms(self) -> int:
+        """The next midnight with a dividend."""
+        return self._due[0][0] if self._due else FOREVER
+
+    def announce(self, engine: Any, ms: int) -> None:
+        """Puts what has come into the current slice; the cash is moved by the trading side's look at corporate events."""
+        moment = engine.current_slice
+        while self._due and self._due[0][0] <= ms:
+            when, _, security, amount, price = self._due.pop(0)
+            moment.dividends[security.symbol] = Dividend(security.symbol, security.zone.local(when), amount, price)
+        moment.has_data = True
+
+
+def delisting_date(symbol: Any, hours: Any) -> date:
+    """A contract's last day: an equity option's last trading day, else the date of its identifier
+    (Extensions.cs:3578)."""
+    day: date = symbol.id.date.date()
+    if symbol.security_type == SecurityType.OPTION:
+        moment = datetime(day.year, day.month, day.day)
+        while not hours.is_date_open(moment):
+            moment -= timedelta(days=1)
+        return moment.date()
+    return day

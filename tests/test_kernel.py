@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.enums import DelistingType, Resolution
+from simulation.blocks import FactorRow
+from simulation.enums import DataNormalizationMode, DelistingType, Resolution, SecurityType
 from simulation.kernel import NotInEngineError
 from simulation.runner import RunRequest, RunResult, run_backtest
 from simulation.schedule import ScheduledEvent, Scheduler
+from simulation.symbols import Symbol
 from tests.test_engine_fills import HIGH, LOW, MONDAY, SPX, Market, Recorder, add_vertical, at, index_market, play
 
 TUESDAY = date(2024, 7, 9)
@@ -291,3 +293,28 @@ def test_an_algorithm_that_raises_gives_its_traceback(tmp_path: Path) -> None:
     result = run_file(tmp_path / "one", "x", fail="yes")
     assert result.error is not None
     assert "KeyError: 'on purpose'" in result.error
+
+
+def test_a_dividend_is_paid_in_cash_on_raw_shares_at_the_midnight_of_its_ex_date(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spy = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+    market = index_market()
+    market.trade(spy, at("09:31"), 500.0)
+    market.trade(spy, at("09:31", TUESDAY), 498.0)
+    # Prices up to July 8 are worth 0.996 of later ones: a dividend of 500 x 0.004 = 2.00 a share, ex on July 9.
+    rows = [FactorRow(MONDAY, 0.996, 1.0, 500.0), FactorRow(date(2050, 12, 31), 1.0, 1.0, 0.0)]
+    monkeypatch.setattr(Market, "factor_file", lambda self, symbol: rows if symbol == spy else None)
+
+    def script(algorithm: Recorder) -> None:
+        security = algorithm.add_equity("SPY", Resolution.MINUTE)
+        security.set_data_normalization_mode(DataNormalizationMode.RAW)
+        algorithm.do_at("09:31", lambda: algorithm.market_order(spy, 10))
+
+        def on_dividends(self: Any, dividends: Any) -> None:
+            listed(self, "dividend", dividends[spy].distribution, round(self.portfolio.cash, 2))
+
+        on(algorithm, "on_dividends", on_dividends)
+
+    # 100,000 less ten shares at 500 and a fee of 1, plus 20.
+    assert lines_of(market, script, TUESDAY) == [("09 00:00", "dividend", 2.0, 95_019.0)]
