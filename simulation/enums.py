@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from simulation.enums_orders import (
-    ContingencyRole as ContingencyRole,
-    ContingencyType as ContingencyType,
-    OrderDirection as OrderDirection,
-    OrderField as OrderField,
-    OrderPosition as OrderPosition,
-    OrderRequestStatus as OrderRequestStatus,
-    OrderRequestType as OrderRequestType,
-    OrderResponseErrorCode as OrderResponseErrorCode,
-    OrderStatus as OrderStatus,
-    OrderType as OrderType,
-)
+from simulation.enums_orders import *
 from simulation.names import LeanEnum, Named
 
 

@@ -328,13 +328,16 @@ def test_a_step_that_fails_is_failed(capsys: pytest.CaptureFixture[str]) -> None
     assert "== broken: FAILED" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("taken", "passed"), [(84, False), (85, True)])
-def test_branch_coverage_has_a_floor(
-    taken: int, passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("taken", "recordings", "passed"),
+    [(84.9, True, False), (85.0, True, True), (80.0, False, True), (79.0, False, False)],
+)
+def test_coverage_has_a_floor(
+    taken: float, recordings: bool, passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checks, "ROOT", tmp_path)
-    assert not checks.branch_coverage()
-    totals = {"totals": {"covered_branches": taken, "num_branches": 100}}
+    monkeypatch.setattr(checks, "RECORDINGS", tmp_path if recordings else tmp_path / "nowhere")
+    assert not checks.coverage()
+    totals = {"totals": {"percent_covered": taken, "covered_branches": 7, "num_branches": 10}}
     (tmp_path / ".coverage.json").write_text(json.dumps(totals), encoding="utf-8")
-    assert checks.branch_coverage() is passed
-    assert f"{taken}.0%, floor 85%" in capsys.readouterr().out
+    assert checks.coverage() is passed
