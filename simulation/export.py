@@ -85,12 +85,16 @@ class ChainWindow:
 
 @dataclass(slots=True)
 class Selection:
-    """What to write. contracts: minutes of each from a first to a last day (both included)."""
+    """What to write. contracts, universes: from a first to a last day, both included.
+
+    long: which hourly and daily files; None for all of the underlyings.
+    """
 
     underlyings: list[Symbol] = field(default_factory=list)
     windows: list[ChainWindow] = field(default_factory=list)
     contracts: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
     universes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
+    long: set[tuple[Symbol, Resolution]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,8 @@ def selection_of(demand: Demand) -> Selection:
     for symbol, _ in demand.long:
         if symbol.security_type not in OPTION_TYPES and symbol not in selection.underlyings:
             selection.underlyings.append(symbol)
-    selection.universes = {chain: (first - week, last) for chain, (first, last) in demand.universes.items()}
+    selection.universes = dict(demand.universes)
+    selection.long = set(demand.long)
     return selection
 
 
@@ -291,7 +296,9 @@ class _Writer:
         archives: dict[str, dict[str, str]] = {}
         for symbol in (*self._selection.underlyings, *self._futures):
             for resolution in (Resolution.HOUR, Resolution.DAILY):
-                block = None if symbol.is_canonical() else self._source.trades(symbol, resolution, self._end)
+                asked = self._selection.long is None or (symbol, resolution) in self._selection.long
+                wanted = asked and not symbol.is_canonical()
+                block = self._source.trades(symbol, resolution, self._end) if wanted else None
                 kept = None if block is None else sliced(block, 0, last_ms)
                 if kept is not None:
                     where = data_path(symbol, resolution, TickType.TRADE, self._end)

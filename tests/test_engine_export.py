@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulation.blocks import (
+    DataSource,
     FactorRow,
     Floats,
     Integers,
@@ -31,7 +32,9 @@ from simulation.export import ExportRequestError, RecordingSource, parse_selecti
 from simulation.export_text import plain
 from simulation.folder import LeanFolder
 from simulation.hours import MarketHoursDatabase
+from simulation.market.source import ModelledMarket
 from simulation.properties import SymbolPropertiesDatabase
+from simulation.runner import RunRequest, RunResult, run_backtest
 from simulation.symbols import Symbol, option_contract
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")
@@ -221,10 +224,50 @@ def test_a_recorded_run_names_what_it_needs(tmp_path: Path) -> None:
     selection = selection_of(source.demand)
     assert selection.underlyings == [SPX, SPY]
     assert selection.contracts == {put: (DAY - timedelta(days=7), date(2024, 7, 5))}
-    assert selection.universes == {SPXW: (DAY - timedelta(days=7), DAY)}
+    assert selection.universes == {SPXW: (DAY, DAY)}
+    assert selection.long == {(SPY, Resolution.DAILY)}
     summary = write_folder(SmallMarket(), DAY, DAY, tmp_path / "data", selection)
     assert summary.contracts == 1
     assert LeanFolder(tmp_path / "data").quotes(put, Resolution.MINUTE, DAY) is not None
+
+
+ALGORITHM = """
+from AlgorithmImports import *
+
+
+class Seller(QCAlgorithm):
+    def initialize(self):
+        self.set_start_date(2015, 8, 20)
+        self.set_end_date(2015, 8, 21)
+        self.set_cash(500_000)
+        index = self.add_index("SPX", Resolution.MINUTE).symbol
+        self.chain = self.add_index_option(index, "SPXW", Resolution.MINUTE)
+        self.chain.set_filter(lambda universe: universe.strikes(-3, 3).expiration(0, 7))
+        self.schedule.on(self.date_rules.every_day(index), self.time_rules.at(10, 0), self.trade)
+
+    def trade(self):
+        chain = self.current_slice.option_chains.get(self.chain.symbol)
+        puts = sorted((c for c in chain if c.right == OptionRight.PUT), key=lambda c: c.greeks.delta)
+        self.combo_limit_order([Leg.create(puts[-1].symbol, -1), Leg.create(puts[0].symbol, 1)], 1, 1.0)
+        self.market_order(puts[-1].symbol, -1)
+"""
+
+
+def test_a_run_on_the_model_and_on_its_folder_send_the_same_orders(tmp_path: Path) -> None:
+    algorithm = tmp_path / "seller.py"
+    algorithm.write_text(ALGORITHM, encoding="utf-8")
+    days = date(2015, 8, 20), date(2015, 8, 21)
+    source = RecordingSource(ModelledMarket.from_history("history", seed=3))
+
+    def run(market: DataSource, name: str) -> RunResult:
+        return run_backtest(RunRequest(algorithm, market, {}, None, tmp_path / name))
+
+    on_model = run(source, "one")
+    write_folder(source, *days, tmp_path / "data", selection_of(source.demand))
+    on_folder = run(LeanFolder(tmp_path / "data"), "two")
+    assert on_model.error is None
+    assert len(on_model.orders) == 6  # two days: two legs and a market order each
+    assert on_folder.order_list_hash == on_model.order_list_hash
 
 
 @pytest.mark.parametrize(
