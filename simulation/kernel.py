@@ -393,7 +393,7 @@ class Engine(Views):
         if ms >= self._next_hour_ms:
             self._next_hour_ms = self.portfolio.settlement_scan(ms)
         if ms >= self.dividends.next_ms:
-            self.dividends.announce(self, ms)
+            self.dividends.pay(self, ms)
         self._check_warmup()
 
     def _tell(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from simulation.bars import Dividend
 from simulation.clock import FOREVER, MINUTE_MS
-from simulation.enums import Resolution, SecurityType
+from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.feeds import RESOLUTION_MS, Feed
 
 Times = NDArray[np.int64]
@@ -172,12 +172,15 @@ class DividendCalendar:
         """The next midnight with a dividend."""
         return self._due[0][0] if self._due else FOREVER
 
-    def announce(self, engine: Any, ms: int) -> None:
-        """Puts what has come into the current slice; the cash is moved by the trading side's look at corporate events."""
+    def pay(self, engine: Any, ms: int) -> None:
+        """Puts what has come into the current slice; raw-priced shares that are held receive it in cash (step 13)."""
         moment = engine.current_slice
+        book = engine.portfolio.cash_book
         while self._due and self._due[0][0] <= ms:
             when, _, security, amount, price = self._due.pop(0)
             moment.dividends[security.symbol] = Dividend(security.symbol, security.zone.local(when), amount, price)
+            if security.data_normalization_mode == DataNormalizationMode.RAW and security.invested:
+                book[book.account_currency].add_amount(round(security.holdings.quantity * amount, 8))
         moment.has_data = True
 
 
