@@ -175,12 +175,11 @@ class DividendCalendar:
     def pay(self, engine: Any, ms: int) -> None:
         """Puts what has come into the current slice; raw-priced shares that are held receive it in cash (step 13)."""
         moment = engine.current_slice
-        book = engine.portfolio.cash_book
         while self._due and self._due[0][0] <= ms:
             when, _, security, amount, price = self._due.pop(0)
             moment.dividends[security.symbol] = Dividend(security.symbol, security.zone.local(when), amount, price)
             if security.data_normalization_mode == DataNormalizationMode.RAW and security.invested:
-                book[book.account_currency].add_amount(round(security.holdings.quantity * amount, 8))
+                engine.portfolio.pay_dividend(security, amount)
         moment.has_data = True
 
 
