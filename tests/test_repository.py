@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_FILES = 150
+MOST_FILES = 275  # docs/decisions, 019
 MOST_LINES = 500
 MOST_FUNCTION_LINES = 60
 MOST_PARAMETERS = 8
@@ -56,7 +56,7 @@ def test_no_placeholder_outside_tests() -> None:
     assert found == []
 
 
-def test_fewer_files_than_the_design_allows() -> None:
+def test_fewer_files_than_decided() -> None:
     assert len(tracked_files()) < MOST_FILES
 
 
