@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+from simulation.clock import HOUR_MS
 from simulation.dictionaries import KeyValuePair, LeanDictionary
 from simulation.enums import OrderDirection, OrderType, SecurityType, SettlementType
 from simulation.fees import OrderFee
@@ -21,6 +22,7 @@ from simulation.order_checks import exact
 from simulation.order_parts import OrderEvent, clean
 from simulation.orders import Order
 from simulation.positions import PositionManager
+from simulation.splits import SplitWatch
 from simulation.tradebuilder import TradeBuilder
 
 _MARGIN_PRODUCTS = (SecurityType.FUTURE, SecurityType.CFD, SecurityType.CRYPTO_FUTURE)
@@ -40,6 +42,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         self.margin_call_model: Any = DefaultMarginCallModel(self)
         self.trade_builder = TradeBuilder()
         self._settlement_dates: dict[Any, Any] = {}
+        self._splits = SplitWatch(engine)
         self._settled_quantity: dict[Any, float] = {}
 
     # ---------------------------------------------------------------- dictionary of holdings
@@ -311,8 +314,13 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         security.holdings.settled_profit = clean(security.holdings.settled_profit - float(removed))
         return removed
 
-    def settlement_scan(self) -> None:
-        """Pays the daily profit of futures on the first scan of a new exchange date (hourly, kernel step 6)."""
+    def settlement_scan(self, ms: int) -> int:
+        """What is looked at hourly (kernel step 6): the daily profit of futures, splits; gives the next instant."""
+        self._settle_futures()
+        return self._splits.scan(ms, ms // HOUR_MS * HOUR_MS + HOUR_MS)
+
+    def _settle_futures(self) -> None:
+        """Pays the daily profit of futures on the first scan of a new exchange date."""
         for security in self._engine.securities.values():
             if security.type not in _DAILY_SETTLED or security.symbol.is_canonical():
                 continue

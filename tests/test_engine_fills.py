@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulation.algorithm import QCAlgorithm, waiting_for
-from simulation.blocks import InterestBlock, InterestRates, MarginRow, QuoteBlock, TradeBlock
+from simulation.blocks import FactorRow, InterestBlock, InterestRates, MarginRow, QuoteBlock, TradeBlock
 from simulation.clock import NEW_YORK
 from simulation.consolidators import Consolidators
 from simulation.definitions import market_hours, symbol_properties
@@ -66,6 +66,7 @@ class Market:
     trade_rows: dict[Any, list[tuple[datetime, Side]]] = field(default_factory=dict)
     quote_rows: dict[Any, list[tuple[datetime, Side, Side]]] = field(default_factory=dict)
     margin_rows: dict[str, Sequence[MarginRow]] = field(default_factory=dict)
+    factor_rows: Sequence[FactorRow] | None = None
 
     @property
     def hours(self) -> MarketHoursDatabase:
@@ -119,7 +120,7 @@ class Market:
         return None
 
     def factor_file(self, symbol: Any) -> Any:
-        return None
+        return self.factor_rows
 
     def map_resolver(self, ticker: str, market: str) -> tuple[str, datetime] | None:
         return None
