@@ -24,12 +24,12 @@ LISTINGS_CAUTION = (
     "Listings follow today's rules in the past as well: before 2010 nobody could trade a PM-settled SPX option that "
     "expires each Friday",
 )
-REAL_DAYS = "Daily open, high, low and close of the S&P 500 and VIX"
+REAL_DAYS = "Daily open, high, low and close of the S&P 500, and daily closes of the VIX, 2014 to 2018"
 PROVENANCE: Mapping[MarketKind, Provenance] = {
     MarketKind.HISTORY: Provenance(
         "real daily S&P 500 and VIX history with modelled minutes and options",
         (f"{REAL_DAYS} (the data sets of the arch package)",),
-        OPTIONS_MODELLED,
+        ("Open, high and low of the VIX, and every underlying but the S&P 500, NASDAQ and WTI", *OPTIONS_MODELLED),
         LISTINGS_CAUTION,
     ),
     MarketKind.CSV: Provenance(
