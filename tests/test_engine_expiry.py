@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
+from simulation.blocks import FactorRow
 from simulation.clock import NEW_YORK
-from simulation.enums import OptionRight, OptionStyle, OrderStatus, Resolution, SecurityType
+from simulation.enums import DataNormalizationMode, OptionRight, OptionStyle, OrderStatus, Resolution, SecurityType
 from simulation.exercise import (
     DefaultOptionAssignmentModel,
     NullOptionAssignmentModel,
     OptionAssignmentResult,
     is_contract_expired,
 )
+from simulation.fees import ConstantFeeModel
 from simulation.symbols import Symbol
 from tests.test_engine_fills import FRIDAY, Market, Recorder, Side, at, play, spxw
 
@@ -262,6 +264,57 @@ def test_when_a_contract_has_expired() -> None:
         market.trade(put.underlying, at(clock, EXPIRY), 5400.0)
     play(market, script, last_day=NEXT)
     assert seen == [("15:59", False), ("16:00", False), ("16:15", True)]
+
+
+# ------------------------------------------------------------------ splits and dividends
+
+
+def shares_over_a_night(split: float, price_factor: float, *, with_option: bool = False) -> Recorder:
+    """Holds 15 raw shares (and a call) from Friday into Monday; the factors are Friday's."""
+    call = share_option(600, CALL)
+    option = Symbol.create_option(SPY, "usa", OptionStyle.AMERICAN, CALL, 600.0, datetime(2024, 7, 19))
+    market = expiring(call, 9.0, underlying=600.0, last=600.0)
+    market.quote_rows = {symbol: rows for symbol, rows in market.quote_rows.items() if symbol == SPY}
+    for clock in ("09:31", "15:44", "16:00"):
+        market.quote(option, at(clock, EXPIRY), 9.0, 9.0)
+        market.trade(SPY, at(clock, EXPIRY), 600.0)
+    market.factor_rows = [
+        FactorRow(EXPIRY, price_factor, split, 600.0),
+        FactorRow(date(2050, 12, 31), 1.0, 1.0, 0.0),
+    ]
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.set_start_date(EXPIRY)
+        share = algorithm.add_equity("SPY", Resolution.MINUTE, data_normalization_mode=DataNormalizationMode.RAW)
+        share.set_fee_model(ConstantFeeModel(0))
+        algorithm.do_at("09:31", lambda: algorithm.market_order(SPY, 15), EXPIRY)
+        if with_option:
+            algorithm.add_option_contract(option, Resolution.MINUTE)
+            algorithm.do_at("09:31", lambda: algorithm.market_order(option, -1), EXPIRY)
+
+    return play(market, script, last_day=NEXT)
+
+
+def test_a_split_multiplies_raw_shares_and_pays_the_rest() -> None:
+    # two for three: 15 / 2 x 3 would be 22.5 shares at 400
+    played = shares_over_a_night(2 / 3, 1.0)
+    held = played.portfolio[SPY]
+    assert held.quantity == 22
+    assert held.average_price == pytest.approx(400.0)
+    assert total_cash(played) == pytest.approx(100_000 - 9_000 + 0.5 * 400)
+
+
+def test_options_are_bought_back_before_a_split() -> None:
+    played = shares_over_a_night(0.5, 1.0, with_option=True)
+    order = played.transactions.get_order_by_id(3)
+    assert (str(order.type), order.quantity, order.tag[:29]) == ("MARKET_ON_CLOSE", 1, "Liquidated due to impending s")
+    assert played.statuses(3) == ["SUBMITTED", "FILLED"]
+
+
+def test_a_dividend_is_paid_in_whole_cents() -> None:
+    # 600 x (1 - 0.99) = 6 dollars a share
+    played = shares_over_a_night(1.0, 0.99)
+    assert total_cash(played) == pytest.approx(100_000 - 9_000 + 15 * 6)
 
 
 # ------------------------------------------------------------------ futures
