@@ -68,13 +68,13 @@ def money(value: float | None, *, signed: bool = False, cents: bool = False) -> 
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A fraction as a percentage; a dash where unknown."""
-    return EN_DASH if value is None else f"{value * 100:,.{digits}f} %".replace("-", MINUS)
+    """A fraction as a percentage; a dash where unknown. Adding 0.0 takes the sign off a zero."""
+    return EN_DASH if value is None else f"{round(value * 100, digits) + 0.0:,.{digits}f} %".replace("-", MINUS)
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """A plain figure; a dash where unknown."""
-    return EN_DASH if value is None else f"{value:,.{digits}f}".replace("-", MINUS)
+    return EN_DASH if value is None else f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", MINUS)
 
 
 def figure(value: float | None, unit: Unit) -> str:

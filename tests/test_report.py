@@ -432,6 +432,7 @@ def test_figures_for_people() -> None:
     assert money(0.004, signed=True) == "$0"
     assert money(12.5, signed=True, cents=True) == "+$12.50"
     assert percent(-0.0123) == "\N{MINUS SIGN}1.2 %"
+    assert percent(-0.0001) == "0.0 %"
     assert escape(element("b", "<", title='"')) == '<b title="&quot;">&lt;</b>'
 
 
