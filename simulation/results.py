@@ -54,7 +54,8 @@ def summarize(engine: Any) -> Summary:
     if rates is not None:
         data.rate_on = rates.at
     made = statistics.total_performance(data)
-    table = statistics.summary(data, made)
+    capacity, asset = samples.final_capacity()
+    table = statistics.summary(data, made, capacity, asset)
     table.update(engine.algorithm.summary_statistics)
     trades = list(portfolio.trade_builder.closed_trades)
     return Summary(table, _runtime(engine, table, data), made, trade_statistics(trades), trades, data)

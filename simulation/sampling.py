@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulation.capacity import CapacityEstimate
 from simulation.order_parts import clean
 
 MINIMUM_STEP_MS = 240_000
@@ -30,6 +31,7 @@ class Samples:
         self.exposure: dict[str, list[tuple[int, float]]] = {}
         self.sales: dict[str, list[tuple[int, float]]] = {}
         self.margin: dict[str, list[tuple[int, float | None]]] = {}
+        self.capacity: CapacityEstimate | None = None
         self.starting_capital = 0.0
         self._candle: list[float] | None = None
         self._day_value = 0.0
@@ -42,6 +44,8 @@ class Samples:
         value = self._value()
         self.starting_capital = self._day_value = self._highest = value
         self._candle = None
+        if self.every_step:
+            self.capacity = CapacityEstimate(self._engine)
 
     def _value(self) -> float:
         return float(self._engine.portfolio.total_portfolio_value)
@@ -51,6 +55,12 @@ class Samples:
         self._engine.portfolio.trade_builder.see_prices(self._engine.securities)
 
     def see(self) -> None:
+        """The end of a step, where every step is followed."""
+        if self.capacity is not None:
+            self.capacity.update()
+        self._widen()
+
+    def _widen(self) -> None:
         """Widens the current candle by the portfolio's value now."""
         value = round(self._value(), 4)
         if self._candle is None:
@@ -59,9 +69,18 @@ class Samples:
             candle = self._candle
             candle[1], candle[2], candle[3] = max(candle[1], value), min(candle[2], value), value
 
+    def final_capacity(self) -> tuple[float, str]:
+        """The last estimate of the strategy's capacity in dollars, and the identifier of the asset that limits it."""
+        if self.capacity is None or not self._engine.order_events:
+            return 0.0, ""
+        for _ in range(2):  # LEAN forces it at the end of the loop and again when it leaves
+            self.capacity.update(force=True)
+        asset = self.capacity.lowest_asset
+        return self.capacity.capacity, "" if asset is None else str(asset.id)
+
     def sample_chart(self, utc_ms: int) -> None:
         """A point of the equity curve."""
-        self.see()
+        self._widen()
         candle = self._candle
         if candle is not None and (not self.equity or utc_ms > self.equity[-1][0]):
             self.equity.append((utc_ms, candle[0], candle[1], candle[2], candle[3]))
@@ -83,7 +102,7 @@ class Samples:
             self._add(self.series["drawdown"], utc_ms, round((value / self._highest - 1) * 100, 2))
         self._sample_sales(utc_ms)
         self._sample_exposure(utc_ms, value)
-        self._add(self.series["capacity"], utc_ms, 0.0)
+        self._add(self.series["capacity"], utc_ms, 0.0 if self.capacity is None else self.capacity.capacity)
         self._sample_turnover(utc_ms, value)
         self._sample_margin(utc_ms, value)
         self._day_value = value
