@@ -76,6 +76,7 @@ def account_charts(points: Sequence[EquityPoint]) -> Markup:
     days = [point.day for point, _ in shown]
     ticks = nice_ticks(min(equity), max(equity))
     drop_ticks = nice_ticks(min([*drops, -0.01]), 0.0, 3)
+    fall_digits = 0 if drop_ticks[1] - drop_ticks[0] >= 0.01 - 1e-9 else 1
     first, last = points[0], points[-1]
     worst = max(falls)
     readout = f"{first.day} {money(first.equity)} to {last.day} {money(last.equity)}; largest drawdown {percent(worst)}"
@@ -85,7 +86,9 @@ def account_charts(points: Sequence[EquityPoint]) -> Markup:
         "figure",
         element("p", readout, class_="readout", role="status", data_rest=readout),
         line_chart("Equity", days, equity, ticks, [money(tick) for tick in ticks], "equity"),
-        line_chart("Drawdown", days, drops, drop_ticks, [percent(tick, 0) for tick in drop_ticks], "drawdown"),
+        line_chart(
+            "Drawdown", days, drops, drop_ticks, [percent(tick, fall_digits) for tick in drop_ticks], "drawdown"
+        ),
         element("figcaption", "Equity and drawdown at each session's close."),
         class_="account",
         data_path=data,

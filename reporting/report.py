@@ -139,9 +139,11 @@ def tiles(summary: Summary) -> Markup:
     ]
     if equity is not None:
         fall = f"{equity.drawdown_peak} to {equity.drawdown_trough}"
+        interval = equity.annual_return_interval
+        yearly = f"95 %: {span(interval, Unit.PERCENT)}" if interval else "too few days moved for an interval"
         shown += [
             ("Return", percent(equity.total_return), f"{money(equity.first)} to {money(equity.last)}"),
-            ("A year", percent(equity.annual_return), f"95 %: {span(equity.annual_return_interval, Unit.PERCENT)}"),
+            ("A year", percent(equity.annual_return), yearly),
             ("Largest drawdown", percent(equity.drawdown), fall),
             ("Sharpe", number(equity.sharpe), f"over {percent(equity.risk_free)} a year"),
         ]
