@@ -124,11 +124,14 @@ class Option(Security):
         return max(0.0, -self.get_pay_off(underlying_price))
 
     def get_exercise_quantity(self, exercise_order_quantity: float | None = None) -> float:
-        """Units of the underlying that an exercise of so many contracts (the holdings when not given) delivers; a
-        put sells."""
-        quantity = float(self.holdings.quantity) if exercise_order_quantity is None else exercise_order_quantity
-        units = quantity * self.contract_unit_of_trade
-        return units if self.right == OptionRight.CALL else -units
+        """Units of the underlying that change hands: exercising a call buys, exercising a put sells.
+
+        exercise_order_quantity: the change of the option position, negative when a long one is exercised; the whole
+        position when not given (Option.cs:312).
+        """
+        change = -float(self.holdings.quantity) if exercise_order_quantity is None else exercise_order_quantity
+        units = change * self.contract_unit_of_trade
+        return -units if self.right == OptionRight.CALL else units
 
     def set_option_assignment_model(self, option_assignment_model: Any) -> None:
         """Replaces the early-assignment model."""

@@ -218,6 +218,19 @@ def test_exercise_of_an_american_call_on_request() -> None:
     assert played.portfolio[SPY].quantity == 200
 
 
+@pytest.mark.parametrize(("right", "units"), [(CALL, 200.0), (PUT, -200.0)])
+def test_units_that_an_exercise_moves(right: OptionRight, units: float) -> None:
+    option = share_option(550, right)
+    seen: list[float] = []
+
+    def look(algorithm: Recorder) -> None:
+        held = algorithm.securities[option]
+        seen.extend([held.get_exercise_quantity(), held.get_exercise_quantity(-2), held.get_exercise_quantity(1)])
+
+    run(option, 2, expiring(option, 2.0, underlying=550.0, last=550.0), later=("10:00", look))
+    assert seen == [units, units, -units / 2]
+
+
 def test_european_options_are_not_exercised_before_their_last_day() -> None:
     call = spxw(5300, CALL, datetime(2024, 7, 19))
     market = expiring(call, 110.0, underlying=5400.0, last=5400.0)
