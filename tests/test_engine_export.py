@@ -248,8 +248,8 @@ class Seller(QCAlgorithm):
     def trade(self):
         chain = self.current_slice.option_chains.get(self.chain.symbol)
         puts = sorted((c for c in chain if c.right == OptionRight.PUT), key=lambda c: c.greeks.delta)
-        self.combo_limit_order([Leg.create(puts[-1].symbol, -1), Leg.create(puts[0].symbol, 1)], 1, 1.0)
-        self.market_order(puts[-1].symbol, -1)
+        self.combo_market_order([Leg.create(puts[-1].symbol, -1), Leg.create(puts[0].symbol, 1)], 1)
+        self.market_order(puts[0].symbol, 1)
 """
 
 
