@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulation import regress
 from simulation.bars import Bar, QuoteBar, TradeBar
 from simulation.blocks import UnderlyingRow, UniverseBlock
 from simulation.clock import CHICAGO, NEW_YORK
@@ -303,3 +306,30 @@ def test_the_object_store_keeps_files_and_refuses_keys_that_lead_out(tmp_path: P
 
 def test_a_market_without_files_is_a_data_source() -> None:
     assert Market().trades(SPX, Resolution.MINUTE, date(2024, 7, 8)) is None
+
+
+def test_a_bare_repository_is_unpacked_without_its_ticks_and_a_broken_one_is_refused(tmp_path: Path) -> None:
+    work, bare = tmp_path / "work", tmp_path / "bare"
+    for name in (
+        "Data/equity/usa/tick/spy/a.zip",
+        "Data/equity/usa/minute/spy/b.zip",
+        *("Algorithm.Python/A.py", "Algorithm.CSharp/A.cs"),
+    ):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text(name, encoding="utf-8")
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(work))
+    for arguments in (
+        ("init", "-q"),
+        ("add", "."),
+        ("commit", "-qm", "All"),
+        ("clone", "-q", "--bare", ".", str(bare)),
+    ):
+        subprocess.run([*git, *arguments], check=True)
+    with regress.opened(bare) as folder:
+        assert (folder / "Data/equity/usa/minute/spy/b.zip").read_text(encoding="utf-8").endswith("b.zip")
+        assert (folder / "Algorithm.CSharp/A.cs").is_file()
+        assert not (folder / "Data/equity/usa/tick").exists()
+    shutil.rmtree(bare / "objects")
+    (bare / "objects").mkdir()
+    with pytest.raises(regress.CheckoutError, match="git cannot read"), regress.opened(bare):
+        pass
