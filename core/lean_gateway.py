@@ -40,7 +40,11 @@ _DONE = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.INVALID)
 
 
 def prepare(algorithm: Any, own_margin: bool) -> None:
-    """Set broker, margin, assignment and first prices, before any security is added (recordings p06 honest, p10)."""
+    """Set broker, margin, assignment and first prices, before any security is added (recordings p06 honest, p10).
+
+    The initializer is added, not set: one that is set replaces the brokerage's own and with it tastytrade's fees
+    (LEAN, QCAlgorithm.SetSecurityInitializer and AddSecurityInitializer).
+    """
 
     def initialize_security(security: Any) -> None:
         if own_margin:
@@ -50,7 +54,7 @@ def prepare(algorithm: Any, own_margin: bool) -> None:
 
     algorithm.set_brokerage_model(BrokerageName.TASTYTRADE, AccountType.MARGIN)
     algorithm.settings.seed_initial_prices = True
-    algorithm.set_security_initializer(initialize_security)
+    algorithm.add_security_initializer(initialize_security)
 
 
 class LeanGateway:

@@ -74,6 +74,7 @@ class Probe(QCAlgorithm):
     def after(self):
         self.seen["held"] = [[row.name, row.quantity] for row in self.desk.holdings()]
         self.desk.release((self.short, self.wing))
+        self.seen["fees"] = round(self.portfolio.total_fees, 2)
         self.seen["kept_while_held"] = self.desk.quote(self.wing) is not None
         self.seen["reprice_done"] = self.desk.reprice(self.ids, 0.05, "late")
         single = Package((OurLeg(self.wing, -1),))
@@ -147,6 +148,12 @@ def test_ordered_and_held_contracts_are_never_removed(seen: dict[str, Any]) -> N
     assert seen["kept_while_held"]
     short, wing = seen["names"]
     assert sorted(seen["held"]) == sorted([[short, -2.0], [wing, 2.0]])
+
+
+def test_fees_are_the_brokers(seen: dict[str, Any]) -> None:
+    # tastytrade opens an option for 1.00 a contract: 2 packages x 2 legs x 1.00 (lean-facts, section 5). An initializer
+    # that replaced the brokerage's own would leave LEAN's default fees instead.
+    assert seen["fees"] == pytest.approx(4.00)
 
 
 def test_repricing_works_while_it_works(seen: dict[str, Any]) -> None:
