@@ -21,6 +21,8 @@ from simulation.strategies_margin import Legs, initial_of, maintenance_of, strat
 from simulation.strategies_match import Book, OptionPosition, match_strategies
 
 HAS_OPTIONS = (SecurityType.EQUITY, SecurityType.INDEX, SecurityType.FUTURE)
+REMEMBERED_BOOKS = 256
+"""How many matched books are kept while no holding changes: a resting combo asks for the same few on every pass."""
 
 
 class Position(Named):
@@ -121,6 +123,7 @@ class PositionManager(Named):
     def __init__(self, portfolio: Any) -> None:
         self._portfolio = portfolio
         self._groups: list[PositionGroup] | None = None
+        self._matched: dict[tuple[Any, ...], list[PositionGroup]] = {}
         self._model = SecurityPositionGroupModel()
 
     def use(self, model: Any) -> None:
@@ -131,6 +134,7 @@ class PositionManager(Named):
     def invalidate(self) -> None:
         """A holding changed (engine only)."""
         self._groups = None
+        self._matched.clear()
 
     @property
     def groups(self) -> list[PositionGroup]:
@@ -181,8 +185,19 @@ class PositionManager(Named):
             book = Book([option_position(security, quantity, unit) for security, quantity in members])
             if not len(book):
                 return [*groups, PositionGroup(OptionStrategyPositionGroupBuyingPowerModel(""), 0.0, [])]
-            groups.extend(self._groups_of(book, {security.symbol: security for security, _ in members}, unit))
+            groups.extend(self._remembered(book, members, unit))
         return groups
+
+    def _remembered(self, book: Book, members: list[tuple[Any, float]], unit: float) -> list[PositionGroup]:
+        """The groups of a book; which they are depends on its members only, not on prices, so each is matched once."""
+        key = (unit, *members)
+        found = self._matched.get(key)
+        if found is None:
+            if len(self._matched) >= REMEMBERED_BOOKS:
+                self._matched.clear()
+            found = self._groups_of(book, {security.symbol: security for security, _ in members}, unit)
+            self._matched[key] = found
+        return found
 
     @staticmethod
     def _groups_of(book: Book, securities: dict[Any, Any], unit: float) -> list[PositionGroup]:
