@@ -37,7 +37,9 @@ class Summary:
 
 
 def summarize(engine: Any) -> Summary:
-    """LEAN's statistics of a finished run."""
+    """LEAN's statistics of a finished run. Raises ValueError for an engine that failed before it had a portfolio."""
+    if engine.portfolio is None:
+        raise ValueError("no results: the engine failed before its portfolio was made; see the error before this one")
     samples, portfolio, transactions = engine.samples, engine.portfolio, engine.transactions
     rates = engine.source.interest_rates()
     data = StatisticsInput(
