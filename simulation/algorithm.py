@@ -169,11 +169,20 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
 
     @signed("time_span, resolution=None", "bar_count, resolution=None")
     def set_warm_up(self, span: timedelta | int, resolution: Resolution | None = None) -> None:
-        """Starts earlier, without orders: by a timedelta, or by a number of bars."""
+        """Starts earlier, without orders: by a timedelta, or by a number of bars.
+
+        resolution: of the bars that are counted. Data come at the subscriptions' own; another one raises
+        NotInEngineError when the run starts.
+        """
         self._only_before_start("set_warm_up")
         self._warmup, self._warmup_resolution = span, resolution
 
     set_warmup = set_warm_up
+
+    @property
+    def warm_up_resolution(self) -> Resolution | None:
+        """The resolution that `set_warm_up` was given (engine only)."""
+        return None if self._warmup_resolution is None else Resolution(self._warmup_resolution)
 
     @property
     def is_warming_up(self) -> bool:

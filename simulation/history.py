@@ -79,7 +79,8 @@ def feed_for(engine: Engine, request: Request) -> Feed:
     zones = zone_of(hours.time_zone), zone_of(entry.data_time_zone)
     spec = FeedSpec(symbol, request.resolution, request.kind, hours, *zones, request.fill_forward, request.extended)
     known = engine.securities.get(symbol)
-    spec.mode = DataNormalizationMode.ADJUSTED if known is None else known.data_normalization_mode
+    mode = DataNormalizationMode.ADJUSTED if known is None else known.data_normalization_mode
+    spec.mode = engine.subscriptions.served_mode(symbol, mode)
     return Feed(engine.source, spec, request.low)
 
 
@@ -169,6 +170,10 @@ class PlainSlice(Named):
         return len(self.keys())
 
 
+_REFUSED = ("data_normalization_mode", "data_mapping_mode", "contract_depth_offset")
+"""Arguments of LEAN's history that would change its prices and that this engine does not follow."""
+
+
 class _Typed:
     """`history[TradeBar]`: bars instead of a frame."""
 
@@ -206,6 +211,9 @@ class HistoryCall:
     def requests(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], list[Request]]:
         """The requests that a call means: ([type], symbols, span[, resolution]) or ([type], symbols, start, end[,
         resolution])."""
+        for name in _REFUSED:
+            if named.get(name) is not None:
+                raise self.engine.refused(f"history({name}={named[name]})")
         values = list(arguments)
         kind = values.pop(0) if isinstance(values[0], type) else None
         given = values.pop(0) if values else named.get("symbols", named.get("symbol", named.get("tickers")))

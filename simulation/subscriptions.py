@@ -17,7 +17,7 @@ import numpy as np
 
 from simulation.clock import FOREVER, zone_of
 from simulation.derivatives import SECURITY_CLASSES
-from simulation.enums import Resolution, SecurityType, TickType
+from simulation.enums import DataNormalizationMode, Resolution, SecurityType, TickType
 from simulation.feeds import Feed, FeedSpec
 from simulation.securities import Security
 from simulation.selection import ChainUniverse, ListUniverse, Member, SecurityChanges, Universe
@@ -31,6 +31,7 @@ from simulation.universe import (
 
 OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
 MAXIMUM_GAP_DAYS = 10
+SERVED_MODES = (DataNormalizationMode.RAW, DataNormalizationMode.ADJUSTED, DataNormalizationMode.SPLIT_ADJUSTED)
 
 
 class Subscriptions:
@@ -390,9 +391,10 @@ class Subscriptions:
             return False
         feeds = self.feeds.setdefault(symbol, [])
         fresh = not feeds
+        self._same_warm_up(symbol)
         for spec in self._engine.configs.get(symbol, []):
             if not any(feed.spec.kind == spec.kind and feed.spec.resolution == spec.resolution for feed in feeds):
-                spec.mode = security.data_normalization_mode
+                spec.mode = self.served_mode(symbol, security.data_normalization_mode)
                 feed = Feed(self._engine.source, spec, utc_ms)
                 feeds.append(feed)
                 security.add_feed(feed)
@@ -400,6 +402,23 @@ class Subscriptions:
         if fresh:
             self._engine.watch_delisting(security)
         return fresh
+
+    def served_mode(self, symbol: Any, mode: DataNormalizationMode) -> DataNormalizationMode:
+        """The way in which a symbol's prices are adjusted. Raises NotInEngineError for an equity's that is not
+        served."""
+        if symbol.security_type == SecurityType.EQUITY and mode not in SERVED_MODES:
+            raise self._engine.refused(f"data normalization mode {mode} of {symbol.value}")
+        return mode
+
+    def _same_warm_up(self, symbol: Any) -> None:
+        """Raises NotInEngineError when the warm-up was asked for at another resolution than the subscription's."""
+        engine = self._engine
+        wanted = engine.algorithm.warm_up_resolution if engine.is_warming_up else None
+        for spec in engine.configs.get(symbol, []):
+            if wanted is not None and not spec.internal and spec.resolution != wanted:
+                raise engine.refused(
+                    f"set_warm_up(resolution={wanted}) with {symbol.value} subscribed at {spec.resolution}"
+                )
 
     def is_leaving(self, symbol: Any) -> bool:
         """Whether a symbol was deselected and is kept for a position or an order."""
