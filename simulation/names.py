@@ -45,7 +45,8 @@ class UnknownMemberError(AttributeError):
         self.member = member
 
     def __str__(self) -> str:
-        known = [name for name in dir(self.owner) if not name.startswith("_")]
+        # Of an enum only the members: it also has all that an int can do.
+        known = [name for name in getattr(self.owner, "__members__", dir(self.owner)) if not name.startswith("_")]
         wanted = snake_case(self.member)
         nearest = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
         nearest = nearest or difflib.get_close_matches(wanted.upper(), known, n=1, cutoff=0.5)
