@@ -13,6 +13,7 @@ from typing import Any
 from simulation.algorithm_adding import AddingApi
 from simulation.algorithm_indicators import IndicatorApi
 from simulation.clock import NEW_YORK, UTC, utc_datetime, zone_of
+from simulation.dictionaries import LeanDictionary
 from simulation.enums import AlgorithmMode, DeploymentTarget, Resolution
 from simulation.extensions import BrokerageModelSecurityInitializer
 from simulation.history import HistoryApi
@@ -180,11 +181,6 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
     set_warmup = set_warm_up
 
     @property
-    def warm_up_resolution(self) -> Resolution | None:
-        """The resolution that `set_warm_up` was given (engine only)."""
-        return None if self._warmup_resolution is None else Resolution(self._warmup_resolution)
-
-    @property
     def is_warming_up(self) -> bool:
         """Whether the run is still before its start date."""
         return self._engine.is_warming_up or (not self._locked and self._warmup is not None)
@@ -293,9 +289,9 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
         self.object_store = object_store
 
     @property
-    def universe_manager(self) -> dict[str, Any]:
+    def universe_manager(self) -> LeanDictionary[Any]:
         """Universes by key."""
-        return dict(self._engine.subscriptions.universes)
+        return LeanDictionary(dict(self._engine.subscriptions.universes))
 
     @property
     def market_hours_database(self) -> Any:
@@ -449,10 +445,13 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
     def lock(self) -> None:
         """initialize is over: the clock goes to the first instant, warm-up included."""
         engine = self._engine
+        if self.overrides("on_symbol_changed_events"):
+            raise engine.refused("on_symbol_changed_events")
         engine.warmup_end_ms = engine.zone.utc_ms(self._start)
         engine.end_ms = engine.zone.utc_ms(self._end + timedelta(days=1)) - 1
         engine.start_ms = engine.warmup_end_ms
         if self._warmup is not None:
+            engine.subscriptions.warm_up_resolution = self._warmup_resolution
             engine.start_ms = self.warmup_start(self._warmup, self._warmup_resolution)
             engine.is_warming_up = engine.start_ms < engine.warmup_end_ms
         engine.utc_ms = engine.data_ms = engine.start_ms

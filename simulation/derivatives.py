@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from simulation.bars import BaseData
 from simulation.dictionaries import KeyValuePair, LeanDictionary
 from simulation.enums import DataNormalizationMode, OptionRight, SecurityType, SettlementType
 from simulation.names import signed
@@ -19,8 +20,24 @@ class Future(Security):
         super().__init__(engine, symbol, hours, properties)
         self.is_tradable = not symbol.is_canonical()
         self.settlement_type = SettlementType.PHYSICAL_DELIVERY
-        self.mapped: Any = None
         self.contract_filter: Any = None
+
+    @property
+    def mapped(self) -> Any:
+        """The continuous contract's present contract: refused with NotInEngineError; None on a contract."""
+        if self.is_future_chain:
+            raise self._refused("mapped")
+        return None
+
+    def get_last_data(self) -> BaseData | None:
+        """The data point that set the price. Raises NotInEngineError on the canonical future, which has no prices."""
+        if self.is_future_chain:
+            raise self._refused("prices")
+        return super().get_last_data()
+
+    def _refused(self, what: str) -> Exception:
+        refused: Exception = self._engine.refused(f"{what} of the continuous future {self.symbol.value}")
+        return refused
 
     @property
     def expiry(self) -> datetime:

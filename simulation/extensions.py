@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from simulation import brokerages
 from simulation.bars import BaseData
 from simulation.clock import UTC, naive_milliseconds, zone_of
-from simulation.enums import OPTION_TYPES, OptionRight, Resolution, SecurityType
+from simulation.enums import OPTION_TYPES, OptionRight, OrderDirection, Resolution, SecurityType
 from simulation.feeds import RESOLUTION_MS
 from simulation.hours import MarketHoursDatabase
 from simulation.names import Named
@@ -28,6 +28,11 @@ class Extensions(Named):
     def is_market_open(security: Any, extended_market_hours: bool) -> bool:
         """Whether a security's exchange is open now."""
         return bool(security.exchange.hours.is_open(security.local_time, extended_market_hours))
+
+    @staticmethod
+    def get_order_direction(quantity: float) -> OrderDirection:
+        """BUY for a positive quantity, SELL for a negative one, HOLD for none."""
+        return OrderDirection.HOLD if not quantity else OrderDirection.BUY if quantity > 0 else OrderDirection.SELL
 
     @staticmethod
     def invert(right: OptionRight) -> OptionRight:

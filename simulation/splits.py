@@ -52,6 +52,8 @@ class SplitWatch:
             for day, factor in self._events(security):
                 if today > day and (security.symbol, day) not in self._applied:
                     self._applied.add((security.symbol, day))
+                    if self._engine.algorithm.overrides("on_splits"):
+                        raise self._engine.refused(f"on_splits: the split of {security.symbol.value} after {day}")
                     self._apply(security, factor)
                 elif today == day:
                     latest = min(latest, self._before(security, day, ms))

@@ -42,6 +42,7 @@ class Subscriptions:
         self.feeds: dict[Any, list[Feed]] = {}
         self.universes: dict[str, Universe] = {}
         self.epoch = 0
+        self.warm_up_resolution: Resolution | None = None
         self.changed = False
         self._pending: list[tuple[ListUniverse, Any, bool]] = []
         self._new_chains: list[Any] = []
@@ -413,12 +414,17 @@ class Subscriptions:
     def _same_warm_up(self, symbol: Any) -> None:
         """Raises NotInEngineError when the warm-up was asked for at another resolution than the subscription's."""
         engine = self._engine
-        wanted = engine.algorithm.warm_up_resolution if engine.is_warming_up else None
+        wanted = self.warm_up_resolution if engine.is_warming_up else None
         for spec in engine.configs.get(symbol, []):
             if wanted is not None and not spec.internal and spec.resolution != wanted:
                 raise engine.refused(
                     f"set_warm_up(resolution={wanted}) with {symbol.value} subscribed at {spec.resolution}"
                 )
+
+    def chains_of(self, kind: SecurityType) -> list[ChainUniverse]:
+        """The chains of a type of security."""
+        chains = [universe for universe in self.universes.values() if isinstance(universe, ChainUniverse)]
+        return [chain for chain in chains if chain.security.type == kind]
 
     def is_leaving(self, symbol: Any) -> bool:
         """Whether a symbol was deselected and is kept for a position or an order."""
