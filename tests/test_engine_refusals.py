@@ -1,0 +1,147 @@
+"""What LEAN has and the embedded engine has not is refused by name where it is used, never silently left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulation import positions, strategies_match
+from simulation.enums import DataNormalizationMode, Resolution, SecurityType
+from simulation.kernel import Engine, NotInEngineError
+from simulation.order_parts import Leg
+from simulation.results import summarize
+from simulation.runner import RunRequest, run_backtest
+from simulation.slices import is_continuous
+from simulation.symbols import Symbol
+from tests.test_engine_fills import HIGH, LOW, SPX, Market, Recorder, add_vertical, at, index_market, play
+
+ES = Symbol.create("ES", SecurityType.FUTURE, "cme")
+
+
+@pytest.mark.parametrize("mode", [DataNormalizationMode.TOTAL_RETURN, DataNormalizationMode.SCALED_RAW])
+def test_an_adjustment_that_is_not_served_is_refused(mode: DataNormalizationMode) -> None:
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE, data_normalization_mode=mode)
+
+    with pytest.raises(NotInEngineError, match=rf"data normalization mode {mode} of SPY"):
+        play(Market(), script)
+
+
+def test_a_mode_of_prices_does_not_matter_to_an_index() -> None:
+    market = index_market(price=5450.0)
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE).set_data_normalization_mode(DataNormalizationMode.TOTAL_RETURN)
+
+    assert play(market, script).securities[SPX].price == 5450.0
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (lambda algorithm: algorithm.securities[ES].mapped, "mapped of the continuous future /ES"),
+        (lambda algorithm: algorithm.securities[ES].price, "prices of the continuous future /ES"),
+        (lambda algorithm: algorithm.current_slice.bars.get(ES), "data of the continuous future /ES"),
+        (lambda algorithm: algorithm.current_slice.symbol_changed_events, "symbol_changed_events of the continuous"),
+        (
+            lambda algorithm: algorithm.history(SPX, 5, Resolution.MINUTE, contract_depth_offset=1),
+            r"history\(contract_depth_offset=1\)",
+        ),
+    ],
+)
+def test_the_continuous_future_is_refused_where_it_is_used(use: Callable[[Any], Any], words: str) -> None:
+    refused: list[str] = []
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        algorithm.add_future("ES", Resolution.MINUTE)
+
+        def look() -> None:
+            with pytest.raises(NotInEngineError, match=words) as caught:
+                use(algorithm)
+            refused.append(str(caught.value))
+
+        algorithm.do_at("10:00", look)
+
+    play(index_market("09:59", "10:00"), script)
+    assert len(refused) == 1
+
+
+def test_only_the_canonical_future_is_continuous() -> None:
+    assert is_continuous(ES)
+    assert not is_continuous(SPX)
+    assert not is_continuous(None)
+
+
+@pytest.mark.parametrize(("resolution", "served"), [(None, True), (Resolution.MINUTE, True), (Resolution.DAILY, False)])
+def test_a_warm_up_at_another_resolution_is_refused(resolution: Resolution | None, served: bool) -> None:
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        algorithm.set_warm_up(timedelta(days=3), resolution)
+
+    market = index_market(price=5450.0)
+    if served:
+        assert play(market, script).securities[SPX].price == 5450.0
+        return
+    with pytest.raises(NotInEngineError, match=r"set_warm_up\(resolution=DAILY\) with SPX subscribed at MINUTE"):
+        play(market, script)
+
+
+def test_a_callback_that_would_never_come_is_refused() -> None:
+    def script(algorithm: Recorder) -> None:
+        setattr(type(algorithm), "on_symbol_changed_events", lambda self, events: None)  # noqa: B010 - not declared
+
+    with pytest.raises(NotInEngineError, match="on_symbol_changed_events"):
+        play(Market(), script)
+
+
+def test_an_engine_that_fails_before_its_portfolio_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "early.py"
+    path.write_text("from AlgorithmImports import *\nclass Early(QCAlgorithm):\n    def initialize(self): ...\n")
+
+    def fail(self: Any, engine: Any) -> None:
+        raise ZeroDivisionError("the portfolio could not be made")
+
+    monkeypatch.setattr("simulation.algorithm.QCAlgorithm.attach_trading", fail)
+    with pytest.raises(ZeroDivisionError, match="the portfolio could not be made"):
+        run_backtest(RunRequest(path, Market(), {}, None, tmp_path))
+    with pytest.raises(ValueError, match="failed before its portfolio was made"):
+        summarize(Engine(Market()))
+
+
+def test_a_waiting_combo_has_its_book_matched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes of waiting, with prices that move, ask for the same book of two legs again and again."""
+    matched: list[int] = []
+    genuine = strategies_match.match_strategies
+
+    def counted(book: strategies_match.Book) -> Any:
+        matched.append(len(book))
+        return genuine(book)
+
+    monkeypatch.setattr(positions, "match_strategies", counted)
+    market = index_market(*(f"10:{minute:02d}" for minute in range(11)))
+    market.quote(LOW, at("10:00"), 0.5, 0.6)
+    market.quote(HIGH, at("10:00"), 2.0, 2.2)
+    for minute in range(1, 11):
+        market.quote(LOW, at(f"10:{minute:02d}"), 0.5, 0.6 + minute / 100)
+        market.quote(HIGH, at(f"10:{minute:02d}"), 2.0, 2.2 + minute / 100)
+    sizes: list[int] = []
+
+    def script(algorithm: Recorder) -> None:
+        add_vertical(algorithm)
+
+        def send() -> None:
+            legs = [Leg.create(HIGH, -1), Leg.create(LOW, 1)]
+            algorithm.combo_limit_order(legs, 1, -5.0)
+
+        algorithm.do_at("10:00", send)
+        algorithm.do_at("10:10", lambda: sizes.append(len(matched)))
+
+    play(market, script)
+    # Two legs of one book, asked for at the order's check and at every pass after it.
+    assert sizes == [1]
+    assert matched == [2]
