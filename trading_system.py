@@ -27,11 +27,12 @@ from core.factory import ManagerFactory, Managers
 from core.gateway import Gateway, Session
 from core.identifiers import Identifiers
 from core.journal import Journal, JournalSink, RecordKind
+from core.performance import PerformanceTracker
 from core.settings_fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
 from execution.recovery import OrderRecovery
-from execution.tracker import PerformanceTracker, PositionTracker
+from execution.tracker import PositionTracker
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
 from market.calendar import EventCalendar

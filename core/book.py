@@ -6,7 +6,7 @@ The position tracker (execution) writes it; everybody else reads. Dollars, money
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -83,7 +83,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class ClosedTrade:
-    """A finished trade as sizing, phases and breakers need it. ``profit`` is net dollars."""
+    """A finished trade as sizing, phases and breakers need it. ``profit`` is dollars, net of ``fees``."""
 
     strategy: str
     position: str
@@ -91,11 +91,22 @@ class ClosedTrade:
     closed: datetime
     profit: float
     max_loss: float
+    fees: float = 0.0
 
     @property
     def won(self) -> bool:
         """Whether it ended above zero after fees."""
         return self.profit > 0
+
+
+def losing_streak(trades: Sequence[ClosedTrade]) -> int:
+    """How many of the newest trades did not win, without a win between them; oldest first."""
+    count = 0
+    for trade in reversed(trades):
+        if trade.won:
+            break
+        count += 1
+    return count
 
 
 @dataclass(slots=True)
@@ -121,12 +132,7 @@ class Book:
 
     def losses_in_a_row(self) -> int:
         """How many of the newest closed trades lost without a win between them."""
-        count = 0
-        for trade in reversed(self.trades):
-            if trade.won:
-                break
-            count += 1
-        return count
+        return losing_streak(self.trades)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ further each minute, still as a limit order.
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import datetime, timedelta
 
 from core.book import Book, EntryIntent, OrderDesk, Position, Refusal
@@ -19,6 +18,7 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal, RecordKind
 from core.settings_fields import OrderSettings
 from execution.groups import GroupStates, OrderGroup, describe_package, holding_after, reduced
+from execution.guards import OrderGuards
 from execution.pricing import anomaly, crossing_limit, walk_limit
 from execution.tracker import PositionTracker
 from market.chains import current_price
@@ -57,9 +57,7 @@ class AtomicExecutor(OrderDesk):
         self._by_order: dict[int, OrderGroup] = {}
         self._unwinds: dict[str, list[Package]] = {}
         self._early: list[OrderUpdated] = []
-        self._sends: deque[datetime] = deque()
-        self._rejections = 0
-        self._errors: deque[datetime] = deque()
+        self._guards = OrderGuards(bus, book, settings)
         bus.subscribe(OrderUpdated, self._on_order, component="executor", critical=True)
 
     # What others ask
@@ -83,7 +81,7 @@ class AtomicExecutor(OrderDesk):
 
     def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
         """Send an approved entry at the mid; what forbids it is returned, not raised."""
-        refusal = self._overlap(entry.package) or anomaly(entry, self._settings)
+        refusal = self._guards.overlap(entry.package) or anomaly(entry, self._settings)
         price = current_price(self._gateway, entry.package)
         if refusal is not None or price is None:
             return refusal or Refusal("quotes", "a leg has no quote to trade at")
@@ -191,7 +189,7 @@ class AtomicExecutor(OrderDesk):
         group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
         for order_id in ids:
             self._by_order[order_id] = group
-        self._sends.append(now)
+        self._guards.sent(now)
         self._record(group, "sent")
         early, self._early = self._early, []
         for event in early:
@@ -203,7 +201,7 @@ class AtomicExecutor(OrderDesk):
         if group.purpose is OrderPurpose.ENTRY:
             self._tracker.abandon(group)
         group.rejected = message
-        self._count_rejection(message)
+        self._guards.rejected(self._gateway.now(), message)
         self._record(group, "rejected")
         self._states.refused(group)
         self._early = []
@@ -232,7 +230,7 @@ class AtomicExecutor(OrderDesk):
         if group.first_fill_at is not None and now - group.first_fill_at > timeout:
             self._cancel(group, "filled in part for too long")
             return
-        if group.next_step_at is None or now < group.next_step_at or self._too_fast(now):
+        if group.next_step_at is None or now < group.next_step_at or self._guards.too_fast(now):
             return
         group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
         group.step += 1
@@ -251,7 +249,7 @@ class AtomicExecutor(OrderDesk):
         group.limit = limit
         if self._gateway.reprice(group.order_ids, limit, group.id):
             self._states.step(group, OrderTrigger.REPRICE, limit=limit)
-            self._sends.append(now)
+            self._guards.sent(now)
             self._record(group, "repriced")
 
     def _limit(self, group: OrderGroup) -> float | None:
@@ -264,11 +262,6 @@ class AtomicExecutor(OrderDesk):
             return limit if group.limit is None else min(limit, group.limit)
         beyond = group.step + 1 if group.urgent else group.step - self._settings.walk_steps
         return crossing_limit(price, min(beyond, _MOST_ATTEMPTS))
-
-    def _too_fast(self, now: datetime) -> bool:
-        while self._sends and now - self._sends[0] >= timedelta(minutes=1):
-            self._sends.popleft()
-        return len(self._sends) >= self._settings.orders_per_minute
 
     def _cancel(self, group: OrderGroup, reason: str) -> None:
         group.cancelling = True
@@ -308,7 +301,7 @@ class AtomicExecutor(OrderDesk):
         fill.fees += event.fee
         if group.first_fill_at is None:
             group.first_fill_at = event.time
-            self._rejections = 0
+            self._guards.filled()
         if not group.is_filled:
             self._states.step(group, OrderTrigger.FILL_PART, filled=group.filled)
         self._journal.record(
@@ -358,7 +351,7 @@ class AtomicExecutor(OrderDesk):
     def _unfilled(self, group: OrderGroup) -> None:
         outcome = GroupOutcome.REJECTED if group.rejected else GroupOutcome.CANCELLED
         if outcome is GroupOutcome.REJECTED:
-            self._count_rejection(group.rejected)
+            self._guards.rejected(self._gateway.now(), group.rejected)
             self._record(group, "rejected")
         left = group.leftover()
         if left is None:
@@ -472,28 +465,6 @@ class AtomicExecutor(OrderDesk):
             urgent=True,
         )
         self._start_exit(group)
-
-    # Guards
-
-    def _overlap(self, package: Package) -> Refusal | None:
-        """A contract held the other way round by another package would be netted by the broker."""
-        ratios = {leg.contract.name: leg.ratio for leg in package.legs}
-        for position in self._book.exposed():
-            for leg in position.package.legs:
-                if ratios.get(leg.contract.name, 0) * leg.ratio < 0:
-                    return Refusal("overlap", f"{leg.contract.name} is held the other way round by {position.id}")
-        return None
-
-    def _count_rejection(self, message: str) -> None:
-        self._rejections += 1
-        now = self._gateway.now()
-        self._errors.append(now)
-        while now - self._errors[0] > timedelta(hours=1):
-            self._errors.popleft()
-        if self._rejections >= self._settings.rejections_in_a_row:
-            self._bus.halt_entries(f"{self._rejections} rejected orders in a row, the last: {message}")
-        if len(self._errors) >= self._settings.errors_per_hour:
-            self._bus.halt_entries(f"{len(self._errors)} errors of orders within an hour")
 
     def verify(self) -> tuple[str, ...]:
         """No group hangs without orders."""

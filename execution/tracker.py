@@ -155,8 +155,9 @@ class PositionTracker:
         cash, fees = flows
         now = self._gateway.now()
         profit = position.entry_cash + cash - position.entry_fees - fees
+        paid = position.entry_fees + fees
         self._book.trades.append(
-            ClosedTrade(position.terms.strategy, position.id, position.opened, now, profit, position.max_loss)
+            ClosedTrade(position.terms.strategy, position.id, position.opened, now, profit, position.max_loss, paid)
         )
         self._journal.record(
             RecordKind.TRADE_CLOSED,
@@ -167,7 +168,7 @@ class PositionTracker:
             **self._row(position, now, prices),
             cash_in=position.entry_cash,
             cash_out=cash,
-            fees=position.entry_fees + fees,
+            fees=paid,
             profit=profit,
         )
         self._publish(position, kind, cash, fees)
@@ -224,55 +225,6 @@ class PositionTracker:
         """No position is both open and on its way."""
         both = sorted(set(self._book.positions) & set(self._book.pending))
         return tuple(f"position {name} is open and pending" for name in both)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What closed trades came to. ``win_rate`` is ``None`` without trades; ``profit`` net dollars."""
-
-    trades: int
-    wins: int
-    profit: float
-
-    @property
-    def win_rate(self) -> float | None:
-        """Share of trades that won, 0 to 1."""
-        return self.wins / self.trades if self.trades else None
-
-
-class PerformanceTracker:
-    """Sums closed trades up, by strategy and in all, once after each change."""
-
-    def __init__(self, bus: EventBus, book: Book) -> None:
-        self._book = book
-        self._records: dict[str, Record] | None = None
-        bus.subscribe(PositionChanged, self._on_position_changed, component="performance")
-
-    def _on_position_changed(self, event: PositionChanged) -> None:
-        if event.kind is not ChangeKind.OPENED:
-            self._records = None
-
-    def by_strategy(self) -> dict[str, Record]:
-        """Records by strategy, in the order of their first trade."""
-        if self._records is None:
-            grouped: dict[str, list[ClosedTrade]] = {}
-            for trade in self._book.trades:
-                grouped.setdefault(trade.strategy, []).append(trade)
-            self._records = {name: _record(trades) for name, trades in grouped.items()}
-        return self._records
-
-    def total(self) -> Record:
-        """The record of all strategies together."""
-        rows = list(self.by_strategy().values())
-        return Record(sum(row.trades for row in rows), sum(row.wins for row in rows), sum(row.profit for row in rows))
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with a sum."""
-        return ()
-
-
-def _record(trades: list[ClosedTrade]) -> Record:
-    return Record(len(trades), sum(1 for trade in trades if trade.won), sum(trade.profit for trade in trades))
 
 
 def intrinsic(contract: Contract, spot: float) -> float:

@@ -235,10 +235,10 @@ class EmergencyProtocol:
 
 
 def _row(trade: ClosedTrade) -> list[object]:
-    return [trade.strategy, trade.position, trade.opened, trade.closed, trade.profit, trade.max_loss]
+    return [trade.strategy, trade.position, trade.opened, trade.closed, trade.profit, trade.max_loss, trade.fees]
 
 
 def _trade(row: list[Any]) -> ClosedTrade:
-    strategy, position, opened, closed, profit, max_loss = row
+    strategy, position, opened, closed, profit, max_loss, *fees = row  # records of before had no fees
     start, end = datetime.fromisoformat(opened), datetime.fromisoformat(closed)
-    return ClosedTrade(strategy, position, start, end, float(profit), float(max_loss))
+    return ClosedTrade(strategy, position, start, end, float(profit), float(max_loss), float(sum(fees)))

@@ -6,6 +6,7 @@ from core.book import Book
 from core.bus import EventBus
 from core.events import SessionClosed
 from core.gateway import Gateway
+from core.performance import record_of
 from core.settings_fields import PhaseLimits, PhaseSettings
 
 
@@ -51,9 +52,8 @@ class PhaseManager:
             return False
         if not self._settings.earned_progression:
             return True
-        trades = self._book.trades
-        wins = sum(1 for trade in trades if trade.won)
-        return len(trades) >= row.trades_needed and wins >= row.wins_needed * len(trades)
+        record = record_of(self._book.trades)
+        return record.trades >= row.trades_needed and record.wins >= row.wins_needed * record.trades
 
     def _demote(self, equity: float) -> None:
         phase = self._phase or 1

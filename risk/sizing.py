@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from statistics import fmean
 
-from core.book import Book, ClosedTrade
+from core.book import Book
+from core.performance import record_of
 from core.settings_fields import SizingSettings
 from risk.proposal import Allow, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
@@ -16,13 +15,6 @@ _SCALED_LIKE_STRANGLES = frozenset({"futures_strangle", "enhanced"})
 def posterior(prior: float, weight: float, successes: float, count: int) -> float:
     """Mean of a Beta posterior whose prior has the given mean and is worth ``weight`` trades."""
     return (prior * weight + successes) / (weight + count)
-
-
-def realised_ratio(trades: Sequence[ClosedTrade]) -> float | None:
-    """Average win over average loss; ``None`` while there is no win or no loss."""
-    wins = [trade.profit for trade in trades if trade.won]
-    losses = [-trade.profit for trade in trades if trade.profit < 0]
-    return fmean(wins) / fmean(losses) if wins and losses else None
 
 
 def kelly_fraction(win_rate: float, reward_ratio: float, settings: SizingSettings) -> float:
@@ -55,12 +47,10 @@ class PositionSizer(RiskPlugin):
 
     def fraction(self, strategy: str, win_rate: float, reward_ratio: float) -> float:
         """Kelly share of equity for a strategy, its priors moved by its own record."""
-        trades = self._book.trades_of(strategy)
-        weight = self._settings.prior_weight
-        wins = sum(1 for trade in trades if trade.won)
-        ratio = realised_ratio(trades)
-        reward = reward_ratio if ratio is None else posterior(reward_ratio, weight, ratio * len(trades), len(trades))
-        return kelly_fraction(posterior(win_rate, weight, wins, len(trades)), reward, self._settings)
+        record = record_of(self._book.trades_of(strategy))
+        weight, count, ratio = self._settings.prior_weight, record.trades, record.reward_ratio
+        reward = reward_ratio if ratio is None else posterior(reward_ratio, weight, ratio * count, count)
+        return kelly_fraction(posterior(win_rate, weight, record.wins, count), reward, self._settings)
 
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Contracts that the budget buys: share of equity, scaled, over the loss of one contract."""

@@ -12,7 +12,7 @@ import pytest
 
 from core.contracts import Right
 from core.journal import MemorySink, RecordKind
-from execution.tracker import PerformanceTracker
+from core.performance import PerformanceTracker
 from market.trend import Trend, TrendDirection
 from strategies.base import EntryContext, Skip, Strategy, Wait
 from strategies.friday_0dte import FridayZeroDay
