@@ -147,7 +147,7 @@ class DateRules(_Rules):
                     yield day
                 first, last = _month_bounds(last + ONE_DAY, months)
 
-        return DateRule(f"{kind}{offset or ''}" if symbol is None else f"{symbol}: {kind}{offset or ''}", dates)
+        return DateRule(_name(symbol, kind, offset if forward else -offset), dates)
 
     @signed("symbol, days_offset=0, extended_market_hours=True", "days_offset=0")
     def month_start(self, *arguments: Any, **named: Any) -> DateRule:
@@ -203,14 +203,20 @@ class DateRules(_Rules):
         def dates(start: datetime, end: datetime) -> Iterator[datetime]:
             weekday = start.isoweekday() % 7
             monday = start + timedelta(days=1 - weekday - (7 if weekday == 0 else 0))
-            for day in each_day(monday, end + timedelta(days=7)):
+            for day in each_day(monday, end + timedelta(days=7 - end.isoweekday())):
                 if day.isoweekday() % 7 == base_day:
                     boundary = day + timedelta(days=boundary_day - base_day)
                     chosen = _scheduled_day(hours, day, offset, forward, extended, boundary)
                     if start <= chosen <= end:
                         yield chosen
 
-        return DateRule(f"{kind}{offset or ''}" if symbol is None else f"{symbol}: {kind}{offset or ''}", dates)
+        return DateRule(_name(symbol, kind, offset if forward else -offset), dates)
+
+
+def _name(symbol: Any, kind: str, offset: int) -> str:
+    """LEAN's name of a period's rule: MonthStart, SPY: WeekEnd-2."""
+    lead = "" if symbol is None else f"{getattr(symbol, 'value', symbol)}: "
+    return f"{lead}{kind}{f'{offset:+d}' if offset else ''}"
 
 
 def _symbol_offset(arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, int, bool]:
