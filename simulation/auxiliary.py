@@ -75,6 +75,8 @@ def read_universe(path: Path, canonical: Symbol, day: date, holidays_of: Holiday
         return _universe(
             canonical, day, underlying, dict(zip(columns, _transposed(rows, len(columns)), strict=False)), holidays_of
         )
+    except KeyError as error:
+        raise MalformedDataError(str(path), 1, f"the header lacks the column {error}") from error
     except ValueError as error:
         raise _faulty_line(path, columns, error) from error
 
