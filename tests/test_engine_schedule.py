@@ -51,7 +51,7 @@ def engine(*securities: Any) -> Any:
     }
     return SimpleNamespace(
         utc_ms=NEW_YORK.utc_ms(datetime(2024, 7, 8, 10)),
-        hours_of=lambda symbol: hours[getattr(symbol, "value", symbol)],
+        hours_of=lambda symbol: hours[str(getattr(symbol, "value", symbol))],
         securities=dict(enumerate(securities)),
     )
 
