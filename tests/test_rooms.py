@@ -240,7 +240,8 @@ def test_group_risk_counts_what_the_group_holds() -> None:
     plugin = GroupStressPlugin(CorrelationSettings())
     answer = plugin.review(proposal(), context(Book(positions={"p": held("p", "x", "SPXW")})))
     assert isinstance(answer, Shrink)
-    assert (answer.contracts, answer.limit) == (4, pytest.approx(15_000.0))
+    assert answer.contracts == 4
+    assert answer.limit == pytest.approx(15_000.0)
     # A position whose entry price is unknown counts with its largest loss, here the same 2,700.
     unknown = replace(held("p", "x", "SPXW"), spot_entry=None)
     answer = plugin.review(proposal(), context(Book(positions={"p": unknown})))
