@@ -6,9 +6,9 @@ import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from simulation.clock import utc_datetime, zone_of
+from simulation.clock import naive_milliseconds, utc_datetime, zone_of
 from simulation.enums import OPTION_TYPES, OrderDirection, OrderStatus, OrderType
-from simulation.names import Named
+from simulation.names import Named, signed
 
 if TYPE_CHECKING:
     from simulation.fees import OrderFee
@@ -202,19 +202,29 @@ class GroupOrderManager(Named):
 class OrderEvent(Named):
     """Something that happened to an order; fill quantity is signed, prices are dollars per unit, fee is a cost."""
 
-    def __init__(self, order: Order, utc_ms: int, order_fee: OrderFee, message: str | None = "") -> None:
-        self.order_id = order.id
+    @signed(
+        "order_id, symbol, utc_time, status, direction, fill_price, fill_quantity, order_fee, message=''",
+        "order, utc_time, order_fee, message=''",
+    )
+    def __init__(self, order: Any, *terms: Any) -> None:
+        """LEAN's two forms: (order, time, fee, [message]), or (order id, symbol, time, status, direction, fill price,
+        fill quantity, fee, [message]). Times are UTC; the engine itself gives milliseconds.
+        """
         self.id = 0
-        self.symbol = order.symbol
-        self.utc_ms = utc_ms
-        self.status = order.status
-        self.quantity = order.quantity
-        self.direction: OrderDirection = order.direction
-        self.fill_quantity = 0.0
-        self.fill_price = 0.0
-        self.fill_price_currency = order.price_currency
-        self.order_fee = order_fee
-        self.message = message
+        self.quantity = self.fill_quantity = self.fill_price = 0.0
+        self.fill_price_currency = ""
+        self.direction: OrderDirection
+        if isinstance(order, int):
+            self.order_id = order
+            self.symbol, when, self.status, self.direction, self.fill_price, self.fill_quantity, *rest = terms
+        else:
+            self.order_id, self.symbol, self.status = order.id, order.symbol, order.status
+            self.quantity, self.direction = order.quantity, order.direction
+            self.fill_price_currency = order.price_currency
+            when, *rest = terms
+        self.utc_ms: int = naive_milliseconds(when) if isinstance(when, datetime) else when
+        self.order_fee: OrderFee = rest[0]
+        self.message: str | None = rest[1] if len(rest) > 1 else ""
         self.is_assignment = False
         self.is_in_the_money = False
         self.limit_price: float | None = None

@@ -142,7 +142,15 @@ class SubmitOrderRequest(OrderRequest):
 
     order_request_type = OrderRequestType.SUBMIT
 
-    def __init__(self, order_type: OrderType, security_type: Any, symbol: Any, quantity: float, *rest: Any) -> None:
+    def __init__(
+        self,
+        order_type: OrderType,
+        security_type: Any,
+        symbol: Any,
+        quantity: float,
+        *rest: Any,
+        asynchronous: bool = False,
+    ) -> None:
         """LEAN's argument order: type, security type, symbol, quantity, stop, limit, [trigger,] time, tag.
 
         Algorithms make these in `on_margin_call`; the engine itself uses `SubmitOrderRequest.build`.
@@ -164,7 +172,7 @@ class SubmitOrderRequest(OrderRequest):
         self.trailing_as_percentage = False
         self.order_properties: OrderProperties | None = None
         self.group_order_manager: GroupOrderManager | None = None
-        self.asynchronous = False
+        self.asynchronous = asynchronous
 
     @staticmethod
     def build(order_type: OrderType, security: Any, quantity: float, time_ms: int, **fields: Any) -> SubmitOrderRequest:
@@ -412,6 +420,10 @@ class OrderTicket(Named):
     def __int__(self) -> int:
         response = self.get_most_recent_order_response()
         return int(response.error_code.value) if response.is_error else self.order_id
+
+    def to_string(self) -> str:
+        """The ticket in LEAN's words, as str() gives it."""
+        return str(self)
 
     def __str__(self) -> str:
         requests: list[OrderRequest] = [self.submit_request, *self._update_requests]
