@@ -141,7 +141,7 @@ class AtomicExecutor(OrderDesk):
         return leg.ratio > 0 and (quote is None or quote.bid is None)
 
     def _start_exit(self, group: OrderGroup) -> None:
-        price = current_price(self._gateway, group.package)
+        price = current_price(self._gateway, group.package, closing=True)
         if price is None:
             return
         self._states.plan_exit(group)
@@ -254,7 +254,7 @@ class AtomicExecutor(OrderDesk):
 
     def _limit(self, group: OrderGroup) -> float | None:
         """The walk goes on from the market's prices, but never back up: that would run away from a fill."""
-        price = current_price(self._gateway, group.package)
+        price = current_price(self._gateway, group.package, closing=group.purpose is not OrderPurpose.ENTRY)
         if price is None:
             return None
         if not group.urgent and group.step <= self._settings.walk_steps:
@@ -448,7 +448,7 @@ class AtomicExecutor(OrderDesk):
             self._unwinds.pop(position, None)
             return
         package = waiting[0]
-        if current_price(self._gateway, package) is None:
+        if current_price(self._gateway, package, closing=True) is None:
             return
         waiting.pop(0)
         package, count = reduced(package.legs, 1)

@@ -31,27 +31,30 @@ class PackagePrice:
         return 2 * (self.mid - self.natural)
 
 
-def package_price(legs: Sequence[Leg], quotes: Sequence[Quote | None]) -> PackagePrice | None:
+def package_price(legs: Sequence[Leg], quotes: Sequence[Quote | None], *, closing: bool = False) -> PackagePrice | None:
     """Price of legs at their quotes; ``None`` where a side that the trade needs is missing or crossed.
 
     An option bought needs an offer; one sold needs a bid, except that a missing bid of an option sold counts as zero
-    (getting rid of a worthless option).
+    (getting rid of a worthless option). ``closing``: an exit may not wait for a crossed quote to heal. LEAN keeps the
+    last bid of an option that nobody bids for any more, over an offer that went on falling; such a bid counts as the
+    offer.
     """
     mid = natural = 0.0
     for leg, quote in zip(legs, quotes, strict=True):
         if quote is None or quote.ask is None:
             return None
         bid = quote.bid or 0.0
-        if bid > quote.ask:
+        if bid > quote.ask and not closing:
             return None
+        bid = min(bid, quote.ask)
         mid -= leg.ratio * (bid + quote.ask) / 2
         natural -= leg.ratio * (quote.ask if leg.ratio > 0 else bid)
     return PackagePrice(mid, natural, FAMILIES[legs[0].contract.root].tick)
 
 
-def current_price(gateway: Gateway, package: Package) -> PackagePrice | None:
+def current_price(gateway: Gateway, package: Package, *, closing: bool = False) -> PackagePrice | None:
     """Price of a package now."""
-    return package_price(package.legs, [gateway.quote(leg.contract) for leg in package.legs])
+    return package_price(package.legs, [gateway.quote(leg.contract) for leg in package.legs], closing=closing)
 
 
 class OptionChainManager:
