@@ -338,3 +338,33 @@ def test_only_dollars_are_an_account_currency() -> None:
 
     algorithm: Any = play(index_market(), script)
     assert (algorithm.account_currency, algorithm.portfolio.cash) == ("USD", 5000.0)
+
+
+def test_without_fill_forward_there_are_steps_only_where_there_are_bars() -> None:
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE, fill_forward=False)
+        on(algorithm, "on_data", lambda self, data: listed(self, "data", data.bars[SPX].close))
+
+    lines = lines_of(index_market("10:00", "15:00"), script)
+    assert [line[0] for line in lines] == ["08 09:31", "08 10:00", "08 15:00"]
+
+
+def test_the_older_end_of_day_is_called_once_at_two_minutes_to_midnight() -> None:
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        on(algorithm, "on_end_of_day", lambda self: listed(self, "end"))
+
+    market = index_market()
+    market.trade(SPX, at("09:31", TUESDAY), 5450.0)
+    assert lines_of(market, script, TUESDAY)[0] == ("08 23:58", "end")
+
+
+def test_the_clock_may_be_in_another_zone() -> None:
+    def script(algorithm: Recorder) -> None:
+        algorithm.set_time_zone("America/Chicago")
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        algorithm.do_at("10:00", lambda: listed(algorithm, "ten", f"{algorithm.utc_time:%H:%M}"))
+
+    # Ten o'clock in Chicago is 15:00 UTC in summer.
+    assert lines_of(index_market("11:00"), script) == [("08 10:00", "ten", "15:00")]
