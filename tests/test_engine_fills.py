@@ -33,6 +33,7 @@ from simulation.enums import (
 )
 from simulation.fills import FillModel
 from simulation.hours import MarketHoursDatabase
+from simulation.identifiers import use_map_files
 from simulation.kernel import Engine
 from simulation.order_checks import round_to_tick
 from simulation.order_parts import Leg, OrderEvent, OrderProperties, TimeInForce, decimal_text
@@ -40,7 +41,7 @@ from simulation.properties import SymbolPropertiesDatabase
 from simulation.requests import UpdateOrderFields
 from simulation.sampling import Samples
 from simulation.services import ObjectStore
-from simulation.symbols import Symbol
+from simulation.symbols import Symbol, SymbolCache
 
 MONDAY = date(2024, 7, 8)
 FRIDAY = datetime(2024, 7, 12)
@@ -171,6 +172,8 @@ def play(
     """Runs a script on a market and gives back the algorithm when it is over."""
     MarketHoursDatabase.use(market.hours)
     SymbolPropertiesDatabase.use(market.properties)
+    use_map_files(None)
+    SymbolCache.clear()
     engine = Engine(market)
     engine.consolidators = Consolidators(engine)
     engine.samples = Samples(engine, every_step=True)
