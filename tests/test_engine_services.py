@@ -368,3 +368,33 @@ def test_the_clock_may_be_in_another_zone() -> None:
 
     # Ten o'clock in Chicago is 15:00 UTC in summer.
     assert lines_of(index_market("11:00"), script) == [("08 10:00", "ten", "15:00")]
+
+
+def test_a_universe_of_shares_is_chosen_from_the_last_coarse_file(tmp_path: Path) -> None:
+    folder = tmp_path / "equity" / "usa" / "fundamental" / "coarse"
+    folder.mkdir(parents=True)
+    rows = [
+        f"{SPY.id},SPY,500,1000,500000,True,0.99,0.5",
+        f"{Symbol.create('QQQ', SecurityType.EQUITY, 'usa').id},QQQ,480,10,4800",
+    ]
+    (folder / "20240705.csv").write_text("\n".join(rows), encoding="utf-8")
+    market: Any = index_market()
+    market.root = tmp_path
+    seen: list[Any] = []
+
+    def script(algorithm: Recorder) -> None:
+        def coarse(found: Any) -> list[Any]:
+            seen.extend((row.symbol.value, row.adjusted_price, row.has_fundamental_data) for row in found)
+            return [row.symbol for row in found if row.dollar_volume > 10_000]
+
+        algorithm.add_universe(coarse, lambda fine: [row.symbol for row in fine])
+        on(
+            algorithm,
+            "on_securities_changed",
+            lambda self, changes: listed(self, "in", [security.symbol.value for security in changes.added_securities]),
+        )
+
+    lines = lines_of(market, script)
+    # 500 x 0.99 x 0.5; the second row has no factors. Friday's file is there at Monday's start.
+    assert seen[:2] == [("SPY", 247.5, True), ("QQQ", 480.0, False)]
+    assert lines[0][1:] == ("in", ["SPY"])
