@@ -328,16 +328,14 @@ def test_a_step_that_fails_is_failed(capsys: pytest.CaptureFixture[str]) -> None
     assert "== broken: FAILED" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("taken", "recordings", "passed"),
-    [(84.9, True, False), (85.0, True, True), (80.0, False, True), (79.0, False, False)],
-)
-def test_coverage_has_a_floor(
-    taken: float, recordings: bool, passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("taken", "passed"), [(849, False), (850, True)])
+def test_coverage_of_branches_has_a_floor(
+    taken: int, passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(checks, "ROOT", tmp_path)
-    monkeypatch.setattr(checks, "RECORDINGS", tmp_path if recordings else tmp_path / "nowhere")
     assert not checks.coverage()
-    totals = {"totals": {"percent_covered": taken, "covered_branches": 7, "num_branches": 10}}
-    (tmp_path / ".coverage.json").write_text(json.dumps(totals), encoding="utf-8")
+    # Every line taken does not make up for branches: 849 of 1000 is under the floor of 85 %.
+    totals = {"covered_branches": taken, "num_branches": 1000, "covered_lines": 9, "num_statements": 9}
+    (tmp_path / ".coverage.json").write_text(json.dumps({"totals": totals}), encoding="utf-8")
     assert checks.coverage() is passed
+    assert f"{taken / 10:.1f} % of branches, floor 85 % (lines 100.0 %)" in capsys.readouterr().out
