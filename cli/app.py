@@ -6,12 +6,16 @@ Each command lives in its own module and is imported only when it is called, so 
 from __future__ import annotations
 
 import difflib
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from cli.errors import RunFailedError, UserError
 
+TRACEBACK = "--traceback"
+DEBUG = "TOMKING_DEBUG"
 COMMANDS = {
     "backtest": ("cli.backtest", "backtest"),
     "data": ("cli.data", "data"),
@@ -22,18 +26,36 @@ COMMANDS = {
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code: 0 done, 1 what was run failed, 2 it was asked for wrongly."""
+    """Run one command line and return its exit code: 0 done, 1 what was run failed, 2 it was asked for wrongly.
+
+    ``--traceback`` after the command, or the environment variable TOMKING_DEBUG, shows where an error came from.
+    """
+    wanted = [argument for argument in arguments if argument != TRACEBACK]
+    if len(wanted) < len(arguments) or os.environ.get(DEBUG):
+        return guarded(wanted, traceback.print_exc)
+    return guarded(wanted, lambda: None)
+
+
+def guarded(arguments: Sequence[str], detail: Callable[[], None]) -> int:
+    """Run one command line; whatever stops it ends in its exit code and words, after ``detail`` was called."""
     try:
         return dispatch(arguments)
     except UserError as error:
         return complain(str(error), 2)
     except RunFailedError as error:
+        detail()
         return complain(str(error), 1)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away: nothing is left to say, and nowhere to say it
         return 1
     except KeyboardInterrupt:
         return complain("interrupted; nothing half-written was left", 130)
+    except OSError as error:  # a full disk, a file that may not be read: to be mended outside of this program
+        detail()
+        return complain(one_line(error), 2)
+    except Exception as error:  # the last frame before the shell: said in one line, and shown whole when asked for
+        detail()
+        return complain(f"{one_line(error)} (unexpected; {TRACEBACK} shows where it came from)", 1)
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -63,6 +85,12 @@ def call(name: str, command: Callable[..., int | None], arguments: Sequence[str]
     except typer.Abort as stop:
         raise KeyboardInterrupt from stop
     return code if isinstance(code, int) else 0
+
+
+def one_line(error: Exception) -> str:
+    """The kind of an error and its first words."""
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
 
 
 def complain(text: str, code: int) -> int:

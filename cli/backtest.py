@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.errors import RunFailedError, UserError
+from cli.errors import RunFailedError, UserError, last_words
 from cli.markets import OpenedMarket, chosen_range, open_market
 from cli.options import ROOT, BacktestOptions, RunPlan, command_of, plan_of, settings_of
 from cli.progress import progress
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from simulation.runner import RunResult
 
 JOURNAL = "journal.jsonl"
+TRACE = "error.txt"  # the traceback of an algorithm that stopped
 MIDNIGHT_SAMPLE = timedelta(hours=12)
 UNKNOWN_RATE = 0.0  # a market without rates: the Sharpe ratio is then over nothing, and the report says so
 
@@ -53,6 +54,8 @@ def run_and_report(options: BacktestOptions) -> Finished:
         record = record_of(plan, market, result, folder.work)
         summary = summarise(record)
         write_report(folder.work / "report.html", record, summary)
+        if result.error is not None:
+            (folder.work / TRACE).write_text(result.error, encoding="utf-8")
         (folder.work / "settings.txt").write_text(record.settings + "\n", encoding="utf-8")
     return Finished(record, summary, folder.final, time.monotonic() - begun, result.error)
 
@@ -64,7 +67,8 @@ def run_backtest_command(options: BacktestOptions) -> int:
 
     print_summary(done.record, done.summary, done.folder, done.seconds)
     if done.error is not None:
-        raise RunFailedError(f"{done.record.facts['Algorithm']} stopped with an error:\n{done.error}")
+        trace = done.folder / TRACE
+        raise RunFailedError(f"{done.record.facts['Algorithm']} stopped: {last_words(done.error)} (trace: {trace})")
     return 0
 
 
@@ -79,6 +83,8 @@ backtest = command_of(
     python run.py backtest --start 2018-01-02 --end 2018-12-31 --cash 45000 --set friday_0dte.min_vix=0
 
     python run.py backtest --market scenario:august-2024
+
+    python run.py backtest --listings then --faults 0.02
 
     python run.py backtest --algorithm probe.py --market lean:data --param seed=yes
     """,
@@ -154,7 +160,10 @@ def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
         except (MalformedDataError, FileNotFoundError) as error:
             raise UserError(f"--market: {error}") from error
         except Exception as error:  # the file of the algorithm could not even be loaded: its own words say why
-            raise RunFailedError(f"{plan.algorithm.name} could not be started:\n{traceback.format_exc()}") from error
+            words = last_words(traceback.format_exc())
+            raise RunFailedError(
+                f"{plan.algorithm.name} could not be started: {words} (--traceback shows all)"
+            ) from error
 
 
 def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path) -> RunRecord:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import RunFailedError, UserError
+from cli.errors import RunFailedError, UserError, last_words
 from cli.markets import OpenedMarket, chosen_range, open_market
 from cli.options import MAIN, MarketChoice
 from cli.progress import Report, progress
@@ -124,5 +124,7 @@ def _recorded(market: OpenedMarket, days: tuple[date, date]) -> Selection:
             )
         )
     if result.error is not None:
-        raise RunFailedError(f"main.py stopped with an error, so what it needs is not known:\n{result.error}")
+        raise RunFailedError(
+            f"main.py stopped with an error, so what it needs is not known: {last_words(result.error)}"
+        )
     return selection_of(source.demand)

@@ -24,6 +24,7 @@ LISTINGS_CAUTION = (
     "Listings follow today's rules in the past as well: before 2010 nobody could trade a PM-settled SPX option that "
     "expires each Friday",
 )
+LISTINGS_THEN = "Listings follow the rules of each year: what was not listed then cannot be traded"
 REAL_DAYS = "Daily open, high, low and close of the S&P 500, and daily closes of the VIX, 2014 to 2018"
 PROVENANCE: Mapping[MarketKind, Provenance] = {
     MarketKind.HISTORY: Provenance(
@@ -86,7 +87,8 @@ def open_model(choice: MarketChoice, seed: int) -> OpenedMarket:
     from simulation.market.source import ModelledMarket
 
     spec = choice.kind.value if choice.kind is MarketKind.HISTORY else f"{choice.kind}:{choice.detail}"
-    source = ModelledMarket.from_history(spec, seed=seed)
+    listings = choice.listings or "today"
+    source = ModelledMarket.from_history(spec, seed=seed, listings=listings, quote_faults=choice.faults)
     origin = described(choice, source.notes)
     return OpenedMarket(source, origin, source.first_day, source.last_day, source.default_range())
 
@@ -95,7 +97,13 @@ def described(choice: MarketChoice, notes: tuple[str, ...]) -> Provenance:
     """The market's description with what was found while its data were read."""
     usual = PROVENANCE[choice.kind]
     name = f"{usual.market} ({choice.detail})" if choice.detail else usual.market
-    return Provenance(name, usual.real, usual.modelled, (*usual.cautions, *notes))
+    cautions = usual.cautions
+    if choice.listings == "then":
+        cautions = (*(one for one in cautions if one not in LISTINGS_CAUTION), LISTINGS_THEN)
+    modelled = usual.modelled
+    if choice.faults is not None:
+        modelled = (*modelled, f"Quotes missing, one-sided or stale in {choice.faults:.2%} of a contract's minutes")
+    return Provenance(name, usual.real, modelled, (*cautions, *notes))
 
 
 def chosen_range(market: OpenedMarket, start: date | None, end: date | None) -> tuple[date, date]:

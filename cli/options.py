@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT / "main.py"
 SHORT_KEYS = ("start", "end", "cash", "strategies", "seed")  # each stands for the setting run.KEY, as in main.py
 RANGE = ("run.start", "run.end")
+LISTINGS = ("today", "then")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,20 @@ class BacktestOptions:
             "scenario:NAME. Example: --market lean:data"
         ),
     ] = "history"
+    listings: Annotated[
+        str | None,
+        typer.Option(
+            help="Expirations and strikes of the modelled market by the rules of today (the default) or of then, each "
+            "year's own. Example: --listings then"
+        ),
+    ] = None
+    faults: Annotated[
+        str | None,
+        typer.Option(
+            help="Share of a modelled contract's minutes, 0 to 1, in which its quote is missing, one-sided or stale; "
+            "0.004 without it, in scenarios only their own. Example: --faults 0.02"
+        ),
+    ] = None
     algorithm: Annotated[
         Path | None, typer.Option(help="Another LEAN algorithm than main.py. Example: --algorithm probe.py")
     ] = None
@@ -93,10 +108,15 @@ class MarketKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MarketChoice:
-    """Which market, and its file, folder, seed or name (empty for history)."""
+    """Which market, and its file, folder, seed or name (empty for history).
+
+    ``listings`` and ``faults`` (share of minutes) shape a modelled market; None leaves them to it.
+    """
 
     kind: MarketKind
     detail: str
+    listings: str | None = None
+    faults: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> MarketChoice:
@@ -109,6 +129,15 @@ class MarketChoice:
         if (kind is MarketKind.HISTORY) is bool(colon) or (colon and not detail):
             raise UserError(f"--market: {text!r}; expected {accepted}")
         return cls(kind, detail)
+
+    def shaped(self, listings: str | None, faults: str | None) -> MarketChoice:
+        """The market with ``--listings`` and ``--faults``; ``UserError`` for a folder, read as it is."""
+        for option, text in (("--listings", listings), ("--faults", faults)):
+            if text is not None and self.kind is MarketKind.LEAN:
+                raise UserError(f"{option}: {text!r} shapes a modelled market; --market lean:FOLDER is read as it is")
+        if listings not in (None, *LISTINGS):
+            raise UserError(f"--listings: {listings!r}; expected {' or '.join(LISTINGS)}")
+        return replace(self, listings=listings, faults=None if faults is None else a_share("--faults", faults))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +159,7 @@ def plan_of(options: BacktestOptions) -> RunPlan:
     Raises:
         UserError: what is wrong, with the option, the value and what would be right.
     """
-    market = MarketChoice.parse(options.market)
+    market = MarketChoice.parse(options.market).shaped(options.listings, options.faults)
     if options.out is not None and options.out.exists():
         raise UserError(f"--out: {options.out} exists; expected a folder that does not exist yet")
     own = options.algorithm is None or options.algorithm.resolve() == MAIN
@@ -219,6 +248,17 @@ def a_date(option: str, text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UserError(f"{option}: {text!r}; expected a date such as 2008-01-31") from error
+
+
+def a_share(option: str, text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {text!r}; expected a share from 0 to 1, for example 0.02") from error
+    if not 0.0 <= share <= 1.0:
+        raise UserError(f"{option}: {text!r}; expected a share from 0 to 1, for example 0.02")
+    return share
 
 
 def whole_number(option: str, text: str) -> int:

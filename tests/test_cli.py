@@ -17,6 +17,9 @@ from cli.errors import RunFailedError, UserError
 from cli.options import BacktestOptions, MarketChoice, MarketKind, plan_of
 from reporting.report import Provenance
 from reporting.rows import read_journal
+from simulation.market.listings import Listings
+from simulation.market.quotes import QuoteFaults
+from simulation.market.source import ModelledMarket
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,12 @@ def errors_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["backtest", "--market", "lean:no-such-folder"], "no-such-folder"),
         (["backtest", "--market", "csv:no-such-file.csv"], "no-such-file.csv"),
         (["backtest", "--algorithm", "no-such.py"], "--algorithm: no-such.py is not a file"),
+        (["backtest", "--listings", "tomorrow"], "--listings: 'tomorrow'; expected today or then"),
+        (["backtest", "--listings", "then", "--market", "lean:data"], "--listings: 'then' shapes a modelled market"),
+        (["backtest", "--faults", "0.1", "--market", "lean:data"], "--faults: '0.1' shapes a modelled market"),
+        (["backtest", "--faults", "1.5"], "--faults: '1.5'; expected a share from 0 to 1"),
+        (["backtest", "--faults", "nan"], "--faults: 'nan'; expected a share from 0 to 1"),
+        (["backtest", "--faults", "some"], "--faults: 'some'; expected a share from 0 to 1"),
         (["backtest", "--param", "a=b"], "--param: 'a=b' is for another algorithm"),
     ],
 )
@@ -75,7 +84,20 @@ def test_every_command_explains_itself_with_an_example(capsys: pytest.CaptureFix
 def test_options_of_backtest_have_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["backtest", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    for option in ("start", "end", "cash", "strategies", "seed", "set", "market", "algorithm", "param", "out"):
+    for option in (
+        "start",
+        "end",
+        "cash",
+        "strategies",
+        "seed",
+        "set",
+        "market",
+        "algorithm",
+        "param",
+        "out",
+        "listings",
+        "faults",
+    ):
         assert f"Example: --{option}" in said, option
 
 
@@ -99,6 +121,47 @@ def test_options_become_settings() -> None:
     assert plan.settings.run.cash == pytest.approx(45_000.0)
     assert plan.settings.friday_0dte.min_vix == pytest.approx(0.0)
     assert plan.given == {"start"}
+
+
+def test_listings_and_faults_shape_the_modelled_market() -> None:
+    plan = plan_of(BacktestOptions(listings="then", faults="0.02"))
+    opened = markets.open_market(plan.market, 1)
+    source = opened.source
+    assert isinstance(source, ModelledMarket)
+    assert source.book.listings is Listings.THEN
+    # At 0.02: 2 parts of 10 missing, 2 one-sided, 6 stale.
+    assert source._faults == QuoteFaults(missing=0.02 * 0.2, one_sided=0.02 * 0.2, stale=0.02 * 0.6)
+    assert markets.LISTINGS_THEN in opened.provenance.cautions
+    assert not set(markets.LISTINGS_CAUTION) & set(opened.provenance.cautions)
+    assert opened.provenance.modelled[-1] == "Quotes missing, one-sided or stale in 2.00% of a contract's minutes"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (OSError(28, "No space left on device"), 2, "error: OSError: [Errno 28] No space left on device\n"),
+        (KeyError("SPX"), 1, "error: KeyError: 'SPX' (unexpected; --traceback shows where it came from)\n"),
+        (RuntimeError(), 1, "error: RuntimeError (unexpected; --traceback shows where it came from)\n"),
+    ],
+)
+def test_whatever_is_raised_ends_in_one_line(
+    error: Exception, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def raising(arguments: list[str]) -> int:
+        assert arguments == ["backtest"]
+        raise error
+
+    monkeypatch.delenv(app.DEBUG, raising=False)
+    monkeypatch.setattr(app, "dispatch", raising)
+    assert app.run(["backtest"]) == code
+    assert capsys.readouterr().err == words
+    assert app.run(["backtest", "--traceback"]) == code
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert said.endswith(words)
+    monkeypatch.setenv(app.DEBUG, "1")
+    assert app.run(["backtest"]) == code
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_another_algorithm_takes_parameters_not_settings(tmp_path: Path) -> None:
@@ -237,10 +300,14 @@ def test_a_run_leaves_its_report(probe: Path, tmp_path: Path, capsys: pytest.Cap
 def test_a_failing_algorithm_is_exit_code_one(
     probe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = FakeResult(error="Traceback ...\nValueError: no")
+    trace = 'Traceback ...\n  File "probe.py", line 7, in on_data\n    raise\nValueError: no'
+    broken = FakeResult(error=trace)
     monkeypatch.setattr(backtest, "run", lambda plan, market, work: broken)
     assert app.run(["backtest", "--algorithm", str(probe), "--out", str(tmp_path / "out")]) == 1
-    assert "ValueError: no" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith('error: probe.py stopped: ValueError: no, File "probe.py", line 7, in on_data (trace: ')
+    assert len(said.splitlines()) == 1
+    assert (tmp_path / "out" / "error.txt").read_text(encoding="utf-8") == trace
     assert "ended in an error" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
