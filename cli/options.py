@@ -32,7 +32,7 @@ class BacktestOptions:
     end: Annotated[str | None, typer.Option(help="Last day. Example: --end 2016-12-30")] = None
     cash: Annotated[str | None, typer.Option(help="Dollars to begin with. Example: --cash 45000")] = None
     strategies: Annotated[
-        str | None, typer.Option(help="Which of the ten to run. Example: --strategies friday_0dte,box")
+        str | None, typer.Option(help="Which to run; this version has friday_0dte. Example: --strategies friday_0dte")
     ] = None
     seed: Annotated[str | None, typer.Option(help="Seed of the modelled minutes and quotes. Example: --seed 7")] = None
     set_: Annotated[
