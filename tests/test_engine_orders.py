@@ -1,0 +1,173 @@
+"""Single orders of every kind on shares and on an option: where one bar fills them, and where it does not.
+
+Shares, bar ending 10:01: trades 540.00 to 541.00, down to 539.00, close 540.50; quotes a cent to each side.
+The option's bar is that of `vertical_market`: bid 2.20, high 2.40, low 2.00, close 2.10; ask 2.30, 2.60, 2.20, 2.30.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+from simulation.enums import Resolution, SecurityType
+from simulation.symbols import Symbol
+from tests.test_engine_fills import HIGH, MONDAY, Market, Recorder, add_vertical, at, play, vertical_market
+
+SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+TUESDAY = date(2024, 7, 9)
+Send = Callable[[Any], Any]
+Fills = list[tuple[str, float]]
+
+
+def share_market() -> Market:
+    """SPY at 540 from the open, one bar with a range at 10:01, the close at 542, Tuesday's open at 545."""
+    market = Market()
+    market.trade(SPY, at("09:31"), 540.0)
+    market.quote(SPY, at("09:31"), 539.99, 540.01)
+    market.trade(SPY, at("10:00"), 540.0)
+    market.quote(SPY, at("10:00"), 539.99, 540.01)
+    market.trade(SPY, at("10:01"), (540.0, 541.0, 539.0, 540.5))
+    market.quote(SPY, at("10:01"), (539.99, 540.99, 538.99, 540.49), (540.01, 541.01, 539.01, 540.51))
+    market.trade(SPY, at("16:00"), 542.0)
+    market.trade(SPY, at("09:31", TUESDAY), (545.0, 546.0, 544.0, 545.5))
+    return market
+
+
+def on_shares(send: Send, *, last_day: date = MONDAY, clock: str = "10:00") -> list[tuple[str, float]]:
+    """What one order filled: day and clock in UTC, and price. A run of one day ends with the bar of 10:01."""
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        algorithm.do_at(clock, lambda: send(algorithm))
+
+    market = share_market()
+    if last_day == MONDAY:
+        market.trade_rows[SPY] = market.trade_rows[SPY][:3]
+    played = play(market, script, cash=1_000_000.0, last_day=last_day)
+    return [(f"{e.utc_time:%d %H:%M}", e.fill_price) for e in played.seen if e.fill_quantity]
+
+
+def on_option(send: Send) -> list[float]:
+    """Fill prices of one order on the 5350 put, sent at 10:00."""
+
+    def script(algorithm: Recorder) -> None:
+        add_vertical(algorithm)
+        algorithm.do_at("10:00", lambda: send(algorithm))
+
+    return [price for _, _, price in play(vertical_market(), script, cash=1_000_000.0).fills()]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "limit", "filled"),
+    [
+        (10, 539.5, 539.5),  # the low of 539.00 goes through it
+        (10, 540.2, 540.0),  # the open of 540.00 is better already
+        (10, 539.0, None),  # touched, not passed
+        (-10, 540.8, 540.8),
+        (-10, 539.8, 540.0),
+        (-10, 541.0, None),
+    ],
+)
+def test_a_limit_on_shares(quantity: int, limit: float, filled: float | None) -> None:
+    fills = on_shares(lambda algorithm: algorithm.limit_order(SPY, quantity, limit))
+    assert [price for _, price in fills] == ([] if filled is None else [pytest.approx(filled)])
+
+
+@pytest.mark.parametrize(
+    ("quantity", "stop", "filled"),
+    [
+        (-10, 539.2, 539.2),
+        (-10, 540.5, 540.0),  # the open is through it already: worse than the stop
+        (-10, 538.0, None),
+        (10, 540.7, 540.7),
+        (10, 539.9, 540.0),
+        (10, 542.0, None),
+    ],
+)
+def test_a_stop_on_shares(quantity: int, stop: float, filled: float | None) -> None:
+    fills = on_shares(lambda algorithm: algorithm.stop_market_order(SPY, quantity, stop))
+    assert [price for _, price in fills] == ([] if filled is None else [pytest.approx(filled)])
+
+
+@pytest.mark.parametrize(
+    ("quantity", "trigger", "limit", "filled"),
+    [
+        (10, 539.5, 540.6, 540.51),  # touched at 539.00; the ask of 540.51 is within the limit
+        (10, 539.5, 540.2, None),  # the ask is beyond it
+        (10, 538.5, 541.0, None),  # never touched
+        (-10, 540.8, 540.4, 540.49),
+        (-10, 541.5, 539.0, None),
+    ],
+)
+def test_a_limit_if_touched_on_shares(quantity: int, trigger: float, limit: float, filled: float | None) -> None:
+    fills = on_shares(lambda algorithm: algorithm.limit_if_touched_order(SPY, quantity, trigger, limit))
+    assert [price for _, price in fills] == ([] if filled is None else [pytest.approx(filled)])
+
+
+def test_orders_for_the_auctions() -> None:
+    # the close: the last trade of Monday, 542; the open: the first trade of Tuesday, 545
+    closed = on_shares(lambda algorithm: algorithm.market_on_close_order(SPY, 10), last_day=TUESDAY)
+    assert [price for _, price in closed] == [pytest.approx(542.0)]
+    opened = on_shares(lambda algorithm: algorithm.market_on_open_order(SPY, 10), last_day=TUESDAY, clock="16:30")
+    assert [clock for clock, _ in opened] == ["09 13:31"]
+    assert [price for _, price in opened] == [pytest.approx(545.0)]
+
+
+def test_an_order_for_the_open_is_refused_while_the_market_is_open() -> None:
+    codes: list[str] = []
+
+    def send(algorithm: Any) -> None:
+        ticket = algorithm.market_on_open_order(SPY, 10)
+        codes.append(str(ticket.submit_request.response.error_code))
+
+    assert on_shares(send) == []
+    assert codes == ["MARKET_ON_OPEN_NOT_ALLOWED_DURING_REGULAR_HOURS"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "limit", "filled"),
+    [
+        (1, 2.25, 2.25),  # ask low 2.20 goes through it
+        (1, 2.70, 2.60),  # the whole bar is better: its high
+        (1, 2.20, None),
+        (-1, 2.30, 2.30),
+        (-1, 1.90, 2.00),
+        (-1, 2.40, None),
+    ],
+)
+def test_a_limit_on_an_option(quantity: int, limit: float, filled: float | None) -> None:
+    fills = on_option(lambda algorithm: algorithm.limit_order(HIGH, quantity, limit))
+    assert fills == ([] if filled is None else [pytest.approx(filled)])
+
+
+@pytest.mark.parametrize(
+    ("quantity", "stop", "filled"),
+    [
+        (-1, 2.05, 2.05),  # bid low 2.00 passed it; the close of 2.10 is better than the stop: the stop
+        (-1, 2.30, 2.10),  # the close is worse than the stop: the close
+        (-1, 2.00, None),
+        (1, 2.55, 2.55),
+        (1, 2.60, None),
+    ],
+)
+def test_a_stop_on_an_option(quantity: int, stop: float, filled: float | None) -> None:
+    fills = on_option(lambda algorithm: algorithm.stop_market_order(HIGH, quantity, stop))
+    assert fills == ([] if filled is None else [pytest.approx(filled)])
+
+
+@pytest.mark.parametrize(
+    ("quantity", "stop", "limit", "filled"),
+    [
+        (1, 2.50, 2.40, 2.40),  # triggered by the ask's high of 2.60; its close of 2.30 is under the limit
+        (1, 2.65, 2.70, None),
+        (-1, 2.05, 2.05, 2.05),
+        (-1, 2.05, 2.10, None),  # triggered, but the bid closes at the limit, not over it
+        (-1, 1.95, 1.90, None),
+    ],
+)
+def test_a_stop_limit_on_an_option(quantity: int, stop: float, limit: float, filled: float | None) -> None:
+    fills = on_option(lambda algorithm: algorithm.stop_limit_order(HIGH, quantity, stop, limit))
+    assert fills == ([] if filled is None else [pytest.approx(filled)])
