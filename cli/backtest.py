@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.jsonl"
 TRACE = "error.txt"  # the traceback of an algorithm that stopped
+DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 MIDNIGHT_SAMPLE = timedelta(hours=12)
 UNKNOWN_RATE = 0.0  # a market without rates: the Sharpe ratio is then over nothing, and the report says so
 
@@ -160,6 +162,8 @@ def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
         except (MalformedDataError, FileNotFoundError) as error:
             raise UserError(f"--market: {error}") from error
         except Exception as error:  # the file of the algorithm could not even be loaded: its own words say why
+            if isinstance(error, OSError) and error.errno in DISK_REFUSES:
+                raise  # not its fault: ``results_folder`` says so
             words = last_words(traceback.format_exc())
             raise RunFailedError(
                 f"{plan.algorithm.name} could not be started: {words} (--traceback shows all)"

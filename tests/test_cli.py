@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -309,6 +311,34 @@ def test_a_failing_algorithm_is_exit_code_one(
     assert len(said.splitlines()) == 1
     assert (tmp_path / "out" / "error.txt").read_text(encoding="utf-8") == trace
     assert "ended in an error" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (errno.ENOSPC, 2, "cannot be written (No space left"),
+        (errno.EACCES, 1, "probe.py could not be started: PermissionError: [Errno 13]"),
+    ],
+)
+def test_a_full_disk_is_not_the_algorithms_fault(
+    number: int,
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refused(request: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("simulation.runner.run_backtest", refused)
+    probe = tmp_path / "probe.py"
+    probe.write_text("", encoding="utf-8")
+    assert app.run(["backtest", "--algorithm", str(probe), "--out", str(tmp_path / "out")]) == code
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_failures_have_their_exit_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
