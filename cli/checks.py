@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORDINGS = ROOT.parent / "shared" / "conformance"
 FLOOR = 85.0  # percent of branches
-FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine recorded (../shared/conformance)
+FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine recorded (RECORDINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def coverage() -> bool:
     except (OSError, ValueError, KeyError, ZeroDivisionError) as error:
         print(f"== coverage: FAILED, no figures ({error})")
         return False
-    floor = FLOOR if (ROOT.parent / "shared" / "conformance").is_dir() else FLOOR_WITHOUT_RECORDINGS
+    floor = FLOOR if RECORDINGS.is_dir() else FLOOR_WITHOUT_RECORDINGS
     passed = branches >= floor
     words = f"{branches:.1f} % of branches, floor {floor:.0f} % (lines {lines:.1f} %)"
     print(f"== coverage: {words}: {'passed' if passed else 'FAILED'}")

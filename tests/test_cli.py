@@ -425,14 +425,22 @@ def test_a_step_that_fails_is_failed(capsys: pytest.CaptureFixture[str]) -> None
     assert "== broken: FAILED" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("taken", "passed"), [(849, False), (850, True)])
+@pytest.mark.parametrize(
+    ("taken", "recordings", "floor"), [(849, True, 85), (850, True, 85), (799, False, 80), (800, False, 80)]
+)
 def test_coverage_of_branches_has_a_floor(
-    taken: int, passed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    taken: int,
+    recordings: bool,
+    floor: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(checks, "ROOT", tmp_path)
+    monkeypatch.setattr(checks, "RECORDINGS", tmp_path if recordings else tmp_path / "none")
     assert not checks.coverage()
-    # Every line taken does not make up for branches: 849 of 1000 is under the floor of 85 %.
+    # Every line taken does not make up for branches: 849 of 1000 is under the floor of 85 %, 799 under that of 80 %.
     totals = {"covered_branches": taken, "num_branches": 1000, "covered_lines": 9, "num_statements": 9}
     (tmp_path / ".coverage.json").write_text(json.dumps({"totals": totals}), encoding="utf-8")
-    assert checks.coverage() is passed
-    assert f"{taken / 10:.1f} % of branches, floor 85 % (lines 100.0 %)" in capsys.readouterr().out
+    assert checks.coverage() is (taken >= 10 * floor)
+    assert f"{taken / 10:.1f} % of branches, floor {floor} % (lines 100.0 %)" in capsys.readouterr().out
