@@ -40,6 +40,11 @@ class ImmediateSettlementModel(Named):
     """Cash of a sale is there at once."""
 
 
+def _answer(given: Any) -> tuple[bool, BrokerageMessageEvent | None]:
+    """An algorithm's own model answers yes or no, or as C#'s out parameters come in Python: (yes or no, message)."""
+    return (bool(given[0]), given[1]) if isinstance(given, tuple) else (bool(given), None)
+
+
 class DefaultBrokerageModel(Named):
     """LEAN's broker when none is chosen: takes everything, charges Interactive Brokers' fees."""
 
@@ -59,9 +64,18 @@ class DefaultBrokerageModel(Named):
         ):
             text = "MarketOnOpen orders are not supported for futures and future options."
             return BrokerageMessageEvent(BrokerageMessageType.WARNING, "NotSupported", text)
-        if not self.can_submit_order(security, order):
-            return BrokerageMessageEvent(BrokerageMessageType.WARNING, "InvalidOrder", "")
+        taken, message = _answer(self.can_submit_order(security, order, None))
+        if not taken:
+            return message or BrokerageMessageEvent(BrokerageMessageType.WARNING, "InvalidOrder", "")
         return None
+
+    def update_refusal(self, security: Any, order: Order, request: Any) -> BrokerageMessageEvent | None:
+        """Why the broker does not change an order; None when it does."""
+        taken, message = _answer(self.can_update_order(security, order, request, None))
+        if taken:
+            return None
+        text = f"BrokerageModel declared unable to update order: {order.id}"
+        return message or BrokerageMessageEvent(BrokerageMessageType.WARNING, "InvalidRequest", text)
 
     def can_submit_order(self, security: Any, order: Order, message: Any = None) -> bool:
         """For algorithms that bring their own model: whether it takes the order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from simulation import brokerages
@@ -33,6 +34,19 @@ class Extensions(Named):
     def get_order_direction(quantity: float) -> OrderDirection:
         """BUY for a positive quantity, SELL for a negative one, HOLD for none."""
         return OrderDirection.HOLD if not quantity else OrderDirection.BUY if quantity > 0 else OrderDirection.SELL
+
+    @staticmethod
+    def round_to_significant_digits(d: float, digits: int) -> float:
+        """A number rounded to so many significant digits, half to even."""
+        if not d:
+            return float(d)
+        exact = Decimal(repr(float(d)))
+        return float(round(exact, digits - 1 - exact.adjusted()))
+
+    @staticmethod
+    def smart_rounding(input: float) -> float:
+        """Four decimals above 1000, else seven significant digits."""
+        return round(input, 4) if input > 1000 else Extensions.round_to_significant_digits(input, 7)
 
     @staticmethod
     def invert(right: OptionRight) -> OptionRight:

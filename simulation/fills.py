@@ -14,7 +14,7 @@ from simulation.dictionaries import LeanDictionary
 from simulation.enums import OrderDirection, OrderStatus, OrderType, Resolution, SecurityType, TickType
 from simulation.fees import OrderFee
 from simulation.names import Named
-from simulation.order_parts import OrderEvent, clean
+from simulation.order_parts import OrderEvent, clean, price_of
 from simulation.orders import Order
 
 BEFORE_ANY_DATA = -(1 << 62)
@@ -177,11 +177,11 @@ class FillModel(Named):
 
     def _slipped(self, asset: Any, order: Order, price: float) -> float:
         slip = self._slip(asset, order)
-        return clean(price + slip if order.direction == OrderDirection.BUY else price - slip)
+        return price_of(price + slip if order.direction == OrderDirection.BUY else price - slip)
 
     @staticmethod
     def _filled(event: OrderEvent, order: Order, price: float) -> OrderEvent:
-        event.status, event.fill_price, event.fill_quantity = OrderStatus.FILLED, clean(price), order.quantity
+        event.status, event.fill_price, event.fill_quantity = OrderStatus.FILLED, price_of(price), order.quantity
         return event
 
     def _fresh_prices(self, asset: Any, order: Order, extended: bool) -> Prices | None:

@@ -25,6 +25,11 @@ def clean(value: float) -> float:
     return round(float(value), MONEY_DIGITS)
 
 
+def price_of(value: float) -> float:
+    """A price as LEAN holds it: pythonnet keeps 15 significant digits of a float that becomes a decimal."""
+    return float(f"{value:.15g}")
+
+
 def is_zero(value: float) -> bool:
     """Whether a quantity or price is nothing, binary noise aside."""
     return abs(value) < 1e-12
@@ -39,6 +44,11 @@ def decimal_text(value: float) -> str:
     """A number as LEAN prints a normalised decimal: no exponent, no trailing zeros, no sign on zero."""
     text = f"{clean(value):.{MONEY_DIGITS}f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def smart_text(value: float) -> str:
+    """A price as LEAN's messages round it: 4 places above 1000, else 7 digits (Extensions.SmartRounding)."""
+    return decimal_text(round(value, 4) if value > 1000 else float(f"{value:.7g}"))
 
 
 def direction_of(quantity: float) -> OrderDirection:
@@ -270,15 +280,18 @@ class OrderEvent(Named):
         text = f"Time: {self.utc_time:%m/%d/%Y %H:%M:%S} OrderID: {self.order_id} EventID: {self.id} "
         text += f"Symbol: {self.symbol.value} Status: {self.status.to_string()} Quantity: {decimal_text(self.quantity)}"
         if self.fill_quantity:
-            text += f" FillQuantity: {decimal_text(self.fill_quantity)} FillPrice: ${decimal_text(self.fill_price)}"
+            text += f" FillQuantity: {decimal_text(self.fill_quantity)} FillPrice: ${smart_text(self.fill_price)}"
         for label, price in (
             ("LimitPrice", self.limit_price),
             ("StopPrice", self.stop_price),
-            ("TrailingAmount", self.trailing_amount),
-            ("TriggerPrice", self.trigger_price),
         ):
             if price is not None:
-                text += f" {label}: ${decimal_text(price)}"
+                text += f" {label}: ${smart_text(price)}"
+        if self.trailing_amount is not None:
+            amount = decimal_text(self.trailing_amount * (100 if self.trailing_as_percentage else 1))
+            text += f" TrailingAmount: {amount}%" if self.trailing_as_percentage else f" TrailingAmount: ${amount}"
+        if self.trigger_price is not None:
+            text += f" TriggerPrice: ${smart_text(self.trigger_price)}"
         if self.order_fee.value.amount:
             text += f" OrderFee: {self.order_fee}"
         if self.message:

@@ -19,6 +19,7 @@ from simulation.order_parts import (
     decimal_text,
     direction_of,
     from_utc_ms,
+    price_of,
 )
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ class TrailingStopOrder(StopMarketOrder):
         """Stop price at the order's distance from a market price."""
         distance = market * self.trailing_amount if self.trailing_as_percentage else self.trailing_amount
         buying = (self.direction if direction is None else direction) == OrderDirection.BUY
-        return clean(market + distance if buying else market - distance)
+        return price_of(market + distance if buying else market - distance)
 
     def follow(self, market: float) -> bool:
         """Moves the stop after the market; whether it moved."""

@@ -18,11 +18,11 @@ from simulation.enums import (
     OrderType,
 )
 from simulation.names import Named, snake_case
-from simulation.order_parts import GroupOrderManager, OrderEvent, OrderProperties, clean, from_utc_ms
+from simulation.order_parts import GroupOrderManager, OrderEvent, OrderProperties, clean, from_utc_ms, price_of
 from simulation.orders import Order
+from simulation.symbols import Symbol, symbol_of
 
 if TYPE_CHECKING:
-    from simulation.symbols import Symbol
     from simulation.transaction_manager import SecurityTransactionManager
 
 UNPROCESSED_MESSAGE = "The request has not yet been processed."
@@ -162,7 +162,7 @@ class SubmitOrderRequest(OrderRequest):
         super().__init__(OrderResponseErrorCode.UNABLE_TO_FIND_ORDER.value, texts[0] if texts else "", when)
         self.order_type = order_type
         self.security_type = security_type
-        self.symbol: Symbol = symbol
+        self.symbol: Symbol = symbol_of(symbol)
         self.quantity = float(quantity)
         stop, limit, trigger = (*prices, 0.0, 0.0, 0.0)[:3]
         self.stop_price = stop
@@ -409,7 +409,7 @@ class OrderTicket(Named):
             fills = [e for e in self._events if e.status in (OrderStatus.FILLED, OrderStatus.PARTIALLY_FILLED)]
             paid = sum(e.absolute_fill_quantity * e.fill_price for e in fills)
             self.average_fill_price = paid / abs(self.quantity_filled)
-            order.price = clean(self.average_fill_price)
+            order.price = price_of(self.average_fill_price)
         elif event.is_in_the_money:
             order.price = event.symbol.id.strike_price if event.symbol.security_type in OPTION_TYPES else order.price
             order.price = self.symbol.id.strike_price

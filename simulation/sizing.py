@@ -9,6 +9,7 @@ from simulation.enums import OrderType
 from simulation.names import Named, signed
 from simulation.order_parts import OrderProperties, clean
 from simulation.requests import OrderTicket
+from simulation.symbols import symbol_of
 
 
 def flags(asynchronous: Any, tag: str | None) -> tuple[bool, str | None]:
@@ -50,8 +51,8 @@ class SizingApi(Named):
         if symbol is None:
             return sorted(self._engine.securities.keys(), key=lambda one: str(one.value))
         if isinstance(symbol, Iterable) and not isinstance(symbol, str):
-            return [getattr(one, "symbol", one) for one in symbol]
-        return [getattr(symbol, "symbol", symbol)]
+            return [symbol_of(one) for one in symbol]
+        return [symbol_of(symbol)]
 
     def _liquidate_one(self, symbol: Any, tag: str, properties: OrderProperties | None) -> list[OrderTicket]:
         engine = self._engine
@@ -88,7 +89,7 @@ class SizingApi(Named):
             tickets: list[OrderTicket] = []
             close = bool(named.pop("liquidate_existing_holdings", values[0] if values else False))
             if close:
-                tickets.extend(self._close_others([target.symbol for target in what], named.get("tag")))
+                tickets.extend(self._close_others([symbol_of(target) for target in what], named.get("tag")))
             for target in what:
                 size = self.calculate_order_quantity(target.symbol, target.quantity)
                 tickets.extend(self._hold(target.symbol, size, named.get("tag"), None))
@@ -98,7 +99,7 @@ class SizingApi(Named):
         close = bool(named.get("liquidate_existing_holdings", rest.get("close", False)))
         tag = named.get("tag", rest.get("tag"))
         quantity = self.calculate_order_quantity(what, percentage)
-        tickets = self._close_others([getattr(what, "symbol", what)], tag) if close else []
+        tickets = self._close_others([symbol_of(what)], tag) if close else []
         return [*tickets, *self._hold(what, quantity, tag, named.get("order_properties", rest.get("properties")))]
 
     def _close_others(self, keep: list[Any], tag: str | None) -> list[OrderTicket]:
@@ -107,7 +108,7 @@ class SizingApi(Named):
 
     def _hold(self, symbol: Any, quantity: float, tag: str | None, properties: Any) -> list[OrderTicket]:
         engine = self._engine
-        symbol = getattr(symbol, "symbol", symbol)
+        symbol = symbol_of(symbol)
         kinds = (OrderType.MARKET, OrderType.MARKET_ON_OPEN)
         waiting = [t for t in engine.transactions.get_open_order_tickets(symbol) if t.order_type in kinds]
         quantity = clean(quantity - sum(ticket.quantity_remaining for ticket in waiting))
@@ -124,7 +125,7 @@ class SizingApi(Named):
     def calculate_order_quantity(self, symbol: Any, target: float) -> float:
         """Signed order quantity that brings a symbol to a fraction of the portfolio, fees and buffer considered."""
         engine = self._engine
-        security = engine.securities[getattr(symbol, "symbol", symbol)]
+        security = engine.securities[symbol_of(symbol)]
         portfolio, settings = engine.portfolio, engine.algorithm.settings
         if not security.price or not portfolio.total_portfolio_value:
             return 0.0 * target

@@ -11,6 +11,7 @@ import statistics as moments
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from statistics import NormalDist
 
 from simulation.clock import DAY_MS
@@ -305,6 +306,11 @@ def _rounded(value: float, places: int) -> str:
     return f"{round(clean(value), places):.{places}f}" if digits > places else exact
 
 
+def _cents(value: float) -> str:
+    """Dollars with two places, halves away from zero as C# formats a decimal."""
+    return str(Decimal(decimal_text(value)).quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
 def _double(value: float) -> str:
     """A double rounded to 3 places as C# prints it."""
     return decimal_text(round(value, 3))
@@ -339,7 +345,7 @@ def summary(data: StatisticsInput, made: PortfolioStatistics, capacity: float = 
         "Information Ratio": _double(made.information_ratio),
         "Tracking Error": _double(made.tracking_error),
         "Treynor Ratio": _double(made.treynor_ratio),
-        "Total Fees": f"${data.total_fees:.2f}",
+        "Total Fees": f"${_cents(data.total_fees)}",
         "Estimated Strategy Capacity": f"${capacity:.2f}" if capacity else "$0",
         "Lowest Capacity Asset": asset,
         "Portfolio Turnover": percent(made.portfolio_turnover, 2),

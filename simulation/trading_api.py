@@ -26,6 +26,7 @@ from simulation.orders import MarketOnCloseOrder, TrailingStopOrder, greatest_co
 from simulation.portfolio import SecurityPortfolioManager
 from simulation.requests import OrderResponse, OrderTicket, SubmitOrderRequest
 from simulation.sizing import SizingApi, flags
+from simulation.symbols import symbol_of
 from simulation.transactions import TransactionHandler
 
 _FUTURES = (SecurityType.FUTURE, SecurityType.FUTURE_OPTION)
@@ -51,12 +52,13 @@ class TradingApi(SizingApi):
 
     _engine: Any
     _brokerage_model: Any = None
-    default_order_properties: OrderProperties | None = None
+    default_order_properties: OrderProperties | None
     _warned: frozenset[str] = frozenset()
     _maximum_orders = 1 << 31
 
     def attach_trading(self, engine: Any) -> None:
         """Gives a run its books and its order handling, before the algorithm's own constructor (engine only)."""
+        self.default_order_properties = OrderProperties()
         engine.handler = TransactionHandler(engine)
         engine.transactions = self.transactions = engine.handler.transactions
         engine.portfolio = self.portfolio = SecurityPortfolioManager(engine)
@@ -440,7 +442,7 @@ class TradingApi(SizingApi):
     def _security_for_order(self, symbol: Any) -> Any:
         """The security of a symbol; an unexpired contract that was never added is added and seeded (QT:1269)."""
         engine = self._engine
-        symbol = getattr(symbol, "symbol", symbol)
+        symbol = symbol_of(symbol)
         security = engine.securities.get(symbol)
         if security is not None and (
             symbol.is_canonical() or security.is_tradable or security.is_delisted or security.type == SecurityType.INDEX

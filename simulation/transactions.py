@@ -15,7 +15,7 @@ from simulation.broker import SimulatedBroker
 from simulation.enums import OrderDirection, OrderRequestStatus, OrderResponseErrorCode, OrderStatus, OrderType
 from simulation.fees import OrderFee
 from simulation.order_checks import PriceRounding
-from simulation.order_parts import OrderEvent, OrderSubmissionData, decimal_text, is_closed
+from simulation.order_parts import OrderEvent, OrderSubmissionData, is_closed, smart_text
 from simulation.orders import Order, create_order, group_orders, set_order_id
 from simulation.requests import (
     CancelOrderRequest,
@@ -275,6 +275,14 @@ class TransactionHandler:
             return OrderResponse.invalid_status(request, order)
         security = self.engine.securities[order.symbol]
         self.rounding.round_quantity(order, security)
+        message = self.engine.algorithm.brokerage_model.update_refusal(security, order, request)
+        if message is not None:
+            text = f"OrderID: {order.id} {message}"
+            self.engine.algorithm.error(text)
+            short = "BrokerageModel declared unable to update order"
+            self.handle_event(OrderEvent(order, self.engine.utc_ms, OrderFee.ZERO, short))
+            code = OrderResponseErrorCode.BROKERAGE_MODEL_REFUSED_TO_UPDATE_ORDER
+            return OrderResponse.error(request, code, text)
         if order.group_order_manager is None:
             trial = order.clone()
             trial.apply_update(request)
@@ -407,10 +415,3 @@ class TransactionHandler:
         fill.status, fill.fill_price, fill.fill_quantity = OrderStatus.FILLED, security.price, order.quantity
         fill.direction = OrderDirection.BUY if quantity > 0 else OrderDirection.SELL
         self.handle_event(fill)
-
-
-def smart_text(value: float) -> str:
-    """LEAN's SmartRounding as text: four decimals above 1000, else seven significant digits."""
-    if value > 1000:
-        return decimal_text(round(value, 4))
-    return decimal_text(float(f"{value:.7g}"))

@@ -37,7 +37,7 @@ ENGINE_OWN = {
         "ContractFilterUniverse": "all_symbols apply_types_filter load select select_many selected where "
         "where_contains",
         "DataConsolidator": "is_timed working_end",
-        "DefaultBrokerageModel": "refusal",
+        "DefaultBrokerageModel": "refusal update_refusal",
         "FillModelParameters": "legs",
         "FuturesContract": "underlying_last_price",
         "HistoryApi": "warmup_start",

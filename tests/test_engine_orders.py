@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from simulation.enums import Resolution, SecurityType
+from simulation.brokerages import BrokerageMessageEvent, DefaultBrokerageModel
+from simulation.enums import BrokerageMessageType, OrderField, OrderType, Resolution, SecurityType
+from simulation.extensions import Extensions
+from simulation.fees import OrderFee
+from simulation.order_parts import OrderEvent, TimeInForce, price_of
+from simulation.orders import TrailingStopOrder
+from simulation.requests import SubmitOrderRequest
 from simulation.symbols import Symbol
 from tests.test_engine_fills import HIGH, MONDAY, Market, Recorder, add_vertical, at, play, vertical_market
 
@@ -171,3 +177,86 @@ def test_a_stop_on_an_option(quantity: int, stop: float, filled: float | None) -
 def test_a_stop_limit_on_an_option(quantity: int, stop: float, limit: float, filled: float | None) -> None:
     fills = on_option(lambda algorithm: algorithm.stop_limit_order(HIGH, quantity, stop, limit))
     assert fills == ([] if filled is None else [pytest.approx(filled)])
+
+
+# -- tickers, digits, a broker of one's own --------------------------------------------------------------------------
+
+
+def test_a_ticker_stands_for_the_symbol_that_was_added() -> None:
+    bought = on_shares(lambda algorithm: algorithm.market_order("SPY", 10))
+    assert bought == [("08 14:00", 540.01)]
+    assert on_shares(lambda algorithm: algorithm.set_holdings("spy", 0.5)) == bought
+    closed = on_shares(lambda algorithm: [algorithm.market_order("SPY", 10), algorithm.liquidate("SPY")])
+    assert closed == [("08 14:00", 540.01), ("08 14:00", 539.99)]
+
+    def request(algorithm: Any) -> None:
+        now = algorithm.utc_time
+        kind = OrderType.LIMIT_IF_TOUCHED
+        sent = SubmitOrderRequest(kind, SecurityType.EQUITY, "SPY", 10, 0, 541.0, 540.0, now, "touch")
+        algorithm.transactions.add_order(sent)
+
+    # The bar's low of 539 touches 540; the limit of 541 then fills at the close of the ask.
+    assert on_shares(request) == [("08 14:01", 540.51)]
+
+
+def test_a_price_keeps_fifteen_digits_of_a_float() -> None:
+    # Half of the stop and limit prices on adjusted bars have ten places; 0.1 + 0.2 has one.
+    assert price_of(161.8088348604) == 161.8088348604
+    assert price_of(0.1 + 0.2) == 0.3
+    stop = TrailingStopOrder(SPY, 10, 0)
+    stop.trailing_amount = 2.0
+    assert stop.stop_for(144.617445116) == 146.617445116
+
+
+def test_an_event_says_its_prices_in_seven_digits() -> None:
+    stop = TrailingStopOrder(SPY, -10, 0)
+    event = OrderEvent(stop, at("10:00"), OrderFee.ZERO)
+    event.fill_quantity, event.fill_price, event.stop_price = -10, 161.8088348604, 5432.123456
+    assert "FillQuantity: -10 FillPrice: $161.8088 StopPrice: $5432.1235" in str(event)
+    event.trigger_price, event.trailing_amount, event.trailing_as_percentage = 143.61, 0.05, True
+    assert str(event).endswith("TrailingAmount: 5% TriggerPrice: $143.61")
+    event.trailing_as_percentage = False
+    assert "TrailingAmount: $0.05 " in str(event)
+
+
+def test_a_broker_of_ones_own_may_say_why_it_refuses() -> None:
+    said: list[Any] = []
+
+    class Choosy(DefaultBrokerageModel):
+        def can_submit_order(self, security: Any, order: Any, message: Any = None) -> Any:
+            refused = BrokerageMessageEvent(BrokerageMessageType.INFORMATION, "", "no odd lots")
+            return (True, None) if order.quantity == 10 else (False, refused)
+
+        def can_update_order(self, security: Any, order: Any, request: Any, message: Any = None) -> Any:
+            return False, None
+
+    def script(algorithm: Any) -> None:
+        algorithm.set_brokerage_model(Choosy())
+        said.append(algorithm.limit_order(SPY, 7, 500.0).submit_request.response.error_message)
+        resting = algorithm.limit_order(SPY, 10, 500.0)
+        said.extend([resting.update_limit_price(501.0), resting])
+
+    assert on_shares(script) == []
+    assert said[0] == "BrokerageModel declared unable to submit order: [1] Information - Code:  - no odd lots"
+    assert said[2].get(OrderField.LIMIT_PRICE) == 500.0
+    refused = said[2].update_requests[0].response
+    assert str(refused.error_code) == "BROKERAGE_MODEL_REFUSED_TO_UPDATE_ORDER"
+    assert refused.error_message.endswith("InvalidRequest - BrokerageModel declared unable to update order: 2")
+
+
+def test_the_default_lifetime_can_be_set_without_making_properties_first() -> None:
+    def script(algorithm: Any) -> None:
+        algorithm.default_order_properties.time_in_force = TimeInForce.DAY
+        algorithm.limit_order(SPY, 10, 500.0)
+        tickets.append(algorithm.transactions.get_order_by_id(1))
+
+    tickets: list[Any] = []
+    assert on_shares(script) == []
+    assert tickets[0].time_in_force is TimeInForce.DAY
+
+
+def test_significant_digits() -> None:
+    assert Extensions.round_to_significant_digits(143.605, 5) == 143.6  # 143.60 and 143.61 are as near: the even one
+    assert Extensions.round_to_significant_digits(0, 5) == 0.0
+    assert Extensions.smart_rounding(161.8088348604) == 161.8088
+    assert Extensions.smart_rounding(5432.123456) == 5432.1235
