@@ -90,9 +90,11 @@ class SizingApi(Named):
             close = bool(named.pop("liquidate_existing_holdings", values[0] if values else False))
             if close:
                 tickets.extend(self._close_others([symbol_of(target) for target in what], named.get("tag")))
-            for target in what:
-                size = self.calculate_order_quantity(target.symbol, target.quantity)
-                tickets.extend(self._hold(target.symbol, size, named.get("tag"), None))
+            sizes = [
+                (symbol_of(target), self.calculate_order_quantity(target.symbol, target.quantity)) for target in what
+            ]
+            for symbol, size in self._by_margin_impact(sizes):
+                tickets.extend(self._hold(symbol, size, named.get("tag"), None))
             return tickets
         rest = dict(zip(("percentage", "close", "asynchronous", "tag", "properties"), values, strict=False))
         percentage = float(named.get("percentage", rest.get("percentage", 0.0)))
@@ -101,6 +103,23 @@ class SizingApi(Named):
         quantity = self.calculate_order_quantity(what, percentage)
         tickets = self._close_others([symbol_of(what)], tag) if close else []
         return [*tickets, *self._hold(what, quantity, tag, named.get("order_properties", rest.get("properties")))]
+
+    def _by_margin_impact(self, sizes: list[tuple[Any, float]]) -> list[tuple[Any, float]]:
+        """Orders that reduce a position first, then by value, largest first; none during warm-up, none without data
+        or below a lot (Extensions.OrderTargetsByMarginImpact)."""
+        engine = self._engine
+        keyed: list[tuple[bool, float, tuple[Any, float]]] = []
+        for symbol, size in sizes:
+            security = engine.securities[symbol]
+            lot = security.symbol_properties.lot_size
+            whole = clean(int(clean(size / lot)) * lot)
+            if engine.is_warming_up or not security.has_data or not security.is_tradable or abs(whole) < lot:
+                continue
+            waiting = engine.transactions.get_open_order_tickets(symbol)
+            held = clean(security.holdings.quantity + sum(ticket.quantity_remaining for ticket in waiting))
+            grows = not held or abs(clean(whole + held)) >= abs(held)
+            keyed.append((grows, -abs(whole * security.price), (symbol, size)))
+        return [pair for _, _, pair in sorted(keyed, key=lambda entry: entry[:2])]
 
     def _close_others(self, keep: list[Any], tag: str | None) -> list[OrderTicket]:
         others = [symbol for symbol in list(self._engine.portfolio.keys()) if symbol not in keep]

@@ -18,6 +18,7 @@ from simulation.margin import BuyingPowerModel, SecurityMarginModel
 from simulation.order_parts import Leg
 from simulation.positions import SecurityPositionGroupModel
 from simulation.symbols import Symbol
+from simulation.trading_api import PortfolioTarget
 from tests.test_engine_fills import FRIDAY, Market, Recorder, at, flat, index_market, play, spxw
 
 LATER = datetime(2024, 7, 19)
@@ -273,3 +274,26 @@ def test_the_security_model_sizes_a_target() -> None:
     filled = [event for event in played.seen if event.status == OrderStatus.FILLED]
     # half of 100,000 less the 0.25% that LEAN keeps free: 49,875 / 500 = 99.75 shares
     assert [event.fill_quantity for event in filled] == [99.0]
+
+
+def test_targets_together_are_ordered_by_what_they_free_and_cost() -> None:
+    spy, qqq, iwm = (Symbol.create(ticker, SecurityType.EQUITY, "usa") for ticker in ("SPY", "QQQ", "IWM"))
+    market = Market()
+    for clock in ("09:31", "10:00", "10:01"):
+        market.trade(spy, at(clock), flat(500.0))
+        market.trade(qqq, at(clock), flat(100.0))
+    targets = [("QQQ", 0.5), ("SPY", 0.1), ("IWM", 0.2)]
+
+    def script(algorithm: Recorder) -> None:
+        for ticker in ("SPY", "QQQ", "IWM"):
+            algorithm.add_equity(ticker, Resolution.MINUTE, leverage=1)
+        algorithm.do_at("09:31", lambda: algorithm.set_holdings([PortfolioTarget(qqq, 0.1), PortfolioTarget(spy, 0.8)]))
+        algorithm.do_at("10:00", lambda: algorithm.set_holdings([PortfolioTarget(*target) for target in targets]))
+
+    filled = [e for e in play(market, script, cash=100_000.0).seen if e.status == OrderStatus.FILLED]
+    # First the dearer of two purchases: 159 x 500 against 99 x 100. Then the sale that makes room for the purchase;
+    # IWM has no price yet and is left out.
+    assert [(e.symbol.value, e.fill_quantity > 0) for e in filled] == [
+        ("SPY", True), ("QQQ", True), ("SPY", False), ("QQQ", True),
+    ]  # fmt: skip
+    assert iwm not in [e.symbol for e in filled]
