@@ -9,6 +9,7 @@ from simulation.clock import HOUR_MS, zone_of
 from simulation.enums import OrderStatus, OrderType
 from simulation.fees import OrderFee, OrderFeeParameters
 from simulation.fills import FillModelParameters
+from simulation.names import UnknownMemberError
 from simulation.order_parts import OrderEvent, is_closed
 from simulation.orders import Order, group_orders
 
@@ -147,14 +148,26 @@ class SimulatedBroker:
         return fills if all(lifetime.is_fill_valid(security, order, fill) for fill in fills) else []
 
     def _charged_fills(self, order: Order, orders: list[Order], securities: dict[Order, Any]) -> list[OrderEvent]:
-        fills = self._model_fills(order, securities)
+        """The fills with their fees; a model that raises is reported and the order goes on resting, as in LEAN."""
+        fills: list[OrderEvent] = []
+        try:
+            fills.extend(self._model_fills(order, securities))
+            self._charge(fills, orders, securities)
+        except UnknownMemberError:
+            raise  # what LEAN has and this engine has not ends the run
+        except Exception as failure:  # whatever a fill or fee model of the algorithm may raise
+            text = f"Order Error: id: {order.id}, Transaction model failed to fill for order type: "
+            self._engine.algorithm.error(f"{text}{order.type.to_string()} with error: {failure}")
+        return fills
+
+    @staticmethod
+    def _charge(fills: list[OrderEvent], orders: list[Order], securities: dict[Order, Any]) -> None:
         by_id = {leg.id: leg for leg in orders}
         for fill in fills:
             if fill.status == OrderStatus.FILLED and not fill.order_fee.value.amount:
                 leg = by_id[fill.order_id]
                 parameters = OrderFeeParameters(securities[leg], leg)
                 fill.order_fee = securities[leg].fee_model.get_order_fee(parameters)
-        return fills
 
     def _fill(self, order: Order, orders: list[Order], securities: dict[Order, Any]) -> None:
         fills = self._charged_fills(order, orders, securities)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import time, timedelta
 from typing import Any, ClassVar
 
-from simulation.enums import AccountType, BrokerageMessageType, BrokerageName, OrderType, SecurityType
+from simulation.enums import (
+    AccountType,
+    BrokerageMessageType,
+    BrokerageName,
+    MarketHoursState,
+    OrderType,
+    SecurityType,
+    SettlementType,
+)
 from simulation.exercise import DefaultExerciseModel, DefaultOptionAssignmentModel
 from simulation.fees import (
     ConstantFeeModel,
@@ -16,12 +25,15 @@ from simulation.fees import (
 )
 from simulation.fills import FillModel, FutureFillModel, FutureOptionFillModel, ImmediateFillModel
 from simulation.fills_equity import EquityFillModel
+from simulation.holdings import DelayedSettlementModel, ImmediateSettlementModel
 from simulation.margin import BuyingPowerModel, OptionMarginModel, SecurityMarginModel
 from simulation.margin_futures import FutureMarginModel, FuturesOptionsMarginModel
 from simulation.names import Named
 from simulation.orders import Order
 
 NOTHING_KEPT_FREE = 0.0
+SETTLEMENT_DAYS, SETTLEMENT_TIME = 1, timedelta(hours=6)
+"""Shares and their options in a cash account (Equity.DefaultSettlementDays, Option.DefaultSettlementDays)."""
 
 
 class BrokerageMessageEvent(Named):
@@ -34,10 +46,6 @@ class BrokerageMessageEvent(Named):
 
     def __str__(self) -> str:
         return f"{self.type.to_string()} - Code: {self.code} - {self.message}"
-
-
-class ImmediateSettlementModel(Named):
-    """Cash of a sale is there at once."""
 
 
 def _answer(given: Any) -> tuple[bool, BrokerageMessageEvent | None]:
@@ -118,7 +126,12 @@ class DefaultBrokerageModel(Named):
         return NullSlippageModel()
 
     def get_settlement_model(self, security: Any) -> ImmediateSettlementModel:
-        """At once; futures are settled daily by the portfolio's hourly scan."""
+        """At once; in a cash account shares and their options at six on the next trading day.
+
+        Futures are settled daily by the portfolio's hourly scan.
+        """
+        if self.account_type == AccountType.CASH and security.type in (SecurityType.EQUITY, SecurityType.OPTION):
+            return DelayedSettlementModel(SETTLEMENT_DAYS, SETTLEMENT_TIME)
         return ImmediateSettlementModel()
 
     def get_buying_power_model(self, security: Any) -> BuyingPowerModel:
@@ -134,7 +147,35 @@ class DefaultBrokerageModel(Named):
 
 
 class InteractiveBrokersBrokerageModel(DefaultBrokerageModel):
-    """Interactive Brokers' fees for index options too."""
+    """Interactive Brokers: its fees for index options too, and the orders it does not take."""
+
+    _AT_OPEN: ClassVar[tuple[SecurityType, ...]] = (
+        SecurityType.EQUITY,
+        SecurityType.OPTION,
+        SecurityType.FUTURE_OPTION,
+        SecurityType.INDEX_OPTION,
+    )
+
+    def refusal(self, security: Any, order: Order) -> BrokerageMessageEvent | None:
+        """Why the broker does not take an order; None when it does (InteractiveBrokersBrokerageModel.cs:178)."""
+        name, kind = type(self).__name__, security.type.to_string()
+        code, text = "NotSupported", ""
+        if order.type == OrderType.MARKET_ON_CLOSE and security.type not in (SecurityType.FUTURE, SecurityType.EQUITY):
+            code = f"Unsupported order type for {kind} security type"
+            text = "InteractiveBrokers does not support Market-on-Close orders for other security types different than "
+            text += "Future and Equity."
+        elif order.type == OrderType.MARKET_ON_OPEN and security.type not in self._AT_OPEN:
+            code = "UnsupportedSecurityType"
+            text = f"The broker does not support Market-on-Open orders for security type {kind}"
+        elif order.type == OrderType.MARKET_ON_OPEN and (window := _missed_window(security)) is not None:
+            text = f"MarketOnOpen submission time is invalid. Valid local times are {window}. Consider setting "
+            text += "daily_precise_end_time = false or using self.schedule.on."
+        elif order.type == OrderType.COMBO_LEG_LIMIT and _legs(order) >= 4:
+            text = f"The {name} does not support four-leg ComboLegLimit orders. Use ComboLimit orders for four-leg "
+            text += "combinations or more."
+        elif order.type == OrderType.OPTION_EXERCISE and security.exercise_settlement == SettlementType.CASH:
+            text = f"The {name} does not support {order.type.to_string()} exercises for index and cash-settled options."
+        return BrokerageMessageEvent(BrokerageMessageType.WARNING, code, text) if text else None
 
     def get_fee_model(self, security: Any) -> FeeModel:
         """Interactive Brokers' schedule."""
@@ -183,6 +224,29 @@ class TastytradeBrokerageModel(DefaultBrokerageModel):
         else:
             return super().refusal(security, order)
         return BrokerageMessageEvent(BrokerageMessageType.WARNING, "NotSupported", text)
+
+
+def _legs(order: Order) -> int:
+    return 0 if order.group_order_manager is None else order.group_order_manager.count
+
+
+def _missed_window(security: Any) -> str | None:
+    """The window in which orders for the open are taken, close to two minutes before the open; None when it is open."""
+    local = security.local_time
+    segments = security.exchange.hours.get_market_hours(local).segments
+    regular = next((one for one in segments if one.state == MarketHoursState.MARKET), None)
+    if regular is None:
+        return None
+    start, end = _clock(regular.end), _clock(regular.start - timedelta(minutes=2))
+    now = local.time()
+    if start <= now < end if start <= end else start <= now or now < end:
+        return None
+    return f" {start:%I:%M}\u2013 {end:%I:%M}"  # LEAN's format strings begin with a blank
+
+
+def _clock(span: timedelta) -> time:
+    minutes = int(span.total_seconds() // 60) % 1440
+    return time(minutes // 60, minutes % 60)
 
 
 def _crosses_zero(held: float, ordered: float) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from simulation.clock import zone_of
 from simulation.dictionaries import LeanDictionary
 from simulation.enums import SecurityType
-from simulation.fees import OrderFeeParameters
+from simulation.fees import CashAmount, OrderFeeParameters
 from simulation.names import Named
-from simulation.order_checks import exact
-from simulation.order_parts import clean
+from simulation.order_parts import OrderEvent, clean, currency_sign, exact, from_utc_ms
 from simulation.orders import MarketOrder
 
 if TYPE_CHECKING:
@@ -203,7 +205,7 @@ class Cash(Named):
     @property
     def currency_symbol(self) -> str:
         """Sign to print before the amount."""
-        return "$" if self.symbol == "USD" else self.symbol
+        return currency_sign(self.symbol)
 
     def add_amount(self, amount: float | Decimal) -> float:
         """Adds (or with a negative amount takes) money; the new amount."""
@@ -238,3 +240,106 @@ class CashBook(LeanDictionary[Cash]):
         if source_currency == self.account_currency:
             return source_quantity
         return clean(source_quantity * self[source_currency].conversion_rate)
+
+
+# -------------------------------------------------------------------- when the cash of a fill is there
+
+
+class ApplyFundsSettlementModelParameters(Named):
+    """Cash that a fill brings (positive) or costs; `exact_amount` is the same amount as LEAN's decimals hold it."""
+
+    def __init__(self, portfolio: Any, security: Any, utc_ms: int, amount: Decimal, fill: OrderEvent | None) -> None:
+        self.portfolio = portfolio
+        self.security = security
+        self.utc_ms = utc_ms
+        self.exact_amount = amount
+        self.cash_amount = CashAmount(float(amount), security.symbol_properties.quote_currency)
+        self.fill = fill
+
+    @property
+    def utc_time(self) -> datetime:
+        """When the fill happened, UTC."""
+        return from_utc_ms(self.utc_ms)
+
+
+class ScanSettlementModelParameters(Named):
+    """What the hourly look at unsettled cash gets to see."""
+
+    def __init__(self, portfolio: Any, security: Any, utc_ms: int) -> None:
+        self.portfolio = portfolio
+        self.security = security
+        self.utc_ms = utc_ms
+
+    @property
+    def utc_time(self) -> datetime:
+        """The engine's clock, UTC."""
+        return from_utc_ms(self.utc_ms)
+
+
+class ImmediateSettlementModel(Named):
+    """Cash of a sale is there at once."""
+
+    def apply_funds(self, apply_funds_parameters: ApplyFundsSettlementModelParameters) -> None:
+        """Books the cash."""
+        given = apply_funds_parameters
+        given.portfolio.cash_book[given.cash_amount.currency].add_amount(given.exact_amount)
+
+    def scan(self, settlement_parameters: ScanSettlementModelParameters) -> None:
+        """Nothing is ever outstanding."""
+
+    def get_unsettled_cash(self) -> CashAmount | None:
+        """Cash still outstanding; None for none."""
+        return None
+
+
+class AccountCurrencyImmediateSettlementModel(ImmediateSettlementModel):
+    """The same in the account's currency."""
+
+
+class _Unsettled(NamedTuple):
+    due_ms: int
+    currency: str
+    amount: Decimal
+
+
+class DelayedSettlementModel(ImmediateSettlementModel):
+    """Cash of a sale is there some trading days later, at a time of the exchange's day (DelayedSettlementModel.cs).
+
+    Payments are taken at once. Unsettled cash counts in the portfolio's value and not in its free margin.
+    """
+
+    def __init__(self, number_of_days: int, time_of_day: timedelta) -> None:
+        self._days = number_of_days
+        self._time = time_of_day
+        self._waiting: deque[_Unsettled] = deque()
+
+    def apply_funds(self, apply_funds_parameters: ApplyFundsSettlementModelParameters) -> None:
+        """Pays at once, receives later."""
+        given = apply_funds_parameters
+        if given.exact_amount <= 0:
+            super().apply_funds(given)
+            return
+        hours = given.security.exchange.hours
+        zone = zone_of(hours.time_zone)
+        sold = zone.local(given.utc_ms)
+        day, left = datetime(sold.year, sold.month, sold.day), self._days
+        while left:
+            day += timedelta(days=1)
+            left -= 1 if hours.is_date_open(day) else 0
+        currency = given.cash_amount.currency
+        given.portfolio.unsettled_cash_book[currency].add_amount(given.exact_amount)
+        self._waiting.append(_Unsettled(zone.utc_ms(day + self._time), currency, given.exact_amount))
+
+    def scan(self, settlement_parameters: ScanSettlementModelParameters) -> None:
+        """Moves what is due to the settled cash, in the order of the sales."""
+        given = settlement_parameters
+        while self._waiting and given.utc_ms >= self._waiting[0].due_ms:
+            due = self._waiting.popleft()
+            given.portfolio.unsettled_cash_book[due.currency].add_amount(-due.amount)
+            given.portfolio.cash_book[due.currency].add_amount(due.amount)
+
+    def get_unsettled_cash(self) -> CashAmount | None:
+        """Cash still outstanding; None for none."""
+        if not self._waiting:
+            return None
+        return CashAmount(float(sum(one.amount for one in self._waiting)), self._waiting[0].currency)

@@ -19,7 +19,7 @@ from simulation.enums import (
     SecurityType,
 )
 from simulation.margin import zero_price_message
-from simulation.order_parts import decimal_text
+from simulation.order_parts import decimal_text, exact
 from simulation.orders import MarketOnCloseOrder, Order
 from simulation.requests import OrderResponse, SubmitOrderRequest
 
@@ -31,11 +31,6 @@ _PRICE_FIELDS: dict[OrderType, tuple[tuple[str, str], ...]] = {
     OrderType.LIMIT_IF_TOUCHED: (("limit_price", "LimitPrice"), ("trigger_price", "TriggerPrice")),
     OrderType.COMBO_LEG_LIMIT: (("limit_price", "LimitPrice"),),
 }
-
-
-def exact(value: float) -> Decimal:
-    """The decimal number that a double stands for."""
-    return Decimal(decimal_text(value))
 
 
 def round_to_tick(price: float, tick: float) -> Decimal:
@@ -147,6 +142,7 @@ def _check_security(request: SubmitOrderRequest, security: Any) -> OrderResponse
     if request.order_type == OrderType.OPTION_EXERCISE and not security.exchange.exchange_open:
         return OrderResponse.error(request, Code.EXCHANGE_NOT_OPEN, f"{kind} order and exchange not open.")
     if security.type in _FUTURES and request.order_type == OrderType.MARKET_ON_OPEN:
+        _warn_of_futures(security._engine.algorithm)
         text = f"{kind} orders not supported for {security.type.to_string()}."
         return OrderResponse.error(request, Code.EXCHANGE_NOT_OPEN, text)
     if not security.price:
@@ -159,6 +155,11 @@ def _check_security(request: SubmitOrderRequest, security: Any) -> OrderResponse
         text = "There is no data for this symbol yet, please check the security.HasData flag to ensure there is at "
         return OrderResponse.error(request, Code.SECURITY_HAS_NO_DATA, text + "least one data point.")
     return None
+
+
+def _warn_of_futures(algorithm: Any) -> None:
+    text = "Warning: Market-On-Open orders are not allowed for futures and future options. "
+    algorithm._warn_once("futures", text + "Consider using limit orders during extended market hours.")
 
 
 def _check_volume(algorithm: Any, request: SubmitOrderRequest) -> OrderResponse | None:
@@ -224,4 +225,5 @@ def _check_split(algorithm: Any, request: SubmitOrderRequest) -> OrderResponse |
     if moment is None or not len(moment.splits) or request.symbol.underlying not in moment.splits:
         return None
     text = "Options orders are not allowed when a split occurred for its underlying stock"
+    algorithm._warn_once("split", f"Warning: {text}")
     return OrderResponse.error(request, Code.OPTION_ORDER_ON_STOCK_SPLIT, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from simulation.clock import naive_milliseconds, utc_datetime, zone_of
@@ -44,6 +45,16 @@ def decimal_text(value: float) -> str:
     """A number as LEAN prints a normalised decimal: no exponent, no trailing zeros, no sign on zero."""
     text = f"{clean(value):.{MONEY_DIGITS}f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def exact(value: float) -> Decimal:
+    """The decimal number that a double stands for."""
+    return Decimal(decimal_text(value))
+
+
+def currency_sign(currency: str) -> str:
+    """What LEAN prints before an amount: the sign of a currency it knows, nothing for none."""
+    return "$" if currency == "USD" else currency
 
 
 def smart_text(value: float) -> str:
@@ -277,21 +288,22 @@ class OrderEvent(Named):
         return copy.copy(self)
 
     def __str__(self) -> str:
+        sign = currency_sign(self.fill_price_currency)
         text = f"Time: {self.utc_time:%m/%d/%Y %H:%M:%S} OrderID: {self.order_id} EventID: {self.id} "
         text += f"Symbol: {self.symbol.value} Status: {self.status.to_string()} Quantity: {decimal_text(self.quantity)}"
         if self.fill_quantity:
-            text += f" FillQuantity: {decimal_text(self.fill_quantity)} FillPrice: ${smart_text(self.fill_price)}"
+            text += f" FillQuantity: {decimal_text(self.fill_quantity)} FillPrice: {sign}{smart_text(self.fill_price)}"
         for label, price in (
             ("LimitPrice", self.limit_price),
             ("StopPrice", self.stop_price),
         ):
             if price is not None:
-                text += f" {label}: ${smart_text(price)}"
+                text += f" {label}: {sign}{smart_text(price)}"
         if self.trailing_amount is not None:
             amount = decimal_text(self.trailing_amount * (100 if self.trailing_as_percentage else 1))
-            text += f" TrailingAmount: {amount}%" if self.trailing_as_percentage else f" TrailingAmount: ${amount}"
+            text += f" TrailingAmount: {amount}%" if self.trailing_as_percentage else f" TrailingAmount: {sign}{amount}"
         if self.trigger_price is not None:
-            text += f" TriggerPrice: ${smart_text(self.trigger_price)}"
+            text += f" TriggerPrice: {sign}{smart_text(self.trigger_price)}"
         if self.order_fee.value.amount:
             text += f" OrderFee: {self.order_fee}"
         if self.message:

@@ -16,10 +16,13 @@ from simulation.order_parts import (
     OrderSubmissionData,
     TimeInForce,
     clean,
+    currency_sign,
     decimal_text,
     direction_of,
+    exact,
     from_utc_ms,
     price_of,
+    smart_text,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +54,18 @@ class Order(Named):
         self.order_submission_data: OrderSubmissionData | None = None
         self.event_count = 0
 
+    def get_default_tag(self) -> str:
+        """The tag of an order that was sent without one: none but for trailing stops."""
+        return ""
+
     def __str__(self) -> str:
+        return f"{self._in_short()}{self._prices_text()}"
+
+    def _prices_text(self) -> str:
+        """What the order type adds to the text: its own prices."""
+        return ""
+
+    def _in_short(self) -> str:
         tag = f": {self.tag}" if self.tag else ""
         units = "unit" if self.quantity == 1 else "units"
         brokers = ",".join(self.broker_id)
@@ -59,6 +73,9 @@ class Order(Named):
             f"OrderId: {self.id} (BrokerId: {brokers}) {self.status.to_string()} {self.type.to_string()} order for "
             f"{decimal_text(self.quantity)} {units} of {self.symbol}{tag}"
         )
+
+    def _money(self, price: float) -> str:
+        return f"{currency_sign(self.price_currency)}{smart_text(price)}"
 
     @property
     def time(self) -> datetime:
@@ -186,6 +203,9 @@ class LimitOrder(Order):
     type = OrderType.LIMIT
     limit_price: float = 0.0
 
+    def _prices_text(self) -> str:
+        return f" at limit {self._money(self.limit_price)}"
+
     @property
     def is_marketable(self) -> bool:
         """Whether the limit crossed the quote at submission."""
@@ -213,6 +233,9 @@ class StopMarketOrder(Order):
     type = OrderType.STOP_MARKET
     stop_price: float = 0.0
 
+    def _prices_text(self) -> str:
+        return f" at stop {self._money(self.stop_price)}"
+
     def unit_value(self, security: Any) -> float:
         """Quantity at the worse of stop and market."""
         return worse_limit_value(self.quantity, self.stop_price, security.price)
@@ -230,6 +253,19 @@ class TrailingStopOrder(StopMarketOrder):
     type = OrderType.TRAILING_STOP
     trailing_amount: float = 0.0
     trailing_as_percentage: bool = False
+
+    def get_default_tag(self) -> str:
+        """The distance at which the stop follows."""
+        return f"Trailing Amount: {self._distance_text()}"
+
+    def _prices_text(self) -> str:
+        return f"{super()._prices_text()}. Trailing amount: {self._distance_text()}"
+
+    def _distance_text(self) -> str:
+        """Dollars, or per cent with the digits of the fraction that was given."""
+        if self.trailing_as_percentage:
+            return f"{exact(self.trailing_amount) * 100}%"
+        return f"{currency_sign(self.price_currency)}{decimal_text(self.trailing_amount)}"
 
     def apply_update(self, request: UpdateOrderRequest) -> None:
         """Takes over quantity, tag, stop price and distance."""
@@ -261,6 +297,9 @@ class StopLimitOrder(LimitOrder):
     stop_triggered: bool = False
     is_marketable = False
 
+    def _prices_text(self) -> str:
+        return f" at stop {self._money(self.stop_price)} limit {self._money(self.limit_price)}"
+
     def apply_update(self, request: UpdateOrderRequest) -> None:
         """Takes over quantity, tag, stop and limit price."""
         super().apply_update(request)
@@ -275,6 +314,9 @@ class LimitIfTouchedOrder(LimitOrder):
     trigger_price: float = 0.0
     trigger_touched: bool = False
     is_marketable = False
+
+    def _prices_text(self) -> str:
+        return f" at trigger {self._money(self.trigger_price)} limit {self._money(self.limit_price)}"
 
     def apply_update(self, request: UpdateOrderRequest) -> None:
         """Takes over quantity, tag, trigger and limit price."""

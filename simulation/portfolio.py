@@ -14,12 +14,18 @@ from simulation.clock import HOUR_MS
 from simulation.dictionaries import KeyValuePair, LeanDictionary
 from simulation.enums import OrderDirection, OrderType, SecurityType, SettlementType
 from simulation.fees import OrderFee
-from simulation.holdings import CashBook, SecurityHolding, multiplier_of
+from simulation.holdings import (
+    ApplyFundsSettlementModelParameters,
+    CashBook,
+    ImmediateSettlementModel,
+    ScanSettlementModelParameters,
+    SecurityHolding,
+    multiplier_of,
+)
 from simulation.margin import HasSufficientBuyingPowerForOrderResult
 from simulation.margin_calls import DefaultMarginCallModel
 from simulation.names import signed
-from simulation.order_checks import exact
-from simulation.order_parts import OrderEvent, clean
+from simulation.order_parts import OrderEvent, clean, exact
 from simulation.orders import Order
 from simulation.positions import PositionManager
 from simulation.splits import SplitWatch
@@ -254,7 +260,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         fee = self._charge(held, fill.order_fee)
         quantity, price = exact(fill.fill_quantity), exact(fill.fill_price)
         if security.type not in _MARGIN_PRODUCTS:
-            self._add_cash(security, -quantity * price * multiplier_of(security))
+            self._settle(security, -quantity * price * multiplier_of(security), fill)
         was, selling = held.quantity, fill.direction == OrderDirection.SELL
         if was > 0 if selling else was < 0:
             self._close(security, fill, fee)
@@ -279,13 +285,21 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
     def _add_cash(self, security: Any, amount: Decimal) -> None:
         self.cash_book[security.symbol_properties.quote_currency].add_amount(amount)
 
+    def _settle(self, security: Any, amount: Decimal, fill: OrderEvent) -> None:
+        """Hands the cash of a fill to the security's settlement model."""
+        model = security.settlement_model
+        if model is None or type(model) is ImmediateSettlementModel:
+            self._add_cash(security, amount)
+        else:
+            model.apply_funds(ApplyFundsSettlementModelParameters(self, security, fill.utc_ms, amount, fill))
+
     def _close(self, security: Any, fill: OrderEvent, fee: float) -> None:
         held: SecurityHolding = security.holdings
         closed = exact(min(fill.absolute_fill_quantity, held.absolute_quantity)) * (-1 if fill.fill_quantity > 0 else 1)
         multiplier = multiplier_of(security)
         profit = exact(fill.fill_price) * closed * multiplier - held.average * closed * multiplier
         if security.type in _MARGIN_PRODUCTS:
-            self._add_cash(security, profit - self._unwind_settled(security, closed))
+            self._settle(security, profit - self._unwind_settled(security, closed), fill)
         profit += self._cash_settlement(security, fill)
         held.add_profit(profit)
         net = clean(float(profit) * security.quote_currency.conversion_rate - 2 * fee)
@@ -300,7 +314,9 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
             return Decimal(0)
         intrinsic = exact(security.get_intrinsic_value(security.underlying.close))
         amount = -intrinsic * exact(security.contract_unit_of_trade) * exact(ticket.quantity)
-        self._add_cash(security, amount)
+        if not amount:
+            return Decimal(0)
+        self._settle(security, amount, fill)
         return amount
 
     def _unwind_settled(self, security: Any, closed: Decimal) -> Decimal:
@@ -315,7 +331,14 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         return removed
 
     def settlement_scan(self, ms: int) -> int:
-        """What is looked at hourly (kernel step 6): the daily profit of futures, splits; gives the next instant."""
+        """What is looked at hourly (kernel step 6): unsettled cash, the daily profit of futures, splits.
+
+        Gives the next instant.
+        """
+        for security in self._engine.securities.values():
+            model = security.settlement_model
+            if model is not None and type(model) is not ImmediateSettlementModel:
+                model.scan(ScanSettlementModelParameters(self, security, ms))
         self._settle_futures()
         return self._splits.scan(ms, ms // HOUR_MS * HOUR_MS + HOUR_MS)
 

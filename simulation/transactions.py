@@ -195,7 +195,7 @@ class TransactionHandler:
         security = self.engine.securities[order.symbol]
         order.price_currency = security.quote_currency.symbol
         if not order.tag:
-            order.tag = ""
+            order.tag = order.get_default_tag()
         self.rounding.round_quantity(order, security)
         orders = group_orders(order, self.complete.get)
         self.rounding.round_prices(order, security, orders)
@@ -305,7 +305,7 @@ class TransactionHandler:
             self._fall_back(order)
             return OrderResponse.invalid_new_status(request, order)
         if is_closed(order.status):
-            self._before_cancel.pop(order.id, None)
+            self._fall_back(order)
             return OrderResponse.invalid_status(request, order)
         ticket.set_order(order)
         if not self.broker.cancel(order):
@@ -318,9 +318,7 @@ class TransactionHandler:
         return OrderResponse.success(request)
 
     def _fall_back(self, order: Order) -> None:
-        earlier = self._before_cancel.pop(order.id, None)
-        if earlier is not None and order.status == OrderStatus.CANCEL_PENDING:
-            order.status = earlier
+        order.status = self._before_cancel.pop(order.id, order.status)
 
     def _invalidate(self, orders: list[Order], message: str) -> None:
         for order in orders:
@@ -365,6 +363,8 @@ class TransactionHandler:
         order, ticket = entry
         if is_closed(event.status):
             self._before_cancel.pop(order.id, None)
+        elif event.status != OrderStatus.CANCEL_PENDING and order.id in self._before_cancel:
+            self._before_cancel[order.id] = event.status
         settled = order.status in (OrderStatus.FILLED, OrderStatus.CANCELED)
         if not settled or event.status != OrderStatus.INVALID:
             order.status = event.status

@@ -42,6 +42,7 @@ ENGINE_OWN = {
         "FuturesContract": "underlying_last_price",
         "HistoryApi": "warmup_start",
         "Indicator": "period uses_bars warm_up_period",
+        "InteractiveBrokersBrokerageModel": "refusal",
         "LimitIfTouchedOrder": "apply_update",
         "LimitOrder": "apply_update unit_value",
         "MarketHoursDatabase": "use raw forget_before",

@@ -210,6 +210,7 @@ def test_a_price_keeps_fifteen_digits_of_a_float() -> None:
 
 def test_an_event_says_its_prices_in_seven_digits() -> None:
     stop = TrailingStopOrder(SPY, -10, 0)
+    stop.price_currency = "USD"
     event = OrderEvent(stop, at("10:00"), OrderFee.ZERO)
     event.fill_quantity, event.fill_price, event.stop_price = -10, 161.8088348604, 5432.123456
     assert "FillQuantity: -10 FillPrice: $161.8088 StopPrice: $5432.1235" in str(event)
