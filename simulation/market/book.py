@@ -24,7 +24,7 @@ from simulation.market.futures import FUTURES, FutureDay, FutureLaw, FutureStrip
 from simulation.market.garch import simulated_history
 from simulation.market.history import DailyBars, MarketHistory, from_arch, from_csv
 from simulation.market.listings import RULES, ListingBook, Listings
-from simulation.market.quotes import ETF_QUOTES, INDEX_QUOTES, QuoteFaults, QuoteLaw
+from simulation.market.quotes import ETF_QUOTES, INDEX_QUOTES, MORNING_QUOTES, QuoteFaults, QuoteLaw
 from simulation.market.scenarios import Scenario, history_of, run_range, scenario
 from simulation.market.valuation import OptionRoot, Style
 from simulation.symbols import Symbol
@@ -229,6 +229,22 @@ REAL_SERIES = {"NDX": ("NASDAQ", "NDX", "IXIC", "QQQ"), "OIL": ("WTI", "USO", "C
 COMPOSITE_TO_100 = 0.90  # the NASDAQ-100 over the composite: 0.86 in January 2014, 0.95 in December 2018
 
 
+# Spreads of SPX, SPXW and SPY are set to recorded chains; NDXP and the other funds are multiples of them that are
+# stated, not measured (only a liquid single share of 2014 was at hand, four times as wide as SPY at the same price).
+INDEX_ROOTS = (
+    ("SPXW", "SPX", INDEX_QUOTES),
+    ("SPX", "SPX", MORNING_QUOTES),
+    ("NDXP", "NDX", INDEX_QUOTES.times(2.5, 0.1)),
+)
+FUND_QUOTES = {
+    "SPY": ETF_QUOTES,
+    "QQQ": ETF_QUOTES.times(1.5, 0.5),
+    "IWM": ETF_QUOTES.times(1.5, 0.5),
+    "TLT": ETF_QUOTES.times(3.0, 0.3),
+    "GLD": ETF_QUOTES.times(3.0, 0.2),
+    "USO": ETF_QUOTES.times(4.0, 0.2),
+    "FXE": ETF_QUOTES.times(12.0, 0.03),
+}
 Shapes = tuple[Mapping[int, DayShape], Mapping[int, DayShape]]
 
 
@@ -312,9 +328,9 @@ def book_of(
     of_a_share = any("ten times this share" in note for note in history.notes)
     for share in SHARES.values():
         book.share_makers[share.ticker] = _share_maker(share, book, accrues=not (share.ticker == "SPY" and of_a_share))
-        book.add_root(share.ticker, share.ticker, Style.AMERICAN, ETF_QUOTES, share.driver)
-    for root, ticker in (("SPXW", "SPX"), ("SPX", "SPX"), ("NDXP", "NDX")):
-        book.add_root(root, ticker, Style.EUROPEAN, INDEX_QUOTES, ticker)
+        book.add_root(share.ticker, share.ticker, Style.AMERICAN, FUND_QUOTES[share.ticker], share.driver)
+    for root, ticker, quotes in INDEX_ROOTS:
+        book.add_root(root, ticker, Style.EUROPEAN, quotes, ticker)
     for future in FUTURES.values():
         book.strips[future.ticker] = _strip(future, book, request.listings)
     return book

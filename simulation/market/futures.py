@@ -37,11 +37,16 @@ def _month(first: date, offset: int) -> date:
 
 
 def _index_options(month: date, expiry: date) -> list[date]:
-    """ES: third Fridays of the contract's month and of the two before it, and every Friday of the last five weeks."""
+    """ES: third Fridays of the contract's month and of the two before it, every Friday of its quarter, and month ends.
+
+    CME lists the Fridays and month ends as products of their own (EW1 to EW4, EW), four or more weeks ahead and
+    exercised at expiry only; here they are under the one root that LEAN knows.
+    """
     firsts = [_month(month, -back) for back in (0, 1, 2)]
     monthly = [third_friday(first.year, first.month) for first in firsts]
     fridays = [expiry - timedelta(days=7 * weeks) for weeks in range(13)]
-    return sorted({calendar().on_or_before(day) for day in monthly + fridays})
+    ends = [_month(month, -back) - timedelta(days=1) for back in (0, 1, 2)]
+    return sorted({calendar().on_or_before(day) for day in monthly + fridays + ends})
 
 
 def _crude_options(month: date, expiry: date) -> list[date]:
@@ -100,7 +105,10 @@ _EVERY = tuple(range(1, 13))
 
 
 def _quote_law(tick: float, level: float, base: float) -> QuoteLaw:
-    return QuoteLaw(base, 0.02, 0.003, level, tick, tick, 1e12, 12.0)
+    """Stated, not measured: no recorded chain of these options was at hand."""
+    return QuoteLaw(
+        base, 0.02 * (level / 2700.0) ** 0.25, 2.6, 0.0015 * level, 0.0015, level, tick, tick, 1e12, 12.0, 40.0
+    )
 
 
 FUTURES: dict[str, FutureLaw] = {
@@ -108,8 +116,9 @@ FUTURES: dict[str, FutureLaw] = {
     for law in (
         FutureLaw(
             "ES", "SPX", 1.0, _QUARTERS, 460, 0.25, lambda day: risk_free(day) - index_dividend_yield(day),
-            _index_options, QuoteLaw(0.20, 0.022, 0.0035, 2700.0, 0.05, 0.25, 10.0, 30.0),
-            (StrikeBand(5.0, 0.20, 0.12, 100), StrikeBand(25.0, 0.45, 0.25, 500)), (6600.0, 6000.0),
+            _index_options, QuoteLaw(0.10, 0.022, 2.6, 2.0, 0.0015, 2700.0, 0.05, 0.25, 5.0, 30.0, 200.0),
+            (StrikeBand(5.0, 0.15, 0.08, 35), StrikeBand(10.0, 0.20, 0.12, 200), StrikeBand(25.0, 0.45, 0.30, 500),
+             StrikeBand(100.0, 0.60, 0.50, 500)), (6600.0, 6000.0),
         ),
         FutureLaw(
             "CL", "OIL", 1.0, _EVERY, 400, 0.01, lambda _: 0.04, _crude_options, _quote_law(0.01, 60.0, 0.02),
@@ -212,7 +221,7 @@ class FutureStrip:
             month = self._month_of(expiry)
             if month is None:
                 return None
-            rule = ListingRule(self.law.ticker, (), 0, date(1985, 1, 1), 0, 0, self.law.bands)
+            rule = ListingRule(self.law.ticker, (), self.law.bands)
             expiries = tuple(self.law.options(month, expiry))
             book = ListingBook(
                 rule,

@@ -1,8 +1,9 @@
 """Which contracts are listed: expirations and strikes by the exchanges' rules, as arrays.
 
-Cboe rule 4.13 (index and ETF expirations, weeklys, quarterlys, LEAPS), its strike-interval rules 4.5 and 4.13,
-and the first listing dates of each product from Cboe's and CME's notices. ``today`` applies the rules of 2024 to
-the whole past; ``then`` those of each year.
+Horizons and strike steps follow whole recorded chains: SPX and SPXW of October 2018, May and June 2019, March and
+September 2020, June 2022, September 2023 and January 2024, SPY of June 2020 and September 2023 (docs/market.md).
+First listing dates come from the exchanges' notices and the Federal Register, each named beside it. ``today`` applies
+the rules of 2024 to the whole past; ``then`` lists what each year had.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ class Listings(StrEnum):
 
 @dataclass(frozen=True)
 class WeekdayRule:
-    """Expirations on one weekday (0 Monday), listed ``horizon`` days ahead, since ``since``."""
+    """Expirations on one weekday (0 Monday), listed ``horizon`` days ahead, from ``since`` to before ``until``."""
 
     weekday: int
     horizon: int
     since: date
+    until: date = date.max
+
+    def applies(self, expiry: date, listings: Listings) -> bool:
+        """True when the rule lists on ``expiry``: those still in force today, or those of its time."""
+        return self.until == date.max if listings is Listings.TODAY else self.since <= expiry < self.until
 
 
 @dataclass(frozen=True)
@@ -49,25 +55,48 @@ class StrikeBand:
 
 @dataclass(frozen=True)
 class ListingRule:
-    """One option root: its weekly days, how far its monthlies, quarterlies and LEAPS go, and its strikes."""
+    """One option root: its weekly days, how far its monthlies, month ends and LEAPS go, and its strikes.
+
+    ``bands`` are the strikes of third Fridays and month ends, ``weekly_bands`` those of all other expirations
+    (the same when empty). ``leaps`` holds months and how many days ahead their third Friday is listed.
+    """
 
     root: str
     weekdays: tuple[WeekdayRule, ...]
-    month_ends: int
-    month_ends_since: date
-    monthlies: int  # days ahead that a third Friday is listed
-    leaps: int
     bands: tuple[StrikeBand, ...]
+    weekly_bands: tuple[StrikeBand, ...] = ()
+    quarter_ends: int = 0  # days ahead that the last trading day of a quarter is listed
+    month_ends: int = 0  # the same for other months
+    month_ends_since: date = date(1985, 1, 1)
+    monthlies: int = 0  # days ahead that a third Friday is listed
+    monthlies_since: date = date(1985, 1, 1)
+    leaps: tuple[tuple[int, int], ...] = ()
     morning: bool = False
-    since: date = date(1985, 1, 1)
+
+    @property
+    def horizon(self) -> int:
+        """The furthest expiration, in days."""
+        weekly = max((weekday.horizon for weekday in self.weekdays), default=0)
+        leaps = max((days for _, days in self.leaps), default=0)
+        return max(weekly, leaps, self.quarter_ends, self.month_ends, self.monthlies)
 
 
 _DAWN = date(1985, 1, 1)
+MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = range(5)
 _INDEX_BANDS = (
-    StrikeBand(5.0, 0.14, 0.10, 70),
-    StrikeBand(10.0, 0.30, 0.14, 190),
-    StrikeBand(25.0, 0.60, 0.40, 1100),
-    StrikeBand(100.0, 0.90, 1.50, 2000),
+    StrikeBand(5.0, 0.16, 0.12, 100),
+    StrikeBand(10.0, 0.30, 0.15, 170),
+    StrikeBand(25.0, 0.60, 0.25, 500),
+    StrikeBand(50.0, 0.75, 0.35, 900),
+    StrikeBand(100.0, 0.90, 0.65, 2200),
+)
+_INDEX_WEEKLY_BANDS = (
+    StrikeBand(5.0, 0.12, 0.07, 28),
+    StrikeBand(5.0, 0.05, 0.04, 70),
+    StrikeBand(10.0, 0.18, 0.10, 70),
+    StrikeBand(25.0, 0.30, 0.14, 70),
+    StrikeBand(50.0, 0.55, 0.30, 70),
+    StrikeBand(100.0, 0.92, 0.60, 70),
 )
 _WIDE_INDEX_BANDS = (
     StrikeBand(10.0, 0.12, 0.10, 70),
@@ -75,12 +104,15 @@ _WIDE_INDEX_BANDS = (
     StrikeBand(100.0, 0.60, 0.40, 1100),
 )
 _ETF_BANDS = (
-    StrikeBand(0.5, 0.03, 0.03, 12),
-    StrikeBand(1.0, 0.22, 0.12, 200),
-    StrikeBand(5.0, 0.75, 0.60, 1100),
+    StrikeBand(1.0, 0.16, 0.13, 200),
+    StrikeBand(5.0, 0.65, 0.50, 1100),
+)
+_ETF_WEEKLY_BANDS = (
+    StrikeBand(1.0, 0.15, 0.12, 50),
+    StrikeBand(5.0, 0.30, 0.20, 50),
 )
 _SMALL_ETF_BANDS = (
-    StrikeBand(0.5, 0.16, 0.16, 120),
+    StrikeBand(0.5, 0.16, 0.16, 50),
     StrikeBand(1.0, 0.40, 0.35, 400),
     StrikeBand(5.0, 0.60, 0.60, 1100),
 )
@@ -88,61 +120,92 @@ _SMALL_ETF_BANDS = (
 SPXW = ListingRule(
     root="SPXW",
     weekdays=(
-        WeekdayRule(4, 63, date(2010, 12, 2)),
-        WeekdayRule(2, 35, date(2016, 2, 23)),
-        WeekdayRule(0, 35, date(2016, 8, 15)),
-        WeekdayRule(1, 35, date(2022, 4, 18)),
-        WeekdayRule(3, 35, date(2022, 5, 11)),
+        WeekdayRule(FRIDAY, 52, date(2010, 12, 2)),  # settled at the close since then; listed since October 2005
+        WeekdayRule(FRIDAY, 63, date(2014, 1, 10), date(2021, 1, 1)),  # nine weeks in the chains of 2018 and 2019
+        WeekdayRule(WEDNESDAY, 35, date(2016, 2, 23)),  # Cboe, Options Hub, 2016-02-22
+        WeekdayRule(MONDAY, 39, date(2016, 8, 15)),  # Cboe, Options Hub, 2016-08-17
+        WeekdayRule(TUESDAY, 35, date(2022, 4, 18)),  # Cboe, announced March 2022
+        WeekdayRule(THURSDAY, 35, date(2022, 5, 11)),  # the same
     ),
-    month_ends=370,
-    month_ends_since=date(2014, 7, 1),
-    monthlies=370,
-    leaps=0,
     bands=_INDEX_BANDS,
+    weekly_bands=_INDEX_WEEKLY_BANDS,
+    quarter_ends=370,
+    month_ends=190,
+    month_ends_since=date(2014, 7, 1),
+    monthlies=156,
+    monthlies_since=date(2011, 10, 4),  # as SPXPM until May 2017 (Cboe circular RG17-002)
 )
 NDXP = ListingRule(
     root="NDXP",
     weekdays=(
-        WeekdayRule(4, 56, date(2011, 1, 7)),
-        WeekdayRule(2, 28, date(2018, 1, 3)),
-        WeekdayRule(0, 28, date(2018, 1, 2)),
+        WeekdayRule(FRIDAY, 56, date(2011, 1, 7)),
+        WeekdayRule(WEDNESDAY, 28, date(2018, 1, 3)),
+        WeekdayRule(MONDAY, 28, date(2018, 1, 2)),
+        WeekdayRule(TUESDAY, 28, date(2022, 10, 4)),  # by then at the latest: the filing for the micro index
+        WeekdayRule(THURSDAY, 28, date(2022, 10, 4)),
     ),
-    month_ends=0,
-    month_ends_since=_DAWN,
-    monthlies=190,
-    leaps=0,
     bands=_WIDE_INDEX_BANDS,
+    monthlies=156,
+    monthlies_since=date(2023, 11, 14),  # SR-ISE-2023 order, Federal Register 2023-25547
 )
-SPX = ListingRule("SPX", (), 0, _DAWN, 370, 1100, _INDEX_BANDS, morning=True)
+SPX = ListingRule(
+    root="SPX",
+    weekdays=(),
+    bands=_INDEX_BANDS,
+    monthlies=400,
+    leaps=((1, 500), (3, 440), (6, 700), (9, 400), (12, 1650)),
+    morning=True,
+)
 
 
-def share_rule(
-    root: str, *, daily_since: date | None, weekly_since: date, bands: tuple[StrikeBand, ...] = _ETF_BANDS
-) -> ListingRule:
-    """An ETF.
+def _fund(root: str, days: tuple[WeekdayRule, ...], *, small: bool = False) -> ListingRule:
+    """A fund: weeklies, monthlies, quarter ends, and LEAPS in January and the last months of quarters."""
+    return ListingRule(
+        root=root,
+        weekdays=days,
+        bands=_SMALL_ETF_BANDS if small else _ETF_BANDS,
+        weekly_bands=() if small else _ETF_WEEKLY_BANDS,
+        quarter_ends=0 if small else 290,
+        month_ends_since=date(2006, 7, 1),
+        monthlies=150,
+        leaps=((1, 860), (3, 560), (6, 860), (9, 450), (12, 830)),
+    )
 
-    Friday weeklies, other weekdays where they exist, monthlies for a year and LEAPS each January, June and
-    December.
-    """
-    weekdays = [WeekdayRule(4, 56, weekly_since)]
-    if daily_since is not None:
-        weekdays += [WeekdayRule(weekday, 14, max(daily_since, since)) for weekday, since in _ETF_DAYS]
-    return ListingRule(root, tuple(weekdays), 280, date(2006, 7, 1), 280, 1000, bands)
+
+def _daily(monday: date, wednesday: date, others: date) -> tuple[WeekdayRule, ...]:
+    starts = ((MONDAY, monday), (WEDNESDAY, wednesday), (TUESDAY, others), (THURSDAY, others))
+    longer = [WeekdayRule(day, 35, since, others) for day, since in starts[:2]]  # five weeks in the chain of June 2020
+    weekly = WeekdayRule(FRIDAY, 45, date(2010, 6, 4))
+    return (weekly, *longer, *(WeekdayRule(day, 14, since) for day, since in starts))
 
 
-_ETF_DAYS = ((2, date(2016, 8, 31)), (0, date(2018, 2, 20)), (1, date(2022, 11, 14)), (3, date(2022, 11, 16)))
+def _twice(friday: date) -> tuple[WeekdayRule, ...]:
+    """Wednesdays since SR-ISE-2023-11 (order of November 13, 2023), Mondays since the filings of November 2024."""
+    return (
+        WeekdayRule(FRIDAY, 45, friday),
+        WeekdayRule(WEDNESDAY, 14, date(2023, 11, 14)),
+        WeekdayRule(MONDAY, 14, date(2024, 11, 4)),
+    )
 
+
+# SPY: Wednesdays, MIAX listing alert of September 6, 2016; Mondays, Cboe, February 2018. QQQ: Phlx order of April 20,
+# 2021. IWM: filings of September 30, 2021. Tuesdays and Thursdays: SPY and QQQ, ISE order published November 16, 2022;
+# IWM, filings of April 2024. First Friday weeklies of each fund and the days of NDXP before 2022: no source at hand.
+_BOTH = date(2022, 11, 14)
 RULES: dict[str, ListingRule] = {
-    "SPXW": SPXW,
-    "SPX": SPX,
-    "NDXP": NDXP,
-    "SPY": share_rule("SPY", daily_since=_DAWN, weekly_since=date(2010, 6, 4)),
-    "QQQ": share_rule("QQQ", daily_since=_DAWN, weekly_since=date(2010, 6, 4)),
-    "IWM": share_rule("IWM", daily_since=_DAWN, weekly_since=date(2010, 6, 4)),
-    "TLT": share_rule("TLT", daily_since=None, weekly_since=date(2010, 9, 3), bands=_SMALL_ETF_BANDS),
-    "GLD": share_rule("GLD", daily_since=None, weekly_since=date(2010, 6, 25), bands=_SMALL_ETF_BANDS),
-    "USO": share_rule("USO", daily_since=None, weekly_since=date(2010, 6, 25), bands=_SMALL_ETF_BANDS),
-    "FXE": share_rule("FXE", daily_since=None, weekly_since=date(2011, 6, 3), bands=_SMALL_ETF_BANDS),
+    rule.root: rule
+    for rule in (
+        SPXW,
+        SPX,
+        NDXP,
+        _fund("SPY", _daily(date(2018, 2, 16), date(2016, 8, 31), _BOTH)),
+        _fund("QQQ", _daily(date(2021, 4, 20), date(2021, 4, 20), _BOTH)),
+        _fund("IWM", _daily(date(2021, 10, 4), date(2021, 10, 4), date(2024, 4, 18))),
+        _fund("TLT", _twice(date(2010, 9, 3)), small=True),
+        _fund("GLD", _twice(date(2010, 6, 25)), small=True),
+        _fund("USO", _twice(date(2010, 6, 25)), small=True),
+        _fund("FXE", (WeekdayRule(FRIDAY, 45, date(2011, 6, 3)),), small=True),
+    )
 }
 
 
@@ -166,24 +229,40 @@ def _month_ends() -> frozenset[date]:
     )
 
 
+def _falls_on(weekday: WeekdayRule, expiry: date) -> bool:
+    """True when a weekly of that weekday expires on ``expiry``.
+
+    A holiday moves it to the trading day before, but a Monday's to the day after (Cboe, February 2018: "the next
+    business day"; the Tuesdays after Labor Day 2016 and Memorial Day 2019 were listed).
+    """
+    days = calendar()
+    if weekday.weekday == MONDAY:
+        nominal = expiry - timedelta(days=expiry.weekday())
+        return days.on_or_after(nominal) == expiry
+    nominal = expiry + timedelta(days=(weekday.weekday - expiry.weekday()) % 7)
+    return days.on_or_before(nominal) == expiry
+
+
+def is_standard(expiry: date) -> bool:
+    """True for third Fridays and month ends, which list more strikes than other expirations."""
+    return expiry in _third_fridays() or expiry in _month_ends()
+
+
 def first_listed(rule: ListingRule, expiry: date, listings: Listings) -> date | None:
     """The day from which ``expiry`` is listed under ``rule``; ``None`` when the rule has no such expiration."""
-    candidates: list[date] = []
     then = listings is Listings.THEN
-    for weekday in rule.weekdays:
-        nominal = expiry + timedelta(days=(weekday.weekday - expiry.weekday()) % 7)
-        if calendar().on_or_before(nominal) == expiry and (not then or expiry >= weekday.since):
-            candidates.append(max(expiry - timedelta(days=weekday.horizon), weekday.since if then else _DAWN))
-    if rule.month_ends and expiry in _month_ends() and (not then or expiry >= rule.month_ends_since):
-        candidates.append(
-            expiry - timedelta(days=rule.month_ends if expiry.month % 3 == 0 else min(rule.month_ends, 190))
-        )
-    if expiry in _third_fridays():
-        if rule.monthlies:
-            candidates.append(expiry - timedelta(days=rule.monthlies))
-        if rule.leaps and expiry.month in (1, 6, 12):
-            candidates.append(expiry - timedelta(days=rule.leaps))
-    return min(candidates) if candidates else None
+    starts = [
+        (weekday.horizon, weekday.since if then else _DAWN)
+        for weekday in rule.weekdays
+        if weekday.applies(expiry, listings) and _falls_on(weekday, expiry)
+    ]
+    if expiry in _month_ends() and (not then or expiry >= rule.month_ends_since):
+        starts.append((rule.quarter_ends if expiry.month % 3 == 0 else rule.month_ends, _DAWN))
+    if expiry in _third_fridays() and (not then or expiry >= rule.monthlies_since):
+        starts.append((rule.monthlies, _DAWN))
+        starts += [(days, _DAWN) for month, days in rule.leaps if expiry.month == month]
+    listed = [max(expiry - timedelta(days=days), since) for days, since in starts if days]
+    return min(listed) if listed else None
 
 
 @lru_cache(maxsize=256)
@@ -193,11 +272,8 @@ def expirations(root: str, day: date, listings: Listings) -> tuple[date, ...]:
     ``day`` itself included when it is one (except morning-settled).
     """
     rule = RULES[root]
-    if listings is Listings.THEN and day < rule.since:
-        return ()
-    horizon = max(rule.leaps, rule.monthlies, 63)
     found = []
-    for expiry in calendar().between(day, min(day + timedelta(days=horizon), date(2044, 12, 31))):
+    for expiry in calendar().between(day, min(day + timedelta(days=rule.horizon), date(2044, 12, 31))):
         since = _first_listed(root, expiry, listings)
         if since is not None and since <= day and not (rule.morning and expiry == day):
             found.append(expiry)
@@ -209,10 +285,10 @@ def _first_listed(root: str, expiry: date, listings: Listings) -> date | None:
     return first_listed(RULES[root], expiry, listings)
 
 
-def strikes(rule: ListingRule, term: int, low: float, high: float) -> FloatArray:
+def strikes(rule: ListingRule, term: int, low: float, high: float, *, weekly: bool = False) -> FloatArray:
     """Strikes listed for ``term`` calendar days when closes since the listing lie between ``low`` and ``high``."""
     pieces = []
-    for band in rule.bands:
+    for band in rule.weekly_bands if weekly and rule.weekly_bands else rule.bands:
         if term > band.longest:
             continue
         bottom = np.ceil(low * (1.0 - band.below) / band.step)
@@ -263,7 +339,8 @@ class ListingBook:
             return None
         if len(self._strikes) > 2000:
             self._strikes.clear()
-        made = self._strikes[key] = strikes(self.rule, (expiry - day).days, *seen)
+        made = strikes(self.rule, (expiry - day).days, *seen, weekly=not is_standard(expiry))
+        self._strikes[key] = made
         return made
 
     def is_listed(self, day: date, expiry: date, strike: float) -> bool:

@@ -6,7 +6,8 @@ contract and day.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache
 
 import numpy as np
@@ -26,48 +27,84 @@ class ContractDay:
 
 @dataclass(frozen=True)
 class QuoteLaw:
-    """Spread and tick of one option root.
+    """Spread, tick and size of one option root.
 
-    Full spread in points for a price ``p`` out of the money, in calm: ``base + slope * p ** 0.8``, both scaled by
-    the underlying's level over ``reference_level``; ``wide`` adds a share of the intrinsic value; see
-    docs/market.md for the figures they are set to.
+    Full spread in points in calm, all scaled by the underlying's level over ``reference_level``: ``base + slope *
+    p ** 0.75`` for a price ``p`` out of the money, growing by ``lasting`` for each year over four months, and up to
+    ``deep`` more (plus ``wide`` of the intrinsic value) for an option deep in the money. ``depth`` contracts are shown
+    at a price of nearly nothing, ``busy`` scales activity, ``aged`` says that spreads were wider in earlier years.
+    docs/market.md holds the recorded chains that these numbers were set to.
     """
 
     base: float
     slope: float
+    lasting: float
+    deep: float
     wide: float
     reference_level: float
     tick_below: float
     tick_above: float
     tick_change: float
     busy: float
+    depth: float
+    aged: bool = False
+
+    def times(self, factor: float, depth: float = 1.0) -> QuoteLaw:
+        """The law of a less liquid root: spread out of the money times ``factor``, size times ``depth``."""
+        return replace(self, base=self.base * factor, slope=self.slope * factor, depth=self.depth * depth)
 
 
-INDEX_QUOTES = QuoteLaw(0.045, 0.022, 0.0035, 2700.0, 0.05, 0.10, 3.0, 30.0)
-ETF_QUOTES = QuoteLaw(0.008, 0.011, 0.0030, 270.0, 0.01, 0.01, 1e9, 120.0)
+# Set to whole recorded chains of 2018 to 2025 (Cboe's delayed quotes and DataShop samples kept in public repositories)
+# and to LEAN's sample minutes; see docs/market.md for the comparison. Morning-settled SPX options were 1.0 to 1.6 times
+# as wide as SPXW ones of the same price. Spreads of SPY stand for all funds, the other funds' multiples are stated.
+INDEX_QUOTES = QuoteLaw(0.06, 0.025, 2.6, 3.4, 0.0015, 2700.0, 0.05, 0.10, 3.0, 30.0, 200.0, aged=True)
+MORNING_QUOTES = INDEX_QUOTES.times(1.2)
+ETF_QUOTES = QuoteLaw(0.004, 0.006, 6.0, 0.42, 0.0015, 270.0, 0.01, 0.01, 1e9, 120.0, 1500.0)
 
 
-WIDEST = 8.0  # times the spread of a calm noon, by stress; 10 with the hour
+WIDEST = 12.0  # times the spread of a calm noon, by stress; 15 with the hour
+LONG_TERM = 0.3  # years from which spreads grow with the term
+AGES = ((2003.0, 10.0), (2009.0, 2.0), (2018.0, 1.0))  # year and multiple of today's index spreads; between: geometric
+BURIED = 0.0315  # share of the level at which an intrinsic value counts as deep
+RECENT = 60  # minutes that a jump of the volatility index is measured over
 
 
-def stress_of(volatility: FloatArray, opened: float) -> FloatArray:
-    """How many times wider than in calm: 1 up to an index of 16, growing with it and with its jump since the open.
+def stress_of(volatility: FloatArray) -> FloatArray:
+    """How many times wider than in calm: 1 up to a volatility index of 16, more with it and with its last hour's rise.
 
-    VIX 40 gives 2.4, VIX 37 after a jump of 70 % within the day 4, VIX 65 from 40 at the open 6; see docs/market.md.
+    VIX 31 gives 2.2, 40 gives 3.3, 66 gives 7.9 (recorded on March 20, 2020); a rise by a fifth within the hour doubles
+    it (recorded on January 6, 2021); see docs/market.md.
     """
-    level = np.maximum(volatility / 16.0, 1.0) ** 0.95
-    jump = np.maximum(volatility / opened - 1.05, 0.0)
-    return np.asarray(np.minimum(level * (1.0 + 1.2 * jump), WIDEST))
+    ratio = np.maximum(volatility / 16.0, 1.0)
+    level = ratio**0.95 * (1.0 + 0.4 * np.maximum(ratio - 1.5, 0.0))
+    padded = np.concatenate((np.full(RECENT, volatility[0]), volatility))
+    lowest = np.lib.stride_tricks.sliding_window_view(padded, RECENT + 1).min(axis=1)
+    jump = np.maximum(volatility / lowest - 1.05, 0.0)
+    return np.asarray(np.minimum(level * np.minimum(1.0 + 6.0 * jump, 4.0), WIDEST))
 
 
 @lru_cache(maxsize=4)
 def hour_of_day(minutes: int) -> FloatArray:
     """Multiple of the day's usual spread at the open and at each minute's end.
 
-    Wide in the first minutes, a little at the close.
+    Wide in the first minutes, a little for half an hour, and wide again in the last two minutes, as LEAN's sample
+    minutes of SPXW show (1.8 in the first two, 1.3 after five, 1.2 after twenty, 1.8 to 2.7 in the last two).
     """
     now = np.arange(minutes + 1)
-    return np.asarray(1.0 + 1.6 * np.exp(-now / 7.0) + 0.35 * np.exp(-(minutes - now) / 4.0))
+    opening = 1.3 * np.exp(-now / 6.0) + 0.3 * np.exp(-now / 40.0)
+    return np.asarray(1.0 + opening + np.exp((now - minutes) / 1.5) + 0.25 * np.exp((now - minutes) / 10.0))
+
+
+def age_of(law: QuoteLaw, day: date) -> float:
+    """How many times wider spreads of that year were than since 2018; 1 for roots that traded in pennies already.
+
+    Sources: the quotes in Cboe's VIX white paper (winter of 2008), twice on top of its stress; a trader's account of
+    SPX in 2003 (a dollar for options of 5 to 10 dollars), 10 times; recorded chains of October 2018 on, once.
+    """
+    if not law.aged:
+        return 1.0
+    years, multiples = zip(*AGES, strict=True)
+    return float(np.exp(np.interp(day.year + day.timetuple().tm_yday / 366.0, years, np.log(multiples))))
 
 
 def full_spread(
@@ -76,8 +113,13 @@ def full_spread(
     """Width between bid and ask before rounding, in points; ``outer`` is the value without the ``intrinsic`` part."""
     level = spot / law.reference_level
     scaled = np.maximum(outer / level, 0.0)
-    width = (law.base + law.slope * scaled**0.8 * (1.0 + 0.35 * np.sqrt(years))) * level
-    return np.asarray(width * multiple + law.wide * intrinsic * np.sqrt(multiple))
+    term = 1.0 + law.lasting * np.minimum(np.maximum(years - LONG_TERM, 0.0), 2.0)
+    width = (law.base * term + law.slope * np.sqrt(term) * scaled**0.75) * level * multiple
+    if not intrinsic.any():
+        return np.asarray(width)
+    buried = np.maximum(intrinsic - outer, 0.0) / (BURIED * spot)
+    deep = law.deep * level * (1.0 - np.exp(-buried * np.sqrt(buried)))
+    return np.asarray(width + (deep + law.wide * intrinsic) * np.sqrt(multiple))
 
 
 def _tick_of(law: QuoteLaw, price: FloatArray) -> FloatArray:
@@ -113,13 +155,13 @@ def sizes(prices: FloatArray, law: QuoteLaw, salt: int) -> FloatArray:
     ticks = np.round(known / law.tick_below).astype(np.uint64)
     mixed = (ticks + np.uint64(salt & 0xFFFFFFFF)) * np.uint64(0x9E3779B97F4A7C15)
     share = ((mixed >> np.uint64(40)) & np.uint64(0xFFFF)).astype(np.float64) / 65536.0
-    depth = law.busy / (1.0 + known / (0.02 * law.reference_level))
+    depth = law.depth / (1.0 + known / (0.0011 * law.reference_level))
     return np.asarray(np.where(absent, 0.0, np.floor(1.0 + depth * (0.3 + 1.4 * share))))
 
 
-USUAL_FAULTS = (
-    0.004  # of a contract's minutes; stated, not measured: recorded chains show a few such minutes a day among many
-)
+# Of a contract's minutes: harsher than the record. LEAN's sample minutes of SPXW, SPX and SPY (27,690 of contracts
+# worth more than 0.30) lack a bid in 0.004 %, never an ask, and 1.4 % have no row because nothing changed.
+USUAL_FAULTS = 0.004
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,16 @@ from simulation.market.assets import AssetDay
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import stream
 from simulation.market.listings import Chain, ListingBook
-from simulation.market.quotes import WIDEST, ContractDay, QuoteLaw, bid_and_ask, full_spread, hour_of_day, stress_of
+from simulation.market.quotes import (
+    WIDEST,
+    ContractDay,
+    QuoteLaw,
+    age_of,
+    bid_and_ask,
+    full_spread,
+    hour_of_day,
+    stress_of,
+)
 from simulation.market.surface import Greeks, american, black, black_greeks, smile, steepness
 from simulation.symbols import Symbol
 
@@ -79,8 +88,9 @@ class OptionRoot:
         known = state.notes.get("spread")
         if known is None:
             volatility = self.volatility_points(day)
-            stress = 1.0 if volatility is None else stress_of(volatility, float(volatility[0]))
-            known = state.notes["spread"] = np.asarray(np.minimum(stress * hour_of_day(state.minutes), 1.25 * WIDEST))
+            stress = 1.0 if volatility is None else stress_of(volatility)
+            usual = np.minimum(stress * hour_of_day(state.minutes), 1.25 * WIDEST)
+            known = state.notes["spread"] = np.asarray(usual * age_of(self.law, day))
         return known
 
     def chain_values(self, state: AssetDay, chain: ChainRows, minute: int) -> FloatArray:
