@@ -445,8 +445,6 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
     def lock(self) -> None:
         """initialize is over: the clock goes to the first instant, warm-up included."""
         engine = self._engine
-        if self.overrides("on_symbol_changed_events"):
-            raise engine.refused("on_symbol_changed_events")
         engine.warmup_end_ms = engine.zone.utc_ms(self._start)
         engine.end_ms = engine.zone.utc_ms(self._end + timedelta(days=1)) - 1
         engine.start_ms = engine.warmup_end_ms

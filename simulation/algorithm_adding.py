@@ -9,6 +9,7 @@ from typing import Any
 from simulation import brokerages
 from simulation.bars import BaseData
 from simulation.chain_files import FileChains
+from simulation.continuous import add_continuous
 from simulation.derivatives import Future
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine
@@ -46,8 +47,10 @@ class AddingApi(Named):
         fill_forward: bool | None,
         extended: bool | None,
         leverage: float,
+        continuous: tuple[Any, Any, int] = (None, None, 0),
     ) -> Any:
-        """Subscribes one symbol by hand, from the end of this step on."""
+        """Subscribes one symbol by hand, from the end of this step on. continuous: of a canonical future, its mapping,
+        its normalization and its depth."""
         engine = self._engine
         chosen = self.universe_settings.resolution if resolution is None else Resolution(resolution)
         if chosen < Resolution.MINUTE:
@@ -55,7 +58,11 @@ class AddingApi(Named):
         fill = self.universe_settings.fill_forward if fill_forward is None else fill_forward
         wide = self.universe_settings.extended_market_hours if extended is None else extended
         if symbol.is_canonical():
-            return self._add_chain(symbol, chosen, fill, wide)
+            chain = self._add_chain(symbol, chosen, fill, wide)
+            if symbol.security_type == SecurityType.FUTURE:
+                terms = {"resolution": chosen, "fill_forward": fill, "extended": wide}
+                add_continuous(engine, chain, terms, continuous)
+            return chain
         if symbol.security_type in OPTION_TYPES:
             return self.add_option_contract(symbol, chosen, fill, leverage, wide)
         engine.subscriptions.configure(symbol, chosen, fill, wide)
@@ -85,14 +92,17 @@ class AddingApi(Named):
         """Adds a security by symbol, or by type and ticker."""
         if isinstance(what, Symbol):
             values = [*arguments, *(None, None, 0.0, None, None, None, 0)[len(arguments) :]]
-            resolution, fill_forward, leverage, extended, _, normalization, _ = values
-            security = self._add(what, resolution, fill_forward, extended, leverage)
+            resolution, fill_forward, leverage, extended, mapping, normalization, depth = values
+            security = self._add(what, resolution, fill_forward, extended, leverage, (mapping, normalization, depth))
         else:
-            ticker, resolution, market, fill_forward, leverage, extended, normalization = _security_terms(arguments)
+            terms = _security_terms(arguments)
+            ticker, resolution, market, fill_forward, leverage, extended, mapping, normalization = terms
             if what == SecurityType.OPTION:
                 return self.add_option(ticker, resolution, market, fill_forward, leverage)
             if what == SecurityType.FUTURE:
-                return self.add_future(ticker, resolution, market, fill_forward, leverage, extended)
+                return self.add_future(
+                    ticker, resolution, market, fill_forward, leverage, extended, mapping, normalization
+                )
             symbol = Symbol.create(ticker, what, market or DEFAULT_MARKETS[what])
             security = self._add(symbol, resolution, fill_forward, extended, leverage)
         if normalization is not None:
@@ -291,23 +301,18 @@ class AddingApi(Named):
         "data_mapping_mode=None, data_normalization_mode=None, contract_depth_offset=0"
     )
     def add_future(self, ticker: str, *arguments: Any) -> Any:
-        """Adds a future's chain; `set_filter` chooses contracts. The continuous contract maps to the nearest chosen
-        one.
+        """Adds a future's chain, whose contracts `set_filter` chooses, and the continuous future, which the map file
+        puts on a contract.
 
         After the ticker: resolution, market, fill_forward, leverage, extended_market_hours, data_mapping_mode,
-        data_normalization_mode, contract_depth_offset (0 only).
+        data_normalization_mode, contract_depth_offset (months behind the front month, 2 at most).
         """
         values = [*arguments, *(None, None, None, 0.0, None, None, None, 0)[len(arguments) :]]
-        resolution, market, fill_forward, leverage, extended, _, normalization, depth = values
-        if depth:
-            raise self._engine.refused("add_future: contract_depth_offset")
+        resolution, market, fill_forward, leverage, extended, mapping, normalization, depth = values
         known, where = self._engine.source.properties.try_get_market(ticker.upper(), SecurityType.FUTURE, None)
         place = market or (where if known else "cme")
         canonical = Symbol.create(ticker, SecurityType.FUTURE, place)
-        security = self._add(canonical, resolution, fill_forward, extended, leverage)
-        if normalization is not None:
-            security.data_normalization_mode = normalization
-        return security
+        return self._add(canonical, resolution, fill_forward, extended, leverage, (mapping, normalization, depth))
 
     def add_future_contract(
         self,
@@ -486,5 +491,5 @@ def _security_terms(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     leverage = 0.0
     if rest and isinstance(rest[0], int | float) and not isinstance(rest[0], bool | IntEnum):
         leverage = float(rest.pop(0))
-    extended, _, normalization = (*rest, None, None, None)[:3]
-    return ticker, resolution, market, fill_forward, leverage, extended, normalization
+    extended, mapping, normalization = (*rest, None, None, None)[:3]
+    return ticker, resolution, market, fill_forward, leverage, extended, mapping, normalization

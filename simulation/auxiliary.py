@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from simulation.archives import Layout, parse_table
 from simulation.blocks import (
+    ContractFactorRow,
     FactorRow,
     Floats,
     InterestRates,
@@ -22,7 +23,7 @@ from simulation.blocks import (
     UnderlyingRow,
     UniverseBlock,
 )
-from simulation.enums import SecurityType
+from simulation.enums import DataMappingMode, SecurityType
 from simulation.futures import expiry_of_contract_month
 from simulation.symbols import Symbol
 
@@ -185,7 +186,8 @@ def _read(path: Path, least: int, make: Callable[[list[str]], _Row]) -> Iterator
 
 
 def _map_row(cells: list[str]) -> MapRow:
-    return MapRow(parse_day(cells[0]), cells[1], cells[2] if len(cells) > 2 else "")
+    mode = int(cells[3]) if len(cells) > 3 and cells[3].strip() else None
+    return MapRow(parse_day(cells[0]), cells[1], cells[2] if len(cells) > 2 else "", mode)
 
 
 def _factor_row(cells: list[str]) -> FactorRow:
@@ -211,6 +213,35 @@ def read_factor_file(path: Path) -> tuple[FactorRow, ...] | None:
         json.loads(text.splitlines()[0])
         return None
     return tuple(sorted(_read(path, 3, _factor_row), key=lambda row: row.day))
+
+
+@lru_cache(maxsize=64)
+def read_contract_factors(path: Path) -> tuple[ContractFactorRow, ...]:
+    """A future's factor file, in the order of the days: one JSON object a line (MappingContractFactorRow.cs).
+
+    Rows of mapping modes that LEAN does not know are left out. Raises MalformedDataError with the line.
+    """
+    rows: list[ContractFactorRow] = []
+    known = {None, *(int(mode) for mode in DataMappingMode)}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _contract_factor_row(json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise MalformedDataError(str(path), number, f"{error!r}: {line[:80]!r}") from error
+        if row.mode in known:
+            rows.append(row)
+    return tuple(sorted(rows, key=lambda row: row.day))
+
+
+def _contract_factor_row(fields: dict[str, Any]) -> ContractFactorRow:
+    mode = fields.get("DataMappingMode")
+    scales = [
+        tuple(float(value) for value in fields.get(name, ()))
+        for name in ("BackwardsRatioScale", "BackwardsPanamaCanalScale", "ForwardPanamaCanalScale")
+    ]
+    return ContractFactorRow(parse_day(fields["Date"][:10]), None if mode is None else int(mode), *scales)
 
 
 def read_margins(path: Path) -> tuple[MarginRow, ...]:

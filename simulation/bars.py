@@ -233,8 +233,8 @@ class SymbolChangedEvent(BaseData):
 
     data_type = MarketDataType.AUXILIARY
 
-    def __init__(self, symbol: Any, time: datetime, old_symbol: str, new_symbol: str) -> None:
-        self.symbol, self.zone, self.close = symbol, NEW_YORK, 0.0
+    def __init__(self, symbol: Any, time: datetime, old_symbol: str, new_symbol: str, zone: Zone = NEW_YORK) -> None:
+        self.symbol, self.zone, self.close = symbol, zone, 0.0
         self.old_symbol, self.new_symbol = old_symbol, new_symbol
         self.start_ms = self.end_ms = self.zone.utc_ms(time)
 

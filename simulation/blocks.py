@@ -149,11 +149,30 @@ class FactorRow:
 
 @dataclass(frozen=True, slots=True)
 class MapRow:
-    """One row of a map file: the ticker that was used up to and including `day`."""
+    """One row of a map file: the ticker (of a future: the identifier of the contract) up to and including `day`.
+
+    mode: the value of the DataMappingMode that a future's row is for; None where it holds for all.
+    """
 
     day: date
     ticker: str
     exchange: str
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContractFactorRow:
+    """One row of a future's factor file, in force up to and including `day` for one DataMappingMode.
+
+    Each tuple begins with the front month and goes on with the back months: ratio multiplies prices, the two others
+    are added to them (points).
+    """
+
+    day: date
+    mode: int | None
+    backwards_ratio: tuple[float, ...]
+    backwards_panama: tuple[float, ...]
+    forward_panama: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

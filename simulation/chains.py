@@ -174,12 +174,12 @@ class OptionContract(Named):
         column = self._entry.quote
         if column is None:
             return 0.0 * self._chain.ms  # type: ignore[no-any-return]
-        row = column.row(self._chain.ms)
+        row = column.row(self._chain.ms) if column.whole is column.block else -1
         if row >= 0:
             value = getattr(column.block, f"{side}_close").item(row)
             if value == value:
                 return float(value)
-        bar = column.last_real(self._chain.ms)
+        bar = column.last_filler(self._chain.ms)
         found = getattr(bar, side) if isinstance(bar, QuoteBar) else None
         return 0.0 * self._chain.ms if found is None else float(found.close)
 
@@ -195,7 +195,7 @@ class OptionContract(Named):
 
     def _size(self, name: str) -> int:
         column = self._entry.quote
-        bar = None if column is None else column.last_real(self._chain.ms)
+        bar = None if column is None else column.last_filler(self._chain.ms)
         return int(getattr(bar, name)) if isinstance(bar, QuoteBar) else 0
 
     @property
@@ -210,7 +210,7 @@ class OptionContract(Named):
 
     def _trade(self) -> TradeBar | None:
         column = self._entry.trade
-        bar = None if column is None else column.last_real(self._chain.ms)
+        bar = None if column is None else column.last_filler(self._chain.ms)
         return bar if isinstance(bar, TradeBar) else None
 
     @property
@@ -229,7 +229,7 @@ class OptionContract(Named):
     def open_interest(self) -> float:
         """Open contracts by the day's file; 0 without one."""
         column = self._entry.interest
-        point = None if column is None else column.last_real(self._chain.ms)
+        point = None if column is None else column.last_filler(self._chain.ms)
         return 0.0 if point is None else float(point.close)
 
     def _evaluated(self) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from simulation.bars import BaseData
 from simulation.dictionaries import KeyValuePair, LeanDictionary
 from simulation.enums import DataNormalizationMode, OptionRight, SecurityType, SettlementType
 from simulation.names import signed
@@ -19,25 +18,9 @@ class Future(Security):
     def __init__(self, engine: Any, symbol: Any, hours: Any, properties: Any) -> None:
         super().__init__(engine, symbol, hours, properties)
         self.is_tradable = not symbol.is_canonical()
-        self.settlement_type = SettlementType.PHYSICAL_DELIVERY
+        self.settlement_type = SettlementType.CASH  # whatever the exchange says (Future.cs:101)
         self.contract_filter: Any = None
-
-    @property
-    def mapped(self) -> Any:
-        """The continuous contract's present contract: refused with NotInEngineError; None on a contract."""
-        if self.is_future_chain:
-            raise self._refused("mapped")
-        return None
-
-    def get_last_data(self) -> BaseData | None:
-        """The data point that set the price. Raises NotInEngineError on the canonical future, which has no prices."""
-        if self.is_future_chain:
-            raise self._refused("prices")
-        return super().get_last_data()
-
-    def _refused(self, what: str) -> Exception:
-        refused: Exception = self._engine.refused(f"{what} of the continuous future {self.symbol.value}")
-        return refused
+        self.mapped: Any = None  # the contract of a continuous future; None on a contract and without a map file
 
     @property
     def expiry(self) -> datetime:
@@ -149,6 +132,10 @@ class Option(Security):
         change = -float(self.holdings.quantity) if exercise_order_quantity is None else exercise_order_quantity
         units = change * self.contract_unit_of_trade
         return -units if self.right == OptionRight.CALL else units
+
+    def set_price_model(self, price_model: Any) -> None:
+        """Replaces the price model: LEAN's, or an object with `evaluate(parameters)`."""
+        self.price_model = price_model
 
     def set_option_assignment_model(self, option_assignment_model: Any) -> None:
         """Replaces the early-assignment model."""

@@ -16,7 +16,14 @@ import numpy as np
 
 from simulation.bars import Bar, BaseData, OpenInterest, QuoteBar, trade_bar
 from simulation.clock import FOREVER, MINUTE_MS, Zone
-from simulation.enums import OPTION_TYPES, DataNormalizationMode, Resolution, SecurityType, TickType
+from simulation.enums import (
+    OPTION_TYPES,
+    DataMappingMode,
+    DataNormalizationMode,
+    Resolution,
+    SecurityType,
+    TickType,
+)
 
 MAXIMUM_DAYS_BACK = 400
 PRICE_FIELDS = (
@@ -24,6 +31,9 @@ PRICE_FIELDS = (
     "bid_low", "bid_close", "ask_open", "ask_high", "ask_low", "ask_close",
 )  # fmt: skip
 REMEMBERED_FILES = 64
+Points = tuple[BaseData | None, BaseData | None]
+"""The last data point of the subscribed hours, and the last of all hours."""
+NOTHING: Points = (None, None)
 _SESSIONS: dict[tuple[Any, ...], Any] = {}
 RESOLUTION_MS = {
     Resolution.SECOND: 1000,
@@ -47,20 +57,32 @@ class FeedSpec:
     extended: bool = False
     internal: bool = False
     mode: DataNormalizationMode = DataNormalizationMode.RAW
+    data_mapping_mode: DataMappingMode = DataMappingMode.OPEN_INTEREST
+    contract_depth_offset: int = 0
 
 
 class Column:
-    """The rows of a feed between two instants: one file day, or the whole history of hour and daily data."""
+    """The rows of a feed between two instants: one file day, or the whole history of hour and daily data.
 
-    __slots__ = ("_at", "_carry", "_carry_known", "_row", "block", "end", "feed", "first", "high", "low", "sessions")
+    `block` holds the rows of the subscribed hours, `whole` those of all hours: LEAN drops the others only after it has
+    filled forward from them (FileSystemDataFeed.cs ConfigureEnumerator). They are one object where none were dropped.
+    """
 
-    def __init__(self, feed: Feed, low: int, high: int, block: Any) -> None:
+    __slots__ = (
+        *("_at", "_carry", "_carry_known", "_filler", "_row", "block", "end", "feed", "first", "high", "low"),
+        *("sessions", "whole", "whole_end", "whole_first"),
+    )
+
+    def __init__(self, feed: Feed, low: int, high: int, blocks: tuple[Any, Any]) -> None:
         self.feed, self.low, self.high = feed, low, high
         self.sessions = feed.sessions_between(low, high) if feed.spec.resolution < Resolution.HOUR else None
-        self.block = block
-        self.end: Any = None if block is None else block.end
-        self.first = 0 if block is None else int(block.end.searchsorted(feed.start, "right"))
+        self.block, self.whole = blocks
+        self.end, self.first = _begun(self.block, feed.start)
+        self.whole_end, self.whole_first = self.end, self.first
+        if self.whole is not self.block:
+            self.whole_end, self.whole_first = _begun(self.whole, feed.start)
         self._carry: BaseData | None = None
+        self._filler: BaseData | None = None
         self._carry_known = False
         self._at, self._row = -1, -1
 
@@ -85,19 +107,41 @@ class Column:
 
     def carry(self) -> BaseData | None:
         """The feed's last real data point before this column, if the subscription has seen one."""
-        if not self._carry_known:
-            self._carry = self.feed.last_before(self.low)
-            self._carry_known = True
+        self._know_carry()
         return self._carry
 
-    def set_carry(self, point: BaseData | None) -> None:
+    def carried_filler(self) -> BaseData | None:
+        """The same of all hours."""
+        self._know_carry()
+        return self._filler
+
+    def _know_carry(self) -> None:
+        if not self._carry_known:
+            self.set_carry(self.feed.last_before(self.low))
+
+    def set_carry(self, points: Points) -> None:
         """States what the column before this one ended with."""
-        self._carry, self._carry_known = point, True
+        self._carry, self._filler = points
+        self._carry_known = True
 
     def last_real(self, ms: int) -> BaseData | None:
         """The last data point that is not filled forward, as of `ms`."""
         row = self.row(ms)
         return self.feed.point(self, row) if row >= 0 else self.carry()
+
+    def last_filler(self, ms: int) -> BaseData | None:
+        """The last real data point of all hours, as of `ms`."""
+        if self.whole is self.block:
+            row = self.row(ms)
+        else:
+            row = int(self.whole_end.searchsorted(min(ms, self.feed.stop), "right")) - 1
+            row = -1 if row < self.whole_first else row
+        return self.feed.point(self, row, self.whole) if row >= 0 else self.carried_filler()
+
+    def last(self, ms: int) -> Points:
+        """Both."""
+        real = self.last_real(ms)
+        return real, (real if self.whole is self.block and self.row(ms) >= 0 else self.last_filler(ms))
 
     def last_end(self, ms: int) -> int:
         """End of the last real data point as of `ms`; -1 when there is none."""
@@ -114,7 +158,7 @@ class Column:
             return self.feed.point(self, row)
         if not self.feed.spec.fill_forward or not self.in_session(ms) or ms > self.feed.stop:
             return None
-        point = self.feed.point(self, row) if row >= 0 else self.carry()
+        point = self.last_filler(ms)
         return None if point is None else point.moved(ms - (point.end_ms - point.start_ms), ms)
 
     def first_emission(self) -> int:
@@ -122,14 +166,20 @@ class Column:
         start = self.feed.start
         if self.sessions is None and self.low >= 0 and self.carry() is not None:
             return max(self.low, start) + 1
-        if self.feed.spec.fill_forward and self.sessions and self.carry() is not None:
-            for opening, closing in self.sessions:
-                first = max(opening, self.low, start) // MINUTE_MS * MINUTE_MS + MINUTE_MS
-                if first <= closing:
-                    return first
-        if self.block is None or self.first >= len(self.end):
-            return FOREVER
-        return int(self.end.item(self.first))
+        if self.feed.spec.fill_forward and self.sessions and self.carried_filler() is not None:
+            return self._first_filled(self.low)
+        own = FOREVER if self.block is None or self.first >= len(self.end) else int(self.end.item(self.first))
+        if self.whole is self.block or not self.feed.spec.fill_forward or self.whole_first >= len(self.whole_end):
+            return own
+        return min(own, self._first_filled(int(self.whole_end.item(self.whole_first))))
+
+    def _first_filled(self, known: int) -> int:
+        """The first session minute after an instant at which there is something to fill forward."""
+        for opening, closing in self.sessions or ():
+            first = max(opening, self.low, self.feed.start, known) // MINUTE_MS * MINUTE_MS + MINUTE_MS
+            if first <= closing:
+                return first
+        return FOREVER
 
 
 class Feed:
@@ -142,7 +192,7 @@ class Feed:
         self.start, self.stop = start, FOREVER
         self.period = RESOLUTION_MS[spec.resolution]
         self._current: Column | None = None
-        self._resume: tuple[date, BaseData | None] | None = None
+        self._resume: tuple[date, Points] | None = None
 
     def close(self) -> None:
         """Lets go of the rows: the subscription is over."""
@@ -159,7 +209,7 @@ class Feed:
         if current is not None and ms <= current.low:
             return column
         if current is not None:
-            closing = current.last_real(current.high)
+            closing = current.last(current.high)
             if current.high == low:
                 column.set_carry(closing)
             else:
@@ -177,19 +227,29 @@ class Feed:
             return zone.midnight_ms(date(day.year, 1, 1)), zone.midnight_ms(date(day.year + 1, 1, 1)), day
         return -1, FOREVER, day
 
-    def _load(self, day: date) -> Any:
+    def _load(self, day: date) -> tuple[Any, Any]:
+        """The rows of a file: those of the subscribed hours, and those of all hours."""
         spec = self.spec
-        if spec.kind == TickType.TRADE:
-            block = self.source.trades(spec.symbol, spec.resolution, day)
-        elif spec.kind == TickType.QUOTE:
-            block = self.source.quotes(spec.symbol, spec.resolution, day)
-        else:
-            return self.source.open_interest(spec.symbol, spec.resolution, day)
+        block = self._rows(day)
+        if spec.kind == TickType.OPEN_INTEREST:
+            return block, block
         if block is None or len(block.end) == 0:
-            return None
+            return None, None
         if spec.mode != DataNormalizationMode.RAW and self.symbol.security_type == SecurityType.EQUITY:
             block = self._normalized(block)
         return self._inside_hours(block)
+
+    def _rows(self, day: date) -> Any:
+        """The rows of the file that a day falls into, all hours, prices as they are in the file."""
+        return self._read(self.symbol, day)
+
+    def _read(self, symbol: Any, day: date) -> Any:
+        spec = self.spec
+        if spec.kind == TickType.TRADE:
+            return self.source.trades(symbol, spec.resolution, day)
+        if spec.kind == TickType.QUOTE:
+            return self.source.quotes(symbol, spec.resolution, day)
+        return self.source.open_interest(symbol, spec.resolution, day)
 
     def _normalized(self, block: Any) -> Any:
         """Prices times the factors of dividends and splits that came later, volumes over the split factor
@@ -215,20 +275,21 @@ class Feed:
             changed["volume"] = block.volume / split
         return replace(block, **changed)
 
-    def _inside_hours(self, block: Any) -> Any:
+    def _inside_hours(self, block: Any) -> tuple[Any, Any]:
         """Drops bars outside the subscribed hours, as SubscriptionFilterEnumerator.cs:143 does."""
         if self.spec.resolution == Resolution.DAILY:
-            return self._to_sessions(block)
+            block = self._to_sessions(block)
+            return block, block
         if self.spec.resolution == Resolution.HOUR and self.spec.internal:
-            return block  # the benchmark's whole history: nobody sees its hours
+            return block, block  # the benchmark's whole history: nobody sees its hours
         first = max(int(block.start[0]), self.start - RESOLUTION_MS[Resolution.DAILY])
         sessions = np.array(self.sessions_between(first, int(block.end[-1])), dtype=np.int64).reshape(-1, 2)
         following = np.searchsorted(sessions[:, 1], block.start, "right")
         openings = np.append(sessions[:, 0], FOREVER)
         keep = (block.end > openings[following]) | (block.end <= first)
         if keep.all():
-            return block
-        return _filtered(block, keep) if keep.any() else None
+            return block, block
+        return _filtered(block, keep) if keep.any() else None, block
 
     def _to_sessions(self, block: Any) -> Any:
         """Daily bars begin at the open and end at the close (AlgorithmSettings.DailyPreciseEndTime)."""
@@ -249,32 +310,36 @@ class Feed:
         """The subscribed sessions that overlap (low, high], in UTC milliseconds."""
         return _sessions(self.spec.hours, self.spec.zone, self.spec.extended, low, high)
 
-    def last_before(self, low: int) -> BaseData | None:
-        """The last real point that ended at or before `low`, not looking past the start of the subscription."""
+    def last_before(self, low: int) -> Points:
+        """The last real points that ended at or before `low`, of the subscribed hours and of all, not looking past the
+        start of the subscription."""
         if self.start >= low or low < 0:
-            return None
+            return NOTHING
         if self.spec.resolution >= Resolution.HOUR:
-            before = Column(self, *self._file_of(low)[:2], self._load(self._file_of(low)[2]))
-            row = before.row(low)
-            return self.point(before, row) if row >= 0 else None
+            first, last, day = self._file_of(low)
+            before = Column(self, first, last, self._load(day))
+            before.set_carry(NOTHING)
+            return before.last(low)
         zone = self.spec.data_zone
-        resume_day, resume_point = self._resume or (zone.date_of(max(self.start, 0)) - timedelta(days=1), None)
-        day = zone.date_of(low - 1)
+        resume_day, resumed = self._resume or (zone.date_of(max(self.start, 0)) - timedelta(days=1), NOTHING)
+        day, filler = zone.date_of(low - 1), None
         for _ in range(MAXIMUM_DAYS_BACK):
             if day <= resume_day:
-                return resume_point
-            block = self._load(day)
-            if block is not None:
-                column = Column(self, zone.midnight_ms(day), zone.midnight_ms(day + timedelta(days=1)), block)
-                row = column.row(column.high)
-                if row >= 0:
-                    return self.point(column, row)
+                break
+            blocks = self._load(day)
+            if blocks[1] is not None:
+                column = Column(self, zone.midnight_ms(day), zone.midnight_ms(day + timedelta(days=1)), blocks)
+                column.set_carry(NOTHING)
+                real, found = column.last(column.high)
+                filler = filler or found
+                if real is not None:
+                    return real, filler
             day -= timedelta(days=1)
-        return resume_point
+        return resumed[0], filler or resumed[1]
 
-    def point(self, column: Column, row: int) -> BaseData:
-        """The data point of one row."""
-        block, spec = column.block, self.spec
+    def point(self, column: Column, row: int, rows: Any = None) -> BaseData:
+        """The data point of one row of a column, or of all its hours."""
+        block, spec = column.block if rows is None else rows, self.spec
         times = (
             (int(block.start.item(row)), int(block.end.item(row))) if spec.kind != TickType.OPEN_INTEREST else (0, 0)
         )
@@ -282,37 +347,46 @@ class Feed:
             values = tuple(getattr(block, name).item(row) for name in ("open", "high", "low", "close", "volume"))
             return trade_bar(self.symbol, spec.zone, times, values)
         if spec.kind == TickType.QUOTE:
-            return self._quote(column, row, times)
+            return self._quote(column, block, row, times)
         interest = OpenInterest(None, self.symbol, block.value.item(row))
         interest.zone = spec.zone
         interest.start_ms = interest.end_ms = int(block.end.item(row))
         return interest
 
-    def _quote(self, column: Column, row: int, times: tuple[int, int]) -> QuoteBar:
+    def _quote(self, column: Column, block: Any, row: int, times: tuple[int, int]) -> QuoteBar:
         """A quote bar; a missing side is taken from the row before (QuoteBarFillForwardEnumerator.cs:72)."""
         bar = QuoteBar.__new__(QuoteBar)
         bar.symbol, bar.zone = self.symbol, self.spec.zone
         bar.start_ms, bar.end_ms = times
-        block = column.block
-        bar.bid = self._side(column, row, "bid")
-        bar.ask = self._side(column, row, "ask")
+        bar.bid = self._side(column, block, row, "bid")
+        bar.ask = self._side(column, block, row, "ask")
         bar.last_bid_size = _size(block.bid_size.item(row))
         bar.last_ask_size = _size(block.ask_size.item(row))
         return bar
 
-    def _side(self, column: Column, row: int, side: str) -> Bar | None:
-        close = getattr(column.block, f"{side}_close")
-        first = column.first if self.spec.fill_forward else row
-        for candidate in range(row, first - 1, -1):
-            if close.item(candidate) == close.item(candidate):
-                return Bar(
-                    *(
-                        getattr(column.block, f"{side}_{name}").item(candidate)
-                        for name in ("open", "high", "low", "close")
-                    )
-                )
-        before = column.carry() if self.spec.fill_forward else None
+    def _side(self, column: Column, block: Any, row: int, side: str) -> Bar | None:
+        found = _bar_of(block, row, side)
+        if found is not None or not self.spec.fill_forward:
+            return found
+        place = int(column.whole_end.searchsorted(block.end.item(row)))
+        for candidate in range(place - 1, column.whole_first - 1, -1):
+            found = _bar_of(column.whole, candidate, side)
+            if found is not None:
+                return found
+        before = column.carried_filler()
         return getattr(before, side) if isinstance(before, QuoteBar) else None
+
+
+def _begun(block: Any, start: int) -> tuple[Any, int]:
+    """When the rows of a block end, and the first row that ends after an instant."""
+    return (None, 0) if block is None else (block.end, int(block.end.searchsorted(start, "right")))
+
+
+def _bar_of(block: Any, row: int, side: str) -> Bar | None:
+    close = getattr(block, f"{side}_close").item(row)
+    if close != close:
+        return None
+    return Bar(*(getattr(block, f"{side}_{name}").item(row) for name in ("open", "high", "low", "close")))
 
 
 def _filtered(block: Any, keep: Any) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from simulation import auxiliary
 from simulation.archives import ArchiveCache, Layout, Table
 from simulation.blocks import (
+    ContractFactorRow,
     FactorRow,
     Integers,
     InterestBlock,
@@ -270,6 +271,11 @@ class LeanFolder:
         """Dividends and splits of an equity."""
         path = self.root / auxiliary_path(symbol, "factor_files")
         return auxiliary.read_factor_file(path) if path.is_file() else None
+
+    def contract_factors(self, symbol: Symbol) -> Sequence[ContractFactorRow]:
+        """Price factors of a continuous future; none without a file."""
+        path = self.root / auxiliary_path(symbol, "factor_files")
+        return auxiliary.read_contract_factors(path) if path.is_file() else ()
 
     def margins(self, symbol: Symbol) -> Sequence[MarginRow] | None:
         """Margin of a futures contract; an option on a future takes its future's."""

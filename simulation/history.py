@@ -16,8 +16,9 @@ import numpy as np
 from simulation.bars import BaseData, OpenInterest, QuoteBar, TradeBar
 from simulation.chain_files import UniverseRow
 from simulation.clock import DAY_MS, FOREVER, zone_of
+from simulation.continuous import default_normalization, feed_of, is_continuous
 from simulation.dictionaries import KeyValuePair, LeanDictionary
-from simulation.enums import DataNormalizationMode, Resolution, SecurityType, TickType
+from simulation.enums import DataMappingMode, DataNormalizationMode, Resolution, SecurityType, TickType
 from simulation.feeds import RESOLUTION_MS, Column, Feed, FeedSpec
 from simulation.kernel import Engine
 from simulation.names import Named
@@ -28,6 +29,26 @@ SEED_DAYS_BACK = 10
 _TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
 _QUOTE_SIDES = ("open", "high", "low", "close")
 _KINDS = {TradeBar: TickType.TRADE, QuoteBar: TickType.QUOTE, OpenInterest: TickType.OPEN_INTEREST}
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """How prices are adjusted and contracts joined; None leaves it as the subscription has it."""
+
+    mode: DataNormalizationMode | None = None
+    mapping: DataMappingMode | None = None
+    depth: int | None = None
+
+    @staticmethod
+    def of(named: dict[str, Any]) -> Joined:
+        """From the arguments of a call."""
+        mode, mapping = named.get("data_normalization_mode"), named.get("data_mapping_mode")
+        depth = named.get("contract_depth_offset")
+        return Joined(
+            None if mode is None else DataNormalizationMode(mode),
+            None if mapping is None else DataMappingMode(mapping),
+            None if depth is None else abs(int(depth)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +63,7 @@ class Request:
     high: int
     fill_forward: bool
     extended: bool
+    joined: Joined = Joined()
 
 
 def bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, extended: bool) -> int:
@@ -80,8 +102,14 @@ def feed_for(engine: Engine, request: Request) -> Feed:
     spec = FeedSpec(symbol, request.resolution, request.kind, hours, *zones, request.fill_forward, request.extended)
     known = engine.securities.get(symbol)
     mode = DataNormalizationMode.ADJUSTED if known is None else known.data_normalization_mode
-    spec.mode = engine.subscriptions.served_mode(symbol, mode)
-    return Feed(engine.source, spec, request.low)
+    if is_continuous(symbol):
+        mode = default_normalization(mode)
+    spec.mode = engine.subscriptions.served_mode(symbol, mode if request.joined.mode is None else request.joined.mode)
+    own = next(iter(engine.configs.get(symbol, [])), spec)
+    mapping, depth = request.joined.mapping, request.joined.depth
+    spec.data_mapping_mode = own.data_mapping_mode if mapping is None else mapping
+    spec.contract_depth_offset = own.contract_depth_offset if depth is None else depth
+    return feed_of(engine.source, spec, request.low)
 
 
 def points(engine: Engine, request: Request) -> list[BaseData]:
@@ -170,10 +198,6 @@ class PlainSlice(Named):
         return len(self.keys())
 
 
-_REFUSED = ("data_normalization_mode", "data_mapping_mode", "contract_depth_offset")
-"""Arguments of LEAN's history that would change its prices and that this engine does not follow."""
-
-
 class _Typed:
     """`history[TradeBar]`: bars instead of a frame."""
 
@@ -211,9 +235,6 @@ class HistoryCall:
     def requests(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Any], list[Request]]:
         """The requests that a call means: ([type], symbols, span[, resolution]) or ([type], symbols, start, end[,
         resolution])."""
-        for name in _REFUSED:
-            if named.get(name) is not None:
-                raise self.engine.refused(f"history({name}={named[name]})")
         values = list(arguments)
         kind = values.pop(0) if isinstance(values[0], type) else None
         given = values.pop(0) if values else named.get("symbols", named.get("symbol", named.get("tickers")))
@@ -247,7 +268,8 @@ class HistoryCall:
         low, high = self._bounds(symbol, spans, chosen, wide)
         kinds = [_KINDS[kind]] if kind in _KINDS else default_kinds(symbol, chosen)
         if kind is None or kind in _KINDS:
-            return [Request(symbol, tick, chosen, low, high, fill_forward, wide) for tick in kinds]
+            joined = Joined.of(named)
+            return [Request(symbol, tick, chosen, low, high, fill_forward, wide, joined) for tick in kinds]
         return list(())
 
     def _bounds(self, symbol: Any, spans: list[Any], resolution: Resolution, extended: bool) -> tuple[int, int]:
@@ -283,7 +305,8 @@ class HistoryCall:
         return list(reversed(found))
 
     def _slices(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> list[PlainSlice]:
-        securities = [s.symbol for s in self.engine.securities.values() if not s.symbol.is_canonical()]
+        active = [s.symbol for s in self.engine.securities.values()]
+        securities = [symbol for symbol in active if not symbol.is_canonical() or is_continuous(symbol)]
         _, requests = self.requests((securities, *arguments), named)
         by_time: dict[int, PlainSlice] = {}
         for request in requests:
@@ -386,7 +409,7 @@ class HistoryApi(Named):
         engine.utc_ms = start
         starts = [start]
         for symbol, specs in engine.configs.items():
-            if not symbol.is_canonical():
+            if not symbol.is_canonical() or is_continuous(symbol):
                 chosen = resolution if resolution is not None else min(spec.resolution for spec in specs)
                 starts.append(bars_back(engine, symbol, chosen, span, specs[0].extended))
         return min(starts)

@@ -21,14 +21,15 @@ from typing import Any
 
 from simulation.bars import Delisting
 from simulation.clock import FOREVER, MINUTE_MS, NEW_YORK, Zone
+from simulation.continuous import MappingCalendar, is_continuous
 from simulation.derivatives import SecurityManager
 from simulation.enums import DelistingType, SecurityType
 from simulation.schedule import ScheduledEvent, Scheduler
 from simulation.securities import Security
-from simulation.selection import ChainUniverse, SecurityChanges, Universe
+from simulation.selection import ChainUniverse, SecurityChanges, Universe, every_added
 from simulation.subscriptions import OPTION_TYPES, Subscriptions
 from simulation.symbols import Symbol, SymbolCache
-from simulation.timeline import DividendCalendar, Timeline, delisting_date
+from simulation.timeline import DividendCalendar, Timeline, delisting_date, trades_again
 from simulation.universe import filter_of
 from simulation.views import Views
 
@@ -59,6 +60,7 @@ class Engine(Views):
         self.scheduler = Scheduler()
         self.timeline = Timeline(self.subscriptions.feeds)
         self.dividends = DividendCalendar(source)
+        self.mappings = MappingCalendar(source)
         self.portfolio: Any = None
         self.transactions: Any = None
         self.handler: Any = None
@@ -152,7 +154,7 @@ class Engine(Views):
 
     def evaluate_option(self, security: Any, contract: Any) -> Any:
         """Implied volatility and Greeks of a contract by its security's price model."""
-        from simulation.pricing import evaluate
+        from simulation.option_models import evaluate
 
         return evaluate(self, security, contract)
 
@@ -179,6 +181,9 @@ class Engine(Views):
         """Schedules the warning on a contract's last day and its removal at the midnight after it."""
         symbol = security.symbol
         self.dividends.watch(security, self.utc_ms, self.end_ms)
+        if is_continuous(symbol):
+            self.mappings.watch(security, self.configs[symbol][0], self.utc_ms, self.end_ms)
+            return
         if symbol in self._watched or symbol.security_type not in (*OPTION_TYPES, SecurityType.FUTURE):
             return
         self._watched.add(symbol)
@@ -191,22 +196,12 @@ class Engine(Views):
             moment = max(security.zone.midnight_ms(day), self.utc_ms)
             heapq.heappush(self._delistings, (moment, self._sequence, kind, security))
 
-    def _trades_again(self, security: Security, ms: int) -> bool:
-        """Whether a trading day is left in the run: LEAN makes the removal when it opens the next day's file."""
-        hours = security.exchange.hours
-        day, last = security.zone.local(ms), security.zone.local(self.end_ms)
-        while day.date() <= last.date():
-            if hours.is_date_open(day):
-                return True
-            day += timedelta(days=1)
-        return False
-
     def _due_delistings(self, ms: int) -> list[tuple[DelistingType, Security]]:
         due = []
         while self._delistings and self._delistings[0][0] <= min(ms, self.end_ms):
             _, _, kind, security = heapq.heappop(self._delistings)
             if security.symbol in self.subscriptions.feeds:
-                if kind == DelistingType.WARNING or self._trades_again(security, ms):
+                if kind == DelistingType.WARNING or trades_again(security, ms, self.end_ms):
                     due.append((kind, security))
             elif kind == DelistingType.DELISTED:
                 self._watched.discard(security.symbol)
@@ -266,7 +261,8 @@ class Engine(Views):
         delisting = self._delistings[0][0] if self._delistings else FOREVER
         if selection > self.end_ms and selection > self._last_selection():
             selection = FOREVER
-        return min(selection, delisting if delisting <= self.end_ms else FOREVER, self.dividends.next_ms)
+        calendars = min(self.dividends.next_ms, self.mappings.next_ms)
+        return min(selection, delisting if delisting <= self.end_ms else FOREVER, calendars)
 
     def _last_selection(self) -> int:
         """The midnight at which the chain files of the last date are seen."""
@@ -280,7 +276,7 @@ class Engine(Views):
         """A midnight with chain files or delistings, perhaps with data as well."""
         delistings = self._due_delistings(ms)
         universes = self.subscriptions.due(ms)
-        if universes or delistings or self.dividends.next_ms <= ms:
+        if universes or delistings or min(self.dividends.next_ms, self.mappings.next_ms) <= ms:
             self._select(ms, universes, has_data, delistings)
         elif has_data:
             self._step(ms, True, None, ())
@@ -309,7 +305,7 @@ class Engine(Views):
             if in_time:
                 self.subscriptions.select(universe, ms, changes)
         if self.settings.seed_initial_prices:
-            self.algorithm.seed(changes.added_securities)
+            self.algorithm.seed(every_added(changes))
         fresh = self._due_delistings(ms)
         self._step(ms, has_data, changes, (*delistings, *fresh))
 
@@ -352,7 +348,8 @@ class Engine(Views):
         self._slice, self._slice_of = None, (ms, has_data)
         if self.samples.every_step:
             self.samples.before_orders()
-        if changes or delistings or self.is_warming_up or ms >= self._next_hour_ms or ms >= self.dividends.next_ms:
+        occasion = min(self._next_hour_ms, self.dividends.next_ms, self.mappings.next_ms)
+        if changes or delistings or self.is_warming_up or ms >= occasion:
             self._before_orders(ms, changes, delistings)
         if self.handler.has_work():
             self.handler.process_pass()
@@ -395,6 +392,8 @@ class Engine(Views):
         if ms >= self.dividends.next_ms:
             self.dividends.pay(self, ms)
         self._check_warmup()
+        if ms >= self.mappings.next_ms:
+            self.mappings.tell(self, ms)
 
     def _tell(
         self,
@@ -440,7 +439,7 @@ class Engine(Views):
                 security.symbol, datetime(day.year, day.month, day.day), security.price, kind, security.zone
             )
             moment.delistings[security.symbol] = event
-        moment.has_data = True
+            moment.has_data = moment.has_data or not security.is_internal
 
     def _settle(self, delistings: tuple[tuple[DelistingType, Security], ...]) -> None:
         """Expiry: options first, then futures."""

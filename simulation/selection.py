@@ -44,7 +44,7 @@ class SecurityChanges(Named):
     @property
     def added_securities(self) -> list[Security]:
         """Securities added, by ticker."""
-        return sorted((s for s in self._added.values() if not s.is_internal), key=lambda s: str(s.symbol.value))
+        return [security for security in every_added(self) if not security.is_internal]
 
     @property
     def removed_securities(self) -> list[Security]:
@@ -70,6 +70,11 @@ class SecurityChanges(Named):
         added = ",".join(str(s.symbol.value) for s in self.added_securities)
         removed = ",".join(str(s.symbol.value) for s in self.removed_securities)
         return f"SecurityChanges: Added: {added} Removed: {removed}"
+
+
+def every_added(changes: SecurityChanges) -> list[Security]:
+    """Securities added, internal ones included, by ticker."""
+    return sorted(changes._added.values(), key=lambda security: str(security.symbol.value))
 
 
 @dataclass(slots=True)
@@ -145,6 +150,7 @@ class SelectorUniverse(Universe):
     times: Iterator[int] | None = None
     choose: Callable[[int], list[Any]] | None = None
     next_ms: int = FOREVER
+    canonical: Any = None
 
     def advance(self) -> None:
         """Moves to the next instant."""

@@ -10,7 +10,7 @@ from typing import Any
 from simulation.bars import BaseData, Delisting, QuoteBar, TradeBar
 from simulation.clock import UTC
 from simulation.dictionaries import KeyValuePair, LeanDictionary
-from simulation.enums import OPTION_TYPES, SecurityType, TickType
+from simulation.enums import OPTION_TYPES, TickType
 from simulation.feeds import Feed
 from simulation.names import Named
 from simulation.symbols import Symbol, symbol_of
@@ -164,11 +164,6 @@ class Ticks(LeanDictionary[Any]):
     """`slice.ticks`: empty, tick data is not served."""
 
 
-def is_continuous(symbol: Any) -> bool:
-    """Whether a symbol is a canonical future, whose continuous prices are not served."""
-    return symbol is not None and symbol.security_type == SecurityType.FUTURE and bool(symbol.is_canonical())
-
-
 class Slice(Named):
     """All data that became known at one instant."""
 
@@ -178,7 +173,7 @@ class Slice(Named):
         self.delistings: LeanDictionary[Any] = Delistings()
         self.splits: LeanDictionary[Any] = Splits()
         self.dividends: LeanDictionary[Any] = Dividends()
-        self._symbol_changed_events: LeanDictionary[Any] = SymbolChangedEvents()
+        self.symbol_changed_events: LeanDictionary[Any] = SymbolChangedEvents()
         self._ticks: Ticks | None = None
         self._bars: TradeBars | None = None
         self._quote_bars: QuoteBars | None = None
@@ -189,13 +184,6 @@ class Slice(Named):
     def utc_time(self) -> datetime:
         """The instant, naive UTC."""
         return UTC.local(self.ms)
-
-    @property
-    def symbol_changed_events(self) -> LeanDictionary[Any]:
-        """Always empty. Raises NotInEngineError where a continuous future would change its contract."""
-        for chain in self.engine.subscriptions.chains_of(SecurityType.FUTURE):
-            raise self.engine.refused(f"symbol_changed_events of the continuous future {chain.security.symbol.value}")
-        return self._symbol_changed_events
 
     @property
     def ticks(self) -> Ticks:
@@ -236,8 +224,6 @@ class Slice(Named):
 
     def point(self, symbol: Any, kind: TickType) -> BaseData | None:
         """What this instant holds of a symbol's trades or quotes; the finest resolution wins."""
-        if is_continuous(symbol):
-            raise self.engine.refused(f"data of the continuous future {symbol.value}")
         if not self.has_bars:
             return None
         for feed in sorted(self.snapshot.get(symbol, ()), key=lambda feed: feed.period):
@@ -285,8 +271,9 @@ class Slice(Named):
         return key in self
 
     def keys(self) -> list[Any]:
-        """Symbols that have data, delistings included."""
-        return [s for s in self.snapshot if self._data(s) is not None or s in self.delistings]
+        """Symbols that have data, delistings and changes of contract included."""
+        events = {*self.delistings.keys(), *self.symbol_changed_events.keys()}
+        return [s for s in self.snapshot if self._data(s) is not None or s in events]
 
     def values(self) -> list[BaseData]:
         """Data points of all symbols that have any."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from simulation.clock import FOREVER, zone_of
+from simulation.continuous import JOINED_MODES, feed_of, is_continuous
 from simulation.derivatives import SECURITY_CLASSES
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType, TickType
 from simulation.feeds import Feed, FeedSpec
@@ -73,11 +74,16 @@ class Subscriptions:
         engine.prepare(security, initialize)
         return security
 
-    def configure(self, symbol: Any, resolution: Resolution, fill_forward: bool, extended: bool) -> list[FeedSpec]:
+    def configure(
+        self, symbol: Any, resolution: Resolution, fill_forward: bool, extended: bool, internal: bool = False
+    ) -> list[FeedSpec]:
         """Adds the specifications of a symbol's subscriptions: trades, quotes where they exist, open interest
-        inside."""
+        inside. What was internal and is asked for otherwise is so no longer."""
         configs: list[FeedSpec] = self._engine.configs.setdefault(symbol, [])
-        if any(config.resolution == resolution for config in configs):
+        known = [config for config in configs if config.resolution == resolution]
+        if known:
+            if not internal:
+                _set_internal(known, False)
             return configs
         entry = self._engine.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type)
         hours = entry.exchange_hours
@@ -90,6 +96,7 @@ class Subscriptions:
             zone_of(entry.data_time_zone),
             fill_forward,
             extended,
+            internal,
         )
         configs.append(base)
         kind = symbol.security_type
@@ -116,7 +123,7 @@ class Subscriptions:
         """Registers a chain; its first selection is at once, over the file of the trading day before."""
         key = str(security.symbol.id)
         existing = self.universes.get(key)
-        if isinstance(existing, ChainUniverse):
+        if isinstance(existing, ChainUniverse) and not existing.disposed:
             return existing
         option = security.symbol.security_type in OPTION_TYPES
         rows = OptionFilterUniverse(security) if option else FutureFilterUniverse(security)
@@ -131,9 +138,16 @@ class Subscriptions:
     def chain_options(self, canonical: Any, option_filter: Any) -> None:
         """Every contract that a future's chain selects from now on gets an option chain of its own."""
         self._chained.setdefault(canonical, []).append(option_filter)
-        future = self.universes.get(str(canonical.id))
-        if future is not None and future.selected:
-            self.add_chained(canonical, list(future.selected))
+        for universe in list(self.universes.values()):
+            if self._owner(universe) == canonical and universe.selected:
+                self.add_chained(canonical, list(universe.selected))
+
+    @staticmethod
+    def _owner(universe: Universe) -> Any:
+        """The canonical whose contracts a universe selects; None for universes of anything else."""
+        if isinstance(universe, ChainUniverse):
+            return universe.security.symbol
+        return getattr(universe, "canonical", None)
 
     def add_chained(self, canonical: Any, contracts: list[Any]) -> None:
         """Adds the option chains of selected futures, as OptionChainedUniverseSelectionModel does."""
@@ -155,10 +169,10 @@ class Subscriptions:
     def remove_by_hand(self, symbol: Any) -> None:
         """Takes a symbol off the hand-made lists at the end of the time step, a canonical's chain with it."""
         self._pending = [item for item in self._pending if item[1] != symbol]
-        chain = self.universes.get(str(symbol.id)) if symbol.is_canonical() else None
-        if chain is not None:
-            chain.disposed = True
-            self._disposed.append(chain)
+        for chain in self.universes.values():
+            if symbol.is_canonical() and self._owner(chain) == symbol:
+                chain.disposed = True
+                self._disposed.append(chain)
         for universe in self.universes.values():
             if isinstance(universe, ListUniverse) and symbol in universe.members:
                 self._pending.append((universe, symbol, False))
@@ -273,22 +287,20 @@ class Subscriptions:
             if symbol not in universe.members:
                 self._admit(universe, symbol, utc_ms, changes)
         self.epoch += 1
-        if isinstance(universe, ChainUniverse) and universe.security.symbol in self._chained:
-            self.add_chained(universe.security.symbol, list(universe.selected))
+        owner = self._owner(universe)
+        if owner in self._chained:
+            self.add_chained(owner, list(universe.selected))
 
     def _choose(self, universe: Universe, utc_ms: int) -> list[Any]:
         if isinstance(universe, ListUniverse):
             return universe.select()
+        if universe.disposed:
+            return list(())
         choose = getattr(universe, "choose", None)
         if choose is not None:
             return list(choose(utc_ms))
-        if (
-            not isinstance(universe, ChainUniverse)
-            or universe.disposed
-            or universe.block is None
-            or universe.filter_universe is None
-        ):
-            return list(universe.selected) if not universe.disposed else list(())
+        if not isinstance(universe, ChainUniverse) or universe.block is None or universe.filter_universe is None:
+            return list(universe.selected)
         security = universe.security
         universe.filter_universe.load(universe.block, security.zone.local(utc_ms))
         option = security.symbol.security_type in OPTION_TYPES
@@ -357,7 +369,11 @@ class Subscriptions:
 
     def _take_out(self, universe: Universe, symbol: Any) -> None:
         member = universe.members.pop(symbol)
-        if any(symbol in other.members for other in self.universes.values()):
+        others = list(self.users_of(symbol))
+        if others:
+            if all(other.specification.get("internal") for other in others):
+                _set_internal(self._engine.configs.get(symbol, []), True)
+                member.security.is_internal = True
             return
         self.drop_feeds(symbol)
         member.security.reset()
@@ -377,9 +393,13 @@ class Subscriptions:
         wanted = universe.specification
         if symbol.security_type == SecurityType.EQUITY and not isinstance(universe, ListUniverse | ChainUniverse):
             security.data_normalization_mode = self._engine.algorithm.universe_settings.data_normalization_mode
+        internal = bool(wanted.get("internal")) and not symbol.is_canonical()
         if wanted:
-            self.configure(symbol, wanted["resolution"], wanted["fill_forward"], wanted["extended"])
-        if self._subscribe(security, utc_ms):
+            self.configure(symbol, wanted["resolution"], wanted["fill_forward"], wanted["extended"], internal)
+        fresh = self._subscribe(security, utc_ms)
+        shown = security.is_internal and not internal
+        if fresh or shown:
+            security.is_internal = internal
             changes.add(security)
         universe.members[symbol] = Member(security, utc_ms)
         if isinstance(universe, ChainUniverse) and security.is_option:
@@ -388,7 +408,7 @@ class Subscriptions:
     def _subscribe(self, security: Security, utc_ms: int) -> bool:
         """Opens the feeds of a security's specifications that are not open yet."""
         symbol = security.symbol
-        if symbol.is_canonical():
+        if symbol.is_canonical() and symbol.security_type in OPTION_TYPES:
             return False
         feeds = self.feeds.setdefault(symbol, [])
         fresh = not feeds
@@ -396,7 +416,7 @@ class Subscriptions:
         for spec in self._engine.configs.get(symbol, []):
             if not any(feed.spec.kind == spec.kind and feed.spec.resolution == spec.resolution for feed in feeds):
                 spec.mode = self.served_mode(symbol, security.data_normalization_mode)
-                feed = Feed(self._engine.source, spec, utc_ms)
+                feed = feed_of(self._engine.source, spec, utc_ms)
                 feeds.append(feed)
                 security.add_feed(feed)
         self.epoch += 1
@@ -405,9 +425,10 @@ class Subscriptions:
         return fresh
 
     def served_mode(self, symbol: Any, mode: DataNormalizationMode) -> DataNormalizationMode:
-        """The way in which a symbol's prices are adjusted. Raises NotInEngineError for an equity's that is not
-        served."""
-        if symbol.security_type == SecurityType.EQUITY and mode not in SERVED_MODES:
+        """The way in which a symbol's prices are adjusted. Raises NotInEngineError for an equity's or a continuous
+        future's that is not served."""
+        served = JOINED_MODES if is_continuous(symbol) else SERVED_MODES
+        if (symbol.security_type == SecurityType.EQUITY or is_continuous(symbol)) and mode not in served:
             raise self._engine.refused(f"data normalization mode {mode} of {symbol.value}")
         return mode
 
@@ -433,6 +454,12 @@ class Subscriptions:
     def users_of(self, symbol: Any) -> Iterable[Universe]:
         """Universes that a symbol is in."""
         return (universe for universe in self.universes.values() if symbol in universe.members)
+
+
+def _set_internal(specs: Iterable[FeedSpec], internal: bool) -> None:
+    for spec in specs:
+        if spec.kind != TickType.OPEN_INTEREST:
+            spec.internal = internal
 
 
 def _nothing(universe: Any) -> list[Any]:

@@ -193,3 +193,14 @@ def delisting_date(symbol: Any, hours: Any) -> date:
             moment -= timedelta(days=1)
         return moment.date()
     return day
+
+
+def trades_again(security: Any, ms: int, end: int) -> bool:
+    """Whether a trading day is left in the run: LEAN makes the removal when it opens the next day's file."""
+    hours = security.exchange.hours
+    day, last = security.zone.local(ms), security.zone.local(end)
+    while day.date() <= last.date():
+        if hours.is_date_open(day):
+            return True
+        day += timedelta(days=1)
+    return False

@@ -41,7 +41,9 @@ class Views:
             ordered = sorted(
                 subscriptions.feeds.items(), key=lambda pair: (int(pair[0].security_type), str(pair[0].value))
             )
-            self._snapshot = {symbol: tuple(feeds) for symbol, feeds in ordered if feeds}
+            self._snapshot = {
+                symbol: tuple(feeds) for symbol, feeds in ordered if any(not feed.spec.internal for feed in feeds)
+            }
         return self._snapshot
 
     def canonicals(self, snapshot: dict[Any, Any], options: bool) -> list[Any]:

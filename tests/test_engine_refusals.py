@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import pytest
 
 from simulation import positions, strategies_match
+from simulation.continuous import is_continuous
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine, NotInEngineError
 from simulation.order_parts import Leg
 from simulation.results import summarize
 from simulation.runner import RunRequest, run_backtest
-from simulation.slices import is_continuous
 from simulation.symbols import Symbol
 from tests.test_engine_fills import HIGH, LOW, SPX, Market, Recorder, add_vertical, at, index_market, play
 
@@ -40,35 +39,24 @@ def test_a_mode_of_prices_does_not_matter_to_an_index() -> None:
     assert play(market, script).securities[SPX].price == 5450.0
 
 
-@pytest.mark.parametrize(
-    ("use", "words"),
-    [
-        (lambda algorithm: algorithm.securities[ES].mapped, "mapped of the continuous future /ES"),
-        (lambda algorithm: algorithm.securities[ES].price, "prices of the continuous future /ES"),
-        (lambda algorithm: algorithm.current_slice.bars.get(ES), "data of the continuous future /ES"),
-        (lambda algorithm: algorithm.current_slice.symbol_changed_events, "symbol_changed_events of the continuous"),
-        (
-            lambda algorithm: algorithm.history(SPX, 5, Resolution.MINUTE, contract_depth_offset=1),
-            r"history\(contract_depth_offset=1\)",
-        ),
-    ],
-)
-def test_the_continuous_future_is_refused_where_it_is_used(use: Callable[[Any], Any], words: str) -> None:
-    refused: list[str] = []
+def test_a_continuous_future_without_a_map_file_has_neither_contract_nor_data() -> None:
+    """LEAN's ContinuousContractUniverse selects the canonical alone, whose own rows no file holds."""
+    seen: list[Any] = []
 
     def script(algorithm: Recorder) -> None:
         algorithm.add_index("SPX", Resolution.MINUTE)
-        algorithm.add_future("ES", Resolution.MINUTE)
+        future = algorithm.add_future("ES", Resolution.MINUTE)
 
         def look() -> None:
-            with pytest.raises(NotInEngineError, match=words) as caught:
-                use(algorithm)
-            refused.append(str(caught.value))
+            moment = algorithm.current_slice
+            seen.extend([future.mapped, future.price, future.has_data, moment.bars.get(ES), len(moment.keys())])
+            seen.append(len(moment.symbol_changed_events))
+            seen.append(len(algorithm.history(ES, 5, Resolution.MINUTE, contract_depth_offset=1)))
 
         algorithm.do_at("10:00", look)
 
     play(index_market("09:59", "10:00"), script)
-    assert len(refused) == 1
+    assert seen == [None, 0.0, False, None, 1, 0, 0]
 
 
 def test_only_the_canonical_future_is_continuous() -> None:
@@ -91,11 +79,12 @@ def test_a_warm_up_at_another_resolution_is_refused(resolution: Resolution | Non
         play(market, script)
 
 
-def test_a_callback_that_would_never_come_is_refused() -> None:
+@pytest.mark.parametrize("mode", [DataNormalizationMode.ADJUSTED, DataNormalizationMode.TOTAL_RETURN])
+def test_a_continuous_future_is_joined_in_one_of_four_ways(mode: DataNormalizationMode) -> None:
     def script(algorithm: Recorder) -> None:
-        setattr(type(algorithm), "on_symbol_changed_events", lambda self, events: None)  # noqa: B010 - not declared
+        algorithm.add_future("ES", Resolution.MINUTE, None, None, 0.0, None, None, mode)
 
-    with pytest.raises(NotInEngineError, match="on_symbol_changed_events"):
+    with pytest.raises(NotInEngineError, match=rf"data normalization mode {mode} of /ES"):
         play(Market(), script)
 
 
