@@ -12,6 +12,9 @@ from datetime import date, datetime
 
 from core.contracts import Package
 
+DEADLINE = "deadline"
+"""The exit rule after which there is no other: what it asks for cannot wait for a better moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -111,11 +114,15 @@ def losing_streak(trades: Sequence[ClosedTrade]) -> int:
 
 @dataclass(slots=True)
 class Book:
-    """Open positions by id, closed trades in order, and entries on their way (they count as if they were open)."""
+    """Open positions by id, closed trades in order, and entries on their way (they count as if they were open).
+
+    ``blocked``: since when the exit of a position waits for a side of a quote; nothing new may open meanwhile.
+    """
 
     positions: dict[str, Position] = field(default_factory=dict)
     trades: list[ClosedTrade] = field(default_factory=list)
     pending: dict[str, Position] = field(default_factory=dict)
+    blocked: dict[str, datetime] = field(default_factory=dict)
 
     def exposed(self) -> Iterator[Position]:
         """What is open and what may become open, for every limit on counts and risk."""

@@ -153,7 +153,7 @@ class Gateway(Protocol):
         """Stop quotes of contracts; whatever is held or ordered stays."""
 
     def quote(self, contract: Contract) -> Quote | None:
-        """Newest quote of a subscribed contract; ``None`` before its first."""
+        """Newest quote of a subscribed contract, a side that nobody shows being ``None``; ``None`` before its first."""
 
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         """Send one combo limit order and give the order ids by leg. Raises OrderRefusedError."""

@@ -24,6 +24,7 @@ from AlgorithmImports import (
     OptionRight,
     OptionStyle,
     OrderStatus,
+    QuoteBar,
     Resolution,
     SecurityType,
     Symbol,
@@ -223,17 +224,24 @@ class LeanGateway:
             del self._options[contract.name]
 
     def quote(self, contract: Contract) -> Quote | None:
-        """Best bid and offer of a subscribed contract; a side at 0 is a missing side."""
+        """Best bid and offer of a subscribed contract, as its last real quote bar has them; a missing side is ``None``.
+
+        ``security.bid_price`` would keep the last bid there ever was (LEAN, SecurityCache.cs:209-270), and where data
+        is filled forward LEAN completes a bar's missing side with the one before, its size staying 0
+        (QuoteBarFillForwardEnumerator.cs:72-88): a side without size beside one with size is missing.
+        """
         security = self._options.get(contract.name)
-        if security is None:
+        bar = None if security is None else security.cache.get_data(QuoteBar)
+        if bar is None:
             return None
-        bid, ask = float(security.bid_price), float(security.ask_price)
-        if bid <= 0 and ask <= 0:
+        bid_size, ask_size = float(bar.last_bid_size), float(bar.last_ask_size)
+        sized = bid_size > 0 or ask_size > 0
+        bid = None if sized and bid_size <= 0 else _side(bar.bid)
+        ask = None if sized and ask_size <= 0 else _side(bar.ask)
+        if bid is None and ask is None:
             return None
-        last = security.get_last_data()
-        seen = self.now() if last is None else self._in_new_york(last.end_time, security)
-        sizes = (float(security.bid_size), float(security.ask_size))
-        return Quote(bid if bid > 0 else None, ask if ask > 0 else None, seen, *(size or None for size in sizes))
+        seen = self._in_new_york(bar.end_time, security)
+        return Quote(bid, ask, seen, bid_size or None, ask_size or None)
 
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         """One combo limit order, quantity positive, signs on the legs. Raises OrderRefusedError."""
@@ -349,6 +357,12 @@ def _kind_of(ticker: str) -> AssetKind:
         if family.underlying == ticker:
             return family.kind
     return AssetKind.INDEX if ticker.startswith("VIX") else AssetKind.EQUITY
+
+
+def _side(bar: Any) -> float | None:
+    """Close of one side of a quote bar; ``None`` where LEAN has no bar or a price of 0."""
+    price = 0.0 if bar is None else float(bar.close)
+    return price if price > 0 else None
 
 
 def _naive(moment: datetime) -> datetime:

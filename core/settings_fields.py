@@ -272,6 +272,10 @@ class OrderSettings(SettingsGroup):
     walk_step: Fraction = 0.10
     walk_interval_seconds: int = Field(60, gt=0)
     walk_steps: int = Field(5, ge=0)
+    worthless_offer: float = Field(1.00, ge=0)
+    """Points up to which the offer of an option that nobody bids for makes it worth next to nothing."""
+    blocked_exit_minutes: int = Field(3, ge=1)
+    """Minutes an exit waits for a missing side of a quote before its package is closed in parts."""
     unwind_after_seconds: int = Field(120, gt=0)
     max_spread_fraction: Fraction = 0.10
     max_spread_points: float = Field(0.50, ge=0)

@@ -21,6 +21,7 @@ from execution.groups import GroupStates, OrderGroup, describe_package, holding_
 from execution.guards import OrderGuards
 from execution.pricing import anomaly, crossing_limit, walk_limit
 from execution.tracker import PositionTracker
+from execution.unwinds import Unwinds, sort_out
 from market.chains import current_price
 from state.errors import StateError
 from state.manager import HierarchicalStateManager
@@ -55,7 +56,7 @@ class AtomicExecutor(OrderDesk):
         self._settings = settings
         self._groups: dict[str, OrderGroup] = {}
         self._by_order: dict[int, OrderGroup] = {}
-        self._unwinds: dict[str, list[Package]] = {}
+        self._unwinds = Unwinds(gateway, book, journal, settings)
         self._early: list[OrderUpdated] = []
         self._guards = OrderGuards(bus, book, settings)
         bus.subscribe(OrderUpdated, self._on_order, component="executor", critical=True)
@@ -116,10 +117,17 @@ class AtomicExecutor(OrderDesk):
                 working.rule, working.reason = rule, reason
                 working.next_step_at = self._gateway.now()
             return
-        legs = tuple(leg for leg in position.package.legs if not self._is_worthless(leg))
-        if not legs:
+        if position.id in self._unwinds:
             return
-        package, contracts = reduced(legs, position.contracts)
+        part = sort_out(position.package.legs, self._gateway, self._settings.worthless_offer)
+        if part.waiting:
+            if self._unwinds.waited_enough(position.id, rule, part):
+                self._split(position)
+            return
+        self._book.blocked.pop(position.id, None)
+        if not part.ready:
+            return
+        package, contracts = reduced(part.ready, position.contracts)
         group = OrderGroup(
             id=self._identifiers.next("group"),
             position=position.id,
@@ -134,11 +142,6 @@ class AtomicExecutor(OrderDesk):
             urgent=urgent,
         )
         self._start_exit(group)
-
-    def _is_worthless(self, leg: Leg) -> bool:
-        """A long option that nobody bids for cannot be sold; it is left to expire, and counted as worth nothing."""
-        quote = self._gateway.quote(leg.contract)
-        return leg.ratio > 0 and (quote is None or quote.bid is None)
 
     def _start_exit(self, group: OrderGroup) -> None:
         price = current_price(self._gateway, group.package, closing=True)
@@ -156,7 +159,8 @@ class AtomicExecutor(OrderDesk):
 
     def advance(self, now: datetime) -> None:
         """Once a minute: walk, cross, cancel or unwind what is due."""
-        for position in list(self._unwinds):
+        self._unwinds.pass_minute(now)
+        for position in self._unwinds.positions:
             if self.group_of(position) is None:
                 self._next_unwind(position)
         for group in list(self._groups.values()):
@@ -324,6 +328,7 @@ class AtomicExecutor(OrderDesk):
         self._tracker.settled(event)
         for name, position in before.items():
             if name not in self._book.positions:
+                self._unwinds.forget(name)
                 self._states.expired(name, position.terms.strategy, event.is_assignment)
 
     def _finish(self, group: OrderGroup) -> None:
@@ -354,17 +359,20 @@ class AtomicExecutor(OrderDesk):
             self._guards.rejected(self._gateway.now(), group.rejected)
             self._record(group, "rejected")
         left = group.leftover()
-        if left is None:
+        position = self._book.positions.get(group.position)
+        if group.purpose is OrderPurpose.UNWIND:
+            if position is not None:
+                self._count_parts(group, position)
+            self._states.ended(group, outcome)
+            self._unwinds.put_back(group.position, group.unfilled())
+        elif left is not None:
+            self._unwind(group, left)
+        else:
             if group.purpose is OrderPurpose.ENTRY:
                 self._tracker.abandon(group)
             self._states.ended(group, outcome)
-            if group.split and outcome is GroupOutcome.CANCELLED:
-                self._split(group)
-            elif group.purpose is OrderPurpose.UNWIND and group.package.expiry >= self._gateway.now().date():
-                again = tuple(Leg(leg.contract, group.wanted(leg)) for leg in group.package.legs)
-                self._unwinds.setdefault(group.position, []).insert(0, Package(again))
-        else:
-            self._unwind(group, left)
+            if group.split and outcome is GroupOutcome.CANCELLED and position is not None:
+                self._split(position)
         self._announce(group, outcome)
 
     def _announce(self, group: OrderGroup, outcome: GroupOutcome) -> None:
@@ -414,44 +422,58 @@ class AtomicExecutor(OrderDesk):
             self._count_parts(group, position)
         self._plan_unwind(group.position, holding_after(group, left, position))
 
-    def _split(self, group: OrderGroup) -> None:
-        """An exit that trades at no price (a worthless leg has no fresh quote) is closed in parts, shorts first."""
-        position = self._book.positions.get(group.position)
-        if position is not None:
-            legs = tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in position.package.legs)
-            self._plan_unwind(position.id, legs)
+    def _split(self, position: Position) -> None:
+        """An exit that cannot trade whole (a leg without a price) is closed in parts, shorts first."""
+        legs = tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in position.package.legs)
+        self._plan_unwind(position.id, legs)
 
     def _unwound(self, group: OrderGroup) -> None:
         position = self._book.positions.get(group.position)
-        if not self._unwinds.get(group.position) if position is None else self._count_parts(group, position):
-            self._states.closed(group.position, group.strategy)
-        self._next_unwind(group.position)
+        ended = group.position not in self._unwinds if position is None else self._count_parts(group, position)
+        if ended:
+            self._closed(group.position)
+        else:
+            self._next_unwind(group.position)
+
+    def _closed(self, position: str) -> None:
+        self._unwinds.forget(position)
+        self._states.closed(position, position.rsplit("-", 2)[0])
 
     def _count_parts(self, group: OrderGroup, position: Position) -> bool:
-        """Tell the tracker of the legs that a group closed whole; whether the position ended with them."""
+        """Tell the tracker of the legs that a group closed, whole or in part; whether the position ended with them."""
         ended = False
         for leg in group.package.legs:
             fill = group.fills[leg.contract.name]
             if round(fill.quantity) == group.wanted(leg):
                 ended = self._tracker.part(position, leg.contract.name, group.price_of(leg), (fill.cash, fill.fees))
+            elif round(fill.quantity):
+                self._tracker.part_filled(position, (fill.cash, fill.fees))
         return ended
 
     def _plan_unwind(self, position: str, held: tuple[Leg, ...]) -> None:
-        shorts = tuple(leg for leg in held if leg.ratio < 0)
-        longs = tuple(leg for leg in held if leg.ratio > 0)
-        self._unwinds[position] = [Package(legs).reversed() for legs in (shorts, longs) if legs]
+        self._unwinds.plan(position, held)
         self._next_unwind(position)
 
     def _next_unwind(self, position: str) -> None:
-        waiting = self._unwinds.get(position, [])
-        if not waiting:
-            self._unwinds.pop(position, None)
+        """Send what may go now; what waits for a quote is told once and looked at again each minute."""
+        if position not in self._unwinds:
             return
-        package = waiting[0]
-        if current_price(self._gateway, package, closing=True) is None:
-            return
-        waiting.pop(0)
-        package, count = reduced(package.legs, 1)
+        part = self._unwinds.next_part(position)
+        if part.ready:
+            self._send_part(position, part.ready)
+        elif not part.waiting:
+            self._leave(position, part.worthless)
+
+    def _leave(self, position: str, worthless: tuple[Leg, ...]) -> None:
+        """Only long options are left that nobody bids for: they expire, counted as worth nothing."""
+        known = self._book.positions.get(position)
+        for leg in worthless:
+            if known is not None:
+                self._tracker.part(known, leg.contract.name, 0.0, (0.0, 0.0))
+        self._closed(position)
+
+    def _send_part(self, position: str, legs: tuple[Leg, ...]) -> None:
+        package, count = reduced(Package(legs).reversed().legs, 1)
         group = OrderGroup(
             id=self._identifiers.next("group"),
             position=position,

@@ -97,6 +97,14 @@ class OrderGroup:
         fill = self.fills[leg.contract.name]
         return -fill.cash / (fill.quantity * leg.contract.multiplier)
 
+    def unfilled(self) -> tuple[Leg, ...]:
+        """What an exit has not closed yet: legs held with signed contracts as ratios."""
+        gaps = (
+            (leg.contract, round(self.fills[leg.contract.name].quantity) - self.wanted(leg))
+            for leg in self.package.legs
+        )
+        return tuple(Leg(contract, held) for contract, held in gaps if held)
+
     def leftover(self) -> Package | None:
         """One package of what filled without the rest, with signed contracts as ratios; ``None`` when nothing did."""
         legs = tuple(

@@ -129,6 +129,12 @@ class PositionTracker:
         self._finish(position, kind, prices, (parts.cash, parts.fees), why)
         return True
 
+    def part_filled(self, position: Position, flow: tuple[float, float]) -> None:
+        """Some contracts of a leg were closed, bringing (cash, fees) in dollars; the leg goes on with the rest."""
+        parts = self._parts.setdefault(position.id, _Parts())
+        parts.cash += flow[0]
+        parts.fees += flow[1]
+
     def broken(self, group: OrderGroup, left: Package) -> Position:
         """Take the filled part of an entry into the book, so that its end is counted; its ratios are contracts."""
         self._book.pending.pop(group.position, None)
@@ -153,6 +159,7 @@ class PositionTracker:
         why: tuple[str, str],
     ) -> None:
         cash, fees = flows
+        self._book.blocked.pop(position.id, None)
         now = self._gateway.now()
         profit = position.entry_cash + cash - position.entry_fees - fees
         paid = position.entry_fees + fees

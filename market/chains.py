@@ -34,14 +34,15 @@ class PackagePrice:
 def package_price(legs: Sequence[Leg], quotes: Sequence[Quote | None], *, closing: bool = False) -> PackagePrice | None:
     """Price of legs at their quotes; ``None`` where a side that the trade needs is missing or crossed.
 
-    An option bought needs an offer; one sold needs a bid, except that a missing bid of an option sold counts as zero
-    (getting rid of a worthless option). ``closing``: an exit may not wait for a crossed quote to heal. LEAN keeps the
-    last bid of an option that nobody bids for any more, over an offer that went on falling; such a bid counts as the
-    offer.
+    Every option needs an offer; one sold at entry also a bid. ``closing``: a missing bid counts as zero, and an exit
+    may not wait for a crossed quote to heal: a live feed keeps the last bid of an option that nobody bids for any more,
+    over an offer that went on falling; such a bid counts as the offer.
     """
     mid = natural = 0.0
     for leg, quote in zip(legs, quotes, strict=True):
         if quote is None or quote.ask is None:
+            return None
+        if quote.bid is None and leg.ratio < 0 and not closing:
             return None
         bid = quote.bid or 0.0
         if bid > quote.ask and not closing:
@@ -129,7 +130,7 @@ class OptionChainManager:
         total = 0.0
         for leg in package.legs:
             quote = self._gateway.quote(leg.contract)
-            mid = None if quote is None else middle(quote)
+            mid = None if quote is None else middle(quote, self._settings.worthless_offer)
             if mid is None:
                 return None
             total += leg.ratio * mid
@@ -165,9 +166,9 @@ def nearest_strike(contracts: Sequence[Contract], strike: float) -> Contract | N
     return min(contracts, key=lambda row: (abs(row.strike - strike), row.strike), default=None)
 
 
-def middle(quote: Quote) -> float | None:
-    """Mid of a quote; a missing bid counts as zero (a worthless option), a missing offer as unknown."""
-    if quote.ask is None:
+def middle(quote: Quote, worthless_offer: float) -> float | None:
+    """Mid of a quote; a missing bid counts as zero up to an offer (a worthless option), else the mid is unknown."""
+    if quote.ask is None or (quote.bid is None and quote.ask > worthless_offer):
         return None
     return ((quote.bid or 0.0) + quote.ask) / 2
 

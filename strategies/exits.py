@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, time, timedelta
 
-from core.book import Position
+from core.book import DEADLINE, Position
 from core.gateway import Session
 from core.settings_strategies import ExitSettings
 from strategies.base import Action, Close, Hold, HoldContext
@@ -69,7 +69,7 @@ def hard_deadline(at: time, minutes_before_close: int) -> Rule:
     def rule(position: Position, context: HoldContext) -> Close | None:
         if context.now < moment_of(context.session, at, minutes_before_close):
             return None
-        return Close("deadline", f"it is {context.now:%H:%M}", urgent=True)
+        return Close(DEADLINE, f"it is {context.now:%H:%M}", urgent=True)
 
     return rule
 

@@ -49,6 +49,8 @@ class FakeGateway:
     history: int = 300
     daily_range: float = 0.011
     missing: set[str] = field(default_factory=set)
+    no_offer: set[str] = field(default_factory=set)
+    no_bid: set[str] = field(default_factory=set)
     refuse: str = ""
     fills_allowed: bool = True
     subscribed: dict[str, Contract] = field(default_factory=dict)
@@ -137,7 +139,8 @@ class FakeGateway:
         half = self.half_spread if tick > 0.01 else self.half_spread / 5
         bid = math.floor((value - half) / tick) * tick
         ask = math.ceil((value + half) / tick) * tick
-        return Quote(round(bid, 2) if bid > 0 else None, round(max(ask, tick), 2), self.time)
+        shown = None if contract.name in self.no_offer else round(max(ask, tick), 2)
+        return Quote(round(bid, 2) if bid > 0 and contract.name not in self.no_bid else None, shown, self.time)
 
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         if self.refuse:

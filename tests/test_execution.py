@@ -202,7 +202,8 @@ def test_three_rejections_in_a_row_halt_entries(room: Room) -> None:
 
 
 @pytest.mark.parametrize("filled", [0, 1])
-def test_one_leg_alone_is_unwound(room: Room, filled: int) -> None:
+def test_one_leg_alone_is_unwound(tmp_path: Path, filled: int) -> None:
+    room = Room(tmp_path, vix=60.0)  # so that the wing has a bid
     room.gateway.fills_allowed = False
     room.open()
     order = room.gateway.orders.pop()
@@ -220,7 +221,8 @@ def test_one_leg_alone_is_unwound(room: Room, filled: int) -> None:
     assert room.system.book.pending == {}
 
 
-def test_shorts_are_bought_back_before_longs_are_sold(room: Room) -> None:
+def test_shorts_are_bought_back_before_longs_are_sold(tmp_path: Path) -> None:
+    room = Room(tmp_path, vix=60.0)
     room.gateway.fills_allowed = False
     room.open(2)
     order = room.gateway.orders.pop()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from datetime import date
+import sys
+from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from core.contracts import Quote
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
 
@@ -176,3 +181,58 @@ def test_store_and_settlement(seen: dict[str, Any]) -> None:
 
 def test_the_probe_day_was_an_expiry(seen: dict[str, Any]) -> None:
     assert date(2018, 11, 21).strftime("%y%m%d") in seen["names"][0]
+
+
+NOON = datetime(2024, 3, 8, 12)
+
+
+@pytest.fixture
+def lean_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module of the gateway on the embedded engine's names, for what no run shows."""
+    monkeypatch.syspath_prepend(ROOT / "simulation" / "embedded")
+    before = {name: sys.modules.pop(name, None) for name in ("AlgorithmImports", "core.lean_gateway")}
+    yield importlib.import_module("core.lean_gateway")
+    for name, module in before.items():
+        del sys.modules[name]
+        if module is not None:
+            sys.modules[name] = module
+
+
+def quoted(module: Any, bar: Any) -> Any:
+    """What the gateway makes of a last quote bar."""
+    cache = SimpleNamespace(get_data=lambda _kind: bar)
+    desk = module.LeanGateway(SimpleNamespace(time=NOON))
+    desk._options["X"] = SimpleNamespace(cache=cache, local_time=NOON, bid_price=2.0, ask_price=2.2)
+    return desk.quote(SimpleNamespace(name="X"))
+
+
+def side(close: float) -> Any:
+    return SimpleNamespace(close=close)
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "sizes", "expected"),
+    [
+        (side(2.0), side(2.2), (5.0, 7.0), (2.0, 2.2, 5.0, 7.0)),
+        (None, side(2.2), (0.0, 7.0), (None, 2.2, None, 7.0)),
+        (side(2.0), None, (5.0, 0.0), (2.0, None, 5.0, None)),
+        (side(0.0), side(2.2), (5.0, 7.0), (None, 2.2, 5.0, 7.0)),
+        # The engine completed the side from the bar before: its price is there, its size is not.
+        (side(2.0), side(2.2), (0.0, 7.0), (None, 2.2, None, 7.0)),
+        (side(2.0), side(2.2), (5.0, 0.0), (2.0, None, 5.0, None)),
+        # A feed without any sizes says nothing about its sides.
+        (side(2.0), side(2.2), (0.0, 0.0), (2.0, 2.2, None, None)),
+        (None, None, (0.0, 0.0), None),
+    ],
+)
+def test_a_side_that_the_last_bar_does_not_show_is_missing(
+    lean_gateway: Any, bid: Any, ask: Any, sizes: tuple[float, float], expected: tuple[Any, ...] | None
+) -> None:
+    bar = SimpleNamespace(bid=bid, ask=ask, last_bid_size=sizes[0], last_ask_size=sizes[1], end_time=NOON)
+    found = quoted(lean_gateway, bar)
+    assert found == (None if expected is None else Quote(expected[0], expected[1], NOON, *expected[2:]))
+
+
+def test_before_the_first_bar_and_for_what_nobody_subscribed_there_is_no_quote(lean_gateway: Any) -> None:
+    assert quoted(lean_gateway, None) is None
+    assert lean_gateway.LeanGateway(SimpleNamespace(time=NOON)).quote(SimpleNamespace(name="X")) is None

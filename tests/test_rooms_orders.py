@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from core.book import Refusal
-from core.contracts import Contract, Quote
+from core.book import EntryIntent, Position, Refusal, Terms
+from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import FillStatus
+from core.journal import RecordKind
 from execution.guards import OrderGuards
-from market.chains import package_price
+from market.chains import OptionChainManager, package_price
+from risk.limits import PhasePlugin
+from risk.proposal import Deny
+from tests.fake_gateway import FRIDAY
 from tests.test_execution import NOON, Room, put, quote, spread
+from tests.test_risk import context, proposal
 
 
 @pytest.fixture
@@ -131,3 +137,163 @@ def test_errors_within_an_hour_halt_even_with_fills_between(room: Room) -> None:
     assert system.bus.entries_halted is None
     guards.rejected(NOON + timedelta(minutes=62), "no")
     assert system.bus.entries_halted == "3 errors of orders within an hour"
+
+
+# A leg that cannot be closed because the side that it needs is not quoted
+
+
+def condor() -> Package:
+    legs = (Leg(put(4950.0), -1), Leg(put(4920.0), 1), Leg(call(5050.0), -1), Leg(call(5080.0), 1))
+    return Package(legs)
+
+
+def call(strike: float) -> Contract:
+    return replace(put(strike), right=Right.CALL)
+
+
+@pytest.fixture
+def held(room: Room) -> Position:
+    """A condor in the book of the room."""
+    room.gateway.subscribe([leg.contract for leg in condor().legs])
+    terms = Terms("friday_0dte", "iron_condor", 2000.0, 3000.0)
+    name = room.executor.open(EntryIntent("friday_0dte", FRIDAY, condor(), terms, 3.1, None, ""), 2, "test")
+    assert isinstance(name, str)
+    room.minutes(6)
+    return room.system.book.positions[name]
+
+
+def covered(room: Room) -> bool:
+    """Whether each side holds at least as many long as short contracts."""
+    held = room.gateway.held.values()
+    return all(sum(count for contract, count in held if contract.right is right) >= 0 for right in Right)
+
+
+def sent_after(room: Room, count: int) -> list[list[tuple[float, int]]]:
+    return [
+        [(leg.contract.strike, leg.ratio * times) for leg in package.legs]
+        for _, package, times, _ in room.gateway.sent[count:]
+    ]
+
+
+def risk_rows(room: Room) -> list[tuple[str, str]]:
+    return [(row["rule"], row["severity"]) for row in room.sink.rows(RecordKind.RISK)]
+
+
+def test_at_the_deadline_a_short_without_an_offer_keeps_its_wing_and_the_rest_goes(room: Room, held: Position) -> None:
+    stuck, before = put(4950.0).name, len(room.gateway.sent)
+    room.gateway.no_offer.add(stuck)
+    room.executor.close(held, "deadline", "it is 15:30", urgent=True)
+    for _ in range(6):
+        room.minutes(1)
+        room.executor.close(held, "deadline", "it is 15:30", urgent=True)  # the strategy asks each minute
+        assert covered(room)
+    # The call side goes, its short first; the put side stays whole: its wing covers the short that nobody offers.
+    assert sent_after(room, before) == [[(5050.0, 2)], [(5080.0, -2)]]
+    assert {name: count for name, (_, count) in room.gateway.held.items()} == {stuck: -2, put(4920.0).name: 2}
+    assert risk_rows(room) == [("exit_blocked", "breach")]
+    assert room.state.position(held.id).state == "unwinding"
+    room.gateway.no_offer.clear()
+    for _ in range(6):
+        room.minutes(1)
+        assert covered(room)
+    assert sent_after(room, before)[2:] == [[(4950.0, 2)], [(4920.0, -2)]]
+    assert room.gateway.held == {}
+    assert room.system.book.positions == room.system.book.blocked == {}
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
+    assert room.state.positions() == ()
+
+
+def test_before_the_deadline_an_exit_waits_three_minutes_for_all_of_its_quotes(room: Room, held: Position) -> None:
+    before = len(room.gateway.sent)
+    room.gateway.no_offer.add(put(4950.0).name)
+    answers = []
+    for _ in range(4):
+        room.executor.close(held, "profit_target", "because")
+        answers.append((risk_rows(room), len(room.gateway.sent) - before))
+        room.minutes(1)
+    # Told when it begins; after three minutes the call side is bought back.
+    warned, parted = [("exit_blocked", "warning")], [("exit_blocked", "warning"), ("exit_blocked", "breach")]
+    assert answers == [(warned, 0), (warned, 0), (warned, 0), (parted, 1)]
+
+
+def test_an_offer_that_returns_in_time_lets_the_package_go_whole(room: Room, held: Position) -> None:
+    before = len(room.gateway.sent)
+    room.gateway.no_offer.add(put(4950.0).name)
+    room.executor.close(held, "profit_target", "because")
+    assert set(room.system.book.blocked) == {held.id}
+    denied = room.system.managers[PhasePlugin].review(proposal(), context(room.system.book))
+    assert isinstance(denied, Deny)
+    assert (denied.rule, held.id in denied.reason) == ("exit_blocked", True)
+    room.minutes(1)
+    room.gateway.no_offer.clear()
+    room.executor.close(held, "profit_target", "because")
+    assert room.system.book.blocked == {}
+    assert sent_after(room, before) == [[(4950.0, 2), (4920.0, -2), (5050.0, 2), (5080.0, -2)]]
+
+
+def test_an_exit_that_is_no_longer_asked_for_blocks_nothing(room: Room, held: Position) -> None:
+    room.gateway.no_offer.add(put(4950.0).name)
+    room.executor.close(held, "profit_target", "because")
+    room.minutes(2)
+    assert set(room.system.book.blocked) == {held.id}
+    room.minutes(1)
+    assert room.system.book.blocked == {}
+
+
+def test_a_long_leg_that_lost_its_bid_waits_unless_it_is_worth_nothing(room: Room, held: Position) -> None:
+    before, wing = len(room.gateway.sent), put(4920.0)
+    room.gateway.no_bid.add(wing.name)
+    asked = room.gateway.quote(wing)
+    assert asked is not None
+    assert asked.ask is not None
+    assert asked.ask > 1.0  # a real offer: the bid is missing, not the value
+    assert room.system.managers[OptionChainManager].value(held.package) is None
+    room.executor.close(held, "deadline", "it is 15:30", urgent=True)
+    room.minutes(4)
+    assert sent_after(room, before) == [[(4950.0, 2), (5050.0, 2)], [(5080.0, -2)]]
+    room.gateway.no_bid.clear()
+    room.minutes(3)
+    assert sent_after(room, before)[2:] == [[(4920.0, -2)]]
+    assert room.system.book.positions == {}
+
+
+def test_what_is_left_and_worth_nothing_is_left_to_expire(room: Room, held: Position) -> None:
+    room.gateway.no_offer.add(put(4950.0).name)
+    room.executor.close(held, "deadline", "it is 15:30", urgent=True)
+    room.minutes(4)
+    room.gateway.vix = lambda _: 5.0  # the wing is offered at a tick and nobody bids
+    room.gateway.no_offer.clear()
+    room.minutes(4)
+    assert {name: count for name, (_, count) in room.gateway.held.items()} == {put(4920.0).name: 2}
+    assert room.system.book.positions == {}
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert [leg["exit"] for leg in row["legs"] if leg["strike"] == 4920.0] == [0.0]
+    assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
+
+
+def test_a_part_that_filled_in_part_goes_on_with_the_rest(room: Room, held: Position) -> None:
+    room.gateway.no_offer.add(put(4950.0).name)
+    room.gateway.fills_allowed = False
+    room.executor.close(held, "deadline", "it is 15:30", urgent=True)
+    order = room.gateway.orders.pop()
+    name = order.package.legs[0].contract.name
+    room.tell(order.ids[0], name, FillStatus.PARTLY_FILLED, 1.0, 7.0)
+    room.tell(order.ids[0], name, FillStatus.CANCELLED)
+    room.gateway.held[name] = (order.package.legs[0].contract, -1)
+    room.gateway.cash -= 700.0
+    room.gateway.fills_allowed = True
+    room.gateway.no_offer.clear()
+    room.minutes(8)
+    assert room.gateway.held == {}
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
+
+
+def test_what_never_found_a_price_is_settled_by_the_clearing_house(room: Room, held: Position) -> None:
+    room.gateway.no_offer.update({put(4950.0).name, call(5050.0).name})
+    room.executor.close(held, "deadline", "it is 15:30", urgent=True)
+    room.gateway.expire(FRIDAY)
+    assert room.system.book.positions == room.system.book.blocked == {}
+    room.minutes(1)
+    assert room.executor.why() == []
