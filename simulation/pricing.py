@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from simulation.enums import OptionRight, OptionStyle, SecurityType
+from simulation.enums import OptionRight, SecurityType
 from simulation.identifiers import is_morning_settled
-from simulation.names import Named
+from simulation.names import Named, signed
 from simulation.symbols import Symbol
 
 STEPS = 200
+AMERICAN_STEPS = 100
+"""QLOptionPriceModelProvider.cs: steps of the trees named after QuantLib's."""
 DEFAULT_RATE = 0.01
 EPSILON = 2.0**-52
 TRAILING_YEAR = timedelta(days=350)
@@ -43,32 +45,85 @@ class Terms:
 
 
 class Greeks(Named):
-    """Sensitivities of one contract."""
+    """Sensitivities of one contract; an algorithm's own price model makes them too."""
 
     __slots__ = ("delta", "gamma", "lambda_", "rho", "theta_per_day", "vega")
 
     def __init__(
-        self, delta: float = 0.0, gamma: float = 0.0, vega: float = 0.0, theta_per_day: float = 0.0, rho: float = 0.0
+        self,
+        delta: float = 0.0,
+        gamma: float = 0.0,
+        vega: float = 0.0,
+        theta: float = 0.0,
+        rho: float = 0.0,
+        lambda_: float = 0.0,
     ) -> None:
-        self.delta, self.gamma, self.vega, self.theta_per_day, self.rho = delta, gamma, vega, theta_per_day, rho
-        self.lambda_ = 0.0
+        self.delta, self.gamma, self.vega, self.rho, self.lambda_ = delta, gamma, vega, rho, lambda_
+        self.theta_per_day = theta / 365
 
     @property
     def theta(self) -> float:
         """Change per year."""
         return self.theta_per_day * 365
 
+    @theta.setter
+    def theta(self, value: float) -> None:
+        self.theta_per_day = value / 365
+
+
+def _rounded(values: Iterable[float]) -> Greeks:
+    """Delta, gamma, vega, theta a day and rho with LEAN's seven places."""
+    made = Greeks()
+    made.delta, made.gamma, made.vega, made.theta_per_day, made.rho = (round(value, 7) for value in values)
+    return made
+
 
 class OptionPriceModelResult(Named):
-    """A model's price, implied volatility and Greeks."""
+    """A model's price, implied volatility and Greeks; each may be given as a function that is asked once."""
 
-    __slots__ = ("greeks", "implied_volatility", "theoretical_price")
+    NONE: ClassVar[OptionPriceModelResult]
 
-    def __init__(self, theoretical_price: float, implied_volatility: float, greeks: Greeks) -> None:
-        self.theoretical_price, self.implied_volatility, self.greeks = theoretical_price, implied_volatility, greeks
+    @signed("", "theoretical_price, greeks", "theoretical_price, implied_volatility, greeks")
+    def __init__(self, *values: Any) -> None:
+        """(price, [implied volatility,] Greeks)."""
+        price, *rest = values or (0.0, Greeks())
+        self._values = {"price": price, "volatility": rest[0] if len(rest) > 1 else 0.0, "greeks": rest[-1]}
+
+    def _value(self, name: str) -> Any:
+        found = self._values[name]
+        if callable(found):
+            found = self._values[name] = found()
+        return found
+
+    @property
+    def theoretical_price(self) -> float:
+        """The model's price."""
+        return self._value("price")  # type: ignore[no-any-return]
+
+    @theoretical_price.setter
+    def theoretical_price(self, value: float) -> None:
+        self._values["price"] = value
+
+    @property
+    def implied_volatility(self) -> float:
+        """Annualised, as a fraction; 0 when it cannot be found."""
+        return self._value("volatility")  # type: ignore[no-any-return]
+
+    @implied_volatility.setter
+    def implied_volatility(self, value: float) -> None:
+        self._values["volatility"] = value
+
+    @property
+    def greeks(self) -> Greeks:
+        """The sensitivities."""
+        return self._value("greeks")  # type: ignore[no-any-return]
+
+    @greeks.setter
+    def greeks(self, value: Greeks) -> None:
+        self._values["greeks"] = value
 
 
-NOTHING = OptionPriceModelResult(0.0, 0.0, Greeks())
+NOTHING = OptionPriceModelResult.NONE = OptionPriceModelResult(0.0, 0.0, Greeks())
 
 
 def _cumulative(x: float) -> float:
@@ -101,19 +156,21 @@ def black_scholes_price(terms: Terms, spot: float, volatility: float, years: flo
     return discounted * _cumulative(-d2) - carried * _cumulative(-d1)
 
 
-def _tree(terms: Terms, spot: float, years: float, up: float, up_probability: float) -> float:
-    """A binomial tree; calls may be exercised early, puts may not."""
-    step = years / STEPS
+def _tree(
+    terms: Terms, spot: float, years: float, up: float, up_probability: float, steps: int = STEPS, puts: bool = False
+) -> float:
+    """A binomial tree; calls may be exercised early, puts only where it is asked for."""
+    step = years / steps
     sign = 1.0 if terms.call else -1.0
-    powers = up ** np.arange(-STEPS, STEPS + 1, dtype=np.float64)
+    powers = up ** np.arange(-steps, steps + 1, dtype=np.float64)
     exercise = np.maximum(sign * (spot * powers - terms.strike), 0.0)
     values = exercise[::2].copy()
     factor = math.exp(-terms.rate * step)
     low, high = factor * (1 - up_probability), factor * up_probability
-    for period in range(STEPS - 1, -1, -1):
+    for period in range(steps - 1, -1, -1):
         values = values[:-1] * low + values[1:] * high
-        if terms.call:
-            values = np.maximum(values, exercise[STEPS - period : STEPS + period + 1 : 2])
+        if terms.call or puts:
+            values = np.maximum(values, exercise[steps - period : steps + period + 1 : 2])
     return float(values[0])
 
 
@@ -140,6 +197,17 @@ def cox_ross_rubinstein_price(terms: Terms, spot: float, volatility: float, year
         up = 1.0001
     down = 1 / up
     return _tree(terms, spot, years, up, (math.exp((terms.rate - terms.dividend) * step) - down) / (up - down))
+
+
+def american_tree_price(terms: Terms, spot: float, volatility: float, years: float) -> float:
+    """The price by Cox, Ross and Rubinstein's tree of 100 steps, calls and puts exercised early; 0 at and after
+    expiry."""
+    if years <= 0:
+        return 0.0 * spot
+    step = years / AMERICAN_STEPS
+    up = math.exp(max(volatility, 1e-4) * math.sqrt(step))
+    probability = (math.exp((terms.rate - terms.dividend) * step) - 1 / up) / (up - 1 / up)
+    return _tree(terms, spot, years, up, probability, AMERICAN_STEPS, puts=True)
 
 
 # -- implied volatility ----------------------------------------------------------------------------------------------
@@ -214,7 +282,8 @@ def implied_volatility(pricer: Pricer, terms: Terms, spot: float, price: float) 
 # -- Greeks ----------------------------------------------------------------------------------------------------------
 
 
-def _black_scholes_greeks(terms: Terms, spot: float, volatility: float) -> Greeks:
+def black_scholes_greeks(terms: Terms, spot: float, volatility: float) -> Greeks:
+    """Sensitivities of the closed form; none at and after expiry."""
     years = terms.years
     if years <= 0:
         return Greeks()
@@ -230,10 +299,11 @@ def _black_scholes_greeks(terms: Terms, spot: float, volatility: float) -> Greek
     n2 = -_cumulative(d2) if terms.call else _cumulative(-d2)
     theta += terms.dividend * spot * n1 * carry + terms.rate * terms.strike * discount * n2
     rho = terms.strike * years * discount * (_cumulative(d2) if terms.call else -_cumulative(-d2)) / 100
-    return Greeks(*(round(value, 7) for value in (delta, gamma, vega, theta / 365, rho)))
+    return _rounded((delta, gamma, vega, theta / 365, rho))
 
 
-def _tree_greeks(pricer: Pricer, terms: Terms, spot: float, volatility: float) -> Greeks:
+def tree_greeks(pricer: Pricer, terms: Terms, spot: float, volatility: float) -> Greeks:
+    """Sensitivities by differences of a tree's prices; none at and after expiry."""
     years = terms.years
     if years <= 0:
         return Greeks()
@@ -254,86 +324,15 @@ def _tree_greeks(pricer: Pricer, terms: Terms, spot: float, volatility: float) -
     theta = (pricer(terms, spot, volatility, years - 2 * step) - price) * 0.5 / step / 365
     dearer = Terms(terms.call, terms.strike, years, terms.rate + 0.0001, terms.dividend)
     rho = (pricer(dearer, spot, volatility, years) - price) / 0.0001 / 100
-    return Greeks(*(round(value, 7) for value in (delta, gamma, vega, theta, rho)))
+    return _rounded((delta, gamma, vega, theta, rho))
 
 
 def _slope(rise: float, run: float) -> float:
     return rise / run if run else 0.0 * rise
 
 
-# -- models ----------------------------------------------------------------------------------------------------------
-
-
-class OptionPriceModel(Named):
-    """A price model: how a contract's security is evaluated."""
-
-    def __init__(self, pricer: Pricer) -> None:
-        self.pricer = pricer
-
-    def value(self, engine: Any, security: Any) -> OptionPriceModelResult:
-        """Price, volatility and Greeks at the prices of this instant; zeros without prices or after expiry."""
-        spot, price = security.underlying.price, security.price
-        local = security.local_time
-        if not spot or not price or local.date() > security.expiry.date():
-            return NOTHING
-        terms = _terms(engine, security, local, spot)
-        found = implied_volatility(self.pricer, terms, spot, price)
-        mirror = engine.securities.get(_mirror(security.symbol))
-        if mirror is not None and mirror.price:
-            other_terms = Terms(not terms.call, terms.strike, terms.years, terms.rate, terms.dividend)
-            other = implied_volatility(self.pricer, other_terms, spot, mirror.price)
-            in_the_money = terms.strike > spot if not terms.call else terms.strike < spot
-            if other is not None and (found is None or in_the_money):
-                found = other
-        volatility = round(found or 0.0, 7)
-        if self.pricer is black_scholes_price:
-            greeks = _black_scholes_greeks(terms, spot, volatility)
-        else:
-            greeks = _tree_greeks(self.pricer, terms, spot, volatility)
-        theory = self.pricer(terms, spot, volatility, terms.years) if volatility else 0.0
-        return OptionPriceModelResult(round(theory, 7), volatility, greeks)
-
-
-class OptionPriceModels(Named):
-    """LEAN's ready-made price models."""
-
-    @staticmethod
-    def black_scholes() -> OptionPriceModel:
-        """The closed form."""
-        return OptionPriceModel(black_scholes_price)
-
-    @staticmethod
-    def forward_tree() -> OptionPriceModel:
-        """A tree around the forward."""
-        return OptionPriceModel(forward_tree_price)
-
-    @staticmethod
-    def binomial_cox_ross_rubinstein() -> OptionPriceModel:
-        """Cox, Ross and Rubinstein's tree."""
-        return OptionPriceModel(cox_ross_rubinstein_price)
-
-
-def evaluate(engine: Any, security: Any, contract: Any) -> OptionPriceModelResult:
-    """Evaluates a contract by its security's model: the one that was set, else LEAN's default for its style."""
-    model = security.price_model
-    if model is None:
-        model = _default_model(security)
-    if isinstance(model, OptionPriceModel):
-        return model.value(engine, security)
-    return model.evaluate(security, engine.current_slice, contract)  # type: ignore[no-any-return]
-
-
-_EUROPEAN, _AMERICAN = OptionPriceModel(black_scholes_price), OptionPriceModel(forward_tree_price)
-_FUTURE_OPTION = OptionPriceModel(cox_ross_rubinstein_price)
-
-
-def _default_model(security: Any) -> OptionPriceModel:
-    if security.type == SecurityType.FUTURE_OPTION:
-        return _FUTURE_OPTION
-    return _EUROPEAN if security.style == OptionStyle.EUROPEAN else _AMERICAN
-
-
-def _mirror(symbol: Any) -> Any:
+def mirror_of(symbol: Any) -> Any:
+    """The contract of the other right at the same strike and expiry."""
     other = OptionRight.PUT if symbol.id.option_right == OptionRight.CALL else OptionRight.CALL
     return Symbol.create_option(
         symbol.underlying,
@@ -346,11 +345,12 @@ def _mirror(symbol: Any) -> Any:
     )
 
 
-def _terms(engine: Any, security: Any, local: datetime, spot: float) -> Terms:
+def terms_of(engine: Any, security: Any, local: datetime, spot: float) -> Terms:
+    """What the price of a contract depends on at a local time: the run's interest rates, the dividends of a year."""
     years = (settlement_time(security) - local).total_seconds() / 86400 / 365
     rates = engine.source.interest_rates()
     rate = DEFAULT_RATE if rates is None else rates.at(local.date())
-    dividend = rate if security.type == SecurityType.FUTURE_OPTION else _dividend_yield(engine, security, local, spot)
+    dividend = rate if security.type == SecurityType.FUTURE_OPTION else dividend_yield(engine, security, local, spot)
     return Terms(security.right == OptionRight.CALL, security.strike_price, years, rate, dividend)
 
 
@@ -368,7 +368,7 @@ def settlement_time(security: Any) -> datetime:
     return closing
 
 
-def _dividend_yield(engine: Any, security: Any, local: datetime, spot: float) -> float:
+def dividend_yield(engine: Any, security: Any, local: datetime, spot: float) -> float:
     """Dividends of the year that ends with the last one, over the price; none for indices
     (DividendYieldProvider.cs)."""
     if security.type != SecurityType.OPTION:

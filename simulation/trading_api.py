@@ -36,7 +36,7 @@ class PortfolioTarget(Named):
     """A symbol and the signed quantity, or with `set_holdings` the fraction of the portfolio, to aim for."""
 
     def __init__(self, symbol: Any, quantity: float, tag: str = "") -> None:
-        self.symbol = symbol
+        self.symbol = symbol_of(symbol)
         self.quantity = quantity
         self.tag = tag
 

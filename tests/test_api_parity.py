@@ -52,7 +52,6 @@ ENGINE_OWN = {
         "OptionContract": "greeks implied_volatility right scaled_strike strike style theoretical_price",
         "OptionExerciseOrder": "unit_value",
         "OptionFilterUniverse": "load",
-        "OptionPriceModel": "value",
         "OptionStrategyPositionGroupBuyingPowerModel": "initial maintenance",
         "Order": "apply_update next_event_id unit_value",
         "OrderTicket": "add_order_event add_update_request invalid set_order try_set_cancel_request",

@@ -27,13 +27,13 @@ from simulation.enums import DayOfWeek, Resolution, SecurityType
 from simulation.pricing import (
     Greeks,
     Terms,
-    _black_scholes_greeks,
     _dividends,
-    _tree_greeks,
+    black_scholes_greeks,
     black_scholes_price,
     cox_ross_rubinstein_price,
     forward_tree_price,
     implied_volatility,
+    tree_greeks,
 )
 from simulation.schedule_rules import DateRule, DateRules, TimeRule, TimeRules
 from simulation.symbols import Symbol
@@ -360,21 +360,21 @@ HULL = Terms(True, 50.0, 20 / 52, 0.05, 0.0)
 def test_theta_is_a_calendar_days() -> None:
     # Hull gives delta 0.522, gamma 0.066, vega 12.1, rho 8.91 and theta -4.31 a year: -0.0118 a calendar day
     # (-4.31 / 365) and -0.0171 a trading day (-4.31 / 252).
-    greeks = _black_scholes_greeks(HULL, 49.0, 0.2)
+    greeks = black_scholes_greeks(HULL, 49.0, 0.2)
     assert greeks.theta_per_day == pytest.approx(-0.0118, abs=5e-5)
     assert greeks.theta == pytest.approx(-4.31, abs=5e-3)
     assert greeks.delta == pytest.approx(0.522, abs=5e-4)
     assert greeks.gamma == pytest.approx(0.066, abs=5e-4)
     assert greeks.vega == pytest.approx(0.121, abs=5e-4)
     assert greeks.rho == pytest.approx(0.0891, abs=5e-5)
-    assert Greeks(theta_per_day=-0.1).theta == pytest.approx(-36.5)
+    assert Greeks(theta=-36.5).theta_per_day == pytest.approx(-0.1)
 
 
 @pytest.mark.parametrize("pricer", [forward_tree_price, cox_ross_rubinstein_price])
 def test_the_trees_give_the_same_theta_a_day(pricer: Any) -> None:
     # Without a rate: d1 = (ln 0.98 + 0.02 x 20/52) / (0.2 x 0.62017) = -0.10086, density 0.39692,
     # theta = -49 x 0.2 x 0.39692 / (2 x 0.62017) = -3.1361 a year, -0.00859 a day (-0.01244 a trading day).
-    greeks = _tree_greeks(pricer, Terms(True, 50.0, 20 / 52, 0.0, 0.0), 49.0, 0.2)
+    greeks = tree_greeks(pricer, Terms(True, 50.0, 20 / 52, 0.0, 0.0), 49.0, 0.2)
     assert greeks.theta_per_day == pytest.approx(-0.00859, abs=1e-4)
     # Delta is N(d1) = 0.4598; vega 49 x 0.62017 x 0.39692 / 100 = 0.1206.
     assert greeks.delta == pytest.approx(0.4598, abs=0.005)
@@ -382,8 +382,8 @@ def test_the_trees_give_the_same_theta_a_day(pricer: Any) -> None:
 
 
 def test_a_put_has_the_call_s_greeks_by_parity() -> None:
-    call = _black_scholes_greeks(HULL, 49.0, 0.2)
-    put = _black_scholes_greeks(Terms(False, *(50.0, 20 / 52, 0.05, 0.0)), 49.0, 0.2)
+    call = black_scholes_greeks(HULL, 49.0, 0.2)
+    put = black_scholes_greeks(Terms(False, *(50.0, 20 / 52, 0.05, 0.0)), 49.0, 0.2)
     # Put = call - share + discounted strike: delta less by 1, theta more by r K e^(-rT) = 2.4524 a year.
     assert put.delta == pytest.approx(call.delta - 1)
     assert put.theta - call.theta == pytest.approx(2.4524, abs=5e-4)
@@ -393,7 +393,7 @@ def test_after_expiry_there_is_neither_price_nor_sensitivity() -> None:
     over = Terms(True, 50.0, 0.0, 0.05, 0.0)
     for pricer in (black_scholes_price, forward_tree_price, cox_ross_rubinstein_price):
         assert pricer(over, 49.0, 0.2, 0.0) == pytest.approx(0.0)
-    for greeks in (_black_scholes_greeks(over, 49.0, 0.2), _tree_greeks(forward_tree_price, over, 49.0, 0.2)):
+    for greeks in (black_scholes_greeks(over, 49.0, 0.2), tree_greeks(forward_tree_price, over, 49.0, 0.2)):
         assert (greeks.delta, greeks.gamma, greeks.theta_per_day) == (0.0, 0.0, 0.0)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import date, datetime, timedelta
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,18 @@ import pytest
 
 from simulation.blocks import UniverseBlock
 from simulation.chain_files import UniverseRow
-from simulation.enums import OptionRight, SecurityType
+from simulation.enums import OptionPricingModelType, OptionRight, OptionStyle, SecurityType
+from simulation.option_models import (
+    ArgumentException,
+    OptionPriceModel,
+    OptionPriceModelParameters,
+    OptionPriceModels,
+    QLOptionPriceModel,
+    QLOptionPriceModelProvider,
+    smoothed_volatility,
+    with_rates,
+)
+from simulation.pricing import Greeks, OptionPriceModelResult, Terms, american_tree_price, black_scholes_price
 from simulation.universe import (
     FutureFilterUniverse,
     OptionFilterUniverse,
@@ -320,3 +333,102 @@ def test_a_row_of_the_file_reads_as_its_columns() -> None:
     assert (row.strike, str(row.right), row.expiry) == (5300.0, "PUT", datetime(2024, 7, 12))
     assert (row.implied_volatility, row.open_interest) == (0.01, 10)
     assert row.symbol == spxw(5300.0)
+
+
+# -- price models ---------------------------------------------------------------------------------------------------
+
+
+class EveryDay:
+    """An exchange without holidays."""
+
+    def is_date_open(self, day: datetime) -> bool:
+        return day.weekday() < 5
+
+    def get_next_trading_day(self, day: datetime) -> datetime:
+        return day + timedelta(days=7 - day.weekday())
+
+
+def priced(price: float, strike: float, *, american: bool = False, call: bool = False, volatility: float = 0.0) -> Any:
+    """A security of a contract that expires on Friday, July 12, on Wednesday the 3rd, the underlying at 5420."""
+    source = SimpleNamespace(interest_rates=lambda: None)
+    return SimpleNamespace(
+        price=price,
+        strike_price=strike,
+        right=OptionRight.CALL if call else OptionRight.PUT,
+        style=OptionStyle.AMERICAN if american else OptionStyle.EUROPEAN,
+        expiry=datetime(2024, 7, 12),
+        local_time=datetime(2024, 7, 3, 10),
+        underlying=SimpleNamespace(price=5420.0, volatility_model=SimpleNamespace(volatility=volatility)),
+        exchange=SimpleNamespace(hours=EveryDay()),
+        type=SecurityType.INDEX_OPTION,
+        _engine=SimpleNamespace(source=source),
+    )
+
+
+def test_a_model_named_after_quantlib_explains_the_price() -> None:
+    found = OptionPriceModels.QuantLib.integral().evaluate(OptionPriceModelParameters(priced(30.0, 5400.0)))
+    # Settlement a day after Friday is Saturday, so Monday the 15th: 12 days. At the implied volatility the price is 30.
+    terms = Terms(False, 5400.0, 12 / 365, 0.01, 0.0)
+    assert black_scholes_price(terms, 5420.0, found.implied_volatility, 12 / 365) == pytest.approx(30.0, rel=1e-3)
+    assert -0.5 < found.greeks.delta < -0.2
+    assert found.greeks is found.greeks  # asked once
+    # Brenner and Subrahmanyam: sqrt(2 pi / years) x price / spot is the volatility of the theoretical price.
+    guess = (2 * 3.141592653589793 / (12 / 365)) ** 0.5 * 30.0 / 5420.0
+    assert found.theoretical_price == pytest.approx(black_scholes_price(terms, 5420.0, guess, 12 / 365))
+    model = QLOptionPriceModel()
+    warm = model.evaluate(priced(30.0, 5400.0, volatility=0.2), None, None)
+    assert warm.theoretical_price == pytest.approx(black_scholes_price(terms, 5420.0, 0.2, 12 / 365))
+    assert model.volatility_estimator_warmed_up
+
+
+def test_a_tree_named_after_quantlib_exercises_puts_early() -> None:
+    terms = Terms(False, 6000.0, 1.0, 0.05, 0.0)
+    assert american_tree_price(terms, 5000.0, 0.05, 1.0) == pytest.approx(1000.0)  # worth more exercised now
+    assert black_scholes_price(terms, 5000.0, 0.05, 1.0) < 720.0  # 6000 x exp(-0.05) - 5000 = 707, and little more
+    assert american_tree_price(terms, 5000.0, 0.05, 0.0) == 0.0
+    found = OptionPriceModels.QuantLib.binomial_tian().evaluate(priced(600.0, 6000.0, american=True), None, None)
+    assert found.greeks.delta == pytest.approx(-0.9, abs=0.03)
+
+
+def test_a_model_refuses_a_style_that_it_cannot_price() -> None:
+    whaley = OptionPriceModels.QuantLib.BaroneAdesiWhaley()
+    with pytest.raises(ArgumentException, match="European style options are not supported by option price model"):
+        whaley.evaluate(priced(30.0, 5400.0), None, None)
+    provider = QLOptionPriceModelProvider.INSTANCE
+    assert provider.get_option_price_model(spxw(5400.0)).allowed_option_styles == [OptionStyle.EUROPEAN]
+    kinds = OptionPricingModelType
+    american = provider.get_option_price_model(spxw(5400.0), kinds.BINOMIAL_COX_ROSS_RUBINSTEIN)
+    assert OptionStyle.AMERICAN in american.allowed_option_styles
+    with pytest.raises(ArgumentException, match="ForwardTree"):
+        provider.get_option_price_model(spxw(5400.0), kinds.FORWARD_TREE)
+
+
+def test_models_without_prices_or_without_a_formula() -> None:
+    assert (
+        OptionPriceModels.QuantLib.integral().evaluate(priced(0.0, 5400.0), None, None) is OptionPriceModelResult.NONE
+    )
+    nothing = OptionPriceModels.null().evaluate(priced(30.0, 5400.0), None, None)
+    assert (nothing.theoretical_price, nothing.implied_volatility, nothing.greeks.delta) == (30.0, 0.0, 0.0)
+    with pytest.raises(TypeError, match=r"has no evaluate\(parameters\)"):
+        OptionPriceModel().evaluate(OptionPriceModelParameters())
+
+
+def test_a_result_can_be_changed_and_greeks_come_a_year_and_a_day() -> None:
+    result = OptionPriceModelResult(1.0, lambda: 0.2, lambda: Greeks(0.5, 0.1, 0.2, -36.5, 0.3, 2.0))
+    assert (result.implied_volatility, result.greeks.theta_per_day, result.greeks.lambda_) == (0.2, -0.1, 2.0)
+    result.theoretical_price, result.implied_volatility, result.greeks = 2.0, 0.3, Greeks()
+    result.greeks.theta = -3.65
+    assert (result.theoretical_price, result.implied_volatility) == (2.0, 0.3)
+    assert result.greeks.theta_per_day == pytest.approx(-0.01)
+
+
+def test_the_volatility_of_both_rights() -> None:
+    terms = Terms(False, 5500.0, 0.1, 0.01, 0.0)
+    call = Terms(True, 5500.0, 0.1, 0.01, 0.0)
+    prices = black_scholes_price(terms, 5420.0, 0.2, 0.1), black_scholes_price(call, 5420.0, 0.3, 0.1)
+    find = partial(smoothed_volatility, black_scholes_price, terms, 5420.0)
+    assert find((prices[0], None)) == pytest.approx(0.2, abs=5e-3)
+    assert find(prices) == pytest.approx(0.3, abs=5e-3)  # the put is in the money: the call counts
+    assert find(prices, lambda own, other: (own + other) / 2) == pytest.approx(0.25, abs=5e-3)
+    fixed = with_rates(terms, (SimpleNamespace(get_interest_rate=lambda day: 0.04), 0.02), SATURDAY)
+    assert (fixed.rate, fixed.dividend) == (0.04, 0.02)

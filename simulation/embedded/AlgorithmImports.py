@@ -52,12 +52,23 @@ from simulation.indicators import *
 from simulation.margin import *
 from simulation.margin_calls import *
 from simulation.margin_futures import *
+from simulation.option_models import (
+    ArgumentException,
+    CurrentPriceOptionPriceModel,
+    IndicatorBasedOptionPriceModel,
+    OptionPriceModel,
+    OptionPriceModelParameters,
+    OptionPriceModels,
+    QLOptionPriceModel,
+    QLOptionPriceModelProvider,
+    RegressionTestException,
+)
 from simulation.option_strategies import *
 from simulation.order_parts import *
 from simulation.orders import *
 from simulation.portfolio import *
 from simulation.positions import *
-from simulation.pricing import Greeks, OptionPriceModel, OptionPriceModelResult, OptionPriceModels
+from simulation.pricing import Greeks, OptionPriceModelResult
 from simulation.properties import *
 from simulation.requests import *
 from simulation.schedule import ScheduledEvent
