@@ -227,6 +227,16 @@ def _minutes(text: str) -> float:
     return float(moment.astype(np.int64))
 
 
+def row_text(path: Path, entry: str, row: int) -> list[str] | None:
+    """The cells of one row of an entry as they are written; None when there is no such file, entry or row."""
+    if not path.is_file():
+        return None
+    with zipfile.ZipFile(path) as archive:
+        name = next((one for one in archive.namelist() if one.lower() == entry.lower()), None)
+        lines = [] if name is None else _clean(archive.read(name)).decode("utf-8", errors="replace").splitlines()
+    return lines[row].split(",") if 0 <= row < len(lines) else None
+
+
 class ArchiveCache:
     """The archives in use, least recently used out first, bounded by number and bytes; the latest few always stay."""
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from simulation.archives import row_text
 from simulation.clock import zone_of
-from simulation.enums import OptionRight, OptionStyle, OrderStatus, OrderType, SecurityType, SettlementType
+from simulation.enums import (
+    OptionRight,
+    OptionStyle,
+    OrderStatus,
+    OrderType,
+    Resolution,
+    SecurityType,
+    SettlementType,
+    TickType,
+)
 from simulation.fees import OrderFee, OrderFeeParameters
+from simulation.folder import LeanFolder, data_path
 from simulation.names import Named
-from simulation.order_parts import OrderEvent, OrderSubmissionData, clean, decimal_text, direction_of
+from simulation.order_parts import OrderEvent, OrderSubmissionData, clean, direction_of, exact
 from simulation.orders import MarketOrder, OptionExerciseOrder
 
 if TYPE_CHECKING:
@@ -27,11 +39,42 @@ def exercise_units(option: Any, order_quantity: float) -> float:
     return clean(sign * order_quantity * option.contract_unit_of_trade)
 
 
-def price_text(security: Any) -> str:
-    """A price with the digits LEAN's decimal carries: shares are stored as integers of 1/10000 dollar."""
-    if security.type == SecurityType.EQUITY:
-        return f"{security.price:.4f}"
-    return decimal_text(security.price)
+def exact_price(security: Any) -> Decimal:
+    """The last price with the digits that LEAN's decimal carries: those of the data file.
+
+    Shares are stored as integers of 1/10000 dollar; an index or a future as it is written (5230.30 keeps its zero).
+    """
+    price = exact(security.price)
+    digits = 4 if security.type == SecurityType.EQUITY else _written_digits(security)
+    exponent = Decimal(1).scaleb(-digits)
+    return price.quantize(exponent) if price == price.quantize(exponent) else price
+
+
+def _written_digits(security: Any) -> int:
+    """Decimal places of the close in the row of the last bar; of bid and ask the more; 0 when no file is read."""
+    folder = security._engine.source
+    if not isinstance(folder, LeanFolder):
+        return 0
+    digits = 0
+    for bar, tick, columns in (
+        (security.last_quote(), TickType.QUOTE, (4, 9)),
+        (security.last_trade(), TickType.TRADE, (4,)),
+    ):
+        if bar is not None and not digits:
+            row = _written_row(folder, security, bar.start_ms, tick) or []
+            texts = [row[column] for column in columns if column < len(row)]
+            digits = max((len(text.partition(".")[2]) for text in texts), default=0)
+    return digits
+
+
+def _written_row(folder: LeanFolder, security: Any, start_ms: int, tick: TickType) -> list[str] | None:
+    symbol = security.symbol
+    zone = zone_of(folder.hours.get_data_time_zone(symbol.id.market, symbol, symbol.security_type))
+    day, resolution = zone.date_of(start_ms), Resolution.MINUTE
+    block: Any = (folder.quotes if tick == TickType.QUOTE else folder.trades)(symbol, resolution, day)
+    row = -1 if block is None else int(block.start.searchsorted(start_ms))
+    where = data_path(symbol, resolution, tick, day)
+    return row_text(folder.root / where.archive, where.entry, row)
 
 
 def is_contract_expired(option: Any, utc_ms: int) -> bool:
@@ -58,7 +101,7 @@ class DefaultExerciseModel(Named):
         in_the_money = option.is_auto_exercised(option.underlying.close)
         assigned = in_the_money and option.holdings.is_short
         word = "OTM" if not in_the_money else "Assigned" if assigned else "Automatic Exercise"
-        event = OrderEvent(order, now, OrderFee.ZERO, f"{word}. Underlying: {price_text(option.underlying)}")
+        event = OrderEvent(order, now, OrderFee.ZERO, f"{word}. Underlying: {exact_price(option.underlying)}")
         event.status, event.fill_quantity = OrderStatus.FILLED, order.quantity
         event.is_assignment, event.is_in_the_money = assigned, in_the_money
         event.fill_price_currency = ""

@@ -17,6 +17,7 @@ from simulation.order_parts import clean, decimal_text
 from simulation.orders import LimitOrder, MarketOrder, Order
 
 _LONGEST_SEARCH = 100_000
+BELOW_MINIMUM = "The target order margin "
 
 
 class InitialMargin(float, Named):
@@ -296,20 +297,22 @@ class BuyingPowerModel(Named):
         difference = abs(target - float(self.get_initial_margin_requirement(held)))
         minimum = total * parameters.minimum_order_margin_portfolio_percentage
         if minimum > difference and portfolio.get_margin_remaining(total) > 0:
-            text = (
-                f"The target order margin {decimal_text(difference)} is less than the minimum {decimal_text(minimum)}."
-            )
+            text = f"{BELOW_MINIMUM}{decimal_text(difference)} is less than the minimum {decimal_text(minimum)}."
             return GetMaximumOrderQuantityResult(0.0, text)
         last = 0.0
         while True:
             quantity, margin = self._amount_to_order(security, target, unit)
             if not quantity:
+                used = float(self.get_initial_margin_requirement(held))
                 text = f"The order quantity is less than the lot size of {security.symbol_properties.lot_size}"
-                text += " and has been rounded to zero."
+                text += f" and has been rounded to zero. Target order margin {decimal_text(target - used)}. "
                 return GetMaximumOrderQuantityResult(0.0, text)
             fees = _fee(security, MarketOrder(security.symbol, quantity, security._engine.utc_ms))
             target = (usable - fees) * parameters.target_buying_power
-            if abs(margin) <= abs(target) or last == quantity:
+            if last == quantity:
+                text = "GetMaximumOrderQuantityForTargetBuyingPower failed to converge on the target margin: "
+                raise ValueError(f"{text}{decimal_text(target)} ({security.symbol}, order fee {decimal_text(fees)})")
+            if abs(margin) <= abs(target):
                 return GetMaximumOrderQuantityResult(quantity)
             last = quantity
 

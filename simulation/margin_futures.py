@@ -7,6 +7,8 @@ from typing import Any
 
 from simulation.enums import OptionRight
 from simulation.margin import (
+    GetMaximumOrderQuantityForTargetBuyingPowerParameters,
+    GetMaximumOrderQuantityResult,
     InitialMargin,
     InitialMarginParameters,
     InitialMarginRequiredForOrderParameters,
@@ -15,7 +17,7 @@ from simulation.margin import (
     SecurityMarginModel,
     _fee,
 )
-from simulation.order_parts import clean
+from simulation.order_parts import clean, decimal_text
 
 
 class FutureMarginModel(SecurityMarginModel):
@@ -35,6 +37,19 @@ class FutureMarginModel(SecurityMarginModel):
     def set_leverage(self, security: Any, leverage: float) -> None:
         """Refused: futures are leveraged products."""
         raise ValueError("Futures are leveraged products and different leverage cannot be set by user")
+
+    def get_maximum_order_quantity_for_target_buying_power(
+        self, parameters: GetMaximumOrderQuantityForTargetBuyingPowerParameters
+    ) -> GetMaximumOrderQuantityResult:
+        """As the base; raises ValueError for a target beyond the whole portfolio."""
+        target = parameters.target_buying_power
+        if abs(target) > 1:
+            raise ValueError(
+                "Futures do not allow specifying a leveraged target, since they are traded using margin which already "
+                "is leveraged. Possible target buying power goes from -1 to 1, target provided is: "
+                f"{decimal_text(target)}"
+            )
+        return super().get_maximum_order_quantity_for_target_buying_power(parameters)
 
     def _row(self, security: Any) -> Any:
         """The margin row in force on the date of the last bar, None without data."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from simulation.clock import HOUR_MS
 from simulation.dictionaries import KeyValuePair, LeanDictionary
-from simulation.enums import OrderDirection, OrderType, SecurityType, SettlementType
+from simulation.enums import OptionRight, OrderDirection, OrderType, SecurityType, SettlementType
+from simulation.exercise import exact_price
 from simulation.fees import OrderFee
 from simulation.holdings import (
     ApplyFundsSettlementModelParameters,
@@ -312,7 +313,8 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
             return Decimal(0)
         if security.exercise_settlement != SettlementType.CASH:
             return Decimal(0)
-        intrinsic = exact(security.get_intrinsic_value(security.underlying.close))
+        price, strike = exact_price(security.underlying), exact(security.scaled_strike_price)
+        intrinsic = max(Decimal(0), price - strike if security.right == OptionRight.CALL else strike - price)
         amount = -intrinsic * exact(security.contract_unit_of_trade) * exact(ticket.quantity)
         if not amount:
             return Decimal(0)

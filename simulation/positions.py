@@ -80,6 +80,19 @@ class PositionGroup(Named):
         """The legs as the margin formulas want them."""
         return Legs([(position.security, position.quantity) for position in self.positions], self.quantity)
 
+    @property
+    def is_default(self) -> bool:
+        """Whether this is one position by itself, margined by its security's own model."""
+        return isinstance(self.buying_power_model, SecurityPositionGroupBuyingPowerModel)
+
+    def with_quantity(self, quantity: float) -> PositionGroup:
+        """The same strategy so many times; not meant for negative numbers."""
+        positions = [
+            Position(p.security, quantity * p.unit_quantity * (-1 if p.quantity < 0 else 1), p.unit_quantity)
+            for p in self.positions
+        ]
+        return PositionGroup(self.buying_power_model, quantity, positions)
+
     def reserved_buying_power(self) -> float:
         """Maintenance margin, dollars."""
         return float(self.buying_power_model.maintenance(self))

@@ -134,12 +134,15 @@ class DateRules(_Rules):
     ) -> DateRule:
         symbol, offset, extended = _symbol_offset(arguments, named)
         limit = {1: 30, 3: 92, 12: 365}[months]
-        if not 0 <= offset <= limit:
-            raise ValueError(f"DateRules.{kind}: days_offset is {offset}, accepted are 0 to {limit}")
+        if not 0 <= offset <= limit and (symbol is not None or months > 1):
+            raise ValueError(f"DateRules.{kind}() : Offset must be between 0 and {limit}: days_offset is {offset}")
         hours = None if symbol is None else self._hours(symbol)
 
         def dates(start: datetime, end: datetime) -> Iterator[datetime]:
             first, last = _month_bounds(start, months)
+            if months == 12 and forward and start.month > 1:
+                # LEAN looks at years from the month of the start on: the January before it is not among them.
+                first, last = _month_bounds(last + ONE_DAY, months)
             while first <= end:
                 base, boundary = (first, last) if forward else (last, first)
                 day = _scheduled_day(hours, base, offset, forward, extended, boundary)
@@ -313,13 +316,13 @@ class TimeRules(_Rules):
         return self._market(False, 1, *_symbol_minutes(arguments, named))
 
     def _market(self, opening: bool, sign: int, symbol: Any, minutes: float, extended: bool) -> TimeRule:
-        shift = int(sign * minutes * 60_000)
+        shift = timedelta(minutes=sign * minutes)
+        after = shift > timedelta(0) if opening else shift >= timedelta(0)
+        edge_name = f"{'Extended' if extended else ''}Market{'Open' if opening else 'Close'}"
+        name = f"{abs(minutes):g} min {'after' if after else 'before'} {edge_name}"
         if symbol is not None:
             hours = self._hours(symbol)
-            name = (
-                f"{symbol}: {minutes:g} min {'after' if sign > 0 else 'before'} Market{'Open' if opening else 'Close'}"
-            )
-            return TimeRule(name, lambda dates: _session_edges(hours, dates, opening, extended, shift))
+            return TimeRule(f"{symbol}: {name}", lambda dates: _session_edges(hours, dates, opening, extended, shift))
 
         def times(dates: Iterable[datetime]) -> Iterator[int]:
             for day in dates:
@@ -331,9 +334,7 @@ class TimeRules(_Rules):
                 if edges:
                     yield min(edges) if opening else max(edges)
 
-        return TimeRule(
-            f"{minutes:g} min {'after' if sign > 0 else 'before'} Market{'Open' if opening else 'Close'}", times
-        )
+        return TimeRule(name, times)
 
     def _all_hours(self) -> list[Any]:
         found = [self._engine.hours_of("SPY")]
@@ -343,7 +344,9 @@ class TimeRules(_Rules):
         return found
 
 
-def _session_edges(hours: Any, dates: Iterable[datetime], opening: bool, extended: bool, shift: int) -> Iterator[int]:
+def _session_edges(
+    hours: Any, dates: Iterable[datetime], opening: bool, extended: bool, shift: timedelta
+) -> Iterator[int]:
     zone = zone_of(hours.time_zone)
     for day in dates:
         if not hours.is_date_open(day, extended):
@@ -354,7 +357,7 @@ def _session_edges(hours: Any, dates: Iterable[datetime], opening: bool, extende
                 continue
         else:
             edge = hours.get_last_daily_market_close(day, extended)
-        yield zone.utc_ms(edge) + shift
+        yield zone.utc_ms(edge + shift)
 
 
 def _symbol_minutes(arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, float, bool]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from simulation.enums import OrderType
+from simulation.margin import BELOW_MINIMUM, zero_price_message
 from simulation.names import Named, signed
-from simulation.order_parts import OrderProperties, clean
+from simulation.order_parts import OrderProperties, clean, decimal_text
 from simulation.requests import OrderTicket
 from simulation.symbols import symbol_of
 
@@ -144,14 +145,35 @@ class SizingApi(Named):
     def calculate_order_quantity(self, symbol: Any, target: float) -> float:
         """Signed order quantity that brings a symbol to a fraction of the portfolio, fees and buffer considered."""
         engine = self._engine
-        security = engine.securities[symbol_of(symbol)]
-        portfolio, settings = engine.portfolio, engine.algorithm.settings
-        if not security.price or not portfolio.total_portfolio_value:
-            return 0.0 * target
-        share = target * portfolio.total_portfolio_value_less_free_buffer / portfolio.total_portfolio_value
+        algorithm, portfolio = engine.algorithm, engine.portfolio
+        settings, name = algorithm.settings, symbol_of(symbol)
+        least, most = (
+            settings.min_absolute_portfolio_target_percentage,
+            settings.max_absolute_portfolio_target_percentage,
+        )
+        nothing = 0.0 * target
+        if target and not least <= abs(target) <= most:
+            text = f"The portfolio target percent: {decimal_text(target)}, does not comply with the current "
+            text += f"'self.settings.max_absolute_portfolio_target_percentage': {decimal_text(most)} or "
+            text += f"'self.settings.min_absolute_portfolio_target_percentage': {least:.10f}. Skipping"
+            algorithm.error(text)
+            return nothing
+        security = engine.securities.get(name)
+        if security is None:
+            algorithm.error(f"{name} not found in portfolio. Request this data when initializing the algorithm.")
+            return nothing
+        if not security.price:
+            algorithm.error(zero_price_message(name))
+            return nothing
+        value = portfolio.total_portfolio_value
+        share = target * portfolio.total_portfolio_value_less_free_buffer / value if value else nothing
         share /= security.buying_power_model.get_leverage(security)
         minimum = settings.minimum_order_margin_portfolio_percentage
         result = portfolio.positions.order_quantity_for_target(security, share, minimum)
         if result.is_error:
-            engine.algorithm.error(f"Unable to compute order quantity of {security.symbol}. Reason: {result.reason}")
+            algorithm.error(f"Unable to compute order quantity of {name}. Reason: {result.reason} Returning null.")
+        elif result.reason.startswith(BELOW_MINIMUM):
+            text = "Warning: Portfolio rebalance result ignored as it resulted in a single share trade recommendation "
+            text += "which can generate high fees. To disable minimum order size checks please set "
+            self._warn_once("minimum", text + "self.settings.minimum_order_margin_portfolio_percentage = 0.")
         return float(result.quantity)

@@ -55,7 +55,7 @@ ENGINE_OWN = {
         "OptionStrategyPositionGroupBuyingPowerModel": "initial maintenance",
         "Order": "apply_update next_event_id unit_value",
         "OrderTicket": "add_order_event add_update_request invalid set_order try_set_cancel_request",
-        "PositionGroup": "count legs reserved_buying_power",
+        "PositionGroup": "count is_default legs reserved_buying_power with_quantity",
         "Prices": "end_ms start_ms",
         "QCAlgorithm": "benchmark_price follow_end_of_day lock overrides run_security_initializer",
         "ScheduleManager": "deferred",

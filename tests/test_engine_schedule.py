@@ -136,7 +136,7 @@ def test_names_of_rules_carry_the_offset_with_its_sign() -> None:
         lambda: RULES.week_start(7),
         lambda: RULES.week_end(-1),
         lambda: RULES.week_end(SPY, 5),
-        lambda: RULES.month_start(31),
+        lambda: RULES.month_start(SPY, 31),
         lambda: RULES.quarter_end(93),
         lambda: RULES.year_start(366),
     ],
@@ -144,6 +144,27 @@ def test_names_of_rules_carry_the_offset_with_its_sign() -> None:
 def test_offsets_longer_than_their_period_are_refused(rule: DateRuleMaker) -> None:
     with pytest.raises(ValueError, match="days_offset is"):
         rule()
+
+
+def test_a_month_without_a_symbol_takes_any_offset() -> None:
+    # DateRules.MonthStart(int) checks nothing: 40 days after the first is past the month, so its last day is taken
+    assert days(RULES.month_start(40), "07-01", "08-31") == ["07-31", "08-31"]
+
+
+def test_the_year_of_a_start_in_july_has_no_first_day() -> None:
+    # LEAN looks for January 1 from July on: 130 days after it would be in May, 200 days after it in July
+    assert days(RULES.year_start(200), "07-01", "12-31") == []
+    assert days(RULES.year_start(200), "01-01", "12-31") == ["07-19"]
+
+
+def test_rules_of_the_day_say_their_names() -> None:
+    times = TIMES
+    made = [times.after_market_open(SPY), times.after_market_open(SPY, 1.5), times.before_market_close(SPY, 5, True)]
+    assert [rule.name for rule in made] == [
+        "SPY: 0 min before MarketOpen",
+        "SPY: 1.5 min after MarketOpen",
+        "SPY: 5 min before ExtendedMarketClose",
+    ]
 
 
 def test_days_that_are_named() -> None:
