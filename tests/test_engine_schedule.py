@@ -161,9 +161,9 @@ def test_rules_of_the_day_say_their_names() -> None:
     times = TIMES
     made = [times.after_market_open(SPY), times.after_market_open(SPY, 1.5), times.before_market_close(SPY, 5, True)]
     assert [rule.name for rule in made] == [
-        "SPY: 0 min before MarketOpen",
-        "SPY: 1.5 min after MarketOpen",
-        "SPY: 5 min before ExtendedMarketClose",
+        f"{SPY}: 0 min before MarketOpen",
+        f"{SPY}: 1.5 min after MarketOpen",
+        f"{SPY}: 5 min before ExtendedMarketClose",
     ]
 
 
