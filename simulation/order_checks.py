@@ -5,7 +5,7 @@ Checks follow QCAlgorithm.PreOrderChecksImpl. Prices are rounded half to even, e
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -192,6 +192,12 @@ def _check_exercise(engine: Any, request: SubmitOrderRequest, security: Any) -> 
     return None
 
 
+def span_text(span: timedelta) -> str:
+    """A span under a day as C# prints it: 00:15:30."""
+    seconds = int(span.total_seconds())
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
 def _check_auction(request: SubmitOrderRequest, security: Any) -> OrderResponse | None:
     kind = request.order_type
     if kind not in (OrderType.MARKET_ON_OPEN, OrderType.MARKET_ON_CLOSE):
@@ -211,7 +217,7 @@ def _check_auction(request: SubmitOrderRequest, security: Any) -> OrderResponse 
     buffer = MarketOnCloseOrder.submission_time_buffer
     if local > hours.get_next_market_close(local, False) - buffer:
         text = (
-            f"MarketOnClose orders must be placed within {buffer} before market close. Override this TimeSpan buffer "
+            f"MarketOnClose orders must be placed within {span_text(buffer)} before market close. Override this TimeSpan buffer "
         )
         text += "by setting Orders.MarketOnCloseOrder.SubmissionTimeBuffer in QCAlgorithm.Initialize()."
         return OrderResponse.error(request, Code.MARKET_ON_CLOSE_ORDER_TOO_LATE, text)
