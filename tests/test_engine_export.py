@@ -266,7 +266,7 @@ def test_a_run_on_the_model_and_on_its_folder_send_the_same_orders(tmp_path: Pat
     write_folder(source, *days, tmp_path / "data", selection_of(source.demand))
     on_folder = run(LeanFolder(tmp_path / "data"), "two")
     assert on_model.error is None
-    assert len(on_model.orders) == 6  # two days: two legs and a market order each
+    assert len(on_model.orders) == 7  # two days: two legs and a market order each; the first day's put expires
     assert on_folder.order_list_hash == on_model.order_list_hash
 
 

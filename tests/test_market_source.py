@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -219,3 +219,93 @@ def test_a_wrong_market_is_refused_with_what_would_be_right(
 ) -> None:
     with pytest.raises(MarketSpecError, match=words):
         ModelledMarket.from_history(spec, seed=1, start=start, end=end)
+
+
+ES = Symbol.create_future("ES", "cme", date(2018, 3, 16))
+
+
+def utc(moment: int) -> datetime:
+    return datetime.fromtimestamp(moment / 1000, tz=UTC)
+
+
+def test_a_future_trades_around_the_clock_and_its_night_ends_on_the_open(market: ModelledMarket) -> None:
+    sunday, monday, friday = (
+        market.trades(ES, Resolution.MINUTE, day) for day in (date(2018, 1, 7), date(2018, 1, 8), date(2018, 1, 12))
+    )
+    assert sunday is not None
+    assert monday is not None
+    assert friday is not None
+    assert (utc(int(sunday.start[0])).hour, len(sunday.end)) == (23, 60)  # 18:00 New York to midnight UTC
+    assert len(monday.end) == 1380  # all but the hour from 17:00 New York
+    assert utc(int(friday.end[-1])) == datetime(2018, 1, 12, 22, tzinfo=UTC)  # 17:00 New York, then the weekend
+    opening = np.searchsorted(monday.start, int(datetime(2018, 1, 8, 14, 30, tzinfo=UTC).timestamp()) * 1000)
+    assert monday.close[opening - 1] == monday.open[opening]  # the night ends on the first price of the session
+    assert monday.open[0] == sunday.close[-1]
+    assert market.trades(ES, Resolution.MINUTE, date(2018, 1, 13)) is None
+    assert market.quotes(ES, Resolution.MINUTE, date(2018, 1, 13)) is None
+    assert market.trades(Symbol.create_future("NG", "nymex", date(2018, 3, 27)), Resolution.MINUTE, DAY) is None
+    christmas_eve = market.trades(Symbol.create_future("ES", "cme", date(2018, 12, 21)), Resolution.MINUTE, DAY)
+    assert christmas_eve is not None
+    half = market.trades(Symbol.create_future("ES", "cme", date(2018, 12, 21)), Resolution.MINUTE, date(2018, 7, 3))
+    assert half is not None
+    evening = int(datetime(2018, 7, 3, 17, 15, tzinfo=UTC).timestamp()) * 1000  # 13:15 New York
+    assert evening in half.end
+    assert evening + MINUTE not in half.end
+
+
+def test_the_last_day_of_a_future_ends_with_the_cash_market(market: ModelledMarket) -> None:
+    last = market.trades(ES, Resolution.MINUTE, date(2018, 3, 16))
+    assert last is not None
+    assert utc(int(last.end[-1])) == datetime(2018, 3, 16, 20, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "day"),
+    [
+        (Symbol.create_future("ES", "cme", date(2014, 3, 21)), date(2014, 2, 4)),
+        (index_option(date(2018, 3, 16), 2600.0), date(2018, 2, 6)),
+    ],
+)
+def test_hours_and_days_are_gathered_from_minutes(market: ModelledMarket, symbol: Symbol, day: date) -> None:
+    kinds = (Resolution.MINUTE, Resolution.HOUR, Resolution.DAILY)
+    for minutes, hours, days in (
+        [market.trades(symbol, kind, day) for kind in kinds],
+        [market.quotes(symbol, kind, day) for kind in kinds],
+    ):
+        assert minutes is not None
+        assert hours is not None
+        assert days is not None
+        row = int(np.searchsorted(days.start, minutes.start[0], "right")) - 1
+        inside = (hours.start >= days.start[row]) & (hours.start < days.end[row])
+        assert bool((np.diff(hours.start) > 0).all())
+        assert set((minutes.start // 3_600_000).tolist()) == set((hours.start[inside] // 3_600_000).tolist())
+        side = "" if hasattr(minutes, "volume") else "ask_"
+        high, low = (getattr(minutes, f"{side}{name}") for name in ("high", "low"))
+        assert getattr(days, f"{side}high")[row] == high.max() == getattr(hours, f"{side}high")[inside].max()
+        assert getattr(days, f"{side}low")[row] == low.min() == getattr(hours, f"{side}low")[inside].min()
+        assert getattr(days, f"{side}open")[row] == getattr(minutes, f"{side}open")[0]
+        assert getattr(days, f"{side}close")[row] == getattr(minutes, f"{side}close")[-1]
+    assert market.trades(symbol, Resolution.DAILY, day) is market.trades(
+        symbol, Resolution.DAILY, day + timedelta(days=1)
+    )
+    assert market.trades(symbol, Resolution.TICK, day) is None
+
+
+def test_long_bars_of_what_is_not_listed_do_not_exist(market: ModelledMarket) -> None:
+    for symbol in (
+        index_option(date(2018, 3, 16), 2601.0),
+        Symbol.create_future("NG", "nymex", date(2018, 3, 27)),
+        index_option(date(2018, 3, 16), 2600.0, root="RUTW"),
+    ):
+        assert market.trades(symbol, Resolution.DAILY, DAY) is None
+        assert market.open_interest(symbol, Resolution.DAILY, DAY) is None
+
+
+def test_open_interest_of_a_year_has_a_row_for_each_listed_day(market: ModelledMarket) -> None:
+    put = index_option(date(2018, 3, 16), 2600.0)
+    year, today = (market.open_interest(put, resolution, DAY) for resolution in (Resolution.DAILY, Resolution.MINUTE))
+    assert year is not None
+    assert today is not None
+    assert today.end[0] in year.end
+    assert year.value[np.searchsorted(year.end, today.end[0])] == today.value[0]
+    assert len(year.end) == 52  # January 2 to March 16

@@ -162,6 +162,7 @@ class FutureStrip:
         self._listings = listings
         self._days: dict[tuple[int, int], AssetDay | None] = {}
         self._roots: dict[date, OptionRoot] = {}
+        self.nights: dict[int, FloatArray | None] = {}  # of the driver, shared by all contracts; a few days
 
     @property
     def driver(self) -> Asset:

@@ -42,6 +42,7 @@ from simulation.market.corporate import interest_rates
 from simulation.market.days import to_tick
 from simulation.market.listings import Listings
 from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, sizes
+from simulation.market.sessions import LongBars, future_minutes
 from simulation.market.valuation import (
     ChainColumns,
     ChainRows,
@@ -134,6 +135,7 @@ def _midnight(ordinal: int, zone: ZoneInfo) -> int:
 
 MINUTE = 60_000
 CONTRACT_DAYS_KEPT = 400
+FUTURE_DAYS_KEPT = 24
 # Sizes of a quote change nearly every minute although its price stands; a bar then exists, and LEAN fills a group only
 # on legs that were quoted after it was sent. Minutes between such bars, for contracts within a week of expiry and
 # others.
@@ -158,6 +160,8 @@ class ModelledMarket:
         self._contract_days: OrderedDict[tuple[Symbol, int], ContractDay | None] = OrderedDict()
         self._universes: OrderedDict[tuple[str, int], UniverseBlock | None] = OrderedDict()
         self._wholes: dict[tuple[str, Resolution], TradeBlock | None] = {}
+        self._futures: OrderedDict[tuple[Symbol, int], TradeBlock | None] = OrderedDict()
+        self._long = LongBars(book)
         self._hours: MarketHoursDatabase | None = None
         self._properties: SymbolPropertiesDatabase | None = None
 
@@ -220,11 +224,12 @@ class ModelledMarket:
         """
         if symbol.is_canonical():
             return None
-        if symbol.security_type in OPTION_KINDS:
-            return self._option_trades(symbol, day) if resolution is Resolution.MINUTE else None
-        ticker = self._ticker(symbol)
+        ticker = None if symbol.security_type in OPTION_KINDS else self._ticker(symbol)
         if ticker is None:
-            return self._future_trades(symbol, day) if resolution is Resolution.MINUTE else None
+            made = self._option_trades if symbol.security_type in OPTION_KINDS else self._future_trades
+            return (
+                made(symbol, day) if resolution is Resolution.MINUTE else self._long.of(symbol, resolution, day, made)
+            )
         if resolution is Resolution.MINUTE:
             return minute_block(self.book, ticker, day, self.seed)
         if resolution not in (Resolution.HOUR, Resolution.DAILY):
@@ -241,24 +246,32 @@ class ModelledMarket:
         return self._wholes[key]
 
     def quotes(self, symbol: Symbol, resolution: Resolution, day: date) -> QuoteBlock | None:
-        """Quote bars of one day, minutes only: a row for each minute in which bid, ask or a size changed."""
-        if resolution is not Resolution.MINUTE or symbol.is_canonical():
+        """Quote bars: of a day for minutes, a row for each in which bid, ask or a size changed.
+
+        Hours and days of options and futures are those of the file that ``day`` falls into; shares have none.
+        """
+        if symbol.is_canonical() or symbol.security_type is SecurityType.INDEX:
             return None
-        if symbol.security_type in OPTION_KINDS:
-            return self._option_quotes(symbol, day)
-        ticker = self._ticker(symbol)
-        if symbol.security_type is SecurityType.INDEX:
-            return None
+        ticker = None if symbol.security_type in OPTION_KINDS else self._ticker(symbol)
         if ticker is None:
-            trades = self._future_trades(symbol, day)
-            return None if trades is None else share_quotes(trades, self.book.strips[symbol.id.symbol].law.tick)
+            made = self._option_quotes if symbol.security_type in OPTION_KINDS else self._future_quotes
+            return (
+                made(symbol, day) if resolution is Resolution.MINUTE else self._long.of(symbol, resolution, day, made)
+            )
+        if resolution is not Resolution.MINUTE:
+            return None
         trades = minute_block(self.book, ticker, day, self.seed)
         return None if trades is None else share_quotes(trades, 0.01)
 
     def open_interest(self, symbol: Symbol, resolution: Resolution, day: date) -> InterestBlock | None:
-        """The morning's open interest of an option, stamped 6:30 New York."""
-        if symbol.security_type not in OPTION_KINDS or symbol.is_canonical() or resolution is not Resolution.MINUTE:
+        """The morning's open interest of an option, stamped 6:30 New York; of each day of the year for long bars."""
+        if symbol.security_type not in OPTION_KINDS or symbol.is_canonical():
             return None
+        if resolution in (Resolution.HOUR, Resolution.DAILY):
+            return self._long.interest(symbol, day, self._interest)
+        return self._interest(symbol, day) if resolution is Resolution.MINUTE else None
+
+    def _interest(self, symbol: Symbol, day: date) -> InterestBlock | None:
         found = self._root_and_state(symbol, day)
         if found is None or not self._listed(found[0], symbol, day):
             return None
@@ -305,16 +318,19 @@ class ModelledMarket:
     # --- futures -----------------------------------------------------------------------------------------------------
 
     def _future_trades(self, symbol: Symbol, day: date) -> TradeBlock | None:
+        """A contract's minutes around the clock, kept for a while because quotes need them too."""
         if symbol.security_type is not SecurityType.FUTURE:
             return None
-        state = self.book.future_day(symbol, day)
-        if state is None:
-            return None
-        spot, halted = state.spot, self.book.halted(day)
-        rows = np.arange(state.minutes) if halted is None else np.flatnonzero(~halted)
-        start = session_open_utc(day) + rows * MINUTE
-        prices = (spot.open[rows], spot.high[rows], spot.low[rows], spot.close[rows])
-        return TradeBlock(start + MINUTE, start, *prices, np.full(len(rows), 300.0))
+        key = (symbol, day.toordinal())
+        if key not in self._futures:
+            self._futures[key] = future_minutes(self.book, symbol, day)
+            if len(self._futures) > FUTURE_DAYS_KEPT:
+                self._futures.popitem(last=False)
+        return self._futures[key]
+
+    def _future_quotes(self, symbol: Symbol, day: date) -> QuoteBlock | None:
+        trades = self._future_trades(symbol, day)
+        return None if trades is None else share_quotes(trades, self.book.strips[symbol.id.symbol].law.tick)
 
     def _future_universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
         strip = self.book.strips.get(canonical.id.symbol)

@@ -1,0 +1,296 @@
+"""Futures around the clock, and bars of hours and days gathered from minutes.
+
+A future's regular minutes are its driver's, to 17:00 New York by a quiet walk of its own; the night before a trading
+day runs from 18:00 to 9:30 and ends on that day's open, so that the gap of the cash market is what the night moved.
+Hours and days of options and futures are gathered when asked for, one contract and one file at a time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from simulation.blocks import InterestBlock, QuoteBlock, TradeBlock
+from simulation.enums import Resolution, SecurityType
+from simulation.market.assets import Asset
+from simulation.market.book import Book
+from simulation.market.calendar import (
+    NEW_YORK,
+    OPEN_MINUTE,
+    WEIGHT_OF_YEAR,
+    FloatArray,
+    IntArray,
+    calendar,
+    session_open_utc,
+)
+from simulation.market.days import stream, to_tick
+from simulation.market.futures import FutureStrip
+from simulation.market.valuation import settlement_day
+from simulation.symbols import Symbol
+
+MINUTE = 60_000
+HOUR = 3_600_000
+EVENING = 18 * 60  # New York minute at which the next trading day's night begins
+NIGHT = 24 * 60 - EVENING + OPEN_MINUTE
+AFTER, AFTER_HALF = 60, 15  # minutes of the regular session that follow the cash market's close; on a half day
+NIGHT_SHARE = 0.2  # of a day's variance, the least that a night has
+QUIET = 0.35  # deviation of a minute after the close over that of a usual minute
+VOLUMES = (300.0, 60.0, 20.0)  # contracts a minute: with the cash market open, after it, at night; stated
+UTC = ZoneInfo("UTC")
+KEPT = 64
+Block = TypeVar("Block", TradeBlock, QuoteBlock)
+
+
+@lru_cache(maxsize=1)
+def _night_weights() -> FloatArray:
+    """Shares of the night's variance: Europe's opening counts half more, the hour of American figures three times."""
+    clock = (EVENING + np.arange(NIGHT)) % 1440
+    weights = np.where((clock >= 120) & (clock < 300), 1.5, 1.0) + np.where((clock >= 480) & (clock < 570), 2.0, 0.0)
+    return np.asarray(weights / weights.sum())
+
+
+def _daily_deviation(asset: Asset, row: int) -> float:
+    return float(asset.filled_volatility[row] / 100.0 / np.sqrt(WEIGHT_OF_YEAR))
+
+
+def after_close(asset: Asset, ticker: str, day: date) -> FloatArray | None:
+    """A driver's points from the close of ``day`` to the end of the futures' regular session; ``None`` off its days."""
+    row = asset.row(day)
+    if row is None:
+        return None
+    count = AFTER if calendar().session_minutes(day) > 300 else AFTER_HALF
+    step = QUIET * _daily_deviation(asset, row) / 390.0**0.5
+    draws = stream(asset.seed, f"{ticker}/after", day).standard_normal(count)
+    walk = np.concatenate((np.zeros(1), np.cumsum(draws)))
+    return np.asarray(float(asset.series.close[row]) * np.exp(step * walk))
+
+
+def night(asset: Asset, ticker: str, day: date) -> FloatArray | None:
+    """A driver's points at 18:00 of the evening before ``day`` and at each minute's end to the open of ``day``."""
+    row, state = asset.row(day), asset.day(day)
+    if row is None or state is None:
+        return None
+    before = after_close(asset, ticker, date.fromordinal(int(asset.series.days[row - 1])))
+    start = float(asset.series.close[row - 1]) if before is None else float(before[-1])
+    deviation = _daily_deviation(asset, row - 1) * max(NIGHT_SHARE, asset.spec.profile.overnight) ** 0.5
+    weights = _night_weights()
+    passed = np.concatenate((np.zeros(1), np.cumsum(weights)))
+    draws = stream(asset.seed, f"{ticker}/night", day).standard_normal(NIGHT) * np.sqrt(weights)
+    walk = np.concatenate((np.zeros(1), np.cumsum(draws)))
+    bridge = deviation * (walk - passed * walk[-1])
+    return np.asarray(np.exp(np.log(start) + passed * np.log(float(state.spot.points[0]) / start) + bridge))
+
+
+def _bars(points: FloatArray, tick: float, start: int, volume: float) -> TradeBlock:
+    shown = to_tick(points, tick)
+    opens, closes = shown[:-1], shown[1:]
+    starts = start + np.arange(len(opens), dtype=np.int64) * MINUTE
+    high, low = np.maximum(opens, closes), np.minimum(opens, closes)
+    return TradeBlock(starts + MINUTE, starts, opens, high, low, closes, np.full(len(opens), volume))
+
+
+def _moment(day: date, minute: int) -> int:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=NEW_YORK)
+    return int((midnight + timedelta(minutes=minute)).timestamp()) * 1000
+
+
+def future_minutes(book: Book, symbol: Symbol, day: date) -> TradeBlock | None:
+    """One contract's minutes that start on ``day`` in UTC, night and evening included; ``None`` when there are none."""
+    strip = book.strips.get(symbol.id.symbol)
+    if strip is None:
+        return None
+    expiry = strip.expiry(symbol)
+    parts = [_night_bars(book, strip, expiry, trading) for trading in (day, day + timedelta(days=1))]
+    found = [part for part in (parts[0], _day_bars(book, strip, expiry, day), parts[1]) if part is not None]
+    if not found:
+        return None
+    low, high = (_utc_midnight(day + timedelta(days=ahead)) for ahead in (0, 1))
+    whole = joined(found)
+    inside = (whole.start >= low) & (whole.start < high)
+    return _where(whole, inside) if bool(inside.any()) else None
+
+
+def _night_bars(book: Book, strip: FutureStrip, expiry: date, day: date) -> TradeBlock | None:
+    if not book.inside(day) or strip.on(expiry, day) is None:
+        return None
+    key = day.toordinal()
+    if key not in strip.nights:
+        if len(strip.nights) > 8:
+            strip.nights.clear()
+        strip.nights[key] = night(strip.driver, strip.law.ticker, day)
+    points = strip.nights[key]
+    if points is None:
+        return None
+    start = _moment(day - timedelta(days=1), EVENING)
+    return _bars(points * strip.factor(expiry, day), strip.law.tick, start, VOLUMES[2])
+
+
+def _day_bars(book: Book, strip: FutureStrip, expiry: date, day: date) -> TradeBlock | None:
+    state = strip.on(expiry, day) if book.inside(day) else None
+    if state is None:
+        return None
+    spot, halted = state.spot, book.halted(day)
+    rows = np.arange(state.minutes) if halted is None else np.flatnonzero(~halted)
+    opened = session_open_utc(day)
+    start = opened + rows * MINUTE
+    prices = (spot.open[rows], spot.high[rows], spot.low[rows], spot.close[rows])
+    regular = TradeBlock(start + MINUTE, start, *prices, np.full(len(rows), VOLUMES[0]))
+    points = after_close(strip.driver, strip.law.ticker, day)
+    if points is None or (halted is not None and bool(halted[-1])) or day == expiry:
+        return regular
+    end = opened + state.minutes * MINUTE
+    return joined([regular, _bars(points * strip.factor(expiry, day), strip.law.tick, end, VOLUMES[1])])
+
+
+# --- hours and days --------------------------------------------------------------------------------------------------
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Blocks one after the other."""
+    names = type(blocks[0]).__dataclass_fields__
+    return type(blocks[0])(*(np.concatenate([getattr(block, name) for block in blocks]) for name in names))
+
+
+def _where(block: Block, keep: IntArray | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Block:
+    return type(block)(*(getattr(block, name)[keep] for name in type(block).__dataclass_fields__))
+
+
+def _utc_midnight(day: date) -> int:
+    return _midnight(day, UTC)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * 1000
+
+
+_REDUCED: dict[str, np.ufunc] = {"high": np.fmax, "low": np.fmin, "volume": np.add}
+
+
+def _edge(values: FloatArray, first: IntArray, last: IntArray, step: int) -> FloatArray:
+    """The first (``step`` 1) or last (-1) known value of each span."""
+    found = values[first if step > 0 else last]
+    for row in np.flatnonzero(np.isnan(found)):
+        span = values[first[row] : last[row] + 1][::step]
+        known = span[~np.isnan(span)]
+        found[row] = known[0] if len(known) else np.nan
+    return np.asarray(found)
+
+
+def gathered(block: Block, edges: Sequence[tuple[int, int]]) -> Block | None:
+    """One bar for each span of ``edges`` in which ``block`` has rows; ``None`` without any."""
+    spans = np.array(edges, dtype=np.int64)
+    first, stop = np.searchsorted(block.start, spans[:, 0]), np.searchsorted(block.start, spans[:, 1])
+    kept = np.flatnonzero(first < stop)
+    if len(kept) == 0:
+        return None
+    first, last = first[kept], stop[kept] - 1
+    columns = []
+    for name in list(type(block).__dataclass_fields__)[2:]:
+        values, kind = getattr(block, name), name.rsplit("_", 1)[-1]
+        if kind in ("open", "close"):
+            columns.append(_edge(values, first, last, 1 if kind == "open" else -1))
+        elif kind == "size":
+            columns.append(values[last])
+        else:
+            whole = values[: last[-1] + 1]
+            columns.append(_REDUCED[kind].reduceat(whole, first))
+    return type(block)(spans[kept, 1], spans[kept, 0], *columns)
+
+
+class LongBars:
+    """Hours and days of contracts, as LEAN's files hold them.
+
+    A day of minutes, a year of an option, the whole life of a future. ``minutes_of`` gives a contract's minutes on a
+    day.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._kept: OrderedDict[tuple[object, ...], object] = OrderedDict()
+
+    def of(
+        self,
+        symbol: Symbol,
+        resolution: Resolution,
+        day: date,
+        minutes_of: Callable[[Symbol, date], Block | None],
+    ) -> Block | None:
+        """The file that ``day`` falls into; ``None`` for resolutions that have none and contracts without a row."""
+        if resolution is Resolution.MINUTE:
+            return minutes_of(symbol, day)
+        if resolution not in (Resolution.HOUR, Resolution.DAILY):
+            return None
+
+        def make() -> Block | None:
+            pieces = []
+            for one in self.days(symbol, day):
+                minutes = minutes_of(symbol, one)
+                bars = None if minutes is None else gathered(minutes, self._edges(symbol, resolution, one))
+                if bars is not None:
+                    pieces.append(bars)
+            return joined(pieces) if pieces else None
+
+        return self._keep((symbol, resolution, self._file(symbol, day), minutes_of.__name__), make)
+
+    def interest(
+        self, symbol: Symbol, day: date, interest_of: Callable[[Symbol, date], InterestBlock | None]
+    ) -> InterestBlock | None:
+        """Open interest of each day of the file that ``day`` falls into."""
+        found = [block for one in self.days(symbol, day) if (block := interest_of(symbol, one)) is not None]
+        if not found:
+            return None
+        return InterestBlock(*(np.concatenate([getattr(block, name) for block in found]) for name in ("end", "value")))
+
+    def _keep(self, key: tuple[object, ...], make: Callable[[], Block | None]) -> Block | None:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]  # type: ignore[return-value]  # stored under its own kind
+        made = self._kept[key] = make()
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return made
+
+    @staticmethod
+    def _file(symbol: Symbol, day: date) -> int:
+        return 0 if symbol.security_type is SecurityType.FUTURE else day.year
+
+    @staticmethod
+    def _edges(symbol: Symbol, resolution: Resolution, day: date) -> list[tuple[int, int]]:
+        zone = NEW_YORK if symbol.security_type in (SecurityType.OPTION, SecurityType.INDEX_OPTION) else UTC
+        low, high = _midnight(day, zone), _midnight(day + timedelta(days=1), zone)
+        if resolution is Resolution.DAILY:
+            return [(low, high)]
+        return [(hour, hour + HOUR) for hour in range(low, high, HOUR)]
+
+    def days(self, symbol: Symbol, day: date) -> list[date]:
+        """Days of the file of ``day`` on which the contract has minutes, ascending."""
+        book = self._book
+        if symbol.security_type is SecurityType.FUTURE:
+            strip = book.strips.get(symbol.id.symbol)
+            if strip is None:
+                return list[date]()
+            expiry = strip.expiry(symbol)
+            first = max(book.first_day, expiry - timedelta(days=strip.law.horizon)) - timedelta(days=1)
+            last = min(expiry, book.last_day)
+            return [first + timedelta(days=ahead) for ahead in range((last - first).days + 1)]
+        root = book.root(symbol)
+        if root is None:
+            return list[date]()
+        moment = symbol.id.date
+        expiry = moment.date() if isinstance(moment, datetime) else moment
+        last = min(settlement_day(expiry), date(day.year, 12, 31), book.last_day)
+        found: list[date] = []
+        for one in reversed(calendar().between(max(book.first_day, date(day.year, 1, 1)), last)):
+            if expiry not in root.listing.expirations(one):
+                if found:
+                    break
+                continue
+            if root.listing.is_listed(one, expiry, float(symbol.id.strike_price)):
+                found.append(one)
+        return found[::-1]
