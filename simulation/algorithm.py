@@ -449,8 +449,11 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
         engine.end_ms = engine.zone.utc_ms(self._end + timedelta(days=1)) - 1
         engine.start_ms = engine.warmup_end_ms
         if self._warmup is not None:
-            engine.subscriptions.warm_up_resolution = self._warmup_resolution
-            engine.start_ms = self.warmup_start(self._warmup, self._warmup_resolution)
+            settings = self.settings
+            asked = (self._warmup_resolution, settings.warm_up_resolution, settings.warmup_resolution)
+            resolution = next((one for one in asked if one is not None), None)
+            engine.subscriptions.warm_up_resolution = resolution
+            engine.start_ms = self.warmup_start(self._warmup, resolution)
             engine.is_warming_up = engine.start_ms < engine.warmup_end_ms
         engine.utc_ms = engine.data_ms = engine.start_ms
         self._locked = True

@@ -247,6 +247,8 @@ class Engine(Views):
                 break
             if self.is_warming_up and moment > self.warmup_end_ms:
                 self._pulse(self.warmup_end_ms)
+                if epoch != self.subscriptions.epoch:
+                    continue
             if data_ms == moment:
                 position += 1
             if special <= moment:
@@ -330,6 +332,8 @@ class Engine(Views):
     def _check_warmup(self) -> None:
         if self.is_warming_up and self.utc_ms >= self.warmup_end_ms:
             self.is_warming_up = False
+            if self.subscriptions.warm_up_resolution is not None:
+                self.subscriptions.end_warm_up(self.warmup_end_ms)
             self.algorithm.on_warmup_finished()
 
     def _step(

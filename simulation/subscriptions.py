@@ -49,6 +49,7 @@ class Subscriptions:
         self._new_chains: list[Any] = []
         self._disposed: list[Universe] = []
         self._leaving: dict[str, list[Any]] = {}
+        self._waiting: dict[Any, list[FeedSpec]] = {}
         self._chained: dict[Any, list[Any]] = {}
 
     # -- securities --------------------------------------------------------------------------------------------------
@@ -85,6 +86,13 @@ class Subscriptions:
             if not internal:
                 _set_internal(known, False)
             return configs
+        configs += self.specifications(symbol, resolution, fill_forward, extended, internal)
+        return configs
+
+    def specifications(
+        self, symbol: Any, resolution: Resolution, fill_forward: bool, extended: bool, internal: bool = False
+    ) -> list[FeedSpec]:
+        """What a subscription of a symbol consists of."""
         entry = self._engine.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type)
         hours = entry.exchange_hours
         base = FeedSpec(
@@ -98,13 +106,13 @@ class Subscriptions:
             extended,
             internal,
         )
-        configs.append(base)
+        made = [base]
         kind = symbol.security_type
         if kind != SecurityType.INDEX and not (kind == SecurityType.EQUITY and resolution >= Resolution.HOUR):
-            configs.append(replace(base, kind=TickType.QUOTE))
+            made.append(replace(base, kind=TickType.QUOTE))
         if kind in OPTION_TYPES or kind == SecurityType.FUTURE:
-            configs.append(replace(base, kind=TickType.OPEN_INTEREST, internal=True))
-        return configs
+            made.append(replace(base, kind=TickType.OPEN_INTEREST, internal=True))
+        return made
 
     # -- what the algorithm asks for ---------------------------------------------------------------------------------
 
@@ -412,13 +420,10 @@ class Subscriptions:
             return False
         feeds = self.feeds.setdefault(symbol, [])
         fresh = not feeds
-        self._same_warm_up(symbol)
-        for spec in self._engine.configs.get(symbol, []):
+        for spec in self._warming(symbol, self._engine.configs.get(symbol, [])):
             if not any(feed.spec.kind == spec.kind and feed.spec.resolution == spec.resolution for feed in feeds):
                 spec.mode = self.served_mode(symbol, security.data_normalization_mode)
-                feed = feed_of(self._engine.source, spec, utc_ms)
-                feeds.append(feed)
-                security.add_feed(feed)
+                self._open(security, feed_of(self._engine.source, spec, utc_ms))
         self.epoch += 1
         if fresh:
             self._engine.watch_delisting(security)
@@ -432,15 +437,41 @@ class Subscriptions:
             raise self._engine.refused(f"data normalization mode {mode} of {symbol.value}")
         return mode
 
-    def _same_warm_up(self, symbol: Any) -> None:
-        """Raises NotInEngineError when the warm-up was asked for at another resolution than the subscription's."""
-        engine = self._engine
-        wanted = self.warm_up_resolution if engine.is_warming_up else None
-        for spec in engine.configs.get(symbol, []):
-            if wanted is not None and not spec.internal and spec.resolution != wanted:
-                raise engine.refused(
-                    f"set_warm_up(resolution={wanted}) with {symbol.value} subscribed at {spec.resolution}"
-                )
+    def _open(self, security: Security, feed: Feed) -> None:
+        self.feeds[security.symbol].append(feed)
+        security.add_feed(feed)
+
+    def _warming(self, symbol: Any, specs: list[FeedSpec]) -> list[FeedSpec]:
+        """What is served of a symbol now: during a warm-up at a resolution of its own that one, the rest waits for its
+        end (FileSystemDataFeed.CreateSubscription)."""
+        wanted = self.warm_up_resolution if self._engine.is_warming_up else None
+        if wanted is None:
+            return specs
+        own = [spec for spec in specs if spec.internal or spec.resolution == wanted]
+        waiting = [spec for spec in specs if spec not in own]
+        self._waiting[symbol] = waiting
+        trades_only = symbol.security_type == SecurityType.EQUITY and wanted >= Resolution.HOUR
+        kinds = {spec.kind: spec for spec in waiting if not (trades_only and spec.kind == TickType.QUOTE)}
+        return own + [replace(spec, resolution=wanted) for spec in kinds.values()]
+
+    def end_warm_up(self, utc_ms: int) -> None:
+        """From here on every subscription comes at its own resolution; a day before fills it forward."""
+        waiting, self._waiting = self._waiting, {}
+        for symbol, specs in waiting.items():
+            feeds = self.feeds.get(symbol)
+            if feeds is None or not specs:
+                continue
+            security = self._engine.securities.everything[symbol]
+            kept = [feed for feed in feeds if feed.spec in self._engine.configs[symbol]]
+            security.freeze()
+            self.feeds[symbol] = []
+            day = security.exchange.hours.get_previous_trading_day(security.zone.local(utc_ms))
+            before = max(security.zone.midnight_ms(day.date()), self._engine.start_ms)
+            fresh = [feed_of(self._engine.source, spec, before) for spec in specs]
+            for feed in [*kept, *fresh]:
+                feed.spec.mode = self.served_mode(symbol, security.data_normalization_mode)
+                self._open(security, feed)
+        self.epoch += 1
 
     def chains_of(self, kind: SecurityType) -> list[ChainUniverse]:
         """The chains of a type of security."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +62,6 @@ def test_only_the_canonical_future_is_continuous() -> None:
     assert is_continuous(ES)
     assert not is_continuous(SPX)
     assert not is_continuous(None)
-
-
-@pytest.mark.parametrize(("resolution", "served"), [(None, True), (Resolution.MINUTE, True), (Resolution.DAILY, False)])
-def test_a_warm_up_at_another_resolution_is_refused(resolution: Resolution | None, served: bool) -> None:
-    def script(algorithm: Recorder) -> None:
-        algorithm.add_index("SPX", Resolution.MINUTE)
-        algorithm.set_warm_up(timedelta(days=3), resolution)
-
-    market = index_market(price=5450.0)
-    if served:
-        assert play(market, script).securities[SPX].price == 5450.0
-        return
-    with pytest.raises(NotInEngineError, match=r"set_warm_up\(resolution=DAILY\) with SPX subscribed at MINUTE"):
-        play(market, script)
 
 
 @pytest.mark.parametrize("mode", [DataNormalizationMode.ADJUSTED, DataNormalizationMode.TOTAL_RETURN])

@@ -7,10 +7,12 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from simulation.bars import QuoteBar, TradeBar
-from simulation.blocks import UniverseBlock
+from simulation.blocks import TradeBlock, UniverseBlock
+from simulation.clock import CHICAGO
 from simulation.enums import OptionRight, Resolution, SecurityType
 from simulation.kernel import NotInEngineError
 from simulation.services import ObjectStore
@@ -121,8 +123,6 @@ def test_wrong_kinds_of_symbols_are_refused() -> None:
             algorithm.add_index_option_contract(Symbol.create_canonical_option(SPX))
         with pytest.raises(ValueError, match="canonical"):
             algorithm.add_future_option(SPX)
-        with pytest.raises(NotInEngineError, match="contract_depth_offset"):
-            algorithm.add_future("ES", contract_depth_offset=1)
         with pytest.raises(NotInEngineError, match="resolution"):
             algorithm.add_index("SPX", Resolution.SECOND)
         assert algorithm.remove_security(SPY) is False
@@ -234,12 +234,10 @@ def test_frames_of_options_are_indexed_by_their_terms() -> None:
     assert nothing.empty
 
 
-def test_a_history_without_a_span_or_with_what_is_not_followed_is_refused() -> None:
+def test_a_history_without_a_span_is_refused() -> None:
     def look(algorithm: Any) -> bool:
         with pytest.raises(TypeError, match="a number of bars"):
             algorithm.history(HIGH)
-        with pytest.raises(NotInEngineError, match="contract_depth_offset"):
-            algorithm.history(HIGH, 3, contract_depth_offset=1)
         return True
 
     assert asked(look)
@@ -274,6 +272,55 @@ def test_warm_up_by_number_of_bars_reaches_market_time_back() -> None:
     assert lines[-1] == ("05 16:15", 5400.0)
     assert ("05 16:10", 5400.0) in lines
     assert all("05 16:06" <= line[0] <= "05 16:15" for line in lines)
+
+
+@dataclass
+class DailyMarket(Market):
+    """A market with daily bars of some symbols beside the minutes."""
+
+    days: dict[Any, dict[date, float]] = field(default_factory=dict)
+
+    def trades(self, symbol: Any, resolution: Resolution, day: date) -> TradeBlock | None:
+        closes = self.days.get(symbol, {}) if resolution == Resolution.DAILY else None
+        if closes is None:
+            return super().trades(symbol, resolution, day)
+        starts = np.array([CHICAGO.midnight_ms(one) for one in closes], dtype=np.int64)
+        prices = np.array(list(closes.values()))
+        return TradeBlock(starts + 86_400_000, starts, prices, prices, prices, prices, prices) if closes else None
+
+
+@pytest.mark.parametrize("by_setting", [False, True])
+def test_a_warm_up_comes_at_a_resolution_of_its_own(by_setting: bool) -> None:
+    market = DailyMarket()
+    market.days[SPX] = {date(2024, 7, 3): 5400.0, date(2024, 7, 5): 5410.0, MONDAY: 5999.0}
+    market.trade(SPX, at("16:10", date(2024, 7, 5)), 5411.0)
+    market.trade(SPX, at("09:33"), 5450.0)
+    market.quote(HIGH, at("09:33"), 2.0, 2.2)
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        algorithm.add_index_option_contract(HIGH, Resolution.MINUTE)
+        if by_setting:
+            algorithm.settings.warm_up_resolution = Resolution.DAILY
+        algorithm.set_warm_up(timedelta(days=5), None if by_setting else Resolution.DAILY)
+        on(algorithm, "on_warmup_finished", lambda self: listed(self, "finished", self.securities[SPX].price))
+
+        def on_data(self: Any, data: Any) -> None:
+            if self.is_warming_up or self.time.hour == 9:
+                listed(self, "bar", data.bars[SPX].close, self.securities[SPX].price)
+
+        on(algorithm, "on_data", on_data)
+
+    # Two daily bars at their closes, early before the Fourth; never Monday's. At 9:31 and 9:32 Friday's last minute is
+    # filled forward from the day before the start, and from 9:33 the minutes are there.
+    assert lines_of(market, script)[:6] == [
+        ("03 13:00", "bar", 5400.0, 5400.0),
+        ("05 16:15", "bar", 5410.0, 5410.0),
+        ("08 00:00", "finished", 5410.0),
+        ("08 09:31", "bar", 5411.0, 5410.0),
+        ("08 09:32", "bar", 5411.0, 5410.0),
+        ("08 09:33", "bar", 5450.0, 5450.0),
+    ]
 
 
 # -- services -------------------------------------------------------------------------------------------------------
