@@ -309,3 +309,18 @@ def test_open_interest_of_a_year_has_a_row_for_each_listed_day(market: ModelledM
     assert today.end[0] in year.end
     assert year.value[np.searchsorted(year.end, today.end[0])] == today.value[0]
     assert len(year.end) == 52  # January 2 to March 16
+
+
+def test_margins_follow_price_and_fear_with_a_day_of_delay(market: ModelledMarket) -> None:
+    rows = market.margins(ES)
+    assert rows is not None
+    by_day = {row.day: row for row in rows}
+    # CME asked 4,750 in 2017, 5,050 from January 26, 2018, and 5,800 from February 9 (LEAN's ES.csv).
+    in_force = [max(row for row in by_day if row <= day) for day in (date(2017, 6, 1), DAY, date(2018, 2, 14))]
+    before, crash, after = (by_day[day].maintenance for day in in_force)
+    assert 4200.0 < before < 5300.0
+    assert crash <= 5300.0  # nothing of the crash's own day
+    assert 5300.0 < after < 6400.0
+    assert all(row.initial == pytest.approx(1.1 * row.maintenance) for row in rows)
+    assert market.margins(ES) is market.margins(ES)
+    assert market.margins(SPX) is None

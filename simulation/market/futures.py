@@ -11,7 +11,7 @@ import numpy as np
 
 from simulation.blocks import MarginRow
 from simulation.futures import expiry_of_contract_month, third_friday
-from simulation.market.assets import Asset, AssetDay, Carry, Kind
+from simulation.market.assets import Asset, AssetDay, Carry, Kind, memory_of
 from simulation.market.calendar import FIRST_YEAR, LAST_YEAR, FloatArray, calendar, holidays
 from simulation.market.corporate import index_dividend_yield, risk_free
 from simulation.market.days import MinutePath, to_tick
@@ -21,6 +21,8 @@ from simulation.market.valuation import OptionRoot, Style
 from simulation.symbols import Symbol
 
 FutureDay = AssetDay
+MARGIN_MEMORY = 40  # days that the volatility behind a margin is averaged over
+MARGIN_STEP = 0.1  # how far the rule may leave the margin in force before it is set anew
 OptionDays = Callable[[date, date], list[date]]
 
 
@@ -84,7 +86,8 @@ def _euro_options(month: date, expiry: date) -> list[date]:
 class FutureLaw:
     """A future.
 
-    Driver, price over the driver's, contract months, tick, yearly carry, options and margins (dollars, CME 2018).
+    Driver, price over the driver's, contract months, tick, yearly carry, options, dollars a point, and the share of
+    the contract's value asked as maintenance margin: a constant and a part of its implied volatility (`margin_rows`).
     """
 
     ticker: str
@@ -97,6 +100,7 @@ class FutureLaw:
     options: OptionDays
     quotes: QuoteLaw
     bands: tuple[StrikeBand, ...]
+    multiplier: float
     margins: tuple[float, float]
 
 
@@ -118,24 +122,24 @@ FUTURES: dict[str, FutureLaw] = {
             "ES", "SPX", 1.0, _QUARTERS, 460, 0.25, lambda day: risk_free(day) - index_dividend_yield(day),
             _index_options, QuoteLaw(0.10, 0.022, 2.6, 2.0, 0.0015, 2700.0, 0.05, 0.25, 5.0, 30.0, 200.0),
             (StrikeBand(5.0, 0.15, 0.08, 35), StrikeBand(10.0, 0.20, 0.12, 200), StrikeBand(25.0, 0.45, 0.30, 500),
-             StrikeBand(100.0, 0.60, 0.50, 500)), (6600.0, 6000.0),
+             StrikeBand(100.0, 0.60, 0.50, 500)), 50.0, (0.02, 0.15),
         ),
         FutureLaw(
             "CL", "OIL", 1.0, _EVERY, 400, 0.01, lambda _: 0.04, _crude_options, _quote_law(0.01, 60.0, 0.02),
-            (StrikeBand(0.5, 0.35, 0.35, 200), StrikeBand(1.0, 0.60, 0.60, 420)), (3400.0, 3100.0),
+            (StrikeBand(0.5, 0.35, 0.35, 200), StrikeBand(1.0, 0.60, 0.60, 420)), 1000.0, (0.0, 0.16),
         ),
         FutureLaw(
             "GC", "GOLD", 1.0, (2, 4, 6, 8, 10, 12), 460, 0.1, risk_free, _gold_options, _quote_law(0.1, 1300.0, 0.4),
-            (StrikeBand(5.0, 0.25, 0.25, 500),), (4500.0, 4100.0),
+            (StrikeBand(5.0, 0.25, 0.25, 500),), 100.0, (0.010, 0.22),
         ),
         FutureLaw(
             "ZB", "BOND", 1.27, _QUARTERS, 280, 0.03125, lambda day: risk_free(day) - 0.026, _bond_options,
             _quote_law(0.015625, 140.0, 0.02), (StrikeBand(0.5, 0.12, 0.12, 120), StrikeBand(1.0, 0.20, 0.20, 300)),
-            (4000.0, 3650.0),
+            1000.0, (0.003, 0.17),
         ),
         FutureLaw(
             "6E", "EURO", 1.0, _QUARTERS, 280, 0.00005, lambda _: 0.01, _euro_options, _quote_law(0.0001, 1.2, 0.0002),
-            (StrikeBand(0.005, 0.15, 0.15, 300),), (2600.0, 2400.0),
+            (StrikeBand(0.005, 0.15, 0.15, 300),), 125000.0, (0.002, 0.145),
         ),
     )
 }  # fmt: skip
@@ -162,6 +166,7 @@ class FutureStrip:
         self._listings = listings
         self._days: dict[tuple[int, int], AssetDay | None] = {}
         self._roots: dict[date, OptionRoot] = {}
+        self._margins: dict[date, list[MarginRow]] = {}
         self.nights: dict[int, FloatArray | None] = {}  # of the driver, shared by all contracts; a few days
 
     @property
@@ -257,6 +262,28 @@ class FutureStrip:
         return (float(closes.min()), float(closes.max())) if len(closes) else None
 
     def margin_rows(self, first: date) -> list[MarginRow]:
-        """Initial and maintenance margin, the same all through."""
-        initial, maintenance = self.law.margins
-        return [MarginRow(first, initial, maintenance, initial, maintenance)]
+        """Initial and maintenance margin in dollars, a row whenever the rule has left the last one by a tenth.
+
+        An exchange sets margins to the moves that it has seen lately. The rule, a share of the contract's value that
+        grows with the implied volatility of the last two months, was set to CME's margins of 2014 to 2018 in LEAN's
+        margin files: ES within 7 % on average, the others within a quarter (docs/market.md). Initial is 1.1 times
+        maintenance, as in those files since 2013. A row holds from the day after the closes it is made of.
+        """
+        if first not in self._margins:
+            self._margins[first] = self._margin_rows(first)
+        return self._margins[first]
+
+    def _margin_rows(self, first: date) -> list[MarginRow]:
+        law, driver = self.law, self.driver
+        lately = memory_of(driver.filled_volatility, MARGIN_MEMORY)
+        value = driver.series.close * law.ratio * law.multiplier
+        asked = np.round(value * (law.margins[0] + law.margins[1] * lately / 100.0) / 50.0) * 50.0
+        rows: list[MarginRow] = []
+        begin = max(1, int(np.searchsorted(driver.series.days, first.toordinal())))
+        for row in range(begin, len(asked)):
+            maintenance = float(asked[row - 1])
+            if not rows or abs(maintenance / rows[-1].maintenance - 1.0) > MARGIN_STEP:
+                initial = round(1.1 * maintenance, 2)
+                day = date.fromordinal(int(driver.series.days[row]))
+                rows.append(MarginRow(day, initial, maintenance, initial, maintenance))
+        return rows
