@@ -61,6 +61,15 @@ class FeedSpec:
     contract_depth_offset: int = 0
 
 
+def seen_from(spec: FeedSpec, ms: int, tick: int) -> int:
+    """The instant after which bars end that a subscription made at `ms` sees. A bar that ends just then is seen, unless
+    the file of the day before holds it (SubscriptionDataReader.cs:384), or the algorithm asked for it in this very step
+    (tick: 1)."""
+    zone = spec.data_zone
+    between_files = zone.midnight_ms(zone.date_of(ms)) == ms
+    return ms if between_files or tick else ms - 1
+
+
 class Column:
     """The rows of a feed between two instants: one file day, or the whole history of hour and daily data.
 

@@ -25,7 +25,10 @@ from simulation.names import Named
 from simulation.subscriptions import OPTION_TYPES
 from simulation.symbols import Symbol, symbol_of
 
-SEED_DAYS_BACK = 10
+UNIVERSE_DAYS_BACK = 10
+SEED_BARS = {Resolution.MINUTE: 24 * 60, Resolution.HOUR: 24, Resolution.DAILY: 10}
+SEED_DAYS = 50
+TRADES_ONLY = (SecurityType.EQUITY, SecurityType.INDEX)
 _TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
 _QUOTE_SIDES = ("open", "high", "low", "close")
 _KINDS = {TradeBar: TickType.TRADE, QuoteBar: TickType.QUOTE, OpenInterest: TickType.OPEN_INTEREST}
@@ -150,19 +153,35 @@ def _points_of(column: Column, request: Request) -> Iterator[BaseData]:
 
 
 def last_known(engine: Engine, symbol: Any) -> list[BaseData]:
-    """The last real point of each tick type that is known now, oldest first: trades before quotes of the same time."""
-    specs = engine.configs.get(symbol, [])
+    """The last real point of each tick type that is known now, oldest first: trades before quotes of the same time.
+
+    Minutes are sought over a day's worth of session, hours over 24, days over ten; what that does not give, and open
+    interest, comes from daily files of the last 50 trading days (QCAlgorithm.History.cs GetLastKnownPricesImpl).
+    """
+    settings = engine.algorithm.universe_settings
+    specs = engine.configs.get(symbol) or engine.subscriptions.specifications(
+        symbol, settings.resolution, settings.fill_forward, settings.extended_market_hours
+    )
     found: list[BaseData] = []
     for spec in specs:
-        low = engine.utc_ms - SEED_DAYS_BACK * DAY_MS
-        request = Request(symbol, spec.kind, spec.resolution, low, engine.utc_ms, False, spec.extended)
-        feed = feed_for(engine, request)
-        column = feed.column(max(engine.utc_ms - engine.tick, 1))
-        point = column.last_real(engine.utc_ms)
-        if point is not None:
-            found.append(point)
+        spans = [(spec.resolution, SEED_BARS[spec.resolution]), (Resolution.DAILY, SEED_DAYS)]
+        if spec.kind == TickType.OPEN_INTEREST:
+            spans = spans[1:]
+        for resolution, count in spans:
+            point = _last_of(engine, spec, resolution, count)
+            if point is not None:
+                found.append(point)
+                break
     order: dict[Any, int] = {TradeBar: 0, QuoteBar: 1, OpenInterest: 2}
     return sorted(found, key=lambda item: (item.start_ms, order.get(type(item), 3)))
+
+
+def _last_of(engine: Engine, spec: FeedSpec, resolution: Resolution, count: int) -> BaseData | None:
+    if spec.kind not in kinds_of(spec.symbol, resolution):
+        return None
+    low = bars_back(engine, spec.symbol, resolution, count, spec.extended)
+    feed = feed_for(engine, Request(spec.symbol, spec.kind, resolution, low, engine.utc_ms, False, spec.extended))
+    return feed.column(max(engine.utc_ms - engine.tick, 1)).last_real(engine.utc_ms)
 
 
 class PlainSlice(Named):
@@ -257,10 +276,10 @@ class HistoryCall:
         self, symbol: Any, kind: type | None, spans: list[Any], resolution: Resolution | None, named: dict[str, Any]
     ) -> list[Request]:
         engine = self.engine
-        configs = [spec for spec in engine.configs.get(symbol, []) if not spec.internal]
-        chosen = (
-            resolution if resolution is not None else min((s.resolution for s in configs), default=Resolution.MINUTE)
-        )
+        known = engine.configs.get(symbol, [])
+        configs = [spec for spec in known if not spec.internal] or known
+        own = min((s.resolution for s in configs), default=engine.algorithm.universe_settings.resolution)
+        chosen = own if resolution is None else resolution
         extended = named.get("extended_market_hours")
         wide = any(s.extended for s in configs) if extended is None else bool(extended)
         fill = named.get("fill_forward")
@@ -294,7 +313,7 @@ class HistoryCall:
         day = engine.zone.date_of(engine.utc_ms) - timedelta(days=1)
         hours = engine.hours_of(canonical)
         found: list[Any] = []
-        for _ in range(count * 2 + SEED_DAYS_BACK):
+        for _ in range(count * 2 + UNIVERSE_DAYS_BACK):
             if len(found) == count:
                 break
             if hours.is_date_open(datetime(day.year, day.month, day.day)):
@@ -324,6 +343,12 @@ def default_kinds(symbol: Any, resolution: Resolution) -> list[TickType]:
     if symbol.security_type == SecurityType.EQUITY and resolution >= Resolution.HOUR:
         return [TickType.TRADE]
     return [TickType.TRADE, TickType.QUOTE]
+
+
+def kinds_of(symbol: Any, resolution: Resolution) -> list[TickType]:
+    """Tick types of a symbol that files of a resolution may hold."""
+    kinds = default_kinds(symbol, resolution)
+    return kinds if symbol.security_type in TRADES_ONLY else [*kinds, TickType.OPEN_INTEREST]
 
 
 def _is_span(value: Any) -> bool:

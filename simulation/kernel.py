@@ -238,7 +238,7 @@ class Engine(Views):
             if epoch != self.subscriptions.epoch:
                 epoch = self.subscriptions.epoch
                 self.timeline.regroup()
-                times = self.timeline.times(max(low, self.data_ms), min(high, self.end_ms)).tolist()
+                times = self.timeline.times(max(low, self.data_ms), min(high, self.end_ms + 1)).tolist()
                 position = 0
             data_ms = times[position] if position < len(times) else FOREVER
             special = self._next_special()
@@ -309,6 +309,7 @@ class Engine(Views):
         if self.settings.seed_initial_prices:
             self.algorithm.seed(every_added(changes))
         fresh = self._due_delistings(ms)
+        has_data = has_data or any(security.emits(ms) for security in changes.added_securities)
         self._step(ms, has_data, changes, (*delistings, *fresh))
 
     def _mark_delisted(self, security: Security, changes: SecurityChanges) -> None:

@@ -171,6 +171,11 @@ class Security(Named):
         self._seed_trade = self._seed_quote = None
         self._at = -1
 
+    def emits(self, ms: int) -> bool:
+        """Whether a subscription gives a slice of this instant something."""
+        shown = (feed for feed in self.feeds if not feed.spec.internal and feed.start < ms)
+        return any(feed.sessions_between(ms - 1, ms) and feed.column(ms).emitted(ms) is not None for feed in shown)
+
     def freeze(self) -> None:
         """Ends the subscriptions but keeps the last prices: the security was delisted."""
         trade, quote = self.last_trade(), self.last_quote()

@@ -19,7 +19,7 @@ from simulation.clock import FOREVER, zone_of
 from simulation.continuous import JOINED_MODES, feed_of, is_continuous
 from simulation.derivatives import SECURITY_CLASSES
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType, TickType
-from simulation.feeds import Feed, FeedSpec
+from simulation.feeds import Feed, FeedSpec, seen_from
 from simulation.securities import Security
 from simulation.selection import ChainUniverse, ListUniverse, Member, SecurityChanges, Universe
 from simulation.symbols import Symbol
@@ -423,7 +423,8 @@ class Subscriptions:
         for spec in self._warming(symbol, self._engine.configs.get(symbol, [])):
             if not any(feed.spec.kind == spec.kind and feed.spec.resolution == spec.resolution for feed in feeds):
                 spec.mode = self.served_mode(symbol, security.data_normalization_mode)
-                self._open(security, feed_of(self._engine.source, spec, utc_ms))
+                start = seen_from(spec, utc_ms, self._engine.tick)
+                self._open(security, feed_of(self._engine.source, spec, start))
         self.epoch += 1
         if fresh:
             self._engine.watch_delisting(security)
