@@ -36,7 +36,15 @@ from simulation.market.days import (
     to_tick,
     volatility_open,
 )
-from simulation.market.surface import SmileLaw, SurfaceDay, TermState, steepness, surface_day, surprise_of
+from simulation.market.surface import (
+    SmileLaw,
+    SurfaceDay,
+    TermState,
+    skew_strength,
+    steepness,
+    surface_day,
+    surprise_of,
+)
 
 DAYS_KEPT = 6
 
@@ -186,7 +194,7 @@ class AssetDay:
             for ordinal, amount in self.carry.dividends
             if self.day.toordinal() < ordinal <= expiry.toordinal()
         )
-        return np.asarray((self.spot.points - paid) * grown)
+        return np.asarray(self.spot.points * (1.0 - paid / self.spot.points[0]) * grown)
 
 
 class Asset:
@@ -350,8 +358,9 @@ class Asset:
         self, day: date, row: int, spot: MinutePath, volatility: MinutePath, weights: FloatArray
     ) -> SurfaceDay:
         law = self.spec.smile
-        lasting = 0.5 * law.long_run + 0.5 * 0.9 * float(self._lasting[row]) / 100.0
-        state = TermState(lasting**2, float(self._recent[row]))
+        lasting = float(self._lasting[row])
+        recent = float(self._recent[row])
+        state = TermState(law.lasting_variance(lasting), recent, lasting, skew_strength(day.year))
         yesterday = 0.9 * float(self._filled[row - 1]) / 100.0
         returns = np.diff(np.log(spot.points))
         surprise = surprise_of(returns, weights, yesterday**2, WEIGHT_OF_YEAR)

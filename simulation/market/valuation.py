@@ -5,15 +5,16 @@ A day's chain is listed at once; its prices, activity and Greeks are computed on
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from datetime import date
 from enum import Enum, auto
 
 import numpy as np
 
 from simulation.blocks import UnderlyingRow, UniverseBlock
-from simulation.market.assets import AssetDay
+from simulation.market.american import SMALLEST_VARIANCE, UNMOVED, Claims, EarlyExercise, Shift
+from simulation.market.assets import AssetDay, Kind
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import stream
 from simulation.market.listings import Chain, ListingBook
@@ -27,7 +28,7 @@ from simulation.market.quotes import (
     hour_of_day,
     stress_of,
 )
-from simulation.market.surface import Greeks, american, black, black_greeks, smile, steepness
+from simulation.market.surface import Greeks, black, black_greeks, smile, steepness
 from simulation.symbols import Symbol
 
 
@@ -48,6 +49,7 @@ class OptionRoot:
     listing: ListingBook
     asset_day: Callable[[date], AssetDay | None]
     volatility_points: Callable[[date], FloatArray | None]
+    early: EarlyExercise = field(default_factory=EarlyExercise, repr=False, compare=False)
 
     @property
     def morning(self) -> bool:
@@ -66,7 +68,7 @@ class OptionRoot:
         variance = smile(np.log(strike / forward), theta, surface.law.rho, phi)
         years = state.years(expiry, morning=self.morning)
         if self.style is Style.AMERICAN:
-            return american(state.spot.points, forward, strike, variance, years, state.carry.rate, sign)
+            return self.early.value(Claims(state, expiry, sign, np.arange(len(forward)), forward, strike, variance))
         return black(forward, strike, variance, np.exp(-state.carry.rate * years), sign)
 
     def contract_day(self, day: date, expiry: date, strike: float, sign: float) -> ContractDay | None:
@@ -96,17 +98,28 @@ class OptionRoot:
     def chain_values(self, state: AssetDay, chain: ChainRows, minute: int) -> FloatArray:
         """Model values of many contracts at one minute (0 is the open), in points."""
         forward, variance, years = self._chain_inputs(state, chain, minute)
-        spot = np.full(len(forward), float(state.spot.points[minute]))
-        rate = state.carry.rate
         if self.style is Style.EUROPEAN:
-            return black(forward, chain.strike, variance, np.exp(-rate * years), chain.sign)
+            return black(forward, chain.strike, variance, np.exp(-state.carry.rate * years), chain.sign)
         result = np.empty(len(forward))
-        for sign in (1.0, -1.0):
-            side = chain.sign == sign
-            result[side] = american(
-                spot[side], forward[side], chain.strike[side], variance[side], years[side], rate, sign
-            )
+        for rows, claims in self._claims(state, chain, minute, (forward, variance)):
+            result[rows] = self.early.value(claims)
         return result
+
+    @staticmethod
+    def _claims(
+        state: AssetDay, chain: ChainRows, minute: int, terms: tuple[FloatArray, FloatArray]
+    ) -> Iterator[tuple[IntArray, Claims]]:
+        """The chain's rows by expiration and right."""
+        forward, variance = terms
+        days, position = chain.expiries
+        for number, day in enumerate(days):
+            for sign in (1.0, -1.0):
+                rows = np.flatnonzero((position == number) & (chain.sign == sign))
+                if len(rows):
+                    yield rows, Claims(
+                        state, date.fromordinal(int(day)), sign, np.full(len(rows), minute),
+                        forward[rows], chain.strike[rows], variance[rows],
+                    )  # fmt: skip
 
     def chain_quotes(self, state: AssetDay, chain: ChainRows, minute: int) -> tuple[FloatArray, FloatArray]:
         """Bids (NaN: none) and asks of many contracts at one minute: what `contract_day` gives for each of them."""
@@ -118,10 +131,16 @@ class OptionRoot:
         return bid_and_ask(self.law, value, full_spread(self.law, value - intrinsic, intrinsic, spot, years, multiple))
 
     def chain_greeks(self, state: AssetDay, chain: ChainRows, minute: int) -> tuple[FloatArray, Greeks]:
-        """Implied volatility (a year, fraction) and European Greeks of many contracts at one minute."""
+        """Implied volatility (a year, fraction) and Greeks of many contracts at one minute, in the root's style."""
         forward, variance, years = self._chain_inputs(state, chain, minute)
         spot = np.full(len(forward), float(state.spot.points[minute]))
         greeks = black_greeks(spot, forward, chain.strike, variance, years, state.carry.rate, chain.sign)
+        if self.style is Style.AMERICAN:
+            for rows, claims in self._claims(state, chain, minute, (forward, variance)):
+                part = Greeks(*(getattr(greeks, one.name)[rows] for one in fields(Greeks)))
+                changed = american_greeks(self.early, claims, part)
+                for one in fields(Greeks):
+                    getattr(greeks, one.name)[rows] = getattr(changed, one.name)
         return np.sqrt(variance / np.maximum(years, 1e-6)), greeks
 
     def _chain_inputs(
@@ -135,6 +154,40 @@ class OptionRoot:
         eta = np.full(len(theta), float(state.surface.eta[minute]))
         phi = steepness(theta, eta)
         return forward, smile(np.log(chain.strike / forward), theta, state.surface.law.rho, phi), years
+
+
+RATE_STEP, VARIANCE_STEP, PRICE_STEP = 1e-3, 0.02, 0.1
+
+
+def american_greeks(early: EarlyExercise, claims: Claims, european: Greeks) -> Greeks:
+    """Greeks of American contracts in the units of ``european``: the European ones and the premium's.
+
+    The premium's are differences over a tenth of a deviation, two hundredths of log variance and a tenth of a percent
+    of rate. Theta follows from the pricing equation and is zero where the value is what exercise pays. Rho holds the
+    price of a share, or of a future, as it is.
+    """
+    spot, years = claims.spot, np.maximum(claims.years, 1e-6)
+    step = PRICE_STEP * max(float(np.sqrt(np.median(claims.variance))), 1e-4)
+    here, up, down, wide, dear = (
+        early.premium(claims, shift)
+        for shift in (
+            UNMOVED, Shift(price=step), Shift(price=-step), Shift(variance=VARIANCE_STEP), Shift(rate=RATE_STEP)
+        )
+    )  # fmt: skip
+    slope = (up - down) / (2.0 * step)
+    delta = european.delta + slope / spot
+    gamma = european.gamma + ((up - 2.0 * here + down) / (step * step) - slope) / spot**2
+    volatility = np.sqrt(np.maximum(claims.variance, SMALLEST_VARIANCE) / years)
+    vega = european.vega + (wide - here) / VARIANCE_STEP * 2.0 / volatility / 100.0
+    value = early.value(claims)
+    rate, held = claims.state.carry.rate, np.log(claims.forward / spot) / years
+    theta = rate * value - held * spot * delta - 0.5 * volatility**2 * spot**2 * gamma
+    waiting = value > claims.sign * (spot - claims.strike) + 1e-9 * claims.strike
+    plain = european.rho
+    if claims.state.spec.kind is Kind.FUTURE:
+        plain = -years * (value - here) / 100.0
+    rho = plain + (dear - here) / RATE_STEP / 100.0
+    return Greeks(delta, gamma, vega, np.where(waiting, theta / 365.0, 0.0), rho)
 
 
 @dataclass(frozen=True)

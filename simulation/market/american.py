@@ -1,0 +1,543 @@
+"""What early exercise adds to a European price, for a contract's day or for a chain at a minute.
+
+Two engines, each where it is exact. Where holding costs accrue evenly (futures; funds that pay nothing before the
+expiry): QuantLib's QdFpAmericanEngine, fast scheme (Andersen, Lake and Offengenden, 2016). Where dividends fall into
+the option's life: finite differences, because exercise then hangs on single evenings and QuantLib's fast engines know
+yields only. Dividends are a share of the price, as the funds of this model declare them; between ex-dates the price
+without them is lognormal, and variance until an ex-date's eve is what the surface has for that evening.
+
+Neither engine runs for each minute. Prices depend on four numbers only: depth in the money in deviations, total
+variance, and what rate and yield come to until expiry. So QuantLib's premiums are kept on a lattice of these that all
+contracts and days share, filled where somebody looks, and the finite differences' on profiles over all strikes of an
+expiration, one for each level of variance; in between, cubic interpolation. A node's value depends on its place
+alone, hence results do not depend on who looked before. The tests hold both against QuantLib itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+from math import exp, sqrt
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulation.market.assets import AssetDay, Kind
+from simulation.market.calendar import FloatArray, calendar
+from simulation.market.surface import black
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+SMALLEST_SHARE = 1e-6  # of the strike: interest or dividends to be earned by exercise under which there is no premium
+DEEPEST, SHALLOWEST = 6.0, -4.0  # deviations in the money between which premiums are tabulated
+
+
+def _compiled(function: Function) -> Function:
+    """The function as machine code, cached on disk beside the source or, where that is read-only, in a new folder."""
+    numba = importlib.import_module("numba")
+    try:
+        return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+    except RuntimeError:
+        numba.config.CACHE_DIR = os.path.join(tempfile.mkdtemp(prefix="market-numba-"))
+        return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+
+
+def march(terms: FloatArray, steps: FloatArray, rows: NDArray[np.int64], out: FloatArray) -> None:
+    """Solves one level of variance from expiry to now and writes the premium of exercise at the rows asked for.
+
+    Forward measure, log forward over strike in deviations, depth in the money falling with the index. ``terms``: sign,
+    root of total variance. ``steps``: one row a step of share of variance, interest factor and price over escrowed
+    price at its end, weight of the implicit side, and that price ratio before a dividend when the step ends on its eve
+    (else 0); the first row is expiry. ``rows``: where in ``out`` a step's premium goes, or -1. Crank and Nicolson with
+    Brennan and Schwartz's (1977) elimination; on an eve the kink of the choice is averaged over its cell.
+    """
+    sign, root = terms[0], terms[1]
+    nodes = out.shape[1]
+    width = (DEEPEST - SHALLOWEST) / (nodes - 1)
+    level, american, european = np.empty(nodes), np.empty(nodes), np.empty(nodes)
+    diagonal, early, late = np.empty(nodes), np.empty(nodes), np.empty(nodes)
+    for i in range(nodes):
+        level[i] = exp(root * sign * (DEEPEST - width * i))
+        european[i] = max(sign * (level[i] - 1.0), 0.0)
+        american[i] = max(european[i], sign * (steps[0, 2] * level[i] - steps[0, 1]))
+    last = nodes - 1
+    below = 0.5 / (width * width) - 0.25 * root * sign / width
+    above = 0.5 / (width * width) + 0.25 * root * sign / width
+    for n in range(1, steps.shape[0]):
+        implicit, explicit = steps[n, 3] * steps[n, 0], (1.0 - steps[n, 3]) * steps[n, 0]
+        middle = 1.0 + implicit * (below + above)
+        pivot, linked = 1.0, 0.0
+        early[last], late[last] = american[last], european[last]
+        for i in range(last - 1, 0, -1):
+            factor = -implicit * above / pivot
+            for_american = american[i] + explicit * (
+                below * american[i - 1] - (below + above) * american[i] + above * american[i + 1]
+            )
+            for_european = european[i] + explicit * (
+                below * european[i - 1] - (below + above) * european[i] + above * european[i + 1]
+            )
+            early[i] = for_american - factor * early[i + 1]
+            late[i] = for_european - factor * late[i + 1]
+            pivot = middle - factor * linked
+            diagonal[i] = pivot
+            linked = -implicit * below
+        interest, gain = steps[n, 1], steps[n, 2]
+        american[0] = max(american[0], sign * (gain * level[0] - interest))
+        for i in range(1, last):
+            european[i] = (late[i] + implicit * below * european[i - 1]) / diagonal[i]
+            held = (early[i] + implicit * below * american[i - 1]) / diagonal[i]
+            american[i] = max(held, sign * (gain * level[i] - interest))
+        if steps[n, 4] > 0.0:
+            gained = sign * (steps[n, 4] * level - interest) - american
+            american[0] += max(gained[0], 0.0)
+            for i in range(1, last):
+                slant = 0.25 * abs(gained[i - 1] - gained[i + 1])
+                if abs(gained[i]) < slant:
+                    american[i] += (slant + gained[i]) ** 2 / (4.0 * slant)
+                else:
+                    american[i] += max(gained[i], 0.0)
+        if rows[n] >= 0:
+            for i in range(nodes):
+                out[rows[n], i] = (american[i] - european[i]) / interest
+
+
+def read(table: FloatArray, at: FloatArray, out: FloatArray) -> None:
+    """Cubic interpolation (Lagrange, four points an axis) of a table of three axes at the columns of ``at``."""
+    weights = np.empty((3, 4))
+    first = np.empty(3, dtype=np.int64)
+    for row in range(at.shape[1]):
+        for axis in range(3):
+            size = table.shape[axis]
+            start = min(max(int(np.floor(at[axis, row])) - 1, 0), size - 4)
+            x = at[axis, row] - start
+            first[axis] = start
+            weights[axis, 0] = -(x - 1.0) * (x - 2.0) * (x - 3.0) / 6.0
+            weights[axis, 1] = x * (x - 2.0) * (x - 3.0) / 2.0
+            weights[axis, 2] = -x * (x - 1.0) * (x - 3.0) / 2.0
+            weights[axis, 3] = x * (x - 1.0) * (x - 2.0) / 6.0
+        total = 0.0
+        for i in range(4):
+            for j in range(4):
+                line = 0.0
+                for k in range(4):
+                    line += weights[2, k] * table[first[0] + i, first[1] + j, first[2] + k]
+                total += weights[0, i] * weights[1, j] * line
+        out[row] = total
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
+    """The two loops as machine code, made (or loaded) when the first American contract is looked at."""
+    return _compiled(march), _compiled(read)
+
+
+def _interpolated(table: FloatArray, axes: tuple[FloatArray, FloatArray, FloatArray]) -> FloatArray:
+    out = np.empty(len(axes[0]))
+    _kernels()[1](table, np.stack(axes), out)
+    return out
+
+
+# --- QuantLib, where holding costs accrue evenly ---------------------------------------------------------------------
+
+DEPTH_STEP = 0.125  # deviations
+LOG_STEP = 0.3  # in log variance, and in the log of what rate and yield come to
+SMALLEST_VARIANCE, LARGEST_VARIANCE = 1e-8, 4.0
+LARGEST_COST = 0.5
+UNIT = 100.0  # QuantLib's strike: prices scale with it
+YEAR = 365
+AT_FIRST = round((DEEPEST - 0.5) / DEPTH_STEP)  # index from which on a node is always QuantLib's
+NO_GAIN = 2e-6  # of the strike: what waiting may seem to be worth by the engine's own error
+
+
+class QuickPrices:
+    """QuantLib's fast American engine for one year and a strike of 100; only its four quotes ever change.
+
+    Its dates lie where no evaluation date of this process, and no clock, can reach them.
+    """
+
+    def __init__(self) -> None:
+        quantlib = importlib.import_module("QuantLib")
+        today, count = quantlib.Date(1, 1, 2150), quantlib.Actual365Fixed()
+        self._quotes = [quantlib.SimpleQuote(value) for value in (UNIT, 0.02, 0.02, 0.2)]
+        spot, interest, earned, volatility = (quantlib.QuoteHandle(quote) for quote in self._quotes)
+        curves = [
+            quantlib.YieldTermStructureHandle(quantlib.FlatForward(today, rate, count)) for rate in (earned, interest)
+        ]
+        surface = quantlib.BlackConstantVol(today, quantlib.NullCalendar(), volatility, count)
+        handle = quantlib.BlackVolTermStructureHandle(surface)
+        process = quantlib.BlackScholesMertonProcess(spot, curves[0], curves[1], handle)
+        engine = quantlib.QdFpAmericanEngine(process, quantlib.QdFpAmericanEngine.fastScheme())
+        exercise = quantlib.AmericanExercise(today, today + YEAR)
+        self._options = {
+            sign: quantlib.VanillaOption(quantlib.PlainVanillaPayoff(kind, UNIT), exercise)
+            for sign, kind in ((1.0, quantlib.Option.Call), (-1.0, quantlib.Option.Put))
+        }
+        for option in self._options.values():
+            option.setPricingEngine(engine)
+
+    def price(self, sign: float, spot: float, variance: float, interest: float, earned: float) -> float:
+        """American price over the strike; ``spot`` too; ``interest`` and ``earned`` are rate and yield times years."""
+        for quote, value in zip(self._quotes, (UNIT * spot, interest, earned, sqrt(variance)), strict=True):
+            quote.setValue(value)
+        return float(self._options[sign].NPV()) / UNIT
+
+
+@lru_cache(maxsize=1)
+def quick_prices() -> QuickPrices:
+    """The engine, built when the first American contract is looked at."""
+    return QuickPrices()
+
+
+class Lattice:
+    """Premiums of one right and one ratio of rate to yield: log variance, log of costs until expiry, depth."""
+
+    def __init__(self, sign: float, interest: float, earned: float) -> None:
+        self.sign = sign
+        self.shares = (interest, earned)  # rate and yield over the larger of the two
+        sizes = (
+            int(np.log(LARGEST_VARIANCE / SMALLEST_VARIANCE) / LOG_STEP) + 2,
+            int(np.log(LARGEST_COST / SMALLEST_SHARE) / LOG_STEP) + 2,
+            round((DEEPEST - SHALLOWEST) / DEPTH_STEP) + 1,
+        )
+        self._table = np.full(sizes, np.nan)
+        self._boundaries: dict[tuple[int, int], int] = {}
+
+    def at(self, depth: FloatArray, variance: FloatArray, cost: FloatArray) -> FloatArray:
+        """Premium over strike; ``cost`` is the larger of rate and yield times years to expiry."""
+        axes = (
+            np.log(np.maximum(variance, SMALLEST_VARIANCE) / SMALLEST_VARIANCE) / LOG_STEP,
+            np.log(np.maximum(cost, SMALLEST_SHARE) / SMALLEST_SHARE) / LOG_STEP,
+            (DEEPEST - np.maximum(depth, SHALLOWEST)) / DEPTH_STEP,
+        )
+        found = _interpolated(self._table, axes)
+        missing = np.isnan(found)
+        if bool(missing.any()):
+            self._fill([axis[missing] for axis in axes])
+            found = _interpolated(self._table, axes)
+        return found
+
+    def _fill(self, axes: list[FloatArray]) -> None:
+        first = [
+            np.clip(np.floor(axis).astype(np.int64) - 1, 0, size - 4)
+            for axis, size in zip(axes, self._table.shape, strict=True)
+        ]
+        cells = np.unique(np.stack(first, axis=1), axis=0)
+        wanted = np.zeros(self._table.shape, dtype=bool)
+        for level, cost, depth in cells.tolist():
+            wanted[level : level + 4, cost : cost + 4, depth : depth + 4] = True
+        wanted &= np.isnan(self._table)
+        nodes = np.nonzero(wanted)
+        forward, variance, interest, earned = self._terms(*nodes)
+        european = black(forward, 1.0, variance, np.exp(-interest), self.sign)
+        best = self.sign * (forward * np.exp(earned - interest) - 1.0)
+        for row, (level, cost, depth) in enumerate(zip(*(index.tolist() for index in nodes), strict=True)):
+            if depth >= AT_FIRST or depth > self._exercised(level, cost):
+                best[row] = max(best[row], self._price(forward[row], variance[row], interest[row], earned[row]))
+        self._table[nodes] = best - european
+
+    def _terms(
+        self, level: NDArray[np.int64], cost: NDArray[np.int64], depth: NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Forward over strike, total variance, and what rate and yield come to, at nodes."""
+        variance = SMALLEST_VARIANCE * np.exp(level * LOG_STEP)
+        whole = SMALLEST_SHARE * np.exp(cost * LOG_STEP)
+        forward = np.exp(self.sign * (DEEPEST - depth * DEPTH_STEP) * np.sqrt(variance))
+        return forward, variance, self.shares[0] * whole, self.shares[1] * whole
+
+    def _price(self, forward: float, variance: float, interest: float, earned: float) -> float:
+        spot = float(forward) * exp(earned - interest)
+        return quick_prices().price(self.sign, spot, float(variance), float(interest), float(earned))
+
+    def _exercised(self, level: int, cost: int) -> int:
+        """The largest index (least depth) at which exercise is best, by halving; -1 when it nowhere is."""
+        known = self._boundaries.get((level, cost))
+        if known is None:
+            known, open_end = -1, AT_FIRST
+            while open_end - known > 1:
+                middle = (known + open_end) // 2
+                forward, variance, interest, earned = self._terms(*np.array([[level], [cost], [middle]]))
+                intrinsic = self.sign * (float(forward[0]) * exp(float(earned[0] - interest[0])) - 1.0)
+                gain = self._price(forward[0], variance[0], interest[0], earned[0]) - intrinsic
+                known, open_end = (middle, open_end) if gain < NO_GAIN else (known, middle)
+            self._boundaries[level, cost] = known
+        return known
+
+
+@lru_cache(maxsize=48)
+def lattice(sign: float, interest: float, earned: float) -> Lattice:
+    """The lattice of a right and a ratio; what is in it does not depend on who made it."""
+    return Lattice(sign, interest, earned)
+
+
+# --- finite differences, where dividends fall into the option's life -------------------------------------------------
+
+NODES, EVE_NODES = 161, 481  # of a profile; more when its kink is tonight
+STEPS, LEAST_STEPS = 40, 5  # of the whole life, and of each stretch between ex-dates
+LEVEL_STEP, EVE_LEVEL_STEP = 0.4, 0.1  # in log variance between profiles
+TODAY_ROWS, EVE_ROWS = (
+    4,
+    9,
+)  # moments of today kept: three steps, or eight when the last evening before an ex-date is today
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """The life of an expiration as seen from a day, backwards from expiry.
+
+    ``steps`` and ``rows`` as `march` reads them; ``dusk`` is the share of the variance at the day's open that is left
+    at its close, ``elapsed`` the share of today's variance that is over at each minute.
+    """
+
+    steps: FloatArray
+    rows: NDArray[np.int64]
+    dusk: float
+    elapsed: FloatArray
+
+    @property
+    def kept(self) -> int:
+        """Moments of the day that a profile holds."""
+        return int(self.rows.max()) + 1
+
+    @property
+    def nodes(self) -> int:
+        """Strikes of a profile."""
+        return EVE_NODES if self.kept == EVE_ROWS else NODES
+
+    @property
+    def level_step(self) -> float:
+        """Log variance between profiles."""
+        return EVE_LEVEL_STEP if self.kept == EVE_ROWS else LEVEL_STEP
+
+    def positions(self) -> tuple[FloatArray, FloatArray]:
+        """At each minute: variance left as a share of the open's, and the place among the day's kept moments."""
+        left = 1.0 - self.elapsed * (1.0 - self.dusk)
+        return left, np.sqrt(np.maximum(1.0 - self.elapsed, 0.0)) * (self.kept - 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Evening:
+    """The last exercise before an ex-date: variance and years left then, price over escrowed price before and after."""
+
+    left: float
+    years: float
+    before: float
+    after: float
+
+
+def _evenings(state: AssetDay, expiry: date) -> list[_Evening]:
+    """The evenings before each ex-date in an expiration's life, the last first."""
+    carry, today = state.carry, state.day.toordinal()
+    whole, years = float(state.theta(expiry)[0]), float(state.years(expiry)[0])
+    found, escrowed = [], 0.0
+    for ordinal, amount in sorted(carry.dividends, reverse=True):
+        if not today < ordinal <= expiry.toordinal():
+            continue
+        evening = calendar().on_or_before(date.fromordinal(ordinal) - timedelta(days=1))
+        after = 1.0 / (1.0 - escrowed)
+        escrowed += amount * exp(-carry.rate * (ordinal - today) / 365.0) / float(state.spot.points[0])
+        left = max(1.0 - float(state.theta(evening)[0]) / whole, 0.0)
+        found.append(_Evening(left, years - float(state.years(evening)[0]), 1.0 / (1.0 - escrowed), after))
+    return found
+
+
+def timetable(state: AssetDay, expiry: date, sign: float, rate: float) -> Timetable:
+    """Time steps from ``expiry`` back to the open of ``state``'s day, each evening before an ex-date among them.
+
+    On such an evening the holder of a call may take the dividend by exercise; a put is better exercised after it.
+    """
+    evenings = _evenings(state, expiry)
+    dusk = max(1.0 - float(state.theta(state.day)[0]) / float(state.theta(expiry)[0]), 0.0)
+    years = float(state.years(expiry)[0])
+    night = years - float(state.years(state.day)[0])
+    eve = bool(evenings) and evenings[-1].left >= dusk - 1e-9
+    kept = EVE_ROWS if eve else TODAY_ROWS
+    marks = [(one.left, one.years, one.after, one.before if sign > 0 else 0.0) for one in evenings]
+    if not eve:
+        marks.append((dusk, night, evenings[-1].before, 0.0))
+    marks.append((1.0, years, evenings[-1].before, 0.0))
+    rows: list[tuple[float, float, float, float, float]] = [(0.0, 1.0, evenings[0].after, 1.0, 0.0)]
+    at = (0.0, 0.0)
+    for number, (left, time, gain, eve_gain) in enumerate(marks):
+        length = left - at[0]
+        count = kept - 1 if number == len(marks) - 1 else max(LEAST_STEPS, int(np.ceil(STEPS * length)))
+        for step in range(1, count + 1):
+            share, before = (step / count) ** 2, ((step - 1) / count) ** 2
+            interest = exp(rate * (at[1] + share * (time - at[1])))
+            rows.append(
+                (
+                    length * (share - before),
+                    interest,
+                    gain,
+                    1.0 if step < 3 else 0.5,
+                    eve_gain if step == count else 0.0,
+                )
+            )
+        at = (left, time)
+    where = np.full(len(rows), -1, dtype=np.int64)
+    where[-kept:] = np.arange(kept)
+    over_today = state.remaining / max(float(state.remaining[0]), 1e-300)
+    return Timetable(np.array(rows), where, dusk, 1.0 - over_today)
+
+
+class Profiles:
+    """Premiums of one expiration and right on one day over all strikes: log variance, moment of the day, depth."""
+
+    def __init__(self, plan: Timetable, sign: float) -> None:
+        self._plan = plan
+        self._sign = sign
+        self._left, self._moment = plan.positions()
+        self._levels: dict[int, FloatArray] = {}
+
+    def _level(self, number: int) -> FloatArray:
+        known = self._levels.get(number)
+        if known is None:
+            known = self._levels[number] = np.empty((self._plan.kept, self._plan.nodes))
+            terms = np.array([self._sign, exp(0.5 * self._plan.level_step * number)])
+            _kernels()[0](terms, self._plan.steps, self._plan.rows, known)
+        return known
+
+    def at(self, depth: FloatArray, variance: FloatArray, minute: NDArray[np.int64]) -> FloatArray:
+        """Premium over strike at minutes of the day (0 is the open); a profile's depth is in deviations of the open."""
+        left = self._left[minute]
+        level = np.log(variance / left) / self._plan.level_step
+        first = int(np.floor(level.min())) - 1
+        table = np.stack([self._level(number) for number in range(first, int(np.floor(level.max())) + 3)])
+        place = (DEEPEST - np.maximum(depth * np.sqrt(left), SHALLOWEST)) * (
+            (self._plan.nodes - 1) / (DEEPEST - SHALLOWEST)
+        )
+        return _interpolated(table, (level - first, self._moment[minute], place))
+
+
+# --- both, as points -------------------------------------------------------------------------------------------------
+
+PROFILES_KEPT = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Contracts of one expiration and right at minutes of one day, as arrays of one length (or one strike for all)."""
+
+    state: AssetDay
+    expiry: date
+    sign: float
+    minute: NDArray[np.int64]
+    forward: FloatArray
+    strike: FloatArray | float
+    variance: FloatArray
+
+    @property
+    def years(self) -> FloatArray:
+        """Calendar years to expiry."""
+        return self.state.years(self.expiry)[self.minute]
+
+    @property
+    def spot(self) -> FloatArray:
+        """Price of the underlying."""
+        return self.state.spot.points[self.minute]
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A change of what contracts are valued from: log price, log variance, rate a year."""
+
+    price: float = 0.0
+    variance: float = 0.0
+    rate: float = 0.0
+
+
+UNMOVED = Shift()
+
+
+class EarlyExercise:
+    """American values of one option root; keeps the profiles of the expirations that were looked at last."""
+
+    def __init__(self) -> None:
+        self._profiles: OrderedDict[tuple[int, int, float, float], Profiles] = OrderedDict()
+
+    def value(self, claims: Claims) -> FloatArray:
+        """American value in points; never under intrinsic value or the European price."""
+        european, premium, intrinsic = self._parts(claims, UNMOVED)
+        return np.asarray(np.maximum(european + premium, intrinsic))
+
+    def premium(self, claims: Claims, shift: Shift) -> FloatArray:
+        """What the right to exercise early adds to the European price after a change, in points."""
+        european, premium, intrinsic = self._parts(claims, shift)
+        return np.asarray(np.maximum(premium, intrinsic - european))
+
+    def _parts(self, claims: Claims, shift: Shift) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """European price, premium of the tables (never negative), and what exercise pays."""
+        state, years = claims.state, claims.years
+        rate = state.carry.rate + shift.rate
+        held = 0.0 if state.spec.kind is Kind.FUTURE else shift.rate
+        forward = claims.forward * np.exp(shift.price + held * years)
+        variance = claims.variance * exp(shift.variance)
+        european = black(forward, claims.strike, variance, np.exp(-rate * years), claims.sign)
+        share = self._premium(claims, np.log(forward / claims.strike), variance, rate)
+        intrinsic = np.maximum(claims.sign * (claims.spot * exp(shift.price) - claims.strike), 0.0)
+        return european, np.maximum(share, 0.0) * claims.strike, intrinsic
+
+    def _premium(self, claims: Claims, moneyness: FloatArray, variance: FloatArray, rate: float) -> FloatArray:
+        """Premium over strike; zero where nothing worth counting can be earned by exercise."""
+        state, sign = claims.state, claims.sign
+        carry, years = state.carry, claims.years
+        depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
+        result = np.zeros(len(depth))
+        today, last = state.day.toordinal(), claims.expiry.toordinal()
+        if any(today < ordinal <= last for ordinal, _ in carry.dividends):
+            rows = np.flatnonzero((depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE))
+            profiles = self._profile(claims, rate)
+
+            def found(at: FloatArray, of: FloatArray, where: NDArray[np.int64]) -> FloatArray:
+                return profiles.at(at, of, claims.minute[where])
+
+        else:
+            earned = rate if state.spec.kind is Kind.FUTURE else carry.dividend_yield
+            cost = max(rate, earned)
+            if (rate if sign < 0 else earned) <= 0.0:
+                return result
+            whole = cost * years
+            rows = np.flatnonzero((depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE) & (whole > SMALLEST_SHARE))
+            kept = lattice(sign, rate / cost, earned / cost)
+
+            def found(at: FloatArray, of: FloatArray, where: NDArray[np.int64]) -> FloatArray:
+                return kept.at(at, of, whole[where])
+
+        if len(rows):
+            near = np.minimum(depth[rows], DEEPEST)
+            result[rows] = found(near, variance[rows], rows)
+            deep = rows[depth[rows] > DEEPEST]
+            if len(deep):
+                result[deep] = _beyond(found, sign, (moneyness[deep], variance[deep]), deep)
+        return result
+
+    def _profile(self, claims: Claims, rate: float) -> Profiles:
+        key = (claims.state.day.toordinal(), claims.expiry.toordinal(), claims.sign, rate)
+        known = self._profiles.get(key)
+        if known is None:
+            known = self._profiles[key] = Profiles(
+                timetable(claims.state, claims.expiry, claims.sign, rate), claims.sign
+            )
+            if len(self._profiles) > PROFILES_KEPT:
+                self._profiles.popitem(last=False)
+        return known
+
+
+def _beyond(
+    found: Callable[[FloatArray, FloatArray, NDArray[np.int64]], FloatArray],
+    sign: float,
+    terms: tuple[FloatArray, FloatArray],
+    rows: NDArray[np.int64],
+) -> FloatArray:
+    """Premium of options deeper in the money than the tables: there it is a straight line in the price."""
+    moneyness, variance = terms
+    edges = [np.full(len(rows), DEEPEST - inward) for inward in (0.0, 0.5)]
+    premiums = [found(edge, variance, rows) for edge in edges]
+    prices = [np.exp(sign * edge * np.sqrt(variance)) for edge in edges]
+    slope = (premiums[0] - premiums[1]) / (prices[0] - prices[1])
+    return np.asarray(np.maximum(premiums[0] + slope * (np.exp(moneyness) - prices[0]), 0.0))
