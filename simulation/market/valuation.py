@@ -5,15 +5,26 @@ A day's chain is listed at once; its prices, activity and Greeks are computed on
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import date
 from enum import Enum, auto
+from math import exp
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulation.blocks import UnderlyingRow, UniverseBlock
-from simulation.market.american import SMALLEST_VARIANCE, UNMOVED, Claims, EarlyExercise, Shift
+from simulation.market.american import (
+    DEEPEST,
+    SHALLOWEST,
+    SMALLEST_SHARE,
+    SMALLEST_VARIANCE,
+    Profiles,
+    lattice,
+    timetable,
+)
 from simulation.market.assets import AssetDay, Kind
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import stream
@@ -37,6 +48,133 @@ class Style(Enum):
 
     EUROPEAN = auto()
     AMERICAN = auto()
+
+
+PROFILES_KEPT = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Contracts of one expiration and right at minutes of one day, as arrays of one length (or one strike for all)."""
+
+    state: AssetDay
+    expiry: date
+    sign: float
+    minute: NDArray[np.int64]
+    forward: FloatArray
+    strike: FloatArray | float
+    variance: FloatArray
+
+    @property
+    def years(self) -> FloatArray:
+        """Calendar years to expiry."""
+        return self.state.years(self.expiry)[self.minute]
+
+    @property
+    def spot(self) -> FloatArray:
+        """Price of the underlying."""
+        return self.state.spot.points[self.minute]
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A change of what contracts are valued from: log price, log variance, rate a year."""
+
+    price: float = 0.0
+    variance: float = 0.0
+    rate: float = 0.0
+
+
+UNMOVED = Shift()
+
+
+class EarlyExercise:
+    """American values of one option root; keeps the profiles of the expirations that were looked at last."""
+
+    def __init__(self) -> None:
+        self._profiles: OrderedDict[tuple[int, int, float, float], Profiles] = OrderedDict()
+
+    def value(self, claims: Claims) -> FloatArray:
+        """American value in points; never under intrinsic value or the European price."""
+        european, premium, intrinsic = self._parts(claims, UNMOVED)
+        return np.asarray(np.maximum(european + premium, intrinsic))
+
+    def premium(self, claims: Claims, shift: Shift) -> FloatArray:
+        """What the right to exercise early adds to the European price after a change, in points."""
+        european, premium, intrinsic = self._parts(claims, shift)
+        return np.asarray(np.maximum(premium, intrinsic - european))
+
+    def _parts(self, claims: Claims, shift: Shift) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """European price, premium of the tables (never negative), and what exercise pays."""
+        state, years = claims.state, claims.years
+        rate = state.carry.rate + shift.rate
+        held = 0.0 if state.spec.kind is Kind.FUTURE else shift.rate
+        forward = claims.forward * np.exp(shift.price + held * years)
+        variance = claims.variance * exp(shift.variance)
+        european = black(forward, claims.strike, variance, np.exp(-rate * years), claims.sign)
+        share = self._premium(claims, np.log(forward / claims.strike), variance, rate)
+        intrinsic = np.maximum(claims.sign * (claims.spot * exp(shift.price) - claims.strike), 0.0)
+        return european, np.maximum(share, 0.0) * claims.strike, intrinsic
+
+    def _premium(self, claims: Claims, moneyness: FloatArray, variance: FloatArray, rate: float) -> FloatArray:
+        """Premium over strike; zero where nothing worth counting can be earned by exercise."""
+        state, sign = claims.state, claims.sign
+        carry, years = state.carry, claims.years
+        depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
+        result = np.zeros(len(depth))
+        today, last = state.day.toordinal(), claims.expiry.toordinal()
+        if any(today < ordinal <= last for ordinal, _ in carry.dividends):
+            rows = np.flatnonzero((depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE))
+            profiles = self._profile(claims, rate)
+
+            def found(at: FloatArray, of: FloatArray, where: NDArray[np.int64]) -> FloatArray:
+                return profiles.at(at, of, claims.minute[where])
+
+        else:
+            earned = rate if state.spec.kind is Kind.FUTURE else carry.dividend_yield
+            cost = max(rate, earned)
+            if (rate if sign < 0 else earned) <= 0.0:
+                return result
+            whole = cost * years
+            rows = np.flatnonzero((depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE) & (whole > SMALLEST_SHARE))
+            kept = lattice(sign, rate / cost, earned / cost)
+
+            def found(at: FloatArray, of: FloatArray, where: NDArray[np.int64]) -> FloatArray:
+                return kept.at(at, of, whole[where])
+
+        if len(rows):
+            near = np.minimum(depth[rows], DEEPEST)
+            result[rows] = found(near, variance[rows], rows)
+            deep = rows[depth[rows] > DEEPEST]
+            if len(deep):
+                result[deep] = _beyond(found, sign, (moneyness[deep], variance[deep]), deep)
+        return result
+
+    def _profile(self, claims: Claims, rate: float) -> Profiles:
+        key = (claims.state.day.toordinal(), claims.expiry.toordinal(), claims.sign, rate)
+        known = self._profiles.get(key)
+        if known is None:
+            known = self._profiles[key] = Profiles(
+                timetable(claims.state, claims.expiry, claims.sign, rate), claims.sign
+            )
+            if len(self._profiles) > PROFILES_KEPT:
+                self._profiles.popitem(last=False)
+        return known
+
+
+def _beyond(
+    found: Callable[[FloatArray, FloatArray, NDArray[np.int64]], FloatArray],
+    sign: float,
+    terms: tuple[FloatArray, FloatArray],
+    rows: NDArray[np.int64],
+) -> FloatArray:
+    """Premium of options deeper in the money than the tables: there it is a straight line in the price."""
+    moneyness, variance = terms
+    edges = [np.full(len(rows), DEEPEST - inward) for inward in (0.0, 0.5)]
+    premiums = [found(edge, variance, rows) for edge in edges]
+    prices = [np.exp(sign * edge * np.sqrt(variance)) for edge in edges]
+    slope = (premiums[0] - premiums[1]) / (prices[0] - prices[1])
+    return np.asarray(np.maximum(premiums[0] + slope * (np.exp(moneyness) - prices[0]), 0.0))
 
 
 @dataclass(frozen=True)
