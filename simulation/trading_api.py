@@ -440,13 +440,14 @@ class TradingApi(SizingApi):
         return response
 
     def _security_for_order(self, symbol: Any) -> Any:
-        """The security of a symbol; an unexpired contract that was never added is added and seeded (QT:1269)."""
+        """The security of a symbol; an unexpired contract that was never added is added and seeded (QT:1269).
+
+        Raises ValueError for an index, which is not tradable, and for what is gone.
+        """
         engine = self._engine
         symbol = symbol_of(symbol)
         security = engine.securities.get(symbol)
-        if security is not None and (
-            symbol.is_canonical() or security.is_tradable or security.is_delisted or security.type == SecurityType.INDEX
-        ):
+        if security is not None and (symbol.is_canonical() or security.is_tradable or security.is_delisted):
             return security
         return engine.algorithm.add_security_for_order(symbol)
 
