@@ -115,7 +115,7 @@ class TomKing(QCAlgorithm):
 
     def on_data(self, data: Any) -> None:
         """A minute's prices are in."""
-        if self.system.in_session:
+        if self.system.in_session or self.live_mode:
             self.system.minute(self.time)
 
     def on_order_event(self, order_event: Any) -> None:

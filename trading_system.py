@@ -31,7 +31,7 @@ from core.performance import PerformanceTracker
 from core.settings_fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
-from execution.recovery import OrderRecovery
+from execution.recovery import BrokerLooks, OrderRecovery
 from execution.tracker import PositionTracker
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
@@ -98,6 +98,7 @@ MANAGERS: tuple[type, ...] = (
     PositionTracker,
     PerformanceTracker,
     AtomicExecutor,
+    BrokerLooks,
     OrderRecovery,
     FridayZeroDay,
     StrategyRoster,
@@ -159,10 +160,10 @@ class TradingSystem:
             self._history.refresh((ticker,))
 
     def open_session(self, now: datetime) -> None:
-        """The first minute of a session is in."""
+        """The first minute of a session is in (or, live, the first that a process sees that started within it)."""
         self.clock.advance(now)
         session = self.gateway.session(now.date())
-        if session is None:
+        if session is None or self._session == session:
             return
         self._session = session
         self._history.refresh(TICKERS)
@@ -179,8 +180,13 @@ class TradingSystem:
     def minute(self, now: datetime) -> None:
         """A minute's prices are in."""
         session = self._session
+        if session is None:
+            self._join_session(now)
         if session is None or now > session.closes_at:
             return
+        if not self._recovery.settled:
+            self.clock.advance(now)
+            self._recovery.reconcile()
         if now >= self._reconcile_at and self.gateway.is_live():  # only a live account has other hands in it
             self._reconcile_at = now + timedelta(minutes=self.settings.orders.reconcile_minutes)
             self.clock.advance(now)
@@ -194,6 +200,12 @@ class TradingSystem:
             self._recovery.reconcile()
         if active:
             self.bus.publish(MinutePassed(time=now))
+
+    def _join_session(self, now: datetime) -> None:
+        """A process that started within a session must look after what it holds today, not from tomorrow on."""
+        session = self.gateway.session(now.date()) if self.gateway.is_live() else None
+        if session is not None and session.opens_at < now < session.closes_at:
+            self.open_session(now)
 
     def _publish_prices(self, now: datetime) -> None:
         if self._priced_at == now:

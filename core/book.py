@@ -117,12 +117,15 @@ class Book:
     """Open positions by id, closed trades in order, and entries on their way (they count as if they were open).
 
     ``blocked``: since when the exit of a position waits for a side of a quote; nothing new may open meanwhile.
+    ``doubted``: positions of which the broker may not have told everything yet, with the contracts that it is about;
+    nothing is sent for them, and nothing new may open.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
     trades: list[ClosedTrade] = field(default_factory=list)
     pending: dict[str, Position] = field(default_factory=dict)
     blocked: dict[str, datetime] = field(default_factory=dict)
+    doubted: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def exposed(self) -> Iterator[Position]:
         """What is open and what may become open, for every limit on counts and risk."""

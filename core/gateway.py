@@ -131,6 +131,12 @@ class Gateway(Protocol):
     def is_live(self) -> bool:
         """Whether money is real."""
 
+    def answers_at_once(self) -> bool:
+        """Whether holdings and orders are the broker's own at this moment; false where they arrive in a stream."""
+
+    def broker_seen(self) -> bool:
+        """Whether the broker's holdings and orders were loaded since the start; nothing may be judged before."""
+
     def session(self, day: date) -> Session | None:
         """Regular hours of a day; ``None`` when the market is closed all day."""
 

@@ -56,6 +56,26 @@ def prepare(algorithm: Any, own_margin: bool) -> None:
     algorithm.set_brokerage_model(BrokerageName.TASTYTRADE, AccountType.MARGIN)
     algorithm.settings.seed_initial_prices = True
     algorithm.add_security_initializer(initialize_security)
+    if algorithm.live_mode:
+        _hear_of_every_order(algorithm)
+
+
+def _hear_of_every_order(algorithm: Any) -> None:
+    """Let LEAN take in orders that it did not place, which it ignores by default.
+
+    One that the process before sent in its last seconds reaches a live account's stream after the start: reconciliation
+    could never see it, and would judge it as never sent (LEAN, DefaultBrokerageMessageHandler.cs:180).
+    """
+    from AlgorithmImports import DefaultBrokerageMessageHandler  # live only: the embedded engine has none
+
+    class EveryOrder(DefaultBrokerageMessageHandler):
+        def __init__(self, owner: Any) -> None:
+            super().__init__(owner)
+
+        def handle_order(self, event_args: Any) -> bool:
+            return True
+
+    algorithm.set_brokerage_message_handler(EveryOrder(algorithm))
 
 
 class LeanGateway:
@@ -79,6 +99,17 @@ class LeanGateway:
     def is_live(self) -> bool:
         """Whether LEAN runs live."""
         return bool(self._algorithm.live_mode)
+
+    def answers_at_once(self) -> bool:
+        """True in a backtest, where the portfolio is the account."""
+        return not self.is_live()
+
+    def broker_seen(self) -> bool:
+        """Live holdings and orders are loaded after ``initialize``, before the algorithm is locked.
+
+        LEAN: BrokerageSetupHandler.cs:280-315, Engine.cs:335.
+        """
+        return not self.is_live() or bool(self._algorithm.get_locked())
 
     def session(self, day: date) -> Session | None:
         """Regular hours of the share market on a day, from LEAN's own exchange hours."""

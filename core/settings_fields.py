@@ -285,6 +285,8 @@ class OrderSettings(SettingsGroup):
     rejections_in_a_row: Count = 3
     orders_per_minute: int = Field(30, gt=0)
     reconcile_minutes: int = Field(15, gt=0)
+    settle_seconds: int = Field(120, ge=0)
+    """Seconds after the first look at a live broker before what it does not show counts as not there."""
     max_legs: int = Field(4, gt=0)
 
 

@@ -117,7 +117,7 @@ class AtomicExecutor(OrderDesk):
                 working.rule, working.reason = rule, reason
                 working.next_step_at = self._gateway.now()
             return
-        if position.id in self._unwinds:
+        if position.id in self._unwinds or position.id in self._book.doubted:
             return
         part = sort_out(position.package.legs, self._gateway, self._settings.worthless_offer)
         if part.waiting:

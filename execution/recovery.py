@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from core.book import Book, Position, Terms
@@ -21,6 +22,7 @@ from core.events import (
 )
 from core.gateway import Gateway
 from core.identifiers import Identifiers
+from core.settings_fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.groups import LegFill, OrderGroup, rebuild_package
 from execution.tracker import PositionTracker
@@ -31,6 +33,52 @@ from state.recovery import Recovery
 from state.tables import OrderPurpose, PositionState, SystemState, SystemTrigger
 
 _THROUGH = 0.005  # of the price: how far a limit for shares stands on the other side of the market
+
+
+class BrokerLooks:
+    """Looks at the broker, and knows when what it does not show counts as not there.
+
+    A live broker's orders and holdings arrive in a stream, so an order accepted seconds before a kill may be missing at
+    first: absence is believed only at a second look, ``orders.settle_seconds`` after it. Where the broker answers
+    at once (a backtest) one look is enough.
+    """
+
+    def __init__(self, gateway: Gateway, recovery: Recovery, settings: OrderSettings) -> None:
+        self._gateway = gateway
+        self._recovery = recovery
+        self._settle = timedelta(seconds=settings.settle_seconds)
+        self._first: datetime | None = None
+
+    def start_over(self) -> None:
+        """The stream began anew: what comes first may be incomplete again."""
+        self._first = None
+
+    def reconcile(self, in_flight: Collection[str]) -> Reconciliation | None:
+        """Compare with what the broker shows now; ``None`` before its holdings and orders were loaded at all."""
+        if not self._gateway.broker_seen():
+            return None
+        if self._first is None:
+            self._first = self._gateway.now()
+        return self._recovery.reconcile(self._facts(), in_flight)
+
+    @property
+    def certain(self) -> bool:
+        """Whether what the broker does not show now is not there."""
+        if self._gateway.answers_at_once():
+            return True
+        return self._first is not None and self._gateway.now() - self._first >= self._settle
+
+    def _facts(self) -> BrokerFacts:
+        holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())
+        orders = tuple(
+            BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag)
+            for row in self._gateway.open_orders()
+        )
+        return BrokerFacts(self._gateway.now().date(), holdings, orders, certain=self.certain)
+
+    def verify(self) -> tuple[str, ...]:
+        """The state's own recovery says what is wrong."""
+        return self._recovery.verify()
 
 
 class OrderRecovery:
@@ -45,7 +93,7 @@ class OrderRecovery:
         executor: AtomicExecutor,
         identifiers: Identifiers,
         state: HierarchicalStateManager,
-        recovery: Recovery,
+        looks: BrokerLooks,
     ) -> None:
         self._bus = bus
         self._gateway = gateway
@@ -54,7 +102,8 @@ class OrderRecovery:
         self._executor = executor
         self._identifiers = identifiers
         self._state = state
-        self._recovery = recovery
+        self._looks = looks
+        self._certain = False
         bus.subscribe(BrokerReconnected, self._on_reconnected, component="recovery", critical=True)
         bus.subscribe(CommandReceived, self._on_command, component="recovery", critical=True)
 
@@ -69,17 +118,24 @@ class OrderRecovery:
                 self._book.positions[position.id] = position
                 self._gateway.subscribe(leg.contract for leg in position.package.legs)
         self.reconcile()
-        for subject in self._state.order_groups():
-            group = self._rebuild_group(subject)
-            self._gateway.subscribe(leg.contract for leg in group.package.legs)
-            self._executor.adopt(group)
-        if self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
-            self._state.fire_system(SystemTrigger.READY)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last look left nothing open; until then look again each minute."""
+        return self._certain and not self._book.doubted
 
     def reconcile(self) -> Reconciliation:
-        """Compare with the broker's facts; what the state learned, the book follows."""
+        """Compare with the broker's facts; what the state learned, the book follows.
+
+        A system that recovers goes on only after a look that was certain: nothing opens before.
+        """
         followed = (self._executor.group_of(position.id) for position in self._state.positions())
-        outcome = self._recovery.reconcile(self._facts(), [group.id for group in followed if group is not None])
+        outcome = self._looks.reconcile([group.id for group in followed if group is not None])
+        if outcome is None:
+            return Reconciliation()
+        self._book.doubted = outcome.in_doubt
+        self._certain = self._looks.certain
+        self._adopt()
         if outcome.orders_to_cancel:
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
         for name in outcome.positions_to_unwind:
@@ -89,7 +145,18 @@ class OrderRecovery:
             if position.id not in alive:
                 self._tracker.gone(position, "the account no longer holds it")
         self._follow()
+        if self.settled and self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
+            self._state.fire_system(SystemTrigger.READY)
         return outcome
+
+    def _adopt(self) -> None:
+        """Go on with groups that work at the broker and that nobody follows: those of the process before."""
+        for subject in self._state.order_groups():
+            if subject.parent in self._book.doubted or self._executor.group_of(subject.parent) is not None:
+                continue
+            group = self._rebuild_group(subject)
+            self._gateway.subscribe(leg.contract for leg in group.package.legs)
+            self._executor.adopt(group)
 
     def _follow(self) -> None:
         """Let the book hold what the state learned: entries that filled unseen, and fewer packages than there were."""
@@ -168,14 +235,6 @@ class OrderRecovery:
             price = tick.price * (1 - math.copysign(_THROUGH, quantity))
             self._gateway.send_shares(ticker, -round(quantity), price, "assigned shares")
 
-    def _facts(self) -> BrokerFacts:
-        holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())
-        orders = tuple(
-            BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag)
-            for row in self._gateway.open_orders()
-        )
-        return BrokerFacts(self._gateway.now().date(), holdings, orders)
-
     def _unwind(self, name: str) -> None:
         """Send off what is left of a broken package; a position with its package whole in the book is left alone."""
         held = self._state.held(name)
@@ -216,6 +275,7 @@ class OrderRecovery:
         return group
 
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
+        self._looks.start_over()
         self.reconcile()
 
     def _on_command(self, event: CommandReceived) -> None:
@@ -223,8 +283,8 @@ class OrderRecovery:
             self.reconcile()
 
     def verify(self) -> tuple[str, ...]:
-        """The state's own recovery says what is wrong."""
-        return self._recovery.verify()
+        """Nothing can be wrong with it once it was made."""
+        return ()
 
 
 def rebuild_position(subject: Subject) -> Position | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from core.book import Book, ClosedTrade, Position
 from core.bus import EventBus
-from core.contracts import Contract, Leg, Package, Right
+from core.contracts import MARKET_CLOSE, Contract, Leg, Package, Right
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
 from core.gateway import FAMILIES, Gateway
 from core.journal import Journal, RecordKind
@@ -86,18 +86,28 @@ class PositionTracker:
         """Take note of a leg that expired or was assigned (an order event of no group of ours)."""
         if event.status is not FillStatus.FILLED:
             return
+        if any(event.contract in about for about in self._book.doubted.values()):
+            return  # the fill of an order that is not known to be ours yet: the next look tells
         if event.contract in FAMILIES:
             self.shares[event.contract] = self.shares.get(event.contract, 0.0) + event.fill_quantity
             return
         for position in list(self._book.positions.values()):
             leg = next((leg for leg in position.package.legs if leg.contract.name == event.contract), None)
-            if leg is None or leg.contract.expiry > event.time.date() or self._has_ended(position, leg):
+            if leg is None or self._has_ended(position, leg) or not self._is_settlement(leg.contract, event):
                 continue
             self._settle_leg(position, leg, event)
 
     def _has_ended(self, position: Position, leg: Leg) -> bool:
         parts = self._parts.get(position.id)
         return parts is not None and leg.contract.name in parts.prices
+
+    def _is_settlement(self, contract: Contract, event: OrderUpdated) -> bool:
+        """An assignment, or what comes after the last session's close; before it, somebody else traded the contract."""
+        if event.is_assignment:
+            return True
+        session = self._gateway.session(contract.expiry)
+        ends = datetime.combine(contract.expiry, MARKET_CLOSE) if session is None else session.closes_at
+        return event.time >= ends
 
     def _settle_leg(self, position: Position, leg: Leg, event: OrderUpdated) -> None:
         """Value a leg at its expiry."""

@@ -10,6 +10,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from core.bus import EventBus
+from core.contracts import MARKET_OPEN
 from core.events import MarketData, SessionOpened
 from core.gateway import DailyBar
 from core.settings_fields import MarketSettings
@@ -69,7 +70,7 @@ class TrendWatcher:
     def _on_session_opened(self, event: SessionOpened) -> None:
         self._days.clear()
         self._trends.clear()
-        self._opened = event.time
+        self._opened = datetime.combine(event.day, MARKET_OPEN)  # a process may have started hours after it
 
     def _on_market_data(self, event: MarketData) -> None:
         day = self._days.get(event.ticker)

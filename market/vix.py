@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from core.bus import EventBus
+from core.contracts import MARKET_OPEN
 from core.events import MarketData, SessionOpened
 from core.settings_fields import VixSettings
 from market.history import DailyHistory
 
 VIX = "VIX"
+OPEN_SEEN_WITHIN = timedelta(minutes=10)
 
 
 class VixRegime(StrEnum):
@@ -47,13 +49,15 @@ class UnifiedVIXManager:
         self._settings = settings
         self._value: float | None = None
         self._seen: datetime | None = None
+        self._opened: datetime | None = None
         self._open: float | None = None
         self._peak: float | None = None
         self._closes: list[float] = []
         bus.subscribe(SessionOpened, self._on_session_opened, component="vix")
         bus.subscribe(MarketData, self._on_market_data, component="vix")
 
-    def _on_session_opened(self, _event: SessionOpened) -> None:
+    def _on_session_opened(self, event: SessionOpened) -> None:
+        self._opened = datetime.combine(event.day, MARKET_OPEN)
         self._open = self._peak = None
         self._closes = sorted(bar.close for bar in self._history.bars(VIX)[-self._settings.percentile_days :])
 
@@ -62,8 +66,16 @@ class UnifiedVIXManager:
             return
         self._value, self._seen = event.price, event.fresh_at
         if self._open is None:
-            self._open = event.open if event.open > 0 else event.price
+            self._open = self._find_open(event)
         self._peak = max(self._peak or 0.0, event.price, event.high)
+
+    def _find_open(self, event: MarketData) -> float:
+        """The day's open, by its first minute; when that was not seen, the close before: a jump counts from there."""
+        bars = self._history.bars(VIX)
+        late = self._opened is not None and event.time - self._opened > OPEN_SEEN_WITHIN
+        if late and bars:
+            return min(bars[-1].close, event.price)
+        return event.open if event.open > 0 else event.price
 
     def reading(self, now: datetime) -> VixReading | None:
         """The VIX now; ``None`` when none was seen or the last is older than allowed."""

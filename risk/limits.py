@@ -33,6 +33,9 @@ class PhasePlugin(RiskPlugin):
         """Deny under the smallest equity, while entries are halted, and when every place is taken."""
         if self._bus.entries_halted is not None:
             return Deny("entries_halted", self._bus.entries_halted)
+        if context.book.doubted:
+            names = ", ".join(sorted(context.book.doubted))
+            return Deny("in_doubt", f"the broker may not have told everything about {names} yet")
         if context.book.blocked:
             return Deny("exit_blocked", f"the exit of {', '.join(sorted(context.book.blocked))} waits for a quote")
         equity, least = context.account.equity, self._settings.minimum_equity

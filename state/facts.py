@@ -42,12 +42,15 @@ class BrokerFacts:
     """The account at one moment. ``orders``: the open ones, and those finished that the broker still tells of.
 
     ``assigned``: contracts for which the broker reported an assignment or exercise since the last reconciliation.
+    ``certain``: false at the first look at a broker whose orders and holdings arrive in a stream: what is not there may
+    still be on its way, so nothing is judged by its absence.
     """
 
     today: date
     holdings: tuple[BrokerHolding, ...]
     orders: tuple[BrokerOrder, ...]
     assigned: frozenset[str] = frozenset()
+    certain: bool = True
 
 
 class DifferenceKind(StrEnum):
@@ -67,6 +70,7 @@ class DifferenceKind(StrEnum):
     EXTRA = "extra"
     UNKNOWN_ORDER = "unknown_order"
     ORPHAN_ORDER = "orphan_order"
+    IN_DOUBT = "in_doubt"
 
 
 RULES: Final[Mapping[DifferenceKind, str]] = {
@@ -84,6 +88,7 @@ RULES: Final[Mapping[DifferenceKind, str]] = {
     DifferenceKind.EXTRA: "belongs to no package: listed, never touched, counted for risk",
     DifferenceKind.UNKNOWN_ORDER: "belongs to no group: listed, never touched",
     DifferenceKind.ORPHAN_ORDER: "our order of a group that has ended: to be cancelled",
+    DifferenceKind.IN_DOUBT: "not seen at the broker yet: judged at a second look, nothing is sent for it until then",
 }
 
 
@@ -112,6 +117,8 @@ class Reconciliation:
     foreign_orders: list[BrokerOrder] = field(default_factory=list)
     orders_to_cancel: list[int] = field(default_factory=list)
     positions_to_unwind: list[str] = field(default_factory=list)
+    in_doubt: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Positions of which something may not be visible yet, each with the contracts that it is about."""
 
     @property
     def agreed(self) -> bool:

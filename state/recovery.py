@@ -65,8 +65,9 @@ class Recovery:
         self._settle_holdings(facts, outcome)
         self._settle_strategies(outcome)
         self._list_orders(facts, outcome)
-        unowned = {holding.contract: holding.quantity for holding in outcome.unowned}
-        self._state.remember("unowned", unowned)
+        if facts.certain:
+            unowned = {holding.contract: holding.quantity for holding in outcome.unowned}
+            self._state.remember("unowned", unowned)
         return outcome
 
     def verify(self) -> tuple[str, ...]:
@@ -89,8 +90,16 @@ class Recovery:
                 self._never_sent(group, outcome)
             elif any(order.status not in FINAL_STATUS for order in orders):
                 self._still_working(group, orders, pool, facts, outcome)
+            elif not orders and not facts.certain:
+                self._in_flight |= {group.id}  # from here on treated as one whose news is on its way
+                self._doubt(group.parent, group.id, _quantities(group.detail.get("changes")), outcome)
             else:
                 self._finished(group, orders, pool, facts, outcome)
+
+    def _doubt(self, position: str, subject: str, about: Collection[str], outcome: Reconciliation) -> None:
+        """An order accepted seconds ago, or its fill, may not be visible yet: leave it to the next look."""
+        outcome.in_doubt[position] = outcome.in_doubt.get(position, frozenset()) | frozenset(about)
+        self._tell(outcome, Difference(DifferenceKind.IN_DOUBT, subject))
 
     def _never_sent(self, group: Subject, outcome: Reconciliation) -> None:
         if group.pending is not None:
@@ -113,6 +122,8 @@ class Recovery:
         elif group.pending is not None:
             self._tell(outcome, Difference(DifferenceKind.SENT_UNRECORDED, group.id))
             group = self._state.complete(group.level, group.id, orders=numbers)
+        elif not set(numbers) <= set(group.detail.get("orders", ())):  # the engine numbers them anew
+            group = self._state.note(group.level, group.id, orders=numbers)
         known = _quantities(group.detail.get("filled"))
         filled = self._filled_so_far(group, orders, pool, facts)
         for name, quantity in filled.items():
@@ -284,6 +295,9 @@ class Recovery:
         """Less is there than the position should hold: find out why, and let the position follow."""
         left = {name: quantity for name, quantity in share.items() if quantity}
         gone = {name: expected[name] - share[name] for name in expected if expected[name] != share[name]}
+        if not facts.certain and not all(self._went_otherwise(position.id, name, facts) for name in gone):
+            self._doubt(position.id, position.id, gone, outcome)
+            return
         before = _quantities(self._state.recall("unowned"))  # a person's own shares are no delivery
         new = {name: quantity - before.get(name, 0.0) for name, quantity in available.items()}
         delivered = _delivered(position, gone, new, facts)
@@ -372,7 +386,16 @@ def _strategy_landing(strategy: Subject, holds: bool) -> StrategyTrigger | None:
 
 
 def _is_of(order: BrokerOrder, group: Subject) -> bool:
-    return order.tag == group.id or order.order_id in group.detail.get("orders", ())
+    """By its tag; an order without one by its number, or by trading exactly what a group trades that has not ended.
+
+    A number alone says nothing: an engine counts anew with each process.
+    """
+    if order.tag:
+        return order.tag == group.id
+    trades = _quantities(group.detail.get("changes")).get(order.contract)
+    if trades is None:
+        return False
+    return order.order_id in group.detail.get("orders", ()) or (not group.ended and abs(trades - order.quantity) < 0.5)
 
 
 def _quantities(detail: object) -> dict[str, float]:

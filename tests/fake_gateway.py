@@ -67,6 +67,12 @@ class FakeGateway:
     def is_live(self) -> bool:
         return False
 
+    def answers_at_once(self) -> bool:
+        return not self.is_live()
+
+    def broker_seen(self) -> bool:
+        return True
+
     def session(self, day: date) -> Session | None:
         if day.weekday() > 4 or day in self.closed_days:
             return None

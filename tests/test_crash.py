@@ -21,14 +21,16 @@ import pytest
 
 import state.store
 from core.contracts import Contract, Leg, Package, Quote
-from core.events import FillStatus
+from core.events import BrokerReconnected, FillStatus
 from core.gateway import Holding, OpenOrder
 from core.journal import MemorySink, RecordKind
 from core.settings_fields import Settings
 from core.storage import FolderStorage, replace_file
+from execution.executor import AtomicExecutor
 from execution.groups import describe_package, rebuild_package
 from execution.recovery import OrderRecovery
 from state.manager import HierarchicalStateManager
+from state.store import StateStore
 from tests.fake_gateway import FRIDAY, FakeGateway, Working
 from tests.test_kill import Countdown, KillingDisk
 from trading_system import Surroundings, TradingSystem
@@ -249,21 +251,78 @@ def test_killed_at_every_write_the_friday_ends_with_nothing_sold(tmp_path: Path)
     assert failed == []
 
 
+@dataclass
 class LiveGateway(LastingGateway):
-    """The same broker with real money."""
+    """The same broker with real money, whose stream may show nothing yet."""
+
+    loaded: bool = True
+    blind: bool = False
 
     def is_live(self) -> bool:
         return True
 
+    def broker_seen(self) -> bool:
+        return self.loaded
 
-def test_what_a_person_closes_at_the_broker_is_noticed_within_fifteen_minutes(tmp_path: Path) -> None:
-    gateway = LiveGateway(OPEN, spot, volatility, tmp_path)
+    def holdings(self) -> Sequence[Holding]:
+        return [] if self.blind else super().holdings()
+
+    def open_orders(self) -> Sequence[OpenOrder]:
+        return [] if self.blind else super().open_orders()
+
+
+def take_over(gateway: LiveGateway) -> tuple[TradingSystem, MemorySink]:
     settings = Settings.from_parameters({"friday_0dte.profit_target": "0.9"})
-    sink = MemorySink()
-    storage = FolderStorage(tmp_path / "state", durable=False)
+    sink, storage = MemorySink(), FolderStorage(gateway.folder / "state", durable=False)
     system = TradingSystem(Surroundings(gateway, storage, sink, durable=False), settings, gateway.time)
     gateway.events = system.happened
     system.start()
+    return system, sink
+
+
+def after(gateway: LiveGateway, system: TradingSystem, minutes: int) -> None:
+    for _ in range(minutes):
+        run_minute(system, gateway, gateway.time + timedelta(minutes=1))
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_a_live_account_is_not_judged_before_it_was_seen_twice(tmp_path: Path, visible: bool) -> None:
+    gateway = LiveGateway(OPEN, spot, volatility, tmp_path)
+    first, _ = take_over(gateway)
+    run_minute(first, gateway, OPEN)
+    after(gateway, first, 65)  # until 10:36: the entry filled
+    (name,) = first.book.positions
+    first.managers[StateStore].close()  # the process is gone
+    gateway.loaded, gateway.blind = False, True
+    system, sink = take_over(gateway)
+    manager = system.managers[HierarchicalStateManager]
+    states = [str(manager.system)]
+    assert (list(system.book.positions), sink.rows(RecordKind.RECONCILIATION)) == ([name], [])
+    gateway.loaded = True
+    after(gateway, system, 1)  # a process that started within a session takes part in it
+    assert system.in_session
+    states.append(str(manager.system))
+    assert set(system.book.doubted) == {name}
+    system.managers[AtomicExecutor].close(system.book.positions[name], "stop_loss", "because", urgent=True)
+    after(gateway, system, 1)
+    states.append(str(manager.system))
+    assert len(gateway.tags) == 1, "nothing is sent for what is in doubt"
+    gateway.blind = not visible
+    after(gateway, system, 1)
+    states.append(str(manager.system))
+    assert states == ["recovering", "recovering", "recovering", "normal"]
+    assert list(system.book.positions) == ([name] if visible else [])
+    assert system.book.doubted == {}
+    told = [row["difference"] for row in sink.rows(RecordKind.RECONCILIATION)]
+    assert set(told) == ({"in_doubt"} if visible else {"in_doubt", "closed_by_hand"})
+    gateway.time += timedelta(minutes=1)
+    system.happened(BrokerReconnected(time=gateway.time))
+    assert system.book.doubted == {}  # all is there
+
+
+def test_what_a_person_closes_at_the_broker_is_noticed_within_fifteen_minutes(tmp_path: Path) -> None:
+    gateway = LiveGateway(OPEN, spot, volatility, tmp_path)
+    system, sink = take_over(gateway)
     for moment in (OPEN + timedelta(minutes=count) for count in range(75)):
         run_minute(system, gateway, moment)
     assert len(system.book.positions) == 1

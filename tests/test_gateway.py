@@ -236,3 +236,28 @@ def test_a_side_that_the_last_bar_does_not_show_is_missing(
 def test_before_the_first_bar_and_for_what_nobody_subscribed_there_is_no_quote(lean_gateway: Any) -> None:
     assert quoted(lean_gateway, None) is None
     assert lean_gateway.LeanGateway(SimpleNamespace(time=NOON)).quote(SimpleNamespace(name="X")) is None
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_live_account_hears_of_orders_from_outside_and_is_judged_once_it_was_loaded(
+    lean_gateway: Any, monkeypatch: pytest.MonkeyPatch, live: bool
+) -> None:
+    class Default:
+        def __init__(self, owner: Any) -> None:
+            self.owner = owner
+
+    handlers: list[Any] = []
+    locked = [False]
+    algorithm = SimpleNamespace(
+        time=NOON, live_mode=live, settings=SimpleNamespace(), get_locked=lambda: locked[0],
+        set_brokerage_model=lambda *_: None, add_security_initializer=lambda _: None,
+        set_brokerage_message_handler=handlers.append,
+    )  # fmt: skip
+    monkeypatch.setattr(sys.modules["AlgorithmImports"], "DefaultBrokerageMessageHandler", Default, raising=False)
+    lean_gateway.prepare(algorithm, True)
+    assert [(row.owner, row.handle_order(None)) for row in handlers] == ([(algorithm, True)] if live else [])
+    desk = lean_gateway.LeanGateway(algorithm)
+    assert desk.answers_at_once() is not live
+    assert desk.broker_seen() is not live  # live holdings are loaded after initialize ...
+    locked[0] = True
+    assert desk.broker_seen()  # ... and before the algorithm is locked

@@ -30,7 +30,7 @@ from state.ledger import Subject
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import Disk, StateStore, StoreOptions
-from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyTrigger, SystemTrigger
+from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyTrigger, SystemState, SystemTrigger
 
 pytestmark = [
     pytest.mark.slow,
@@ -103,6 +103,7 @@ class FakeBroker:
     def __init__(self, path: Path, countdown: Countdown) -> None:
         self._path = path
         self._countdown = countdown
+        self.acts: list[int] = []
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._path.read_text().splitlines()] if self._path.exists() else []
@@ -111,6 +112,7 @@ class FakeBroker:
         self._countdown.point()
         with self._path.open("a") as file:
             file.write(json.dumps(event) + "\n")
+        self.acts.append(self._countdown.count + 1)
         self._countdown.point()
 
     def send(self, tag: str, purpose: str, legs: dict[str, float]) -> list[int]:
@@ -126,24 +128,31 @@ class FakeBroker:
             if leg not in done:
                 self.happens(what="filled", tag=tag, leg=leg, quantity=order["legs"][leg])
 
-    def holdings(self) -> dict[str, float]:
+    def holdings(self, hidden: int = 0) -> dict[str, float]:
         total: dict[str, float] = {}
-        for event in self.events():
+        for event in self.seen(hidden):
             if event["what"] == "filled":
                 total[event["leg"]] = total.get(event["leg"], 0.0) + event["quantity"]
         return {leg: quantity for leg, quantity in total.items() if quantity}
 
-    def facts(self) -> BrokerFacts:
-        ended = {(event["tag"], event.get("leg")) for event in self.events() if event["what"] != "sent"}
+    def seen(self, hidden: int) -> list[dict[str, Any]]:
+        """What happened, but the newest acts that have not reached the stream yet."""
+        events = self.events()
+        return events[: len(events) - hidden]
+
+    def facts(self, hidden: int = 0) -> BrokerFacts:
+        """What is visible; with anything hidden, as a first look that is not certain."""
+        events = self.seen(hidden)
+        ended = {(event["tag"], event.get("leg")) for event in events if event["what"] != "sent"}
         orders = [
             BrokerOrder(event["first"] + index, leg, quantity, None, FillStatus.SUBMITTED, event["tag"])
-            for event in self.events()
+            for event in events
             if event["what"] == "sent"
             for index, (leg, quantity) in enumerate(event["legs"].items())
             if not {(event["tag"], leg), (event["tag"], None)} & ended
         ]
-        holdings = tuple(BrokerHolding(leg, quantity) for leg, quantity in self.holdings().items())
-        return BrokerFacts(DAY, holdings, tuple(orders))
+        holdings = tuple(BrokerHolding(leg, quantity) for leg, quantity in self.holdings(hidden).items())
+        return BrokerFacts(DAY, holdings, tuple(orders), certain=not hidden)
 
 
 class Trader:
@@ -158,8 +167,10 @@ class Trader:
         self.state = HierarchicalStateManager(store, EventBus(self.journal), clock, self.journal)
         self.broker = FakeBroker(folder / "broker.jsonl", countdown)
 
-    def recover(self) -> None:
+    def recover(self, hidden: int = 0) -> None:
         self.state.start()
+        if hidden:
+            self.look_too_early(hidden)
         Recovery(self.state, self.journal).reconcile(self.broker.facts())
         held: dict[str, float] = {}
         for position in self.state.positions():
@@ -170,6 +181,17 @@ class Trader:
         assert open_tags <= {group.id for group in self.state.order_groups()}
         assert self.state.pending() == ()
         self.state.fire_system(SystemTrigger.READY)
+
+    def look_too_early(self, hidden: int) -> None:
+        """A look that misses the broker's newest acts: the system recovers, and what is in doubt stays as it was."""
+        before = {group.id: (group.state, group.pending) for group in self.state.order_groups()}
+        found = Recovery(self.state, self.journal).reconcile(self.broker.facts(hidden))
+        assert self.state.system == SystemState.RECOVERING
+        for group in self.state.order_groups():
+            if group.parent in found.in_doubt:
+                assert (group.state, group.pending) == before[group.id]
+        for position in found.in_doubt:
+            assert not self.state.position(position).ended
 
     def run(self) -> None:
         for _ in range(100):
@@ -266,16 +288,17 @@ def in_a_process(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def trade(folder: Path, kill_at: int) -> int:
-    """One process: recover, then trade to the end, or until it is killed."""
+def trade(folder: Path, kill_at: int, hidden: int = 0) -> int:
+    """One process: recover, then trade to the end, or until it is killed; the first look may miss newest acts."""
 
     def work() -> None:
         countdown = Countdown(kill_at)
         trader = Trader(folder, countdown)
-        trader.recover()
+        trader.recover(min(hidden, len(trader.broker.events())))
         trader.run()
         trader.state.close()
         (folder / "points").write_text(str(countdown.count))
+        (folder / "acts").write_text(json.dumps(trader.broker.acts))
 
     return in_a_process(work)
 
@@ -311,4 +334,20 @@ def test_killed_at_every_write_the_account_and_the_state_agree_and_nothing_is_se
         again = trade(folder, point % 17 + 1)  # the recovery is killed as well, where it writes as much
         assert again in (0, -signal.SIGKILL), f"point {point}"
         assert trade(folder, 0) == 0, f"point {point}"
+        check_the_end(folder)
+
+
+@pytest.mark.parametrize("hidden", [1, 2])
+def test_an_order_or_a_fill_that_becomes_visible_late_is_judged_at_the_second_look(tmp_path: Path, hidden: int) -> None:
+    """Killed right after an act of the broker that its stream shows only later: a sending, a fill, a cancellation."""
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert trade(whole, 0) == 0
+    acts: list[int] = json.loads((whole / "acts").read_text())
+    assert len(acts) == 17  # four orders, twelve fills, one cancellation
+    for point in acts:
+        folder = tmp_path / f"late-{point}"
+        folder.mkdir()
+        assert trade(folder, point) == -signal.SIGKILL, f"point {point}"
+        assert trade(folder, 0, hidden) == 0, f"point {point}"
         check_the_end(folder)

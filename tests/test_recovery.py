@@ -113,8 +113,7 @@ class Account:
         assigned: tuple[str, ...] = (),
         today: date = TODAY,
     ) -> Reconciliation:
-        rows = tuple(BrokerHolding(name, quantity) for name, quantity in holdings.items())
-        facts = BrokerFacts(today, rows, orders, frozenset(assigned))
+        facts = BrokerFacts(today, rows_of(holdings), orders, frozenset(assigned))
         outcome = Recovery(self.state, self.journal).reconcile(facts)
         told = [(row["difference"], row["subject"], row["contract"], row["reason"]) for row in self.rows()]
         assert told == [(item.kind, item.subject, item.contract, item.rule) for item in outcome.differences]
@@ -151,6 +150,10 @@ class Account:
         return self.state.order_group(group).state
 
 
+def rows_of(holdings: dict[str, float]) -> tuple[BrokerHolding, ...]:
+    return tuple(BrokerHolding(name, quantity) for name, quantity in holdings.items())
+
+
 @pytest.fixture
 def account(tmp_path: Path) -> Account:
     return Account(tmp_path)
@@ -164,6 +167,13 @@ def order(
     number: int, contract: str, quantity: float, filled: float | None, status: FillStatus, tag: str = ""
 ) -> BrokerOrder:
     return BrokerOrder(number, contract, quantity, filled, status, tag)
+
+
+def at_work(package: Package, tag: str, filled: float | None) -> list[BrokerOrder]:
+    return [
+        order(11 + index, leg.contract.name, leg.ratio, filled, FillStatus.SUBMITTED, tag)
+        for index, leg in enumerate(package.legs)
+    ]
 
 
 def test_every_kind_has_a_rule() -> None:
@@ -186,14 +196,26 @@ def test_an_intent_without_an_order_was_never_sent(account: Account) -> None:
     assert account.state.strategy("friday_0dte").state == "idle"
 
 
+@pytest.mark.parametrize("arrived", ["order", "fill", "nothing"])
+def test_what_is_not_visible_at_the_first_look_is_not_judged_until_the_second(account: Account, arrived: str) -> None:
+    account.planned("p1", CONDOR, 1)
+    account.state.intent(Level.ORDER_GROUP, "p1-in", OrderTrigger.SEND)
+    first = Recovery(account.state, account.journal).reconcile(BrokerFacts(TODAY, (), (), certain=False))
+    assert kinds(first) == [DifferenceKind.IN_DOUBT]
+    assert first.in_doubt == {"p1": frozenset(changes_of(CONDOR, 1))}
+    assert (account.group_at("p1-in"), account.at("p1"), len(account.state.pending())) == ("planned", "opening", 1)
+    account.sink.lines.clear()
+    orders = at_work(CONDOR, "", None) if arrived == "order" else []  # the broker gives no tag back
+    second = account.reconcile(changes_of(CONDOR, 1) if arrived == "fill" else {}, *orders)
+    assert second.in_doubt == {}
+    states = {"order": ("sent", "opening"), "fill": ("filled", "open"), "nothing": ("cancelled", "closed")}
+    assert (account.group_at("p1-in"), account.at("p1")) == states[arrived]
+
+
 def test_an_order_that_was_sent_and_not_recorded_is_adopted_never_sent_again(account: Account) -> None:
     account.planned("p1", CONDOR, 1)
     account.state.intent(Level.ORDER_GROUP, "p1-in", OrderTrigger.SEND)
-    orders = [
-        order(11 + index, leg.contract.name, leg.ratio, 0.0, FillStatus.SUBMITTED, "p1-in")
-        for index, leg in enumerate(CONDOR.legs)
-    ]
-    outcome = account.reconcile({}, *orders)
+    outcome = account.reconcile({}, *at_work(CONDOR, "p1-in", 0.0))
     assert kinds(outcome) == [DifferenceKind.SENT_UNRECORDED]
     assert account.group_at("p1-in") == "sent"
     assert account.state.order_group("p1-in").detail["orders"] == [11, 12, 13, 14]

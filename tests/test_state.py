@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.bus import EventBus
 from core.clock import MarketClock
-from core.events import Level, StateTransition
+from core.events import FillStatus, Level, StateTransition
 from core.journal import Journal, MemorySink, RecordKind
 from core.storage import FolderStorage
 from state.errors import (
@@ -23,9 +23,10 @@ from state.errors import (
     PendingIntentError,
     UnknownSubjectError,
 )
-from state.facts import RULES
+from state.facts import RULES, BrokerFacts, DifferenceKind
 from state.ledger import Subject
 from state.manager import LEVEL_OF, HierarchicalStateManager
+from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from state.tables import (
     TABLES,
@@ -40,6 +41,20 @@ from state.tables import (
     draw_all,
     legal_triggers,
     machine,
+)
+from tests.test_recovery import (
+    C5600,
+    C5630,
+    P5400,
+    P5430,
+    RATIO,
+    SPY530,
+    SPY540,
+    TODAY,
+    Account,
+    kinds,
+    order,
+    rows_of,
 )
 
 NOW = datetime(2024, 7, 5, 10, 30)
@@ -372,3 +387,40 @@ def test_replayed_and_live_state_never_differ(
 
 def _all(state: HierarchicalStateManager) -> list[Subject]:
     return [*state.positions(ended=True), *state.order_groups(ended=True)]
+
+
+# The first look at a broker whose orders and holdings arrive in a stream
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Account:
+    return Account(tmp_path)
+
+
+@pytest.mark.parametrize("certain", [False, True])
+def test_a_holding_or_an_exit_that_is_not_in_sight_yet_is_in_doubt(account: Account, certain: bool) -> None:
+    account.opened("p1")
+    account.closing("p2", RATIO)
+    before = (account.at("p1"), account.at("p2"), account.state.held("p1"), account.state.held("p2"))
+    account.state.remember("unowned", {"NVDA": 30.0})
+    facts = BrokerFacts(TODAY, rows_of({P5400: 1.0, "NVDA": 30.0}), (), certain=certain)
+    outcome = Recovery(account.state, account.journal).reconcile(facts)
+    after = (account.at("p1"), account.at("p2"), account.state.held("p1"), account.state.held("p2"))
+    if certain:  # legs of p1 are gone: unwound; p2's exit filled
+        assert after == ("unwinding", "closed", {P5400: 1.0}, {})
+    else:
+        assert after == before
+        assert outcome.in_doubt == {"p1": frozenset({P5430, C5600, C5630}), "p2": frozenset({SPY540, SPY530})}
+        assert account.state.recall("unowned") == {"NVDA": 30.0}
+
+
+def test_an_expiry_and_an_order_in_sight_need_no_second_look(account: Account) -> None:
+    account.opened("p1")
+    facts = BrokerFacts(date(2024, 7, 8), (), (), certain=False)
+    assert kinds(Recovery(account.state, account.journal).reconcile(facts)) == [DifferenceKind.EXPIRED_WHILE_AWAY]
+    account.sent("p2", RATIO)
+    legs = [(leg.contract.name, leg.ratio) for leg in RATIO.legs]
+    # The engine of a new process numbers from 1 again: 2 and 1 were legs of p1's entry, which has ended.
+    orders = (order(2, *legs[0], None, FillStatus.SUBMITTED), order(5, *legs[1], None, FillStatus.SUBMITTED, "p2-in"))
+    assert Recovery(account.state, account.journal).reconcile(BrokerFacts(TODAY, (), orders, certain=False)).agreed
+    assert account.state.order_group("p2-in").detail["orders"] == [2, 5]
