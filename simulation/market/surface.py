@@ -1,16 +1,16 @@
 """The implied volatility surface of one underlying at each minute of a day.
 
-Smile: SSVI (Gatheral and Jacquier, 2014, "Arbitrage-free SVI volatility surfaces") with their power law phi = eta
-theta^-0.4 (1 + theta)^-0.6, free of butterfly arbitrage while theta phi^2 (1 + |rho|) <= 4 and of calendar arbitrage
-while the at-the-money variance theta grows with term. The skew at the money then falls with term as its power -0.4
-(Fukasawa, 2021; Gatheral, Jaisson and Rosenbaum, 2018), and in units of at-the-money volatility the 30-day skew hardly
-moves with the level (Mixon, 2011, "What does implied volatility skew measure?"). rho and eta are set so that the VIX is
-about 1.2 times the at-the-money volatility and the 25-delta risk reversal 0.4 times it, as in S&P 500 options of the
-2010s.
+Smile: SSVI (Gatheral and Jacquier, 2014, "Arbitrage-free SVI volatility surfaces"), free of butterfly arbitrage while
+theta phi (1 + |rho|) < 4 and theta phi^2 (1 + |rho|) <= 4 and of calendar arbitrage while the at-the-money variance
+theta grows with term. phi = eta theta^-0.4 (1 + 200 theta)^-0.1 (1 + theta)^-0.5: the skew at the money falls with term
+as its power -0.4 (Fukasawa, 2021; Gatheral, Jaisson and Rosenbaum, 2018) up to about a hundred days and as -0.5 beyond,
+where smiles by delta keep one shape. How strong it is follows the year's average of Cboe's SKEW index: what a smile of
+that skewness leaves at the money under a given VIX is what one-month options cost (docs/market.md).
 
-Term structure: forward variance is a long-run level and three decaying factors (quarters, weeks, days). The
-slowest is solved for at each minute, so that the 30-day variance of the whole strip, as Cboe's VIX formula
-computes it, is the volatility index squared.
+Term structure: forward variance is a long-run level and three decaying factors (months, a week, a day). The slowest is
+solved for at each minute, so that the 30-day variance of the whole strip, as Cboe's VIX formula computes it, is the
+volatility index squared. The others are least squares over Cboe's closes of VIX9D and VIX3M (2011 to 2026) and VIX1D
+(2022 to 2026) beside its VIX.
 
 Prices: Black (1976) on a forward; Barone-Adesi and Whaley (1987) for the early-exercise premium, with the
 dividend yield that the forward implies, so that discrete dividends, futures (yield equal to the rate) and indices
@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
@@ -226,8 +225,36 @@ def _halve(terms: _Boundary) -> FloatArray:
 ANCHOR_YEARS = 30.0 / 365.0
 SMALLEST_THETA = 1e-12
 POWER = 0.4
-SAME_DAY_PREMIUM = 0.12  # of variance, gone after days: brings one-day options near Cboe's VIX1D over VIX of 0.8 to 0.9
+BEND = 0.005  # at-the-money variance (some hundred days) from which smiles by delta keep one shape with term
+MEAN_SURPRISE = 0.92  # of surprise to the power 0.7, over all minutes of 2014 to 2018
 STRIP_FLOOR = 8e-6  # a strip stops at two strikes without a bid: quotes under about 0.02 points on an index of 2,500
+
+# Averages by year of Cboe's SKEW index (daily closes, published by Cboe); 2026 to August.
+SKEW: dict[int, float] = {
+    1990: 121.1, 1991: 114.1, 1992: 112.0, 1993: 114.5, 1994: 117.2, 1995: 114.6, 1996: 113.3, 1997: 112.0, 1998: 121.9,
+    1999: 118.0, 2000: 112.7, 2001: 114.6, 2002: 114.5, 2003: 113.2, 2004: 117.8, 2005: 121.2, 2006: 121.1, 2007: 119.6,
+    2008: 113.7, 2009: 118.1, 2010: 121.1, 2011: 122.4, 2012: 120.8, 2013: 122.4, 2014: 129.8, 2015: 127.6, 2016: 127.6,
+    2017: 134.7, 2018: 132.6, 2019: 122.8, 2020: 131.6, 2021: 146.0, 2022: 124.8, 2023: 134.7, 2024: 149.1, 2025: 147.5,
+    2026: 143.6,
+}  # fmt: skip
+
+
+# What SKEW shows beyond this lies in strikes far out: on seven days of 2015 to 2024 whose SKEW was 132 to 147, recorded
+# chains, Cboe's own sales and a bank's figures put the VIX at 1.12 to 1.40 times the at-the-money volatility, 1.20 in
+# the mean, and Cboe's premiums of 2014 and 2015 (SKEW 130 and 128) at 1.22.
+MOST_SKEW = 126.5
+
+
+def skew_strength(year: int) -> float:
+    """The ``eta`` at a volatility index of 16 whose 30-day smile has the year's SKEW (nearest year outside the table).
+
+    The smile's own skewness, by Cboe's formula, is 113.8 at root theta times phi of 0.6, and that product rises by
+    0.0392 a point (rho -0.7); a test repeats this.
+    """
+    published = min(SKEW[min(max(year, min(SKEW)), max(SKEW))], MOST_SKEW)
+    theta = (0.16 / 1.17) ** 2 * ANCHOR_YEARS
+    tilt = 0.6 + 0.0392 * (published - 113.8)
+    return float(tilt / (theta**0.5 * float(steepness(np.array([theta]), np.ones(1))[0])))
 
 
 @dataclass(frozen=True)
@@ -235,17 +262,29 @@ class SmileLaw:
     """Shape of one underlying's surface.
 
     ``rho`` tilts the smile (negative: puts dear); ``eta`` at a volatility index of ``reference`` percent sets how
-    strong it is, and grows with the power ``stress`` of the index. Speeds are per year of variance time.
+    strong it is (``None``: by the year's SKEW), and grows with the power ``stress`` of the index: Cboe's SKEW of 2014
+    to 2026 falls from 134 at a VIX under 20 to 123 over 40, that of 1990 to 2013 does not. Speeds are per year of
+    variance time. ``week`` is the week factor over the forward variance of today: at rest, by the log of the index
+    over its recent level, and by that of the recent over the lasting level. ``day`` is the day factor over the sum of
+    the slower ones: at ``reference``, and by the log of the index over it.
     """
 
     rho: float = -0.70
-    eta: float = 1.85
+    eta: float | None = None
     reference: float = 16.0
-    stress: float = -0.15
+    stress: float = -0.25
     slow: float = 3.0
-    middle: float = 25.0
+    middle: float = 42.0
     fast: float = 150.0
-    long_run: float = 0.195
+    long_run: float = 0.33
+    long_run_share: float = 0.19
+    week: tuple[float, float, float] = (0.27, 1.35, 0.1)
+    day: tuple[float, float] = (-0.28, 0.12)
+
+    def lasting_variance(self, level: float) -> float:
+        """Variance a year in the long run, when the volatility index has been at ``level`` percent for months."""
+        share = self.long_run_share
+        return (share * self.long_run + (1.0 - share) * 0.9 * level / 100.0) ** 2
 
 
 EQUITY_INDEX = SmileLaw()
@@ -253,14 +292,17 @@ EQUITY_INDEX = SmileLaw()
 
 def steepness(theta: FloatArray, eta: FloatArray) -> FloatArray:
     """SSVI's phi: what log-moneyness is multiplied by, for at-the-money total variance ``theta``."""
-    return np.asarray(eta * np.exp(-POWER * np.log(theta) - (1.0 - POWER) * np.log1p(theta)))
+    logs = POWER * np.log(theta) + (0.5 - POWER) * np.log1p(theta / BEND) + 0.5 * np.log1p(theta)
+    return np.asarray(eta * np.exp(-logs))
 
 
+@lru_cache(maxsize=32)
 def strongest(rho: float) -> float:
-    """The largest eta without butterfly arbitrage at any theta: theta phi^2 is largest at theta = 1 - 2 power."""
-    free = 1.0 - 2.0 * POWER
-    worst = free**free / (1.0 + free) ** (2.0 - 2.0 * POWER)
-    return float(min(np.sqrt(4.0 / worst / (1.0 + abs(rho))), 4.0 / (1.0 + abs(rho))))
+    """The largest eta without butterfly arbitrage at any theta."""
+    theta = np.geomspace(1e-6, 10.0, 4001)
+    phi = steepness(theta, np.ones_like(theta))
+    bound = 4.0 / (1.0 + abs(rho))
+    return float(min(np.sqrt(bound / (theta * phi * phi).max()), bound / (theta * phi).max()))
 
 
 def smile(k: FloatArray, theta: FloatArray, rho: float, phi: FloatArray) -> FloatArray:
@@ -282,30 +324,27 @@ def strip_variance(theta: float, rho: float, eta: float) -> float:
     sign = np.where(k < 0.0, -1.0, 1.0)
     price = black(np.ones_like(k), np.exp(k), variance, 1.0, sign)
     fear = 100.0 * float(np.sqrt(1.4 * theta / ANCHOR_YEARS))
-    wide = max(1.0, fear / 16.0) ** 1.8  # in stress spreads, and with them strikes without a bid
+    stress = max(1.0, fear / 16.0)  # spreads, and with them strikes without a bid; they have a widest
+    wide = min(stress, 4.0) ** 2.2 * max(1.0, stress / 4.0)
     integrand = np.where(price > STRIP_FLOOR * wide, price * np.exp(-k), 0.0)
     return float(2.0 * np.trapz(integrand, k))
 
 
-def _fitted(x: FloatArray, y: FloatArray) -> Polynomial:
-    fitted: Polynomial = Polynomial.fit(x, y, 4)  # type: ignore[no-untyped-call]  # numpy ships no annotations for it
-    return fitted
+STRIP_NODES = np.linspace(np.log(2e-5), np.log(0.6), 28)  # log at-the-money total variance
 
 
-@lru_cache(maxsize=64)
-def _strip_ratio(rho: float, eta: float) -> tuple[Polynomial, Polynomial]:
-    """Polynomials in log total variance: log of strip variance over at-the-money variance, by either."""
-    thetas = np.geomspace(2e-4, 0.25, 9)
-    strips = np.array([strip_variance(float(theta), rho, eta) for theta in thetas])
-    ratio = np.log(strips / thetas)
-    return _fitted(np.log(thetas), ratio), _fitted(np.log(strips), ratio)
+@lru_cache(maxsize=512)
+def _strip_ratio(rho: float, eta: float) -> tuple[FloatArray, FloatArray]:
+    """Log of strip variance, and log of it over at-the-money variance, at each of ``STRIP_NODES``."""
+    strips = np.log([strip_variance(float(theta), rho, eta) for theta in np.exp(STRIP_NODES)])
+    return strips, np.asarray(strips - STRIP_NODES)
 
 
 def at_the_money(strip: FloatArray, rho: float, eta: FloatArray) -> FloatArray:
     """At-the-money total variance whose strip is worth ``strip``, interpolated over a grid of ``eta``."""
     grid = np.arange(int(np.floor(eta.min() * 20)), int(np.ceil(eta.max() * 20)) + 2) / 20.0
     logs = np.log(strip)
-    ratios = np.stack([_strip_ratio(rho, float(node))[1](logs) for node in grid])
+    ratios = np.stack([np.interp(logs, *_strip_ratio(rho, float(node))) for node in grid])
     position = np.clip((eta - grid[0]) * 20.0, 0.0, len(grid) - 1.000001)
     below = position.astype(np.int64)
     share = position - below
@@ -321,13 +360,16 @@ def _average(speed: float, years: FloatArray | float) -> FloatArray:
 
 @dataclass(frozen=True)
 class TermState:
-    """What the term structure remembers from before today.
+    """What the surface remembers from before today.
 
-    Long-run variance and the volatility index's recent level (percent).
+    Long-run variance, the volatility index's level over a month and over half a year (percent), and the smile's
+    strength where the law leaves it to the year.
     """
 
     long_run: float
     recent: float
+    lasting: float
+    strength: float
 
 
 @dataclass(frozen=True)
@@ -366,7 +408,8 @@ def surface_day(
     next 30 calendar days, ``surprise`` the realised over the expected variance of the session so far (1 when as
     expected).
     """
-    eta = np.clip(law.eta * (volatility / law.reference) ** law.stress, 0.05, 0.99 * strongest(law.rho))
+    base = state.strength if law.eta is None else law.eta
+    eta = np.clip(base * (volatility / law.reference) ** law.stress, 0.05, 0.99 * strongest(law.rho))
     strip = (volatility / 100.0) ** 2 * ANCHOR_YEARS
     anchor = at_the_money(strip, law.rho, eta)
     level = anchor / anchor_years
@@ -375,9 +418,12 @@ def surface_day(
     long_run = np.minimum(state.long_run, level * (stretch - 0.55) / (stretch - 1.0))
     slow = (level - long_run) * stretch
     now = long_run + slow
-    tension = np.log(volatility / state.recent)
-    middle = np.clip(0.75 * tension, -0.35, 0.8) * now
-    fast = (SAME_DAY_PREMIUM + np.clip(0.6 * (surprise**0.7 - 1.0), -0.35, 2.5)) * (now + 0.5 * middle)
+    rest, tension, swell = law.week
+    week = rest + tension * np.log(volatility / state.recent) + swell * np.log(state.recent / state.lasting)
+    middle = np.clip(week, -0.6, 1.2) * now
+    premium = np.clip(law.day[0] + law.day[1] * np.log(volatility / law.reference), -0.4, 0.6)
+    wild = np.clip(0.6 * (surprise**0.7 / MEAN_SURPRISE - 1.0), -0.35, 2.5)
+    fast = ((1.0 + premium) * (1.0 + wild) - 1.0) * (now + middle)
     slow = (
         anchor
         - long_run * anchor_years
