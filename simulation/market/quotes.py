@@ -50,8 +50,9 @@ class QuoteLaw:
     aged: bool = False
 
     def times(self, factor: float, depth: float = 1.0) -> QuoteLaw:
-        """The law of a less liquid root: spread out of the money times ``factor``, size times ``depth``."""
-        return replace(self, base=self.base * factor, slope=self.slope * factor, depth=self.depth * depth)
+        """The law of another root: spread out of the money times ``factor``, size and activity times ``depth``."""
+        wider, shown = (self.base * factor, self.slope * factor), (self.busy * depth, self.depth * depth)
+        return replace(self, base=wider[0], slope=wider[1], busy=shown[0], depth=shown[1])
 
 
 # Set to whole recorded chains of 2018 to 2025 (Cboe's delayed quotes and DataShop samples kept in public repositories)
