@@ -7,7 +7,7 @@ from typing import Any
 from simulation.clock import zone_of
 from simulation.enums import OrderDirection, OrderStatus, TickType
 from simulation.fills import FillModel, exchange_is_open, invariant_time, trades_extended, zone_name
-from simulation.order_parts import OrderEvent, decimal_text
+from simulation.order_parts import OrderEvent, clean, decimal_text
 from simulation.orders import Order
 
 
@@ -70,7 +70,9 @@ class EquityFillModel(FillModel):
         event.message = (
             f"Due to {article} {favour} gap at {when} {zone_name(asset)}, order filled using the open price "
         )
-        event.message += f"({decimal_text(bar.open)})"
+        # Shares are stored in 1/10000 dollar, and LEAN's decimal prints all four places.
+        written = f"{bar.open:.4f}"
+        event.message += f"({written if clean(float(written) - bar.open) == 0 else decimal_text(bar.open)})"
         return self._filled(event, order, price)
 
     def limit_fill(self, asset: Any, order: Any) -> OrderEvent:
