@@ -10,7 +10,6 @@ from simulation import brokerages
 from simulation.bars import BaseData
 from simulation.chain_files import FileChains
 from simulation.continuous import add_continuous
-from simulation.derivatives import Future
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine
 from simulation.names import Named, signed
@@ -357,8 +356,9 @@ class AddingApi(Named):
         engine.subscriptions.add_selector(universe)
         return universe
 
-    def future_filter_set(self, security: Future) -> None:
-        """A future's filter was set: nothing more to do than to select by it."""
+    def symbol(self, ticker: str) -> Symbol:
+        """The symbol of a ticker that was added, or of an identifier's text. Raises ValueError for anything else."""
+        return SymbolCache.get_symbol(ticker)
 
     def __getattr__(self, name: str) -> Any:
         if name in _REFUSED:
@@ -435,7 +435,7 @@ class AddingApi(Named):
         expired = symbol.has_underlying and symbol.id.date.date() < self._engine.zone.date_of(self._engine.utc_ms)
         if symbol.is_canonical() or expired or symbol.security_type == SecurityType.INDEX:
             raise ValueError(
-                f"The symbol {symbol.value} is not found in the algorithm's securities collection and "
+                f"The symbol {symbol} is not found in the algorithm's securities collection and "
                 "cannot be re-added "
                 "due to it being delisted or no longer tradable."
             )

@@ -37,6 +37,8 @@ OPTION_COLUMNS = [
     *("implied_volatility", "delta", "gamma", "vega", "theta", "rho"),
 ]
 FUTURE_COLUMNS = ["expiry", "open", "high", "low", "close", "volume", "open_interest"]
+INTRADAY_SHARE = 0.4
+"""Margin of the day as a share of the night's, where a file does not say (MarginRequirementsEntry.cs)."""
 _NUMBERS = OPTION_COLUMNS[3:]
 
 
@@ -196,8 +198,9 @@ def _factor_row(cells: list[str]) -> FactorRow:
 
 def _margin_row(cells: list[str]) -> MarginRow:
     initial, maintenance = float(cells[1]), float(cells[2])
-    intraday = [float(cell) for cell in cells[3:5]] if len(cells) >= 5 else [initial, maintenance]
-    return MarginRow(parse_day(cells[0]), initial, maintenance, intraday[0], intraday[1])
+    given = [float(cell) for cell in cells[3:5] if cell.strip()]
+    defaults = (initial * INTRADAY_SHARE, maintenance * INTRADAY_SHARE)
+    return MarginRow(parse_day(cells[0]), initial, maintenance, *given, *defaults[len(given) :])
 
 
 @lru_cache(maxsize=512)

@@ -293,8 +293,8 @@ def _add_universe(engine: Any, security: Any, specification: dict[str, Any]) -> 
     def times() -> Iterator[int]:
         now = engine.utc_ms
         yield now
-        day = zone.date_of(now)
-        while True:
+        day, last = zone.date_of(now), zone.date_of(engine.end_ms)
+        while day < last:
             day += _DAY
             if hours.is_date_open(datetime(day.year, day.month, day.day), extended):
                 yield zone.midnight_ms(day)

@@ -408,7 +408,9 @@ class SecurityExchangeHours(Named):
 
 
 def _moment(value: date | datetime) -> datetime:
-    return value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None) if value.tzinfo is not None else value  # C# compares what the clock shows
+    return datetime(value.year, value.month, value.day)
 
 
 def _midnight(moment: datetime) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from simulation.clock import UTC, naive_milliseconds, zone_of
 from simulation.enums import OPTION_TYPES, OptionRight, OrderDirection, Resolution, SecurityType
 from simulation.feeds import RESOLUTION_MS
 from simulation.hours import MarketHoursDatabase
-from simulation.names import Named
+from simulation.names import Named, signed
 from simulation.symbols import symbol_of
 
 
@@ -187,3 +187,40 @@ class FuncSecurityInitializer(Named):
     def initialize(self, security: Any) -> None:
         """Initializes a new security."""
         self._initializer(security)
+
+
+class Time(Named):
+    """LEAN's spans and days, as far as algorithms name them."""
+
+    ONE_YEAR = timedelta(days=365)
+    ONE_DAY = timedelta(days=1)
+    ONE_HOUR = timedelta(hours=1)
+    ONE_MINUTE = timedelta(minutes=1)
+    ONE_SECOND = timedelta(seconds=1)
+    ONE_MILLISECOND = timedelta(milliseconds=1)
+    BEGINNING_OF_TIME = datetime(1970, 1, 1)
+    END_OF_TIME = datetime(2050, 12, 31)
+
+    @staticmethod
+    def each_day(_from: datetime, thru: datetime) -> Iterator[datetime]:
+        """Midnights from a day to another, both included."""
+        day = datetime(_from.year, _from.month, _from.day)
+        while day.date() <= thru.date():
+            yield day
+            day += Time.ONE_DAY
+
+    @staticmethod
+    @signed(
+        "securities, _from, thru",
+        "security, _from, thru, extended_market_hours=False",
+        "exchange, _from, thru, extended_market_hours=False",
+    )
+    def each_tradeable_day(
+        what: Any, _from: datetime, thru: datetime, extended_market_hours: bool = False
+    ) -> Iterator[datetime]:
+        """Midnights of the days on which an exchange, a security or any of some securities trades."""
+        several = what if isinstance(what, list | tuple) else [what]
+        books = [one.exchange.hours if hasattr(one, "exchange") else one for one in several]
+        for day in Time.each_day(_from, thru):
+            if any(book.is_date_open(day, extended_market_hours) for book in books):
+                yield day

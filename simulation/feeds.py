@@ -60,6 +60,27 @@ class FeedSpec:
     data_mapping_mode: DataMappingMode = DataMappingMode.OPEN_INTEREST
     contract_depth_offset: int = 0
 
+    @property
+    def market(self) -> str:
+        """Market of the symbol."""
+        return str(self.symbol.id.market)
+
+    @property
+    def security_type(self) -> SecurityType:
+        """Kind of security."""
+        kind: SecurityType = self.symbol.security_type
+        return kind
+
+    @property
+    def tick_type(self) -> TickType:
+        """Trades, quotes or open interest."""
+        return self.kind
+
+    @property
+    def data_normalization_mode(self) -> DataNormalizationMode:
+        """How prices are adjusted or joined."""
+        return self.mode
+
 
 def seen_from(spec: FeedSpec, ms: int, tick: int) -> int:
     """The instant after which bars end that a subscription made at `ms` sees. A bar that ends just then is seen, unless
@@ -301,23 +322,30 @@ class Feed:
         return _filtered(block, keep) if keep.any() else None, block
 
     def _to_sessions(self, block: Any) -> Any:
-        """Daily bars begin at the open and end at the close (AlgorithmSettings.DailyPreciseEndTime)."""
+        """Daily bars begin at the open and end at the close of the regular session, whatever hours were asked for; days
+        without one have no bar (LeanData.cs SetStrictEndTimes)."""
         spec = self.spec
-        key = (spec.symbol, spec.kind, spec.extended, len(block.end), int(block.end[-1]), id(spec.hours))
+        joined = (spec.data_mapping_mode, spec.contract_depth_offset)
+        key = (spec.symbol, spec.kind, joined, len(block.end), int(block.end[-1]), id(spec.hours))
         known = _SESSIONS.get(key)
         if known is None:
             known = np.empty((2, len(block.end)), dtype=np.int64)
             for row, start in enumerate(block.start.tolist()):
-                sessions = spec.hours.sessions_utc_ms(spec.data_zone.date_of(start), spec.extended)
-                known[:, row] = (sessions[0][0], sessions[-1][1]) if sessions else (start, block.end.item(row))
+                sessions = spec.hours.sessions_utc_ms(spec.data_zone.date_of(start), False)
+                known[:, row] = (sessions[0][0], sessions[-1][1]) if sessions else (-1, -1)
             if len(_SESSIONS) >= REMEMBERED_FILES:
                 _SESSIONS.clear()
             _SESSIONS[key] = known
-        return replace(block, start=known[0], end=known[1])
+        timed = replace(block, start=known[0], end=known[1])
+        kept = known[1] >= 0
+        if kept.all():
+            return timed
+        return _filtered(timed, kept) if kept.any() else None
 
     def sessions_between(self, low: int, high: int) -> list[tuple[int, int]]:
         """The subscribed sessions that overlap (low, high], in UTC milliseconds."""
-        return _sessions(self.spec.hours, self.spec.zone, self.spec.extended, low, high)
+        extended = self.spec.extended and self.spec.resolution != Resolution.DAILY
+        return _sessions(self.spec.hours, self.spec.zone, extended, low, high)
 
     def last_before(self, low: int) -> Points:
         """The last real points that ended at or before `low`, of the subscribed hours and of all, not looking past the

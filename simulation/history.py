@@ -15,7 +15,7 @@ import numpy as np
 
 from simulation.bars import BaseData, OpenInterest, QuoteBar, TradeBar
 from simulation.chain_files import UniverseRow
-from simulation.clock import DAY_MS, FOREVER, zone_of
+from simulation.clock import FOREVER, zone_of
 from simulation.continuous import default_normalization, feed_of, is_continuous
 from simulation.dictionaries import KeyValuePair, LeanDictionary
 from simulation.enums import DataMappingMode, DataNormalizationMode, Resolution, SecurityType, TickType

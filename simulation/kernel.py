@@ -124,8 +124,6 @@ class Engine(Views):
     def set_filter(self, security: Any, arguments: tuple[Any, ...]) -> None:
         """Sets a canonical security's filter."""
         security.contract_filter = filter_of(arguments)
-        if security.symbol.security_type == SecurityType.FUTURE:
-            self.algorithm.future_filter_set(security)
 
     def retire(self, symbol: Any) -> None:
         """A security left every universe."""

@@ -87,6 +87,18 @@ class FutureMarginModel(SecurityMarginModel):
         row = self._row(self._security)
         return float(row.maintenance) if row is not None else 0.0 * self._index
 
+    @property
+    def initial_intraday_margin_requirement(self) -> float:
+        """Dollars per contract to open while the market is open and does not close soon."""
+        row = self._row(self._security)
+        return float(row.initial_intraday) if row is not None else 0.0 * self._index
+
+    @property
+    def maintenance_intraday_margin_requirement(self) -> float:
+        """Dollars per contract to hold while the market is open and does not close soon."""
+        row = self._row(self._security)
+        return float(row.maintenance_intraday) if row is not None else 0.0 * self._index
+
     def get_maintenance_margin(self, parameters: MaintenanceMarginParameters) -> MaintenanceMargin:
         """Contracts times the maintenance margin."""
         security = parameters.security

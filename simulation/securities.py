@@ -188,6 +188,11 @@ class Security(Named):
         return self._engine.configs.get(self.symbol, [])  # type: ignore[no-any-return]
 
     @property
+    def subscription_data_config(self) -> Any:
+        """The first of them, None without one."""
+        return next(iter(self.subscriptions), None)
+
+    @property
     def resolution(self) -> Resolution:
         """The highest subscribed resolution; DAILY without a subscription, as in LEAN."""
         configs = self.subscriptions

@@ -416,7 +416,7 @@ def test_the_files_beside_the_prices(root: Path) -> None:
         0.05,
     ]
     assert margins is not None
-    assert (margins[0].initial, margins[0].maintenance_intraday) == (6000.0, 5500.0)
+    assert (margins[0].initial, margins[0].maintenance_intraday) == (6000.0, 2200.0)
     assert factors is not None
     assert factors[0].price_factor == 0.995
 
