@@ -28,7 +28,7 @@ SYSTEM_OBJECT = frozenset({"to_string", "equals", "get_hash_code", "get_type", "
 ENGINE_OWN = {
     owner: frozenset(names.split())
     for owner, names in {
-        "AddingApi": "add_security_for_order future_filter_set initialize_models seed",
+        "AddingApi": "add_security_for_order initialize_models seed",
         "AverageTrueRange": "uses_bars",
         "BaseData": "end_time_utc moved period",
         "ComboLegLimitOrder": "apply_update unit_value",
@@ -43,6 +43,7 @@ ENGINE_OWN = {
         "HistoryApi": "warmup_start",
         "Indicator": "period uses_bars warm_up_period",
         "InteractiveBrokersBrokerageModel": "refusal",
+        "InterestRateProvider": "use",
         "LimitIfTouchedOrder": "apply_update",
         "LimitOrder": "apply_update unit_value",
         "MarketHoursDatabase": "use raw forget_before",
@@ -52,6 +53,7 @@ ENGINE_OWN = {
         "OptionContract": "greeks implied_volatility right scaled_strike strike style theoretical_price",
         "OptionExerciseOrder": "unit_value",
         "OptionFilterUniverse": "load",
+        "OptionIndicatorBase": "uses_bars",
         "OptionStrategyPositionGroupBuyingPowerModel": "initial maintenance",
         "Order": "apply_update next_event_id unit_value",
         "OrderTicket": "add_order_event add_update_request invalid set_order try_set_cancel_request",
@@ -60,7 +62,7 @@ ENGINE_OWN = {
         "QCAlgorithm": "benchmark_price follow_end_of_day lock overrides run_security_initializer",
         "ScheduleManager": "deferred",
         "ScheduledEvent": "fire next_ms skip_until",
-        "Security": "add_feed drop_feeds freeze is_option last_interest last_quote last_trade",
+        "Security": "add_feed drop_feeds emits freeze is_option last_interest last_quote last_trade",
         "SecurityChanges": "add remove",
         "SecurityExchangeHours": "sessions_utc_ms forget_before",
         "SecurityHolding": "add_profit quantity_value unsettled_profit",
