@@ -19,6 +19,7 @@ from simulation.extensions import BrokerageModelSecurityInitializer
 from simulation.history import HistoryApi
 from simulation.kernel import Engine
 from simulation.names import pascal_case, signed
+from simulation.option_indicators import InterestRateProvider
 from simulation.schedule import ScheduledEvent, ScheduleManager
 from simulation.schedule_rules import DateRules, TimeRules, each_day
 from simulation.services import (
@@ -60,6 +61,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
         """Connects the algorithm to its run, before its own constructor."""
         self._engine = engine
         engine.algorithm = self
+        InterestRateProvider.use(engine.source)
         self.name = type(self).__name__
         self.settings = engine.settings = AlgorithmSettings()
         self.universe_settings = UniverseSettings()

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from simulation import indicators as made
+from simulation import option_indicators as of_options
 from simulation.bars import QuoteBar, TradeBar
 from simulation.consolidators import DataConsolidator, EventHandlers, consolidator_for
 from simulation.enums import MovingAverageType, Resolution, TickType
@@ -16,6 +17,10 @@ from simulation.names import Named, signed
 from simulation.symbols import symbol_of
 
 Selector = Callable[[Any], float]
+GREEK_TERMS = (
+    "symbol, mirror_option=None, risk_free_rate=None, dividend_yield=None, option_model=None, iv_model=None, "
+    "resolution=None"
+)
 
 
 class IndicatorApi(Named):
@@ -25,6 +30,7 @@ class IndicatorApi(Named):
     settings: Any
     history: Any
     _automatic_warm_up = False
+    _risk_free_model: Any = of_options.InterestRateProvider()
 
     @property
     def enable_automatic_indicator_warm_up(self) -> bool:
@@ -196,6 +202,77 @@ class IndicatorApi(Named):
         selector = next((value for value in arguments if callable(value)), None)
         return self._kept(symbol, made.Identity("Identity"), resolution, selector)
 
+    # -- of options --------------------------------------------------------------------------------------------------
+
+    def set_risk_free_interest_rate_model(self, model: Any) -> None:
+        """Replaces the rates of new option indicators: an object with `get_interest_rate(date)`."""
+        self._risk_free_model = model
+
+    @property
+    def risk_free_interest_rate_model(self) -> Any:
+        """The rates of the data folder until another model is set."""
+        return self._risk_free_model
+
+    def _of_option(self, kind: Callable[..., Any], symbol: Any, terms: list[Any], resolution: Any) -> Any:
+        """Makes an option indicator and feeds it: quotes of the contracts, bars of the underlying. terms: contract of
+        the other right, rate, yield, models."""
+        option = symbol_of(symbol)
+        mirror, rate, dividend, *models = terms
+        mirror = None if mirror is None else symbol_of(mirror)
+        # As a function: the model may be replaced after the indicator was made (QCAlgorithm.Indicators.cs:4436).
+        rates = rate if rate is not None else of_options.FuncRiskFreeRateInterestRateModel(self._rate_of)
+        yields = dividend if dividend is not None else of_options.DividendYieldProvider.create_for_option(option)
+        indicator = kind(f"{kind.__name__}({option})", option, rates, yields, mirror, *models)
+        symbols = [option, option.underlying, *([] if mirror is None else [mirror])]
+        for each in symbols:
+            self.register_indicator(each, indicator, self.resolve_consolidator(each, resolution, _bar_of(each, option)))
+        if self.enable_automatic_indicator_warm_up:
+            for each in symbols:
+                self.warm_up_indicator(each, indicator, resolution)
+        return indicator
+
+    def _rate_of(self, date: Any) -> float:
+        return float(self._risk_free_model.get_interest_rate(date))
+
+    @signed(
+        "symbol, mirror_option=None, risk_free_rate=None, dividend_yield=None, option_model=None, resolution=None",
+    )
+    def iv(self, symbol: Any, *terms: Any) -> Any:
+        """Implied volatility of a contract."""
+        given = [*terms, *(None,) * (5 - len(terms))]
+        return self._of_option(of_options.ImpliedVolatility, symbol, given[:4], given[4])
+
+    @signed(GREEK_TERMS)
+    def d(self, symbol: Any, *terms: Any) -> Any:
+        """Delta of a contract."""
+        return self._greek(of_options.Delta, symbol, terms)
+
+    @signed(GREEK_TERMS)
+    def g(self, symbol: Any, *terms: Any) -> Any:
+        """Gamma of a contract."""
+        return self._greek(of_options.Gamma, symbol, terms)
+
+    @signed(GREEK_TERMS, "symbol, period, resolution=None, selector=None")
+    def v(self, symbol: Any, *terms: Any) -> Any:
+        """Vega of a contract; with a number of bars the variance of a price."""
+        if terms and isinstance(terms[0], int):
+            return self.var(symbol, *terms)
+        return self._greek(of_options.Vega, symbol, terms)
+
+    @signed(GREEK_TERMS)
+    def t(self, symbol: Any, *terms: Any) -> Any:
+        """Theta a day of a contract."""
+        return self._greek(of_options.Theta, symbol, terms)
+
+    @signed(GREEK_TERMS)
+    def r(self, symbol: Any, *terms: Any) -> Any:
+        """Rho of a contract."""
+        return self._greek(of_options.Rho, symbol, terms)
+
+    def _greek(self, kind: Callable[..., Any], symbol: Any, terms: tuple[Any, ...]) -> Any:
+        given = [*terms, *(None,) * (6 - len(terms))]
+        return self._of_option(kind, symbol, given[:5], given[5])
+
     # -- feeding -----------------------------------------------------------------------------------------------------
 
     def register_indicator(
@@ -273,6 +350,10 @@ class IndicatorApi(Named):
             if indicator.is_ready:
                 values.append(indicator.current)
         return values
+
+
+def _bar_of(symbol: Any, option: Any) -> type | None:
+    return None if symbol == option.underlying else QuoteBar
 
 
 def _push(indicator: Any, bar: Any, selector: Selector | None) -> None:

@@ -90,6 +90,7 @@ class DataConsolidator(Named):
             _SPANS[period] if isinstance(period, Resolution) else period if isinstance(period, timedelta) else None
         )
         self._last_emit: datetime | None = None
+        self._kind: TickType | None = None
 
     @property
     def working_data(self) -> Any:
@@ -290,6 +291,8 @@ class Consolidators:
 
         symbol = getattr(symbol, "symbol", symbol) if not hasattr(symbol, "security_type") else symbol
         if kind is None:
+            kind = getattr(consolidator, "_kind", None)
+        if kind is None:
             kind = TickType.QUOTE if isinstance(consolidator, QuoteBarConsolidator) else TickType.TRADE
         zone = zone_of(self._engine.hours_of(symbol).time_zone)
         self._items.append(_Registration(symbol, consolidator, kind, zone))
@@ -340,9 +343,17 @@ def consolidator_for(engine: Any, symbol: Any, period: Any, kind: TickType) -> D
     """The consolidator of a period as LEAN resolves it: identity at the subscription's own resolution, sessions for
     daily bars."""
     specs = [spec for spec in engine.configs.get(symbol, []) if not spec.internal]
+    if not specs and not symbol.is_canonical():
+        engine.algorithm.add_security(symbol)  # as an order would (QCAlgorithm.Indicators.cs GetSubscription)
+        specs = [spec for spec in engine.configs.get(symbol, []) if not spec.internal]
     if not specs:
         raise ValueError(f"Please register to receive data for symbol '{symbol}' using the add_security() function.")
-    finest = min(spec.resolution for spec in specs)
+    made = _of_period(engine, symbol, period, kind, min(spec.resolution for spec in specs))
+    made._kind = kind
+    return made
+
+
+def _of_period(engine: Any, symbol: Any, period: Any, kind: TickType, finest: Resolution) -> DataConsolidator:
     if period is None or (isinstance(period, Resolution) and period == finest):
         return IdentityDataConsolidator()
     if isinstance(period, Resolution) and period < finest:

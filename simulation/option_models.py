@@ -35,7 +35,7 @@ from simulation.pricing import (
 from simulation.symbols import symbol_of
 
 SETTLEMENT_DAYS = 1
-_PRICERS: dict[OptionPricingModelType, Pricer] = {
+PRICERS: dict[OptionPricingModelType, Pricer] = {
     OptionPricingModelType.BLACK_SCHOLES: black_scholes_price,
     OptionPricingModelType.BINOMIAL_COX_ROSS_RUBINSTEIN: cox_ross_rubinstein_price,
     OptionPricingModelType.FORWARD_TREE: forward_tree_price,
@@ -135,8 +135,8 @@ def pricers(security: Any, option_model: Any = None, iv_model: Any = None) -> tu
         default = cox_ross_rubinstein_price
     else:
         default = black_scholes_price if security.style == OptionStyle.EUROPEAN else forward_tree_price
-    chosen = default if option_model is None else _PRICERS[OptionPricingModelType(option_model)]
-    return chosen, chosen if iv_model is None else _PRICERS[OptionPricingModelType(iv_model)]
+    chosen = default if option_model is None else PRICERS[OptionPricingModelType(option_model)]
+    return chosen, chosen if iv_model is None else PRICERS[OptionPricingModelType(iv_model)]
 
 
 def smoothed_volatility(

@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +30,7 @@ AMERICAN_STEPS = 100
 DEFAULT_RATE = 0.01
 EPSILON = 2.0**-52
 TRAILING_YEAR = timedelta(days=350)
+CorporateEvents = list[tuple[date, float | None, float]]
 Pricer = Callable[["Terms", float, float, float], float]
 
 
@@ -347,51 +348,62 @@ def mirror_of(symbol: Any) -> Any:
 
 def terms_of(engine: Any, security: Any, local: datetime, spot: float) -> Terms:
     """What the price of a contract depends on at a local time: the run's interest rates, the dividends of a year."""
-    years = (settlement_time(security) - local).total_seconds() / 86400 / 365
+    years = (settlement_time(security.symbol, security.exchange.hours) - local).total_seconds() / 86400 / 365
     rates = engine.source.interest_rates()
     rate = DEFAULT_RATE if rates is None else rates.at(local.date())
     dividend = rate if security.type == SecurityType.FUTURE_OPTION else dividend_yield(engine, security, local, spot)
     return Terms(security.right == OptionRight.CALL, security.strike_price, years, rate, dividend)
 
 
-def settlement_time(security: Any) -> datetime:
+def settlement_time(symbol: Any, hours: Any) -> datetime:
     """When a contract settles, in the exchange's zone (OptionSymbol.cs:129)."""
-    hours, expiry = security.exchange.hours, security.expiry
+    expiry = symbol.id.date
     day = expiry if hours.is_date_open(expiry) else hours.get_previous_trading_day(expiry)
     closing: datetime = hours.get_last_daily_market_close(day, False)
     if closing >= expiry + timedelta(days=1):
         closing = expiry + timedelta(days=1)
-    if security.type == SecurityType.INDEX_OPTION and closing.date() == expiry.date():
-        if is_morning_settled(security.symbol.id.symbol):
+    if symbol.security_type == SecurityType.INDEX_OPTION and closing.date() == expiry.date():
+        if is_morning_settled(symbol.id.symbol):
             return hours.get_next_market_open(expiry, False)  # type: ignore[no-any-return]
         return expiry + timedelta(hours=15)  # type: ignore[no-any-return]
     return closing
 
 
 def dividend_yield(engine: Any, security: Any, local: datetime, spot: float) -> float:
-    """Dividends of the year that ends with the last one, over the price; none for indices
-    (DividendYieldProvider.cs)."""
+    """Dividends of a year over the price, for options on shares; none for indices (GreeksIndicators.cs:98)."""
     if security.type != SecurityType.OPTION:
         return 0.0 * spot
-    total = 0.0
-    last: datetime | None = None
-    for day, amount in reversed(_dividends(engine, security.underlying.symbol)):
-        if day > local.date():
-            continue
-        moment = datetime(day.year, day.month, day.day)
-        last = last or moment
-        if moment < last - TRAILING_YEAR:
+    underlying = security.underlying
+    known: dict[Any, CorporateEvents] = vars(engine).setdefault("_corporate_events", {})
+    if underlying.symbol not in known:
+        known[underlying.symbol] = corporate_events(engine.source, underlying.symbol, underlying.exchange.hours)
+    return yearly_dividends(known[underlying.symbol], local.date()) / spot
+
+
+def yearly_dividends(all_events: CorporateEvents, today: date) -> float:
+    """Dollars a share in the 350 days up to the last dividend, in today's shares (DividendYieldProvider.cs)."""
+    events = [event for event in all_events if event[0] <= today]
+    last = next((day for day, amount, _ in reversed(events) if amount is not None), None)
+    total, shares = 0.0, 1.0
+    for day, amount, split in reversed(events if last is not None else ()):
+        if last is not None and day < last - TRAILING_YEAR:
             break
-        total += amount
-    return total / spot
+        if amount is None:
+            shares *= split
+        else:
+            total += amount * shares
+    return total
 
 
-def _dividends(engine: Any, symbol: Any) -> list[tuple[Any, float]]:
-    """(ex-date, dollars a share) of a factor file, ascending."""
-    rows = engine.source.factor_file(symbol) or []
-    found: list[tuple[Any, float]] = []
-    for row, following in itertools.pairwise(rows):
-        ratio = row.price_factor / following.price_factor if following.price_factor else 1.0
-        if ratio < 1 - 1e-9:
-            found.append((row.day + timedelta(days=1), round(row.reference_price * (1 - ratio), 3)))
+def corporate_events(source: Any, symbol: Any, hours: Any) -> CorporateEvents:
+    """Dividends and splits of a factor file, ascending: first trading day after, dollars a share of a dividend or None,
+    new price over old of a split."""
+    found: CorporateEvents = []
+    for row, following in itertools.pairwise(source.factor_file(symbol) or ()):
+        day = hours.get_next_trading_day(datetime(row.day.year, row.day.month, row.day.day)).date()
+        if following.price_factor and abs(row.price_factor - following.price_factor) > 1e-12:
+            ratio = row.price_factor / following.price_factor
+            found.append((day, round(row.reference_price * (1 - ratio), 3), 1.0))
+        else:
+            found.append((day, None, row.split_factor / following.split_factor))
     return found

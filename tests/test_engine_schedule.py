@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from simulation.bars import Bar, QuoteBar, TradeBar
+from simulation.blocks import FactorRow
 from simulation.clock import CHICAGO, NEW_YORK
 from simulation.consolidators import (
     Calendar,
@@ -27,13 +28,14 @@ from simulation.enums import DayOfWeek, Resolution, SecurityType
 from simulation.pricing import (
     Greeks,
     Terms,
-    _dividends,
     black_scholes_greeks,
     black_scholes_price,
+    corporate_events,
     cox_ross_rubinstein_price,
     forward_tree_price,
     implied_volatility,
     tree_greeks,
+    yearly_dividends,
 )
 from simulation.schedule_rules import DateRule, DateRules, TimeRule, TimeRules
 from simulation.symbols import Symbol
@@ -428,10 +430,22 @@ def test_volatility_is_found_again_and_missing_below_the_intrinsic_value() -> No
 
 def test_dividends_are_the_steps_of_the_price_factor() -> None:
     rows = [
-        SimpleNamespace(day=date(2024, 3, 14), price_factor=0.99, reference_price=500.0),
-        SimpleNamespace(day=date(2024, 6, 20), price_factor=0.995, reference_price=540.0),
-        SimpleNamespace(day=date(2024, 6, 27), price_factor=0.995, reference_price=545.0),
+        FactorRow(date(2023, 3, 14), 0.98, 0.25, 480.0),
+        FactorRow(date(2024, 3, 14), 0.99, 0.25, 500.0),
+        FactorRow(date(2024, 5, 31), 0.995, 0.25, 520.0),
+        FactorRow(date(2024, 6, 20), 0.995, 1.0, 130.0),
+        FactorRow(date(2050, 12, 31), 1.0, 1.0, 0.0),
     ]
     source = SimpleNamespace(factor_file=lambda symbol: rows)
-    # 500 x (1 - 0.99 / 0.995) = 2.513, ex the day after; a row without a step of the price is a split or the end.
-    assert _dividends(SimpleNamespace(source=source), SPY) == [(date(2024, 3, 15), 2.513)]
+    events = corporate_events(source, SPY, market_hours().get_exchange_hours("usa", SPY, SecurityType.EQUITY))
+    # 480 x (1 - 0.98 / 0.99) = 4.848, ex on the next trading day; 500 x (1 - 0.99 / 0.995) = 2.513; the step of May
+    # 31 (a Friday) is the split of four for one, seen on Monday; the last row is a dividend of June 21.
+    assert events[:3] == [
+        (date(2023, 3, 15), 4.848, 1.0),
+        (date(2024, 3, 15), 2.513, 1.0),
+        (date(2024, 6, 3), None, 0.25),
+    ]
+    assert yearly_dividends(events, date(2022, 1, 1)) == 0.0
+    # On May 1 the year that ends with March 15 begins on April 1 of 2023; on June 4 a share is a quarter of the old.
+    assert yearly_dividends(events, date(2024, 5, 1)) == 2.513
+    assert yearly_dividends(events, date(2024, 6, 4)) == pytest.approx(2.513 / 4)

@@ -407,7 +407,7 @@ def test_models_without_prices_or_without_a_formula() -> None:
     assert (
         OptionPriceModels.QuantLib.integral().evaluate(priced(0.0, 5400.0), None, None) is OptionPriceModelResult.NONE
     )
-    nothing = OptionPriceModels.null().evaluate(priced(30.0, 5400.0), None, None)
+    nothing = OptionPriceModels.null().evaluate(OptionPriceModelParameters(priced(30.0, 5400.0)))
     assert (nothing.theoretical_price, nothing.implied_volatility, nothing.greeks.delta) == (30.0, 0.0, 0.0)
     with pytest.raises(TypeError, match=r"has no evaluate\(parameters\)"):
         OptionPriceModel().evaluate(OptionPriceModelParameters())

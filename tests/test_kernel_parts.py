@@ -16,21 +16,44 @@ from hypothesis import strategies as st
 
 from simulation import regress
 from simulation.bars import Bar, QuoteBar, TradeBar
-from simulation.blocks import UnderlyingRow, UniverseBlock
+from simulation.blocks import FactorRow, InterestRates, UnderlyingRow, UniverseBlock
 from simulation.clock import CHICAGO, NEW_YORK
 from simulation.consolidators import Calendar, TradeBarConsolidator
 from simulation.definitions import market_hours
-from simulation.enums import MovingAverageType, Resolution, SecurityType
+from simulation.enums import (
+    MovingAverageType,
+    OptionPricingModelType,
+    OptionRight,
+    OptionStyle,
+    Resolution,
+    SecurityType,
+)
 from simulation.indicators import (
     AverageTrueRange,
     BollingerBands,
     ExponentialMovingAverage,
+    IndicatorDataPoint,
     MovingAverageConvergenceDivergence,
     RelativeStrengthIndex,
     SimpleMovingAverage,
 )
+from simulation.option_indicators import (
+    ConstantDividendYieldModel,
+    ConstantRiskFreeRateInterestRateModel,
+    Delta,
+    DividendYieldProvider,
+    FuncRiskFreeRateInterestRateModel,
+    Gamma,
+    ImpliedVolatility,
+    InterestRateProvider,
+    OptionGreekIndicatorsHelper,
+    Rho,
+    Theta,
+    Vega,
+)
 from simulation.pricing import (
     Terms,
+    black_scholes_greeks,
     black_scholes_price,
     cox_ross_rubinstein_price,
     find_root,
@@ -333,3 +356,144 @@ def test_a_bare_repository_is_unpacked_without_its_ticks_and_a_broken_one_is_ref
     (bare / "objects").mkdir()
     with pytest.raises(regress.CheckoutError, match="git cannot read"), regress.opened(bare):
         pass
+
+
+# -- indicators of an option ----------------------------------------------------------------------------------------
+
+PUT = Symbol.create_option(SPX, "SPXW", "usa", OptionStyle.EUROPEAN, OptionRight.PUT, 5500.0, datetime(2024, 7, 12))
+CALL = Symbol.create_option(SPX, "SPXW", "usa", OptionStyle.EUROPEAN, OptionRight.CALL, 5500.0, datetime(2024, 7, 12))
+CHICAGO_TEN = datetime(2024, 7, 8, 10)
+YEARS = (datetime(2024, 7, 12, 15) - CHICAGO_TEN) / timedelta(days=365)
+"""Index options settle at 15:00 of Chicago."""
+
+
+def price_at(volatility: float, right: OptionRight = OptionRight.PUT, rate: float = 0.04) -> float:
+    """What the 5500 contract is worth with the index at 5420, without a yield."""
+    return black_scholes_price(Terms(right == OptionRight.CALL, 5500.0, YEARS, rate, 0.0), 5420.0, volatility, YEARS)
+
+
+def feed(indicator: Any, prices: dict[Any, float], moment: datetime = CHICAGO_TEN) -> None:
+    """One point of each symbol."""
+    for symbol, price in prices.items():
+        indicator.update(IndicatorDataPoint(symbol, moment, price))
+
+
+def test_the_volatility_waits_for_points_of_one_time() -> None:
+    volatility = ImpliedVolatility(PUT, 0.04, 0.0)
+    feed(volatility, {PUT: price_at(0.2)})
+    assert (volatility.is_ready, volatility.current.value) == (False, 0.0)
+    feed(volatility, {SPX: 5420.0})
+    assert volatility.is_ready
+    assert volatility.current.value == pytest.approx(0.2, abs=2e-3)
+    assert volatility.theoretical_price.current.value == pytest.approx(price_at(0.2), rel=5e-3)
+    assert (volatility.strike, volatility.right, volatility.style) == (5500.0, OptionRight.PUT, OptionStyle.EUROPEAN)
+    assert (volatility.risk_free_rate.current.value, volatility.expiry) == (0.04, datetime(2024, 7, 12, 15))
+    later = CHICAGO_TEN + timedelta(minutes=1)
+    feed(volatility, {PUT: 1.0}, later)  # the index has no point of that minute yet: the last value stays
+    assert volatility.current.value == pytest.approx(0.2, abs=2e-3)
+    volatility.reset()
+    with pytest.raises(ValueError, match="none of the symbols of"):
+        volatility.update(IndicatorDataPoint(CALL, later, 1.0))
+
+
+def test_both_rights_give_the_one_out_of_the_money_or_what_a_function_makes_of_them() -> None:
+    prices = {PUT: price_at(0.2), CALL: price_at(0.3, OptionRight.CALL), SPX: 5420.0}
+    volatility = ImpliedVolatility("both", PUT, ConstantRiskFreeRateInterestRateModel(0.04), 0.0, CALL)
+    feed(volatility, prices)
+    assert volatility.use_mirror_contract
+    assert volatility.current.value == pytest.approx(0.3, abs=5e-3)  # the put is in the money
+    volatility.reset()
+    volatility.set_smoothing_function(lambda own, other: (own + other) / 2)
+    feed(volatility, prices)
+    assert volatility.current.value == pytest.approx(0.25, abs=5e-3)
+
+    class Mine(ImpliedVolatility):
+        def calculate_iv(self, time_till_expiry: float) -> float:
+            return time_till_expiry
+
+    mine = Mine(PUT, 0.04, 0.0, CALL)
+    feed(mine, prices)
+    assert mine.current.value == pytest.approx(YEARS, abs=1e-7)
+
+
+@pytest.mark.parametrize("kind", [Delta, Gamma, Vega, Theta, Rho])
+def test_a_sensitivity_is_that_of_the_model(kind: Any) -> None:
+    rates = FuncRiskFreeRateInterestRateModel(lambda moment: 0.04)
+    indicator = kind(PUT, rates, ConstantDividendYieldModel(0.0), None, None, OptionPricingModelType.BLACK_SCHOLES)
+    feed(indicator, {PUT: price_at(0.2), SPX: 5420.0})
+    assert indicator.is_ready
+    expected = black_scholes_greeks(Terms(False, 5500.0, YEARS, 0.04, 0.0), 5420.0, 0.2)
+    names = {Delta: "delta", Gamma: "gamma", Vega: "vega", Theta: "theta_per_day", Rho: "rho"}
+    assert indicator.current.value == pytest.approx(getattr(expected, names[kind]), rel=1e-2)
+    own = ImpliedVolatility(PUT, 0.04)
+    feed(own, {PUT: price_at(0.4), SPX: 5420.0})
+    indicator.implied_volatility = own
+    before = indicator.current.value
+    feed(indicator, {PUT: price_at(0.2), SPX: 5420.0}, CHICAGO_TEN + timedelta(minutes=1))
+    assert indicator.current.value != before
+    indicator.reset()
+    assert not indicator.is_ready
+    gone = kind(PUT, rates)
+    feed(gone, {PUT: 80.0, SPX: 5420.0}, datetime(2024, 7, 13, 10))
+    assert gone.current.value == 0.0
+
+
+def test_rates_and_yields_of_the_data() -> None:
+    class Source:
+        def interest_rates(self) -> Any:
+            return InterestRates(np.array([date(2024, 7, 1).toordinal()]), np.array([0.055]))
+
+        def factor_file(self, symbol: Any) -> list[FactorRow]:
+            return [FactorRow(date(2024, 3, 14), 0.99, 1.0, 500.0), FactorRow(date(2050, 12, 31), 1.0, 1.0, 0.0)]
+
+    InterestRateProvider.use(Source())
+    assert InterestRateProvider().get_interest_rate(CHICAGO_TEN) == 0.055
+    # 500 x 1 % = 5 dollars in the last year, over the price of the index as LEAN's default provider has it.
+    assert DividendYieldProvider.create_for_option(PUT).get_dividend_yield(CHICAGO_TEN, 5000.0) == 0.001
+    assert DividendYieldProvider().get_dividend_yield(CHICAGO_TEN.date()) == 0.0
+    es = Symbol.create_future("ES", "cme", datetime(2024, 9, 20))
+    future_option = Symbol.create_option(
+        es, "cme", OptionStyle.AMERICAN, OptionRight.PUT, 5400.0, datetime(2024, 9, 20)
+    )
+    assert DividendYieldProvider.create_for_option(future_option).get_dividend_yield(CHICAGO_TEN, 5000.0) == 0.0
+    InterestRateProvider.use(None)
+    assert InterestRateProvider().get_interest_rate(CHICAGO_TEN) == 0.01
+    assert DividendYieldProvider(SPX).get_dividend_yield(CHICAGO_TEN, 1.0) == 0.0
+
+
+def test_prices_by_the_helper() -> None:
+    terms = (0.2, 5420.0, 5500.0, YEARS, 0.04, 0.0, OptionRight.PUT)
+    black = OptionGreekIndicatorsHelper.black_theoretical_price(*terms)
+    assert black == pytest.approx(price_at(0.2))
+    assert OptionGreekIndicatorsHelper.crr_theoretical_price(*terms) == pytest.approx(black, rel=0.03)
+    assert OptionGreekIndicatorsHelper.forward_tree_theoretical_price(*terms, 200) == pytest.approx(black, rel=0.03)
+    with pytest.raises(ValueError, match="takes the symbol of an option"):
+        ImpliedVolatility(SPX, 0.04)
+
+
+def test_an_algorithm_keeps_option_indicators_fed() -> None:
+    made: dict[str, Any] = {}
+
+    def script(algorithm: Any) -> None:
+        algorithm.set_risk_free_interest_rate_model(ConstantRiskFreeRateInterestRateModel(0.04))
+        made["iv"] = algorithm.iv(PUT, dividend_yield=0.0)
+        made["both"] = [make(PUT, CALL, 0.04, 0.0) for make in (algorithm.d, algorithm.g, algorithm.v)]
+        made["models"] = algorithm.t(PUT, iv_model=OptionPricingModelType.BLACK_SCHOLES, dividend_yield=0.0)
+        made["rho"] = algorithm.r(PUT, None, 0.04, 0.0, None, None, Resolution.MINUTE)
+        made["variance"] = algorithm.v(SPX, 5)
+
+    market = index_market("11:00", price=5420.0)
+    for clock in ("09:31", "11:00"):
+        market.quote(PUT, at(clock), price_at(0.2) - 0.5, price_at(0.2) + 0.5)
+        market.quote(CALL, at(clock), price_at(0.3, OptionRight.CALL) - 0.5, price_at(0.3, OptionRight.CALL) + 0.5)
+    algorithm: Any = play(market, script)
+    # The contracts and the index were added by asking for their indicators.
+    assert PUT in algorithm.securities
+    assert made["iv"].is_ready
+    # The last bars are filled forward to the close: less time, so more volatility than at eleven.
+    assert made["iv"].current.value > 0.2
+    assert made["iv"].risk_free_rate.current.value == algorithm.risk_free_interest_rate_model.get_interest_rate(None)
+    assert made["both"][0].current.value < -0.5
+    assert made["both"][0].implied_volatility.use_mirror_contract
+    assert made["models"].current.value != 0.0
+    assert made["rho"].current.value < 0.0

@@ -52,6 +52,22 @@ from simulation.indicators import *
 from simulation.margin import *
 from simulation.margin_calls import *
 from simulation.margin_futures import *
+from simulation.option_indicators import (
+    ConstantDividendYieldModel,
+    ConstantRiskFreeRateInterestRateModel,
+    Delta,
+    DividendYieldProvider,
+    FuncRiskFreeRateInterestRateModel,
+    Gamma,
+    ImpliedVolatility,
+    InterestRateProvider,
+    OptionGreekIndicatorsHelper,
+    OptionGreeksIndicatorBase,
+    OptionIndicatorBase,
+    Rho,
+    Theta,
+    Vega,
+)
 from simulation.option_models import (
     ArgumentException,
     CurrentPriceOptionPriceModel,
