@@ -189,7 +189,7 @@ def estimate_gain(option: Any) -> float:
     multiplier = option.symbol_properties.contract_multiplier
     now = option._engine.utc_ms
     selling = option.fee_model.get_order_fee(OrderFeeParameters(option, MarketOrder(option.symbol, -quantity, now)))
-    base = (option.bid_price - average) * -quantity - selling.value.amount
+    base = (option.bid_price - average) * -quantity * multiplier - selling.value.amount
     order = OptionExerciseOrder(option.symbol, held.absolute_quantity, now)
     exercising = option.fee_model.get_order_fee(OrderFeeParameters(option, order)).value.amount
     units = exercise_units(option, quantity)
