@@ -26,8 +26,9 @@ def data(
     symbols: Annotated[
         str | None,
         typer.Option(
-            help="What to write: TICKER for an underlying, ROOT:DAYS:MONEYNESS for a chain, parted by commas. "
-            "Without it: what main.py asks for, found by running it once. Example: --symbols SPX,VIX,SPXW:0-7:0.95-1.05"
+            help="What to write: TICKER for an underlying, ROOT:DAYS:MONEYNESS for a chain, parted by commas, or "
+            "methodology: every contract that the ten strategies can look at and hold. Without it: what main.py asks "
+            "for, found by running it once. Example: --symbols SPX,VIX,SPXW:0-7:0.95-1.05"
         ),
     ] = None,
     market: Annotated[
@@ -42,6 +43,8 @@ def data(
     python run.py data --start 2020-02-03 --end 2020-03-31 --out data
 
     python run.py data --start 2020-02-03 --end 2020-02-28 --out data --symbols SPX,VIX,SPXW:0-7:0.95-1.05
+
+    python run.py data --start 2018-01-02 --end 2018-12-31 --out data --symbols methodology
     """
     if out.exists():
         raise UserError(f"--out: {out} exists; expected a folder that does not exist yet")
@@ -79,7 +82,7 @@ def _write(market: OpenedMarket, days: tuple[date, date], work: Path, symbols: s
 
     try:
         chosen = (
-            _recorded(market, days) if symbols is None else parse_selection(market.source, symbols.split(","), days[0])
+            _recorded(market, days) if symbols is None else parse_selection(market.source, symbols.split(","), *days)
         )
     except ExportRequestError as error:
         raise UserError(f"--symbols: {error}") from error

@@ -26,6 +26,7 @@ from simulation.blocks import (
 )
 from simulation.clock import DAY_MS, HOUR_MS, Zone, zone_of
 from simulation.enums import OPTION_TYPES, Resolution, SecurityType, TickType
+from simulation.export_reach import BENCHMARK, INDICES, Plan, root_symbol
 from simulation.export_text import (
     Block,
     block_text,
@@ -48,12 +49,13 @@ from simulation.folder import (
     universe_path,
 )
 from simulation.hours import MarketHoursDatabase
-from simulation.identifiers import future_of_option_root, index_of_option_root
 from simulation.properties import SymbolPropertiesDatabase
 from simulation.symbols import Symbol
 
 DAYS_BEFORE = 7
 """Calendar days of minutes and universes before the start: the first selection reads the trading day before."""
+METHODOLOGY_NAME = "METHODOLOGY"
+"""What `parse_selection` takes for the ten strategies."""
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _LATEST_MIDNIGHT_MS = 6 * HOUR_MS  # Chicago's midnight in winter, UTC
 _TICKS = (TickType.TRADE, TickType.QUOTE, TickType.OPEN_INTEREST)
@@ -87,7 +89,7 @@ class ChainWindow:
 class Selection:
     """What to write. contracts, universes: from a first to a last day, both included.
 
-    long: which hourly and daily files; None for all of the underlyings.
+    long: which hourly and daily files; None for all of the underlyings. plan: contracts chosen day by day.
     """
 
     underlyings: list[Symbol] = field(default_factory=list)
@@ -95,6 +97,7 @@ class Selection:
     contracts: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
     universes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
     long: set[tuple[Symbol, Resolution]] | None = None
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +122,16 @@ def write_folder(
 
     symbols: texts that `parse_selection` accepts, or a ready selection. Raises ExportRequestError.
     """
-    selection = symbols if isinstance(symbols, Selection) else parse_selection(source, symbols, start)
+    selection = symbols if isinstance(symbols, Selection) else parse_selection(source, symbols, start, end)
     return _Writer(source, selection, start, end, out).write(progress)
 
 
-def parse_selection(source: DataSource, texts: Iterable[str], day: date) -> Selection:
-    """Reads texts like ``SPY``, ``ES``, ``SPXW:0-7``, ``SPY:20-60:0.8-1.1``.
+def parse_selection(source: DataSource, texts: Iterable[str], day: date, end: date | None = None) -> Selection:
+    """Reads texts like ``SPY``, ``ES``, ``SPXW:0-7``, ``SPY:20-60:0.8-1.1``, ``methodology``.
 
-    A bare ticker is an underlying. ``ROOT:DAYS:MONEYNESS`` is a chain with its underlying. Raises ExportRequestError.
+    A bare ticker is an underlying. ``ROOT:DAYS:MONEYNESS`` is a chain with its underlying. ``methodology`` is what the
+    ten strategies can look at and hold when they trade from `day` to `end` (`day` alone without it). Raises
+    ExportRequestError.
     """
     selection = Selection()
     for text in texts:
@@ -135,12 +140,15 @@ def parse_selection(source: DataSource, texts: Iterable[str], day: date) -> Sele
             raise ExportRequestError(
                 f"'{text}' names no market; accepted are TICKER and ROOT:DAYS[:MONEYNESS], as SPXW:0-7"
             )
+        if parts == [METHODOLOGY_NAME]:
+            _plan(source, selection, day, end or day)
+            continue
         if len(parts) == 1:
             selection.underlyings.append(underlying_named(source, parts[0]))
             continue
         days = _range(text, parts[1], (0, 30))
         money = _range(text, parts[2], (0.9, 1.1)) if len(parts) == 3 else (0.9, 1.1)
-        underlying = underlying_named(source, _underlying_ticker(parts[0]))
+        underlying = root_symbol(source, parts[0])
         if underlying not in selection.underlyings:
             selection.underlyings.append(underlying)
         for canonical in _chains(source, underlying, parts[0], day):
@@ -151,6 +159,15 @@ def parse_selection(source: DataSource, texts: Iterable[str], day: date) -> Sele
             "no symbol was named; accepted are TICKER and ROOT:DAYS[:MONEYNESS], as SPXW:0-7:0.95-1.05"
         )
     return selection
+
+
+def _plan(source: DataSource, selection: Selection, first: date, end: date) -> None:
+    """Adds the ten strategies: daily bars of every underlying, hours of the indices and the benchmark only."""
+    selection.plan = plan = Plan(source, first, end)
+    hourly = [plan.underlying(ticker) for ticker in (*INDICES, BENCHMARK)]
+    selection.long = {(symbol, Resolution.HOUR) for symbol in hourly}
+    selection.long |= {(symbol, Resolution.DAILY) for symbol in plan.underlyings()}
+    selection.underlyings.extend(plan.underlyings())
 
 
 def selection_of(demand: Demand) -> Selection:
@@ -172,17 +189,7 @@ def selection_of(demand: Demand) -> Selection:
 
 def underlying_named(source: DataSource, ticker: str) -> Symbol:
     """The index, future (its chain's symbol) or equity of a ticker."""
-    known, market = source.properties.try_get_market(ticker, SecurityType.FUTURE, None)
-    if known:
-        return Symbol.create(ticker, SecurityType.FUTURE, market)
-    if f"Index-usa-{ticker}" in source.hours.raw():
-        return Symbol.create(ticker, SecurityType.INDEX, "usa")
-    return Symbol.create(ticker, SecurityType.EQUITY, "usa")
-
-
-def _underlying_ticker(root: str) -> str:
-    future = future_of_option_root(root)
-    return future if future != root else index_of_option_root(root)
+    return root_symbol(source, ticker)
 
 
 def _chains(source: DataSource, underlying: Symbol, root: str, day: date) -> list[Symbol]:
@@ -264,7 +271,7 @@ class _Writer:
         for underlying in self._selection.underlyings:
             if underlying.security_type is SecurityType.FUTURE and underlying.is_canonical():
                 block = self._universe(underlying, day)
-                futures = [] if block is None else block.symbols()
+                futures = [] if block is None or self._selection.plan is not None else block.symbols()
                 wanted.update(dict.fromkeys(futures))
                 self._futures.update(dict.fromkeys(futures))
             else:
@@ -276,19 +283,34 @@ class _Writer:
         for canonical, (first, last) in self._selection.universes.items():
             if first <= day <= last:
                 self._universe(canonical, day)
+        wanted.update(dict.fromkeys(self._planned(day)))
         for contract, (first, last) in self._selection.contracts.items():
             if first <= day <= last:
                 wanted[contract] = None
         self._contracts.update(symbol for symbol in wanted if symbol.security_type in OPTION_TYPES)
         return list(wanted)
 
+    def _planned(self, day: date) -> list[Symbol]:
+        """Contracts of the plan with the futures they are on; their chains are written on the way."""
+        wanted: list[Symbol] = []
+        for reach in () if self._selection.plan is None else self._selection.plan.chains(day):
+            future = reach.block.canonical.underlying
+            if future.security_type is SecurityType.FUTURE:
+                wanted.append(future)
+            self._write_universe(reach.block, day, reach.rows)
+            wanted += reach.contracts
+        return wanted
+
     def _universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
         block = self._source.universe(canonical, day)
         if block is not None:
-            path = self._out / universe_path(canonical, day)
-            if not path.exists():
-                self._count(write_text(path, universe_text(block)))
+            self._write_universe(block, day, None)
         return block
+
+    def _write_universe(self, block: UniverseBlock, day: date, rows: list[int] | None) -> None:
+        path = self._out / universe_path(block.canonical, day)
+        if not path.exists():
+            self._count(write_text(path, universe_text(block, rows)))
 
     def _write_histories(self) -> None:
         """Hourly and daily bars: all that lies before the end, so that indicators can warm up."""

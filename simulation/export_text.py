@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
-from math import isnan
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from simulation.symbols import MONTHS_EXPIRY_PRECEDES_CONTRACT, Symbol
 Block = TradeBlock | QuoteBlock | InterestBlock
 _STAMP = (1980, 1, 1, 0, 0, 0)
 _EPOCH = datetime(1970, 1, 1)
+_MOST_TEXTS = 200_000
 
 
 def plain(value: float, digits: int = 10) -> str:
@@ -43,20 +44,34 @@ def plain(value: float, digits: int = 10) -> str:
     return "0" if text == "-0" else text
 
 
+class _Texts(dict[float, str]):
+    """Numbers as text, each written once: columns of prices repeat a few ticks. Infinity stands for a missing value."""
+
+    def __missing__(self, value: float) -> str:
+        if len(self) > _MOST_TEXTS:
+            self.clear()
+        whole = round(value) if abs(value) < inf else 0
+        made = "" if value == inf else str(whole) if abs(value - whole) < 1e-6 else plain(value)
+        self[value] = made
+        return made
+
+
+_TEXTS = _Texts()
+
+
 def _cells(values: Floats, scale: float) -> list[str]:
     """One column: whole numbers as such, a missing value as nothing."""
     scaled = values * scale
-    missing = np.isnan(scaled)
-    rounded = np.round(np.where(missing, 0.0, scaled))
-    if bool(np.all(np.abs(np.where(missing, 0.0, scaled) - rounded) < 1e-6)):
-        return [
-            "" if gone else str(cell) for cell, gone in zip(rounded.astype(np.int64).tolist(), missing, strict=True)
-        ]
-    return ["" if isnan(value) else plain(value) for value in scaled.tolist()]
+    known = np.where(np.isnan(scaled), inf, scaled)
+    return [_TEXTS[value] for value in known.tolist()]
 
 
 def local_ms(zone: Zone, moments: Integers) -> list[int]:
-    """Naive local milliseconds of UTC milliseconds."""
+    """Naive local milliseconds of UTC milliseconds, which ascend."""
+    if len(moments) and moments[-1] - moments[0] < DAY_MS:
+        first, last = zone.offset_ms(int(moments[0])), zone.offset_ms(int(moments[-1]))
+        if first == last:
+            return [int(moment) for moment in (moments + first).tolist()]
     return [moment + zone.offset_ms(moment) for moment in moments.tolist()]
 
 
@@ -95,8 +110,8 @@ def sliced(block: Block, first_ms: int, last_ms: int) -> Block | None:
     return type(block)(*fields)
 
 
-def universe_text(block: UniverseBlock) -> str:
-    """A universe file, contracts in the block's order, the underlying's row first."""
+def universe_text(block: UniverseBlock, rows: list[int] | None = None) -> str:
+    """A universe file, contracts in the block's order, the underlying's row first. rows: which; None for all."""
     kind = block.canonical.security_type
     if kind is SecurityType.FUTURE:
         return _future_universe_text(block)
@@ -106,10 +121,11 @@ def universe_text(block: UniverseBlock) -> str:
         row = block.underlying
         prices = [plain(price, 6) for price in (row.open, row.high, row.low, row.close, row.volume)]
         lines.append(",,," + ",".join(prices) + "," * (len(columns) - 8))
-    numbers = [[plain(value, 7) for value in np.asarray(getattr(block, name)).tolist()] for name in columns[3:]]
-    rights = ["P" if right else "C" for right in block.right.tolist()]
-    strikes = [plain(strike, 6) for strike in block.strike.tolist()]
-    expiries = _days(block.expiry)
+    kept = slice(None) if rows is None else rows
+    numbers = [[plain(value, 7) for value in np.asarray(getattr(block, name))[kept].tolist()] for name in columns[3:]]
+    rights = ["P" if right else "C" for right in block.right[kept].tolist()]
+    strikes = [plain(strike, 6) for strike in block.strike[kept].tolist()]
+    expiries = _days(block.expiry[kept])
     lines.extend(",".join(cells) for cells in zip(expiries, strikes, rights, *numbers, strict=True))
     return "\n".join(lines) + "\n"
 
@@ -137,7 +153,12 @@ def hours_text(hours: MarketHoursDatabase) -> str:
 
 def map_text(rows: Iterable[MapRow]) -> str:
     """A map file."""
-    return "".join(f"{row.day:%Y%m%d},{row.ticker.lower()},{row.exchange}".rstrip(",") + "\n" for row in rows)
+    return "".join(
+        f"{row.day:%Y%m%d},{row.ticker.lower()},{row.exchange}".rstrip(",")
+        + ("" if row.mode is None else f",{row.mode}")
+        + "\n"
+        for row in rows
+    )
 
 
 def factor_text(rows: Iterable[FactorRow]) -> str:

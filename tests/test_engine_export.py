@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from simulation.blocks import (
 from simulation.definitions import market_hours, symbol_properties
 from simulation.enums import OptionRight, Resolution, SecurityType
 from simulation.export import ExportRequestError, RecordingSource, parse_selection, selection_of, write_folder
+from simulation.export_reach import METHODOLOGY, Around, Deltas, Plan, Reach, Term
 from simulation.export_text import plain
 from simulation.folder import LeanFolder
 from simulation.hours import MarketHoursDatabase
@@ -289,3 +292,137 @@ def test_a_number_as_text_has_no_exponent(value: float) -> None:
     text = plain(value)
     assert "e" not in text
     assert abs(float(text) - value) <= 0.5e-10 * max(1.0, abs(value))
+
+
+# ------------------------------------------------------------------ what the ten strategies can reach
+
+CALL, PUT = 0, 1
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def reach(**changes: Any) -> Reach:
+    """Three-day SPXW puts around 5.5 delta (those of strike 5500 in the small market), held to expiry."""
+    usual: dict[str, Any] = {"strategy": "test", "roots": ("SPXW",), "term": Term(3, 0), "leave": 0}
+    return Reach(**{**usual, "bands": (Deltas(PUT, 5.45, 5.55),), **changes})
+
+
+def planned(reaches: Sequence[Reach], first: date, end: date, market: DataSource | None = None) -> dict[date, set[str]]:
+    """Expiry, right and strike of the contracts whose minutes are written, by day, from a week before the first."""
+    plan = Plan(market or SmallMarket(), first, end, reaches)
+    found = {}
+    for back in range(-7, (end - first).days + 1):
+        day = first + timedelta(days=back)
+        contracts = [contract for chain in plan.chains(day) for contract in chain.contracts]
+        found[day] = {
+            f"{item.id.date:%d}{'P' if item.id.option_right else 'C'}{item.id.strike_price:g}" for item in contracts
+        }
+    return {day: names for day, names in found.items() if names}
+
+
+def test_a_contract_is_written_from_the_day_before_its_choice_until_its_last_exit() -> None:
+    # Chosen on Tuesday the 2nd from Monday's chain, which lists the 4th only; held to expiry, never before Monday.
+    # The delta names 5500. Tuesday's low over Monday's close is 5480.25 / 5500, its high 5510.5 / 5500: 5500 alone.
+    names = planned((reach(term=Term(2, 0), weekdays=(1,)),), DAY, date(2024, 7, 5))
+    assert names == {date(2024, 7, 1): {"04P5500"}}  # the small market lists an expiry on one day only
+
+
+def test_a_band_follows_the_price_of_the_day() -> None:
+    class Falling(SmallMarket):
+        def universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
+            found = super().universe(canonical, day)
+            if found is None or canonical is ES_CHAIN or day != DAY:
+                return found
+            return replace(found, underlying=UnderlyingRow(5490.0, 5510.5, 5390.0, 5500.0, 0.0))
+
+    names = planned((reach(term=Term(2, 0)),), DAY, DAY, Falling())
+    # 5500 * 5390 / 5500 = 5390: the strike 5400 came into reach
+    assert names == {date(2024, 7, 1): {"04P5400", "04P5500"}}
+
+
+def test_strikes_around_the_price_may_keep_to_a_grid() -> None:
+    # 0.01 of 5500 is 55 points beyond 5480.25 and 5510.5: 5425.25 to 5565.5; on a grid of 200 only 5400 and 5600 exist
+    names = planned((reach(term=Term(2, 0), bands=(Around(0.0, 0.01),)),), DAY, DAY)
+    assert names == {date(2024, 7, 1): {"04P5500"}}
+    names = planned((reach(term=Term(2, 0), bands=(Around(0.0, 0.03, 200.0),)),), DAY, DAY)
+    assert names == {date(2024, 7, 1): {"04P5400", "04P5600"}}
+    # daily closes 5475.25 and 5509.01, range 2: one true range, 5510.01 - 5475.25 = 34.76; three of them reach 5600
+    names = planned((reach(term=Term(2, 0), bands=(Around(3.0, 0.0),)),), DAY, DAY)
+    assert names == {date(2024, 7, 1): {"04P5400", "04P5500", "04P5600"}}
+
+
+def test_strategies_open_on_their_days_only() -> None:
+    second_tuesday = reach(weekdays=(1,), weeks=(2,))
+    days = [date(2018, 5, number) for number in range(1, 32)]
+    assert [day.day for day in days if second_tuesday.opens(day)] == [8]
+    assert planned((reach(term=Term(2, 0), weekdays=(4,)),), DAY, DAY) == {}
+    # the small market's VIX closes at 5509: over 30; nothing is over 9000
+    assert planned((reach(term=Term(2, 0), vix_over=30.0),), DAY, DAY) != {}
+    assert planned((reach(term=Term(2, 0), vix_over=9000.0),), DAY, DAY) == {}
+
+
+def test_an_untested_side_is_looked_for_again() -> None:
+    model = ModelledMarket.from_history("history", seed=3)
+    strangle = reach(
+        roots=("TLT",),
+        term=Term(45, 30),
+        bands=(Deltas(PUT, 15, 20), Deltas(CALL, 15, 20)),
+        leave=21,
+        weekdays=(1,),
+        weeks=(2,),
+        rolls=0.1,
+    )
+    first, end = date(2018, 5, 8), date(2018, 5, 16)
+    rolled = planned((strangle,), first, end, model)
+    held = planned((replace(strangle, rolls=None),), first, end, model)
+    assert rolled[date(2018, 5, 7)] == held[date(2018, 5, 7)]
+    assert held[end] == held[date(2018, 5, 7)]
+    assert rolled[end] > held[end]
+    # a roll needs a side that is tested
+    assert planned((replace(strangle, rolls=99.0),), first, end, model) == held
+    # 21 days to expiry are kept, three more for late exits, and nothing after them
+    expiry = max(int(name[:2]) for name in held[end])
+    late = planned((strangle,), first, date(2018, 6, 11), model)
+    assert date(2018, 6, expiry) - timedelta(days=18) == date(2018, 5, 28)  # Memorial Day
+    assert max(late) == date(2018, 5, 25)
+
+
+def test_every_rule_of_the_table_finds_contracts() -> None:
+    model = ModelledMarket.from_history("history", seed=3)
+    february = [date(2018, 2, number) for number in (6, 7, 9, 12, 13)]  # the VIX was over 30 on the 6th
+    for one in METHODOLOGY:
+        day = next(day for day in february if one.opens(day))
+        small = replace(one, roots=one.roots[:1])
+        assert planned((small,), day, day, model), one.strategy
+
+
+def test_a_market_without_trading_days_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(SmallMarket(), date(2024, 7, 2), date(2024, 7, 2))
+    monkeypatch.setattr(Plan, "_is_open", lambda plan, day: False)
+    chains = plan.chains(DAY)
+    with pytest.raises(ValueError, match="no trading day within 10 days"):
+        next(chains)
+
+
+def test_main_sends_the_same_orders_on_a_written_methodology(tmp_path: Path) -> None:
+    day = date(2018, 5, 4)  # a Friday
+    market = ModelledMarket.from_history("history", seed=1)
+    selection = parse_selection(market, ["methodology"], day)
+    assert selection.plan is not None
+    assert (SPY, Resolution.HOUR) in (selection.long or ())
+    selection.underlyings = selection.underlyings[:3]  # SPX, VIX, SPY: the table's first rule
+    selection.long = {(symbol, Resolution.DAILY) for symbol in selection.underlyings}
+    selection.plan.reaches = METHODOLOGY[:1]
+    write_folder(market, day, day, tmp_path / "data", selection)
+    settings = {"run.start": day.isoformat(), "run.end": day.isoformat(), "friday_0dte.min_vix": "0"}
+
+    def run(source: DataSource, name: str) -> RunResult:
+        return run_backtest(RunRequest(ROOT / "main.py", source, settings, None, tmp_path / name))
+
+    on_model, on_folder = run(market, "one"), run(LeanFolder(tmp_path / "data"), "two")
+    assert on_model.error is None
+    assert len(on_model.orders) > 0
+    assert on_folder.order_list_hash == on_model.order_list_hash
+    chain_before = LeanFolder(tmp_path / "data").universe(SPXW, date(2018, 5, 3))
+    assert chain_before is not None
+    # rows of no other term than the strategy looks at
+    assert {date.fromordinal(int(expiry)) for expiry in chain_before.expiry} == {day}
