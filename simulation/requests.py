@@ -170,8 +170,12 @@ class SubmitOrderRequest(OrderRequest):
         self.trigger_price = trigger
         self.trailing_amount = 0.0
         self.trailing_as_percentage = False
-        self.order_properties: OrderProperties | None = None
-        self.group_order_manager: GroupOrderManager | None = None
+        self.order_properties: OrderProperties | None = next(
+            (value for value in rest if isinstance(value, OrderProperties)), None
+        )
+        self.group_order_manager: GroupOrderManager | None = next(
+            (value for value in rest if isinstance(value, GroupOrderManager)), None
+        )
         self.asynchronous = asynchronous
 
     @staticmethod

@@ -90,12 +90,17 @@ class SecurityTransactionManager(Named):
         return self.process_request(request)
 
     def cancel_order(self, order_id: int, order_tag: str | None = None) -> OrderTicket:
-        """Asks to cancel an order."""
-        return self.process_request(CancelOrderRequest(self.utc_ms, order_id, order_tag))
+        """Asks to cancel an order; without a tag the order loses its own, as in LEAN."""
+        return self.process_request(CancelOrderRequest(self.utc_ms, order_id, order_tag or ""))
 
     def cancel_open_orders(self, symbol: Any = None, tag: str | None = None) -> list[OrderTicket]:
-        """Asks to cancel every open order, of one symbol or of all."""
+        """Asks to cancel every open order, of one symbol or of all. Raises ValueError during warm-up."""
         handler = self._handler
+        if handler.engine.algorithm.is_warming_up:
+            text = "This operation is not allowed in initialize or during warm up: cancel_open_orders. "
+            raise ValueError(text + "Please move this code to the on_warmup_finished() method.")
+        if symbol is None and tag is None:
+            tag = f"Canceled by CancelOpenOrders() at {self.utc_time:%Y-%m-%dT%H:%M:%S}.0000000Z"
         tickets = [ticket for ticket in handler.open_tickets() if symbol is None or ticket.symbol == symbol]
         for ticket in tickets:
             ticket.cancel(tag)

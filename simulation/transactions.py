@@ -12,7 +12,14 @@ from typing import Any
 
 from simulation import exercise
 from simulation.broker import SimulatedBroker
-from simulation.enums import OrderDirection, OrderRequestStatus, OrderResponseErrorCode, OrderStatus, OrderType
+from simulation.enums import (
+    OrderDirection,
+    OrderRequestStatus,
+    OrderResponseErrorCode,
+    OrderStatus,
+    OrderType,
+    SecurityType,
+)
 from simulation.fees import OrderFee
 from simulation.order_checks import PriceRounding
 from simulation.order_parts import OrderEvent, OrderSubmissionData, is_closed, smart_text
@@ -25,6 +32,7 @@ from simulation.requests import (
     SubmitOrderRequest,
     UpdateOrderRequest,
 )
+from simulation.symbols import Symbol
 from simulation.transaction_manager import SecurityTransactionManager
 
 _FILLS = (OrderStatus.FILLED, OrderStatus.PARTIALLY_FILLED)
@@ -118,7 +126,7 @@ class TransactionHandler:
         return None if order is None or ticket is None else (order, ticket)
 
     def _unknown_ticket(self, request: OrderRequest) -> OrderTicket:
-        submit = SubmitOrderRequest(OrderType.MARKET, None, None, 0.0)
+        submit = SubmitOrderRequest(OrderType.MARKET, SecurityType.BASE, Symbol.EMPTY, 0.0)
         submit.order_id, submit.tag = request.order_id, request.tag
         request.set_response(OrderResponse.unable_to_find_order(request))
         return OrderTicket.invalid(self.transactions, submit, request.response)

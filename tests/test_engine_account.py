@@ -28,6 +28,7 @@ from simulation.enums import (
     SecurityType,
     SettlementType,
 )
+from simulation.exercise import estimate_gain
 from simulation.holdings import (
     AccountCurrencyImmediateSettlementModel,
     ApplyFundsSettlementModelParameters,
@@ -458,3 +459,24 @@ def test_a_fill_model_that_raises_leaves_the_order_resting() -> None:
     assert set(errors) == {text}
     assert played.transactions.get_order_by_id(1).type == OrderType.COMBO_LIMIT
     assert [order.status for order in played.transactions.get_open_orders()] == [OrderStatus.SUBMITTED]
+
+
+def test_what_the_holder_gains_by_exercising_counts_the_unit_twice() -> None:
+    # LEAN's estimate for two short calls 5070 on a future at 5100: exercising 30 x 2 less the 10 x 2 x 50 paid, selling
+    # (30 - 10) x 2 x 50; 60 - 1,000 - 2,000
+    free = SimpleNamespace(get_order_fee=lambda _: SimpleNamespace(value=SimpleNamespace(amount=0.0)))
+    future = SimpleNamespace(symbol=SPX, bid_price=5100.0, ask_price=5100.25, fee_model=free)
+    option: Any = SimpleNamespace(
+        holdings=SimpleNamespace(quantity=-2.0, absolute_quantity=2.0, average_price=10.0),
+        symbol_properties=SimpleNamespace(contract_multiplier=50.0),
+        underlying=future,
+        symbol=SHORT,
+        fee_model=free,
+        right=OptionRight.CALL,
+        bid_price=30.0,
+        contract_unit_of_trade=1.0,
+        scaled_strike_price=5070.0,
+        exercise_settlement=SettlementType.PHYSICAL_DELIVERY,
+        _engine=SimpleNamespace(utc_ms=0),
+    )
+    assert estimate_gain(option) == -2_940.0

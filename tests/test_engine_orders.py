@@ -20,9 +20,21 @@ from simulation.order_parts import OrderEvent, TimeInForce, price_of
 from simulation.orders import TrailingStopOrder
 from simulation.requests import SubmitOrderRequest
 from simulation.symbols import Symbol
-from tests.test_engine_fills import HIGH, MONDAY, Market, Recorder, add_vertical, at, play, vertical_market
+from tests.test_engine_fills import (
+    HIGH,
+    MONDAY,
+    Market,
+    Recorder,
+    add_vertical,
+    at,
+    index_market,
+    play,
+    spxw,
+    vertical_market,
+)
 
 SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+PUT_4900 = spxw(4900)
 TUESDAY = date(2024, 7, 9)
 Send = Callable[[Any], Any]
 Fills = list[tuple[str, float]]
@@ -261,3 +273,116 @@ def test_significant_digits() -> None:
     assert Extensions.round_to_significant_digits(0, 5) == 0.0
     assert Extensions.smart_rounding(161.8088348604) == 161.8088
     assert Extensions.smart_rounding(5432.123456) == 5432.1235
+
+
+# -- requests about orders ------------------------------------------------------------------------------------------
+
+
+def with_orders(action: Callable[[Any], None], *, clock: str = "10:00") -> Recorder:
+    """Two limit orders on the 4900 put rest from 09:31; the action comes at a time."""
+    market = index_market("10:00", "10:01", price=5000.0)
+    market.quote(PUT_4900, at("09:31"), 14.0, 14.2)
+
+    def script(algorithm: Any) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        algorithm.add_index_option_contract(PUT_4900, Resolution.MINUTE)
+
+        def send() -> None:
+            algorithm.tickets = [algorithm.limit_order(PUT_4900, 1, price, tag="mine") for price in (9.0, 10.0)]
+
+        algorithm.do_at("09:31", send)
+        algorithm.do_at(clock, lambda: action(algorithm))
+
+    return play(market, script)
+
+
+def test_all_open_orders_cancelled_carry_the_reason() -> None:
+    played = with_orders(lambda algorithm: algorithm.transactions.cancel_open_orders())
+    tags = {order.tag for order in played.transactions.get_orders()}
+    assert tags == {"Canceled by CancelOpenOrders() at 2024-07-08T14:00:00.0000000Z"}
+    assert played.statuses(1) == played.statuses(2) == ["SUBMITTED", "CANCEL_PENDING", "CANCELED"]
+
+
+def test_cancelling_by_id_without_a_tag_takes_the_orders_own() -> None:
+    def act(algorithm: Any) -> None:
+        algorithm.transactions.cancel_order(1)
+        algorithm.tickets[1].cancel()
+
+    played = with_orders(act)
+    assert [order.tag for order in played.transactions.get_orders()] == ["", "mine"]
+
+
+def test_a_second_cancellation_and_one_of_a_closed_order_are_refused() -> None:
+    said: list[Any] = []
+
+    def act(algorithm: Any) -> None:
+        first = algorithm.tickets[0]
+        said.append(str(first.cancel("enough")))
+        said.append(str(first.cancel("enough")))
+        algorithm.do_later = first
+
+    played = with_orders(act)
+    ticket = played.transactions.get_order_ticket(1)
+    assert said == ["Success", "Error: RequestCanceled - Order 1 has already received a cancellation request."]
+    assert str(ticket.update_limit_price(1.0)) == (
+        "Error: InvalidOrderStatus - Unable to update order with id 1 because it already has Canceled status."
+    )
+    assert str(ticket.update_tag("kept")) == "Success"  # a closed order may still get a tag
+    assert str(ticket).startswith("1: OrderId: 1 (BrokerId: 1) Canceled Limit order for 1 unit of ")
+    assert str(ticket).endswith(": enough at limit $9 Request Count: 4 Response Count: 4")
+
+
+def test_updates_that_say_nothing_or_know_no_order() -> None:
+    said: list[str] = []
+
+    def act(algorithm: Any) -> None:
+        said.append(str(algorithm.tickets[0].update_quantity(0)))
+        unknown = algorithm.transactions.cancel_order(99)
+        said.append(str(unknown.cancel_request.response))
+        said.append(str(unknown.status))
+
+    with_orders(act)
+    assert said == [
+        "Error: OrderQuantityZero - Unable to update order with id 1 that has zero quantity.",
+        "Error: UnableToFindOrder - Unable to locate order with id 99.",
+        "INVALID",
+    ]
+
+
+def test_an_update_beyond_the_margin_leaves_the_order_as_it_is() -> None:
+    played = with_orders(lambda algorithm: algorithm.tickets[1].update_quantity(100))
+    # 100 contracts at the lower of limit (10.00) and middle (14.10): 100,000, and the account has 100,000 less nothing
+    assert played.transactions.get_order_by_id(2).quantity == 100.0
+    played = with_orders(lambda algorithm: algorithm.tickets[1].update_quantity(101))
+    order = played.transactions.get_order_by_id(2)
+    assert (order.quantity, str(order.status)) == (1.0, "SUBMITTED")
+    assert str(played.seen[-1].message).startswith(
+        f"Brokerage failed to update order with id: 2, Symbol: {PUT_4900.value}, Insufficient buying power to complete "
+        "order, Reason: Id: 2, Initial Margin: 101000, Free Margin: 100000."
+    )
+
+
+def test_what_a_trailing_stop_says_of_itself() -> None:
+    def act(algorithm: Any) -> None:
+        algorithm.trailing_stop_order(PUT_4900, 1, 0.01, True)
+        algorithm.trailing_stop_order(PUT_4900, 1, 1.5, False, tag="own")
+        algorithm.stop_limit_order(PUT_4900, 1, 20.0, 21.0)
+        algorithm.limit_if_touched_order(PUT_4900, 1, 12.0, 12.5)
+        algorithm.stop_market_order(PUT_4900, 1, 20.0)
+
+    played = with_orders(act)
+    texts = [str(order).partition(str(PUT_4900))[2] for order in played.transactions.get_orders()][2:]
+    # a hundredth above the middle of 14.10 is 14.241, in ticks of a dime 14.20
+    assert texts == [
+        ": Trailing Amount: 1.00% at stop $14.2. Trailing amount: 1.00%",
+        ": own at stop $15.6. Trailing amount: $1.5",
+        " at stop $20 limit $21",
+        " at trigger $12 limit $12.5",
+        " at stop $20",
+    ]
+
+
+def test_the_buffer_before_the_close_reads_as_a_span() -> None:
+    said: list[Any] = []
+    with_orders(lambda a: said.append(a.market_on_close_order(PUT_4900, 1).submit_request.response), clock="16:00")
+    assert str(said[0].error_message).startswith("MarketOnClose orders must be placed within 00:15:30 before")
