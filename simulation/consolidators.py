@@ -16,9 +16,13 @@ from typing import Any
 from simulation.bars import Bar, BaseData, QuoteBar, trade_bar
 from simulation.clock import Zone
 from simulation.enums import Resolution, TickType
-from simulation.names import Named
+from simulation.hours import MarketHoursDatabase
+from simulation.names import Named, signed
+from simulation.symbols import symbol_of
 
 ONE_DAY = timedelta(days=1)
+WINDOW = 2
+"""Bars that a consolidator remembers."""
 _SPANS = {
     Resolution.SECOND: timedelta(seconds=1),
     Resolution.MINUTE: timedelta(minutes=1),
@@ -76,19 +80,32 @@ def round_down(moment: datetime, period: timedelta) -> datetime:
     return moment - since % period
 
 
+def _anchored(moment: datetime, period: timedelta, start_time: timedelta) -> datetime:
+    """The begin of the bar of a time when bars begin at a time of the day; from a week on, of the month
+    (LeanData.GetConsolidatorStartTime)."""
+    first = moment.replace(day=1) if period >= timedelta(days=7) else moment
+    reference = datetime(first.year, first.month, first.day) + start_time
+    return reference + (moment - reference) // period * period
+
+
 class DataConsolidator(Named):
     """Base of all: `data_consolidated += handler`, `update`, `scan`."""
 
-    def __init__(self, period: timedelta | int | Callable[[datetime], CalendarInfo] | None) -> None:
+    @signed("period, start_time=None", "max_count", "max_count, period", "func", "pyfuncobj")
+    def __init__(self, what: Any, more: Any = None) -> None:
+        """(period[, start of the bars in the day]), (number of bars[, period]) or a calendar (function of a time)."""
+        from simulation.indicators import RollingWindow
+
         self.data_consolidated = EventHandlers()
+        self.window = RollingWindow(WINDOW)
         self.consolidated: BaseData | None = None
         self.working_bar: Any = None
         self._count = 0
-        self._maximum = period if isinstance(period, int) and not isinstance(period, Resolution) else None
-        self._calendar = period if callable(period) else None
-        self._period = (
-            _SPANS[period] if isinstance(period, Resolution) else period if isinstance(period, timedelta) else None
-        )
+        self._maximum = what if isinstance(what, int) and not isinstance(what, Resolution) else None
+        self._calendar = what if callable(what) else None
+        self._start_time = more if self._maximum is None else None
+        span = what if self._maximum is None else more
+        self._period = _SPANS[span] if isinstance(span, Resolution) else span if isinstance(span, timedelta) else None
         self._last_emit: datetime | None = None
         self._kind: TickType | None = None
 
@@ -102,11 +119,26 @@ class DataConsolidator(Named):
         """Whether bars are made by time."""
         return self._maximum is None and (self._period is not None or self._calendar is not None)
 
+    @property
+    def current(self) -> Any:
+        """The last bar that was handed out."""
+        return self.window[0] if len(self.window) else None
+
+    @property
+    def previous(self) -> Any:
+        """The bar before the last one."""
+        return self.window[1] if len(self.window) > 1 else None
+
+    def __getitem__(self, index: int) -> Any:
+        return self.window[index]
+
     def _rounded(self, moment: datetime) -> CalendarInfo:
         if self._calendar is not None:
             info = self._calendar(moment)
             return info if isinstance(info, CalendarInfo) else CalendarInfo(info.start, info.period)
         assert self._period is not None
+        if self._start_time is not None:
+            return CalendarInfo(_anchored(moment, self._period, self._start_time), self._period)
         return CalendarInfo(round_down(moment, self._period), self._period)
 
     def working_end(self) -> datetime | None:
@@ -143,7 +175,8 @@ class DataConsolidator(Named):
         else:
             self._extend(self.working_bar, data)
         self.working_bar.end_ms = data.end_ms
-        if self._count >= self._maximum:
+        full = self._period is not None and data.end_time - self.working_bar.time >= self._period
+        if self._count >= self._maximum or full:
             self._count = 0
             self._emit()
 
@@ -160,8 +193,9 @@ class DataConsolidator(Named):
         self._send(bar)
 
     def _send(self, bar: Any) -> None:
-        self.consolidated = bar
+        self.window.add(bar)
         self.data_consolidated.fire(self, bar)
+        self.consolidated = bar  # handlers still see the bar before (ConsolidatorBase.cs)
 
     def _aggregate(self, data: Any) -> None:
         if self.working_bar is None:
@@ -195,6 +229,8 @@ class DataConsolidator(Named):
     def reset(self) -> None:
         """Forgets everything."""
         self.working_bar, self._last_emit, self._count = None, None, 0
+        self.consolidated = None
+        self.window.reset()
 
 
 def _copied(side: Bar | None) -> Bar | None:
@@ -246,25 +282,67 @@ class IdentityDataConsolidator(DataConsolidator):
         super().__init__(None)
 
 
-class SessionConsolidator(DataConsolidator):
-    """Daily bars from the open to the close of the exchange's regular session (MarketHourAwareConsolidator.cs)."""
+class MarketHourAwareConsolidator(DataConsolidator):
+    """Bars inside the exchange's hours: daily ones from open to close, shorter ones counted from the open and cut at
+    the close (MarketHourAwareConsolidator.cs)."""
 
-    def __init__(self, hours: Any) -> None:
-        super().__init__(self._session)
-        self._hours = hours
+    @signed(
+        "daily_strict_end_time_enabled, resolution, data_type, tick_type, extended_market_hours",
+        "daily_strict_end_time_enabled, period, data_type, tick_type, extended_market_hours",
+    )
+    def __init__(self, strict: bool, span: Any, data_type: type, tick_type: TickType, extended: bool) -> None:
+        """Whether daily bars keep the hours, a resolution or timedelta, the type of bars, and the hours to count."""
+        self._strict, self._extended = strict, extended
+        self._hours: Any = None
+        length = _SPANS[span] if isinstance(span, Resolution) else span
+        self._length: timedelta = length
+        super().__init__(self._calendar_of(length, length in _SPANS.values()))
+        self._kind = TickType.QUOTE if data_type is QuoteBar else tick_type
+
+    def _calendar_of(self, length: timedelta, plain: bool) -> Any:
+        if length < ONE_DAY:
+            return length if plain else self._intraday
+        return self._session if self._strict else length
 
     def _session(self, moment: datetime) -> CalendarInfo:
+        if self._length > ONE_DAY:
+            return CalendarInfo(moment, self._length)
         day = datetime(moment.year, moment.month, moment.day)
-        if not self._hours.is_date_open(day):
+        if not self._hours.is_date_open(day, self._extended):
             return CalendarInfo(day, ONE_DAY)
-        opening = self._hours.get_first_daily_market_open(day + ONE_DAY - timedelta(microseconds=1), False)
-        closing = self._hours.get_last_daily_market_close(day, False)
+        end = day + ONE_DAY - timedelta(microseconds=1)
+        opening = self._hours.get_first_daily_market_open(end, self._extended)
+        closing = self._hours.get_last_daily_market_close(day, self._extended)
         return CalendarInfo(opening, closing - opening)
 
+    def _intraday(self, moment: datetime) -> CalendarInfo:
+        hours, extended = self._hours, self._extended
+        shift = timedelta(microseconds=1 if hours.is_open(moment, extended) else 0)
+        opening = hours.get_previous_market_open(moment + shift, extended)
+        start = opening + (moment - opening) // self._length * self._length
+        end = min(start + self._length, hours.get_next_market_close(opening, extended))
+        return CalendarInfo(start, end - start)
+
     def update(self, data: Any) -> None:
-        """Takes one bar of the regular session."""
-        if self._hours.is_open(data.time, data.end_time, False):
+        """Takes one bar of the hours; of an hour before the open when bars are daily."""
+        if self._hours is None:
+            symbol, database = data.symbol, MarketHoursDatabase.from_data_folder()
+            self._hours = database.get_exchange_hours(symbol.id.market, symbol, symbol.security_type)
+        long = self._length == ONE_DAY and data.end_time - data.time >= timedelta(hours=1)
+        if (
+            self._extended
+            or self._hours.is_open(data.time, False)
+            or (long and self._hours.is_open(data.time, data.end_time, False))
+        ):
             super().update(data)
+
+
+class SessionConsolidator(MarketHourAwareConsolidator):
+    """Daily bars from the open to the close of the exchange's regular session, as an algorithm's daily periods use."""
+
+    def __init__(self, hours: Any) -> None:
+        super().__init__(True, Resolution.DAILY, BaseData, TickType.TRADE, False)
+        self._hours = hours
 
 
 class _Registration:
@@ -289,7 +367,7 @@ class Consolidators:
         """Registers a consolidator; without a tick type it takes trades, or quotes where there are no trades."""
         from simulation.clock import zone_of
 
-        symbol = getattr(symbol, "symbol", symbol) if not hasattr(symbol, "security_type") else symbol
+        symbol = symbol_of(symbol)
         if kind is None:
             kind = getattr(consolidator, "_kind", None)
         if kind is None:
@@ -343,7 +421,8 @@ def consolidator_for(engine: Any, symbol: Any, period: Any, kind: TickType) -> D
     """The consolidator of a period as LEAN resolves it: identity at the subscription's own resolution, sessions for
     daily bars."""
     specs = [spec for spec in engine.configs.get(symbol, []) if not spec.internal]
-    if not specs and not symbol.is_canonical():
+    expired = symbol.has_underlying and symbol.id.date.date() < engine.zone.date_of(engine.utc_ms)
+    if not specs and not symbol.is_canonical() and not expired:
         engine.algorithm.add_security(symbol)  # as an order would (QCAlgorithm.Indicators.cs GetSubscription)
         specs = [spec for spec in engine.configs.get(symbol, []) if not spec.internal]
     if not specs:

@@ -18,13 +18,15 @@ from simulation.clock import CHICAGO, NEW_YORK
 from simulation.consolidators import (
     Calendar,
     IdentityDataConsolidator,
+    MarketHourAwareConsolidator,
     QuoteBarConsolidator,
     SessionConsolidator,
     TradeBarConsolidator,
     round_down,
 )
 from simulation.definitions import market_hours
-from simulation.enums import DayOfWeek, Resolution, SecurityType
+from simulation.enums import DayOfWeek, Resolution, SecurityType, TickType
+from simulation.hours import MarketHoursDatabase
 from simulation.pricing import (
     Greeks,
     Terms,
@@ -339,6 +341,53 @@ def test_daily_bars_run_from_the_open_to_the_close_of_the_session() -> None:
     assert (holiday.start, holiday.period) == (datetime(2024, 7, 4), timedelta(days=1))
 
 
+def minute(clock: str, price: float) -> TradeBar:
+    """A minute of SPY that begins at a time."""
+    return TradeBar(at(clock), SPY, price, price, price, price, 1.0, timedelta(minutes=1))
+
+
+def test_bars_of_odd_lengths_are_counted_from_the_open_and_cut_at_the_close() -> None:
+    MarketHoursDatabase.use(market_hours())
+    consolidator = MarketHourAwareConsolidator(False, timedelta(minutes=7), TradeBar, TickType.TRADE, False)
+    made = collected(consolidator)
+    for clock in ("09:29", "09:30", "09:36", "09:37", "15:55", "15:59"):
+        consolidator.update(minute(clock, 10.0))
+    consolidator.scan(at("16:00"))
+    # 385 minutes after the open 55 bars are over; the last of five minutes ends with the session.
+    assert [span_of(bar) for bar in made] == [("09:30", "09:37"), ("09:37", "09:44"), ("15:55", "16:00")]
+    assert made[0].volume == 2.0
+    two_days = MarketHourAwareConsolidator(True, timedelta(days=2), TradeBar, TickType.TRADE, True)
+    two_days.update(minute("10:00", 1.0))
+    assert two_days.working_bar.period == timedelta(days=2)
+    assert MarketHourAwareConsolidator(False, Resolution.DAILY, QuoteBar, TickType.QUOTE, True).is_timed
+
+
+def test_bars_can_begin_at_a_time_of_the_day_or_of_the_month() -> None:
+    make: Any = TradeBarConsolidator
+    half_past = make(timedelta(hours=1), start_time=timedelta(hours=9, minutes=30))
+    half_past.update(minute("11:05", 1.0))
+    assert span_of(half_past.working_bar) == ("10:30", "11:30")
+    weekly = TradeBarConsolidator(timedelta(days=7), timedelta(hours=9))
+    weekly.update(minute("11:05", 1.0))
+    assert weekly.working_bar.time == datetime(2024, 7, 8, 9)  # July 1, 9:00, and seven days
+
+
+def test_bars_by_number_or_time_and_those_that_are_remembered() -> None:
+    consolidator = TradeBarConsolidator(3, timedelta(minutes=5))
+    made = collected(consolidator)
+    seen: list[Any] = []
+    consolidator.data_consolidated += lambda sender, bar: seen.append((consolidator.consolidated, consolidator[0]))
+    assert (consolidator.current, consolidator.previous) == (None, None)
+    for clock in ("10:00", "10:01", "10:02", "10:03", "10:08"):
+        consolidator.update(minute(clock, 1.0))
+    assert [span_of(bar) for bar in made] == [("10:00", "10:03"), ("10:03", "10:09")]
+    assert (consolidator.current, consolidator.previous, consolidator.window.count) == (made[1], made[0], 2)
+    # Inside of the handler the window has the new bar and `consolidated` still the one before.
+    assert seen == [(None, made[0]), (made[0], made[1])]
+    consolidator.reset()
+    assert (consolidator.consolidated, consolidator.window.count) == (None, 0)
+
+
 def test_consolidators_of_a_run() -> None:
     market = index_market()
     for minute, price in ((31, 5400.0), (33, 5410.0), (36, 5390.0)):
@@ -352,8 +401,10 @@ def test_consolidators_of_a_run() -> None:
         algorithm.consolidate(SPX, Resolution.DAILY, made["day"].append)
         same = algorithm.consolidate(SPX, Resolution.MINUTE, made["same"].append)
         algorithm.do_at("09:34", lambda: algorithm.subscription_manager.remove_consolidator(SPX, same))
+        algorithm.consolidate(SPY, Resolution.HOUR, made["hour"].append)
+        assert SPY in algorithm.securities  # added by being asked for, as LEAN does
         with pytest.raises(ValueError, match="register to receive data"):
-            algorithm.consolidate(SPY, Resolution.HOUR, made["hour"].append)
+            algorithm.consolidate(Symbol.create_canonical_option(SPX), Resolution.HOUR, made["hour"].append)
 
     play(market, script)
     five = {span_of(bar): (bar.open, bar.high, bar.low, bar.close) for bar in made["five"]}
@@ -362,13 +413,8 @@ def test_consolidators_of_a_run() -> None:
     assert five["09:35", "09:40"] == (5390.0, 5390.0, 5390.0, 5390.0)
     assert [span_of(bar) for bar in made["hour"]][:2] == [("08:00", "09:00"), ("09:00", "10:00")]
     day = made["day"][0]
-    assert (span_of(day), day.open, day.high, day.low, day.close) == (
-        ("08:30", "15:15"),
-        5450.0,
-        5450.0,
-        5390.0,
-        5390.0,
-    )
+    assert span_of(day) == ("08:30", "15:15")
+    assert (day.open, day.high, day.low, day.close) == (5450.0, 5450.0, 5390.0, 5390.0)
     # Bars of 09:31 to 09:34 at the most: it was taken out at 09:34, before that minute's bar or after it.
     assert [span_of(bar)[1] for bar in made["same"]][:3] == ["08:31", "08:32", "08:33"]
     assert len(made["same"]) <= 4

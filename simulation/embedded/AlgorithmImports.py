@@ -32,6 +32,7 @@ from simulation.consolidators import (
     Calendar,
     CalendarInfo,
     IdentityDataConsolidator,
+    MarketHourAwareConsolidator,
     QuoteBarConsolidator,
     TradeBarConsolidator,
 )
