@@ -10,9 +10,10 @@ import QuantLib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, session_weights
+from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, WEIGHT_OF_YEAR, VarianceClock, session_weights
 from simulation.market.days import Bar, Companionship, companion_path, day_path, stream
 from simulation.market.history import from_arch
+from simulation.market.source import ModelledMarket
 from simulation.market.surface import american, black
 
 
@@ -57,6 +58,63 @@ def test_the_variance_of_minutes_adds_up_to_that_of_days() -> None:
     for step in (1, 30, 130):
         parts = sum(float((np.diff(path[::step]) ** 2).sum()) for path in paths)
         assert 0.78 < parts / whole < 1.1
+
+
+def test_the_variance_premium_is_what_the_vix_and_the_index_gave() -> None:
+    """Implied less realised variance, from the market's own minutes and from the daily series, month after month.
+
+    2014 to 2018 by the two series: the VIX squared, and 252 times the mean squared daily return in the 30 days after.
+    """
+    market = ModelledMarket.from_history("history", seed=5)
+    history = from_arch()
+    assert history.volatility is not None
+    closes, vix, days = history.index.close, history.volatility.close, history.index.days
+    shown = {int(day): market.book.path("SPX", date.fromordinal(int(day))) for day in days[1:]}
+    premiums = []
+    for row in range(1, len(days) - 22, 21):
+        rows = range(row + 1, row + 22)
+        path = market.book.path("VIX", date.fromordinal(int(days[row])))
+        assert path is not None
+        minutes = [shown[int(days[at])] for at in (row, *rows)]
+        ends = np.log([one.points[-1] for one in minutes if one is not None])
+        modelled = (path.points[-1] / 100.0) ** 2 - float((np.diff(ends) ** 2).mean()) * 252.0
+        daily = np.diff(np.log(closes[row : row + 22]))
+        given = (vix[row] / 100.0) ** 2 - float((daily**2).mean()) * 252.0
+        assert modelled == pytest.approx(given, abs=1e-9)
+        premiums.append(given)
+    # 14.9 squared less 13.3 squared, in variance, is 0.0045; months in which the VIX was low weigh as much as others.
+    assert 0.003 < float(np.mean(premiums)) < 0.009
+
+
+def test_the_minutes_of_a_session_hold_the_share_that_is_on_record() -> None:
+    """Five-minute squared returns over squared daily returns, 2014 to June 2018: 0.744 (Oxford-Man library, SPX)."""
+    index = from_arch().index
+    weights = session_weights(390, CASH_INDEX)
+    realised, daily = 0.0, float((np.diff(np.log(index.close)) ** 2).sum())
+    for row in range(1, len(index)):
+        bar = Bar(*(float(column[row]) for column in (index.open, index.high, index.low, index.close)))
+        path = np.log(day_path(stream(4, "SPX", int(index.days[row])), bar, weights).points)
+        realised += float((np.diff(path[::5]) ** 2).sum())
+    assert realised / daily == pytest.approx(0.744, abs=0.09)
+
+
+def test_announcements_add_to_their_own_day_only() -> None:
+    """Employment on Friday, February 3, 2023; consumer prices on Tuesday the 14th; a statement on Wednesday the 1st."""
+    clock = VarianceClock(CASH_INDEX)
+
+    def passed(start: date, end: date) -> float:
+        return clock.after_today(start, end, morning=False) * WEIGHT_OF_YEAR
+
+    usual = passed(date(2023, 2, 8), date(2023, 2, 9))
+    assert usual == pytest.approx(1.0)
+    assert passed(date(2023, 2, 2), date(2023, 2, 3)) == pytest.approx(1.0 + 0.5)
+    assert passed(date(2023, 2, 13), date(2023, 2, 14)) == pytest.approx(1.0 + 0.75)
+    assert passed(date(2023, 1, 31), date(2023, 2, 1)) == pytest.approx(1.0 + 0.6)
+    assert passed(date(2017, 2, 2), date(2017, 2, 3)) == pytest.approx(1.0 + 0.25)  # before inflation was news
+    # What is left from the open on knows nothing of a release at 8:30, and all of a statement at 14:00.
+    assert clock.remaining_today(date(2023, 2, 14))[0] == pytest.approx(clock.remaining_today(date(2023, 2, 13))[0])
+    afternoon = clock.remaining_today(date(2023, 2, 1))[270] - clock.remaining_today(date(2023, 2, 2))[270]
+    assert afternoon * WEIGHT_OF_YEAR == pytest.approx(0.6)
 
 
 def test_the_session_has_its_u() -> None:
