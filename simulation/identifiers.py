@@ -64,9 +64,13 @@ MapResolver = Callable[[str, str], "tuple[str, datetime] | None"]
 _map_resolver: list[MapResolver | None] = [None]
 
 
-def use_map_files(resolver: MapResolver | None) -> None:
-    """Equity identifiers carry the first ticker and date of the folder's map files; the runner sets them once a run."""
-    _map_resolver[0] = resolver
+def use_map_files(resolver: MapResolver | None) -> MapResolver | None:
+    """Equity identifiers carry the first ticker and date of the folder's map files; the runner sets them for a run.
+
+    Gives those that were in use before.
+    """
+    before, _map_resolver[0] = _map_resolver[0], resolver
+    return before
 
 
 def day(moment: date | datetime) -> datetime:

@@ -159,9 +159,18 @@ def load_algorithm(path: Path) -> type:
 def run_backtest(request: RunRequest) -> RunResult:
     """Runs an algorithm. Its exceptions end the run and are in the result's `error`; a refused market or file
     raises."""
+    from simulation.identifiers import use_map_files
+
+    before = use_map_files(request.source.map_resolver)
+    try:
+        return _run(request)
+    finally:
+        use_map_files(before)
+
+
+def _run(request: RunRequest) -> RunResult:
     from simulation.consolidators import Consolidators
     from simulation.hours import MarketHoursDatabase
-    from simulation.identifiers import use_map_files
     from simulation.kernel import Engine
     from simulation.properties import SymbolPropertiesDatabase
     from simulation.sampling import Samples
@@ -171,7 +180,6 @@ def run_backtest(request: RunRequest) -> RunResult:
     begun = time.perf_counter()
     MarketHoursDatabase.use(request.source.hours)
     SymbolPropertiesDatabase.use(request.source.properties)
-    use_map_files(request.source.map_resolver)
     SymbolCache.clear()
     engine = Engine(request.source)
     engine.consolidators = Consolidators(engine)
