@@ -381,6 +381,8 @@ class Engine(Views):
             self.samples.see()
         if now > self._next_sample_ms:
             self._sample_chart(now)
+            if self.samples.every_step and any(kind == DelistingType.DELISTED for kind, _ in delistings):
+                self.samples.reopen()
 
     def _before_orders(
         self, ms: int, changes: SecurityChanges | None, delistings: tuple[tuple[DelistingType, Security], ...]

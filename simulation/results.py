@@ -6,21 +6,37 @@ statistics) says that the run was made by the embedded engine.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from simulation import statistics
-from simulation.order_parts import EPOCH, OrderEvent, clean, decimal_text, from_utc_ms
+from simulation.order_parts import EPOCH, OrderEvent, from_utc_ms
 from simulation.orders import Order
+from simulation.results_text import (
+    RAW,
+    camel,
+    digits,
+    exact,
+    iso,
+    portfolio_json,
+    price_digits,
+    smart,
+    symbol_json,
+    text_of,
+    trade_json,
+    trade_statistics_json,
+)
 from simulation.statistics import PortfolioStatistics, StatisticsInput
 from simulation.tradebuilder import Trade, TradeStatistics, trade_statistics
 
 EQUITY_CHART = "Strategy Equity"
 _LINE, _CANDLE, _BAR, _TREEMAP = 0, 2, 3, 7
-_DURATION_NAMES = ("average", "median")
+_LOG_ORDER = {"debug": 0, "error": 1, "log": 2}
+ENGINE_LINES = 3
+"""Lines that LEAN itself adds to a log: that it starts, how fast it was, where the log is. They are counted only."""
 _PRICE_FIELDS = ("limit_price", "stop_price", "trigger_price", "trailing_amount")
 
 
@@ -82,58 +98,6 @@ def _runtime(engine: Any, table: dict[str, str], data: StatisticsInput) -> dict[
     return dict(sorted(made.items()))
 
 
-# -------------------------------------------------------------------- spelling
-
-
-def camel(name: str) -> str:
-    """snake_case to LEAN's camelCase; MAE and MFE stay upper case."""
-    first, *rest = name.split("_")
-    return first + "".join(part.upper() if part in ("mae", "mfe") else part[:1].upper() + part[1:] for part in rest)
-
-
-def iso(moment: datetime | int | None) -> str | None:
-    """A UTC time as LEAN writes it: milliseconds only where there are any."""
-    if moment is None:
-        return None
-    when = from_utc_ms(moment) if isinstance(moment, int) else moment
-    text = when.strftime("%Y-%m-%dT%H:%M:%S")
-    millis = when.microsecond // 1000
-    return f"{text}.{millis:03d}".rstrip("0").rstrip(".") + "Z" if millis else text + "Z"
-
-
-def span(milliseconds: float) -> str:
-    """A duration as C# writes a TimeSpan: [d.]hh:mm:ss[.fffffff]."""
-    ticks = round(milliseconds * 10_000)
-    seconds, rest = divmod(ticks, 10_000_000)
-    days, seconds = divmod(seconds, 86_400)
-    hours, seconds = divmod(seconds, 3_600)
-    minutes, seconds = divmod(seconds, 60)
-    text = f"{hours:02d}:{minutes:02d}:{seconds:02d}"
-    text = f"{days}.{text}" if days else text
-    return f"{text}.{rest:07d}" if rest else text
-
-
-def smart(value: float | None) -> float | None:
-    """A chart value as LEAN rounds it: 4 decimals above 1000, else 7 significant digits."""
-    if value is None:
-        return None
-    return round(value, 4) if value > 1000 else float(f"{value:.7g}")
-
-
-def four(value: float) -> str:
-    """A figure as the statistics block prints it: four decimals at most."""
-    exact = decimal_text(value)
-    return exact if len(exact.partition(".")[2]) <= 4 else f"{round(clean(value), 4):.4f}"
-
-
-def symbol_json(symbol: Any) -> dict[str, Any]:
-    """A symbol with its identity and its underlying's."""
-    made: dict[str, Any] = {"value": symbol.value, "id": str(symbol.id), "permtick": symbol.value}
-    if symbol.has_underlying:
-        made["underlying"] = symbol_json(symbol.underlying)
-    return made
-
-
 # -------------------------------------------------------------------- orders
 
 
@@ -153,11 +117,14 @@ def order_json(order: Order) -> dict[str, Any]:
     if order.tag is not None:
         made["tag"] = order.tag
     made |= {"properties": {"timeInForce": {}}, "securityType": int(order.security_type)}
-    made |= {"direction": int(order.direction), "value": order.value}
+    made |= {"direction": int(order.direction), "value": order.value + 0.0}
     data = order.order_submission_data
     if data is not None:
         prices = {"bidPrice": data.bid_price, "askPrice": data.ask_price, "lastPrice": data.last_price}
-        made["orderSubmissionData"] = prices
+        least = price_digits(order.symbol)
+        made["orderSubmissionData"] = {
+            key: exact(digits(value, least)) if value and least else value for key, value in prices.items()
+        }
     made["isMarketable"] = order.is_marketable
     for name in _PRICE_FIELDS:
         if hasattr(order, name):
@@ -207,57 +174,12 @@ def event_json(event: OrderEvent, algorithm_id: str) -> dict[str, Any]:
     return made
 
 
-def trade_json(trade: Trade) -> dict[str, Any]:
-    """One closed trade, LEAN's keys."""
-    return {
-        "id": trade.id,
-        "symbols": [symbol_json(trade.symbol)],
-        "entryTime": iso(trade.entry_ms),
-        "entryPrice": trade.entry_price,
-        "direction": int(trade.direction),
-        "quantity": trade.quantity,
-        "exitTime": iso(trade.exit_ms),
-        "exitPrice": trade.exit_price,
-        "profitLoss": trade.profit_loss,
-        "totalFees": trade.total_fees,
-        "mae": trade.mae,
-        "mfe": trade.mfe,
-        "duration": span(trade.exit_ms - trade.entry_ms),
-        "endTradeDrawdown": trade.end_trade_drawdown,
-        "isWin": trade.is_win,
-        "orderIds": list(trade.order_ids),
-    }
-
-
 # -------------------------------------------------------------------- statistics
-
-
-def portfolio_json(made: PortfolioStatistics) -> dict[str, Any]:
-    """The portfolio statistics, LEAN's keys, figures as strings."""
-    return {camel(item.name): four(float(getattr(made, item.name))) for item in fields(made)}
-
-
-def trade_statistics_json(made: TradeStatistics) -> dict[str, Any]:
-    """The trade statistics, LEAN's keys: counts as numbers, money and ratios as strings, durations as time spans."""
-    written: dict[str, Any] = {}
-    for name, value in asdict(made).items():
-        if name in ("start_ms", "end_ms"):
-            written["startDateTime" if name == "start_ms" else "endDateTime"] = iso(value)
-        elif name.endswith("_duration"):
-            prefix, _, rest = name.partition("_")
-            in_trades = prefix in _DURATION_NAMES
-            key = f"{prefix}_{rest.replace('duration', 'trade_duration')}" if in_trades else name
-            written[camel(key)] = span(value)
-        elif isinstance(value, int):
-            written[camel(name)] = value
-        else:
-            written[camel(name)] = four(value)
-    return written
 
 
 def _performance(summary: Summary, trades: list[Trade], portfolio: PortfolioStatistics) -> dict[str, Any]:
     return {
-        "tradeStatistics": trade_statistics_json(trade_statistics(trades)),
+        "tradeStatistics": trade_statistics_json(trade_statistics(trades), trades),
         "portfolioStatistics": portfolio_json(portfolio),
         "closedTrades": [trade_json(trade) for trade in trades] if trades is summary.closed_trades else [],
     }
@@ -280,11 +202,30 @@ def _series(name: str, unit: str, kind: int, values: list[Any], index: int = 0, 
 
 
 def _points(series: list[Any]) -> list[list[Any]]:
-    return [[point[0] // 1000, *(smart(value) for value in point[1:])] for point in series]
+    return [[point[0] // 1000, *(_plain(smart(value)) for value in point[1:])] for point in series]
+
+
+def _plain(value: float | None) -> float | str | None:
+    """A chart value; a small one without the exponent that Python would write."""
+    return exact(Decimal(f"{value:.12f}").normalize()) if value and abs(value) < 1e-4 else value
+
+
+def _series_text(charts: dict[str, Any]) -> dict[str, Any]:
+    """Charts with each series on one line."""
+    return {
+        name: {**chart, "series": {key: RAW + text_of(one, None) for key, one in chart["series"].items()}}
+        for name, chart in charts.items()
+    }
 
 
 def _chart(name: str, series: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-    return {"name": name, "chartType": 0, "series": {one["name"]: one for one in series}, **more}
+    """A chart; LEAN sorts its series by index, number of points and sum (ChartSeriesJsonConverter.cs:54)."""
+
+    def rank(one: dict[str, Any]) -> tuple[int, int, float]:
+        points = one["values"] if one["seriesType"] != _CANDLE else ()
+        return one["index"], len(one["values"]), sum(point[1] or 0.0 for point in points)
+
+    return {"name": name, "chartType": 0, "series": {one["name"]: one for one in sorted(series, key=rank)}, **more}
 
 
 def charts_json(engine: Any) -> dict[str, Any]:
@@ -324,7 +265,7 @@ def _state(engine: Any, error: str | None) -> dict[str, str]:
         "EndTime": str(iso(from_utc_ms(engine.utc_ms))),
         "RuntimeError": "" if error is None else error.strip().splitlines()[-1],
         "StackTrace": error or "",
-        "LogCount": str(len(algorithm.logs.lines)),
+        "LogCount": str(len(algorithm.logs.entries) + ENGINE_LINES),
         "OrderCount": str(engine.transactions.orders_count),
         "InsightCount": "0",
         "Name": algorithm.name,
@@ -351,14 +292,29 @@ def _configuration(engine: Any) -> dict[str, Any]:
     }
 
 
+def _gained(value: float) -> Decimal:
+    """A realised profit with the decimals of the price that made it, as far as a contract of 100 shows them."""
+    return digits(value, min(2, -int(digits(value / 100, 0).as_tuple().exponent)))
+
+
+def _log_text(engine: Any) -> str:
+    """The log as LEAN keeps it: gathered at each point of the equity curve, debug lines before errors before logs."""
+    entries, edges = engine.algorithm.logs.entries, [*engine.samples.log_edges]
+    lines: list[str] = []
+    for first, last in zip([0, *edges], [*edges, len(entries)], strict=True):
+        batch = sorted(entries[first:last], key=lambda entry: _LOG_ORDER[entry[0]])
+        lines.extend(f"{line}\n" for _, line in batch)
+    return "".join(lines)
+
+
 def write(engine: Any, summary: Summary, folder: Path, error: str | None = None) -> None:
     """Writes the four files into a folder, which is made when it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     algorithm = engine.algorithm
     name = algorithm.algorithm_id
     charts = charts_json(engine)
-    server = {"Hostname": "embedded engine", "LEAN Version": "embedded", "CPU Usage": "0.0%", "Up Time": "0d 00:00:00"}
-    server |= {"Used RAM (MB)": "0", "Total RAM (MB)": "0"}
+    server = {"CPU Usage": "0.0%", "Used RAM (MB)": "0", "Total RAM (MB)": "0"}
+    server |= {"Hostname": "embedded engine", "LEAN Version": "embedded", "Up Time": "0d 00:00:00"}
     shared = {
         "statistics": summary.statistics,
         "runtimeStatistics": summary.runtime,
@@ -368,11 +324,11 @@ def write(engine: Any, summary: Summary, folder: Path, error: str | None = None)
     }
     whole = {
         "rollingWindow": _rolling(summary),
-        "totalPerformance": _performance(summary, summary.closed_trades, summary.portfolio),
-        "charts": charts,
+        "charts": _series_text(charts),
         "orders": {str(order.id): order_json(order) for order in engine.transactions.get_orders()},
-        "profitLoss": {iso(when): value for when, value in sorted(summary.data.profit_loss.items())},
+        "profitLoss": {iso(when): exact(_gained(value)) for when, value in sorted(summary.data.profit_loss.items())},
         **shared,
+        "totalPerformance": _performance(summary, summary.closed_trades, summary.portfolio),
         "analysis": [],
     }
     equity = {key: value for key, value in charts.get(EQUITY_CHART, {}).items()}
@@ -380,16 +336,14 @@ def write(engine: Any, summary: Summary, folder: Path, error: str | None = None)
         equity["series"] = {"Equity": _weekly(equity["series"]["Equity"])}
     brief = {
         "rollingWindow": {},
-        "totalPerformance": {**_performance(summary, [], summary.portfolio)},
-        "charts": {EQUITY_CHART: equity} if equity else {},
+        "charts": _series_text({EQUITY_CHART: equity} if equity else {}),
         **shared,
+        "totalPerformance": {**_performance(summary, summary.closed_trades, summary.portfolio), "closedTrades": []},
     }
-    brief["totalPerformance"]["tradeStatistics"] = trade_statistics_json(summary.trades)
     events = [event_json(event, name) for event in engine.order_events]
-    for suffix, content in (("", whole), ("-summary", brief), ("-order-events", events)):
-        text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-        (folder / f"{name}{suffix}.json").write_text(text, encoding="utf-8")
-    (folder / f"{name}-log.txt").write_text("".join(f"{line}\n" for line in algorithm.logs.lines), encoding="utf-8")
+    for suffix, content, indent in (("", whole, 2), ("-summary", brief, 2), ("-order-events", events, None)):
+        (folder / f"{name}{suffix}.json").write_text(text_of(content, indent), encoding="utf-8", newline="")
+    (folder / f"{name}-log.txt").write_text(_log_text(engine), encoding="utf-8", newline="")
 
 
 def _weekly(series: dict[str, Any]) -> dict[str, Any]:

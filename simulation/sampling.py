@@ -33,6 +33,7 @@ class Samples:
         self.margin: dict[str, list[tuple[int, float | None]]] = {}
         self.capacity: CapacityEstimate | None = None
         self.starting_capital = 0.0
+        self.log_edges: list[int] = []
         self._candle: list[float] | None = None
         self._day_value = 0.0
         self._highest = 0.0
@@ -60,6 +61,10 @@ class Samples:
             self.capacity.update()
         self._widen()
 
+    def reopen(self) -> None:
+        """A contract that leaves makes LEAN's next slice one of the same instant: the next candle opens in it."""
+        self._widen()
+
     def _widen(self) -> None:
         """Widens the current candle by the portfolio's value now."""
         value = round(self._value(), 4)
@@ -79,7 +84,11 @@ class Samples:
         return self.capacity.capacity, "" if asset is None else str(asset.id)
 
     def sample_chart(self, utc_ms: int) -> None:
-        """A point of the equity curve."""
+        """A point of the equity curve; what was logged since the last one is gathered."""
+        self.log_edges.append(len(self._engine.algorithm.logs.entries))
+        self._sample_equity(utc_ms)
+
+    def _sample_equity(self, utc_ms: int) -> None:
         self._widen()
         candle = self._candle
         if candle is not None and (not self.equity or utc_ms > self.equity[-1][0]):
@@ -95,7 +104,7 @@ class Samples:
         gain = round((value - before) * 100 / before, 10) if before else before
         self._highest = max(self._highest, value)
         self._add(self.daily, utc_ms, value)
-        self.sample_chart(utc_ms)
+        self._sample_equity(utc_ms)
         self._add(self.series["benchmark"], utc_ms, float(self._engine.benchmark_value()))
         self._add(self.series["performance"], utc_ms, gain)
         if self._highest:
@@ -128,9 +137,9 @@ class Samples:
             worth = item.holdings_value
             if worth:
                 sides[kind, "Long" if worth > 0 else "Short"] += worth
-        for (kind, side), worth in sides.items():
+        for (kind, side), worth in sorted(sides.items(), key=lambda item: item[0][1]):  # the long sides come first
             name = f"{kind} - {side} Ratio"
-            self._add(self.exposure.setdefault(name, []), utc_ms, round(clean(worth / value), 4))
+            self._add(self.exposure.setdefault(name, []), utc_ms, round(worth / value, 4) + 0.0)
 
     def _sample_turnover(self, utc_ms: int, value: float) -> None:
         engine = self._engine

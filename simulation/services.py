@@ -212,11 +212,15 @@ class NotificationManager(Named):
 
 
 class Logs:
-    """What the algorithm said, each line with its time; debug and error lines drop an immediate repetition."""
+    """What the algorithm said, each line with its time; debug and error lines drop an immediate repetition.
+
+    lines: with their kind in words. entries: kind and line, as LEAN's log file has it.
+    """
 
     def __init__(self, now: Callable[[], Any]) -> None:
         self._now = now
         self.lines: list[str] = []
+        self.entries: list[tuple[str, str]] = []
         self._last: dict[str, str] = {}
 
     def write(self, kind: str, message: Any) -> None:
@@ -226,7 +230,9 @@ class Logs:
             return
         self._last[kind] = text
         prefix = "" if kind == "log" else f"{kind.upper()}: "
-        self.lines.append(f"{self._now():%Y-%m-%d %H:%M:%S} {prefix}{text}")
+        now = f"{self._now():%Y-%m-%d %H:%M:%S}"
+        self.lines.append(f"{now} {prefix}{text}")
+        self.entries.append((kind, f"{now} {text}"))
 
 
 RESERVED_CHARTS = (
