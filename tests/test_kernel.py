@@ -318,3 +318,13 @@ def test_a_dividend_is_paid_in_cash_on_raw_shares_at_the_midnight_of_its_ex_date
 
     # 100,000 less ten shares at 500 and a fee of 1, plus 20.
     assert lines_of(market, script, TUESDAY) == [("09 00:00", "dividend", 2.0, 95_019.0)]
+
+
+def test_events_fire_on_days_without_any_data() -> None:
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        algorithm.do_at("10:00", lambda: listed(algorithm, "event"))
+        algorithm.do_at("10:00", lambda: listed(algorithm, "event"), date(2024, 7, 9))
+
+    # As in LEAN the clock stops with the last data: the event of the last day has nothing to come with.
+    assert lines_of(Market(), script, date(2024, 7, 9)) == [("08 10:00", "event")]
