@@ -32,6 +32,7 @@ from core.settings_fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
 from execution.recovery import BrokerLooks, OrderRecovery
+from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
@@ -98,6 +99,7 @@ MANAGERS: tuple[type, ...] = (
     PositionTracker,
     PerformanceTracker,
     AtomicExecutor,
+    ShareSeller,
     BrokerLooks,
     OrderRecovery,
     FridayZeroDay,
@@ -170,7 +172,6 @@ class TradingSystem:
         self.bus.publish(SessionOpened(time=now, day=session.day, closes_at=session.closes_at))
         self._recovery.reconcile()
         self._publish_prices(now)
-        self._recovery.sell_assigned_shares()
 
     @property
     def in_session(self) -> bool:

@@ -85,6 +85,24 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareHolding:
+    """Shares that an assignment or an exercise left, signed. ``price`` is what they came at: the underlying's price by
+    which the option was valued, in points. ``cash`` is dollars since then, fees taken off; what is left of it when the
+    shares are gone is what holding them brought.
+    """
+
+    ticker: str
+    quantity: float
+    price: float
+    cash: float
+
+    @property
+    def value(self) -> float:
+        """Positive dollars at the price they came at."""
+        return abs(self.quantity) * self.price
+
+
+@dataclass(frozen=True, slots=True)
 class ClosedTrade:
     """A finished trade as sizing, phases and breakers need it. ``profit`` is dollars, net of ``fees``."""
 
@@ -118,7 +136,7 @@ class Book:
 
     ``blocked``: since when the exit of a position waits for a side of a quote; nothing new may open meanwhile.
     ``doubted``: positions of which the broker may not have told everything yet, with the contracts that it is about;
-    nothing is sent for them, and nothing new may open.
+    nothing is sent for them, and nothing new may open. ``shares``: what assignments left, by ticker, until it is sold.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -126,6 +144,7 @@ class Book:
     pending: dict[str, Position] = field(default_factory=dict)
     blocked: dict[str, datetime] = field(default_factory=dict)
     doubted: dict[str, frozenset[str]] = field(default_factory=dict)
+    shares: dict[str, ShareHolding] = field(default_factory=dict)
 
     def exposed(self) -> Iterator[Position]:
         """What is open and what may become open, for every limit on counts and risk."""

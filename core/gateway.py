@@ -167,6 +167,9 @@ class Gateway(Protocol):
     def send_shares(self, ticker: str, quantity: int, price: float, tag: str) -> int:
         """Send one limit order for shares (signed) and give its order id. Raises OrderRefusedError."""
 
+    def reprice_shares(self, order_id: int, price: float, tag: str) -> bool:
+        """Move the limit of an order for shares, at a cent; false when the engine refused."""
+
     def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
         """Move the limit of a working group on every leg; false when the engine refused."""
 

@@ -302,6 +302,15 @@ class LeanGateway:
             raise OrderRefusedError(str(ticket.submit_request.response.error_message))
         return int(ticket.order_id)
 
+    def reprice_shares(self, order_id: int, price: float, tag: str) -> bool:
+        """Update the limit of an order for shares."""
+        ticket = self._ticket(order_id)
+        if ticket is None or ticket.status in _DONE:
+            return False
+        fields = UpdateOrderFields()
+        fields.limit_price, fields.tag = round(price, 2), tag
+        return bool(ticket.update(fields).is_success)
+
     def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
         """Update every leg's ticket with the same limit (the live plug-in waits for all of them)."""
         accepted = True

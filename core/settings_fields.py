@@ -244,6 +244,19 @@ class BlackSwanSettings(SettingsGroup):
     pause_hours: int = Field(24, gt=0)
 
 
+BETAS = {
+    "QQQ": 1.18, "NQ": 1.18, "MNQ": 1.18, "IWM": 1.18, "RTY": 1.18, "M2K": 1.18, "TLT": -0.33, "ZB": -0.33,
+    "GLD": -0.12, "GC": -0.12, "MGC": -0.12, "USO": 0.62, "CL": 0.62, "MCL": 0.62, "FXE": 0.12, "6E": 0.12,
+    "M6E": 0.12,
+}  # fmt: skip
+"""Betas to the S&P 500, of calm and stressed days the larger in size.
+
+NASDAQ and crude: regression on daily closes (crude with the VIX over 35); Russell 2000: Frank Russell's fact sheets
+(1.1 to 1.2); long Treasuries: Campbell, Sunderam and Viceira (2017); gold: Baur and Lucey (2010); euro: Ranaldo and
+Soderlind (2010).
+"""
+
+
 class GreeksSettings(SettingsGroup):
     """Greeks service and monitor (methodology, section 4; limits by phase are in ``phases``)."""
 
@@ -251,7 +264,10 @@ class GreeksSettings(SettingsGroup):
     price_tolerance: Fraction = 0.001
     warn_at: Fraction = 0.80
     beta_reference: str = "SPY"
-    risk_free_rate: float = Field(0.02, ge=-0.05, le=0.25)
+    betas: dict[str, float] = Field(default_factory=lambda: dict(BETAS))
+    """Betas to the reference where 60 sessions cannot be measured. A ticker in neither is unknown, and that denies."""
+    risk_free_rate: float | None = Field(None, ge=-0.05, le=0.25)
+    """Continuous a year; none: the year's Treasury bill (``greeks/exposure.py``)."""
     dividend_yield: float = Field(0.015, ge=0, le=0.25)
 
 
@@ -264,6 +280,8 @@ class MarginSettings(SettingsGroup):
     naked_index: Fraction = 0.15
     naked_floor: Fraction = 0.10
     future_notional: Fraction = 0.10
+    shares: Fraction = 0.50
+    """Of the value of shares that an assignment left (Regulation T)."""
 
 
 class OrderSettings(SettingsGroup):
@@ -276,6 +294,8 @@ class OrderSettings(SettingsGroup):
     """Points up to which the offer of an option that nobody bids for makes it worth next to nothing."""
     blocked_exit_minutes: int = Field(3, ge=1)
     """Minutes an exit waits for a missing side of a quote before its package is closed in parts."""
+    shares_step: Fraction = 0.001
+    """Share of the price by which the limit of assigned shares goes further through the market each minute."""
     unwind_after_seconds: int = Field(120, gt=0)
     max_spread_fraction: Fraction = 0.10
     max_spread_points: float = Field(0.50, ge=0)

@@ -52,7 +52,7 @@ class AtomicExecutor(OrderDesk):
         self._book = book
         self._tracker = tracker
         self._identifiers = identifiers
-        self._states = GroupStates(state, book)
+        self.states = self._states = GroupStates(state, book)
         self._settings = settings
         self._groups: dict[str, OrderGroup] = {}
         self._by_order: dict[int, OrderGroup] = {}
@@ -326,10 +326,14 @@ class AtomicExecutor(OrderDesk):
         """A report on no order of ours: an expiry, an assignment, or somebody else's trade."""
         before = dict(self._book.positions)
         self._tracker.settled(event)
+        self._states.shares()
         for name, position in before.items():
             if name not in self._book.positions:
                 self._unwinds.forget(name)
                 self._states.expired(name, position.terms.strategy, event.is_assignment)
+            elif event.is_assignment and any(leg.contract.name == event.contract for leg in position.package.legs):
+                self._states.assigned(name, event.contract)
+                self._unwinds.plan(name, self._tracker.rest_of(position))  # from the next minute of a session on
 
     def _finish(self, group: OrderGroup) -> None:
         self._groups.pop(group.id, None)
@@ -423,7 +427,7 @@ class AtomicExecutor(OrderDesk):
         self._plan_unwind(group.position, holding_after(group, left, position))
 
     def _split(self, position: Position) -> None:
-        """An exit that cannot trade whole (a leg without a price) is closed in parts, shorts first."""
+        """An exit that cannot trade whole is closed in parts, shorts first."""
         legs = tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in position.package.legs)
         self._plan_unwind(position.id, legs)
 
@@ -456,9 +460,9 @@ class AtomicExecutor(OrderDesk):
 
     def _next_unwind(self, position: str) -> None:
         """Send what may go now; what waits for a quote is told once and looked at again each minute."""
-        if position not in self._unwinds:
+        part = self._unwinds.next_part(position) if position in self._unwinds else None
+        if part is None:
             return
-        part = self._unwinds.next_part(position)
         if part.ready:
             self._send_part(position, part.ready)
         elif not part.waiting:

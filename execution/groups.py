@@ -13,7 +13,7 @@ from core.book import Book, Position, Terms
 from core.contracts import Contract, Leg, Package, Right
 from core.events import GroupOutcome, Level
 from core.gateway import FAMILIES
-from state.facts import changes_of, instruments_of
+from state.facts import SHARES, changes_of, instruments_of
 from state.manager import HierarchicalStateManager, OpenIntent
 from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyState, StrategyTrigger
 
@@ -279,6 +279,18 @@ class GroupStates:
         """The position's last leg is gone."""
         self._try(Level.POSITION, position, PositionTrigger.CLOSED)
         self.rest(strategy)
+
+    def shares(self) -> None:
+        """Keep what assignments left over restarts: ticker to quantity, price and cash."""
+        rows = {row.ticker: [row.quantity, row.price, row.cash] for row in self._book.shares.values()}
+        if rows or self._state.recall(SHARES):
+            self._state.remember(SHARES, rows)
+
+    def assigned(self, position: str, name: str) -> None:
+        """A leg left the account by assignment while others stay."""
+        held = self._state.held(position)
+        held.pop(name, None)
+        self._state.correct_held(position, held)
 
     def expired(self, position: str, strategy: str, assigned: bool) -> None:
         """The clearing house took the position away."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.book import Book, Position, Terms
+from core.book import Book, Position, ShareHolding, Terms
 from core.bus import EventBus
 from core.contracts import Leg, Package
 from core.events import (
@@ -20,19 +19,17 @@ from core.events import (
     Level,
     PositionChanged,
 )
-from core.gateway import Gateway
+from core.gateway import FAMILIES, Gateway
 from core.identifiers import Identifiers
 from core.settings_fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.groups import LegFill, OrderGroup, rebuild_package
 from execution.tracker import PositionTracker
-from state.facts import BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
+from state.facts import SHARES, BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
-from state.tables import OrderPurpose, PositionState, SystemState, SystemTrigger
-
-_THROUGH = 0.005  # of the price: how far a limit for shares stands on the other side of the market
+from state.tables import OrderPurpose, PositionState, PositionTrigger, SystemState, SystemTrigger
 
 
 class BrokerLooks:
@@ -112,6 +109,8 @@ class OrderRecovery:
         self._state.start()
         for name in self._state.names():
             self._identifiers.observe(name)
+        for ticker, row in (self._state.recall(SHARES) or {}).items():
+            self._book.shares[ticker] = ShareHolding(ticker, *(float(figure) for figure in row))
         for subject in self._state.positions():
             position = rebuild_position(subject)
             if position is not None:
@@ -140,6 +139,9 @@ class OrderRecovery:
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
         for name in outcome.positions_to_unwind:
             self._unwind(name)
+        for subject in self._state.positions():
+            if subject.state == PositionState.ASSIGNED:
+                self._take_assigned(subject)
         alive = {subject.id for subject in self._state.positions()}
         for position in list(self._book.positions.values()):
             if position.id not in alive:
@@ -225,15 +227,30 @@ class OrderRecovery:
             )
         )
 
-    def sell_assigned_shares(self) -> None:
-        """At the open after an assignment: get rid of the shares that it brought, a little through the market."""
-        working = {order.name for order in self._gateway.open_orders()}
-        for ticker, quantity in sorted(self._tracker.shares.items()):
+    def _take_assigned(self, subject: Subject) -> None:
+        """Assigned while away: the option legs that went are counted, the shares are to be sold, the rest unwound."""
+        held = self._state.held(subject.id)
+        options = {name: quantity for name, quantity in held.items() if name not in FAMILIES}
+        position = self._book.positions.get(subject.id)
+        for ticker in [name for name in held if name in FAMILIES]:
             tick = self._gateway.tick(ticker)
-            if not round(quantity) or ticker in working or tick is None:
-                continue
-            price = tick.price * (1 - math.copysign(_THROUGH, quantity))
-            self._gateway.send_shares(ticker, -round(quantity), price, "assigned shares")
+            if tick is None:
+                return  # no price yet: the next look tells
+            self._tracker.take_shares(ticker, held[ticker], tick.price)
+        self._executor.states.shares()
+        self._state.correct_held(subject.id, options)
+        for leg in () if position is None else position.package.legs:
+            if position is not None and leg.contract.name not in options:
+                self._tracker.assigned(position, leg.contract.name)
+        self._state.fire(Level.POSITION, subject.id, PositionTrigger.UNWIND if options else PositionTrigger.CLOSED)
+        if options:
+            package = rebuild_package(list(subject.detail["package"]))
+            legs = tuple(
+                Leg(leg.contract, round(options[leg.contract.name]))
+                for leg in package.legs
+                if leg.contract.name in options
+            )
+            self._executor.unwind(subject.id, Package(legs))
 
     def _unwind(self, name: str) -> None:
         """Send off what is left of a broken package; a position with its package whole in the book is left alone."""

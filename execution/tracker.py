@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from core.book import Book, ClosedTrade, Position
+from core.book import Book, ClosedTrade, Position, ShareHolding
 from core.bus import EventBus
 from core.contracts import MARKET_CLOSE, Contract, Leg, Package, Right
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
@@ -35,7 +35,7 @@ class PositionTracker:
         self._gateway = gateway
         self._book = book
         self._parts: dict[str, _Parts] = {}
-        self.shares: dict[str, float] = {}
+        self.share_orders: set[int] = set()
 
     def plan(self, group: OrderGroup) -> None:
         """Count an entry on its way as if it were open."""
@@ -83,19 +83,84 @@ class PositionTracker:
         self._finish(position, ChangeKind.CLOSED, prices, (group.cash, group.fees), (group.rule, group.reason))
 
     def settled(self, event: OrderUpdated) -> None:
-        """Take note of a leg that expired or was assigned (an order event of no group of ours)."""
+        """Take note of a leg that expired or was assigned, and of shares (an order event of no group of ours)."""
+        if event.contract in FAMILIES:
+            self._move_shares(event)
+            return
         if event.status is not FillStatus.FILLED:
             return
         if any(event.contract in about for about in self._book.doubted.values()):
             return  # the fill of an order that is not known to be ours yet: the next look tells
-        if event.contract in FAMILIES:
-            self.shares[event.contract] = self.shares.get(event.contract, 0.0) + event.fill_quantity
-            return
         for position in list(self._book.positions.values()):
             leg = next((leg for leg in position.package.legs if leg.contract.name == event.contract), None)
             if leg is None or self._has_ended(position, leg) or not self._is_settlement(leg.contract, event):
                 continue
-            self._settle_leg(position, leg, event)
+            self._end_leg(position, leg, event.is_assignment)
+
+    def _move_shares(self, event: OrderUpdated) -> None:
+        """Shares that an assignment or exercise brought, or that an order of ours took away again.
+
+        What a person trades in them within a session is theirs; the next reconciliation lists it.
+        """
+        if not event.fill_quantity:
+            return
+        ours, ticker = event.order_id in self.share_orders, event.contract
+        if not ours and not event.is_assignment and self._in_session(event.time):
+            return
+        spot = event.fill_price if ours else self._price(ticker)
+        if spot is None:
+            raise ValueError(f"{ticker}: shares came without a price of it")
+        self.take_shares(ticker, event.fill_quantity, spot, event.fee)
+
+    def _in_session(self, moment: datetime) -> bool:
+        session = self._gateway.session(moment.date())
+        return session is not None and session.opens_at < moment < session.closes_at
+
+    def take_shares(self, ticker: str, quantity: float, price: float, fee: float = 0.0) -> None:
+        """Add signed shares at a price in points; what is left of the cash when none are held is what they brought."""
+        known = self._book.shares.get(ticker, ShareHolding(ticker, 0.0, price, 0.0))
+        cash = -quantity * price - fee
+        now = ShareHolding(
+            ticker, known.quantity + quantity, known.price if known.quantity else price, known.cash + cash
+        )
+        kind = ChangeKind.ADJUSTED
+        if abs(now.quantity) < 0.5:
+            self._book.shares.pop(ticker, None)
+            kind = ChangeKind.CLOSED
+        else:
+            self._book.shares[ticker] = now
+        self._journal.record(
+            RecordKind.FILL,
+            component="tracker",
+            reason="assigned shares",
+            group="assigned shares",
+            position=f"shares {ticker}",
+            strategy="assigned_shares",
+            contract=ticker,
+            quantity=quantity,
+            price=price,
+            fee=fee,
+            profit=now.cash if kind is ChangeKind.CLOSED else None,
+        )
+        self._announce(f"shares {ticker}", "assigned_shares", "", kind, cash + fee, fee)
+
+    def correct_shares(self, ticker: str, quantity: float) -> None:
+        """A person sold some: the account holds only so many (signed) of those that came."""
+        known = self._book.shares[ticker]
+        self.take_shares(ticker, quantity - known.quantity, known.price)
+
+    def assigned(self, position: Position, name: str) -> bool:
+        """A leg was assigned while nobody looked: it is counted at its intrinsic value; whether it was the last."""
+        leg = next(leg for leg in position.package.legs if leg.contract.name == name)
+        return self._end_leg(position, leg, assigned=True)
+
+    def rest_of(self, position: Position) -> tuple[Leg, ...]:
+        """Legs (signed contracts) of a position of which others ended alone; empty when none did."""
+        parts = self._parts.get(position.id)
+        if parts is None or not parts.assigned:
+            return ()
+        legs = (leg for leg in position.package.legs if leg.contract.name not in parts.prices)
+        return tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in legs)
 
     def _has_ended(self, position: Position, leg: Leg) -> bool:
         parts = self._parts.get(position.id)
@@ -109,17 +174,17 @@ class PositionTracker:
         ends = datetime.combine(contract.expiry, MARKET_CLOSE) if session is None else session.closes_at
         return event.time >= ends
 
-    def _settle_leg(self, position: Position, leg: Leg, event: OrderUpdated) -> None:
-        """Value a leg at its expiry."""
+    def _end_leg(self, position: Position, leg: Leg, assigned: bool) -> bool:
+        """Value a leg at its expiry or assignment; whether it was the position's last."""
         spot = self._price(leg.contract.underlying.ticker)
         if spot is None:
-            raise ValueError(f"{leg.contract.name}: expired without a price of {leg.contract.underlying.ticker}")
+            raise ValueError(f"{leg.contract.name}: ended without a price of {leg.contract.underlying.ticker}")
         parts = self._parts.setdefault(position.id, _Parts())
         parts.expired = True
-        parts.assigned = parts.assigned or event.is_assignment
+        parts.assigned = parts.assigned or assigned
         price = intrinsic(leg.contract, spot)
         cash = leg.ratio * position.contracts * price * leg.contract.multiplier
-        self.part(position, leg.contract.name, price, (cash, 0.0))
+        return self.part(position, leg.contract.name, price, (cash, 0.0))
 
     def part(self, position: Position, name: str, price: float, flow: tuple[float, float]) -> bool:
         """One leg ended alone, bringing (cash, fees) in dollars; whether it was the last."""
@@ -226,12 +291,17 @@ class PositionTracker:
         return None if tick is None else tick.price
 
     def _publish(self, position: Position, kind: ChangeKind, cash: float, fees: float) -> None:
+        self._announce(position.id, position.terms.strategy, position.correlation, kind, cash, fees)
+
+    def _announce(
+        self, position: str, strategy: str, correlation: str, kind: ChangeKind, cash: float, fees: float
+    ) -> None:
         self._bus.publish(
             PositionChanged(
                 time=self._gateway.now(),
-                correlation=position.correlation,
-                position=position.id,
-                strategy=position.terms.strategy,
+                correlation=correlation,
+                position=position,
+                strategy=strategy,
                 kind=kind,
                 cash=cash,
                 fees=fees,

@@ -22,6 +22,20 @@ from greeks.smile import ContractGreeks
 
 BETA_DAYS: Final = 60
 
+# Three-month Treasury bill, secondary market, average of the year in percent.
+# Source: Federal Reserve H.15 (FRED series TB3MS, annual averages).
+TREASURY_BILL: Final[Mapping[int, float]] = MappingProxyType({
+    1990: 7.49, 1991: 5.38, 1992: 3.43, 1993: 3.00, 1994: 4.25, 1995: 5.49, 1996: 5.01, 1997: 5.06, 1998: 4.78,
+    1999: 4.64, 2000: 5.82, 2001: 3.39, 2002: 1.60, 2003: 1.01, 2004: 1.37, 2005: 3.15, 2006: 4.73, 2007: 4.35,
+    2008: 1.37, 2009: 0.15, 2010: 0.14, 2011: 0.05, 2012: 0.09, 2013: 0.06, 2014: 0.03, 2015: 0.05, 2016: 0.32,
+    2017: 0.93, 2018: 1.94, 2019: 2.06, 2020: 0.36, 2021: 0.04, 2022: 2.02, 2023: 5.07, 2024: 4.97, 2025: 4.07,
+})  # fmt: skip
+
+
+def treasury_bill(year: int) -> float:
+    """Risk-free rate of a year, continuous, as a fraction; the nearest known year's outside the table."""
+    return TREASURY_BILL[min(max(year, min(TREASURY_BILL)), max(TREASURY_BILL))] / 100.0
+
 
 @dataclass(frozen=True, slots=True)
 class UnderlyingFacts:
@@ -105,17 +119,37 @@ class LegGreeks:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareGreeks:
+    """Shares that an assignment left: ``quantity`` is signed, and the delta of a share is one.
+
+    ``exposure`` is ``None`` without a price or a beta.
+    """
+
+    underlying: str
+    group: str
+    quantity: float
+    exposure: Exposure | None
+    strategy: str = "assigned_shares"
+
+    @property
+    def position(self) -> str:
+        """A name of its own among the positions."""
+        return f"shares {self.underlying}"
+
+
+@dataclass(frozen=True, slots=True)
 class PortfolioGreeks:
-    """Everything held at one moment. A total is ``None`` when a contract in it is unknown; ``unknown`` names those."""
+    """Everything held at one moment. A total is ``None`` when a part of it is unknown; ``unknown`` names those."""
 
     time: datetime
     legs: tuple[LegGreeks, ...]
     unknown: tuple[str, ...]
+    shares: tuple[ShareGreeks, ...] = ()
 
     @property
     def whole(self) -> Exposure | None:
         """All positions together."""
-        return total(self.legs)
+        return total((*self.legs, *self.shares))
 
     def by_position(self) -> dict[str, Exposure | None]:
         """Totals by position id."""
@@ -134,11 +168,12 @@ class PortfolioGreeks:
         return self._by("underlying")
 
     def _by(self, name: str) -> dict[str, Exposure | None]:
-        keys = dict.fromkeys(getattr(leg, name) for leg in self.legs)
-        return {key: total(leg for leg in self.legs if getattr(leg, name) == key) for key in keys}
+        parts: tuple[LegGreeks | ShareGreeks, ...] = (*self.legs, *self.shares)
+        keys = dict.fromkeys(getattr(part, name) for part in parts)
+        return {key: total(part for part in parts if getattr(part, name) == key) for key in keys}
 
 
-def total(legs: Iterable[LegGreeks]) -> Exposure | None:
+def total(legs: Iterable[LegGreeks | ShareGreeks]) -> Exposure | None:
     """Exposures added up; ``None`` when one of them is unknown."""
     total = Exposure()
     for leg in legs:

@@ -28,14 +28,17 @@ from core.settings_fields import GreeksSettings
 from greeks.black_scholes import FloatArray, Greeks
 from greeks.expiry_time import expires_at
 from greeks.exposure import (
+    Exposure,
     LegGreeks,
     PortfolioGreeks,
     ScenarioGrid,
+    ShareGreeks,
     UnderlyingTable,
     WhatIf,
     exposure_of,
     measured_beta,
     total,
+    treasury_bill,
     unknown_names,
 )
 from greeks.implied import NoVolatility, judge_quotes
@@ -144,7 +147,7 @@ class CentralGreeksService:
         """Greeks of every open position, from the cache while nothing changed."""
         needs = self._needs
         if needs is None:
-            needs = self._needs = self._dependencies({line.contract.underlying.ticker for line in self._held()})
+            needs = self._needs = self._dependencies(self._tickers())
         found = self._cache.get_or_compute(_PORTFOLIO_KEY, self._compute_portfolio, depends_on=needs)
         if found.unknown:  # the next quote may tell: ask again next time
             self._cache.invalidate(_PORTFOLIO_KEY)
@@ -169,7 +172,7 @@ class CentralGreeksService:
         if kept is not None and kept[0] == seen:
             return kept[1]
         self.computations["chain"] += 1
-        found = chain_greeks(listed, quotes, underlying_price, now, self._settings.risk_free_rate, self._yield(ticker))
+        found = chain_greeks(listed, quotes, underlying_price, now, self._rate(now), self._yield(ticker))
         for moment, smile in found.smiles.items():
             at = next(i for i, contract in enumerate(listed) if expires_at(contract) == moment)
             self._smiles[ticker, moment] = _Kept(smile, float(found.columns.dividend_yield[at]), now)
@@ -204,7 +207,8 @@ class CentralGreeksService:
         before = self.portfolio()
         self.computations["what_if"] += 1
         added = self._legs(_lines("proposal", strategy, package, contracts))
-        after = PortfolioGreeks(before.time, before.legs + added, before.unknown + unknown_names(added))
+        unknown = before.unknown + unknown_names(added)
+        after = PortfolioGreeks(before.time, before.legs + added, unknown, before.shares)
         return WhatIf(before, after, total(added))
 
     def scenarios(
@@ -229,21 +233,33 @@ class CentralGreeksService:
             by_position[line.position] += profit.reshape(shape)
             by_group[group] += profit.reshape(shape)
         whole = profits.sum(axis=0).reshape(shape)
+        for ticker, held in self._book.shares.items():
+            price, group = self._price(ticker), self._table.of(ticker).group
+            each = np.full(shape, np.nan if price is None else held.quantity * price) * np.reshape(
+                spot_moves, (-1, 1, 1)
+            )
+            whole = whole + each
+            by_position[f"shares {ticker}"] = each
+            by_group[group] = by_group.get(group, np.zeros(shape)) + each
         return ScenarioGrid(tuple(spot_moves), tuple(volatility_moves), tuple(days), whole, by_position, by_group)
 
     def beta(self, ticker: str) -> float | None:
-        """Beta to the reference: configured, else measured over BETA_DAYS shared sessions; ``None`` when neither."""
+        """Beta to the reference: of the table, else measured over BETA_DAYS shared sessions, else the settings'.
+
+        ``None`` where none of these knows it: its exposure is unknown then, never zero.
+        """
         reference = self._settings.beta_reference
-        configured = 1.0 if ticker == reference else self._table.of(ticker).beta
-        if configured is not None:
-            return configured
+        fixed = 1.0 if ticker == reference else self._table.of(ticker).beta
+        if fixed is not None:
+            return fixed
         if ticker not in self._betas:
             self._betas[ticker] = measured_beta(self._history.closes(ticker), self._history.closes(reference))
-        return self._betas[ticker]
+        measured = self._betas[ticker]
+        return self._settings.betas.get(ticker) if measured is None else measured
 
     def verify(self) -> tuple[str, ...]:
         """Names the underlyings of open positions that have neither a price nor a beta."""
-        tickers = dict.fromkeys(line.contract.underlying.ticker for line in self._held())
+        tickers = sorted(self._tickers())
         problems = tuple(f"{name}: no price yet" for name in tickers if self._price(name) is None)
         return problems + tuple(f"{name}: no beta" for name in tickers if self.beta(name) is None)
 
@@ -251,8 +267,24 @@ class CentralGreeksService:
 
     def _compute_portfolio(self) -> PortfolioGreeks:
         self.computations["portfolio"] += 1
-        legs = self._legs(self._held())
-        return PortfolioGreeks(self._clock.now(), legs, unknown_names(legs))
+        legs, shares = self._legs(self._held()), self._shares()
+        unknown = unknown_names(legs) + tuple(row.underlying for row in shares if row.exposure is None)
+        return PortfolioGreeks(self._clock.now(), legs, unknown, shares)
+
+    def _shares(self) -> tuple[ShareGreeks, ...]:
+        """Shares that assignments left, each of delta one, beta-weighted like everything else."""
+        reference = self._price(self._settings.beta_reference)
+        rows = []
+        for ticker, held in self._book.shares.items():
+            price, beta, exposure = self._price(ticker), self.beta(ticker), None
+            if price is not None and beta is not None and reference is not None:
+                value = held.quantity * price
+                exposure = Exposure(value=value, delta=value * beta / reference)
+            rows.append(ShareGreeks(ticker, self._table.of(ticker).group, held.quantity, exposure))
+        return tuple(rows)
+
+    def _tickers(self) -> set[str]:
+        return {line.contract.underlying.ticker for line in self._held()} | set(self._book.shares)
 
     def _compute_one(self, contract: Contract) -> ContractGreeks | None:
         self.computations["contract"] += 1
@@ -330,7 +362,8 @@ class CentralGreeksService:
         yields = [
             self._yield(t) if kept is None else kept.dividend_yield for t, kept in zip(tickers, carry, strict=True)
         ]
-        return Columns.of(contracts, self._clock.now(), self._settings.risk_free_rate, np.array(yields))
+        now = self._clock.now()
+        return Columns.of(contracts, now, self._rate(now), np.array(yields))
 
     def _borrowed(self, columns: Columns, spot: float, at: int) -> _Known | None:
         """Volatility for a contract whose own quote says nothing.
@@ -379,6 +412,10 @@ class CentralGreeksService:
     def _price(self, ticker: str) -> float | None:
         tick = self._gateway.tick(ticker)
         return tick.price if tick is not None and tick.price > 0.0 else None
+
+    def _rate(self, now: datetime) -> float:
+        given = self._settings.risk_free_rate
+        return treasury_bill(now.year) if given is None else given
 
     def _yield(self, ticker: str) -> float:
         own = self._table.of(ticker).dividend_yield

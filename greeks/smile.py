@@ -23,6 +23,7 @@ from greeks.black_scholes import FloatArray, Greeks, european_greeks, european_p
 from greeks.expiry_time import expires_at, years_to_expiry
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility, judge_quotes
 
+ONE_STRIKE: Final = 1e-6  # in log moneyness: nearer points are one strike, no listing has such
 WIDEST_HALF_SPREAD: Final = 0.25  # volatility; a quote that says less says nothing
 LIKELY_RESIDUAL: Final = 1.0 / 3.0  # mean square of a uniform error, in half spreads
 CARRY_ROOM: Final = 0.10  # how far a yield read from put-call parity may be from the configured one
@@ -80,7 +81,7 @@ def fit_smile(strike: FloatArray, volatility: FloatArray, half_spread: FloatArra
     x = np.log(strike[usable][order] / forward)
     if not x.size:
         return None
-    keep = np.concatenate(([True], np.diff(x) > 1e-12))
+    keep = np.concatenate(([True], np.diff(x) > ONE_STRIKE))
     x, y = x[keep], volatility[usable][order][keep]
     spread = np.maximum(half_spread[usable][order][keep], 1e-5)
     curvature = np.zeros_like(x)

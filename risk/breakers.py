@@ -10,13 +10,14 @@ from itertools import combinations, pairwise
 from core.book import Book
 from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.gateway import Gateway
-from core.settings_fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
+from core.settings_fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings, MarginSettings
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
 from market.history import correlation
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.limits import threshold
+from risk.margin import shares_margin
 from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
 
@@ -41,7 +42,9 @@ class CircuitBreakerPlugin(RiskPlugin):
         freshness: DataFreshnessValidator,
         chains: OptionChainManager,
         settings: CircuitBreakerSettings,
+        margin: MarginSettings,
     ) -> None:
+        self._margin = margin
         self._gateway = gateway
         self._book = book
         self._phases = phases
@@ -94,7 +97,7 @@ class CircuitBreakerPlugin(RiskPlugin):
             self._recovering = False
         if not isinstance(event, MarketData) or event.ticker != _INDEX:
             return ()
-        if not self._book.positions:
+        if not self._book.positions and not self._book.shares:
             self.warned = False
             self._equity.clear()
             return ()
@@ -142,7 +145,8 @@ class CircuitBreakerPlugin(RiskPlugin):
 
     def _margin_use(self, event: Event) -> RiskThreshold:
         equity = self._equity[-1][1]
-        used = sum(position.margin for position in self._book.positions.values()) / equity if equity > 0 else 1.0
+        asked = sum(position.margin for position in self._book.positions.values())
+        used = (asked + shares_margin(self._book, self._margin)) / equity if equity > 0 else 1.0
         return threshold("margin_use", event, self._margin_limit(event.time), used, self._settings.warn_at)
 
     def _margin_limit(self, now: datetime) -> float:

@@ -161,6 +161,9 @@ class GroupStressPlugin(RiskPlugin):
             if GROUP_OF.get(row.package.underlying.ticker) is group:
                 spot = row.spot_entry
                 used += row.max_loss if spot is None else self._worst(row.package, spot, row.credit) * row.contracts
+        for shares in context.book.shares.values():
+            if GROUP_OF.get(shares.ticker) is group:
+                used += self._settings.adverse_move * shares.value
         each = self._worst(proposal.package, proposal.spot, proposal.natural_cash)
         if each <= 0:
             return Allow(self.name)

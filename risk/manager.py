@@ -104,7 +104,7 @@ class UnifiedRiskManager:
             return Deny(plugin.name, f"the rule failed: {detail}")
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, MarketData) and not self._book.positions:
+        if isinstance(event, MarketData) and not self._book.positions and not self._book.shares:
             return
         for plugin in self._plugins:
             for passed in plugin.watch(event):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.book import Book
 from core.contracts import AssetKind, Leg, Package, Right
 from core.gateway import Gateway
 from core.settings_fields import MarginSettings
@@ -73,6 +74,11 @@ def package_margin(package: Package, spot: float, prices: Sequence[float], setti
     return max(sides)
 
 
+def shares_margin(book: Book, settings: MarginSettings) -> float:
+    """Margin of the shares that assignments left, positive dollars, at the price they came at."""
+    return settings.shares * sum(row.value for row in book.shares.values())
+
+
 class MarginPlugin(RiskPlugin):
     """Keeps used margin within the smallest cap: phase, VIX regime, and the reserve that is always kept back."""
 
@@ -96,7 +102,7 @@ class MarginPlugin(RiskPlugin):
         cap = self.cap(context)
         if cap is None:
             return Deny(self.name, "no fresh VIX, so no cap on buying power")
-        used = sum(position.margin for position in context.book.exposed())
+        used = sum(position.margin for position in context.book.exposed()) + shares_margin(context.book, self._settings)
         free = cap * context.account.equity - used
         if self._settings.authority == "engine" and context.account.engine_margin_free is not None:
             free = min(free, context.account.engine_margin_free)

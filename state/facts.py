@@ -11,6 +11,9 @@ from typing import Any, Final
 from core.contracts import AssetKind, Package, Right, Settlement
 from core.events import FillStatus
 
+SHARES: Final = "shares"
+"""Under which state remembers what assignments left: ticker to quantity, price and cash."""
+
 FINAL_STATUS: Final = frozenset({FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED})
 
 

@@ -19,6 +19,7 @@ from core.events import Level
 from core.journal import Journal, RecordKind
 from state.facts import (
     FINAL_STATUS,
+    SHARES,
     BrokerFacts,
     BrokerHolding,
     BrokerOrder,
@@ -243,6 +244,8 @@ class Recovery:
         available = _totals(facts.holdings)
         for name, quantity in self._left_to_expire(facts.today).items():
             _add(available, {name: -_within(available.get(name, 0.0), quantity)})
+        for ticker, row in (self._state.recall(SHARES) or {}).items():  # being sold since their assignment
+            _add(available, {ticker: -_within(available.get(ticker, 0.0), float(row[0]))})
         flying, parents = self._set_aside_flying(available)
         positions = [item for item in self._state.positions() if item.id not in parents and self._state.held(item.id)]
         positions.sort(key=lambda position: self._intact(position, positions, available), reverse=True)

@@ -98,7 +98,7 @@ class StrategyCoordinator:
     @property
     def is_active(self) -> bool:
         """Whether minutes matter: something is held, ordered or waited for."""
-        return bool(self._waiting or self._book.positions or self._desk.working)
+        return bool(self._waiting or self._book.positions or self._book.shares or self._desk.working)
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -311,6 +311,7 @@ class StrategyCoordinator:
             phase=self._risk.phase,
             positions=len(self._book.positions),
             margin_used=sum(position.margin for position in self._book.positions.values()),
+            shares={row.ticker: row.quantity for row in self._book.shares.values()},
         )
 
     def finish(self, now: datetime, days: Iterable[date]) -> None:

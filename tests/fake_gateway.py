@@ -58,6 +58,8 @@ class FakeGateway:
     held: dict[str, tuple[Contract, int]] = field(default_factory=dict)
     sent: list[tuple[datetime, Package, int, float]] = field(default_factory=list)
     shares_sent: list[tuple[str, int, float]] = field(default_factory=list)
+    shares: dict[str, float] = field(default_factory=dict)
+    share_order: OpenOrder | None = None
     events: Callable[[OrderUpdated], None] | None = None
     last_id: int = 0
 
@@ -160,9 +162,17 @@ class FakeGateway:
         return ids
 
     def send_shares(self, ticker: str, quantity: int, price: float, tag: str) -> int:
+        if self.refuse:
+            raise OrderRefusedError(self.refuse)
         self.last_id += 1
         self.shares_sent.append((ticker, quantity, price))
+        self.share_order = OpenOrder(self.last_id, ticker, float(quantity), None, tag)
         return self.last_id
+
+    def reprice_shares(self, order_id: int, price: float, tag: str) -> bool:
+        assert self.share_order is not None
+        self.shares_sent.append((self.share_order.name, int(self.share_order.quantity), price))
+        return True
 
     def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
         for order in self.orders:
@@ -190,10 +200,12 @@ class FakeGateway:
         return Account(self.cash + value, self.cash)
 
     def holdings(self) -> Sequence[Holding]:
-        return [Holding(name, float(count), 0.0, 0.0) for name, (_, count) in sorted(self.held.items())]
+        shares = [Holding(name, count, 0.0, 0.0) for name, count in self.shares.items() if count]
+        return [Holding(name, float(count), 0.0, 0.0) for name, (_, count) in sorted(self.held.items())] + shares
 
     def open_orders(self) -> Sequence[OpenOrder]:
-        return [
+        shares = [] if self.share_order is None else [self.share_order]
+        return shares + [
             OpenOrder(order_id, leg.contract.name, float(leg.ratio * order.quantity), order.ids[0], order.tag)
             for order in self.orders
             for order_id, leg in zip(order.ids, order.package.legs, strict=True)

@@ -310,18 +310,3 @@ def test_a_rejected_exit_keeps_the_position_and_is_tried_again(room: Room) -> No
 def test_errors_never_reach_the_engine(room: Room) -> None:
     room.system.bus.publish(MinutePassed(time=room.gateway.time))
     assert room.sink.rows(RecordKind.ERROR) == []
-
-
-def test_assigned_shares_are_sold_at_the_next_open(room: Room) -> None:
-    room.tell(99, "SPY", FillStatus.FILLED, 100.0, 500.0)
-    room.gateway.time += timedelta(days=3)
-    for _ in range(2):
-        room.system.open_session(room.gateway.time)
-    # 100 shares at 500, half a percent through the market; the fake never shows the order, so each open sends again.
-    ticker, quantity, price = room.gateway.shares_sent[0]
-    assert (ticker, quantity) == ("SPY", -100)
-    assert price == pytest.approx(497.5)
-    room.tell(100, "SPY", FillStatus.FILLED, -100.0, 498.0)
-    sent = len(room.gateway.shares_sent)
-    room.system.open_session(room.gateway.time)
-    assert len(room.gateway.shares_sent) == sent

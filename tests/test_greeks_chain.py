@@ -18,13 +18,13 @@ from core.contracts import AssetKind, Contract, ExerciseStyle, Quote, Right, Set
 from greeks.black_scholes import FloatArray, european_greeks, european_price
 from greeks.expiry_time import is_early_close, settlement_time, years_between, years_to_expiry
 from greeks.implied import NoVolatility, implied_volatility
-from greeks.smile import VolatilitySource, chain_greeks, fit_smile, nearest_delta
+from greeks.smile import ONE_STRIKE, VolatilitySource, chain_greeks, fit_smile, nearest_delta
 
 FRIDAY = date(2024, 7, 5)
 MORNING = datetime(2024, 7, 5, 10, 30)
 SPX = Underlying("SPX", AssetKind.INDEX)
 SPY = Underlying("SPY", AssetKind.EQUITY)
-RATE, YIELD = 0.02, 0.015  # the settings' defaults
+RATE, YIELD = 0.02, 0.015
 
 
 def spxw(strike: float, right: Right, expiry: date = FRIDAY) -> Contract:
@@ -177,7 +177,7 @@ def test_a_smile_stays_within_the_spreads_it_was_fitted_to(xs: list[float], spre
     smile = fit_smile(strikes, seen, np.full(strikes.size, spread), 100.0)
     assert smile is not None
     back = smile.at(100.0 * np.exp(smile.moneyness))
-    kept = seen[np.concatenate(([True], np.diff(np.log(strikes / 100.0)) > 1e-12))]
+    kept = seen[np.concatenate(([True], np.diff(np.log(strikes / 100.0)) > ONE_STRIKE))]
     assert np.sqrt(np.mean((back - kept) ** 2)) <= spread
     assert np.isfinite(smile.at(np.array([10.0, 1000.0]))).all()
     assert (smile.at(np.array([10.0, 1000.0])) > 0.0).all()

@@ -67,7 +67,7 @@ class System:
         gateway = cast(Gateway, self.gateway)
         self.history = DailyHistory(gateway, MarketSettings())
         self.service = CentralGreeksService(
-            self.cache, self.bus, self.clock, gateway, self.book, self.history, GreeksSettings()
+            self.cache, self.bus, self.clock, gateway, self.book, self.history, GreeksSettings(risk_free_rate=RATE)
         )
         self.monitor = GreeksMonitor(self.bus, self.clock, self.service, GreeksSettings(), PhaseSettings())
         self.thresholds: list[RiskThreshold] = []
@@ -269,10 +269,12 @@ def test_scenarios_price_anew_and_expiry_leaves_intrinsic_value(system: System) 
     assert grid.by_group["A2"] == pytest.approx(grid.whole)
 
 
-def test_betas_are_configured_or_measured(system: System) -> None:
+def test_betas_are_of_the_table_measured_of_the_settings_or_unknown(system: System) -> None:
     # QQQ's log returns are exactly 1.5 times SPY's
     assert system.service.beta("SPX") == 1.0
-    assert system.service.beta("QQQ") is None
+    assert system.service.beta("QQQ") == GreeksSettings().betas["QQQ"] == 1.18  # no history of it yet
+    assert system.service.beta("ZB") == -0.33
+    assert system.service.beta("XYZ") is None
     system.bus.publish(SessionClosed(time=MORNING, day=FRIDAY, equity=100_000.0))
     system.history.refresh(("SPY", "QQQ"))
     system.service._betas.clear()

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
-from core.book import EntryIntent, Position, Refusal, Terms
+from core.book import Book, EntryIntent, Position, Refusal, ShareHolding, Terms
 from core.contracts import Contract, Leg, Package, Quote, Right
-from core.events import FillStatus
+from core.events import FillStatus, OrderUpdated
+from core.gateway import FAMILIES, OpenOrder
 from core.journal import RecordKind
 from execution.guards import OrderGuards
+from execution.recovery import OrderRecovery
+from greeks.exposure import Exposure
+from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager, package_price
-from risk.limits import PhasePlugin
-from risk.proposal import Deny
-from tests.fake_gateway import FRIDAY
+from risk.exposure import GroupStressPlugin
+from risk.limits import GreeksLimitsPlugin, PhasePlugin
+from risk.margin import MarginPlugin
+from risk.proposal import Deny, Shrink
+from state.store import StateStore
+from tests.fake_gateway import FRIDAY, build
 from tests.test_execution import NOON, Room, put, quote, spread
 from tests.test_risk import context, proposal
 
@@ -297,3 +304,175 @@ def test_what_never_found_a_price_is_settled_by_the_clearing_house(room: Room, h
     assert room.system.book.positions == room.system.book.blocked == {}
     room.minutes(1)
     assert room.executor.why() == []
+
+
+# Assignments and the shares that they leave
+
+
+def spy_spread(room: Room, later: int = 0) -> Position:
+    """A put spread on SPY in the book: sold 505, bought 490, with the index at 5,000."""
+    family = FAMILIES["SPY"]
+    expiry = FRIDAY + timedelta(days=later)
+    legs = [
+        Contract(family.base, "SPY", expiry, strike, Right.PUT, family.style, family.settlement, 100.0, "handle")
+        for strike in (505.0, 490.0)
+    ]
+    package = Package((Leg(legs[0], -1), Leg(legs[1], 1)))
+    room.gateway.subscribe(legs)
+    terms = Terms("ratio", "put_spread", 1500.0, 1500.0)
+    name = room.executor.open(EntryIntent("ratio", FRIDAY, package, terms, 3.1, None, ""), 1, "test")
+    assert isinstance(name, str)
+    room.minutes(6)
+    return room.system.book.positions[name]
+
+
+def assign(room: Room, position: Position) -> None:
+    """The broker's two reports on a put that was exercised against us: the option is gone, its shares are here."""
+    short = position.package.legs[0].contract
+    del room.gateway.held[short.name]
+    room.gateway.cash -= 50_500.0
+    room.gateway.shares["SPY"] = 100.0
+    for contract, quantity, price in ((short.name, 1.0, 0.0), ("SPY", 100.0, 505.0)):
+        room.system.happened(
+            OrderUpdated(
+                time=room.gateway.time, order_id=77, contract=contract, status=FillStatus.FILLED,
+                fill_quantity=quantity, fill_price=price, fee=0.0, is_assignment=True,
+            )
+        )  # fmt: skip
+
+
+def next_session(room: Room, later: int = 3) -> None:
+    room.gateway.time = datetime.combine(FRIDAY + timedelta(days=later), time(9, 31))
+    room.system.open_session(room.gateway.time)
+    room.system.minute(room.gateway.time)
+
+
+def pass_minutes(room: Room, count: int) -> None:
+    for _ in range(count):
+        room.gateway.time += timedelta(minutes=1)
+        room.gateway.work_orders()
+        room.system.minute(room.gateway.time)
+
+
+def fill_shares(room: Room, quantity: float, price: float, status: FillStatus = FillStatus.FILLED) -> None:
+    room.gateway.shares["SPY"] += quantity
+    room.gateway.cash -= quantity * price
+    assert room.gateway.share_order is not None
+    number = room.gateway.share_order.order_id
+    if status is FillStatus.FILLED:
+        room.gateway.share_order = None
+    room.tell(number, "SPY", status, quantity, price)
+
+
+def test_an_early_assignment_leaves_shares_to_sell_and_a_long_leg_to_unwind(room: Room) -> None:
+    position = spy_spread(room, later=7)
+    assign(room, position)
+    # The put is counted at its intrinsic value, 505 - 500 = 5 points; the shares came at 500, the price of that moment.
+    assert room.system.book.shares == {"SPY": ShareHolding("SPY", 100.0, 500.0, -50_000.0)}
+    assert room.state.held(position.id) == {position.package.legs[1].contract.name: 1.0}
+    assert room.state.recall("shares") == {"SPY": [100.0, 500.0, -50_000.0]}
+    whole = room.system.managers[CentralGreeksService].portfolio()
+    assert whole.shares[0].exposure == Exposure(value=50_000.0, delta=100.0)
+    next_session(room)
+    assert room.gateway.shares_sent == [("SPY", -100, 500.0)]
+    pass_minutes(room, 2)
+    # Each minute a thousandth further through the market: 499.50, then 499.00.
+    assert room.gateway.shares_sent[1:] == [("SPY", -100, 499.5), ("SPY", -100, 499.0)]
+    fill_shares(room, -60.0, 499.0, FillStatus.PARTLY_FILLED)
+    assert room.system.book.shares["SPY"].quantity == 40.0
+    fill_shares(room, -40.0, 499.0)
+    assert room.system.book.shares == {}
+    assert room.state.recall("shares") == {}
+    pass_minutes(room, 3)
+    assert len(room.gateway.shares_sent) == 3
+    assert room.gateway.held == {}, "the long put was sold"
+    assert room.system.book.positions == {}
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    last = [row for row in room.sink.rows(RecordKind.FILL) if row["contract"] == "SPY"][-1]
+    assert last["profit"] == pytest.approx(-100.0)  # 100 shares from 500 to 499
+    assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"] + last["profit"])
+
+
+def test_shares_need_margin_and_room_in_their_group_and_stop_when_the_price_is_unknown(room: Room) -> None:
+    room.system.book.shares["SPY"] = ShareHolding("SPY", -200.0, 500.0, 100_000.0)
+    margin = room.system.managers[MarginPlugin].review(proposal(), context(room.system.book))
+    assert isinstance(margin, Shrink)
+    free = room.system.managers[MarginPlugin].review(proposal(), context(Book()))
+    assert isinstance(free, Shrink)
+    assert free.limit - margin.limit == pytest.approx(50_000.0)  # half of 100,000
+    stress = room.system.managers[GroupStressPlugin].review(proposal(), context(room.system.book))
+    assert isinstance(stress, Shrink)
+    # 10 % of 100,000 is 10,000 of the 15,000 that the group may lose; a spread loses 2,700.
+    assert stress.contracts == 1
+    room.gateway.missing.add("SPY")
+    greeks = room.system.managers[CentralGreeksService].portfolio()
+    assert (greeks.whole, greeks.unknown) == (None, ("SPY",))
+    answer = room.system.managers[GreeksLimitsPlugin].review(proposal(), context(room.system.book))
+    assert isinstance(answer, Deny)
+    next_session(room)
+    assert room.gateway.shares_sent == []
+
+
+def test_shares_of_the_process_before_are_sold_by_the_next(tmp_path: Path) -> None:
+    first = Room(tmp_path, vix=60.0)
+    assign(first, spy_spread(first, later=7))
+    first.system.managers[StateStore].close()
+    again, _ = build(first.gateway)
+    first.system = again
+    assert again.book.shares == {"SPY": ShareHolding("SPY", 100.0, 500.0, -50_000.0)}
+    outcome = again.managers[OrderRecovery].reconcile()
+    assert outcome.unowned == []  # neither a person's nor missing
+    first.gateway.share_order = OpenOrder(5, "SPY", -100.0, None, "assigned shares")
+    next_session(first)
+    pass_minutes(first, 1)
+    assert [price for _, _, price in first.gateway.shares_sent[-1:]] == [499.0]  # adopted, walked, never sent again
+
+
+def test_what_a_person_sold_of_them_is_not_sold_again_and_a_refusal_is_told_once(room: Room) -> None:
+    room.gateway.shares["SPY"] = 30.0
+    room.system.book.shares["SPY"] = ShareHolding("SPY", 100.0, 500.0, -50_000.0)
+    room.gateway.refuse = "no"
+    next_session(room)
+    pass_minutes(room, 2)
+    told = [row["action"] for row in room.sink.rows(RecordKind.ORDER) if row["component"] == "shares"]
+    assert told == ["rejected"]
+    room.gateway.refuse = ""
+    pass_minutes(room, 1)
+    assert room.gateway.shares_sent == [("SPY", -30, 500.0)]
+    room.tell(room.gateway.last_id, "SPY", FillStatus.CANCELLED)
+    room.gateway.share_order = None
+    room.gateway.shares["SPY"] = -5.0
+    pass_minutes(room, 1)
+    assert room.system.book.shares == {}
+    assert len(room.gateway.shares_sent) == 1
+
+
+def test_shares_that_a_person_trades_within_a_session_are_theirs(room: Room) -> None:
+    room.tell(99, "SPY", FillStatus.FILLED, 100.0, 500.0)
+    assert room.system.book.shares == {}
+    room.gateway.time = datetime.combine(FRIDAY, time(17))
+    room.tell(99, "SPY", FillStatus.FILLED, 100.0, 500.0)  # after the close: an expiry delivered
+    assert room.system.book.shares["SPY"].quantity == 100.0
+    room.system.book.doubted = {"p": frozenset()}
+    next_session(room)
+    assert room.gateway.shares_sent == []
+
+
+@pytest.mark.parametrize("long_left", [True, False])
+def test_an_assignment_while_away_becomes_shares_to_sell(tmp_path: Path, long_left: bool) -> None:
+    room = Room(tmp_path, vix=60.0)
+    position = spy_spread(room, later=7)
+    short, wing = (leg.contract for leg in position.package.legs)
+    del room.gateway.held[short.name]
+    room.gateway.shares["SPY"] = 100.0
+    if not long_left:
+        del room.gateway.held[wing.name]
+    outcome = room.system.managers[OrderRecovery].reconcile()
+    assert {row.kind.value for row in outcome.differences} == {"assigned_while_away"}
+    assert room.system.book.shares["SPY"].quantity == 100.0
+    room.minutes(3)
+    assert room.gateway.held == {}
+    assert room.system.book.positions == {}
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert row["exit_rule"] == "assigned"
+    assert room.state.positions() == ()
