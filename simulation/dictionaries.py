@@ -102,3 +102,27 @@ class LeanDictionary(Named, Generic[V]):
 def first(things: Iterable[V], condition: Callable[[V], bool]) -> V | None:
     """The first thing for which the condition holds."""
     return next((thing for thing in things if condition(thing)), None)
+
+
+class CircularQueue(Named, Generic[V]):
+    """A queue without end; `circle_completed += handler` hears each time that the first item is taken, also at first,
+    as in LEAN (CircularQueue.cs)."""
+
+    def __init__(self, *items: Any) -> None:
+        from simulation.consolidators import EventHandlers
+
+        self._items: list[V] = list(items[0]) if len(items) == 1 and isinstance(items[0], list | tuple) else list(items)
+        self._next = 0
+        self.circle_completed = EventHandlers()
+
+    def dequeue(self) -> V:
+        """The next item."""
+        item = self._items[self._next]
+        self._next = (self._next + 1) % len(self._items)
+        if item == self._items[0]:
+            self.on_circle_completed()
+        return item
+
+    def on_circle_completed(self) -> None:
+        """Tells the handlers that the queue begins anew."""
+        self.circle_completed.fire(self, None)

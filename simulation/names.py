@@ -108,6 +108,10 @@ class Named(metaclass=NamedMeta):
                 # A settable property needs its PascalCase twin on the class: __getattr__ sees reads only.
                 setattr(cls, pascal_case(name), member)
 
+    def to_string(self) -> str:
+        """Same as str()."""
+        return str(self)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)

@@ -151,11 +151,13 @@ class SubmitOrderRequest(OrderRequest):
         *rest: Any,
         asynchronous: bool = False,
     ) -> None:
-        """LEAN's argument order: type, security type, symbol, quantity, stop, limit, [trigger,] time, tag.
+        """LEAN's argument order: type, security type, symbol, quantity, stop, limit, [trigger, [trailing amount,
+        whether it is a fraction,]] time, tag.
 
         Algorithms make these in `on_margin_call`; the engine itself uses `SubmitOrderRequest.build`.
         """
         prices = [float(value) for value in rest if isinstance(value, (int, float)) and not isinstance(value, bool)]
+        fractions = [value for value in rest if isinstance(value, bool)]
         texts = [value for value in rest if isinstance(value, str)]
         times = [value for value in rest if isinstance(value, datetime)]
         when = naive_milliseconds(times[0]) if times else 0
@@ -164,12 +166,12 @@ class SubmitOrderRequest(OrderRequest):
         self.security_type = security_type
         self.symbol: Symbol = symbol_of(symbol)
         self.quantity = float(quantity)
-        stop, limit, trigger = (*prices, 0.0, 0.0, 0.0)[:3]
+        stop, limit, trigger, trailing = (*prices, 0.0, 0.0, 0.0, 0.0)[:4]
         self.stop_price = stop
         self.limit_price = limit
         self.trigger_price = trigger
-        self.trailing_amount = 0.0
-        self.trailing_as_percentage = False
+        self.trailing_amount = trailing
+        self.trailing_as_percentage = bool(fractions and fractions[0])
         self.order_properties: OrderProperties | None = next(
             (value for value in rest if isinstance(value, OrderProperties)), None
         )

@@ -36,7 +36,7 @@ from simulation.symbols import Symbol
 from simulation.transaction_manager import SecurityTransactionManager
 
 _FILLS = (OrderStatus.FILLED, OrderStatus.PARTIALLY_FILLED)
-_EVENT_PRICES = ("limit_price", "stop_price", "trigger_price", "trailing_amount")
+_EVENT_PRICES = ("limit_price", "stop_price", "trigger_price", "trailing_amount", "trailing_as_percentage")
 
 
 class TransactionHandler:

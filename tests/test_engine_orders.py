@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from simulation.brokerages import BrokerageMessageEvent, DefaultBrokerageModel
+from simulation.dictionaries import CircularQueue
 from simulation.enums import BrokerageMessageType, OrderField, OrderType, Resolution, SecurityType
 from simulation.extensions import Extensions
 from simulation.fees import OrderFee
@@ -386,3 +387,26 @@ def test_the_buffer_before_the_close_reads_as_a_span() -> None:
     said: list[Any] = []
     with_orders(lambda a: said.append(a.market_on_close_order(PUT_4900, 1).submit_request.response), clock="16:00")
     assert str(said[0].error_message).startswith("MarketOnClose orders must be placed within 00:15:30 before")
+
+
+def test_a_circular_queue_tells_whenever_its_first_item_is_taken() -> None:
+    queue: Any = CircularQueue[int]([1, 2, 3])
+    turns: list[Any] = []
+    queue.circle_completed += lambda sender, event: turns.append(sender)
+    assert [queue.dequeue() for _ in range(4)] == [1, 2, 3, 1]
+    assert turns == [queue, queue]
+    assert CircularQueue(7, 8).dequeue() == 7
+
+
+def test_a_request_can_hold_a_trailing_stop() -> None:
+    said: list[str] = []
+
+    def send(algorithm: Any) -> None:
+        kind, now = OrderType.TRAILING_STOP, algorithm.utc_time
+        request = SubmitOrderRequest(kind, SecurityType.EQUITY, "SPY", -10, 539.5, 0, 0, 0.01, True, now, "trail")
+        ticket = algorithm.transactions.add_order(request)
+        said.append(ticket.order_events[0].to_string())
+
+    # The bid falls to 538.99 and closes at 540.49: the stop fills at its price.
+    assert on_shares(send) == [("08 14:01", 539.5)]
+    assert "StopPrice: $539.5 TrailingAmount: 1%" in said[0]

@@ -37,7 +37,7 @@ from simulation.consolidators import (
     TradeBarConsolidator,
 )
 from simulation.derivatives import *
-from simulation.dictionaries import KeyValuePair
+from simulation.dictionaries import CircularQueue, KeyValuePair
 from simulation.enums import *
 from simulation.exchange_hours import *
 from simulation.exercise import *
