@@ -153,8 +153,8 @@ class SimulatedBroker:
         try:
             fills.extend(self._model_fills(order, securities))
             self._charge(fills, orders, securities)
-        except UnknownMemberError:
-            raise  # what LEAN has and this engine has not ends the run
+        except (NameError, NotImplementedError, UnknownMemberError):
+            raise  # a name that LEAN has and this engine has not ends the run
         except Exception as failure:  # whatever a fill or fee model of the algorithm may raise
             text = f"Order Error: id: {order.id}, Transaction model failed to fill for order type: "
             self._engine.algorithm.error(f"{text}{order.type.to_string()} with error: {failure}")
