@@ -30,6 +30,7 @@ class RecordKind(StrEnum):
     """What a line of the journal is about."""
 
     DECISION = "decision"
+    ROLL = "roll"
     TRADE_CLOSED = "trade_closed"
     EQUITY = "equity"
     TRADE = "trade"

@@ -28,6 +28,23 @@ class DecisionRow(TypedDict):
     contracts: int | None
 
 
+class RollRow(TypedDict):
+    """kind ``roll``: a position was closed to be replaced. ``into`` is the new one, ``None`` where it stayed closed.
+
+    ``rule``, ``limit`` and ``observed`` say what kept it closed (``filled`` where nothing did), as in ``DecisionRow``.
+    """
+
+    strategy: str
+    day: str
+    position: str
+    into: str | None
+    outcome: Literal["rolled", "closed_only"]
+    rule: str
+    limit: float | None
+    observed: float | None
+    contracts: int | None
+
+
 class OrderRow(TypedDict):
     """kind ``order``: one step in the life of an order group (``sent``, ``repriced``, ``cancelled``, ``rejected``).
 
@@ -127,6 +144,7 @@ class ErrorRow(TypedDict):
 
 ROWS: dict[str, type] = {
     "decision": DecisionRow,
+    "roll": RollRow,
     "order": OrderRow,
     "fill": FillRow,
     "trade_closed": TradeClosedRow,

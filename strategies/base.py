@@ -8,7 +8,6 @@ from datetime import date, datetime, time
 from typing import ClassVar
 
 from core.book import Position
-from core.contracts import Package
 from core.gateway import Session
 from market.vix import VixReading
 from risk.proposal import Proposal
@@ -67,9 +66,14 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """Close the position and open another package in its place, both by the usual walk."""
+    """Close the position and, when it is gone, open another package in its place, both by the usual walk.
 
-    package: Package
+    One decision: the new position carries the old one's correlation id. Risk judges ``proposal`` as any entry, at the
+    prices of that minute and without the old position; what it denies then stays closed, and so does what was closed at
+    a loss (methodology, section 3: a loser is never rolled). Asked again while the exit works, the newest counts.
+    """
+
+    proposal: Proposal
     reason: str
 
 

@@ -7,8 +7,8 @@ else a skip with the rule that bound and its number. A day on which the market i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date, datetime, time
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 
 from core.book import Book, OrderDesk, Position, Refusal
 from core.bus import EventBus
@@ -30,12 +30,13 @@ from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
 from core.settings_fields import RunSettings
 from market.calendar import EventCalendar
-from market.chains import OptionChainManager
+from market.chains import OptionChainManager, current_quotes, package_price
 from market.vix import UnifiedVIXManager
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from strategies.base import Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
 
+_REOPEN_WITHIN = timedelta(minutes=15)
 _SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
 
 
@@ -50,15 +51,32 @@ class _Waiting:
     why: Wait | None = None
 
 
+@dataclass(slots=True)
+class _Rolling:
+    """A position that is being closed to open another; ``ended`` and ``since``: how and when it went."""
+
+    position: Position
+    proposal: Proposal
+    reason: str
+    ended: ChangeKind | None = None
+    since: datetime | None = None
+
+    @property
+    def user(self) -> str:
+        """Under which name the new package's contracts are watched until it is a position."""
+        return f"{self.position.id} roll"
+
+
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """An entry on its way, to be decided by what becomes of it."""
+    """An entry on its way, to be decided by what becomes of it; ``rolled`` names what it takes the place of."""
 
     strategy: str
     day: date
     proposal: Proposal
     contracts: int
     correlation: str
+    rolled: _Rolling | None = None
 
 
 class StrategyCoordinator:
@@ -85,6 +103,7 @@ class StrategyCoordinator:
         self._strategies = {strategy.name: strategy for strategy in roster.enabled}
         self._waiting: dict[str, _Waiting] = {}
         self._sent: dict[str, _Sent] = {}
+        self._rolls: dict[str, _Rolling] = {}
         self._decided: dict[str, set[date]] = {}
         bus.subscribe(EntryWindow, self._on_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
@@ -98,7 +117,8 @@ class StrategyCoordinator:
     @property
     def is_active(self) -> bool:
         """Whether minutes matter: something is held, ordered or waited for."""
-        return bool(self._waiting or self._book.positions or self._book.shares or self._desk.working)
+        held = self._book.positions or self._book.shares
+        return bool(self._waiting or held or self._rolls or self._desk.working)
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -228,6 +248,10 @@ class StrategyCoordinator:
         else:
             skip = Skip("not_filled", event.reason or event.outcome.value, event.limit, event.natural)
             self._market.chains.unwatch(event.position)
+        if sent.rolled is not None:
+            into = event.position if filled else None
+            self._record_roll(sent.rolled, skip, into=into, contracts=sent.contracts if filled else None)
+            return
         self._record(
             sent.strategy, sent.day, sent.correlation, skip, outcome="trade" if filled else "skip",
             contracts=sent.contracts if filled else None, spot=sent.proposal.spot,
@@ -236,6 +260,9 @@ class StrategyCoordinator:
     def _on_position_changed(self, event: PositionChanged) -> None:
         if event.kind is not ChangeKind.OPENED and event.position not in self._book.positions:
             self._market.chains.unwatch(event.position)
+            rolling = self._rolls.get(event.position)
+            if rolling is not None:
+                rolling.ended, rolling.since = event.kind, event.time
 
     # What is held
 
@@ -246,6 +273,8 @@ class StrategyCoordinator:
             else:
                 self._look(waiting, event.time)
         self._desk.advance(event.time)
+        for rolling in [row for row in self._rolls.values() if row.ended is not None]:
+            self._go_on_with(rolling, event.time)
         self._manage(event.time)
 
     def _on_deadline(self, event: DeadlineReached) -> None:
@@ -263,9 +292,77 @@ class StrategyCoordinator:
             value = self._market.chains.value(position.package)
             action = strategy.manage(position, HoldContext(now, session, value, None if tick is None else tick.price))
             if isinstance(action, Close):
+                self._drop_roll(position.id, Skip(action.rule, action.reason))
                 self._desk.close(position, action.rule, action.reason, action.urgent)
             elif isinstance(action, Roll):
-                self._desk.close(position, "roll", action.reason)
+                self._roll(position, action)
+
+    # Rolling: close, then open another in its place
+
+    def _roll(self, position: Position, action: Roll) -> None:
+        rolling = self._rolls[position.id] = _Rolling(position, action.proposal, action.reason)
+        self._market.chains.watch(rolling.user, [leg.contract for leg in action.proposal.package.legs])
+        self._desk.close(position, "roll", action.reason)
+
+    def _drop_roll(self, position: str, why: Skip) -> None:
+        rolling = self._rolls.pop(position, None)
+        if rolling is not None:
+            self._market.chains.unwatch(rolling.user)
+            self._record_roll(rolling, why)
+
+    def _go_on_with(self, rolling: _Rolling, now: datetime) -> None:
+        """The old package is gone: open the new one unless something forbids it; its quotes may take a while."""
+        kept = self._reopen(rolling)
+        if kept is not None and kept.rule == "quotes" and rolling.since and now - rolling.since < _REOPEN_WITHIN:
+            return
+        if kept is None:
+            del self._rolls[rolling.position.id]
+            self._market.chains.unwatch(rolling.user)
+        else:
+            self._drop_roll(rolling.position.id, kept)
+
+    def _reopen(self, rolling: _Rolling) -> Skip | None:
+        """Why the new package is not opened; ``None`` when it is on its way."""
+        old, package = rolling.position, rolling.proposal.package
+        if rolling.ended is not ChangeKind.CLOSED:
+            return Skip("not_closed_by_us", f"{old.id} was {rolling.ended}")
+        result = next(trade.profit for trade in reversed(self._book.trades) if trade.position == old.id)
+        if result < 0:
+            return Skip("rolling_a_loser", f"{old.id} was closed at a loss of {-result:.2f}", 0.0, result)
+        price = package_price(package.legs, current_quotes(self._market.chains, package))
+        if price is None:
+            return Skip("quotes", "a leg of the new package has no quote to trade at")
+        proposal = replace(rolling.proposal, mid_cash=price.mid, natural_cash=price.natural)
+        decision = self._risk.review(proposal)
+        if decision.contracts <= 0:
+            return Skip(decision.rule, decision.reason, decision.limit, decision.observed)
+        position = self._desk.open(proposal.intent, decision.contracts, old.correlation)
+        if isinstance(position, Refusal):
+            return Skip(position.rule, position.reason, position.limit, position.observed)
+        self._market.chains.watch(position, [leg.contract for leg in package.legs])
+        self._sent[position] = _Sent(
+            proposal.strategy, proposal.day, proposal, decision.contracts, old.correlation, rolling
+        )
+        return None
+
+    def _record_roll(
+        self, rolling: _Rolling, why: Skip, *, into: str | None = None, contracts: int | None = None
+    ) -> None:
+        self._journal.record(
+            RecordKind.ROLL,
+            component="coordinator",
+            reason=rolling.reason if into is not None else why.reason,
+            correlation=rolling.position.correlation,
+            strategy=rolling.position.terms.strategy,
+            day=self._gateway.now().date(),
+            position=rolling.position.id,
+            into=into,
+            outcome="closed_only" if into is None else "rolled",
+            rule=why.rule,
+            limit=why.limit,
+            observed=why.observed,
+            contracts=contracts,
+        )
 
     def _on_threshold(self, event: RiskThreshold) -> None:
         if event.severity not in (Severity.BREACH, Severity.EMERGENCY):
@@ -299,6 +396,8 @@ class StrategyCoordinator:
         for waiting in list(self._waiting.values()):
             why = waiting.why or Wait("session_closed", "the session closed")
             self._decide_skip(waiting, Skip(why.rule, why.reason))
+        for name in list(self._rolls):  # the strategy asks again in the next session where it still holds
+            self._drop_roll(name, Skip("session_closed", "the session closed before the new package was sent"))
         account = self._gateway.account()
         self._journal.record(
             RecordKind.EQUITY,
@@ -320,6 +419,9 @@ class StrategyCoordinator:
             self._decide_skip(waiting, Skip("run_ended", "the run ended within the window"))
         for sent in list(self._sent.values()):
             skip = Skip("run_ended", f"the run ended at {now} before the entry was filled")
+            if sent.rolled is not None:
+                self._record_roll(sent.rolled, skip)
+                continue
             self._record(
                 sent.strategy, sent.day, sent.correlation, skip, outcome="skip", contracts=None,
                 spot=sent.proposal.spot,

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.contracts import Right
+from core import journal_schema
+from core.book import EntryIntent, Terms
+from core.contracts import Contract, Leg, Package, Right
+from core.gateway import FAMILIES
 from core.journal import MemorySink, RecordKind
 from core.performance import PerformanceTracker
+from execution.executor import AtomicExecutor
+from execution.tracker import PositionTracker
 from market.trend import Trend, TrendDirection
-from strategies.base import EntryContext, Skip, Strategy, Wait
+from strategies.base import Action, Close, EntryContext, Hold, Roll, Skip, Strategy, Wait
 from strategies.friday_0dte import FridayZeroDay
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
+from tests.test_risk import proposal
 from trading_system import TradingSystem
 
 Row = dict[str, Any]
+NOON = datetime.combine(FRIDAY, time(12))
+OPEN = datetime.combine(FRIDAY, time(9, 30))
 
 
 def wiggle(level: float, moved: float = 0.0) -> Callable[[datetime], float]:
@@ -305,3 +314,162 @@ def test_one_correlation_leads_from_the_window_to_the_profit(tmp_path: Path) -> 
     assert {row["correlation"] for row in rows} == {"friday_0dte-20240308"}
     first = sink.rows(RecordKind.TRANSITION)[2]
     assert (first["subject"], first["correlation"]) == ("friday_0dte-20240308-1", "friday_0dte-20240308")
+
+
+# Rolling: close, then open another in its place, as one decision
+
+
+class Rolled:
+    """A position at noon whose strategy asks to roll it to the next Friday, ten strikes lower."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gateway = FakeGateway(OPEN + timedelta(minutes=1), lambda now: 5000.0 + now.minute / 100, self.vix, folder)
+        self.system, self.sink = build(self.gateway, phases__earned_progression="false")
+        self.system.open_session(self.gateway.time)
+        self.gateway.time = NOON
+        self.system.minute(NOON)
+        first, self.next = self.spread(4960.0, 0), self.spread(4850.0, 7)
+        self.gateway.subscribe(leg.contract for leg in first.legs)
+        terms = Terms("friday_0dte", "put_spread", 2700.0, 3000.0)
+        self.executor = self.system.managers[AtomicExecutor]
+        entry = EntryIntent("friday_0dte", FRIDAY, first, terms, 3.0, None, "")
+        name = self.executor.open(entry, 1, "friday_0dte-20240308")
+        assert isinstance(name, str)
+        self.name = name
+        self.action: Action = Hold()
+        chosen = lambda _self, position, _context: self.action if position.id == name else Hold()  # noqa: E731
+        monkeypatch.setattr(FridayZeroDay, "manage", chosen)
+        self.minutes(3)
+        assert list(self.system.book.positions) == [name]
+        self.wanted = replace(
+            proposal(), package=self.next, terms=terms, wanted=1, mid_cash=9.0, natural_cash=8.0, model_cash=None,
+            delta=1.0, gamma=-0.1, vega=-10.0,
+        )  # fmt: skip
+
+    def vix(self, moment: datetime) -> float:
+        return 30.0 - (moment.minute if moment >= NOON else 0) / 10
+
+    @staticmethod
+    def spread(strike: float, later: int) -> Package:
+        family = FAMILIES["SPXW"]
+        short, wing = (
+            Contract(
+                family.base, "SPXW", FRIDAY + timedelta(days=later), at, Right.PUT, family.style, family.settlement,
+                100.0, "handle",
+            )
+            for at in (strike, strike - 30.0)
+        )  # fmt: skip
+        return Package((Leg(short, -1), Leg(wing, 1)))
+
+    def minutes(self, count: int) -> None:
+        for _ in range(count):
+            self.gateway.time += timedelta(minutes=1)
+            self.gateway.work_orders()
+            self.system.minute(self.gateway.time)
+
+    def roll(self) -> None:
+        self.action = Roll(self.wanted, "150 days to expiry")
+
+    def row(self) -> dict[str, object]:
+        (row,) = self.sink.rows(RecordKind.ROLL)
+        return dict(row)
+
+
+@pytest.fixture
+def rolled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rolled:
+    return Rolled(tmp_path, monkeypatch)
+
+
+def test_a_roll_closes_then_opens_under_risk_as_one_decision(rolled: Rolled) -> None:
+    rolled.roll()
+    rolled.minutes(2)
+    assert rolled.name not in rolled.system.book.positions
+    rolled.minutes(4)
+    (position,) = rolled.system.book.positions.values()
+    assert position.package == rolled.next
+    row = rolled.row()
+    assert (row["outcome"], row["position"], row["into"]) == ("rolled", rolled.name, position.id)
+    assert (row["rule"], row["reason"], row["contracts"]) == ("filled", "150 days to expiry", 1)
+    assert row["correlation"] == position.correlation == "friday_0dte-20240308"
+    (closed,) = rolled.sink.rows(RecordKind.TRADE_CLOSED)
+    assert (closed["exit_rule"], closed["correlation"]) == ("roll", "friday_0dte-20240308")
+    assert set(journal_schema.ROWS[RecordKind.ROLL].__annotations__) <= set(row)
+    assert not rolled.system.coordinator._rolls
+
+
+def test_what_risk_denies_stays_closed(rolled: Rolled) -> None:
+    rolled.roll()
+    rolled.minutes(1)
+    rolled.system.bus.halt_entries("a person said halt")
+    rolled.minutes(5)
+    assert rolled.system.book.positions == {}
+    row = rolled.row()
+    assert (row["outcome"], row["into"], row["rule"]) == ("closed_only", None, "entries_halted")
+
+
+def test_a_loser_is_never_rolled(rolled: Rolled) -> None:
+    rolled.gateway.vix = lambda _: 60.0  # what was sold is dearer now
+    rolled.roll()
+    rolled.minutes(4)
+    row = rolled.row()
+    assert (row["outcome"], row["rule"], row["limit"]) == ("closed_only", "rolling_a_loser", 0.0)
+    (closed,) = rolled.sink.rows(RecordKind.TRADE_CLOSED)
+    assert row["observed"] == closed["profit"]
+    assert len(rolled.gateway.sent) == 2
+
+
+def test_a_stop_ends_a_roll_that_is_under_way(rolled: Rolled) -> None:
+    rolled.gateway.fills_allowed = False
+    rolled.roll()
+    rolled.minutes(2)
+    rolled.action = Close("stop_loss", "lost too much", urgent=True)
+    rolled.minutes(1)
+    assert rolled.row()["rule"] == "stop_loss"
+    rolled.gateway.fills_allowed = True
+    rolled.minutes(4)
+    assert rolled.system.book.positions == {}
+
+
+@pytest.mark.parametrize("minutes", [8, 20])
+def test_the_new_package_waits_for_its_quotes_a_quarter_of_an_hour(rolled: Rolled, minutes: int) -> None:
+    missing = rolled.next.legs[0].contract.name
+    rolled.gateway.missing.add(missing)
+    rolled.roll()
+    rolled.minutes(minutes)
+    rolled.gateway.missing.clear()
+    rolled.minutes(4)
+    row = rolled.row()
+    assert (row["outcome"], row["rule"]) == (("rolled", "filled") if minutes == 8 else ("closed_only", "quotes"))
+
+
+def test_a_new_package_that_does_not_fill_or_is_refused_stays_out(rolled: Rolled) -> None:
+    rolled.roll()
+    rolled.minutes(1)
+    rolled.gateway.refuse = "no"
+    rolled.minutes(2)
+    assert rolled.row()["rule"] == "order_refused"
+
+
+@pytest.mark.parametrize("end", ["session", "run"])
+def test_what_is_under_way_at_the_end_is_told(rolled: Rolled, end: str) -> None:
+    rolled.roll()
+    if end == "session":
+        rolled.gateway.fills_allowed = False
+        rolled.minutes(1)
+        rolled.system.close_session(rolled.gateway.time)
+        assert rolled.row()["rule"] == "session_closed"
+    else:
+        rolled.minutes(2)
+        rolled.system.coordinator.finish(rolled.gateway.time, ())
+        assert rolled.row()["rule"] == "run_ended"
+
+
+def test_a_position_that_expired_or_was_closed_by_hand_is_not_replaced(rolled: Rolled) -> None:
+    rolled.gateway.fills_allowed = False
+    rolled.roll()
+    rolled.minutes(1)
+    (order,) = rolled.gateway.orders
+    rolled.gateway.cancel(order.ids, "the broker's own")
+    rolled.system.managers[PositionTracker].gone(rolled.system.book.positions[rolled.name], "by hand")
+    rolled.minutes(1)
+    assert rolled.row()["rule"] == "not_closed_by_us"
