@@ -10,6 +10,15 @@ from simulation.order_parts import clean, decimal_text
 from simulation.orders import Order
 
 USD = "USD"
+
+
+class Currencies:
+    """Names of currencies as LEAN writes them; the account's is the dollar."""
+
+    USD, EUR, GBP = "USD", "EUR", "GBP"
+    NULL_CURRENCY = "QCC"
+
+
 NO_PRICE = 0.0  # an exercise is valued at nothing
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from simulation.clock import zone_of
+from simulation.clock import naive_milliseconds, zone_of
 from simulation.dictionaries import LeanDictionary
 from simulation.enums import SecurityType
 from simulation.fees import CashAmount, OrderFeeParameters
@@ -91,6 +91,11 @@ class SecurityHolding(Named):
         unit = security.price if price is None else price
         rate = security.quote_currency.conversion_rate
         return clean(unit * quantity * security.symbol_properties.contract_multiplier * rate)
+
+    def get_quantity_value(self, quantity: float, price: float | None = None) -> ConvertibleCashAmount:
+        """The value of a quantity at a price (the last by default) in the security's currency."""
+        book = self._portfolio.cash_book[self._security.symbol_properties.quote_currency]
+        return ConvertibleCashAmount(clean(self.quantity_value(quantity, price) / book.conversion_rate), book)
 
     @property
     def holdings_value(self) -> float:
@@ -245,35 +250,84 @@ class CashBook(LeanDictionary[Cash]):
 # -------------------------------------------------------------------- when the cash of a fill is there
 
 
-class ApplyFundsSettlementModelParameters(Named):
-    """Cash that a fill brings (positive) or costs; `exact_amount` is the same amount as LEAN's decimals hold it."""
+def _utc(given: datetime | int) -> tuple[datetime, int]:
+    """A UTC time as it was given, and in milliseconds."""
+    if isinstance(given, datetime):
+        return given, naive_milliseconds(given)
+    return from_utc_ms(given), given
 
-    def __init__(self, portfolio: Any, security: Any, utc_ms: int, amount: Decimal, fill: OrderEvent | None) -> None:
+
+class ApplyFundsSettlementModelParameters(Named):
+    """Cash that a fill brings (positive) or costs, and when (UTC; the engine itself gives milliseconds)."""
+
+    def __init__(
+        self,
+        portfolio: Any,
+        security: Any,
+        application_time_utc: datetime | int,
+        cash_amount: CashAmount,
+        fill: OrderEvent | None,
+    ) -> None:
         self.portfolio = portfolio
         self.security = security
-        self.utc_ms = utc_ms
-        self.exact_amount = amount
-        self.cash_amount = CashAmount(float(amount), security.symbol_properties.quote_currency)
+        self.utc_time, self.utc_ms = _utc(application_time_utc)
+        self.cash_amount = cash_amount
+        self.exact_amount = exact(cash_amount.amount)
         self.fill = fill
 
-    @property
-    def utc_time(self) -> datetime:
-        """When the fill happened, UTC."""
-        return from_utc_ms(self.utc_ms)
+    @classmethod
+    def of_fill(
+        cls, portfolio: Any, security: Any, fill: OrderEvent, amount: Decimal
+    ) -> ApplyFundsSettlementModelParameters:
+        """What the engine gives: the amount also as LEAN's decimals hold it."""
+        money = CashAmount(float(amount), security.symbol_properties.quote_currency)
+        made = cls(portfolio, security, fill.utc_ms, money, fill)
+        made.exact_amount = amount
+        return made
 
 
 class ScanSettlementModelParameters(Named):
     """What the hourly look at unsettled cash gets to see."""
 
-    def __init__(self, portfolio: Any, security: Any, utc_ms: int) -> None:
+    def __init__(self, portfolio: Any, security: Any, time_utc: datetime | int) -> None:
         self.portfolio = portfolio
         self.security = security
-        self.utc_ms = utc_ms
+        self.utc_time, self.utc_ms = _utc(time_utc)
+
+
+class MarginInterestRateParameters(Named):
+    """The security whose interest is due, and the time (UTC)."""
+
+    def __init__(self, security: Any, time: datetime | int) -> None:
+        self.security = security
+        self.time, _ = _utc(time)
+
+
+class MarginInterestRateModel(Named):
+    """LEAN's constant: nothing is charged on borrowed money."""
+
+    NULL: ClassVar[MarginInterestRateModel]
+
+
+class _NoInterest(MarginInterestRateModel):
+    def apply_margin_interest_rate(self, margin_interest_rate_parameters: MarginInterestRateParameters) -> None:
+        """Nothing."""
+
+
+MarginInterestRateModel.NULL = _NoInterest()
+
+
+class ConvertibleCashAmount(Named):
+    """An amount of a currency in the book."""
+
+    def __init__(self, amount: float, cash: Cash) -> None:
+        self.amount = amount
+        self.cash = cash
 
     @property
-    def utc_time(self) -> datetime:
-        """The engine's clock, UTC."""
-        return from_utc_ms(self.utc_ms)
+    def in_account_currency(self) -> float:
+        """Dollars."""
+        return clean(self.amount * self.cash.conversion_rate)
 
 
 class ImmediateSettlementModel(Named):

@@ -19,6 +19,7 @@ from simulation.holdings import (
     ApplyFundsSettlementModelParameters,
     CashBook,
     ImmediateSettlementModel,
+    MarginInterestRateParameters,
     ScanSettlementModelParameters,
     SecurityHolding,
     multiplier_of,
@@ -292,7 +293,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         if model is None or type(model) is ImmediateSettlementModel:
             self._add_cash(security, amount)
         else:
-            model.apply_funds(ApplyFundsSettlementModelParameters(self, security, fill.utc_ms, amount, fill))
+            model.apply_funds(ApplyFundsSettlementModelParameters.of_fill(self, security, fill, amount))
 
     def _close(self, security: Any, fill: OrderEvent, fee: float) -> None:
         held: SecurityHolding = security.holdings
@@ -333,11 +334,14 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         return removed
 
     def settlement_scan(self, ms: int) -> int:
-        """What is looked at hourly (kernel step 6): unsettled cash, the daily profit of futures, splits.
+        """What is looked at hourly (kernel step 6): interest, unsettled cash, the daily profit of futures, splits.
 
         Gives the next instant.
         """
         for security in self._engine.securities.values():
+            if security.margin_interest_rate_model is not None:
+                interest = MarginInterestRateParameters(security, ms)
+                security.margin_interest_rate_model.apply_margin_interest_rate(interest)
             model = security.settlement_model
             if model is not None and type(model) is not ImmediateSettlementModel:
                 model.scan(ScanSettlementModelParameters(self, security, ms))

@@ -29,6 +29,7 @@ ENGINE_OWN = {
     owner: frozenset(names.split())
     for owner, names in {
         "AddingApi": "add_security_for_order initialize_models seed",
+        "ApplyFundsSettlementModelParameters": "exact_amount of_fill utc_ms",
         "AverageTrueRange": "uses_bars",
         "BaseData": "end_time_utc moved period",
         "ComboLegLimitOrder": "apply_update unit_value",

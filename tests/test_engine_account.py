@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,13 +27,15 @@ from simulation.enums import (
     SecurityType,
     SettlementType,
 )
-from simulation.exercise import estimate_gain
+from simulation.fees import CashAmount, Currencies
 from simulation.holdings import (
     AccountCurrencyImmediateSettlementModel,
     ApplyFundsSettlementModelParameters,
     CashBook,
     DelayedSettlementModel,
     ImmediateSettlementModel,
+    MarginInterestRateModel,
+    MarginInterestRateParameters,
     ScanSettlementModelParameters,
 )
 from simulation.margin import OptionInitialMargin
@@ -227,10 +228,8 @@ def fund(model: Any, portfolio: Any, amount: float, when: datetime) -> None:
     security = SimpleNamespace(
         exchange=SimpleNamespace(hours=hours), symbol_properties=SimpleNamespace(quote_currency="USD")
     )
-    parameters = ApplyFundsSettlementModelParameters(
-        portfolio, security, NEW_YORK.utc_ms(when), Decimal(str(amount)), None
-    )
-    assert parameters.cash_amount.amount == amount
+    money = CashAmount(amount, Currencies.USD)
+    parameters = ApplyFundsSettlementModelParameters(portfolio, security, NEW_YORK.utc_ms(when), money, None)
     assert parameters.utc_time.replace(tzinfo=None) == when + timedelta(hours=4)
     model.apply_funds(parameters)
 
@@ -292,6 +291,31 @@ def test_a_cash_account_waits_for_its_sales(account: AccountType, expected: tupl
     cash, unsettled = expected
     # unsettled money is worth what it is, and not free
     assert seen == [(cash, unsettled, 50_000.0, cash), (50_000.0, 0.0, 50_000.0, 50_000.0)]
+
+
+def test_a_model_of_ones_own_is_asked_every_hour_for_interest() -> None:
+    class TenPercent:
+        asked: list[str]
+
+        def apply_margin_interest_rate(self, parameters: MarginInterestRateParameters) -> None:
+            value = parameters.security.holdings.get_quantity_value(10.0)
+            assert value.in_account_currency == value.amount == 10 * parameters.security.price
+            self.asked.append(f"{parameters.time:%H:%M}")
+            value.cash.add_amount(0.1 * value.cash.amount)
+
+    market, model = Market(), TenPercent()
+    model.asked = []
+    for clock in ("09:31", "10:59"):
+        market.trade(SPY, at(clock), 500.0)
+
+    def script(algorithm: Any) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE).set_margin_interest_rate_model(model)
+
+    played = play(market, script, cash=1_000.0)
+    # at the first step of the day and then at each full hour (UTC) while the market is open
+    assert model.asked[-7:] == ["14:00", "15:00", "16:00", "17:00", "18:00", "19:00", "20:00"]
+    assert played.portfolio.cash == pytest.approx(1_000.0 * 1.1 ** len(model.asked))
+    MarginInterestRateModel.NULL.apply_margin_interest_rate(MarginInterestRateParameters(None, datetime(2024, 7, 8)))
 
 
 # -- shares with options --------------------------------------------------------------------------------------------
@@ -459,24 +483,3 @@ def test_a_fill_model_that_raises_leaves_the_order_resting() -> None:
     assert set(errors) == {text}
     assert played.transactions.get_order_by_id(1).type == OrderType.COMBO_LIMIT
     assert [order.status for order in played.transactions.get_open_orders()] == [OrderStatus.SUBMITTED]
-
-
-def test_what_the_holder_gains_by_exercising_counts_the_unit_twice() -> None:
-    # LEAN's estimate for two short calls 5070 on a future at 5100: exercising 30 x 2 less the 10 x 2 x 50 paid, selling
-    # (30 - 10) x 2 x 50; 60 - 1,000 - 2,000
-    free = SimpleNamespace(get_order_fee=lambda _: SimpleNamespace(value=SimpleNamespace(amount=0.0)))
-    future = SimpleNamespace(symbol=SPX, bid_price=5100.0, ask_price=5100.25, fee_model=free)
-    option: Any = SimpleNamespace(
-        holdings=SimpleNamespace(quantity=-2.0, absolute_quantity=2.0, average_price=10.0),
-        symbol_properties=SimpleNamespace(contract_multiplier=50.0),
-        underlying=future,
-        symbol=SHORT,
-        fee_model=free,
-        right=OptionRight.CALL,
-        bid_price=30.0,
-        contract_unit_of_trade=1.0,
-        scaled_strike_price=5070.0,
-        exercise_settlement=SettlementType.PHYSICAL_DELIVERY,
-        _engine=SimpleNamespace(utc_ms=0),
-    )
-    assert estimate_gain(option) == -2_940.0

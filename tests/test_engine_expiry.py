@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from simulation.blocks import FactorRow
 from simulation.clock import NEW_YORK
-from simulation.enums import DataNormalizationMode, OptionRight, OptionStyle, OrderStatus, Resolution, SecurityType
+from simulation.enums import (
+    DataNormalizationMode,
+    OptionRight,
+    OptionStyle,
+    OrderStatus,
+    Resolution,
+    SecurityType,
+    SettlementType,
+)
 from simulation.exercise import (
     DefaultOptionAssignmentModel,
     NullOptionAssignmentModel,
     OptionAssignmentResult,
+    estimate_gain,
     is_contract_expired,
 )
 from simulation.fees import ConstantFeeModel
@@ -361,3 +371,24 @@ def test_a_future_is_sold_when_it_stops_trading() -> None:
     closed = played.portfolio.total_profit
     assert closed == pytest.approx(2 * 50 * (fills[1][1] - 5500.0))
     assert not played.portfolio.invested
+
+
+def test_what_the_holder_gains_by_exercising_counts_the_unit_twice() -> None:
+    # LEAN's estimate for two short calls 5070 on a future at 5100: exercising 30 x 2 less the 10 x 2 x 50 paid, selling
+    # (30 - 10) x 2 x 50; 60 - 1,000 - 2,000
+    free = SimpleNamespace(get_order_fee=lambda _: SimpleNamespace(value=SimpleNamespace(amount=0.0)))
+    future = SimpleNamespace(symbol=SPY, bid_price=5100.0, ask_price=5100.25, fee_model=free)
+    option: Any = SimpleNamespace(
+        holdings=SimpleNamespace(quantity=-2.0, absolute_quantity=2.0, average_price=10.0),
+        symbol_properties=SimpleNamespace(contract_multiplier=50.0),
+        underlying=future,
+        symbol=share_option(510.0, CALL),
+        fee_model=free,
+        right=OptionRight.CALL,
+        bid_price=30.0,
+        contract_unit_of_trade=1.0,
+        scaled_strike_price=5070.0,
+        exercise_settlement=SettlementType.PHYSICAL_DELIVERY,
+        _engine=SimpleNamespace(utc_ms=0),
+    )
+    assert estimate_gain(option) == -2_940.0
