@@ -286,8 +286,8 @@ def test_the_model_answers_none_to_what_it_does_not_have(market: ModelledMarket)
     assert market.map_file(SPY) is None
     assert market.map_resolver("SPY", "usa") is None
     put = option_contract(SPXW, date(2024, 8, 9), 5300.0, OptionRight.PUT)
-    assert market.trades(put, Resolution.DAILY, day) is None
-    assert market.open_interest(put, Resolution.DAILY, day) is None
+    assert market.trades(put, Resolution.SECOND, day) is None
+    assert market.open_interest(put, Resolution.SECOND, day) is None
     assert market.open_interest(put, Resolution.MINUTE, date(2024, 8, 12)) is None  # it expired on the 9th
 
 
