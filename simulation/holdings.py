@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -204,8 +205,8 @@ class Cash(Named):
 
     @property
     def value_in_account_currency(self) -> float:
-        """Dollars."""
-        return clean(float(self.book) * self.conversion_rate)
+        """Dollars, with all digits that the book has."""
+        return float(self.book * Decimal(f"{self.conversion_rate:.15g}"))
 
     @property
     def currency_symbol(self) -> str:
@@ -214,7 +215,8 @@ class Cash(Named):
 
     def add_amount(self, amount: float | Decimal) -> float:
         """Adds (or with a negative amount takes) money; the new amount."""
-        self.book += amount if isinstance(amount, Decimal) else exact(amount)
+        # pythonnet makes decimals of floats with 15 significant digits
+        self.book += amount if isinstance(amount, Decimal) else Decimal(f"{amount:.15g}")
         return self.amount
 
     def set_amount(self, amount: float) -> None:
@@ -238,7 +240,7 @@ class CashBook(LeanDictionary[Cash]):
     @property
     def total_value_in_account_currency(self) -> float:
         """All cash in dollars."""
-        return clean(sum(cash.value_in_account_currency for cash in self._entries.values()))
+        return math.fsum(cash.value_in_account_currency for cash in self._entries.values())
 
     def convert_to_account_currency(self, source_quantity: float, source_currency: str) -> float:
         """Dollars of an amount of a currency; raises KeyError for an unknown one."""
