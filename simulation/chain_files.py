@@ -16,6 +16,10 @@ from simulation.dictionaries import LeanDictionary
 from simulation.enums import OptionRight
 from simulation.names import Named
 
+ONE_DAY = timedelta(days=1)
+MISSING_FILES = 10
+"""Trading days without a file after which a search backwards ends."""
+
 
 class FileGreeks(Named):
     """Greeks of a chain file. Per 1.0 of the underlying (delta, gamma), per percentage point (vega, rho); theta a
@@ -362,3 +366,75 @@ def chain_frame(canonical: Any, contracts: list[Any]) -> Any:
         for name in _GREEKS:
             rows[name] = [getattr(contract.greeks, name) for contract in contracts]
     return pd.DataFrame(rows, index=pd.Index([contract.symbol for contract in contracts], name="symbol"))
+
+
+# -- histories -------------------------------------------------------------------------------------------------------
+
+
+def universe_files(engine: Any, canonical: Any, spans: list[Any]) -> list[UniverseBlock]:
+    """The chain files of so many trading days back, of a timedelta, or from a date (to another), oldest first."""
+    hours = engine.hours_of(canonical)
+    day = engine.zone.date_of(engine.utc_ms) - ONE_DAY
+    count, first, span = 0, date.min, spans[0] if spans else 1
+    if isinstance(span, timedelta):
+        first = (engine.zone.local(engine.utc_ms) - span).date()
+    elif isinstance(span, date):
+        first = date(span.year, span.month, span.day)
+        # A file is known at the midnight after its day: one of the end's own day is still to come.
+        day = min([day, *(date(end.year, end.month, end.day) - ONE_DAY for end in spans[1:2])])
+    else:
+        count = int(span)
+    found: list[UniverseBlock] = []
+    missing = 0
+    while day >= first and missing < MISSING_FILES and (not count or len(found) < count):
+        if hours.is_date_open(datetime(day.year, day.month, day.day)):
+            block = engine.source.universe(canonical, day)
+            missing += 1
+            if block is not None:
+                found.append(block)
+                missing = 0
+        day -= ONE_DAY
+    return found[::-1]
+
+
+def contracts_known_at(engine: Any, canonical: Any, moment: Any = None) -> list[Any]:
+    """Contracts of the last chain file before a date that have not expired by then, in the file's order."""
+    today = engine.zone.date_of(engine.utc_ms) if moment is None else date(moment.year, moment.month, moment.day)
+    known = min(today, engine.zone.date_of(engine.utc_ms))
+    for block in reversed(universe_files(engine, canonical, [known - timedelta(days=MISSING_FILES), known])):
+        alive = np.nonzero(block.expiry >= today.toordinal())[0]
+        return block.symbols(alive)
+    return list(())
+
+
+_UNIVERSE_COLUMNS = ("close", "high", "low", "open", "openinterest", "volume")
+_FIELDS = {"openinterest": "open_interest", "impliedvolatility": "implied_volatility"}
+_OPTION_UNIVERSE_COLUMNS = ("delta", "gamma", "impliedvolatility", "rho", "theta", "vega")
+
+
+def _known_from(block: UniverseBlock) -> datetime:
+    return datetime(block.day.year, block.day.month, block.day.day) + ONE_DAY
+
+
+def universe_frame(blocks: list[tuple[Any, UniverseBlock]], flatten: bool) -> Any:
+    """Chain files as a pandas frame: flat by (canonical, if several,) time and contract, else a row of lists by
+    canonical and time."""
+    import pandas as pd
+
+    if not blocks:
+        return pd.DataFrame()
+    if not flatten:
+        index = pd.MultiIndex.from_tuples([(c, _known_from(block)) for c, block in blocks], names=["symbol", "time"])
+        rows = [[UniverseRow(block, row) for row in range(len(block))] for _, block in blocks]
+        return pd.DataFrame({"data": rows}, index=index)
+    several = len({canonical for canonical, _ in blocks}) > 1
+    frames, keys = [], []
+    for canonical, block in blocks:
+        columns = {name: getattr(block, _FIELDS.get(name, name)) for name in _UNIVERSE_COLUMNS}
+        if canonical.has_underlying:
+            columns |= {name: getattr(block, _FIELDS.get(name, name)) for name in _OPTION_UNIVERSE_COLUMNS}
+            columns["theta"] = block.theta * 365
+        symbols = pd.Index([block.symbol(row) for row in range(len(block))], name="symbol")
+        frames.append(pd.DataFrame(columns, index=symbols)[sorted(columns)])
+        keys.append((canonical, _known_from(block)) if several else _known_from(block))
+    return pd.concat(frames, keys=keys, names=[*(["canonical"] if several else []), "time", "symbol"])

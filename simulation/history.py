@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulation.bars import BaseData, OpenInterest, QuoteBar, TradeBar
-from simulation.chain_files import UniverseRow
+from simulation.chain_files import UniverseRow, universe_files, universe_frame
 from simulation.clock import FOREVER, zone_of
 from simulation.continuous import default_normalization, feed_of, is_continuous
 from simulation.dictionaries import KeyValuePair, LeanDictionary
@@ -25,7 +25,6 @@ from simulation.names import Named
 from simulation.subscriptions import OPTION_TYPES
 from simulation.symbols import Symbol, symbol_of
 
-UNIVERSE_DAYS_BACK = 10
 SEED_BARS = {Resolution.MINUTE: 24 * 60, Resolution.HOUR: 24, Resolution.DAILY: 10}
 SEED_DAYS = 50
 TRADES_ONLY = (SecurityType.EQUITY, SecurityType.INDEX)
@@ -248,6 +247,9 @@ class HistoryCall:
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         if _is_span(arguments[0]):
             return self._slices(arguments, named)
+        chains = self.universes(arguments, named)
+        if chains is not None:
+            return chains
         _, requests = self.requests(arguments, named)
         return frame(self.engine, requests, bool(named.get("flatten", False)))
 
@@ -307,21 +309,23 @@ class HistoryCall:
 
     def universe_rows(self, symbols: list[Any], arguments: tuple[Any, ...]) -> list[Any]:
         """The chain files of the last days, as lists of rows."""
-        count = next((value for value in arguments if isinstance(value, int) and not isinstance(value, Resolution)), 1)
-        engine = self.engine
-        canonical = symbols[0]
-        day = engine.zone.date_of(engine.utc_ms) - timedelta(days=1)
-        hours = engine.hours_of(canonical)
-        found: list[Any] = []
-        for _ in range(count * 2 + UNIVERSE_DAYS_BACK):
-            if len(found) == count:
-                break
-            if hours.is_date_open(datetime(day.year, day.month, day.day)):
-                block = engine.source.universe(canonical, day)
-                if block is not None:
-                    found.append([UniverseRow(block, row) for row in range(len(block))])
-            day -= timedelta(days=1)
-        return list(reversed(found))
+        blocks = universe_files(self.engine, symbols[0], [value for value in arguments if _is_span(value)])
+        return [[UniverseRow(block, row) for row in range(len(block))] for block in blocks]
+
+    def universes(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any | None:
+        """The frame of a history of chains; None when something else is asked for."""
+        values = list(arguments)
+        kind = values.pop(0) if values and isinstance(values[0], type) else None
+        given = _listed(values[0] if values else named.get("symbols", named.get("symbol")))
+        symbols = [self._symbol(item) for item in given]
+        if kind is None and not all(symbol.is_canonical() and symbol.has_underlying for symbol in symbols):
+            return None
+        if kind is not None and not issubclass(kind, UniverseRow):
+            return None
+        spans = [value for value in values if _is_span(value)]
+        spans += [named[key] for key in ("periods", "span", "start", "end") if key in named]
+        blocks = [(symbol, block) for symbol in symbols for block in universe_files(self.engine, symbol, spans)]
+        return universe_frame(blocks, bool(named.get("flatten", False)))
 
     def _slices(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> list[PlainSlice]:
         active = [s.symbol for s in self.engine.securities.values()]

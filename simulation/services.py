@@ -11,9 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from simulation.chain_files import contracts_known_at
 from simulation.dictionaries import KeyValuePair
-from simulation.enums import DataMappingMode, DataNormalizationMode, Resolution, SecurityType
+from simulation.enums import OPTION_TYPES, DataMappingMode, DataNormalizationMode, Resolution, SecurityType
 from simulation.names import Named, signed
+from simulation.symbols import Symbol, symbol_of
 
 _KEY = re.compile(r"^\.?[a-zA-Z0-9\\/_#\-\$= ]+\.?[a-zA-Z0-9]*$")
 STORAGE_BYTES = 10 * 1024**3
@@ -322,14 +324,17 @@ class OptionChainProvider(Named):
         self._algorithm = algorithm
 
     def get_option_contract_list(self, symbol: Any, date: Any = None) -> list[Any]:
-        """Symbols of the last chain file."""
-        del date
-        return [contract.symbol for contract in self._algorithm.option_chain(symbol)]
+        """Contracts of the last chain file before a date, or before now, in the file's order."""
+        wanted = symbol_of(symbol)
+        if wanted.security_type not in OPTION_TYPES:
+            wanted = Symbol.create_canonical_option(wanted)
+        canonical = wanted if wanted.is_canonical() else wanted.canonical
+        return contracts_known_at(self._algorithm._engine, canonical, date)
 
     def get_future_contract_list(self, symbol: Any, date: Any = None) -> list[Any]:
-        """Symbols of the last futures chain file."""
-        del date
-        return [contract.symbol for contract in self._algorithm.future_chain(symbol)]
+        """Contracts of the last futures chain file before a date, or before now, in the file's order."""
+        wanted = symbol_of(symbol)
+        return contracts_known_at(self._algorithm._engine, wanted if wanted.is_canonical() else wanted.canonical, date)
 
 
 class WordsApi(Named):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from simulation.bars import QuoteBar, TradeBar
 from simulation.blocks import TradeBlock, UniverseBlock
+from simulation.chain_files import UniverseRow
 from simulation.clock import CHICAGO
 from simulation.enums import OptionRight, Resolution, SecurityType
 from simulation.kernel import NotInEngineError
@@ -40,7 +41,8 @@ def chain_market() -> ChainMarket:
     market = ChainMarket()
     market.trade(SPX, at("09:31"), 5420.0)
     market.trade(SPX, at("09:31", TUESDAY), 5320.0)
-    market.files = {date(2024, 7, 5): chain(5420.0, FIFTIES, FRIDAYS), MONDAY: chain(5320.0, FIFTIES, FRIDAYS)}
+    monday = replace(chain(5320.0, FIFTIES, FRIDAYS), day=MONDAY)
+    market.files = {date(2024, 7, 5): chain(5420.0, FIFTIES, FRIDAYS), MONDAY: monday}
     return market
 
 
@@ -111,6 +113,42 @@ def test_the_file_of_a_chain_can_be_asked_for() -> None:
     assert len(found["list"]) == 36
     assert spxw(5300.0) in found["list"]
     assert (found["many"], found["none"]) == ([36], [])
+
+
+def test_histories_of_chains_come_flat_or_as_lists() -> None:
+    found: dict[str, Any] = {}
+
+    def script(algorithm: Any) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        canonical = Symbol.create_canonical_option(SPX, "SPXW", "usa", "?SPXW")
+
+        def look() -> None:
+            provider = algorithm.option_chain_provider
+            found["flat"] = algorithm.history(canonical, 3, flatten=True)
+            found["both"] = algorithm.history(UniverseRow, [canonical, SPX], timedelta(days=2), flatten=True)
+            found["lists"] = algorithm.history(canonical, date(2024, 7, 5), date(2024, 7, 8))
+            found["typed"] = algorithm.history[UniverseRow](canonical, 1)
+            found["before"] = provider.get_option_contract_list(spxw(5300.0), date(2024, 7, 16))
+            found["long ago"] = provider.get_option_contract_list(canonical, date(2024, 1, 2))
+            found["nothing"] = algorithm.history(canonical, date(2023, 7, 5), date(2023, 7, 8), flatten=True)
+
+        algorithm.do_at("10:00", look, TUESDAY)
+
+    play(chain_market(), script, last_day=TUESDAY)
+    flat = found["flat"]
+    assert list(flat.index.names) == ["time", "symbol"]
+    # Two files: of Friday the 5th, known on the 6th, and of Monday; six strikes, three expiries, two rights.
+    assert list(flat.index.levels[0]) == [datetime(2024, 7, 6), datetime(2024, 7, 9)]
+    assert (len(flat), flat["delta"].iloc[0]) == (72, 0.9)
+    assert {"close", "impliedvolatility", "openinterest", "theta"} < set(flat.columns)
+    assert (len(found["both"]), list(found["both"].index.names)) == (36, ["time", "symbol"])
+    assert list(found["lists"].index.names) == ["symbol", "time"]
+    assert [len(rows) for rows in found["lists"]["data"]] == [36]
+    assert [len(rows) for rows in found["typed"]] == [36]
+    # On the 16th the first of the three expiries is over.
+    assert len(found["before"]) == 24
+    assert found["long ago"] == []
+    assert found["nothing"].empty
 
 
 def test_wrong_kinds_of_symbols_are_refused() -> None:
