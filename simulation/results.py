@@ -12,10 +12,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from simulation import statistics
+from simulation import analysis, statistics
 from simulation.order_parts import EPOCH, OrderEvent, from_utc_ms
 from simulation.orders import Order
 from simulation.results_text import (
+    EXACT,
     RAW,
     camel,
     digits,
@@ -205,6 +206,11 @@ def _points(series: list[Any]) -> list[list[Any]]:
     return [[point[0] // 1000, *(_plain(smart(value)) for value in point[1:])] for point in series]
 
 
+def _number(written: float | str | None) -> float:
+    """The value of a chart's point as it is written; 0 for a missing one, as LEAN adds them up."""
+    return float(written.lstrip(RAW + EXACT)) if isinstance(written, str) else written or 0.0
+
+
 def _plain(value: float | None) -> float | str | None:
     """A chart value; a small one without the exponent that Python would write."""
     return exact(Decimal(f"{value:.12f}").normalize()) if value and abs(value) < 1e-4 else value
@@ -223,7 +229,7 @@ def _chart(name: str, series: list[dict[str, Any]], **more: Any) -> dict[str, An
 
     def rank(one: dict[str, Any]) -> tuple[int, int, float]:
         points = one["values"] if one["seriesType"] != _CANDLE else ()
-        return one["index"], len(one["values"]), sum(point[1] or 0.0 for point in points)
+        return one["index"], len(one["values"]), sum(_number(point[1]) for point in points)
 
     return {"name": name, "chartType": 0, "series": {one["name"]: one for one in sorted(series, key=rank)}, **more}
 
@@ -322,6 +328,7 @@ def write(engine: Any, summary: Summary, folder: Path, error: str | None = None)
         "serverStatistics": server,
         "algorithmConfiguration": _configuration(engine),
     }
+    events = [event_json(event, name) for event in engine.order_events]
     whole = {
         "rollingWindow": _rolling(summary),
         "charts": _series_text(charts),
@@ -329,7 +336,7 @@ def write(engine: Any, summary: Summary, folder: Path, error: str | None = None)
         "profitLoss": {iso(when): exact(_gained(value)) for when, value in sorted(summary.data.profit_loss.items())},
         **shared,
         "totalPerformance": _performance(summary, summary.closed_trades, summary.portfolio),
-        "analysis": [],
+        "analysis": analysis.findings(engine, events),
     }
     equity = {key: value for key, value in charts.get(EQUITY_CHART, {}).items()}
     if equity:
@@ -340,7 +347,6 @@ def write(engine: Any, summary: Summary, folder: Path, error: str | None = None)
         **shared,
         "totalPerformance": {**_performance(summary, summary.closed_trades, summary.portfolio), "closedTrades": []},
     }
-    events = [event_json(event, name) for event in engine.order_events]
     for suffix, content, indent in (("", whole, 2), ("-summary", brief, 2), ("-order-events", events, None)):
         (folder / f"{name}{suffix}.json").write_text(text_of(content, indent), encoding="utf-8", newline="")
     (folder / f"{name}-log.txt").write_text(_log_text(engine), encoding="utf-8", newline="")

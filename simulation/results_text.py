@@ -63,7 +63,7 @@ def four(value: float) -> str:
     return exact if len(exact.partition(".")[2]) <= 4 else f"{round(clean(value), 4):.4f}"
 
 
-_EXACT = "\x00"
+EXACT = "\x00"
 """Begins a number that is written with the digits it has; JSON of Python knows no trailing zeros."""
 _EXACT_IN_JSON = re.compile(r'"\\u0000([-0-9.]+)"')
 RAW = "\x01"
@@ -81,7 +81,7 @@ def text_of(content: Any, indent: int | None = 2) -> str:
 
 def exact(value: Decimal) -> str:
     """A decimal as LEAN writes it to JSON: with its own digits, one at least."""
-    return _EXACT + (f"{value:.1f}" if int(value.as_tuple().exponent) >= 0 else f"{value:f}")
+    return EXACT + (f"{value:.1f}" if int(value.as_tuple().exponent) >= 0 else f"{value:f}")
 
 
 def digits(value: float, least: int) -> Decimal:
@@ -221,9 +221,9 @@ def _falls(made: dict[str, Decimal], amounts: Sequence[_Amounts]) -> None:
 
 
 def _text(value: Decimal) -> str:
-    """Four decimals at most, those it has otherwise; a whole number bare."""
+    """Four decimals at most, those it has otherwise; no sign on zero."""
     short = round(value, 4) if -int(value.as_tuple().exponent) > 4 else value
-    return f"{short:f}" if short else "0"
+    return f"{short or abs(short):f}"
 
 
 def trade_statistics_json(made: TradeStatistics, trades: Sequence[Trade]) -> dict[str, Any]:

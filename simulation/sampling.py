@@ -7,14 +7,67 @@ points, as LEAN's do; without, each candle is one value and a run is faster.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
+import numpy as np
+
+from simulation.blocks import FactorRow, Floats, Integers
 from simulation.capacity import CapacityEstimate
+from simulation.clock import DAY_MS
+from simulation.enums import Resolution, SecurityType
 from simulation.order_parts import clean
+from simulation.symbols import Symbol
 
 MINIMUM_STEP_MS = 240_000
 SAMPLES = 4000
 """LEAN aims at this many points of the equity curve, at least four minutes apart."""
+
+
+class Benchmark:
+    """What the run is compared with: what the algorithm set, else SPY, by the hour and adjusted as LEAN subscribes it.
+
+    Its prices are its own: a subscription of the algorithm to the same share does not move it (the recordings; LEAN,
+    SecurityManager.CreateBenchmarkSecurity, UniverseSelection.cs:334).
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._bars: tuple[Integers, Floats] | None = None
+
+    def value(self, utc_ms: int) -> float:
+        """Dollars at an instant; 0 before the first bar, or where the market has none."""
+        engine = self._engine
+        given = engine.algorithm.benchmark
+        if callable(given):
+            return float(engine.benchmark_value())
+        known = given if isinstance(given, Symbol) else None
+        symbol = known or Symbol.create(given or "SPY", SecurityType.EQUITY, "usa")
+        if self._bars is None:
+            self._bars = self._read(symbol)
+        row = int(np.searchsorted(self._bars[0], utc_ms, "right")) - 1
+        return float(self._bars[1][row]) if row >= 0 else float(0)
+
+    def _read(self, symbol: Symbol) -> tuple[Integers, Floats]:
+        source = self._engine.source
+        day = self._engine.algorithm.start_date.date()
+        block = source.trades(symbol, Resolution.HOUR, day)
+        if block is None:
+            return np.empty(0, dtype=np.int64), np.empty(0)
+        rows = source.factor_file(symbol) if symbol.security_type is SecurityType.EQUITY else None
+        return block.end, block.close * _factors(rows or (), block.start)
+
+
+def _factors(rows: Iterable[FactorRow], start: Integers) -> Floats:
+    """What each bar's price is multiplied by: the first row of the factor file that is not before its day."""
+    known = sorted(rows, key=lambda row: row.day)
+    if not known:
+        return np.ones(len(start))
+    epoch = date(1970, 1, 1).toordinal()
+    days = np.array([row.day.toordinal() - epoch for row in known])
+    scale = np.array([row.price_factor * row.split_factor for row in known] + [1.0])
+    return np.asarray(scale[np.searchsorted(days, start // DAY_MS)])
 
 
 class Samples:
@@ -34,6 +87,7 @@ class Samples:
         self.capacity: CapacityEstimate | None = None
         self.starting_capital = 0.0
         self.log_edges: list[int] = []
+        self._benchmark = Benchmark(engine)
         self._candle: list[float] | None = None
         self._day_value = 0.0
         self._highest = 0.0
@@ -105,7 +159,7 @@ class Samples:
         self._highest = max(self._highest, value)
         self._add(self.daily, utc_ms, value)
         self._sample_equity(utc_ms)
-        self._add(self.series["benchmark"], utc_ms, float(self._engine.benchmark_value()))
+        self._add(self.series["benchmark"], utc_ms, self._benchmark.value(utc_ms))
         self._add(self.series["performance"], utc_ms, gain)
         if self._highest:
             self._add(self.series["drawdown"], utc_ms, round((value / self._highest - 1) * 100, 2))
