@@ -28,8 +28,25 @@ def _expiry_rows(rows: Iterable[Any], today: date, minimum_days: int) -> Rows:
     return sorted((row for row in later if row.expiry == first), key=lambda row: (row.strike, row.right))
 
 
+def _distance(row: Any, spot: float, offset: float) -> float:
+    return round(abs(spot + offset - row.strike), 9)
+
+
 def _strike(rows: Iterable[Any], spot: float, offset: float) -> float:
-    """The strike nearest to the underlying plus an offset."""
+    """The strike nearest to the underlying plus an offset; of two as near the one whose identifier's text comes first,
+    as LEAN sorts the contracts of an expiry (SecurityIdentifier.cs:996)."""
+    candidates = list(rows)
+    if not candidates:
+        return NO_STRIKE
+    least = min(_distance(row, spot, offset) for row in candidates)
+    nearest = [row for row in candidates if _distance(row, spot, offset) <= least]
+    if len({row.strike for row in nearest}) > 1:
+        nearest.sort(key=lambda row: str(row.symbol.id))
+    return float(nearest[0].strike)
+
+
+def _first_strike(rows: Rows, spot: float, offset: float) -> float:
+    """The same over all expiries, where LEAN keeps the order of the file."""
     return min(
         (row.strike for row in rows), key=lambda strike: round(abs(spot + offset - strike), 9), default=NO_STRIKE
     )
@@ -105,7 +122,7 @@ def _calendar(right: OptionRight) -> Callable[..., Rows]:
         min_near_days_till_expiry: int = 30,
         min_far_days_till_expiry: int = 60,
     ) -> Rows:
-        candidates = _at(rows, _strike(rows, spot, strike_from_atm), right)
+        candidates = _at(rows, _first_strike(rows, spot, strike_from_atm), right)
         return _two_expiries(candidates, today, min_near_days_till_expiry, min_far_days_till_expiry, "CalendarSpread()")
 
     return choose
@@ -160,7 +177,9 @@ def protective_collar(
     pair = _call_put(
         _expiry_rows(rows, today, min_days_till_expiry), spot, call_strike_from_atm, put_strike_from_atm, False
     )
-    return pair if len(pair) == 2 and pair[0].strike > pair[1].strike else []
+    if not pair:
+        raise ValueError("ProtectiveCollar(): no expiry has a call and a put; LEAN's own filter fails here, too")
+    return pair if pair[0].strike > pair[1].strike else []
 
 
 def conversion(
@@ -251,7 +270,7 @@ def jelly_roll(
     min_far_days_till_expiry: int = 60,
 ) -> Rows:
     """Call and put at one strike in two expiries."""
-    strike = _strike(rows, spot, strike_from_atm)
+    strike = _first_strike(rows, spot, strike_from_atm)
     pair = _two_expiries(
         _at(rows, strike, CALL), today, min_near_days_till_expiry, min_far_days_till_expiry, "JellyRoll()"
     )
@@ -272,6 +291,8 @@ def _ladder(right: OptionRight) -> Callable[..., Rows]:
         if not higher_strike_from_atm > middle_strike_from_atm > lower_strike_from_atm:
             raise ValueError("Ladder(): strike price arguments must be in descending order")
         left = _expiry_rows([row for row in rows if row.right == right], today, min_days_till_expiry)
+        if not left:
+            raise ValueError("Ladder(): no expiry is so many days away; LEAN's own filter fails here, too")
         chosen: Rows = []
         for offset in (lower_strike_from_atm, middle_strike_from_atm, higher_strike_from_atm):
             if not left:

@@ -137,12 +137,26 @@ def test_structures_refuse_offsets_out_of_order(name: str, arguments: tuple[floa
         ("iron_butterfly", (4, 50)),
         ("put_butterfly", (4, 50)),
         ("put_spread", (4, 50)),
-        ("put_ladder", (4, 80, 30, -20)),
         ("box_spread", (4, 40)),
     ],
 )
 def test_a_structure_that_is_not_whole_leaves_nothing(name: str, arguments: tuple[float, ...]) -> None:
     assert legs(getattr(loaded().calls_only(), name)(*arguments)) == []
+
+
+def test_structures_that_fail_without_contracts_in_lean_fail_here() -> None:
+    with pytest.raises(ValueError, match="LEAN's own filter fails"):
+        loaded().calls_only().put_ladder(4, 80, 30, -20)
+    with pytest.raises(ValueError, match="LEAN's own filter fails"):
+        loaded().protective_collar(90, 5, -5)
+
+
+def test_of_two_strikes_as_near_the_first_by_identifier_is_taken() -> None:
+    between = chain(5475.0, FIFTIES, FRIDAYS)
+    # The identifiers of July 12: 5450 calls "SPXW YK2G89UD70WE", 5500 calls "SPXW YK2G87LBX5V2": 5500 comes first.
+    assert at_strikes(loaded(between).naked_call(4, 0)) == ["5500C"]
+    # Over several expiries the file's order counts: 5450 is before 5500.
+    assert {strike for strike, *_ in legs(loaded(between).call_calendar_spread(0, 4, 20))} == {5450.0}
 
 
 def test_a_structure_beyond_the_last_strike_leaves_nothing() -> None:
