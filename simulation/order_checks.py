@@ -216,10 +216,8 @@ def _check_auction(request: SubmitOrderRequest, security: Any) -> OrderResponse 
         return None
     buffer = MarketOnCloseOrder.submission_time_buffer
     if local > hours.get_next_market_close(local, False) - buffer:
-        text = (
-            f"MarketOnClose orders must be placed within {span_text(buffer)} before market close. Override this TimeSpan buffer "
-        )
-        text += "by setting Orders.MarketOnCloseOrder.SubmissionTimeBuffer in QCAlgorithm.Initialize()."
+        text = f"MarketOnClose orders must be placed within {span_text(buffer)} before market close. Override this "
+        text += "TimeSpan buffer by setting Orders.MarketOnCloseOrder.SubmissionTimeBuffer in QCAlgorithm.Initialize()."
         return OrderResponse.error(request, Code.MARKET_ON_CLOSE_ORDER_TOO_LATE, text)
     return None
 
