@@ -35,6 +35,7 @@ from core.cache_entries import (
 )
 from core.clock import MarketClock
 from core.events import MarketData, PositionChanged, QuoteObserved, SessionClosed
+from core.settings_fields import CacheSettings
 
 __all__ = [
     "AnyPosition",
@@ -52,7 +53,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-DEFAULT_MAX_BYTES: Final = 500 * 1024 * 1024
+DEFAULTS: Final = CacheSettings()
 ENTRY_OVERHEAD: Final = 350  # bytes, measured; the test compares with what the process grows by
 NEED_OVERHEAD: Final = 270
 AUDIT_EVERY: Final = 1_000
@@ -62,11 +63,9 @@ _UNKNOWN: Final = float("nan")
 class UnifiedIntelligentCache:
     """Computed values by key, each with what it depends on; never serves one whose dependencies moved."""
 
-    def __init__(self, bus: EventBus, clock: MarketClock, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        if max_bytes <= 0:
-            raise ValueError(f"max_bytes: {max_bytes}; expected over 0")
+    def __init__(self, bus: EventBus, clock: MarketClock, settings: CacheSettings = DEFAULTS) -> None:
         self._clock = clock
-        self._max_bytes = max_bytes
+        self._max_bytes = settings.max_bytes
         self._items: OrderedDict[Hashable, Item] = OrderedDict()
         self._prices: dict[str, float] = {}
         self._by_price: dict[str, Bounds] = {}

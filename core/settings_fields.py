@@ -330,10 +330,9 @@ class MarketSettings(SettingsGroup):
 
 
 class CacheSettings(SettingsGroup):
-    """Size and lifetimes of the one cache."""
+    """Size of the one cache."""
 
     max_bytes: int = Field(500_000_000, gt=0)
-    chain_seconds: int = Field(60, gt=0)
 
 
 class Settings(SettingsRoot):

@@ -22,7 +22,7 @@ from core.bus import EventBus
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.clock import MarketClock
 from core.contracts import Contract, Leg, Package, Quote, Right
-from core.events import PositionChanged, SessionClosed, SessionOpened
+from core.events import PositionChanged, SessionClosed
 from core.gateway import Gateway
 from core.settings_fields import GreeksSettings
 from greeks.black_scholes import FloatArray, Greeks
@@ -57,7 +57,7 @@ from greeks.smile import (
     nearest_delta,
     sides,
 )
-from market.history import DailyHistory
+from market.history import DailyHistory, history_of
 
 SPOT_MOVES: Final = (-0.20, -0.15, -0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10, 0.15, 0.20)
 VOLATILITY_MOVES: Final = (-10.0, 0.0, 10.0, 20.0, 30.0)
@@ -135,10 +135,8 @@ class CentralGreeksService:
         self._needs: tuple[Dependency, ...] | None = None
         self._smiles: dict[tuple[str, datetime], _Kept] = {}
         self._known: dict[str, _Known] = {}
-        self._betas: dict[str, float | None] = {}
         self.computations: Counter[str] = Counter()
         bus.subscribe(PositionChanged, self._on_position_changed, component="greeks", critical=True)
-        bus.subscribe(SessionOpened, self._on_session_opened, component="greeks")
         bus.subscribe(SessionClosed, self._on_session_closed, component="greeks")
 
     # What others ask
@@ -252,9 +250,11 @@ class CentralGreeksService:
         fixed = 1.0 if ticker == reference else self._table.of(ticker).beta
         if fixed is not None:
             return fixed
-        if ticker not in self._betas:
-            self._betas[ticker] = measured_beta(self._history.closes(ticker), self._history.closes(reference))
-        measured = self._betas[ticker]
+        measured = self._cache.get_or_compute(
+            ("beta", ticker, reference),
+            lambda: measured_beta(self._history.closes(ticker), self._history.closes(reference)),
+            depends_on=(history_of(ticker), history_of(reference)),
+        )
         return self._settings.betas.get(ticker) if measured is None else measured
 
     def verify(self) -> tuple[str, ...]:
@@ -429,9 +429,6 @@ class CentralGreeksService:
 
     def _on_position_changed(self, _event: PositionChanged) -> None:
         self._needs = None
-
-    def _on_session_opened(self, _event: SessionOpened) -> None:
-        self._betas.clear()
 
     def _on_session_closed(self, event: SessionClosed) -> None:
         self._smiles = {key: kept for key, kept in self._smiles.items() if key[1].date() > event.day}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from core.bus import EventBus
+from core.cache import SessionEnd, UnifiedIntelligentCache
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import SessionOpened
 from core.gateway import FAMILIES, Gateway
@@ -61,27 +62,34 @@ def current_price(gateway: Gateway, package: Package, *, closing: bool = False) 
 class OptionChainManager:
     """Answers what is listed and what it is quoted at; counts who uses a contract so that release is safe."""
 
-    def __init__(self, gateway: Gateway, bus: EventBus, settings: OrderSettings) -> None:
+    def __init__(
+        self, gateway: Gateway, bus: EventBus, settings: OrderSettings, cache: UnifiedIntelligentCache
+    ) -> None:
+        self._cache = cache
         self._gateway = gateway
         self._settings = settings
-        self._listed: dict[tuple[str, date, date], tuple[Contract, ...]] = {}
         self._users: dict[str, set[str]] = {}
         self._contracts: dict[str, Contract] = {}
         bus.subscribe(SessionOpened, self._on_session_opened, component="chains")
 
     def _on_session_opened(self, event: SessionOpened) -> None:
-        self._listed.clear()
         expired = [contract for contract in self._contracts.values() if contract.expiry < event.day]
         for contract in expired:
             self._users.pop(contract.name, None)
             self._contracts.pop(contract.name, None)
 
     def listed(self, root: str, first: date, last: date) -> tuple[Contract, ...]:
-        """Contracts listed today that expire in the closed range, by expiry, strike, right; may be empty."""
-        key = (root, first, last)
-        if key not in self._listed:
-            self._listed[key] = tuple(self._gateway.chain(root, (first, last)))
-        return self._listed[key]
+        """Contracts listed today that expire in the closed range, by expiry, strike, right; may be empty.
+
+        Kept until the session ends. An empty answer is not kept: the day's list may still come.
+        """
+        key = ("chain", self._gateway.now().date(), root, first, last)
+        found = self._cache.get_or_compute(
+            key, lambda: tuple(self._gateway.chain(root, (first, last))), depends_on=(SessionEnd(),)
+        )
+        if not found:
+            self._cache.invalidate(key)
+        return found
 
     def expiring(self, root: str, day: date) -> tuple[Contract, ...]:
         """Contracts that expire on one day."""

@@ -11,17 +11,27 @@ from datetime import date
 from itertools import pairwise
 from statistics import fmean
 
+from core.cache import Entry, UnifiedIntelligentCache
 from core.gateway import DailyBar, Gateway
 from core.settings_fields import CorrelationSettings, MarketSettings
 
 _TOP_UP_DAYS = 6  # a long weekend, a holiday and one missed session
 
 
-class DailyHistory:
-    """Completed daily bars by ticker, topped up at each session's open."""
+def history_of(ticker: str) -> Entry:
+    """What everything computed from a ticker's daily bars depends on: it goes when new bars come."""
+    return Entry(("history", ticker))
 
-    def __init__(self, gateway: Gateway, settings: MarketSettings) -> None:
+
+class DailyHistory:
+    """Completed daily bars by ticker, topped up at each session's open.
+
+    The newest day of each is an entry of the cache, on which what is computed from the bars depends (``history_of``).
+    """
+
+    def __init__(self, gateway: Gateway, settings: MarketSettings, cache: UnifiedIntelligentCache) -> None:
         self._gateway = gateway
+        self._cache = cache
         self._settings = settings
         self._bars: dict[str, tuple[DailyBar, ...]] = {}
 
@@ -33,6 +43,8 @@ class DailyHistory:
             newest = known[-1].day if known else date.min
             added = tuple(bar for bar in self._gateway.daily_bars(ticker, count) if bar.day > newest)
             self._bars[ticker] = (known + added)[-self._settings.history_days :]
+            if added or not known:
+                self._cache.put(history_of(ticker).key, self._bars[ticker][-1:], pinned=True)
 
     def bars(self, ticker: str) -> tuple[DailyBar, ...]:
         """Completed bars, oldest first; empty for an unknown ticker."""
@@ -48,9 +60,10 @@ class DailyHistory:
 
 
 class Correlations:
-    """Measured correlation of daily log returns over the last sessions that two tickers share."""
+    """Measured correlation of daily log returns over the last sessions that two tickers share, once for new bars."""
 
-    def __init__(self, history: DailyHistory, settings: CorrelationSettings) -> None:
+    def __init__(self, history: DailyHistory, settings: CorrelationSettings, cache: UnifiedIntelligentCache) -> None:
+        self._cache = cache
         self._history = history
         self._days = settings.measured_days
 
@@ -58,6 +71,11 @@ class Correlations:
         """Correlation from -1 to 1; ``None`` where fewer shared sessions than the window, or no movement."""
         if one == other:
             return 1.0
+        key = ("correlation", *sorted((one, other)))
+        needs = (history_of(one), history_of(other))
+        return self._cache.get_or_compute(key, lambda: self._measure(*sorted((one, other))), depends_on=needs)
+
+    def _measure(self, one: str, other: str) -> float | None:
         first, second = self._history.closes(one), self._history.closes(other)
         days = [day for day in first if day in second][-(self._days + 1) :]
         if len(days) < self._days + 1:

@@ -10,11 +10,12 @@ from itertools import pairwise
 from statistics import fmean
 
 from core.bus import EventBus
+from core.cache import UnifiedIntelligentCache
 from core.contracts import MARKET_OPEN
 from core.events import MarketData, SessionOpened
 from core.gateway import DailyBar
 from core.settings_fields import MarketSettings
-from market.history import DailyHistory
+from market.history import DailyHistory, history_of
 
 _OPEN_SEEN_WITHIN = timedelta(minutes=10)
 
@@ -56,20 +57,21 @@ class DayRange:
 
 
 class TrendWatcher:
-    """Keeps the day's range by ticker and works the trend out once a session."""
+    """Keeps the day's range by ticker; the trend is worked out once for new daily bars."""
 
-    def __init__(self, bus: EventBus, history: DailyHistory, settings: MarketSettings) -> None:
+    def __init__(
+        self, bus: EventBus, history: DailyHistory, settings: MarketSettings, cache: UnifiedIntelligentCache
+    ) -> None:
+        self._cache = cache
         self._history = history
         self._settings = settings
         self._days: dict[str, DayRange] = {}
-        self._trends: dict[str, Trend | None] = {}
         self._opened: datetime | None = None
         bus.subscribe(SessionOpened, self._on_session_opened, component="trend")
         bus.subscribe(MarketData, self._on_market_data, component="trend")
 
     def _on_session_opened(self, event: SessionOpened) -> None:
         self._days.clear()
-        self._trends.clear()
         self._opened = datetime.combine(event.day, MARKET_OPEN)  # a process may have started hours after it
 
     def _on_market_data(self, event: MarketData) -> None:
@@ -92,9 +94,11 @@ class TrendWatcher:
 
     def trend(self, ticker: str) -> Trend | None:
         """Trend figures; ``None`` when there is not enough history."""
-        if ticker not in self._trends:
-            self._trends[ticker] = trend_of(self._history.bars(ticker), self._settings)
-        return self._trends[ticker]
+        return self._cache.get_or_compute(
+            ("trend", ticker),
+            lambda: trend_of(self._history.bars(ticker), self._settings),
+            depends_on=(history_of(ticker),),
+        )
 
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it before the market opens."""

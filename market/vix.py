@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from core.bus import EventBus
+from core.cache import UnifiedIntelligentCache
 from core.contracts import MARKET_OPEN
 from core.events import MarketData, SessionOpened
 from core.settings_fields import VixSettings
-from market.history import DailyHistory
+from market.history import DailyHistory, history_of
 
 VIX = "VIX"
 OPEN_SEEN_WITHIN = timedelta(minutes=10)
@@ -44,7 +45,10 @@ class VixReading:
 class UnifiedVIXManager:
     """Keeps the newest VIX from the bus and answers only while it is fresh."""
 
-    def __init__(self, bus: EventBus, history: DailyHistory, settings: VixSettings) -> None:
+    def __init__(
+        self, bus: EventBus, history: DailyHistory, settings: VixSettings, cache: UnifiedIntelligentCache
+    ) -> None:
+        self._cache = cache
         self._history = history
         self._settings = settings
         self._value: float | None = None
@@ -52,14 +56,12 @@ class UnifiedVIXManager:
         self._opened: datetime | None = None
         self._open: float | None = None
         self._peak: float | None = None
-        self._closes: list[float] = []
         bus.subscribe(SessionOpened, self._on_session_opened, component="vix")
         bus.subscribe(MarketData, self._on_market_data, component="vix")
 
     def _on_session_opened(self, event: SessionOpened) -> None:
         self._opened = datetime.combine(event.day, MARKET_OPEN)
         self._open = self._peak = None
-        self._closes = sorted(bar.close for bar in self._history.bars(VIX)[-self._settings.percentile_days :])
 
     def _on_market_data(self, event: MarketData) -> None:
         if event.ticker != VIX:
@@ -83,9 +85,13 @@ class UnifiedVIXManager:
             return None
         if now - self._seen > timedelta(seconds=self._settings.stale_after_seconds):
             return None
-        percentile = bisect_right(self._closes, self._value) / len(self._closes) if self._closes else None
+        closes = self._cache.get_or_compute(("vix", "closes"), self._sorted_closes, depends_on=(history_of(VIX),))
+        percentile = bisect_right(closes, self._value) / len(closes) if closes else None
         jump = None if self._open is None or self._peak is None else self._peak / self._open - 1
         return VixReading(self._value, self.regime_of(self._value), percentile, jump, self._seen)
+
+    def _sorted_closes(self) -> list[float]:
+        return sorted(bar.close for bar in self._history.bars(VIX)[-self._settings.percentile_days :])
 
     def regime_of(self, value: float) -> VixRegime:
         """The band a VIX falls into; a boundary belongs to the band above it, except 30 and 40 (`above`)."""

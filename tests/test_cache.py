@@ -31,6 +31,7 @@ from core.clock import MarketClock
 from core.contracts import Quote
 from core.events import ChangeKind, MarketData, PositionChanged, QuoteObserved, SessionClosed
 from core.journal import Journal, MemorySink
+from core.settings_fields import CacheSettings
 
 START = datetime(2024, 7, 5, 9, 30)
 
@@ -41,7 +42,7 @@ class Market:
     def __init__(self, max_bytes: int = 500 * 1024 * 1024) -> None:
         self.clock = MarketClock(START)
         self.bus = EventBus(Journal(MemorySink(), self.clock))
-        self.cache = UnifiedIntelligentCache(self.bus, self.clock, max_bytes)
+        self.cache = UnifiedIntelligentCache(self.bus, self.clock, CacheSettings(max_bytes=max_bytes))
 
     def price(self, ticker: str, price: float) -> None:
         now = self.clock.now()
@@ -309,7 +310,7 @@ def test_indexes_do_not_grow_with_what_was_replaced() -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    for wrong in (lambda: PriceOf("SPX", 1.0), lambda: PriceOf("SPX", -0.1), lambda: TimeToLive(0), lambda: Market(0)):
+    for wrong in (lambda: PriceOf("SPX", 1.0), lambda: PriceOf("SPX", -0.1), lambda: TimeToLive(0)):
         with pytest.raises(ValueError, match="expected"):
             wrong()
 

@@ -65,7 +65,7 @@ class System:
         self.gateway = FakeGateway()
         self.book = Book()
         gateway = cast(Gateway, self.gateway)
-        self.history = DailyHistory(gateway, MarketSettings())
+        self.history = DailyHistory(gateway, MarketSettings(), self.cache)
         self.service = CentralGreeksService(
             self.cache, self.bus, self.clock, gateway, self.book, self.history, GreeksSettings(risk_free_rate=RATE)
         )
@@ -277,7 +277,6 @@ def test_betas_are_of_the_table_measured_of_the_settings_or_unknown(system: Syst
     assert system.service.beta("XYZ") is None
     system.bus.publish(SessionClosed(time=MORNING, day=FRIDAY, equity=100_000.0))
     system.history.refresh(("SPY", "QQQ"))
-    system.service._betas.clear()
     assert system.service.beta("QQQ") == pytest.approx(1.5)
     assert measured_beta({}, {}) is None
 

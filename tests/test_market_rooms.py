@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
 from core.bus import EventBus
+from core.cache import UnifiedIntelligentCache
 from core.clock import MarketClock
-from core.contracts import Package, Quote
-from core.events import DataBecameStale, MarketData, SessionOpened
+from core.contracts import Contract, Package, Quote
+from core.events import DataBecameStale, MarketData, SessionClosed, SessionOpened
 from core.gateway import DailyBar
 from core.journal import Journal, MemorySink
 from core.settings import SettingsError
@@ -31,8 +33,10 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.gateway = FakeGateway(OPEN, lambda _: 5000.0, lambda _: 20.0, folder)
-        self.bus = EventBus(Journal(MemorySink(), MarketClock(OPEN)))
-        self.history = DailyHistory(self.gateway, MarketSettings())
+        clock = MarketClock(OPEN)
+        self.bus = EventBus(Journal(MemorySink(), clock))
+        self.cache = UnifiedIntelligentCache(self.bus, clock)
+        self.history = DailyHistory(self.gateway, MarketSettings(), self.cache)
 
     def session(self) -> None:
         self.bus.publish(SessionOpened(time=OPEN, day=FRIDAY, closes_at=datetime.combine(FRIDAY, time(16, 0))))
@@ -66,13 +70,13 @@ def desk(tmp_path: Path) -> Desk:
     ],
 )
 def test_regimes_and_caps(desk: Desk, value: float, regime: VixRegime, cap: float) -> None:
-    manager = UnifiedVIXManager(desk.bus, desk.history, VixSettings())
+    manager = UnifiedVIXManager(desk.bus, desk.history, VixSettings(), desk.cache)
     assert manager.regime_of(value) is regime
     assert manager.cap_of(regime) == cap
 
 
 def test_there_is_no_assumed_vix(desk: Desk) -> None:
-    manager = UnifiedVIXManager(desk.bus, desk.history, VixSettings())
+    manager = UnifiedVIXManager(desk.bus, desk.history, VixSettings(), desk.cache)
     assert manager.reading(OPEN) is None
     desk.price("VIX", 20.0)
     assert manager.reading(OPEN + timedelta(minutes=5)) is not None
@@ -81,7 +85,7 @@ def test_there_is_no_assumed_vix(desk: Desk) -> None:
 
 def test_percentile_and_jump_of_the_day(desk: Desk) -> None:
     desk.history.refresh(("VIX",))
-    manager = UnifiedVIXManager(desk.bus, desk.history, VixSettings())
+    manager = UnifiedVIXManager(desk.bus, desk.history, VixSettings(), desk.cache)
     desk.session()
     desk.price("VIX", 20.0, start=16.0)
     desk.price("VIX", 24.0, 1)
@@ -139,7 +143,7 @@ def test_direction_of_three_averages(slope: float, direction: TrendDirection) ->
 
 
 def test_move_since_the_open_needs_the_open(desk: Desk) -> None:
-    watcher = TrendWatcher(desk.bus, desk.history, MarketSettings())
+    watcher = TrendWatcher(desk.bus, desk.history, MarketSettings(), desk.cache)
     desk.session()
     desk.price("SPX", 5010.0, start=5000.0)
     desk.price("SPX", 5050.0, 30)
@@ -155,7 +159,7 @@ def test_correlation_of_mirrored_series(desk: Desk) -> None:
     assert correlation([1, 2, 3], [2, 4, 6]) == pytest.approx(1.0)
     assert correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1.0)
     assert correlation([1, 1, 1], [3, 2, 1]) is None
-    measured = Correlations(desk.history, CorrelationSettings())
+    measured = Correlations(desk.history, CorrelationSettings(), desk.cache)
     assert measured.between("SPX", "VIX") is None  # no history yet
     assert measured.between("SPX", "SPX") == 1.0
 
@@ -173,7 +177,7 @@ def test_history_is_topped_up_and_never_holds_today(desk: Desk) -> None:
 
 
 def chains(desk: Desk) -> OptionChainManager:
-    return OptionChainManager(desk.gateway, desk.bus, OrderSettings())
+    return OptionChainManager(desk.gateway, desk.bus, OrderSettings(), desk.cache)
 
 
 def test_contracts_are_released_when_their_last_user_lets_go(desk: Desk) -> None:
@@ -270,3 +274,58 @@ def test_part_of_a_phase_may_be_changed_alone() -> None:
     settings = Settings.from_parameters({"phases.professional.max_positions": "12"})
     assert settings.phases.professional.max_positions == 12
     assert settings.phases.professional.equity_from == 100_000.0
+
+
+def test_what_is_computed_from_daily_bars_is_computed_once_until_new_bars_come(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    bars = DailyHistory.bars
+
+    def counted(self: DailyHistory, ticker: str) -> tuple[DailyBar, ...]:
+        asked.append(ticker)
+        return bars(self, ticker)
+
+    monkeypatch.setattr(DailyHistory, "bars", counted)
+    desk.history.refresh(("SPX", "SPY", "VIX"))
+    watcher = TrendWatcher(desk.bus, desk.history, MarketSettings(), desk.cache)
+    measured = Correlations(desk.history, CorrelationSettings(), desk.cache)
+    vix = UnifiedVIXManager(desk.bus, desk.history, VixSettings(), desk.cache)
+    desk.session()
+    desk.price("VIX", 20.0)
+
+    def look() -> list[str]:
+        asked.clear()
+        for _ in range(3):
+            watcher.trend("SPX")
+            measured.between("SPX", "SPY")
+            measured.between("SPY", "SPX")
+            vix.reading(OPEN)
+        return sorted(asked)
+
+    once = ["SPX", "SPX", "SPY", "VIX"]
+    assert [look(), look()] == [once, []]
+    desk.history.refresh(("SPX", "SPY", "VIX"))  # nothing new
+    assert look() == []
+    desk.gateway.time += timedelta(days=3)
+    desk.history.refresh(("SPX", "SPY", "VIX"))
+    assert look() == once
+
+
+def test_a_days_listing_is_asked_for_once_and_an_empty_one_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[date] = []
+    listed = desk.gateway.chain
+
+    def counted(root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
+        asked.append(desk.gateway.time.date())
+        return listed(root, expiries) if desk.gateway.time.hour > 9 else ()
+
+    monkeypatch.setattr(desk.gateway, "chain", counted)
+    manager = chains(desk)
+    assert [len(manager.expiring("SPXW", FRIDAY)) for _ in range(2)] == [0, 0]
+    desk.gateway.time += timedelta(hours=1)
+    assert manager.expiring("SPXW", FRIDAY) == manager.expiring("SPXW", FRIDAY) != ()
+    assert len(asked) == 3
+    desk.bus.publish(SessionClosed(time=OPEN, day=FRIDAY, equity=1.0))
+    manager.expiring("SPXW", FRIDAY)
+    assert len(asked) == 4
