@@ -272,29 +272,41 @@ def expirations(root: str, day: date, listings: Listings) -> tuple[date, ...]:
     ``day`` itself included when it is one (except morning-settled).
     """
     rule = RULES[root]
-    found = []
-    for expiry in calendar().between(day, min(day + timedelta(days=rule.horizon), date(2044, 12, 31))):
-        since = _first_listed(root, expiry, listings)
-        if since is not None and since <= day and not (rule.morning and expiry == day):
-            found.append(expiry)
-    return tuple(found)
+    last = min(day + timedelta(days=rule.horizon), date(2044, 12, 31))
+    first = day + timedelta(days=1) if rule.morning else day
+    return tuple(
+        expiry
+        for year in range(day.year, last.year + 1)
+        for expiry, since in _listed_in(root, year, listings)
+        if first <= expiry <= last and since <= day
+    )
 
 
-@lru_cache(maxsize=8192)
-def _first_listed(root: str, expiry: date, listings: Listings) -> date | None:
-    return first_listed(RULES[root], expiry, listings)
+@lru_cache(maxsize=1024)
+def _listed_in(root: str, year: int, listings: Listings) -> tuple[tuple[date, date], ...]:
+    """Expirations of a year, ascending, and the day from which each is listed."""
+    days = calendar().between(date(year, 1, 1), date(year, 12, 31))
+    found = [(expiry, first_listed(RULES[root], expiry, listings)) for expiry in days]
+    return tuple((expiry, since) for expiry, since in found if since is not None)
 
 
 def strikes(rule: ListingRule, term: int, low: float, high: float, *, weekly: bool = False) -> FloatArray:
     """Strikes listed for ``term`` calendar days when closes since the listing lie between ``low`` and ``high``."""
+    bands = rule.weekly_bands if weekly and rule.weekly_bands else rule.bands
+    return _ladder(tuple(band for band in bands if term <= band.longest), low, high)
+
+
+@lru_cache(maxsize=256)
+def _ladder(bands: tuple[StrikeBand, ...], low: float, high: float) -> FloatArray:
+    """The strikes of some bands; expirations of one day share them, and none of them may be written to."""
     pieces = []
-    for band in rule.weekly_bands if weekly and rule.weekly_bands else rule.bands:
-        if term > band.longest:
-            continue
+    for band in bands:
         bottom = np.ceil(low * (1.0 - band.below) / band.step)
         top = np.floor(high * (1.0 + band.above) / band.step)
         pieces.append(np.arange(max(bottom, 1.0), top + 1.0) * band.step)
-    return np.asarray(np.unique(np.round(np.concatenate(pieces), 4)))
+    ladder = np.unique(np.round(np.concatenate(pieces), 4))
+    ladder.flags.writeable = False
+    return np.asarray(ladder)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.market.calendar import FloatArray
+from simulation.market.calendar import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def bid_and_ask(law: QuoteLaw, price: FloatArray, width: FloatArray) -> tuple[Fl
     return np.where(bid < law.tick_below - 1e-9, np.nan, bid), ask
 
 
-def sizes(prices: FloatArray, law: QuoteLaw, salt: int) -> FloatArray:
+def sizes(prices: FloatArray, law: QuoteLaw, salt: IntArray | int) -> FloatArray:
     """Contracts shown at each price.
 
     A fixed hash of price and contract, so that a size changes only when its price does.
@@ -154,7 +154,7 @@ def sizes(prices: FloatArray, law: QuoteLaw, salt: int) -> FloatArray:
     absent = np.isnan(prices)
     known = np.where(absent, 0.0, prices)
     ticks = np.round(known / law.tick_below).astype(np.uint64)
-    mixed = (ticks + np.uint64(salt & 0xFFFFFFFF)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (ticks + np.asarray(salt & 0xFFFFFFFF, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     share = ((mixed >> np.uint64(40)) & np.uint64(0xFFFF)).astype(np.float64) / 65536.0
     depth = law.depth / (1.0 + known / (0.0011 * law.reference_level))
     return np.asarray(np.where(absent, 0.0, np.floor(1.0 + depth * (0.3 + 1.4 * share))))

@@ -21,8 +21,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import timedelta
 
-from numpy.typing import NDArray
-
 from simulation.blocks import (
     FactorRow,
     InterestBlock,
@@ -135,6 +133,7 @@ def _midnight(ordinal: int, zone: ZoneInfo) -> int:
 
 MINUTE = 60_000
 CONTRACT_DAYS_KEPT = 400
+ACTIVITIES_KEPT = 4000
 FUTURE_DAYS_KEPT = 24
 # Sizes of a quote change nearly every minute although its price stands; a bar then exists, and LEAN fills a group only
 # on legs that were quoted after it was sent. Minutes between such bars, for contracts within a week of expiry and
@@ -158,6 +157,7 @@ class ModelledMarket:
         self.notes: tuple[str, ...] = book.notes
         self._faults = quote_faults
         self._contract_days: OrderedDict[tuple[Symbol, int], ContractDay | None] = OrderedDict()
+        self._activities: dict[tuple[Symbol, int], tuple[float, float]] = {}
         self._universes: OrderedDict[tuple[str, int], UniverseBlock | None] = OrderedDict()
         self._wholes: dict[tuple[str, Resolution], TradeBlock | None] = {}
         self._futures: OrderedDict[tuple[Symbol, int], TradeBlock | None] = OrderedDict()
@@ -383,38 +383,37 @@ class ModelledMarket:
         root = self.book.root(symbol)
         if made is None or root is None:
             return None
-        bid, ask = made.bid, made.ask
-        changed = ~(_same(bid[1:], bid[:-1]) & _same(ask[1:], ask[:-1]))
+        sides = np.stack((made.bid, made.ask))
+        absent = np.isnan(sides)
+        steady = np.abs(np.diff(sides)) < 1e-9
+        changed = ~(steady | (absent[:, 1:] & absent[:, :-1])).all(axis=0)
         changed[0] = True
         beat = HEARTBEAT_NEAR if self._terms(symbol)[0] - day <= NEAR else HEARTBEAT
-        changed |= (np.arange(len(changed)) % beat == 0) & ~np.isnan(ask[1:])
+        changed[::beat] |= ~absent[1, 1::beat]
         halted = self.book.halted(day)
         if halted is not None:
             changed &= ~halted
         rows = np.flatnonzero(changed) + 1
         start = session_open_utc(day) + (rows - 1) * MINUTE
         salt = (symbol.id.option_right == OptionRight.PUT) + int(symbol.id.strike_price * 20)
-        before_bid, before_ask = _opening(bid, rows), _opening(ask, rows)
-        return QuoteBlock(
-            start + MINUTE,
-            start,
-            before_bid,
-            np.fmax(before_bid, bid[rows]),
-            np.fmin(before_bid, bid[rows]),
-            bid[rows],
-            sizes(bid[rows], root.law, salt),
-            before_ask,
-            np.fmax(before_ask, ask[rows]),
-            np.fmin(before_ask, ask[rows]),
-            ask[rows],
-            sizes(ask[rows], root.law, salt + 7),
-        )
+        here, before = sides[:, rows], sides[:, rows - 1]
+        before = np.where(absent[:, rows] | absent[:, rows - 1], here, before)
+        high, low = np.fmax(before, here), np.fmin(before, here)
+        size = sizes(here, root.law, np.array([[salt], [salt + 7]]))
+        bids, asks = ((before[side], high[side], low[side], here[side], size[side]) for side in (0, 1))
+        return QuoteBlock(start + MINUTE, start, *bids, *asks)
 
     def _activity(self, root: OptionRoot, state: AssetDay, symbol: Symbol) -> tuple[float, float]:
-        expiry, strike, sign = self._terms(symbol)
-        row = ChainRows(np.array([expiry.toordinal()], dtype=np.int64), np.array([strike]), np.array([sign]))
-        interest, volume = activity(root, state, row, self.seed)
-        return float(interest[0]), float(volume[0])
+        key = (symbol, state.day.toordinal())
+        known = self._activities.get(key)
+        if known is None:
+            if len(self._activities) > ACTIVITIES_KEPT:
+                self._activities.clear()
+            expiry, strike, sign = self._terms(symbol)
+            row = ChainRows(np.array([expiry.toordinal()], dtype=np.int64), np.array([strike]), np.array([sign]))
+            interest, volume = activity(root, state, row, self.seed)
+            known = self._activities[key] = float(interest[0]), float(volume[0])
+        return known
 
     def _option_trades(self, symbol: Symbol, day: date) -> TradeBlock | None:
         made = self.contract_day(symbol, day)
@@ -445,15 +444,6 @@ class ModelledMarket:
             float(spot.points[0]), float(spot.high.max()), float(spot.low.min()), float(spot.points[-1]), 0.0
         )
         return LazyUniverse.of(canonical, day, row, chain, ChainColumns(root, state, chain, self.seed))
-
-
-def _same(first: FloatArray, second: FloatArray) -> NDArray[np.bool_]:
-    return np.asarray((np.abs(first - second) < 1e-9) | (np.isnan(first) & np.isnan(second)))
-
-
-def _opening(side: FloatArray, rows: IntArray) -> FloatArray:
-    before = side[rows - 1]
-    return np.where(np.isnan(before) | np.isnan(side[rows]), side[rows], before)
 
 
 def share_quotes(trades: TradeBlock, tick: float) -> QuoteBlock:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import date
 from enum import Enum, auto
+from functools import lru_cache
 from math import exp
 
 import numpy as np
@@ -339,6 +340,8 @@ class ChainRows:
     @property
     def expiries(self) -> tuple[IntArray, IntArray]:
         """The distinct expiries and, for each row, which of them it has."""
+        if len(self.expiry) == 1:
+            return self.expiry, np.zeros(1, dtype=np.int64)
         days, position = np.unique(self.expiry, return_inverse=True)
         return days, position
 
@@ -404,6 +407,11 @@ class ChainColumns:
         return activity(self.root, self.state, self.rows, self._seed)
 
 
+@lru_cache(maxsize=256)
+def _salt(seed: int, root: str) -> int:
+    return int(stream(seed, f"{root}/interest").integers(1 << 31))
+
+
 def activity(root: OptionRoot, state: AssetDay, rows: ChainRows, seed: int) -> tuple[FloatArray, FloatArray]:
     """Open interest and volume of contracts, modelled.
 
@@ -416,12 +424,13 @@ def activity(root: OptionRoot, state: AssetDay, rows: ChainRows, seed: int) -> t
     term = np.maximum(rows.expiry - state.day.toordinal(), 0)
     outward = rows.sign * np.log(rows.strike / spot) / (0.16 * np.sqrt((term + 1.0) / 365.0))
     distance, inside = np.abs(outward), np.clip(-outward, 0.0, 1.0)
-    step = np.array([100, 50, 25, 10]) * (1.0 if root.law.reference_level > 1000.0 else 0.1)
-    rounds = [np.abs(rows.strike / width - np.round(rows.strike / width)) < 1e-6 for width in step]
-    roundness = np.select(rounds, [3.0, 2.0, 1.5, 1.1], 0.8)
+    units = np.round(rows.strike * (10.0 if root.law.reference_level > 1000.0 else 100.0)).astype(np.int64)
+    roundness = np.full(len(units), 0.8)
+    for multiple, weight in ((100, 1.1), (250, 1.5), (500, 2.0), (1000, 3.0)):
+        roundness[units % multiple == 0] = weight
     days, position = rows.expiries
-    standard = np.array([2.5 if is_standard(date.fromordinal(int(day))) else 1.0 for day in days])[position]
-    salt = int(stream(seed, f"{root.root}/interest").integers(1 << 31))
+    standard = np.array([2.5 if is_standard(date.fromordinal(day)) else 1.0 for day in days.tolist()])[position]
+    salt = _salt(seed, root.root)
     terms = rows.expiry * 4_000_003 + np.round(rows.strike * 10).astype(np.int64) * 2 + (rows.sign > 0)
     mixed = (terms.astype(np.uint64) + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
     noise = np.exp(1.2 * ((mixed >> np.uint64(40)).astype(np.float64) / 2.0**24 - 0.5) * 2.0)
