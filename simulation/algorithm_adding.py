@@ -380,6 +380,8 @@ class AddingApi(Named):
         if security.invested:
             self.liquidate(symbol, tag=tag)
         security.reset()
+        for child in self._engine.subscriptions.lonely_members(symbol):
+            self.remove_security(child, tag)
         self._engine.subscriptions.remove_by_hand(symbol)
         return True
 

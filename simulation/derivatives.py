@@ -9,7 +9,7 @@ from simulation.dictionaries import KeyValuePair, LeanDictionary
 from simulation.enums import DataNormalizationMode, OptionRight, SecurityType, SettlementType
 from simulation.names import signed
 from simulation.securities import Equity, Index, Security
-from simulation.symbols import Symbol
+from simulation.symbols import Symbol, SymbolCache
 
 
 class Future(Security):
@@ -26,6 +26,18 @@ class Future(Security):
     def expiry(self) -> datetime:
         """Date of expiry, at midnight."""
         return self.symbol.id.date  # type: ignore[no-any-return]
+
+    def settlement_price(self) -> float:
+        """Price at the first instant of this exchange date that LEAN looks at a future: the first open interest of the
+        day, which comes before the session, else now (FutureSettlementModel.cs Scan)."""
+        now = self._engine.data_ms
+        midnight = self.zone.midnight_ms(self.local_time.date())
+        for feed in self._interest_feeds:
+            ends = feed.column(now).end
+            place = None if ends is None else int(ends.searchsorted(midnight))
+            if place is not None and place < len(ends) and ends.item(place) <= now:
+                return self.price_at(int(ends.item(place)))
+        return float(self.price)
 
     @signed("universe_func", "min_expiry, max_expiry", "min_expiry_days, max_expiry_days")
     def set_filter(self, *arguments: Any) -> None:
@@ -200,13 +212,19 @@ class SecurityManager(LeanDictionary[Security]):
         wanted = self._key(key)
         security = self._entries.get(wanted) or self.everything.get(wanted)
         if security is None and isinstance(wanted, str):
-            security = next((s for s in self.everything.values() if s.symbol.value == wanted.upper()), None)
+            security = self._named(wanted)
         if security is None:
             raise KeyError(
                 f"This asset symbol ({key}) was not found in your security list. Please add this "
                 "security or check it exists before using it."
             )
         return security
+
+    def _named(self, text: str) -> Security | None:
+        """The security of a ticker or of an identifier's text."""
+        found = next((s for s in self.everything.values() if s.symbol.value == text.upper()), None)
+        symbol = SymbolCache.find(text) if found is None else None
+        return found if symbol is None else self.everything.get(symbol)
 
     def add_security(self, security: Security) -> None:
         """Registers a security under its symbol."""
@@ -224,7 +242,7 @@ class SecurityManager(LeanDictionary[Security]):
     def __contains__(self, key: object) -> bool:
         wanted = self._key(key)
         if isinstance(wanted, str):
-            return any(symbol.value == wanted.upper() for symbol in self.everything)
+            return self._named(wanted) is not None
         return wanted in self.everything
 
     def is_active(self, symbol: Any) -> bool:
@@ -235,7 +253,7 @@ class SecurityManager(LeanDictionary[Security]):
         """The security of a symbol, removed ones included (SecurityManager.cs TryGetValue)."""
         wanted = self._key(key)
         if isinstance(wanted, str):
-            return next((s for s in self.everything.values() if s.symbol.value == wanted.upper()), default_value)
+            return self._named(wanted) or default_value
         return self.everything.get(wanted, default_value)
 
     def try_get_value(self, key: Any, value: Any = None) -> tuple[bool, Any]:

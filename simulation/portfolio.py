@@ -361,7 +361,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
             if last is not None and security.holdings.invested:
                 held = security.holdings
                 self._settled_quantity[security.symbol] = held.quantity
-                daily = clean(held.total_close_profit(False, security.price) - held.settled_profit)
+                daily = clean(held.total_close_profit(False, security.settlement_price()) - held.settled_profit)
                 held.settled_profit = clean(held.settled_profit + daily)
                 self._add_cash(security, exact(daily))
 

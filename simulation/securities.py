@@ -272,6 +272,15 @@ class Security(Named):
                 return float(other.close)
         return NO_PRICE
 
+    def price_at(self, ms: int) -> float:
+        """The price as it was known at an earlier instant."""
+        engine = self._engine
+        now, engine.data_ms = engine.data_ms, ms
+        try:
+            return self._find_price()
+        finally:
+            engine.data_ms = now
+
     def set_market_price(self, data: BaseData | None) -> None:
         """Seeds the price with a data point from history; later rows replace it."""
         if isinstance(data, TradeBar):

@@ -130,6 +130,13 @@ class ChainUniverse(Universe):
     next_ms: int = FOREVER
 
 
+def owner_of(universe: Universe) -> Any:
+    """The canonical whose contracts a universe selects; None for universes of anything else."""
+    if isinstance(universe, ChainUniverse):
+        return universe.security.symbol
+    return getattr(universe, "canonical", None)
+
+
 class CoarseFundamental(Named):
     """One share of a day's coarse file. Prices in dollars, volumes in shares and dollars."""
 

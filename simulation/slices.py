@@ -246,6 +246,11 @@ class Slice(Named):
         symbol = self._symbol(key)
         return self.point(symbol, TickType.TRADE) or self.point(symbol, TickType.QUOTE)
 
+    def _pairs(self) -> list[KeyValuePair]:
+        """Pairs of symbol and data; a symbol with nothing but an event has none (Slice.cs)."""
+        found = ((symbol, self._data(symbol)) for symbol in self.keys())
+        return [KeyValuePair(symbol, data) for symbol, data in found if data is not None]
+
     def __getitem__(self, key: Any) -> BaseData:
         found = self._data(key)
         if found is None:
@@ -277,11 +282,11 @@ class Slice(Named):
 
     def values(self) -> list[BaseData]:
         """Data points of all symbols that have any."""
-        return [self[symbol] for symbol in self.keys()]
+        return [pair.value for pair in self._pairs()]
 
     def items(self) -> list[KeyValuePair]:
         """Pairs of symbol and data."""
-        return [KeyValuePair(symbol, self[symbol]) for symbol in self.keys()]
+        return self._pairs()
 
     def __iter__(self) -> Iterator[KeyValuePair]:
         return iter(self.items())

@@ -21,7 +21,7 @@ from simulation.derivatives import SECURITY_CLASSES
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType, TickType
 from simulation.feeds import Feed, FeedSpec, seen_from
 from simulation.securities import Security
-from simulation.selection import ChainUniverse, ListUniverse, Member, SecurityChanges, Universe
+from simulation.selection import ChainUniverse, ListUniverse, Member, SecurityChanges, Universe, owner_of
 from simulation.symbols import Symbol
 from simulation.universe import (
     FutureFilterUniverse,
@@ -147,15 +147,8 @@ class Subscriptions:
         """Every contract that a future's chain selects from now on gets an option chain of its own."""
         self._chained.setdefault(canonical, []).append(option_filter)
         for universe in list(self.universes.values()):
-            if self._owner(universe) == canonical and universe.selected:
+            if owner_of(universe) == canonical and universe.selected:
                 self.add_chained(canonical, list(universe.selected))
-
-    @staticmethod
-    def _owner(universe: Universe) -> Any:
-        """The canonical whose contracts a universe selects; None for universes of anything else."""
-        if isinstance(universe, ChainUniverse):
-            return universe.security.symbol
-        return getattr(universe, "canonical", None)
 
     def add_chained(self, canonical: Any, contracts: list[Any]) -> None:
         """Adds the option chains of selected futures, as OptionChainedUniverseSelectionModel does."""
@@ -178,13 +171,20 @@ class Subscriptions:
         """Takes a symbol off the hand-made lists at the end of the time step, a canonical's chain with it."""
         self._pending = [item for item in self._pending if item[1] != symbol]
         for chain in self.universes.values():
-            if symbol.is_canonical() and self._owner(chain) == symbol:
+            if symbol.is_canonical() and owner_of(chain) == symbol:
                 chain.disposed = True
                 self._disposed.append(chain)
         for universe in self.universes.values():
             if isinstance(universe, ListUniverse) and symbol in universe.members:
                 self._pending.append((universe, symbol, False))
         self.changed = True
+
+    def lonely_members(self, canonical: Any) -> list[Any]:
+        """Contracts that are in one of a canonical's universes and in no other, by symbol; none of anything else."""
+        own = [u for u in self.universes.values() if canonical.is_canonical() and owner_of(u) == canonical]
+        members = {symbol for universe in own for symbol in universe.members if not symbol.is_canonical()}
+        lonely = (symbol for symbol in members if len(list(self.users_of(symbol))) == 1)
+        return sorted(lonely, key=lambda symbol: str(symbol.value))
 
     def end_of_step(self) -> list[Universe]:
         """Applies what was asked for during the step; gives the universes that must select now
@@ -295,7 +295,7 @@ class Subscriptions:
             if symbol not in universe.members:
                 self._admit(universe, symbol, utc_ms, changes)
         self.epoch += 1
-        owner = self._owner(universe)
+        owner = owner_of(universe)
         if owner in self._chained:
             self.add_chained(owner, list(universe.selected))
 
@@ -368,7 +368,8 @@ class Subscriptions:
             if symbol in universe.selected or not universe.may_leave(security, utc_ms):
                 continue
             waiting = self._leaving.setdefault(universe.key, [])
-            if not security.is_delisted and symbol not in waiting:
+            inside = universe.specification.get("internal") and not security.is_internal  # another universe shows it
+            if not security.is_delisted and symbol not in waiting and not inside:
                 changes.remove(security)
             if self._safe(security, universe):
                 self._take_out(universe, symbol)
@@ -473,11 +474,6 @@ class Subscriptions:
                 feed.spec.mode = self.served_mode(symbol, security.data_normalization_mode)
                 self._open(security, feed)
         self.epoch += 1
-
-    def chains_of(self, kind: SecurityType) -> list[ChainUniverse]:
-        """The chains of a type of security."""
-        chains = [universe for universe in self.universes.values() if isinstance(universe, ChainUniverse)]
-        return [chain for chain in chains if chain.security.type == kind]
 
     def is_leaving(self, symbol: Any) -> bool:
         """Whether a symbol was deselected and is kept for a position or an order."""
