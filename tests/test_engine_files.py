@@ -323,7 +323,7 @@ def test_a_halted_market_publishes_nothing() -> None:
         assert first is not None
         opening = int(first.start[0]) + 3 * 86_400_000  # Friday to Monday, in one clock
         minute = (block.start - opening) // 60_000
-        assert not halted[minute].any()
+        assert not halted[minute[(minute >= 0) & (minute < 390)]].any()  # a future trades at night too
 
 
 def test_a_volatility_index_may_fall_silent() -> None:
