@@ -14,7 +14,16 @@ from typing import Any
 import pytest
 
 from simulation.enums import AccountType, BrokerageName, OptionRight, OptionStyle, OrderStatus, Resolution, SecurityType
-from simulation.margin import BuyingPowerModel, SecurityMarginModel
+from simulation.margin import (
+    BuyingPowerModel,
+    ConstantBuyingPowerModel,
+    GetMaximumOrderQuantityForDeltaBuyingPowerParameters,
+    GetMaximumOrderQuantityForTargetBuyingPowerParameters,
+    InitialMarginParameters,
+    MaintenanceMarginParameters,
+    OptionMarginModel,
+    SecurityMarginModel,
+)
 from simulation.order_parts import Leg
 from simulation.positions import SecurityPositionGroupModel
 from simulation.symbols import Symbol
@@ -297,3 +306,139 @@ def test_targets_together_are_ordered_by_what_they_free_and_cost() -> None:
         ("SPY", True), ("QQQ", True), ("SPY", False), ("QQQ", True),
     ]  # fmt: skip
     assert iwm not in [e.symbol for e in filled]
+
+
+# -- one security's own model ---------------------------------------------------------------------------------------
+
+SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+
+
+def on_spy(action: Callable[[Any], Any], *, cash: float = 100_000.0, call: float | None = None) -> Recorder:
+    """SPY at 500 on a leverage of 2; the action comes at 10:00. A call 490 is there when it has a price."""
+    market = Market()
+    option = Symbol.create_option(SPY, "usa", OptionStyle.AMERICAN, OptionRight.CALL, 490.0, FRIDAY)
+    for clock in ("09:31", "10:00", "10:01"):
+        market.trade(SPY, at(clock), flat(500.0))
+        if call is not None:
+            market.quote(option, at(clock), call, call)
+
+    def script(algorithm: Any) -> None:
+        algorithm.said = []
+        algorithm.error = algorithm.debug = algorithm.said.append
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        algorithm.add_equity("IWM", Resolution.MINUTE)  # never gets a price
+        if call is not None:
+            algorithm.portfolio.set_positions(SecurityPositionGroupModel.NULL)
+            algorithm.call = algorithm.add_option_contract(option, Resolution.MINUTE).symbol
+        algorithm.do_at("10:00", lambda: action(algorithm))
+
+    return play(market, script, cash=cash)
+
+
+def test_an_exercise_needs_the_margin_of_the_shares_it_delivers() -> None:
+    def exercise(algorithm: Any) -> None:
+        algorithm.market_order(algorithm.call, 1)
+        algorithm.exercise_option(algorithm.call, 1)
+
+    # 10,000 less the fee of 1 is left, the call counted; 100 x 500 / 2 and the shares' fee of 1 are needed
+    refused = on_spy(exercise, cash=10_000.0, call=12.0)
+    assert refused.statuses(2) == ["INVALID"]
+    assert "Id: 2, Initial Margin: 25001, Free Margin: 9999." in str(refused.seen[-1].message)
+    # one dollar short, and enough
+    assert on_spy(exercise, cash=25_001.0, call=12.0).statuses(2) == ["INVALID"]
+    assert on_spy(exercise, cash=25_002.0, call=12.0).statuses(2)[-1] == "FILLED"
+
+    def covered(algorithm: Any) -> None:
+        algorithm.market_order(SPY, -100)
+        exercise(algorithm)
+
+    # the shares buy back a short position: nothing is needed
+    played = on_spy(covered, cash=30_000.0, call=12.0)
+    assert played.statuses(3)[-1] == "FILLED"
+    assert played.portfolio[SPY].quantity == 0
+
+
+def test_a_change_of_margin_becomes_shares() -> None:
+    sizes: list[float] = []
+
+    def act(algorithm: Any) -> None:
+        algorithm.market_order(SPY, 10)
+        security = algorithm.securities[SPY]
+        model, book = security.buying_power_model, algorithm.portfolio
+        for delta in (10_000.0, -1_000.0):
+            change = GetMaximumOrderQuantityForDeltaBuyingPowerParameters(book, security, delta)
+            sizes.append(model.get_maximum_order_quantity_for_delta_buying_power(change).quantity)
+        for share in (-0.1, 0.0):
+            target = GetMaximumOrderQuantityForTargetBuyingPowerParameters(book, security, share)
+            sizes.append(model.get_maximum_order_quantity_for_target_buying_power(target).quantity)
+
+    on_spy(act)
+    # a share takes 250. From 2,500 to 12,500 are 40 shares, but the fee of 1 must fit too: 39.
+    # From 2,500 to 1,500, less a fee: 5 shares (1,250) stay. A tenth of 99,999 short is 39 shares.
+    assert sizes == [39.0, -5.0, -49.0, -10.0]
+
+
+def test_what_a_target_can_not_be() -> None:
+    sizes: list[float] = []
+
+    def act(algorithm: Any) -> None:
+        for symbol, share in ((SPY, 2e9), (SPY, 0.0015), (SPY, 0.0015), (SPY, 0.004), ("IWM", 0.1)):
+            sizes.append(algorithm.calculate_order_quantity(symbol, share))
+        unknown = Symbol.create("QQQ", SecurityType.EQUITY, "usa")
+        sizes.append(algorithm.calculate_order_quantity(unknown, 0.1))
+        algorithm.securities[SPY].set_buying_power_model(ConstantBuyingPowerModel(0.0))
+        sizes.append(algorithm.calculate_order_quantity(SPY, 0.1))
+
+    said = on_spy(act).said
+    assert sizes == [0.0] * 7
+    assert [text.partition(",")[0] for text in said] == [
+        "The portfolio target percent: 2000000000",
+        # 0.15% of 99,750 at half margin is 74.81, less than 0.1% of 100,000; said once
+        "Warning: Portfolio rebalance result ignored as it resulted in a single share trade recommendation which can "
+        "generate high fees. To disable minimum order size checks please set "
+        "self.settings.minimum_order_margin_portfolio_percentage = 0.",
+        # 0.4% is 199.50: enough for an order, not for a share of 250, and nothing is said
+        "IWM: The security does not have an accurate price as it has not yet received a bar of data. Before placing a "
+        "trade (or using set_holdings) warm up your algorithm with set_warmup",
+        "QQQ 2T not found in portfolio. Request this data when initializing the algorithm.",
+        "Unable to compute order quantity of SPY. Reason: SPY: The security does not have an accurate price as it has "
+        "not yet received a bar of data. Before placing a trade (or using set_holdings) warm up your algorithm with "
+        "set_warmup",
+    ]
+
+
+def test_targets_that_close_others_and_count_waiting_orders() -> None:
+    def act(algorithm: Any) -> None:
+        algorithm.market_order(SPY, 10)
+        algorithm.set_holdings("IWM", 0.1, True)
+        algorithm.set_holdings([PortfolioTarget(SPY, 0.1)], True)
+        algorithm.limit_order(SPY, 5, 400.0)
+        algorithm.liquidate(["SPY"], tag="out")
+        algorithm.liquidate("SPY")
+        algorithm.settings.liquidate_enabled = False
+        algorithm.liquidate()
+
+    played = on_spy(act)
+    orders = played.transactions.get_orders()
+    # SPY is closed although its replacement has no price; a tenth of 99,748 at 500 a share is 19
+    assert [(order.quantity, order.tag) for order in orders] == [
+        (10.0, ""), (-10.0, "Liquidated"), (19.0, ""), (5.0, "out"), (-19.0, "out"),
+    ]  # fmt: skip
+    assert played.said[-1].startswith("Liquidate() is currently disabled by settings.")
+
+
+def test_leverage_is_one_or_more() -> None:
+    for wrong in (lambda: BuyingPowerModel(0.5), lambda: SecurityMarginModel().set_leverage(None, 0.5)):
+        with pytest.raises(ValueError, match=r"leverage 0\.5: accepted is 1 or more"):
+            wrong()
+    with pytest.raises(ValueError, match="different leverage cannot be set"):
+        OptionMarginModel().set_leverage(None, 2.0)
+    model = SecurityMarginModel(4.0)
+    model.set_leverage(None, 2.0)
+    assert model.get_leverage(None) == 2.0
+
+
+def test_the_same_margin_for_every_unit() -> None:
+    model = ConstantBuyingPowerModel(100.0)
+    assert float(model.get_initial_margin_requirement(InitialMarginParameters(None, -3.0))) == -300.0
+    assert float(model.get_maintenance_margin(MaintenanceMarginParameters(None, -3.0, 0.0, 0.0))) == 300.0
