@@ -38,17 +38,30 @@ def element(tag: str, *content: object, **attributes: object) -> Markup:
     return Markup(f"<{tag}{written}>{join(content)}</{tag}>")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]], caption: str, numeric: Sequence[int] = ()) -> Markup:
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    caption: str,
+    numeric: Sequence[int] = (),
+    *,
+    stacked: bool = False,
+) -> Markup:
     """A table with a caption for screen readers, in a box that scrolls sideways on narrow screens.
 
-    ``numeric`` are the columns set flush right.
+    ``numeric`` are the columns set flush right. ``stacked``: on narrow screens each row becomes a block of its cells,
+    each with its column's name, so that nothing is wider than the screen.
     """
     side = {index: "number" for index in numeric}
     top = join(element("th", title, scope="col", class_=side.get(index)) for index, title in enumerate(head))
-    body = join(
-        element("tr", *(element("td", cell, class_=side.get(index)) for index, cell in enumerate(row))) for row in rows
-    )
-    whole = element("table", element("caption", caption), element("thead", element("tr", top)), element("tbody", body))
+    names = head if stacked else [None] * len(head)
+
+    def cells(row: Sequence[object]) -> Iterable[Markup]:
+        for index, (cell, name) in enumerate(zip(row, names, strict=True)):
+            yield element("td", cell, class_=side.get(index), data_name=name)
+
+    body = join(element("tr", *cells(row)) for row in rows)
+    parts = (element("caption", caption), element("thead", element("tr", top)), element("tbody", body))
+    whole = element("table", *parts, class_="stacked" if stacked else None)
     return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 

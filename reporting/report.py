@@ -177,7 +177,9 @@ def targets_table(rows: Sequence[TargetRow]) -> Markup:
         "figures have intervals from 1,000 stationary-bootstrap paths of its daily returns, which know nothing of "
         "crises that are not in the sample."
     )
-    return join([table(head, shown, "Targets and measurements", (2, 3, 4)), element("p", note, class_="note")])
+    return join(
+        [table(head, shown, "Targets and measurements", (2, 3, 4), stacked=True), element("p", note, class_="note")]
+    )
 
 
 def calendars(record: RunRecord) -> list[Markup]:
@@ -211,7 +213,8 @@ def skips_table(record: RunRecord) -> Markup:
         (reason.count, strategy_title(reason.strategy), reason.rule.replace("_", " "), reason.example)
         for reason in reasons
     ]
-    return table(("Times", "Strategy", "Rule", "For example"), rows, "The most frequent reasons not to trade", (0,))
+    head = ("Times", "Strategy", "Rule", "For example")
+    return table(head, rows, "The most frequent reasons not to trade", (0,), stacked=True)
 
 
 def strategies_table(summary: Summary) -> Markup:
@@ -231,7 +234,7 @@ def strategies_table(summary: Summary) -> Markup:
         "Strategy", "Trades", "Wins", "Wilson 95 %", "With prior 95 %", "Profit", "Average win", "Average loss",
         "Profit factor", "Credit kept", "Fees", "Losses in a row",
     )  # fmt: skip
-    return table(head, rows, "Closed trades by strategy", tuple(range(1, len(head))))
+    return table(head, rows, "Closed trades by strategy", tuple(range(1, len(head))), stacked=True)
 
 
 def trade_list(trades: Sequence[Trade]) -> list[Markup]:
@@ -285,7 +288,7 @@ def risk_table(notes: Sequence[RiskNote]) -> Markup:
         for note in notes[-MOST_NOTES:]
     ]  # fmt: skip
     head = ("Time", "Rule", "Severity", "Strategy", "Limit", "Observed", "Words")
-    shown = table(head, rows, f"Risk rules, {len(rows)} of {len(notes)} rows", (4, 5))
+    shown = table(head, rows, f"Risk rules, {len(rows)} of {len(notes)} rows", (4, 5), stacked=True)
     return element("details", element("summary", f"{len(notes)} rows of risk rules"), shown)
 
 
@@ -294,7 +297,8 @@ def errors_table(notes: Sequence[ErrorNote]) -> Markup:
     if not notes:
         return element("p", "No error was recorded.", class_="note")
     rows = [(f"{note.time:%Y-%m-%d %H:%M}", note.component, note.reason, note.detail) for note in notes[-MOST_NOTES:]]
-    return table(("Time", "Component", "What", "Detail"), rows, f"Errors, {len(rows)} of {len(notes)}")
+    head = ("Time", "Component", "What", "Detail")
+    return table(head, rows, f"Errors, {len(rows)} of {len(notes)}", stacked=True)
 
 
 def provenance(origin: Provenance) -> list[Markup]:

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reporting import markup
 from reporting.charts import break_evens, nice_ticks, payoff_chart, profit_at_expiry, thin
 from reporting.fridays import DayKind, day_cells, fridays_between
 from reporting.intervals import bootstrap, resampled_days, wilson
-from reporting.markup import element, escape, money, percent
+from reporting.markup import element, escape, money, percent, table
 from reporting.performance import (
     PerformanceTracker,
     Priors,
@@ -439,3 +440,14 @@ def test_figures_for_people() -> None:
 def test_times_survive() -> None:
     assert a_trade().opened == datetime(2008, 1, 4, 10, 31)
     assert Journal().trades == ()
+
+
+def test_wide_tables_stack_their_cells_on_narrow_screens() -> None:
+    page = table(("Promise", "Target"), [("a <b>", "1")], "Targets", (1,), stacked=True)
+    assert '<td data-name="Promise">a &lt;b&gt;</td><td class="number" data-name="Target">1</td>' in page
+    assert '<table class="stacked">' in page
+    plain = table(("Promise", "Target"), [("a", "1")], "Targets")
+    assert "data-name" not in plain
+    assert "stacked" not in plain
+    css = (Path(markup.__file__).parent / "page.css").read_text(encoding="utf-8")
+    assert css.index("max-width: 640px") < css.index(".stacked td::before { content: attr(data-name)")
