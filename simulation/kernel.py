@@ -211,23 +211,24 @@ class Engine(Views):
         """From the first instant to the last slice, then on_end_of_algorithm."""
         algorithm = self.algorithm
         self._on_data = algorithm.on_data if algorithm.overrides("on_data") else None
-        self._next_margin_ms = 0
         self.scheduler.add(self._daily_sampling(), self.utc_ms)
-        self.running = True
+        self._next_margin_ms, self.running = 0, True
         self.scheduler.start(self.utc_ms)
         if not self.is_warming_up:
             algorithm.on_warmup_finished()
         self._select(self.utc_ms, self.subscriptions.end_of_step(), False, [])
         self._end_of_step(self.utc_ms)
-        cursor = self.data_ms
+        cursor, last = self.data_ms, self.samples.benchmark.last_step_ms()
         while self.stop_reason is None and (cursor < self.end_ms or cursor <= self._last_selection()):
             high = self.zone.midnight_ms(self.zone.date_of(cursor) + timedelta(days=1))
             self._window(cursor, high)
-            if self.stop_reason is None and self.scheduler.next_ms < high <= self.end_ms:
+            if self.stop_reason is None and self.scheduler.next_ms < high <= min(self.end_ms, last):
                 self._pulse(high)  # a day without data: LEAN's clock goes on by its benchmark's bars
             cursor = high
             if self.progress is not None:
                 self.progress(self.utc_ms)
+        if self.stop_reason is None and self.utc_ms < last <= self.end_ms:
+            self._pulse(last)
         algorithm.on_end_of_algorithm()
         self._sample_day()
 
@@ -383,8 +384,7 @@ class Engine(Views):
             self.samples.see()
         if now > self._next_sample_ms:
             self._sample_chart(now)
-            if self.samples.every_step and any(kind == DelistingType.DELISTED for kind, _ in delistings):
-                self.samples.reopen()
+            self.samples.reopen(kind for kind, _ in delistings)
 
     def _before_orders(
         self, ms: int, changes: SecurityChanges | None, delistings: tuple[tuple[DelistingType, Security], ...]

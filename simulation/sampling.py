@@ -8,18 +8,21 @@ points, as LEAN's do; without, each candle is one value and a run is faster.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 
 from simulation.blocks import FactorRow, Floats, Integers
 from simulation.capacity import CapacityEstimate
-from simulation.clock import DAY_MS
-from simulation.enums import Resolution, SecurityType
+from simulation.clock import DAY_MS, FOREVER, HOUR_MS, zone_of
+from simulation.enums import DelistingType, Resolution, SecurityType
+from simulation.folder import LeanFolder
 from simulation.order_parts import clean
 from simulation.symbols import Symbol
 
+_CLOSE_TO_MIDNIGHT_MS = 8 * HOUR_MS
+_LONGEST_CLOSURE_DAYS = 10
 MINIMUM_STEP_MS = 240_000
 SAMPLES = 4000
 """LEAN aims at this many points of the equity curve, at least four minutes apart."""
@@ -38,25 +41,52 @@ class Benchmark:
 
     def value(self, utc_ms: int) -> float:
         """Dollars at an instant; 0 before the first bar, or where the market has none."""
-        engine = self._engine
-        given = engine.algorithm.benchmark
+        symbol = self._symbol()
+        if symbol is None:
+            return float(self._engine.benchmark_value())
+        ends, closes = self._known(symbol)
+        row = int(np.searchsorted(ends, utc_ms, "right")) - 1
+        return float(closes[row]) if row >= 0 else float(0)
+
+    def last_step_ms(self) -> int:
+        """The last hour of the benchmark inside the run: until then LEAN's clock goes on where nothing else has data.
+
+        It is filled forward to the end of the run; FOREVER where the market has none.
+        """
+        engine, symbol = self._engine, self._symbol()
+        if symbol is None or not len(self._known(symbol)[0]):
+            return FOREVER
+        hours = engine.hours_of(symbol)
+        day = zone_of(hours.time_zone).date_of(engine.end_ms)
+        for back in range(_LONGEST_CLOSURE_DAYS):
+            closes = [close for _, close in hours.sessions_utc_ms(day - timedelta(days=back), False)]
+            inside = [close for close in closes if close <= engine.end_ms]
+            if inside:
+                return int(max(inside))
+        return FOREVER
+
+    def _symbol(self) -> Symbol | None:
+        given = self._engine.algorithm.benchmark
         if callable(given):
-            return float(engine.benchmark_value())
-        known = given if isinstance(given, Symbol) else None
-        symbol = known or Symbol.create(given or "SPY", SecurityType.EQUITY, "usa")
+            return None
+        return given if isinstance(given, Symbol) else Symbol.create(given or "SPY", SecurityType.EQUITY, "usa")
+
+    def _known(self, symbol: Symbol) -> tuple[Integers, Floats]:
         if self._bars is None:
             self._bars = self._read(symbol)
-        row = int(np.searchsorted(self._bars[0], utc_ms, "right")) - 1
-        return float(self._bars[1][row]) if row >= 0 else float(0)
+        return self._bars
 
     def _read(self, symbol: Symbol) -> tuple[Integers, Floats]:
+        """Ends and adjusted closes: hours of a folder; days of a model, whose hours are made of every minute it has."""
         source = self._engine.source
         day = self._engine.algorithm.start_date.date()
-        block = source.trades(symbol, Resolution.HOUR, day)
+        by_hours = isinstance(source, LeanFolder)
+        block = source.trades(symbol, Resolution.HOUR if by_hours else Resolution.DAILY, day)
         if block is None:
             return np.empty(0, dtype=np.int64), np.empty(0)
         rows = source.factor_file(symbol) if symbol.security_type is SecurityType.EQUITY else None
-        return block.end, block.close * _factors(rows or (), block.start)
+        known_from = block.end if by_hours else block.end - _CLOSE_TO_MIDNIGHT_MS
+        return known_from, block.close * _factors(rows or (), block.start)
 
 
 def _factors(rows: Iterable[FactorRow], start: Integers) -> Floats:
@@ -87,7 +117,7 @@ class Samples:
         self.capacity: CapacityEstimate | None = None
         self.starting_capital = 0.0
         self.log_edges: list[int] = []
-        self._benchmark = Benchmark(engine)
+        self.benchmark = Benchmark(engine)
         self._candle: list[float] | None = None
         self._day_value = 0.0
         self._highest = 0.0
@@ -115,9 +145,10 @@ class Samples:
             self.capacity.update()
         self._widen()
 
-    def reopen(self) -> None:
+    def reopen(self, delistings: Iterable[DelistingType]) -> None:
         """A contract that leaves makes LEAN's next slice one of the same instant: the next candle opens in it."""
-        self._widen()
+        if self.every_step and DelistingType.DELISTED in delistings:
+            self._widen()
 
     def _widen(self) -> None:
         """Widens the current candle by the portfolio's value now."""
@@ -159,7 +190,7 @@ class Samples:
         self._highest = max(self._highest, value)
         self._add(self.daily, utc_ms, value)
         self._sample_equity(utc_ms)
-        self._add(self.series["benchmark"], utc_ms, self._benchmark.value(utc_ms))
+        self._add(self.series["benchmark"], utc_ms, self.benchmark.value(utc_ms))
         self._add(self.series["performance"], utc_ms, gain)
         if self._highest:
             self._add(self.series["drawdown"], utc_ms, round((value / self._highest - 1) * 100, 2))

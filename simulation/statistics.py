@@ -17,6 +17,8 @@ from statistics import NormalDist
 from simulation.clock import DAY_MS
 from simulation.order_parts import clean, decimal_text, from_utc_ms
 
+_FEWEST_DAYS = 4
+"""Daily returns without which LEAN computes no figures: the first two are left out and two are needed."""
 TRADING_DAYS = 252
 Points = Sequence[tuple[int, float]]
 """(UTC milliseconds, value), ascending."""
@@ -306,6 +308,31 @@ def _rounded(value: float, places: int) -> str:
     return f"{round(clean(value), places):.{places}f}" if digits > places else exact
 
 
+def _percent(value: float, places: int) -> str:
+    """A share as a percentage. A C# decimal times 100 keeps the decimals of the share: 0.0034 is 0.340 %."""
+    exact = decimal_text(value)
+    known = places if value and exact == "0" else len(exact.partition(".")[2])
+    return f"{round(clean(value * 100), places) + 0.0:.{min(known, places)}f}%"
+
+
+def _fell(data: StatisticsInput) -> bool:
+    """Whether LEAN looked for a fall and found one: a run of two days has no figures, and a drawdown of a bare zero."""
+    if len(data.performance) < _FEWEST_DAYS:
+        return False
+    peak = -math.inf
+    for _, value in data.equity:
+        if value < peak:
+            return True
+        peak = max(peak, value)
+    return False
+
+
+def _two_digits(value: float) -> float:
+    """Two significant digits, halves to even (Extensions.RoundToSignificantDigits)."""
+    scale = 10.0 ** (math.floor(math.log10(abs(value))) + 1)
+    return scale * round(value / scale, 2)
+
+
 def _cents(value: float) -> str:
     """Dollars with two places, halves away from zero as C# formats a decimal."""
     return str(Decimal(decimal_text(value)).quantize(Decimal("0.01"), ROUND_HALF_UP))
@@ -319,24 +346,21 @@ def _double(value: float) -> str:
 def summary(data: StatisticsInput, made: PortfolioStatistics, capacity: float = 0.0, asset: str = "") -> dict[str, str]:
     """LEAN's statistics table (StatisticsBuilder.GetSummary)."""
 
-    def percent(value: float, places: int) -> str:
-        return _rounded(value * 100, places) + "%"
-
     return {
         "Total Orders": str(data.total_orders),
-        "Average Win": percent(made.average_win_rate, 2),
-        "Average Loss": percent(made.average_loss_rate, 2),
-        "Compounding Annual Return": percent(made.compounding_annual_return, 3),
-        "Drawdown": f"{made.drawdown * 100:.3f}%",
+        "Average Win": _percent(made.average_win_rate, 2),
+        "Average Loss": _percent(made.average_loss_rate, 2),
+        "Compounding Annual Return": _percent(made.compounding_annual_return, 3),
+        "Drawdown": f"{made.drawdown * 100:.3f}%" if _fell(data) else "0%",
         "Expectancy": _rounded(made.expectancy, 3),
         "Start Equity": _rounded(made.start_equity, 2),
         "End Equity": _rounded(made.end_equity, 2),
-        "Net Profit": percent(made.total_net_profit, 3),
+        "Net Profit": _percent(made.total_net_profit, 3),
         "Sharpe Ratio": _double(made.sharpe_ratio),
         "Sortino Ratio": _double(made.sortino_ratio),
-        "Probabilistic Sharpe Ratio": percent(made.probabilistic_sharpe_ratio, 3),
-        "Loss Rate": percent(made.loss_rate, 0).replace(".%", "%"),
-        "Win Rate": percent(made.win_rate, 0).replace(".%", "%"),
+        "Probabilistic Sharpe Ratio": _percent(made.probabilistic_sharpe_ratio, 3),
+        "Loss Rate": _percent(made.loss_rate, 0).replace(".%", "%"),
+        "Win Rate": _percent(made.win_rate, 0).replace(".%", "%"),
         "Profit-Loss Ratio": _rounded(made.profit_loss_ratio, 2),
         "Alpha": _double(made.alpha),
         "Beta": _double(made.beta),
@@ -346,8 +370,8 @@ def summary(data: StatisticsInput, made: PortfolioStatistics, capacity: float = 
         "Tracking Error": _double(made.tracking_error),
         "Treynor Ratio": _double(made.treynor_ratio),
         "Total Fees": f"${_cents(data.total_fees)}",
-        "Estimated Strategy Capacity": f"${capacity:.2f}" if capacity else "$0",
+        "Estimated Strategy Capacity": f"${_two_digits(capacity):.2f}" if capacity else "$0",
         "Lowest Capacity Asset": asset,
-        "Portfolio Turnover": percent(made.portfolio_turnover, 2),
+        "Portfolio Turnover": _percent(made.portfolio_turnover, 2),
         "Drawdown Recovery": str(made.drawdown_recovery),
     }
