@@ -6,7 +6,7 @@ the folder holds what that run needs and little else. Same market, same request:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -316,18 +316,28 @@ class _Writer:
         """Hourly and daily bars: all that lies before the end, so that indicators can warm up."""
         last_ms = (self._end.toordinal() - _EPOCH_ORDINAL + 1) * DAY_MS + _LATEST_MIDNIGHT_MS
         archives: dict[str, dict[str, str]] = {}
-        for symbol in (*self._selection.underlyings, *self._futures):
-            for resolution in (Resolution.HOUR, Resolution.DAILY):
-                asked = self._selection.long is None or (symbol, resolution) in self._selection.long
-                wanted = asked and not symbol.is_canonical()
-                block = self._source.trades(symbol, resolution, self._end) if wanted else None
-                kept = None if block is None else sliced(block, 0, last_ms)
-                if kept is not None:
-                    where = data_path(symbol, resolution, TickType.TRADE, self._end)
-                    text = block_text(kept, symbol, resolution, self._zone(symbol))
-                    archives.setdefault(where.archive, {})[where.entry] = text
+        for symbol, resolution, tick, day in self._histories():
+            block = self._block(symbol, resolution, tick, day)
+            kept = None if block is None else sliced(block, 0, last_ms)
+            if kept is not None:
+                where = data_path(symbol, resolution, tick, day)
+                text = block_text(kept, symbol, resolution, self._zone(symbol))
+                archives.setdefault(where.archive, {})[where.entry] = text
         for relative, entries in archives.items():
             self._count(write_archive(self._out / relative, entries))
+
+    def _histories(self) -> Iterator[tuple[Symbol, Resolution, TickType, date]]:
+        """Each hourly and daily file: trades of underlyings; quotes too of futures; all kinds and years of options."""
+        long = self._selection.long
+        for symbol in (*self._selection.underlyings, *self._futures):
+            kinds = _TICKS[:2] if symbol.security_type is SecurityType.FUTURE else (TickType.TRADE,)
+            for resolution in (Resolution.HOUR, Resolution.DAILY):
+                if not symbol.is_canonical() and (long is None or (symbol, resolution) in long):
+                    yield from ((symbol, resolution, tick, self._end) for tick in kinds)
+        for symbol, resolution in sorted(long or (), key=lambda one: (one[0].value, one[1])):
+            if symbol.security_type in OPTION_TYPES:
+                ends = [min(self._end, date(year, 12, 31)) for year in range(self._start.year, self._end.year + 1)]
+                yield from ((symbol, resolution, tick, day) for tick in _TICKS for day in ends)
 
     def _write_beside(self) -> None:
         """Databases, map and factor files, margins, interest rates."""

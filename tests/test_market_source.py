@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from simulation.blocks import QuoteBlock
 from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.export import RecordingSource, selection_of, write_folder
+from simulation.folder import LeanFolder
 from simulation.market.book import BuildRequest, MarketSpecError, book_of
 from simulation.market.history import DailyBars, MarketHistory, from_arch
 from simulation.market.listings import Listings
@@ -324,3 +327,25 @@ def test_margins_follow_price_and_fear_with_a_day_of_delay(market: ModelledMarke
     assert all(row.initial == pytest.approx(1.1 * row.maintenance) for row in rows)
     assert market.margins(ES) is market.margins(ES)
     assert market.margins(SPX) is None
+
+
+def test_hours_and_days_of_contracts_survive_a_written_folder(market: ModelledMarket, tmp_path: Path) -> None:
+    put, future = index_option(date(2014, 3, 21), 1800.0), Symbol.create_future("ES", "cme", date(2014, 3, 21))
+    source, day = RecordingSource(market), date(2014, 2, 5)
+    for symbol in (put, future):
+        assert source.quotes(symbol, Resolution.DAILY, day) is not None
+        assert source.trades(symbol, Resolution.HOUR, day) is not None
+    write_folder(source, day, date(2014, 2, 7), tmp_path, selection_of(source.demand))
+    folder = LeanFolder(tmp_path)
+    for symbol, resolution in ((put, Resolution.DAILY), (put, Resolution.HOUR), (future, Resolution.DAILY)):
+        for read, asked in (
+            (folder.quotes(symbol, resolution, day), market.quotes(symbol, resolution, day)),
+            (folder.trades(symbol, resolution, day), market.trades(symbol, resolution, day)),
+        ):
+            assert read is not None
+            assert asked is not None
+            count = len(read.end)
+            assert count > 3
+            left, right = columns(read), columns(asked)
+            assert all(np.array_equal(left[name], right[name][:count], equal_nan=True) for name in left)
+    assert folder.open_interest(put, Resolution.DAILY, day) is not None
