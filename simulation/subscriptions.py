@@ -61,7 +61,8 @@ class Subscriptions:
         if known is not None and not known.is_delisted:
             if not engine.securities.is_active(symbol):
                 engine.securities.add_security(known)
-            known.is_tradable = not symbol.is_canonical() and symbol.security_type != SecurityType.INDEX
+            if not symbol.is_canonical() and symbol.security_type != SecurityType.INDEX:
+                known.is_tradable = True  # an index stays what the algorithm made of it
             return known  # type: ignore[no-any-return]
         kind = symbol.security_type
         if kind not in SECURITY_CLASSES:

@@ -328,3 +328,15 @@ def test_events_fire_on_days_without_any_data() -> None:
 
     # As in LEAN the clock stops with the last data: the event of the last day has nothing to come with.
     assert lines_of(Market(), script, date(2024, 7, 9)) == [("08 10:00", "event")]
+
+
+@pytest.mark.parametrize("tradable", [False, True])
+def test_an_index_is_traded_only_where_the_algorithm_says_so(tradable: bool) -> None:
+    found: list[Any] = []
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE).is_tradable = tradable
+        algorithm.do_at("10:00", lambda: found.append(algorithm.market_order(SPX, 1)))
+
+    play(index_market("10:00"), script)
+    assert [str(ticket.status) for ticket in found] == ["FILLED" if tradable else "INVALID"]
