@@ -14,14 +14,24 @@ import pytest
 
 from simulation.brokerages import BrokerageMessageEvent, DefaultBrokerageModel
 from simulation.dictionaries import CircularQueue
-from simulation.enums import BrokerageMessageType, OrderField, OrderType, Resolution, SecurityType
+from simulation.enums import (
+    BrokerageMessageType,
+    OptionRight,
+    OptionStyle,
+    OrderField,
+    OrderType,
+    Resolution,
+    SecurityType,
+)
 from simulation.extensions import Extensions
 from simulation.fees import OrderFee
+from simulation.order_checks import pre_order_check
 from simulation.order_parts import OrderEvent, TimeInForce, price_of
 from simulation.orders import TrailingStopOrder
 from simulation.requests import SubmitOrderRequest
 from simulation.symbols import Symbol
 from tests.test_engine_fills import (
+    FRIDAY,
     HIGH,
     MONDAY,
     Market,
@@ -410,3 +420,80 @@ def test_a_request_can_hold_a_trailing_stop() -> None:
     # The bid falls to 538.99 and closes at 540.49: the stop fills at its price.
     assert on_shares(send) == [("08 14:01", 539.5)]
     assert "StopPrice: $539.5 TrailingAmount: 1%" in said[0]
+
+
+# -- refused before they become orders ------------------------------------------------------------------------------
+
+
+def code_of(ticket: Any) -> str:
+    return str(ticket.submit_request.response.error_code)
+
+
+def test_what_is_refused_before_it_becomes_an_order() -> None:
+    codes: list[str] = []
+
+    def act(algorithm: Any) -> None:
+        codes.append(code_of(algorithm.market_order(PUT_4900, 0.5)))
+        codes.append(code_of(algorithm.market_order(PUT_4900, 0)))
+        codes.append(code_of(algorithm.exercise_option(PUT_4900, 1)))  # European, four days before it expires
+        algorithm.set_maximum_orders(1)
+        codes.append(code_of(algorithm.market_order(PUT_4900, 1)))  # two orders rest already
+
+    played = with_orders(act)
+    assert " ".join(codes) == (
+        "ORDER_QUANTITY_LESS_THAN_LOT_SIZE ORDER_QUANTITY_ZERO EUROPEAN_OPTION_NOT_EXPIRED_ON_EXERCISE "
+        "EXCEEDED_MAXIMUM_ORDERS"
+    )
+    assert len(played.transactions.get_orders()) == 2
+
+
+def test_only_a_long_american_option_is_exercised_and_only_what_is_held() -> None:
+    call = Symbol.create_option(SPY, "usa", OptionStyle.AMERICAN, OptionRight.CALL, 530.0, FRIDAY)
+    codes: list[str] = []
+    market = share_market()
+    market.quote(call, at("09:31"), 11.0, 11.0)
+
+    def act(algorithm: Any) -> None:
+        algorithm.market_order(call, 2)
+        codes.append(code_of(algorithm.exercise_option(call, 3)))
+        algorithm.market_order(call, -3)
+        codes.append(code_of(algorithm.exercise_option(call, 1)))
+        request = SubmitOrderRequest(OrderType.OPTION_EXERCISE, SPY.security_type, SPY, 1, 0, 0, algorithm.utc_time)
+        codes.append(str(pre_order_check(algorithm, request).error_code))
+
+    def script(algorithm: Any) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        algorithm.add_option_contract(call, Resolution.MINUTE)
+        codes.append(code_of(algorithm.exercise_option(call, 1)))
+        algorithm.do_at("10:00", lambda: act(algorithm))
+        algorithm.do_at("16:30", lambda: codes.append(code_of(algorithm.exercise_option(call, 1))))
+
+    play(market, script, cash=1_000_000.0, last_day=TUESDAY)
+    assert codes[0] == codes[4] == "EXCHANGE_NOT_OPEN"
+    assert codes[1:4] == ["UNSUPPORTED_REQUEST_TYPE", "UNSUPPORTED_REQUEST_TYPE", "NON_EXERCISABLE_SECURITY"]
+
+
+def test_a_part_of_a_share_is_cut_off_and_said_once() -> None:
+    said: list[str] = []
+
+    def send(algorithm: Any) -> None:
+        algorithm.error = said.append
+        algorithm.market_order(SPY, 10.5)
+        algorithm.market_order(SPY, -1.9)
+
+    assert [price for _, price in on_shares(send)] == [540.01, 539.99]
+    assert said == ["Warning: Due to brokerage limitations, orders will be rounded to the nearest lot size of 1"]
+
+
+@pytest.mark.parametrize(
+    ("send", "filled"),
+    [
+        (lambda algorithm: algorithm.limit_if_touched_order(HIGH, 1, 2.3, 2.5), None),  # no trade touches anything
+        # The stop 0.25 over the ask of 2.30 is passed by the high of 2.60: the close of 2.30 is better, so the stop
+        (lambda algorithm: algorithm.trailing_stop_order(HIGH, 1, 0.25, False), 2.5),
+        (lambda algorithm: algorithm.trailing_stop_order(HIGH, -1, 0.15, False), 2.1),
+        (lambda algorithm: algorithm.trailing_stop_order(HIGH, -1, 1.5, False), None),
+    ],
+)
+def test_more_orders_on_an_option(send: Send, filled: float | None) -> None:
+    assert on_option(send) == ([] if filled is None else [pytest.approx(filled)])
