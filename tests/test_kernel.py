@@ -330,13 +330,20 @@ def test_events_fire_on_days_without_any_data() -> None:
     assert lines_of(Market(), script, date(2024, 7, 9)) == [("08 10:00", "event")]
 
 
-@pytest.mark.parametrize("tradable", [False, True])
-def test_an_index_is_traded_only_where_the_algorithm_says_so(tradable: bool) -> None:
+def test_an_index_is_traded_only_where_the_algorithm_says_so() -> None:
     found: list[Any] = []
 
     def script(algorithm: Recorder) -> None:
-        algorithm.add_index("SPX", Resolution.MINUTE).is_tradable = tradable
-        algorithm.do_at("10:00", lambda: found.append(algorithm.market_order(SPX, 1)))
+        index = algorithm.add_index("SPX", Resolution.MINUTE)
+        index.is_tradable = True
 
-    play(index_market("10:00"), script)
-    assert [str(ticket.status) for ticket in found] == ["FILLED" if tradable else "INVALID"]
+        def refuse() -> None:
+            index.is_tradable = False
+            with pytest.raises(ValueError, match="no longer tradable"):
+                algorithm.market_order(SPX, 1)
+
+        algorithm.do_at("10:00", lambda: found.append(algorithm.market_order(SPX, 1)))
+        algorithm.do_at("10:01", refuse)
+
+    play(index_market("10:00", "10:01"), script)
+    assert [str(ticket.status) for ticket in found] == ["FILLED"]
