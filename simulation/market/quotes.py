@@ -120,7 +120,7 @@ def full_spread(
         return np.asarray(width)
     buried = np.maximum(intrinsic - outer, 0.0) / (BURIED * spot)
     deep = law.deep * level * (1.0 - np.exp(-buried * np.sqrt(buried)))
-    return np.asarray(width + (deep + law.wide * intrinsic) * np.sqrt(multiple))
+    return np.asarray(width + (deep + law.wide * intrinsic) * multiple**0.35)
 
 
 def _tick_of(law: QuoteLaw, price: FloatArray) -> FloatArray:
