@@ -27,6 +27,10 @@ def regress(
     jobs: Annotated[
         int | None, typer.Option(help="Processes at a time; all cores by default. Example: --jobs 1")
     ] = None,
+    all_statistics: Annotated[
+        bool,
+        typer.Option("--all-statistics", help="Compare every declared statistic. Example: --all-statistics"),
+    ] = False,
 ) -> int:
     """Run LEAN's Python regression algorithms unchanged and compare total orders, end equity and fees.
 
@@ -46,14 +50,18 @@ def regress(
             typer.echo(f"        declared: {wanted.orders} orders, equity {wanted.equity:.2f}, fees {wanted.fees:.2f}")
             if got is not None:
                 typer.echo(f"        here:     {got.orders} orders, equity {got.equity:.2f}, fees {got.fees:.2f}")
+            for name, (declared, here) in done.differences.items():
+                typer.echo(f"        {name}: declared {declared}, here {here or 'nothing'}")
             if done.problem is not None:
                 typer.echo(f"        error:    {done.problem}")
 
     try:
         with opened(checkout) as folder:
-            results = compare(folder, chosen(folder, names or (), figures), jobs=jobs, report=tell)
+            wanted = chosen(folder, names or (), figures)
+            results = compare(folder, wanted, jobs=jobs, report=tell, all_statistics=all_statistics)
     except (CheckoutError, OSError, ValueError) as error:
         raise UserError(f"{checkout}: {error}") from error
     same = sum(result.passed for result in results)
-    typer.echo(f"{same} of {len(results)} agree with LEAN to the cent")
+    how = "in every statistic" if all_statistics else "to the cent"
+    typer.echo(f"{same} of {len(results)} agree with LEAN {how}")
     return 0 if same == len(results) else 1

@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _STATISTIC = re.compile(r'\{\s*"(Total Orders|Total Trades|End Equity|Total Fees)"\s*,\s*"([^"]*)"\s*\}')
+_ANY_STATISTIC = re.compile(r'\{\s*"([^"]+)"\s*,\s*"([^"]*)"\s*\}')
+_OF_THE_HASH = "OrderListHash"  # of C# objects: no other engine can have it
 _WORKER = "from simulation.regress import worker; worker()"
 PARTS = ("Data", "Algorithm.Python", "Algorithm.CSharp")
 NO_TICKS = ":(exclude,glob)Data/**/tick/**"  # the engine reads no ticks, and mirrors leave the largest files out
@@ -64,18 +66,23 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One algorithm: what LEAN declares, what this engine gave, the last line of its error, seconds."""
+    """One algorithm: what LEAN declares, what this engine gave, the last line of its error, seconds.
+
+    differences: where all statistics were compared, name -> what LEAN declares and what this engine gave.
+    """
 
     name: str
     expected: Figures
     got: Figures | None
     problem: str | None
     seconds: float
+    differences: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
         """Whether the figures agree."""
-        return self.got is not None and self.problem is None and self.expected.agrees(self.got)
+        agrees = self.got is not None and self.problem is None and self.expected.agrees(self.got)
+        return agrees and not self.differences
 
 
 def _number(text: str) -> float:
@@ -94,6 +101,15 @@ def declared_figures(checkout: Path, name: str) -> Figures:
     if not twin.is_file():
         raise CheckoutError(f"{name}: {twin} is missing, so nothing declares its figures")
     return Figures.of(dict(_STATISTIC.findall(twin.read_text(encoding="utf-8"))))
+
+
+def declared_statistics(checkout: Path, name: str) -> dict[str, str]:
+    """Every statistic that an algorithm's C# twin declares. Raises CheckoutError when there is no twin."""
+    twin = checkout / "Algorithm.CSharp" / f"{name}.cs"
+    if not twin.is_file():
+        raise CheckoutError(f"{name}: {twin} is missing, so nothing declares its statistics")
+    _, _, declared = twin.read_text(encoding="utf-8").partition("ExpectedStatistics")
+    return {key: value for key, value in _ANY_STATISTIC.findall(declared) if key != _OF_THE_HASH}
 
 
 def python_algorithms(checkout: Path) -> list[str]:
@@ -120,12 +136,15 @@ def opened(checkout: Path) -> Iterator[Path]:
         archive = subprocess.Popen(
             ["git", "--git-dir", str(checkout), "archive", "--format=tar", "HEAD", *PARTS, NO_TICKS],
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         unpacked = subprocess.run(
             ["tar", "-x", "-C", folder], stdin=archive.stdout, stderr=subprocess.DEVNULL, check=False
         )
         if archive.wait() or unpacked.returncode:
-            raise CheckoutError(f"git cannot read {', '.join(PARTS)} of {checkout}")
+            raise CheckoutError(
+                f"git cannot read {', '.join(PARTS)} of {checkout}: the copy is incomplete; fetch it whole"
+            )
         yield Path(folder)
 
 
@@ -135,14 +154,19 @@ def compare(
     *,
     jobs: int | None = None,
     report: Callable[[Comparison], None] | None = None,
+    all_statistics: bool = False,
 ) -> list[Comparison]:
-    """Runs the algorithms and compares; `report` hears of each as it is done."""
+    """Runs the algorithms and compares; `report` hears of each as it is done.
+
+    all_statistics: everything that the C# twins declare, as they print it.
+    """
     missing = [name for name in expected if not (checkout / "Algorithm.Python" / f"{name}.py").is_file()]
     if missing:
         raise CheckoutError(f"not in {checkout / 'Algorithm.Python'}: {', '.join(missing)}")
 
     def one(name: str) -> Comparison:
-        done = _run_one(checkout, name, expected[name])
+        declared = declared_statistics(checkout, name) if all_statistics else {}
+        done = _run_one(checkout, name, expected[name], declared)
         if report is not None:
             report(done)
         return done
@@ -151,9 +175,9 @@ def compare(
         return list(pool.map(one, expected))
 
 
-def _run_one(checkout: Path, name: str, expected: Figures) -> Comparison:
+def _run_one(checkout: Path, name: str, expected: Figures, declared: Mapping[str, str]) -> Comparison:
     begun = time.perf_counter()
-    command = [sys.executable, "-c", _WORKER, str(checkout), name]
+    command = [sys.executable, "-c", _WORKER, str(checkout), name, *(["all"] if declared else [])]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     try:
         ran = subprocess.run(
@@ -167,7 +191,9 @@ def _run_one(checkout: Path, name: str, expected: Figures) -> Comparison:
         return Comparison(name, expected, None, _last_line(ran.stderr), seconds)
     answer = json.loads(lines[-1])
     got = Figures(answer["orders"], answer["equity"], answer["fees"])
-    return Comparison(name, expected, got, answer["error"], seconds)
+    here: dict[str, str] = answer["statistics"]
+    differences = {key: (value, here.get(key, "")) for key, value in declared.items() if here.get(key) != value}
+    return Comparison(name, expected, got, answer["error"], seconds, differences)
 
 
 def _last_line(text: str) -> str:
@@ -184,12 +210,15 @@ def worker() -> None:
     with tempfile.TemporaryDirectory() as storage:
         source = LeanFolder(checkout / "Data")
         algorithm = checkout / "Algorithm.Python" / f"{name}.py"
-        result = run_backtest(RunRequest(algorithm, source, {}, None, Path(storage)))
+        # with result files every step is sampled, which LEAN's estimate of capacity needs
+        files = Path(storage) / "results" if len(sys.argv) > 3 else None
+        result = run_backtest(RunRequest(algorithm, source, {}, files, Path(storage) / "store"))
     declared = Figures.of(result.statistics)
     answer = {
         "orders": declared.orders,
         "equity": declared.equity,
         "fees": declared.fees,
+        "statistics": dict(result.statistics),
         "error": _last_line(result.error) if result.error else None,
     }
     if result.error:

@@ -114,6 +114,20 @@ def test_each_algorithm_is_run_and_compared(checkout: Path) -> None:
     assert "no such leg" in str(done[2].problem)
 
 
+def test_every_declared_statistic_is_compared_when_asked_for(checkout: Path) -> None:
+    assert regress.declared_statistics(checkout, "Idle")["Average Win"] == "0%"
+    with pytest.raises(CheckoutError, match=r"Orphan\.cs is missing, so nothing declares its statistics"):
+        regress.declared_statistics(checkout, "Orphan")
+    twin = checkout / "Algorithm.CSharp" / "Idle.cs"
+    expected = {"Idle": regress.declared_figures(checkout, "Idle")}
+    twin.write_text(twin.read_text().replace('"0%"}', '"0%"}, {"OrderListHash", "1f"}, {"Beta", "0.5"}'))
+    done = regress.compare(checkout, expected, all_statistics=True)[0]
+    # the hash is of C# objects and is left out
+    assert done.differences == {"Beta": ("0.5", "0")}
+    assert not done.passed
+    assert regress.compare(checkout, expected)[0].passed
+
+
 def test_what_is_not_in_the_checkout_is_named(checkout: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckoutError, match=r"not in .*Algorithm\.Python: Nowhere"):
         regress.compare(checkout, {"Nowhere": Figures(0, 0.0, 0.0)})
@@ -130,7 +144,9 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *author, *words], cwd=folder, check=True, capture_output=True)
 
 
-def test_a_bare_repository_is_unpacked_for_the_time_being(checkout: Path, tmp_path: Path) -> None:
+def test_a_bare_repository_is_unpacked_for_the_time_being(
+    checkout: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     tick = checkout / "Data" / "equity" / "usa" / "tick" / "spy" / "20240701_trade.zip"
     tick.parent.mkdir(parents=True)
     tick.write_bytes(b"ticks that no engine here reads")
@@ -151,6 +167,7 @@ def test_a_bare_repository_is_unpacked_for_the_time_being(checkout: Path, tmp_pa
     git(tmp_path, "init", "-q", "--bare", str(empty))
     with pytest.raises(CheckoutError, match=r"git cannot read Data, .* of"), regress.opened(empty):
         pytest.fail("an empty repository was opened")
+    assert capfd.readouterr().err == ""  # what git says of it is not for the user
 
 
 def test_a_process_that_ends_without_an_answer_is_a_problem(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,8 +205,11 @@ def test_the_command_says_what_differs(
         Comparison("Gone", wanted, None, "ValueError: no such leg", 2.0),
     ]
 
-    def compare(folder: Path, expected: object, *, jobs: int | None, report: object) -> list[Comparison]:
+    def compare(
+        folder: Path, expected: object, *, jobs: int | None, report: object, all_statistics: bool
+    ) -> list[Comparison]:
         assert (folder, jobs) == (checkout, 2)
+        assert all_statistics is bool(made[0].differences)
         for one in made:
             report(one)  # type: ignore[operator]
         return made
@@ -209,6 +229,13 @@ def test_the_command_says_what_differs(
     del made[1:]
     assert app.run(["regress", str(checkout), "--names", "Trader", "--jobs", "2"]) == 0
     assert "1 of 1 agree" in capsys.readouterr().out
+    made[0] = replace(made[0], differences={"Beta": ("0.5", ""), "Alpha": ("1", "2")})
+    assert app.run(["regress", str(checkout), "--names", "Trader", "--jobs", "2", "--all-statistics"]) == 1
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "        Beta: declared 0.5, here nothing",
+        "        Alpha: declared 1, here 2",
+        "0 of 1 agree with LEAN in every statistic",
+    ]
 
 
 def test_the_command_names_what_is_no_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
