@@ -32,24 +32,34 @@ class SecurityChanges(Named):
     def __init__(self) -> None:
         self._added: dict[Any, Security] = {}
         self._removed: dict[Any, Security] = {}
+        self._inside: dict[str, set[Any]] = {"added": set(), "removed": set()}
 
     def add(self, security: Security) -> None:
-        """Notes an addition."""
-        self._added[security.symbol] = security
+        """Notes an addition; the algorithm does not hear of one that is internal now."""
+        self._note("added", self._added, security)
 
     def remove(self, security: Security) -> None:
-        """Notes a removal."""
-        self._removed[security.symbol] = security
+        """Notes a removal; the algorithm does not hear of one that is internal now."""
+        self._note("removed", self._removed, security)
+
+    def _note(self, what: str, noted: dict[Any, Security], security: Security) -> None:
+        symbol = security.symbol
+        if security.is_internal and symbol not in noted:
+            self._inside[what].add(symbol)
+        elif not security.is_internal:
+            self._inside[what].discard(symbol)
+        noted[symbol] = security
 
     @property
     def added_securities(self) -> list[Security]:
         """Securities added, by ticker."""
-        return [security for security in every_added(self) if not security.is_internal]
+        return [security for security in every_added(self) if security.symbol not in self._inside["added"]]
 
     @property
     def removed_securities(self) -> list[Security]:
         """Securities removed, by ticker."""
-        return sorted((s for s in self._removed.values() if not s.is_internal), key=lambda s: str(s.symbol.value))
+        shown = (s for s in self._removed.values() if s.symbol not in self._inside["removed"])
+        return sorted(shown, key=lambda s: str(s.symbol.value))
 
     @property
     def count(self) -> int:
@@ -64,6 +74,8 @@ class SecurityChanges(Named):
         for changes in (self, other):
             total._added.update(changes._added)
             total._removed.update(changes._removed)
+            for what, symbols in changes._inside.items():
+                total._inside[what] |= symbols
         return total
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulation import auxiliary
 from simulation.blocks import MalformedDataError
 from simulation.clock import zone_named
 from simulation.definitions import market_hours, symbol_properties
@@ -429,3 +430,58 @@ def test_columns_of_local_times_convert_as_single_ones_do(minutes: list[int]) ->
     base = int((midnight - datetime(1970, 1, 1)).total_seconds() * 1000)
     expected = [zone.utc_ms(midnight + timedelta(milliseconds=moment)) for moment in local.tolist()]
     assert utc_of_local(zone, local + base).tolist() == expected
+
+
+def test_intraday_margins_are_a_share_of_the_nights_where_the_file_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "ES.csv"
+    path.write_text("date,initial,maintenance\n20200101,6000,5500\n20210101,6000,5500,3000,\n20220101,8,7,6,5\n")
+    rows = auxiliary.read_margins(path)
+    assert [(row.initial_intraday, row.maintenance_intraday) for row in rows] == [
+        (2400.0, 2200.0),  # four tenths
+        (3000.0, 2200.0),
+        (6.0, 5.0),
+    ]
+
+
+def test_the_files_of_a_future(tmp_path: Path) -> None:
+    root = tmp_path / "future" / "cme"
+    for name in ("map_files", "factor_files"):
+        (root / name).mkdir(parents=True)
+    (root / "map_files" / "es.csv").write_text("18991230,es,CME\n20240708,es abc,CME,0\n")
+    line = '{"Date":"2024-07-08T13:30:00","BackwardsRatioScale":[0.99],"DataMappingMode":%s}\n'
+    (root / "factor_files" / "es.csv").write_text(line % 0 + "\n" + line % 9 + line % "null")
+    folder = LeanFolder(tmp_path)
+    root_symbol = Symbol.create("ES", SecurityType.FUTURE, Market.CME)
+    assert [row.mode for row in folder.map_file(root_symbol) or ()] == [None, 0]
+    factors = folder.contract_factors(root_symbol)
+    # Mode 9 is none of LEAN's; what a line does not name is empty.
+    assert [(row.day, row.mode, row.backwards_ratio, row.forward_panama) for row in factors] == [
+        (date(2024, 7, 8), 0, (0.99,), ()),
+        (date(2024, 7, 8), None, (0.99,), ()),
+    ]
+    assert folder.contract_factors(Symbol.create("CL", SecurityType.FUTURE, "nymex")) == ()
+
+
+@pytest.mark.parametrize("line", ["{", '{"DataMappingMode":0}', '{"Date":"2024-07-08","BackwardsRatioScale":[null]}'])
+def test_a_factor_file_that_cannot_be_read_says_where(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "es.csv"
+    path.write_text("\n" + line)
+    with pytest.raises(MalformedDataError, match="2"):
+        auxiliary.read_contract_factors(path)
+
+
+@pytest.mark.parametrize(
+    ("ticker", "market", "month", "expiry"),
+    [
+        ("ES", "cme", date(2024, 9, 1), date(2024, 9, 20)),  # third Friday
+        ("ES", "cme", date(2024, 7, 1), date(2024, 9, 20)),  # a quarter's contract
+        ("CL", "nymex", date(2024, 8, 1), date(2024, 7, 22)),  # three business days before July 25th
+        ("CL", "nymex", date(2024, 6, 1), date(2024, 5, 21)),  # four before Saturday, May 25th
+        ("GC", "comex", date(2024, 8, 1), date(2024, 8, 28)),  # the third last business day
+        ("ZB", "cbot", date(2024, 9, 1), date(2024, 9, 19)),  # seven business days before September 30th
+        ("6E", "cme", date(2024, 9, 1), date(2024, 9, 16)),  # two business days before Wednesday the 18th
+    ],
+)
+def test_the_last_trading_day_of_a_contract_month(ticker: str, market: str, month: date, expiry: date) -> None:
+    holidays = auxiliary.expiry_holidays(market_hours(), Symbol.create(ticker, SecurityType.FUTURE, market))
+    assert expiry_of_contract_month(ticker, month, holidays) == expiry
