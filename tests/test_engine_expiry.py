@@ -28,8 +28,9 @@ from simulation.exercise import (
     is_contract_expired,
 )
 from simulation.fees import ConstantFeeModel
+from simulation.fills import ImmediateFillModel, LatestPriceFillModel
 from simulation.symbols import Symbol
-from tests.test_engine_fills import FRIDAY, Market, Recorder, Side, at, play, spxw
+from tests.test_engine_fills import FRIDAY, MONDAY, Market, Recorder, Side, at, index_market, play, spxw
 
 EXPIRY = date(2024, 7, 12)
 NEXT = date(2024, 7, 15)
@@ -392,3 +393,61 @@ def test_what_the_holder_gains_by_exercising_counts_the_unit_twice() -> None:
         _engine=SimpleNamespace(utc_ms=0),
     )
     assert estimate_gain(option) == -2_940.0
+
+
+# ------------------------------------------------------------------ the base model at the open and the close
+
+TUESDAY = date(2024, 7, 9)
+
+
+def filled_at(send: Callable[[Any], Any], *, clock: str = "10:00") -> list[tuple[str, float]]:
+    """Buys the 5350 put, quoted 2.20 to 2.30 on Monday, 2.00 to 2.10 at its close; opens at 2.40 on Tuesday."""
+    option = spxw(5350)
+    market = index_market("10:00", "16:15")
+    market.trade(option.underlying, at("09:31", TUESDAY), 5450.0)
+    market.quote(option, at("09:31"), 2.20, 2.30)
+    market.quote(option, at("16:15"), 2.00, 2.10)
+    market.quote(option, at("09:31", TUESDAY), 2.30, (2.40, 2.60, 2.20, 2.50))
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        algorithm.add_index_option_contract(option, Resolution.MINUTE)
+        algorithm.do_at(clock, lambda: send(algorithm))
+
+    played = play(market, script, last_day=TUESDAY)
+    return [(f"{event.utc_time:%d %H:%M}", event.fill_price) for event in played.seen if event.fill_quantity]
+
+
+def test_an_option_at_the_close_and_at_the_open() -> None:
+    option = spxw(5350)
+    assert filled_at(lambda algorithm: algorithm.market_on_close_order(option, 1)) == [("08 20:15", 2.10)]
+    at_open = [("09 13:31", 2.40)]
+    assert filled_at(lambda algorithm: algorithm.market_on_open_order(option, 1), clock="16:30") == at_open
+    # a market order in a closed market becomes one for the open
+    assert filled_at(lambda algorithm: algorithm.market_order(option, 1), clock="16:30") == at_open
+
+
+@pytest.mark.parametrize(
+    ("model", "closed", "touched"),
+    [
+        # the base fills at the last ask of 500.02, whatever was traded since; touched, it fills at the limit
+        (ImmediateFillModel, 500.02, 500.5),
+        # the newest of quote and trade: the trade of 502 at the close
+        (LatestPriceFillModel, 502.0, 500.5),
+    ],
+)
+def test_shares_with_the_base_model(model: type[ImmediateFillModel], closed: float, touched: float) -> None:
+    market = Market()
+    for clock, price in (("09:31", 500.0), ("10:00", 500.0), ("10:01", 499.0), ("16:00", 502.0)):
+        market.trade(SPY, at(clock), price)
+    market.quote(SPY, at("09:31"), 499.98, 500.02)
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE).set_fill_model(model())
+        algorithm.do_at("10:00", lambda: algorithm.limit_if_touched_order(SPY, 10, 499.5, 500.5))
+        algorithm.do_at("10:00", lambda: algorithm.limit_if_touched_order(SPY, 10, 499.5, 499.97))
+        algorithm.do_at("10:00", lambda: algorithm.market_on_close_order(SPY, 10))
+
+    played = play(market, script, last_day=MONDAY)
+    # the second is touched too, but LEAN asks for the near side: the bid of 499.98 is over its limit
+    assert played.fills() == [(1, 10.0, touched), (3, 10.0, closed)]

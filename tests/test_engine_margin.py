@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from simulation.enums import AccountType, BrokerageName, OptionRight, OptionStyle, OrderStatus, Resolution, SecurityType
+from simulation.fees import InteractiveBrokersFeeModel, OrderFeeParameters, SlippageModel
 from simulation.margin import (
     BuyingPowerModel,
     ConstantBuyingPowerModel,
@@ -25,6 +27,7 @@ from simulation.margin import (
     SecurityMarginModel,
 )
 from simulation.order_parts import Leg
+from simulation.orders import LimitOrder, MarketOrder
 from simulation.positions import SecurityPositionGroupModel
 from simulation.symbols import Symbol
 from simulation.trading_api import PortfolioTarget
@@ -442,3 +445,46 @@ def test_the_same_margin_for_every_unit() -> None:
     model = ConstantBuyingPowerModel(100.0)
     assert float(model.get_initial_margin_requirement(InitialMarginParameters(None, -3.0))) == -300.0
     assert float(model.get_maintenance_margin(MaintenanceMarginParameters(None, -3.0, 0.0, 0.0))) == 300.0
+
+
+@pytest.mark.parametrize(
+    ("symbol", "quantity", "price", "monthly", "fee"),
+    [
+        # options by the price of the limit, then by the contracts of the month; never under a dollar
+        (contract("P4900"), 10, 0.10, 0, 6.50),
+        (contract("P4900"), -10, 0.05, 0, 5.00),
+        (contract("P4900"), 10, 0.04, 0, 2.50),
+        (contract("P4900"), 1, 14.0, 0, 1.00),
+        (contract("P4900"), 10, 0.05, 10_001, 5.00),
+        (contract("P4900"), 10, 0.04, 10_001, 2.50),
+        (contract("P4900"), 10, 14.0, 50_001, 2.50),
+        (contract("P4900"), 10, 14.0, 100_001, 1.50),
+        # shares half a cent each, at least a dollar and at most half a percent
+        (SPY, 100, 500.0, 0, 1.00),
+        (SPY, -1_000, 500.0, 0, 5.00),
+        (SPY, 1_000, 0.5, 0, 2.50),
+        # futures: commission, exchange and two cents of the regulator
+        (Symbol.create("ES", SecurityType.FUTURE, "cme"), 2, 5000.0, 0, 2 * (0.85 + 1.28 + 0.02)),
+        (Symbol.create("MES", SecurityType.FUTURE, "cme"), 2, 5000.0, 0, 2 * (0.25 + 0.30 + 0.02)),
+        (Symbol.create("CL", SecurityType.FUTURE, "nymex"), -1, 80.0, 0, 0.85 + 1.60 + 0.02),
+    ],
+)
+def test_what_interactive_brokers_takes(symbol: Any, quantity: int, price: float, monthly: int, fee: float) -> None:
+    order = LimitOrder(symbol, quantity, 0)
+    order.limit_price = price
+    multiplier = SimpleNamespace(contract_multiplier=1.0)
+    rate = SimpleNamespace(conversion_rate=1.0)
+    security = SimpleNamespace(
+        type=symbol.security_type, symbol=symbol, price=price, symbol_properties=multiplier, quote_currency=rate
+    )
+    taken = InteractiveBrokersFeeModel(0.0, monthly).get_order_fee(OrderFeeParameters(security, order))
+    assert taken.value.amount == pytest.approx(fee)
+    assert str(taken) == f"{round(fee, 2):g} USD"
+
+
+def test_no_fee_schedule_and_no_slippage() -> None:
+    index = SimpleNamespace(type=SecurityType.INDEX, symbol="SPX", ask_price=1.0, bid_price=1.0)
+    order = MarketOrder(SPY, 1, 0)
+    with pytest.raises(ValueError, match="no Interactive Brokers fee for security type"):
+        InteractiveBrokersFeeModel().get_order_fee(OrderFeeParameters(index, order))
+    assert SlippageModel().get_slippage_approximation(index, order) == 0.0
