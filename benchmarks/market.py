@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from simulation.blocks import UniverseBlock
 from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
-from simulation.market.calendar import FloatArray
+from simulation.market.american import lattice
+from simulation.market.calendar import FloatArray, IntArray
 from simulation.market.corporate import opening_settlement, risk_free
 from simulation.market.garch import draw_days
 from simulation.market.history import arch_series, from_arch
-from simulation.market.listings import third_friday
+from simulation.market.listings import ListingBook, ListingRule, StrikeBand, third_friday
 from simulation.market.pictures import Line, Panel, svg
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import steepness, strip_variance
@@ -73,23 +76,194 @@ def costs() -> None:
     chain = market.universe(weekly, DAY)
     assert chain is not None
     timed(f"closes and Greeks of a chain ({len(chain):,} contracts)", 1, lambda: (chain.close, chain.delta))
-    timed("a year of all underlyings, minutes and ten contracts each", len(year), lambda: everything(market, year))
+    year_of_everything()
 
 
-def everything(market: ModelledMarket, days: list[date]) -> None:
-    """What ten strategies look at: minutes of every underlying, each day's listing, and ten contracts of each."""
-    minute = Resolution.MINUTE
-    for ticker in FUNDS:
-        share = Symbol.create(ticker, SecurityType.EQUITY, "usa")
-        canonical = Symbol.create_canonical_option(share)
-        for day in days:
-            market.trades(share, minute, day)
-            if day.weekday() == 1:  # the week's look at the chain
-                chain = market.universe(canonical, day)
-                if chain is not None:
-                    near = np.flatnonzero(chain.expiry > day.toordinal() + 40)[:200:20]
-                    for symbol in chain.symbols(near):
-                        market.quotes(symbol, minute, day)
+# --- a year of everything --------------------------------------------------------------------------------------------
+
+MOST_HELD = 10
+PLACES = {"ES": "cme", "CL": "nymex", "GC": "comex", "ZB": "cbot", "6E": "cme"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one strategy looks at: when it opens, a band of strikes at its window, and legs held until a term.
+
+    ``legs`` are strikes over price, signed by right (negative: puts); ``band`` the strikes looked at around each.
+    ``weekday`` is 0 for Monday, ``week`` the only one of the month in which the window opens (0: each).
+    """
+
+    name: str
+    roots: tuple[str, ...]
+    weekday: int
+    week: int
+    days: int
+    legs: tuple[float, ...]
+    band: int
+    until: int
+    most: int = 1
+
+
+LOOKS = (
+    Look("0DTE", ("SPXW",), 4, 0, 0, (-0.99, -0.98, 1.01, 1.02), 6, -1),
+    Look("LT112", ("ES",), 2, 1, 120, (-0.93, -0.91, -0.86), 8, 21),
+    Look("LT112 calls", ("ES",), 0, 0, 7, (1.02,), 6, 0),
+    Look("strangle", ("CL",), 1, 2, 90, (-0.80, 1.20), 8, 21),
+    Look("strangle", ("GC",), 1, 2, 90, (-0.92, 1.08), 8, 21),
+    Look("strangle", ("ZB",), 1, 2, 90, (-0.95, 1.05), 8, 21),
+    Look("strangle", ("6E",), 1, 2, 90, (-0.95, 1.05), 8, 21),
+    Look("LEAP ladder", ("SPY",), 0, 0, 365, (-0.80,), 12, 150, 10),
+    Look("IPMCC", ("QQQ", "SPY", "IWM"), 4, 0, 365, (0.85,), 8, 90),
+    Look("IPMCC weekly", ("QQQ", "SPY", "IWM"), 4, 0, 7, (1.0,), 6, 0),
+    Look("box", ("SPX",), 2, 1, 500, (-0.90, 0.90, -1.08, 1.08), 3, 0),
+    Look("butterfly", ("SPXW",), 4, 0, 0, (-0.995, -0.99, -0.985), 4, -1),
+    Look("ratio", ("SPY", "IWM", "TLT"), 1, 0, 45, (-0.97, -0.95), 6, 21),
+    Look("diagonal", ("SPY", "QQQ", "IWM"), 1, 0, 60, (-0.98,), 6, 37),
+    Look("diagonal short", ("SPY", "QQQ", "IWM"), 1, 0, 30, (-0.97,), 6, 7),
+    Look("enhanced", ("GLD", "USO", "FXE", "NDXP"), 1, 2, 60, (-0.95, -0.92, 1.06), 6, 21),
+)
+
+
+@dataclass
+class Desk:
+    """Ten strategies that look, and never trade: they hold what they would have opened until its time.
+
+    At most ten packages at once, as an account may; the ladder is one of them, with up to ten rungs.
+    """
+
+    market: ModelledMarket
+    width: int = 1  # times the contracts looked at
+    feed: bool = False
+    held: dict[tuple[str, str], list[tuple[date, list[Symbol]]]] = field(default_factory=dict)
+    listed: int = 0
+    seen: set[tuple[Symbol, date]] = field(default_factory=set)
+
+    def day(self, day: date) -> None:
+        """One day: minutes of every underlying, each open window's chain and band, each held leg."""
+        for symbol in UNDERLYINGS:
+            self.market.trades(symbol, Resolution.MINUTE, day)
+        for ticker, place in PLACES.items():
+            strip = self.market.universe(Symbol.create(ticker, SecurityType.FUTURE, place), day)
+            if strip is not None:
+                self.market.trades(strip.symbol(0), Resolution.MINUTE, day)
+        for look in LOOKS:
+            for root in look.roots:
+                self._manage(look, root, day)
+                if day.weekday() == look.weekday and look.week in (0, (day.day - 1) // 7 + 1):
+                    self._open(look, root, day)
+
+    def _manage(self, look: Look, root: str, day: date) -> None:
+        packages = self.held.get((look.name, root), [])
+        packages = [(expiry, legs) for expiry, legs in packages if (expiry - day).days > look.until and expiry >= day]
+        self.held[look.name, root] = packages
+        for _, legs in packages:
+            self._price(legs, day)
+
+    def _open(self, look: Look, root: str, day: date) -> None:
+        found = self._chain(root, day, look.days)
+        if found is None:
+            return
+        chain, rows, price = found
+        legs: list[Symbol] = []
+        for leg in look.legs:
+            right = rows[chain.right[rows] == (1 if leg < 0 else 0)]
+            near = right[np.argsort(np.abs(chain.strike[right] - abs(leg) * price), kind="stable")]
+            self._price(chain.symbols(near[: look.band * self.width]), day)
+            legs += chain.symbols(near[: self.width])
+        packages = self.held[look.name, root]
+        others = sum(bool(held) for held in self.held.values())
+        if legs and len(packages) < look.most and (packages or others < MOST_HELD):
+            packages.append((date.fromordinal(int(chain.expiry[rows[0]])), legs))
+
+    def _chain(self, root: str, day: date, term: int) -> tuple[UniverseBlock, IntArray, float] | None:
+        """The listing whose expiration is nearest the term, its rows of that expiration, and the underlying's price."""
+        best: tuple[UniverseBlock, int] | None = None
+        for canonical in self._canonicals(root, day):
+            chain = self.market.universe(canonical, day)
+            if chain is None:
+                continue
+            self.listed += len(chain)
+            expiry = int(chain.expiry[np.argmin(np.abs(chain.expiry - day.toordinal() - term))])
+            if best is None or abs(expiry - day.toordinal() - term) < abs(best[1] - day.toordinal() - term):
+                best = chain, expiry
+        if best is None or best[0].underlying is None:
+            return None
+        return best[0], np.flatnonzero(best[0].expiry == best[1]), best[0].underlying.close
+
+    def _canonicals(self, root: str, day: date) -> list[Symbol]:
+        if root in PLACES:
+            strip = self.market.universe(Symbol.create(root, SecurityType.FUTURE, PLACES[root]), day)
+            futures = [] if strip is None else [strip.symbol(row) for row in range(min(4, len(strip)))]
+            for future in futures:
+                self.market.trades(future, Resolution.MINUTE, day)
+            return [Symbol.create_canonical_option(future) for future in futures]
+        return [CANONICALS[root]]
+
+    def _price(self, contracts: Sequence[Symbol], day: date) -> None:
+        """Prices of some contracts; with ``feed`` all that the engine asks for a contract that it is subscribed to."""
+        for contract in contracts:
+            self.market.quotes(contract, Resolution.MINUTE, day)
+            if self.feed:
+                self.market.trades(contract, Resolution.MINUTE, day)
+                self.market.open_interest(contract, Resolution.MINUTE, day)
+            self.seen.add((contract, day))
+
+
+SHARES = {ticker: Symbol.create(ticker, SecurityType.EQUITY, "usa") for ticker in FUNDS}
+INDICES = {ticker: Symbol.create(ticker, SecurityType.INDEX, "usa") for ticker in ("SPX", "VIX", "NDX")}
+UNDERLYINGS = (*INDICES.values(), *SHARES.values())
+CANONICALS = {ticker: Symbol.create_canonical_option(share) for ticker, share in SHARES.items()} | {
+    root: Symbol.create_canonical_option(INDICES[index], root, "usa")
+    for root, index in (("SPX", "SPX"), ("SPXW", "SPX"), ("NDXP", "NDX"))
+}
+
+
+def denser(market: ModelledMarket) -> ModelledMarket:
+    """The same market with twice the strikes listed."""
+    book = market.book
+
+    def halves(bands: tuple[StrikeBand, ...]) -> tuple[StrikeBand, ...]:
+        return tuple(replace(band, step=band.step / 2.0) for band in bands)
+
+    def halved(rule: ListingRule) -> ListingRule:
+        return replace(rule, bands=halves(rule.bands), weekly_bands=halves(rule.weekly_bands))
+
+    for name, root in list(book.roots.items()):
+        ticker = "NDX" if name == "NDXP" else "SPX" if name.startswith("SPX") else name
+        listing = ListingBook(halved(root.listing.rule), root.listing.listings, book.price_range(ticker))
+        book.roots[name] = replace(root, listing=listing)
+    for strip in book.strips.values():
+        strip.law = replace(strip.law, bands=halves(strip.law.bands))
+    return market
+
+
+def year_of_everything(year: int = 2018) -> None:
+    """Print what a year of looking costs, and how it grows with what is looked at and with what is listed."""
+    begun = time.process_time()
+    warm = ModelledMarket.from_history("history", seed=2)
+    chain = warm.universe(CANONICALS["TLT"], DAY)
+    assert chain is not None
+    near = np.flatnonzero(chain.expiry > DAY.toordinal() + 80)
+    Desk(warm)._price(chain.symbols(near[len(near) // 2 :: 40]), DAY)
+    print(f"market, QuantLib and numba loaded, once a process: {time.process_time() - begun:.2f} s")
+    for what, width, dense, feed in (
+        ("as they look", 1, False, False),
+        ("trades and interest too", 1, False, True),
+        ("twice the contracts", 2, False, False),
+        ("twice the strikes", 1, True, False),
+    ):
+        market = ModelledMarket.from_history("history", seed=1)
+        desk = Desk(denser(market) if dense else market, width, feed)
+        lattice.cache_clear()
+        begun = time.process_time()
+        for day in market.book.days():
+            if day.year == year:
+                desk.day(day)
+        spent = time.process_time() - begun
+        print(
+            f"a year of all underlyings, ten strategies, {what:24} {spent:6.2f} s CPU"
+            f"  {len(desk.seen):7,} contract-days  {desk.listed:11,} contracts listed"
+        )
 
 
 # --- evidence --------------------------------------------------------------------------------------------------------

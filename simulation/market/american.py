@@ -226,18 +226,21 @@ class Lattice:
             np.clip(np.floor(axis).astype(np.int64) - 1, 0, size - 4)
             for axis, size in zip(axes, self._table.shape, strict=True)
         ]
-        cells = np.unique(np.stack(first, axis=1), axis=0)
-        wanted = np.zeros(self._table.shape, dtype=bool)
-        for level, cost, depth in cells.tolist():
+        low = [int(axis.min()) for axis in first]
+        box = tuple(slice(edge, int(axis.max()) + 4) for edge, axis in zip(low, first, strict=True))
+        wanted = np.zeros(self._table[box].shape, dtype=bool)
+        cells = {*zip(*((axis - edge).tolist() for axis, edge in zip(first, low, strict=True)), strict=True)}
+        for level, cost, depth in cells:
             wanted[level : level + 4, cost : cost + 4, depth : depth + 4] = True
-        wanted &= np.isnan(self._table)
-        nodes = np.nonzero(wanted)
+        inside = np.nonzero(wanted & np.isnan(self._table[box]))
+        nodes = tuple(index + edge for index, edge in zip(inside, low, strict=True))
         forward, variance, interest, earned = self._terms(*nodes)
         european = black(forward, 1.0, variance, np.exp(-interest), self.sign)
         best = self.sign * (forward * np.exp(earned - interest) - 1.0)
         for row, (level, cost, depth) in enumerate(zip(*(index.tolist() for index in nodes), strict=True)):
             if depth >= AT_FIRST or depth > self._exercised(level, cost):
-                best[row] = max(best[row], self._price(forward[row], variance[row], interest[row], earned[row]))
+                terms = (float(part[row]) for part in (forward, variance, interest, earned))
+                best[row] = max(best[row], self._price(*terms))
         self._table[nodes] = best - european
 
     def _terms(
@@ -250,8 +253,7 @@ class Lattice:
         return forward, variance, self.shares[0] * whole, self.shares[1] * whole
 
     def _price(self, forward: float, variance: float, interest: float, earned: float) -> float:
-        spot = float(forward) * exp(earned - interest)
-        return quick_prices().price(self.sign, spot, float(variance), float(interest), float(earned))
+        return quick_prices().price(self.sign, forward * exp(earned - interest), variance, interest, earned)
 
     def _exercised(self, level: int, cost: int) -> int:
         """The largest index (least depth) at which exercise is best, by halving; -1 when it nowhere is."""
@@ -260,9 +262,11 @@ class Lattice:
             known, open_end = -1, AT_FIRST
             while open_end - known > 1:
                 middle = (known + open_end) // 2
-                forward, variance, interest, earned = self._terms(*np.array([[level], [cost], [middle]]))
-                intrinsic = self.sign * (float(forward[0]) * exp(float(earned[0] - interest[0])) - 1.0)
-                gain = self._price(forward[0], variance[0], interest[0], earned[0]) - intrinsic
+                forward, variance, interest, earned = (
+                    float(part[0]) for part in self._terms(*np.array([[level], [cost], [middle]]))
+                )
+                intrinsic = self.sign * (forward * exp(earned - interest) - 1.0)
+                gain = self._price(forward, variance, interest, earned) - intrinsic
                 known, open_end = (middle, open_end) if gain < NO_GAIN else (known, middle)
             self._boundaries[level, cost] = known
         return known
