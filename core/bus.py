@@ -224,6 +224,7 @@ class EventBus:
             RecordKind.ERROR,
             component=component,
             reason=message,
+            detail=f"{message}, on {type(event).__name__} at {_where(error)}",
             event=type(event).__name__,
             event_time=event.time,
             critical=subscription.critical,

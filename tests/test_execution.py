@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from core.book import EntryIntent, Refusal, Terms
 from core.contracts import Contract, Leg, Package, Quote, Right
-from core.events import FillStatus, MinutePassed, OrderUpdated
-from core.gateway import FAMILIES
+from core.events import (
+    BrokerReconnected,
+    Command,
+    FillStatus,
+    MinutePassed,
+    OrderUpdated,
+    RiskThreshold,
+    Severity,
+)
+from core.gateway import FAMILIES, Holding
 from core.journal import MemorySink, RecordKind
 from core.settings_fields import OrderSettings
 from execution.executor import AtomicExecutor
@@ -21,6 +29,7 @@ from execution.pricing import anomaly, crossing_limit, round_down, walk_limit
 from execution.recovery import rebuild_position
 from market.chains import PackagePrice, package_price
 from state.manager import HierarchicalStateManager
+from state.store import StateStore
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from trading_system import TradingSystem
 
@@ -310,3 +319,161 @@ def test_a_rejected_exit_keeps_the_position_and_is_tried_again(room: Room) -> No
 def test_errors_never_reach_the_engine(room: Room) -> None:
     room.system.bus.publish(MinutePassed(time=room.gateway.time))
     assert room.sink.rows(RecordKind.ERROR) == []
+
+
+# A new process, and a person's hand at the broker
+
+
+def restarted(room: Room) -> Room:
+    """The process ends without a word and another takes over."""
+    room.system.managers[StateStore].close()
+    room.gateway.subscribed.clear()
+    room.system, room.sink = build(room.gateway)
+    room.executor = room.system.managers[AtomicExecutor]
+    room.state = room.system.managers[HierarchicalStateManager]
+    return room
+
+
+def hold_at(room: Room, monkeypatch: pytest.MonkeyPatch, counts: dict[float, int]) -> None:
+    """The account holds so many puts by strike, bought or sold at 4.00 (4950) and 1.00 (4920)."""
+    averages = {4950.0: 4.0, 4920.0: 1.0}
+    rows = [Holding(put(strike).name, float(count), averages[strike], 0.0) for strike, count in counts.items()]
+    room.gateway.held = {put(strike).name: (put(strike), count) for strike, count in counts.items()}
+    monkeypatch.setattr(room.gateway, "holdings", lambda: rows)
+
+
+def test_an_entry_that_filled_while_nobody_looked_is_taken_into_the_book(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.gateway.fills_allowed = False
+    name = room.open(2)
+    assert isinstance(name, str)
+    room.gateway.orders.clear()
+    hold_at(room, monkeypatch, {4950.0: -2, 4920.0: 2})
+    restarted(room)
+    position = room.system.book.positions[name]
+    # Two packages sold at 4.00 - 1.00 = 3.00: 600 dollars.
+    assert (position.contracts, position.entry_prices, position.entry_cash) == (2, (4.0, 1.0), pytest.approx(600.0))
+    assert room.state.position(name).state == "open"
+    assert rebuild_position(room.state.position(name)) == position
+    assert set(room.gateway.subscribed) == {leg.contract.name for leg in spread().legs}
+
+
+def test_half_of_what_a_person_closed_is_gone_from_the_book(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = room.open(2)
+    assert isinstance(name, str)
+    room.minutes(6)
+    before = room.system.book.positions[name]
+    hold_at(room, monkeypatch, {4950.0: -1, 4920.0: 1})
+    room.system.command(room.gateway.time, Command.RECONCILE)
+    after = room.system.book.positions[name]
+    assert (after.contracts, after.entry_cash) == (1, pytest.approx(before.entry_cash / 2))
+    assert room.state.position(name).detail["contracts"] == 1
+
+
+def test_a_package_of_which_a_leg_is_gone_is_unwound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room(tmp_path, vix=60.0)
+    name = room.open()
+    assert isinstance(name, str)
+    room.minutes(6)
+    hold_at(room, monkeypatch, {4950.0: -1})
+    room.system.happened(BrokerReconnected(time=room.gateway.time))
+    assert name not in room.system.book.positions
+    monkeypatch.undo()
+    room.minutes(3)
+    assert room.gateway.held == {}
+    assert room.state.positions() == ()
+
+
+@pytest.mark.parametrize("purpose", ["entry", "exit"])
+def test_what_works_at_the_broker_is_taken_over(tmp_path: Path, purpose: str) -> None:
+    room = Room(tmp_path, vix=60.0)
+    name = room.open()
+    assert isinstance(name, str)
+    if purpose == "exit":
+        room.minutes(6)
+        room.gateway.fills_allowed = False
+        room.executor.close(room.system.book.positions[name], "profit_target", "because")
+    room.gateway.fills_allowed = False
+    sent = len(room.gateway.sent)
+    restarted(room)
+    room.minutes(1)
+    assert len(room.gateway.sent) == sent, "never sent again"
+    room.gateway.fills_allowed = True
+    room.minutes(6)
+    assert room.gateway.orders == []  # the entry was taken back, the exit walked on and filled
+    assert room.gateway.held == {}
+    assert room.state.order_groups() == room.state.positions() == ()
+
+
+def test_an_order_of_a_group_that_has_ended_is_cancelled(room: Room) -> None:
+    room.gateway.fills_allowed = False
+    room.open()
+    (order,) = room.gateway.orders
+    room.minutes(7)  # its walk ends, it is cancelled
+    room.gateway.orders.append(order)  # but the broker still works it
+    room.system.command(room.gateway.time, Command.RECONCILE)
+    (row,) = room.sink.rows(RecordKind.RECONCILIATION)[:1]
+    assert row["difference"] == "orphan_order"
+
+
+# What the coordinator does on a person's word, and what it leaves alone
+
+
+def test_a_persons_word_halts_closes_resumes_and_asks(tmp_path: Path) -> None:
+    room = Room(tmp_path, vix=60.0)
+    name = room.open()
+    assert isinstance(name, str)
+    room.minutes(6)
+    room.system.command(room.gateway.time, Command.HALT)
+    assert "halt" in str(room.system.bus.entries_halted)
+    room.system.command(room.gateway.time, Command.CLOSE_ALL)
+    assert room.state.system == "emergency"
+    room.minutes(6)
+    assert room.system.book.positions == {}
+    room.system.command(room.gateway.time, Command.STATUS)
+    room.system.command(room.gateway.time, Command.RESUME)
+    assert (room.system.bus.entries_halted, str(room.state.system)) == (None, "normal")
+    assert [row["reason"] for row in room.sink.rows(RecordKind.COMMAND)] == ["halt", "close_all", "status", "resume"]
+
+
+def test_windows_of_nobody_and_days_that_were_never_seen(room: Room) -> None:
+    coordinator = room.system.coordinator
+    room.system.entry_window(room.gateway.time, "nobody", "open")
+    room.system.entry_window(room.gateway.time, "friday_0dte", "unheard of")
+    assert room.sink.rows(RecordKind.DECISION) == []
+    coordinator.finish(room.gateway.time, [FRIDAY, FRIDAY + timedelta(days=1), FRIDAY + timedelta(days=7)])
+    rows = [(row["day"], row["rule"]) for row in room.sink.rows(RecordKind.DECISION)]
+    assert rows == [("2024-03-08", "no_data"), ("2024-03-15", "no_data")]
+    room.system.entry_window(room.gateway.time, "friday_0dte", "open")  # decided already
+    assert len(room.sink.rows(RecordKind.DECISION)) == 2
+    assert coordinator.position_of("nobody") is None
+
+
+def test_a_breach_of_risk_takes_entries_back_and_closes_the_riskiest(tmp_path: Path) -> None:
+    room = Room(tmp_path, vix=60.0)
+    name = room.open()
+    assert isinstance(name, str)
+    room.minutes(6)
+    room.system.bus.publish(
+        RiskThreshold(time=room.gateway.time, rule="fast_loss", severity=Severity.BREACH, limit=0.03, observed=0.04)
+    )
+    group = room.executor.group_of(name)
+    assert group is not None
+    assert (group.rule, group.urgent) == ("risk_fast_loss", True)
+    assert "risk_fast_loss" not in room.executor.why()[0]
+    room.system.bus.publish(
+        RiskThreshold(time=room.gateway.time, rule="greeks_delta", severity=Severity.BREACH, limit=1.0, observed=2.0)
+    )
+    room.minutes(3)
+    assert room.system.book.positions == {}
+
+
+def test_a_contract_of_no_leg_is_an_error_and_halts(room: Room) -> None:
+    room.gateway.fills_allowed = False
+    room.open()
+    (order,) = room.gateway.orders
+    room.tell(order.ids[0], "SPXW 240308P1", FillStatus.FILLED, 1.0)
+    assert room.system.bus.entries_halted is not None
+    (row,) = room.sink.rows(RecordKind.ERROR)
+    assert "none of its legs" in row["detail"]

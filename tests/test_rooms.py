@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -12,6 +14,8 @@ from core.book import Book, ClosedTrade
 from core.contracts import Leg, Package, Right
 from core.events import MarketData, SessionClosed, SessionOpened, Severity
 from core.gateway import FAMILIES, Session
+from core.journal import RecordKind
+from core.journal_schema import ROWS
 from core.performance import PerformanceTracker, record_of
 from core.settings_fields import CorrelationSettings
 from core.settings_strategies import ExitSettings
@@ -23,7 +27,7 @@ from risk.proposal import Allow, Deny, Shrink
 from strategies.base import Close, EntryContext, HoldContext, Skip, Wait
 from strategies.exits import days_to_expiry, early_profit
 from strategies.friday_0dte import FridayZeroDay, _Plan
-from tests.fake_gateway import FRIDAY, FakeGateway, build
+from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.test_risk import context, held, package, proposal, rule
 from trading_system import TradingSystem
 
@@ -352,3 +356,21 @@ def test_the_plan_of_each_trend(tmp_path: Path) -> None:
         assert plan.tested is expected
         assert strategy._plan(-0.0051, trend).sides == (Right.PUT,)
         assert strategy._plan(0.005, trend).structure == "iron_condor"
+
+
+def test_every_row_that_a_day_leaves_has_the_fields_of_its_kind(tmp_path: Path) -> None:
+    gateway = FakeGateway(
+        datetime.combine(FRIDAY, time()), lambda now: 5000.0 + math.sin(now.minute), lambda _: 24.0, tmp_path
+    )
+    system, sink = build(gateway)
+    run_day(system, gateway, FRIDAY)
+    seen = set()
+    for line in sink.lines:
+        row = json.loads(line)
+        fields = ROWS.get(row["kind"])
+        if fields is not None:
+            seen.add(row["kind"])
+            missing = set(fields.__annotations__) - set(row)
+            assert not missing, f"{row['kind']}: {missing}"
+    assert seen >= {"decision", "order", "fill", "trade_closed", "equity"}
+    assert set(ROWS) <= {kind.value for kind in RecordKind}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -293,3 +295,42 @@ def _trade(
     for step in range(6):
         state.fire(Level.ORDER_GROUP, group, OrderTrigger.REPRICE, limit=2.5 - step / 10)
     state.fire(Level.ORDER_GROUP, group, OrderTrigger.FILL, filled=legs)
+
+
+class FakeMsvcrt(ModuleType):
+    """Windows' own locks: one process may lock a byte, another gets an OSError."""
+
+    LK_NBLCK = 2
+
+    def __init__(self) -> None:
+        super().__init__("msvcrt")
+        self.locked: list[tuple[int, int]] = []
+
+    def locking(self, descriptor: int, mode: int, count: int) -> None:
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        assert (mode, count) == (self.LK_NBLCK, 1)
+        if self.locked:
+            raise OSError("[Errno 13] Permission denied")
+        self.locked.append((place, count))
+
+
+def test_on_windows_a_byte_beyond_the_text_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeMsvcrt()
+    monkeypatch.setitem(sys.modules, "msvcrt", fake)
+    spec = importlib.util.spec_from_file_location("store_on_windows", Path(__file__).parents[1] / "state" / "store.py")
+    assert spec is not None
+    assert spec.loader is not None
+    windows = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "store_on_windows", windows)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "platform", "win32")
+        spec.loader.exec_module(windows)
+    lock = windows.StoreLock(tmp_path / "lock")
+    assert lock.held
+    assert fake.locked == [(1 << 20, 1)]  # a mandatory lock: the owner's number, at the start, stays readable
+    assert (tmp_path / "lock").read_text() == str(os.getpid())
+    with pytest.raises(windows.StoreLockedError, match=f"process {os.getpid()} works on this store"):
+        windows.StoreLock(tmp_path / "lock")
+    lock.release()
+    lock.release()
+    assert not lock.held
