@@ -28,7 +28,7 @@ TREASURY_BILL: dict[int, float] = {
 }  # fmt: skip
 
 # S&P 500 dividend yield, average of the year's months in percent: R. Shiller's table of dividends and prices. Its 2014
-# to 2020 agree within 0.05 with the dividends of SPY in LEAN's factor file. 2023 is of its first half; 2024 and 2025
+# to 2020 agree within 0.06 with the dividends of SPY in LEAN's factor file. 2023 is of its first half; 2024 and 2025
 # are yields of the year's end as published, not checked.
 SP500_YIELD: dict[int, float] = {
     1990: 3.49, 1991: 3.24, 1992: 2.97, 1993: 2.77, 1994: 2.80, 1995: 2.49, 1996: 2.15, 1997: 1.75, 1998: 1.47,
