@@ -137,6 +137,8 @@ class Book:
     ``blocked``: since when the exit of a position waits for a side of a quote; nothing new may open meanwhile.
     ``doubted``: positions of which the broker may not have told everything yet, with the contracts that it is about;
     nothing is sent for them, and nothing new may open. ``shares``: what assignments left, by ticker, until it is sold.
+    ``unowned``: what the account holds that belongs to no package (``Contract.name`` or ticker, signed): never touched,
+    counted for Greeks.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -145,6 +147,7 @@ class Book:
     blocked: dict[str, datetime] = field(default_factory=dict)
     doubted: dict[str, frozenset[str]] = field(default_factory=dict)
     shares: dict[str, ShareHolding] = field(default_factory=dict)
+    unowned: dict[str, float] = field(default_factory=dict)
 
     def exposed(self) -> Iterator[Position]:
         """What is open and what may become open, for every limit on counts and risk."""

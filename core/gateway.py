@@ -6,13 +6,14 @@ limit is what the package brings in, in points a unit, so a credit is positive.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
-from core.contracts import AssetKind, Contract, ExerciseStyle, Package, Quote, Settlement, Underlying
+from core.contracts import AssetKind, Contract, ExerciseStyle, Package, Quote, Right, Settlement, Underlying
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,21 @@ FAMILIES: dict[str, Family] = {
     "SPY": _shares("SPY", 10.0),
     **{root: _shares(root) for root in ("QQQ", "IWM", "TLT", "GLD", "USO", "FXE")},
 }
+
+
+_NAME = re.compile(r"(?P<root>[A-Z]+) (?P<expiry>\d{6})(?P<right>[CP])(?P<strike>\d+(\.\d+)?)")
+
+
+def contract_named(name: str) -> Contract | None:
+    """The contract of a ``Contract.name``, without a gateway handle; ``None`` for a ticker or a root of no family."""
+    match = _NAME.fullmatch(name)
+    family = None if match is None else FAMILIES.get(match["root"])
+    if match is None or family is None:
+        return None
+    expiry = datetime.strptime(match["expiry"], "%y%m%d").date()
+    right = Right.CALL if match["right"] == "C" else Right.PUT
+    strike = float(match["strike"])
+    return Contract(family.base, family.root, expiry, strike, right, family.style, family.settlement, family.multiplier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from core.events import (
     Level,
     PositionChanged,
 )
-from core.gateway import FAMILIES, Gateway
+from core.gateway import FAMILIES, Gateway, contract_named
 from core.identifiers import Identifiers
 from core.settings_fields import OrderSettings
 from execution.executor import AtomicExecutor
@@ -109,6 +109,8 @@ class OrderRecovery:
         self._state.start()
         for name in self._state.names():
             self._identifiers.observe(name)
+        legs = [rebuild_package(list(row.detail["package"])).underlying.ticker for row in self._state.positions()]
+        self._gateway.watch([*legs, *(self._state.recall(SHARES) or {})])
         for ticker, row in (self._state.recall(SHARES) or {}).items():
             self._book.shares[ticker] = ShareHolding(ticker, *(float(figure) for figure in row))
         for subject in self._state.positions():
@@ -135,6 +137,7 @@ class OrderRecovery:
         self._book.doubted = outcome.in_doubt
         self._certain = self._looks.certain
         self._adopt()
+        self._count_unowned(outcome)
         if outcome.orders_to_cancel:
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
         for name in outcome.positions_to_unwind:
@@ -150,6 +153,18 @@ class OrderRecovery:
         if self.settled and self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
             self._state.fire_system(SystemTrigger.READY)
         return outcome
+
+    def _count_unowned(self, outcome: Reconciliation) -> None:
+        """What belongs to nobody counts for Greeks: its prices are asked for, and a change of it is told."""
+        unowned = {row.contract: row.quantity for row in outcome.unowned}
+        if unowned == self._book.unowned or self._book.doubted:
+            return
+        self._book.unowned = unowned
+        contracts = [found for found in map(contract_named, unowned) if found is not None]
+        shares = [name for name in unowned if name in FAMILIES]
+        self._gateway.watch([*shares, *(contract.underlying.ticker for contract in contracts)])
+        self._gateway.subscribe(contracts)
+        self._tracker.announce("unowned", "", "", ChangeKind.CORRECTED, 0.0, 0.0)
 
     def _adopt(self) -> None:
         """Go on with groups that work at the broker and that nobody follows: those of the process before."""

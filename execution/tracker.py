@@ -142,7 +142,7 @@ class PositionTracker:
             fee=fee,
             profit=now.cash if kind is ChangeKind.CLOSED else None,
         )
-        self._announce(f"shares {ticker}", "assigned_shares", "", kind, cash + fee, fee)
+        self.announce(f"shares {ticker}", "assigned_shares", "", kind, cash + fee, fee)
 
     def correct_shares(self, ticker: str, quantity: float) -> None:
         """A person sold some: the account holds only so many (signed) of those that came."""
@@ -291,11 +291,12 @@ class PositionTracker:
         return None if tick is None else tick.price
 
     def _publish(self, position: Position, kind: ChangeKind, cash: float, fees: float) -> None:
-        self._announce(position.id, position.terms.strategy, position.correlation, kind, cash, fees)
+        self.announce(position.id, position.terms.strategy, position.correlation, kind, cash, fees)
 
-    def _announce(
+    def announce(
         self, position: str, strategy: str, correlation: str, kind: ChangeKind, cash: float, fees: float
     ) -> None:
+        """Tell that what is held changed; ``cash`` in dollars before ``fees``."""
         self._bus.publish(
             PositionChanged(
                 time=self._gateway.now(),

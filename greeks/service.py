@@ -23,7 +23,7 @@ from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedInte
 from core.clock import MarketClock
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import PositionChanged, SessionClosed
-from core.gateway import Gateway
+from core.gateway import FAMILIES, Gateway, contract_named
 from core.settings_fields import GreeksSettings
 from greeks.black_scholes import FloatArray, Greeks
 from greeks.expiry_time import expires_at
@@ -108,6 +108,7 @@ class _Computed:
     greeks: Greeks
 
 
+UNOWNED: Final = "unowned"
 _PORTFOLIO_KEY: Final = "greeks.portfolio"
 
 
@@ -231,11 +232,9 @@ class CentralGreeksService:
             by_position[line.position] += profit.reshape(shape)
             by_group[group] += profit.reshape(shape)
         whole = profits.sum(axis=0).reshape(shape)
-        for ticker, held in self._book.shares.items():
+        for ticker, quantity in self._share_counts().items():
             price, group = self._price(ticker), self._table.of(ticker).group
-            each = np.full(shape, np.nan if price is None else held.quantity * price) * np.reshape(
-                spot_moves, (-1, 1, 1)
-            )
+            each = np.full(shape, np.nan if price is None else quantity * price) * np.reshape(spot_moves, (-1, 1, 1))
             whole = whole + each
             by_position[f"shares {ticker}"] = each
             by_group[group] = by_group.get(group, np.zeros(shape)) + each
@@ -275,16 +274,16 @@ class CentralGreeksService:
         """Shares that assignments left, each of delta one, beta-weighted like everything else."""
         reference = self._price(self._settings.beta_reference)
         rows = []
-        for ticker, held in self._book.shares.items():
+        for ticker, quantity in self._share_counts().items():
             price, beta, exposure = self._price(ticker), self.beta(ticker), None
             if price is not None and beta is not None and reference is not None:
-                value = held.quantity * price
+                value = quantity * price
                 exposure = Exposure(value=value, delta=value * beta / reference)
-            rows.append(ShareGreeks(ticker, self._table.of(ticker).group, held.quantity, exposure))
+            rows.append(ShareGreeks(ticker, self._table.of(ticker).group, quantity, exposure))
         return tuple(rows)
 
     def _tickers(self) -> set[str]:
-        return {line.contract.underlying.ticker for line in self._held()} | set(self._book.shares)
+        return {line.contract.underlying.ticker for line in self._held()} | set(self._share_counts())
 
     def _compute_one(self, contract: Contract) -> ContractGreeks | None:
         self.computations["contract"] += 1
@@ -294,11 +293,25 @@ class CentralGreeksService:
         return contract_greeks(found.columns, found.volatility, found.source, found.greeks, 0)
 
     def _held(self) -> tuple[_Line, ...]:
-        return tuple(
+        """Legs of every position, and contracts of the account that belong to none."""
+        lines = [
             line
             for position in self._book.positions.values()
             for line in _lines(position.id, position.terms.strategy, position.package, position.contracts)
-        )
+        ]
+        for name, quantity in self._book.unowned.items():
+            contract = contract_named(name)
+            if contract is not None:
+                lines.append(_Line(UNOWNED, UNOWNED, contract, quantity * contract.multiplier))
+        return tuple(lines)
+
+    def _share_counts(self) -> dict[str, float]:
+        """Shares by ticker: what assignments left, and a person's own in what may be traded here."""
+        counts = {ticker: held.quantity for ticker, held in self._book.shares.items()}
+        for ticker, quantity in self._book.unowned.items():
+            if ticker in FAMILIES:
+                counts[ticker] = counts.get(ticker, 0.0) + quantity
+        return counts
 
     def _legs(self, lines: tuple[_Line, ...]) -> tuple[LegGreeks, ...]:
         if not lines:

@@ -11,13 +11,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from core.book import Book, Position, Terms
+from core.book import Book, Position, ShareHolding, Terms
 from core.bus import EventBus
 from core.cache import UnifiedIntelligentCache
 from core.clock import MarketClock
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import ChangeKind, MarketData, PositionChanged, RiskThreshold, SessionClosed, Severity
-from core.gateway import DailyBar, Gateway, Tick
+from core.gateway import DailyBar, Gateway, Tick, contract_named
 from core.journal import Journal, MemorySink
 from core.settings_fields import GreeksSettings, MarketSettings, PhaseSettings
 from greeks.black_scholes import european_greeks, european_price
@@ -329,3 +329,30 @@ def test_the_monitor_rests_while_all_is_calm_and_looks_when_it_matters(system: S
     system.clock.advance(MORNING + timedelta(minutes=60))
     system.move("SPX", 5561.0)
     assert system.service.computations["portfolio"] == start + 2
+
+
+def test_what_belongs_to_no_package_counts(system: System) -> None:
+    # Ten SPY shares of a person's own and one short put of theirs; NVDA is nothing that is traded here.
+    put = spy(540.0, Right.PUT, date(2024, 8, 16))
+    assert contract_named(put.name) == put
+    assert (contract_named("SPY"), contract_named("XYZ 240816P540")) == (None, None)
+    assert contract_named("SPXW 240816C5500.5") == spxw(5500.5, Right.CALL, date(2024, 8, 16))
+    system.quote_all({put: -1})
+    system.book.unowned = {"SPY": 10.0, "NVDA": 30.0, put.name: -1.0}
+    system.book.shares["SPY"] = ShareHolding("SPY", 100.0, 550.0, -55_000.0)
+    system.changed("unowned", ChangeKind.CORRECTED)
+    found = system.service.portfolio()
+    assert [(row.underlying, row.quantity) for row in found.shares] == [("SPY", 110.0)]
+    delta = system.service.delta_of(put)
+    assert delta is not None
+    assert found.whole is not None
+    assert found.whole.delta == pytest.approx(110.0 - 100.0 * delta)
+    assert set(found.by_position()) == {"unowned", "shares SPY"}
+    assert set(found.by_strategy()) == {"unowned", "assigned_shares"}
+    # 5 % up: the shares bring 110 x 550 x 0.05 = 3,025, the short put what it loses in price on top.
+    grid = system.service.scenarios((0.05,), (0.0,), (0.0,))
+    assert grid.by_position["shares SPY"][0, 0, 0] == pytest.approx(3_025.0)
+    assert grid.whole[0, 0, 0] == pytest.approx(3_025.0 + grid.by_position["unowned"][0, 0, 0])
+    assert grid.by_group["A2"][0, 0, 0] == pytest.approx(grid.whole[0, 0, 0])
+    del system.gateway.prices["SPY"]
+    assert math.isnan(system.service.scenarios((0.05,), (0.0,), (0.0,)).whole[0, 0, 0])
