@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from simulation.clock import NEW_YORK, Zone, zone_named
-from simulation.enums import DelistingType, MarketDataType
+from simulation.enums import DelistingType, MarketDataType, SplitType
 from simulation.names import Named, signed
 
 
@@ -255,10 +255,17 @@ class Split(BaseData):
 
     data_type = MarketDataType.AUXILIARY
 
-    def __init__(self, symbol: Any, time: datetime, price: float, split_factor: float) -> None:
+    def __init__(
+        self,
+        symbol: Any,
+        date: datetime,
+        price: float,
+        split_factor: float,
+        type: SplitType = SplitType.SPLIT_OCCURRED,
+    ) -> None:
         self.symbol, self.zone, self.close = symbol, NEW_YORK, price
-        self.reference_price, self.split_factor = price, split_factor
-        self.start_ms = self.end_ms = self.zone.utc_ms(time)
+        self.reference_price, self.split_factor, self.type = price, split_factor, type
+        self.start_ms = self.end_ms = self.zone.utc_ms(date)
 
 
 def chicago() -> Zone:

@@ -418,6 +418,8 @@ class Engine(Views):
             algorithm.on_framework_securities_changed(changes)
         if has_data and self.consolidators.active:
             self.consolidators.feed(self.data_ms)
+        if self._slice is not None and len(self._slice.splits):
+            algorithm.on_splits(self._slice.splits)
         if self._slice is not None and len(self._slice.dividends):
             algorithm.on_dividends(self._slice.dividends)
         if delistings:

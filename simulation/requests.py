@@ -328,7 +328,7 @@ class OrderTicket(Named):
         source: Any = self._order if self._order is not None else self.submit_request
         if name == "limit_price" and self.order_type == OrderType.COMBO_LIMIT and self._order is not None:
             source = self._order.group_order_manager
-        if name not in _FIELDS_OF.get(self.order_type, ()) or not hasattr(source, name):
+        if name not in FIELDS_OF.get(self.order_type, ()) or not hasattr(source, name):
             kind = self.order_type.to_string()
             raise ValueError(f"Unable to get field {order_field.to_string()} on order of type {kind}")
         return getattr(source, name)
@@ -440,7 +440,7 @@ class OrderTicket(Named):
         return f"{self.order_id}:{order} Request Count: {len(requests)} Response Count: {answered}"
 
 
-_FIELDS_OF: dict[OrderType, tuple[str, ...]] = {
+FIELDS_OF: dict[OrderType, tuple[str, ...]] = {
     OrderType.LIMIT: ("limit_price",),
     OrderType.COMBO_LIMIT: ("limit_price",),
     OrderType.COMBO_LEG_LIMIT: ("limit_price",),

@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 from simulation.clock import HOUR_MS
-from simulation.enums import DataNormalizationMode, OrderType, Resolution, SecurityType
+from simulation.enums import DataNormalizationMode, OrderField, OrderType, Resolution, SecurityType
 from simulation.order_parts import clean
-from simulation.requests import SubmitOrderRequest
+from simulation.requests import FIELDS_OF, SubmitOrderRequest, UpdateOrderFields
 
 SUBMISSION_BUFFER = timedelta(minutes=15, seconds=30)
 """How long before the close a market-on-close order must be in."""
@@ -52,8 +52,6 @@ class SplitWatch:
             for day, factor in self._events(security):
                 if today > day and (security.symbol, day) not in self._applied:
                     self._applied.add((security.symbol, day))
-                    if self._engine.algorithm.overrides("on_splits"):
-                        raise self._engine.refused(f"on_splits: the split of {security.symbol.value} after {day}")
                     self._apply(security, factor)
                 elif today == day:
                     latest = min(latest, self._before(security, day, ms))
@@ -98,10 +96,27 @@ class SplitWatch:
     def _apply(self, security: Any, factor: float) -> None:
         """More shares at a lower price, and what is left of a share in cash (SecurityPortfolioManager.ApplySplit)."""
         held, book = security.holdings, self._engine.portfolio
-        if security.data_normalization_mode != DataNormalizationMode.RAW or not held.quantity:
+        if security.data_normalization_mode != DataNormalizationMode.RAW:
+            return
+        for ticket in self._engine.transactions.get_open_order_tickets(security.symbol):
+            ticket.update(_split_order(ticket, factor))
+        if not held.quantity:
             return
         shares = clean(held.quantity / factor)
         whole = float(int(shares))
         held.set_holdings(clean(held.average_price * factor), whole)
         rest = clean((shares - whole) * security.price * factor)
         book.cash_book[book.cash_book.account_currency].add_amount(rest)
+
+
+def _split_order(ticket: Any, factor: float) -> UpdateOrderFields:
+    """An order of the same value in the new shares (DefaultBrokerageModel.ApplySplit)."""
+    fields = UpdateOrderFields()
+    fields.quantity = float(int(clean(ticket.quantity / factor)))
+    for name in FIELDS_OF.get(ticket.order_type, ()):
+        value = ticket.get(OrderField[name.upper()])
+        if name == "trailing_amount" and ticket.get(OrderField.TRAILING_AS_PERCENTAGE):
+            continue
+        if name != "trailing_as_percentage":
+            setattr(fields, name, value * factor)
+    return fields

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.bars import Dividend
+from simulation.bars import Dividend, Split
 from simulation.clock import FOREVER, MINUTE_MS
-from simulation.enums import DataNormalizationMode, Resolution, SecurityType
+from simulation.enums import DataNormalizationMode, Resolution, SecurityType, SplitType
 from simulation.feeds import RESOLUTION_MS, Feed
+from simulation.order_parts import clean
 
 Times = NDArray[np.int64]
+SAME_FACTOR = 1e-9
 EMPTY: Times = np.empty(0, dtype=np.int64)
 
 
@@ -144,42 +146,61 @@ def _first_data(feed: Feed, low: int, high: int) -> int:
     return FOREVER
 
 
+def _begins(event: Dividend | Split, now: int) -> bool:
+    """Whether an event is still to come; the warning of the first day comes with it."""
+    warning = isinstance(event, Split) and event.type == SplitType.WARNING
+    return now < event.end_ms or (warning and now == event.end_ms)
+
+
 class DividendCalendar:
-    """Dividends of the subscribed shares: each makes a slice at midnight of its ex-date (DividendEventProvider.cs)."""
+    """Dividends and splits of the subscribed shares: a dividend makes a slice at midnight of its ex-date, a split one
+    before, as a warning, and one at its date (DividendEventProvider.cs, SplitEventProvider.cs)."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
-        self._due: list[tuple[int, str, Any, float, float]] = []
+        self._due: list[tuple[int, str, Any, Dividend | Split]] = []
         self._known: set[Any] = set()
 
     def watch(self, security: Any, now: int, end: int) -> None:
-        """Notes the dividends of a share from now to the end of the run."""
+        """Notes the events of a share from now to the end of the run."""
         if security.symbol in self._known or security.type != SecurityType.EQUITY:
             return
         self._known.add(security.symbol)
-        hours = security.exchange.hours
-        for row, after in pairwise(self._source.factor_file(security.symbol) or ()):
+        symbol, hours = security.symbol, security.exchange.hours
+        for row, after in pairwise(self._source.factor_file(symbol) or ()):
+            day = datetime(row.day.year, row.day.month, row.day.day)
+            ex_date = hours.get_next_trading_day(day)
             ratio = row.price_factor / after.price_factor if after.price_factor else 1.0
-            ex_date = hours.get_next_trading_day(datetime(row.day.year, row.day.month, row.day.day))
-            moment = security.zone.midnight_ms(ex_date.date())
             amount = round(row.reference_price * (1 - ratio), 2)
-            if amount > 0 and now < moment <= end:
-                self._due.append((moment, str(security.symbol.value), security, amount, row.reference_price))
+            events: list[Dividend | Split] = []
+            if amount > 0:
+                events.append(Dividend(symbol, ex_date, amount, row.reference_price))
+            split = clean(row.split_factor / after.split_factor) if after.split_factor else 1.0
+            if abs(split - 1) > SAME_FACTOR:
+                if hours.is_date_open(day):
+                    events.append(Split(symbol, day, row.reference_price, split, SplitType.WARNING))
+                events.append(Split(symbol, ex_date, row.reference_price, split))
+            self._due += [
+                (e.end_ms, str(symbol.value), security, e) for e in events if _begins(e, now) and e.end_ms <= end
+            ]
         self._due.sort(key=lambda item: item[:2])
 
     @property
     def next_ms(self) -> int:
-        """The next midnight with a dividend."""
+        """The next midnight with a dividend or a split."""
         return self._due[0][0] if self._due else FOREVER
 
     def pay(self, engine: Any, ms: int) -> None:
         """Puts what has come into the current slice; raw-priced shares that are held receive it in cash (step 13)."""
         moment = engine.current_slice
         while self._due and self._due[0][0] <= ms:
-            when, _, security, amount, price = self._due.pop(0)
-            moment.dividends[security.symbol] = Dividend(security.symbol, security.zone.local(when), amount, price)
+            _, _, security, event = self._due.pop(0)
+            if isinstance(event, Split):
+                moment.splits[security.symbol] = event
+                continue
+            moment.dividends[security.symbol] = event
             if security.data_normalization_mode == DataNormalizationMode.RAW and security.invested:
-                engine.portfolio.pay_dividend(security, amount)
+                engine.portfolio.pay_dividend(security, event.distribution)
         moment.has_data = True
 
 

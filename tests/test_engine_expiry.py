@@ -293,8 +293,15 @@ def test_when_a_contract_has_expired() -> None:
 # ------------------------------------------------------------------ splits and dividends
 
 
-def shares_over_a_night(split: float, price_factor: float, *, with_option: bool = False) -> Recorder:
-    """Holds 15 raw shares (and a call) from Friday into Monday; the factors are Friday's."""
+def nothing(algorithm: Any) -> None:
+    """Sends no order."""
+
+
+def shares_over_a_night(
+    split: float, price_factor: float, *, with_option: bool = False, order: Callable[[Any], Any] = nothing
+) -> Any:
+    """Holds 15 raw shares (and a call) from Friday into Monday; the factors are Friday's. `splits` are those told."""
+    seen: list[Any] = []
     call = share_option(600, CALL)
     option = Symbol.create_option(SPY, "usa", OptionStyle.AMERICAN, CALL, 600.0, datetime(2024, 7, 19))
     market = expiring(call, 9.0, underlying=600.0, last=600.0)
@@ -312,11 +319,15 @@ def shares_over_a_night(split: float, price_factor: float, *, with_option: bool 
         share = algorithm.add_equity("SPY", Resolution.MINUTE, data_normalization_mode=DataNormalizationMode.RAW)
         share.set_fee_model(ConstantFeeModel(0))
         algorithm.do_at("09:31", lambda: algorithm.market_order(SPY, 15), EXPIRY)
+        algorithm.do_at("15:44", lambda: order(algorithm), EXPIRY)
+        algorithm.on_splits = lambda splits: seen.extend(pair.value for pair in splits)
         if with_option:
             algorithm.add_option_contract(option, Resolution.MINUTE)
             algorithm.do_at("09:31", lambda: algorithm.market_order(option, -1), EXPIRY)
 
-    return play(market, script, last_day=NEXT)
+    played: Any = play(market, script, last_day=NEXT)
+    played.splits = seen
+    return played
 
 
 def test_a_split_multiplies_raw_shares_and_pays_the_rest() -> None:
@@ -326,6 +337,28 @@ def test_a_split_multiplies_raw_shares_and_pays_the_rest() -> None:
     assert held.quantity == 22
     assert held.average_price == pytest.approx(400.0)
     assert total_cash(played) == pytest.approx(100_000 - 9_000 + 0.5 * 400)
+
+
+def test_a_split_is_told_a_day_before_and_on_its_day() -> None:
+    played = shares_over_a_night(0.5, 1.0)
+    told = [(str(split.type), split.time.date(), split.split_factor, split.reference_price) for split in played.splits]
+    assert told == [("WARNING", EXPIRY, 0.5, 600.0), ("SPLIT_OCCURRED", NEXT, 0.5, 600.0)]
+    assert shares_over_a_night(1.0, 0.99).splits == []
+
+
+@pytest.mark.parametrize(
+    ("send", "after"),
+    [
+        (lambda a: a.limit_order(SPY, 10, 500.0), {"quantity": 20, "limit_price": 250.0}),
+        (lambda a: a.stop_limit_order(SPY, -10, 500.0, 490.0), {"quantity": -20, "stop_price": 250.0}),
+        (lambda a: a.trailing_stop_order(SPY, -10, 0.1, True), {"quantity": -20, "trailing_amount": 0.1}),
+        (lambda a: a.trailing_stop_order(SPY, -10, 80.0, False), {"quantity": -20, "trailing_amount": 40.0}),
+    ],
+)
+def test_a_split_changes_the_orders_that_rest(send: Callable[[Any], Any], after: dict[str, float]) -> None:
+    played = shares_over_a_night(0.5, 1.0, order=send)
+    order = played.transactions.get_order_by_id(2)
+    assert {name: getattr(order, name) for name in after} == {k: pytest.approx(v) for k, v in after.items()}
 
 
 def test_options_are_bought_back_before_a_split() -> None:
