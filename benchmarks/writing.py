@@ -28,9 +28,10 @@ from simulation.market.valuation import OptionRoot
 
 STRIKE_MINUTE = 90  # 11:00
 SALE = slice(120, 240)  # 11:30 to 13:30
-# Cboe's year-end returns in percent, and gross premiums over strikes that it published for PUT.
+# Cboe's returns of calendar years in percent, and gross premiums over strikes that it published for PUT ("S&P 500
+# PutWrite Index", 2016; BXM from its daily closes).
 PUBLISHED: dict[str, dict[int, float]] = {
-    "PUT": {2003: 21.8, 2004: 9.5, 2005: 6.7, 2006: 15.2, 2007: 9.5, 2008: -26.8, 2009: 31.5, 2010: 9.0, 2011: 6.2}
+    "PUT": {2007: 9.5, 2008: -26.8, 2009: 31.5, 2010: 9.0, 2011: 6.2}
     | {2012: 8.1, 2013: 12.3, 2014: 6.4, 2015: 6.4, 2016: 7.8, 2017: 10.8, 2018: -5.9},
     "BXM": {2003: 18.2, 2004: 8.3, 2005: 4.2, 2006: 13.3, 2007: 6.6, 2008: -28.7, 2009: 25.9, 2010: 5.9, 2011: 5.7}
     | {2012: 5.2, 2013: 13.3, 2014: 5.6, 2015: 5.2, 2016: 7.1, 2017: 13.0, 2018: -4.8},
