@@ -312,7 +312,8 @@ def _percent(value: float, places: int) -> str:
     """A share as a percentage. A C# decimal times 100 keeps the decimals of the share: 0.0034 is 0.340 %."""
     exact = decimal_text(value)
     known = places if value and exact == "0" else len(exact.partition(".")[2])
-    return f"{round(clean(value * 100), places) + 0.0:.{min(known, places)}f}%"
+    rounded = round(Decimal(decimal_text(value * 100)), places)
+    return f"{rounded or abs(rounded):.{min(known, places)}f}%"
 
 
 def _fell(data: StatisticsInput) -> bool:
@@ -330,7 +331,7 @@ def _fell(data: StatisticsInput) -> bool:
 def _two_digits(value: float) -> float:
     """Two significant digits, halves to even (Extensions.RoundToSignificantDigits)."""
     scale = 10.0 ** (math.floor(math.log10(abs(value))) + 1)
-    return scale * round(value / scale, 2)
+    return clean(scale * round(value / scale, 2))
 
 
 def _cents(value: float) -> str:
@@ -339,8 +340,9 @@ def _cents(value: float) -> str:
 
 
 def _double(value: float) -> str:
-    """A double rounded to 3 places as C# prints it."""
-    return decimal_text(round(value, 3))
+    """A double rounded to 3 places as C# prints it: a negative one that comes to nothing keeps its sign."""
+    text = decimal_text(round(value, 3))
+    return "-0" if text == "0" and value < 0 else text
 
 
 def summary(data: StatisticsInput, made: PortfolioStatistics, capacity: float = 0.0, asset: str = "") -> dict[str, str]:

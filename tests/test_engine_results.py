@@ -113,6 +113,30 @@ def test_the_table_speaks_as_lean_does() -> None:
     assert table["Total Fees"] == "$0.00"
 
 
+def test_shares_keep_the_decimals_that_a_product_by_100_leaves() -> None:
+    assert statistics._percent(0.0034, 3) == "0.340%"
+    assert statistics._percent(-0.068, 2) == "-6.80%"
+    assert statistics._percent(0.5, 0) == "50%"
+    assert statistics._percent(-0.00005, 2) == "0.00%"  # halves to even, and no sign on zero
+    assert statistics._percent(1e-15, 3) == "0.000%"  # something, if little
+    assert statistics._percent(0.0, 3) == "0%"
+    assert [statistics._double(value) for value in (-0.0001, 0.0001, -1.2345)] == ["-0", "0", "-1.234"]
+    assert [statistics._two_digits(value) for value in (28_349_000.0, 105_000.0)] == [28_000_000.0, 100_000.0]
+
+
+def test_a_drawdown_is_bare_where_nothing_fell() -> None:
+    def drawdown(values: list[float]) -> str:
+        data = StatisticsInput(
+            points(values), points([0.0] * len(values)), points([0.0] * len(values)), [], {}, {}, 100.0, 0.0, 0
+        )
+        return statistics.summary(data, statistics.total_performance(data))["Drawdown"]
+
+    assert drawdown([100, 99]) == "0%"  # too short for figures
+    assert drawdown([100, 101, 102, 103, 104]) == "0%"
+    assert drawdown([100, 101, 100.999, 103, 104]) == "0.000%"
+    assert drawdown([100, 90, 100, 103, 104]) == "10.000%"
+
+
 def test_windows_of_months_end_at_month_ends() -> None:
     ranges = statistics.period_ranges(1, date(2024, 1, 10), date(2024, 3, 5))
     assert ranges == [
