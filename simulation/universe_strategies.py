@@ -29,7 +29,7 @@ def _expiry_rows(rows: Iterable[Any], today: date, minimum_days: int) -> Rows:
 
 
 def _distance(row: Any, spot: float, offset: float) -> float:
-    return round(abs(spot + offset - row.strike), 9)
+    return round(abs(spot + offset - float(row.strike)), 9)
 
 
 def _strike(rows: Iterable[Any], spot: float, offset: float) -> float:

@@ -314,7 +314,7 @@ def shares_over_a_night(
         FactorRow(date(2050, 12, 31), 1.0, 1.0, 0.0),
     ]
 
-    def script(algorithm: Recorder) -> None:
+    def script(algorithm: Any) -> None:
         algorithm.set_start_date(EXPIRY)
         share = algorithm.add_equity("SPY", Resolution.MINUTE, data_normalization_mode=DataNormalizationMode.RAW)
         share.set_fee_model(ConstantFeeModel(0))
