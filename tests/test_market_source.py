@@ -349,3 +349,29 @@ def test_hours_and_days_of_contracts_survive_a_written_folder(market: ModelledMa
             left, right = columns(read), columns(asked)
             assert all(np.array_equal(left[name], right[name][:count], equal_nan=True) for name in left)
     assert folder.open_interest(put, Resolution.DAILY, day) is not None
+
+
+def test_a_futures_option_is_quoted_for_as_long_as_its_future(market: ModelledMarket) -> None:
+    chain = market.universe(Symbol.create_canonical_option(ES), DAY)
+    assert chain is not None
+    spot, expiry = market.book.strips["ES"].day(ES, DAY), date(2018, 3, 16).toordinal()
+    assert spot is not None
+    near = np.flatnonzero((chain.expiry == expiry) & (np.abs(chain.strike / spot.spot.points[-1] - 1.0) < 0.02))
+    put = next(one for one in chain.symbols(near) if one.id.option_right == OptionRight.PUT)
+    block, made = market.quotes(put, Resolution.MINUTE, DAY), market.contract_day(put, DAY)
+    assert block is not None
+    assert made is not None
+    assert utc(int(block.end[-1])) == datetime(2018, 2, 5, 22, tzinfo=UTC)  # 17:00 New York
+    evening = block.end > int(datetime(2018, 2, 5, 21, tzinfo=UTC).timestamp()) * 1000
+    assert evening.sum() == 6
+    assert bool((block.bid_close[evening] < block.ask_close[evening]).all())
+    future = market.trades(ES, Resolution.MINUTE, DAY)
+    assert future is not None
+    moved = future.close[np.searchsorted(future.end, block.end[evening])] - spot.spot.points[-1]
+    middle = 0.5 * (block.bid_close[evening] + block.ask_close[evening]) - made.value[-1]
+    assert bool(
+        (np.abs(middle + 0.45 * moved) < 0.3 * np.abs(moved) + 0.3).all()
+    )  # a delta of about -0.45, ticks of 0.25
+    last = market.quotes(put, Resolution.MINUTE, date(2018, 3, 16))
+    assert last is not None
+    assert utc(int(last.end[-1])) <= datetime(2018, 3, 16, 20, tzinfo=UTC)

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from simulation.blocks import InterestBlock, QuoteBlock, TradeBlock
-from simulation.enums import Resolution, SecurityType
+from simulation.enums import OptionRight, Resolution, SecurityType
 from simulation.market.assets import Asset
 from simulation.market.book import Book
 from simulation.market.calendar import (
@@ -31,7 +31,8 @@ from simulation.market.calendar import (
 )
 from simulation.market.days import stream, to_tick
 from simulation.market.futures import FutureStrip
-from simulation.market.valuation import settlement_day
+from simulation.market.quotes import bid_and_ask, full_spread, sizes
+from simulation.market.valuation import ChainRows, settlement_day
 from simulation.symbols import Symbol
 
 MINUTE = 60_000
@@ -43,6 +44,7 @@ NIGHT_SHARE = 0.2  # of a day's variance, the least that a night has
 QUIET = 0.35  # deviation of a minute after the close over that of a usual minute
 VOLUMES = (300.0, 60.0, 20.0)  # contracts a minute: with the cash market open, after it, at night; stated
 UTC = ZoneInfo("UTC")
+EVENING_STEP = 10  # minutes between quotes of futures options after the close
 KEPT = 64
 Block = TypeVar("Block", TradeBlock, QuoteBlock)
 
@@ -146,6 +148,42 @@ def _day_bars(book: Book, strip: FutureStrip, expiry: date, day: date) -> TradeB
         return regular
     end = opened + state.minutes * MINUTE
     return joined([regular, _bars(points * strip.factor(expiry, day), strip.law.tick, end, VOLUMES[1])])
+
+
+def evening_quotes(book: Book, symbol: Symbol, day: date, last: float) -> QuoteBlock | None:
+    """A futures option from 16:00 to the end of its future's regular session, every ten minutes.
+
+    Its value moves from ``last``, the model's at the close, by delta and gamma with the future; spreads stay as wide as
+    in the last minute. ``None`` on the option's last day and where the future has no evening.
+    """
+    strip, root = book.strips.get(symbol.underlying.id.symbol), book.root(symbol)
+    expiry = _date_of(symbol)
+    state = None if root is None else root.asset_day(day)
+    if strip is None or root is None or state is None or day >= expiry:
+        return None
+    points = after_close(strip.driver, strip.law.ticker, day)
+    if points is None:
+        return None
+    minutes = np.arange(EVENING_STEP, len(points), EVENING_STEP)
+    future = to_tick(points[minutes] * strip.factor(strip.expiry(symbol.underlying), day), strip.law.tick)
+    strike, sign = float(symbol.id.strike_price), 1.0 if symbol.id.option_right == OptionRight.CALL else -1.0
+    row = ChainRows(np.array([expiry.toordinal()]), np.array([strike]), np.array([sign]))
+    greeks = root.chain_greeks(state, row, state.minutes)[1]
+    moved = future - float(state.spot.points[-1])
+    intrinsic = np.maximum(sign * (future - strike), 0.0)
+    value = np.maximum(last + greeks.delta[0] * moved + 0.5 * greeks.gamma[0] * moved**2, intrinsic)
+    years = np.full(len(value), float(state.years(expiry)[-1]))
+    multiple = np.full(len(value), float(root.spreads(day, state)[-1]))
+    width = full_spread(root.law, value - intrinsic, intrinsic, future, years, multiple)
+    bid, ask = bid_and_ask(root.law, value, width)
+    start = session_open_utc(day) + (state.minutes + minutes - 1) * MINUTE
+    shown = (sizes(bid, root.law, 3), sizes(ask, root.law, 5))
+    return QuoteBlock(start + MINUTE, start, bid, bid, bid, bid, shown[0], ask, ask, ask, ask, shown[1])
+
+
+def _date_of(symbol: Symbol) -> date:
+    moment = symbol.id.date
+    return moment.date() if isinstance(moment, datetime) else moment
 
 
 # --- hours and days --------------------------------------------------------------------------------------------------
@@ -282,8 +320,7 @@ class LongBars:
         root = book.root(symbol)
         if root is None:
             return list[date]()
-        moment = symbol.id.date
-        expiry = moment.date() if isinstance(moment, datetime) else moment
+        expiry = _date_of(symbol)
         last = min(settlement_day(expiry), date(day.year, 12, 31), book.last_day)
         found: list[date] = []
         for one in reversed(calendar().between(max(book.first_day, date(day.year, 1, 1)), last)):

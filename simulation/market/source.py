@@ -40,7 +40,7 @@ from simulation.market.corporate import interest_rates
 from simulation.market.days import to_tick
 from simulation.market.listings import Listings
 from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, sizes
-from simulation.market.sessions import LongBars, future_minutes
+from simulation.market.sessions import LongBars, evening_quotes, future_minutes, joined
 from simulation.market.valuation import (
     ChainColumns,
     ChainRows,
@@ -401,7 +401,11 @@ class ModelledMarket:
         high, low = np.fmax(before, here), np.fmin(before, here)
         size = sizes(here, root.law, np.array([[salt], [salt + 7]]))
         bids, asks = ((before[side], high[side], low[side], here[side], size[side]) for side in (0, 1))
-        return QuoteBlock(start + MINUTE, start, *bids, *asks)
+        block = QuoteBlock(start + MINUTE, start, *bids, *asks)
+        if symbol.security_type is not SecurityType.FUTURE_OPTION or (halted is not None and bool(halted[-1])):
+            return block
+        evening = evening_quotes(self.book, symbol, day, float(made.value[-1]))
+        return block if evening is None else joined([block, evening])
 
     def _activity(self, root: OptionRoot, state: AssetDay, symbol: Symbol) -> tuple[float, float]:
         key = (symbol, state.day.toordinal())

@@ -39,6 +39,7 @@ from simulation.market.quotes import (
     full_spread,
     hour_of_day,
     stress_of,
+    usual_activity,
 )
 from simulation.market.surface import Greeks, black, black_greeks, smile, steepness
 from simulation.symbols import Symbol
@@ -221,11 +222,12 @@ class OptionRoot:
         spot = state.spot.points
         intrinsic = np.maximum(sign * (spot - strike), 0.0)
         years = state.years(expiry, morning=self.morning)
-        width = full_spread(self.law, value - intrinsic, intrinsic, spot, years, self._multiple(day, state))
+        width = full_spread(self.law, value - intrinsic, intrinsic, spot, years, self.spreads(day, state))
         bid, ask = bid_and_ask(self.law, value, width)
         return ContractDay(value, bid, ask)
 
-    def _multiple(self, day: date, state: AssetDay) -> FloatArray:
+    def spreads(self, day: date, state: AssetDay) -> FloatArray:
+        """How many times wider than at a calm noon quotes are at the open and at each minute's end."""
         known = state.notes.get("spread")
         if known is None:
             volatility = self.volatility_points(day)
@@ -266,7 +268,7 @@ class OptionRoot:
         _, _, years = self._chain_inputs(state, chain, minute)
         spot = np.full(len(value), float(state.spot.points[minute]))
         intrinsic = np.maximum(chain.sign * (spot - chain.strike), 0.0)
-        multiple = np.full(len(value), float(self._multiple(state.day, state)[minute]))
+        multiple = np.full(len(value), float(self.spreads(state.day, state)[minute]))
         return bid_and_ask(self.law, value, full_spread(self.law, value - intrinsic, intrinsic, spot, years, multiple))
 
     def chain_greeks(self, state: AssetDay, chain: ChainRows, minute: int) -> tuple[FloatArray, Greeks]:
@@ -415,30 +417,18 @@ def _salt(seed: int, root: str) -> int:
 def activity(root: OptionRoot, state: AssetDay, rows: ChainRows, seed: int) -> tuple[FloatArray, FloatArray]:
     """Open interest and volume of contracts, modelled.
 
-    Shapes of recorded chains of SPX, SPXW and SPY, 2018 to 2025 (docs/market.md): open interest hardly falls with
-    distance, is a quarter in the money, twice on puts, three times on round strikes, more on third Fridays and month
-    ends; volume turns most of it over on the last day, little a month before. Noise is a hash of a contract's terms,
-    so that asking for one gives what asking for the chain gives.
+    Noise is a hash of a contract's terms, so that asking for one gives what asking for the chain gives.
     """
     spot = float(state.spot.points[0])
     term = np.maximum(rows.expiry - state.day.toordinal(), 0)
-    outward = rows.sign * np.log(rows.strike / spot) / (0.16 * np.sqrt((term + 1.0) / 365.0))
-    distance, inside = np.abs(outward), np.clip(-outward, 0.0, 1.0)
-    units = np.round(rows.strike * (10.0 if root.law.reference_level > 1000.0 else 100.0)).astype(np.int64)
-    roundness = np.full(len(units), 0.8)
-    for multiple, weight in ((100, 1.1), (250, 1.5), (500, 2.0), (1000, 3.0)):
-        roundness[units % multiple == 0] = weight
     days, position = rows.expiries
-    standard = np.array([2.5 if is_standard(date.fromordinal(day)) else 1.0 for day in days.tolist()])[position]
-    salt = _salt(seed, root.root)
+    standard = np.array([is_standard(date.fromordinal(int(day))) for day in days])[position]
+    salt = int(stream(seed, f"{root.root}/interest").integers(1 << 31))
     terms = rows.expiry * 4_000_003 + np.round(rows.strike * 10).astype(np.int64) * 2 + (rows.sign > 0)
     mixed = (terms.astype(np.uint64) + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
     noise = np.exp(1.2 * ((mixed >> np.uint64(40)).astype(np.float64) / 2.0**24 - 0.5) * 2.0)
-    level = root.law.busy * (50.0 if root.morning else 14.0)
-    puts = np.where(rows.sign < 0, 1.9, 1.0)
-    shape = np.exp(-0.05 * distance - 1.4 * inside) * roundness * standard * puts
-    interest = level * shape * noise / (1.0 + term / 90.0)
-    turnover = np.where(term == 0, 0.9, 0.6 / (1.0 + term / 6.0) + 0.03) * np.exp(-0.25 * distance)
+    usual, turnover = usual_activity(root.law, root.morning, rows.strike, rows.sign * np.log(rows.strike / spot), term)
+    interest = usual * noise * np.where(rows.sign < 0, 1.9, 1.0) * np.where(standard, 2.5, 1.0)
     return np.floor(interest), np.floor(turnover * interest)
 
 
