@@ -145,7 +145,7 @@ def _interpolated(table: FloatArray, axes: tuple[FloatArray, FloatArray, FloatAr
 # --- QuantLib, where holding costs accrue evenly ---------------------------------------------------------------------
 
 DEPTH_STEP = 0.125  # deviations
-LOG_STEP = 0.3  # in log variance, and in the log of what rate and yield come to
+LOG_STEP = 0.4  # in log variance, and in the log of what rate and yield come to
 SMALLEST_VARIANCE, LARGEST_VARIANCE = 1e-8, 4.0
 LARGEST_COST = 0.5
 UNIT = 100.0  # QuantLib's strike: prices scale with it
