@@ -84,7 +84,7 @@ RULES: Final[Mapping[DifferenceKind, str]] = {
     DifferenceKind.CANCELLED_WHILE_AWAY: "nothing filled, nothing works: the group is cancelled, its position returns",
     DifferenceKind.LEFT_IN_BETWEEN: "no order works for it: the position goes to what its fills say",
     DifferenceKind.EXPIRED_WHILE_AWAY: "past its expiry and gone: the position expires, or goes on with long legs left",
-    DifferenceKind.ASSIGNED_WHILE_AWAY: "assignment stands: the position is assigned and owns the shares until sold",
+    DifferenceKind.ASSIGNED_WHILE_AWAY: "assignment stands: its shares are sold at the next open, the rest is unwound",
     DifferenceKind.CLOSED_BY_HAND: "a person closed the whole package: the position is closed",
     DifferenceKind.DIFFERENT_QUANTITY: "a person closed some whole packages: the position goes on with the rest",
     DifferenceKind.MISSING: "legs are gone and others are left: what is left is unwound, longs last",
