@@ -12,9 +12,9 @@ from simulation.chain_files import FileChains
 from simulation.continuous import add_continuous
 from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine
-from simulation.names import Named, signed
+from simulation.names import signed
 from simulation.securities import Security
-from simulation.selection import coarse_universe, ticker_universe
+from simulation.selection import ChainedApi, coarse_universe, ticker_universe
 from simulation.services import DEFAULT_MARKETS, OptionChainProvider
 from simulation.subscriptions import OPTION_TYPES
 from simulation.symbols import Symbol, SymbolCache, symbol_of
@@ -22,7 +22,7 @@ from simulation.symbols import Symbol, SymbolCache, symbol_of
 INDEX_ROOTS = {"SPXW": "SPX", "VIXW": "VIX", "NDXP": "NDX", "NQX": "NDX", "RUTW": "RUT"}
 
 
-class AddingApi(Named):
+class AddingApi(ChainedApi):
     """add_* and remove_*, option_chain, last known prices."""
 
     _engine: Engine
@@ -334,11 +334,6 @@ class AddingApi(Named):
             )
         self._engine.subscriptions.chain_options(canonical, option_filter or _everything)
 
-    @signed("underlying_symbol, option_filter", "universe, option_filter")
-    def add_universe_options(self, underlying: Any, option_filter: Callable[[Any], Any]) -> None:
-        """Adds the option chain of every contract of a future's universe."""
-        self.add_future_option(underlying, option_filter)
-
     def add_universe(self, *arguments: Any) -> Any:
         """Adds a universe: ([security type,] name, [resolution, ...] selector of tickers), or (selector of coarse
         data[, fine selector])."""
@@ -478,7 +473,7 @@ def _everything(universe: Any) -> Any:
 
 
 _REFUSED = (
-    "add_forex", "add_cfd", "add_crypto", "add_crypto_future", "add_data", "add_universe_selection", "add_alpha",
+    "add_forex", "add_cfd", "add_crypto", "add_crypto_future", "add_data", "add_alpha",
     "add_risk_management", "set_alpha", "set_execution",
     "set_portfolio_construction", "set_risk_management", "set_universe_selection",
     "emit_insights", "download",

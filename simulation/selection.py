@@ -20,7 +20,7 @@ from simulation.blocks import UniverseBlock
 from simulation.clock import DAY_MS, FOREVER, NEW_YORK
 from simulation.enums import Resolution, SecurityType
 from simulation.identifiers import SecurityIdentifier
-from simulation.names import Named
+from simulation.names import Named, signed
 from simulation.securities import Security
 from simulation.symbols import Symbol, symbol_of
 from simulation.universe import ContractFilterUniverse
@@ -143,10 +143,13 @@ class ChainUniverse(Universe):
 
 
 def owner_of(universe: Universe) -> Any:
-    """The canonical whose contracts a universe selects; None for universes of anything else."""
+    """What the option chains of a universe's members are asked for by: the canonical whose contracts it selects, or
+    the key of one that a function selects; None for lists."""
     if isinstance(universe, ChainUniverse):
         return universe.security.symbol
-    return getattr(universe, "canonical", None)
+    if isinstance(universe, SelectorUniverse):
+        return universe.canonical or universe.key
+    return None
 
 
 class CoarseFundamental(Named):
@@ -260,3 +263,38 @@ def _made(
     }
     minimum = int(settings.minimum_time_in_universe.total_seconds() * 1000)
     return SelectorUniverse(key, resolution, minimum, specification, times=times, choose=choose)
+
+
+class OptionChainedUniverseSelectionModel(Named):
+    """Gives every member of a universe an option chain."""
+
+    def __init__(
+        self, universe: Any, option_filter: Callable[[Any], Any] | None = None, universe_settings: Any = None
+    ) -> None:
+        del universe_settings  # the algorithm's own
+        self._parts = universe, option_filter
+
+
+class ChainedApi(Named):
+    """The part of QCAlgorithm that adds the options of whatever a universe selects."""
+
+    _engine: Any
+    add_future_option: Any
+
+    @signed("underlying_symbol, option_filter", "universe, option_filter")
+    def add_universe_options(self, underlying: Any, option_filter: Callable[[Any], Any]) -> None:
+        """Adds the option chain of every contract of a future's universe, or of every member of a universe."""
+        if isinstance(underlying, Universe):
+            self._engine.subscriptions.chain_options(owner_of(underlying), option_filter or _everything)
+            return
+        self.add_future_option(underlying, option_filter)
+
+    def add_universe_selection(self, universe_selection: Any) -> None:
+        """Adds a selection model: OptionChainedUniverseSelectionModel. Raises NotInEngineError for another one."""
+        if not isinstance(universe_selection, OptionChainedUniverseSelectionModel):
+            raise self._engine.refused(f"add_universe_selection of {type(universe_selection).__name__}")
+        self.add_universe_options(*universe_selection._parts)
+
+
+def _everything(universe: Any) -> Any:
+    return universe

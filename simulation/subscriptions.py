@@ -22,7 +22,7 @@ from simulation.enums import DataNormalizationMode, Resolution, SecurityType, Ti
 from simulation.feeds import Feed, FeedSpec, seen_from
 from simulation.securities import Security
 from simulation.selection import ChainUniverse, ListUniverse, Member, SecurityChanges, Universe, owner_of
-from simulation.symbols import Symbol
+from simulation.symbols import Symbol, SymbolCache
 from simulation.universe import (
     FutureFilterUniverse,
     OptionFilterUniverse,
@@ -164,6 +164,7 @@ class Subscriptions:
             if str(option.id) in self.universes:
                 continue
             security = self.create(option)
+            SymbolCache.set(option.value, option)
             security.is_tradable = False
             security.contract_filter = filters[-1]  # type: ignore[attr-defined]
             self.add_chain(security, settings.resolution, settings.fill_forward, settings.extended_market_hours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from simulation.kernel import Engine, NotInEngineError
 from simulation.order_parts import Leg
 from simulation.results import summarize
 from simulation.runner import RunRequest, run_backtest
+from simulation.selection import OptionChainedUniverseSelectionModel
 from simulation.symbols import Symbol
 from tests.test_engine_fills import HIGH, LOW, SPX, Market, Recorder, add_vertical, at, index_market, play
+from tests.test_kernel_parts import FIFTIES, FRIDAYS, chain
 
 ES = Symbol.create("ES", SecurityType.FUTURE, "cme")
 
@@ -119,3 +122,42 @@ def test_a_waiting_combo_has_its_book_matched_once(monkeypatch: pytest.MonkeyPat
     # Two legs of one book, asked for at the order's check and at every pass after it.
     assert sizes == [1]
     assert matched == [2]
+
+
+class ShareChains(Market):
+    """A market with a chain file of SPY, the share at 5420."""
+
+    def universe(self, canonical: Any, day: Any) -> Any:
+        if canonical.id.symbol != "SPY" or not canonical.is_canonical():
+            return None
+        return replace(chain(5420.0, FIFTIES, FRIDAYS), canonical=canonical)
+
+
+@pytest.mark.parametrize("by_model", [False, True])
+def test_members_of_a_universe_get_option_chains(by_model: bool) -> None:
+    added: list[str] = []
+    spy = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+    market = ShareChains()
+    for clock in ("09:31", "10:00"):
+        market.trade(spy, at(clock), 5420.0)
+
+    def script(algorithm: Any) -> None:
+        algorithm.universe_settings.resolution = Resolution.MINUTE
+        universe = algorithm.add_universe("mine", lambda moment: ["SPY"])
+
+        def narrow(rows: Any) -> Any:
+            return rows.strikes(0, 0).expiration(0, 5).puts_only()
+
+        if by_model:
+            algorithm.add_universe_selection(OptionChainedUniverseSelectionModel(universe, narrow))
+        else:
+            algorithm.add_universe_options(universe, narrow)
+        algorithm.on_securities_changed = lambda changes: added.extend(
+            str(s.symbol.value) for s in changes.added_securities
+        )
+        with pytest.raises(NotInEngineError, match="add_universe_selection of int"):
+            algorithm.add_universe_selection(1)
+
+    play(market, script)
+    # The strike at or above 5420 is 5450; July 12 is the expiry within five days.
+    assert added == ["SPY", "SPY   240712P05450000"]
