@@ -282,7 +282,7 @@ class ChainedApi(Named):
     add_future_option: Any
 
     @signed("underlying_symbol, option_filter", "universe, option_filter")
-    def add_universe_options(self, underlying: Any, option_filter: Callable[[Any], Any]) -> None:
+    def add_universe_options(self, underlying: Any, option_filter: Callable[[Any], Any] | None) -> None:
         """Adds the option chain of every contract of a future's universe, or of every member of a universe."""
         if isinstance(underlying, Universe):
             self._engine.subscriptions.chain_options(owner_of(underlying), option_filter or _everything)
