@@ -297,7 +297,10 @@ class LeanGateway:
 
     def send_shares(self, ticker: str, quantity: int, price: float, tag: str) -> int:
         """One limit order for shares, at a cent. Raises OrderRefusedError."""
-        ticket = self._algorithm.limit_order(self._symbols[ticker], quantity, round(price, 2), tag=tag)
+        try:
+            ticket = self._algorithm.limit_order(self._symbols[ticker], quantity, round(price, 2), tag=tag)
+        except Exception as error:  # .NET's own classes; whatever it is, nothing was sent
+            raise OrderRefusedError(str(error).splitlines()[0]) from error
         if ticket.status == OrderStatus.INVALID:
             raise OrderRefusedError(str(ticket.submit_request.response.error_message))
         return int(ticket.order_id)

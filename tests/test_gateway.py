@@ -261,3 +261,60 @@ def test_a_live_account_hears_of_orders_from_outside_and_is_judged_once_it_was_l
     assert desk.broker_seen() is not live  # live holdings are loaded after initialize ...
     locked[0] = True
     assert desk.broker_seen()  # ... and before the algorithm is locked
+
+
+def test_an_order_for_shares_is_sent_and_moved_at_a_cent_or_refused_by_name(lean_gateway: Any) -> None:
+    status, sent, updates = sys.modules["AlgorithmImports"].OrderStatus, [], []
+
+    def update(fields: Any) -> Any:
+        updates.append((fields.limit_price, fields.tag))
+        return SimpleNamespace(is_success=True)
+
+    no = SimpleNamespace(response=SimpleNamespace(error_message="no"))
+    ticket = SimpleNamespace(status=status.SUBMITTED, order_id=7, submit_request=no, update=update)
+
+    def limit_order(symbol: str, quantity: int, price: float, tag: str) -> Any:
+        if quantity == 0:
+            raise RuntimeError("quantity is zero\n   at a line of C#")
+        sent.append((symbol, quantity, price, tag))
+        return ticket
+
+    known = {7: ticket}
+    desk = lean_gateway.LeanGateway(
+        SimpleNamespace(limit_order=limit_order, transactions=SimpleNamespace(get_order_ticket=known.get))
+    )
+    desk._symbols["SPY"] = "spy"
+    assert desk.send_shares("SPY", -100, 499.987, "assigned shares") == 7
+    assert sent == [("spy", -100, 499.99, "assigned shares")]
+    assert desk.reprice_shares(7, 499.494, "assigned shares") is True
+    assert updates == [(499.49, "assigned shares")]
+    assert desk.reprice_shares(8, 499.0, "assigned shares") is False
+    ticket.status = status.FILLED
+    assert desk.reprice_shares(7, 499.0, "assigned shares") is False
+    with pytest.raises(lean_gateway.OrderRefusedError, match=r"^quantity is zero$"):
+        desk.send_shares("SPY", 0, 1.0, "assigned shares")
+    ticket.status = status.INVALID
+    with pytest.raises(lean_gateway.OrderRefusedError, match=r"^no$"):
+        desk.send_shares("SPY", 1, 1.0, "assigned shares")
+
+
+def test_an_order_that_the_engine_does_not_take_is_refused_and_a_single_leg_moves_at_a_tick(lean_gateway: Any) -> None:
+    status, updates = sys.modules["AlgorithmImports"].OrderStatus, []
+
+    def ticket(number: int, state: Any, quantity: int) -> Any:
+        def update(fields: Any) -> Any:
+            updates.append(fields.limit_price)
+            return SimpleNamespace(is_success=number != 3)
+
+        return SimpleNamespace(
+            status=state, order_id=number, quantity=quantity, update=update, cancel=updates.append
+        )  # fmt: skip
+
+    found = {1: ticket(1, status.SUBMITTED, -2), 2: ticket(2, status.FILLED, 1), 3: ticket(3, status.SUBMITTED, 2)}
+    desk = lean_gateway.LeanGateway(SimpleNamespace(transactions=SimpleNamespace(get_order_ticket=found.get)))
+    assert desk.reprice((1,), 3.14, "g") is True  # sold: the tick at or below
+    assert desk.reprice((3,), -3.14, "g") is False  # bought: the tick at or above; the engine refused it
+    assert desk.reprice((1, 2), 1.0, "g") is False  # one leg is done
+    assert updates == [3.1, 3.2, -1.0]
+    desk.cancel((1, 2, 9), "why")
+    assert updates[3:] == ["why"]
