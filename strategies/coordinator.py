@@ -290,7 +290,17 @@ class StrategyCoordinator:
                 continue
             tick = self._gateway.tick(position.package.underlying.ticker)
             value = self._market.chains.value(position.package)
-            action = strategy.manage(position, HoldContext(now, session, value, None if tick is None else tick.price))
+            try:
+                action = strategy.manage(
+                    position, HoldContext(now, session, value, None if tick is None else tick.price)
+                )
+            except Exception as error:  # a strategy's error must not keep the others from their exits
+                if self._bus.entries_halted is None:  # told once: the rest of the account may need a person
+                    detail = f"{type(error).__name__}: {error}"
+                    row = {"component": strategy.name, "reason": f"failed while managing {position.id}"}
+                    self._journal.record(RecordKind.ERROR, **row, detail=detail)
+                    self._bus.halt_entries(f"{strategy.name} failed while managing {position.id}: {detail}")
+                continue
             if isinstance(action, Close):
                 self._drop_roll(position.id, Skip(action.rule, action.reason))
                 self._desk.close(position, action.rule, action.reason, action.urgent)

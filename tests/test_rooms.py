@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from core.book import Book, ClosedTrade
+from core.book import Book, ClosedTrade, Position
 from core.contracts import Leg, Package, Right
-from core.events import MarketData, SessionClosed, SessionOpened, Severity
+from core.events import MarketData, MinutePassed, SessionClosed, SessionOpened, Severity
 from core.gateway import FAMILIES, Session
 from core.journal import RecordKind
 from core.journal_schema import ROWS
@@ -374,3 +374,30 @@ def test_every_row_that_a_day_leaves_has_the_fields_of_its_kind(tmp_path: Path) 
             assert not missing, f"{row['kind']}: {missing}"
     assert seen >= {"decision", "order", "fill", "trade_closed", "equity"}
     assert set(ROWS) <= {kind.value for kind in RecordKind}
+
+
+def test_a_strategy_that_fails_keeps_no_other_position_from_its_exit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = FakeGateway(NOON, lambda _: 5000.0, lambda _: 60.0, tmp_path)
+    system, sink = build(gateway)
+    for name in ("a", "b", "nobody's"):
+        system.book.positions[name] = held(name, "friday_0dte" if name != "nobody's" else "unknown", "SPXW")
+    closed: list[str] = []
+
+    def manage(_self: FridayZeroDay, position: Position, _context: HoldContext) -> Close:
+        if position.id == "a":
+            raise ArithmeticError("a figure is missing")
+        return Close("stop_loss", "because")
+
+    monkeypatch.setattr(FridayZeroDay, "manage", manage)
+    monkeypatch.setattr(type(system.coordinator._desk), "close", lambda _self, row, *_: closed.append(row.id))
+    for _ in range(2):
+        system.bus.publish(MinutePassed(time=NOON))
+    assert closed == ["b", "b"]
+    (row,) = sink.rows(RecordKind.ERROR)
+    assert (row["reason"], row["detail"]) == ("failed while managing a", "ArithmeticError: a figure is missing")
+    assert "friday_0dte failed while managing a" in str(system.bus.entries_halted)
+    gateway.closed_days = frozenset({FRIDAY})
+    system.bus.publish(MinutePassed(time=NOON))
+    assert closed == ["b", "b"]
