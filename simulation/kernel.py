@@ -77,10 +77,7 @@ class Engine(Views):
         self._sequence = 0
         self.warmup_end_ms = 0
         self.sample_step_ms = 4 * MINUTE_MS
-        self._next_sample_ms = 0
-        self._next_value_ms = 0
-        self._next_margin_ms = 0
-        self._next_hour_ms = 0
+        self._next_sample_ms = self._next_value_ms = self._next_margin_ms = self._next_hour_ms = 0
         self._best_value = 0.0
         self._on_data: Callable[[Any], Any] | None = None
 
