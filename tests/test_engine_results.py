@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,17 @@ import pytest
 from scipy import stats
 
 from simulation import analysis, results, results_text, sampling, statistics
-from simulation.blocks import FactorRow
-from simulation.enums import FillGroupingMethod, FillMatchingMethod, Resolution, TradeDirection
+from simulation.blocks import FactorRow, InterestRates, TradeBlock
+from simulation.clock import FOREVER
+from simulation.definitions import market_hours
+from simulation.enums import (
+    FillGroupingMethod,
+    FillMatchingMethod,
+    OrderStatus,
+    Resolution,
+    SecurityType,
+    TradeDirection,
+)
 from simulation.folder import LeanFolder
 from simulation.runner import RunRequest, run_backtest
 from simulation.statistics import StatisticsInput
@@ -371,3 +382,101 @@ def test_the_benchmark_is_adjusted_by_the_factor_of_its_day() -> None:
     rows = [FactorRow(date(1970, 1, 1) + timedelta(days=10), 0.5, 0.5, 0.0)]
     assert list(sampling._factors(rows, start)) == [0.25, 1.0]  # a row holds up to its own day
     assert list(sampling._factors((), start)) == [1.0, 1.0]
+
+
+# ------------------------------------------------------------------ the benchmark, and what is found against it
+
+FRIDAY, SUNDAY = datetime(2024, 7, 5), datetime(2024, 7, 7)
+
+
+def utc(day: datetime, hour: int) -> int:
+    """Milliseconds of an hour of a day, UTC; New York is four hours behind."""
+    return int((day - datetime(1970, 1, 1)).total_seconds() * 1000) + hour * 3_600_000
+
+
+def benchmark(given: Any = None, closes: Sequence[float] = (500.0, 510.0), end: datetime = SUNDAY) -> Any:
+    """SPY's daily closes up to Friday, seen by a run that ends on a day."""
+    ends = [utc(FRIDAY, 28) - back * DAY for back in range(len(closes))][::-1]
+    stamps, prices = np.array(ends, dtype=np.int64), np.array(closes)
+    block = TradeBlock(stamps, stamps - DAY, prices, prices, prices, prices, prices) if len(closes) else None
+    source = SimpleNamespace(trades=lambda *_: block, factor_file=lambda _: None)
+    hours = market_hours().get_exchange_hours("usa", "SPY", SecurityType.EQUITY)
+    algorithm = SimpleNamespace(benchmark=given, start_date=FRIDAY)
+    engine = SimpleNamespace(
+        source=source,
+        algorithm=algorithm,
+        hours_of=lambda _: hours,
+        end_ms=utc(end, 28),
+        benchmark_value=lambda: 7.0,
+    )
+    return sampling.Benchmark(engine)
+
+
+def test_the_benchmark_is_spy_by_its_last_close() -> None:
+    spy = benchmark()
+    assert spy.value(utc(FRIDAY, 19)) == 500.0  # Thursday's close
+    assert spy.value(utc(FRIDAY, 20)) == 510.0  # at 16:00 New York
+    assert spy.value(utc(FRIDAY, 0) - 3 * DAY) == 0.0
+    assert benchmark(closes=()).value(utc(FRIDAY, 20)) == 0.0
+    assert benchmark(lambda _: 7.0).value(0) == 7.0
+
+
+def test_a_run_goes_on_until_the_last_close_of_its_benchmark() -> None:
+    assert benchmark().last_step_ms() == utc(FRIDAY, 20)
+    monday = FRIDAY + timedelta(days=3)
+    assert benchmark(end=monday).last_step_ms() == utc(monday, 20)
+    assert benchmark(closes=()).last_step_ms() == FOREVER
+    assert benchmark(lambda _: 7.0).last_step_ms() == FOREVER
+
+
+def test_a_worse_sharpe_ratio_than_the_benchmark_is_found() -> None:
+    rates = InterestRates(np.array([date(2024, 1, 1).toordinal()]), np.array([0.001]))
+    engine = SimpleNamespace(source=SimpleNamespace(interest_rates=lambda: rates))
+    flat = {0: 100.0, 86_400: 101.0, 172_800: 100.0, 259_200: 101.5}
+    rising = {0: 100.0, 86_400: 101.0, 172_800: 103.0, 259_200: 104.0}
+    found = analysis._worse_than_benchmark(engine, flat, rising)
+    assert found is not None
+    gains = np.array([0.01, 100 / 101 - 1, 0.015])
+    sample = found["sample"]
+    assert sample["backtestSharpe"] == pytest.approx((gains.mean() - 0.001) / gains.std(ddof=1))
+    assert sample["benchmarkSharpe"] > sample["backtestSharpe"]
+    assert analysis._worse_than_benchmark(engine, rising, flat) is None
+    assert analysis._worse_than_benchmark(engine, {}, {}) is None
+    nothing = SimpleNamespace(source=SimpleNamespace(interest_rates=lambda: None))
+    assert analysis._free_rate(nothing, 0, 86_400) == 0.0
+    assert analysis._insignificant(rising, {moment: 100.0 for moment in rising}) is not None
+    steady = {day * 86_400: 100.0 * 1.01**day + day % 2 * 0.1 for day in range(9)}
+    assert analysis._insignificant(steady, {moment: 100.0 for moment in steady}) is None
+
+
+def test_unused_margin_is_counted_in_averages_of_three_days() -> None:
+    series = {"A": [(1, 90.0), (2, 30.0), (3, None)], "B": [(3, 12.0)]}
+    found = analysis._unused_margin(SimpleNamespace(margin=series))  # type: ignore[arg-type]
+    # 90, 60, 44: one of them is under half
+    assert found is not None
+    assert found["sample"].endswith("drops below 50%: 1")
+    assert analysis._unused_margin(SimpleNamespace(margin={"A": [(1, 90.0)]})) is None  # type: ignore[arg-type]
+
+
+def test_fills_outside_regular_hours_are_counted() -> None:
+    hours = market_hours().get_exchange_hours("usa", "SPY", SecurityType.EQUITY)
+    security = SimpleNamespace(exchange=SimpleNamespace(hours=hours))
+    moments = [utc(FRIDAY, 20), utc(FRIDAY, 21), utc(FRIDAY, 22), utc(FRIDAY, 23)]
+    events = [
+        SimpleNamespace(status=OrderStatus.FILLED, message=text, symbol=name, utc_ms=moment)
+        for moment, text, name in zip(moments, (None, "", "Liquidate from delisting", ""), "AAAB", strict=True)
+    ]
+    events.append(SimpleNamespace(status=OrderStatus.SUBMITTED, message="", symbol="A", utc_ms=moments[1]))
+    engine = SimpleNamespace(order_events=events, securities=SimpleNamespace(everything={"A": security}))
+    written_events = [{"id": number} for number in range(5)]
+    # 16:00 is the session's end and belongs to it; 17:00 does not; the third is a delisting, the fourth unknown
+    found = analysis._outside_hours(engine, written_events)
+    assert found is not None
+    assert found["sample"] == {"id": 1}
+    assert "count" not in found
+    events[1].status = OrderStatus.CANCELED
+    assert analysis._outside_hours(engine, written_events) is None
+    events[1].status = events[4].status = OrderStatus.FILLED
+    again = analysis._outside_hours(engine, written_events)
+    assert again is not None
+    assert again["count"] == 2
