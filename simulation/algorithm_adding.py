@@ -14,7 +14,7 @@ from simulation.enums import DataNormalizationMode, Resolution, SecurityType
 from simulation.kernel import Engine
 from simulation.names import signed
 from simulation.securities import Security
-from simulation.selection import ChainedApi, coarse_universe, ticker_universe
+from simulation.selection import ChainedApi, ScheduledUniverse, coarse_universe, ticker_universe
 from simulation.services import DEFAULT_MARKETS, OptionChainProvider
 from simulation.subscriptions import OPTION_TYPES
 from simulation.symbols import Symbol, SymbolCache, symbol_of
@@ -342,9 +342,13 @@ class AddingApi(ChainedApi):
         ]
         names = [value for value in arguments if isinstance(value, str)]
         resolution = next((value for value in arguments if isinstance(value, Resolution)), Resolution.DAILY)
-        if not functions:
-            raise self._engine.refused(f"add_universe of {type(arguments[0]).__name__}")
         engine = self._engine
+        if isinstance(arguments[0], ScheduledUniverse):
+            universe = arguments[0]._joined(engine)
+            engine.subscriptions.add_selector(universe)
+            return universe
+        if not functions:
+            raise engine.refused(f"add_universe of {type(arguments[0]).__name__}")
         universe = (
             ticker_universe(engine, names[0], resolution, functions[0]) if names else coarse_universe(engine, functions)
         )

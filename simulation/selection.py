@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from simulation.blocks import UniverseBlock
-from simulation.clock import DAY_MS, FOREVER, NEW_YORK
+from simulation.clock import DAY_MS, FOREVER, NEW_YORK, utc_datetime
 from simulation.enums import Resolution, SecurityType
 from simulation.identifiers import SecurityIdentifier
 from simulation.names import Named, signed
@@ -263,6 +263,33 @@ def _made(
     }
     minimum = int(settings.minimum_time_in_universe.total_seconds() * 1000)
     return SelectorUniverse(key, resolution, minimum, specification, times=times, choose=choose)
+
+
+class ScheduledUniverse(Named):
+    """A universe whose function is asked on the dates and times of rules: `add_universe(ScheduledUniverse(...))`."""
+
+    @signed("date_rule, time_rule, selector, settings=None", "time_zone, date_rule, time_rule, selector, settings=None")
+    def __init__(self, *terms: Any) -> None:
+        """([zone,] dates, times, function of the UTC time that gives symbols)."""
+        values = [value for value in terms if value is not None]
+        self._rules = values if hasattr(values[0], "get_dates") else values[1:]
+
+    def _joined(self, engine: Any) -> SelectorUniverse:
+        """The universe in a run; it selects nothing before its first time."""
+        date_rule, time_rule, selector = self._rules[:3]
+        started: list[int] = []
+
+        def times() -> Iterator[int]:
+            yield engine.start_ms
+            for moment in time_rule.create_utc_event_times(engine.algorithm.schedule.deferred(date_rule)):
+                if moment > engine.start_ms:
+                    started.append(moment)
+                    yield moment
+
+        def choose(ms: int) -> list[Any]:
+            return [symbol_of(item) for item in selector(utc_datetime(ms))] if ms in started else list(())
+
+        return _made(engine, f"scheduled-{len(engine.subscriptions.universes):04d}", Resolution.DAILY, times(), choose)
 
 
 class OptionChainedUniverseSelectionModel(Named):

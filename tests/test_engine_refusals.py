@@ -15,7 +15,7 @@ from simulation.kernel import Engine, NotInEngineError
 from simulation.order_parts import Leg
 from simulation.results import summarize
 from simulation.runner import RunRequest, run_backtest
-from simulation.selection import OptionChainedUniverseSelectionModel
+from simulation.selection import OptionChainedUniverseSelectionModel, ScheduledUniverse
 from simulation.symbols import Symbol
 from tests.test_engine_fills import HIGH, LOW, SPX, Market, Recorder, add_vertical, at, index_market, play
 from tests.test_kernel_parts import FIFTIES, FRIDAYS, chain
@@ -161,3 +161,25 @@ def test_members_of_a_universe_get_option_chains(by_model: bool) -> None:
     play(market, script)
     # The strike at or above 5420 is 5450; July 12 is the expiry within five days.
     assert added == ["SPY", "SPY   240712P05450000"]
+
+
+def test_a_scheduled_universe_is_asked_at_its_times_only() -> None:
+    asked: list[str] = []
+    spy = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+    market = index_market("10:00")
+    market.trade(spy, at("10:01"), 540.0)
+
+    def script(algorithm: Any) -> None:
+        def choose(moment: Any) -> list[Any]:
+            asked.append(f"{moment:%d %H:%M} {algorithm.time:%H:%M}")
+            return [spy]
+
+        algorithm.add_index("SPX", Resolution.MINUTE)
+        rules = algorithm.date_rules.every_day(), algorithm.time_rules.at(9, 45)
+        algorithm.add_universe(ScheduledUniverse("America/New_York", *rules, choose))
+        algorithm.do_at("09:40", lambda: asked.append(str(spy in algorithm.securities)))
+
+    algorithm = play(market, script)
+    # 9:45 in New York is 13:45 UTC; before it the universe is empty.
+    assert asked == ["False", "08 13:45 09:45"]
+    assert algorithm.securities[spy].price == 540.0

@@ -91,7 +91,7 @@ from simulation.requests import *
 from simulation.schedule import ScheduledEvent
 from simulation.schedule_rules import DateRules, TimeRules
 from simulation.securities import *
-from simulation.selection import OptionChainedUniverseSelectionModel, SecurityChanges
+from simulation.selection import OptionChainedUniverseSelectionModel, ScheduledUniverse, SecurityChanges
 from simulation.services import *
 from simulation.services import LazyModule
 from simulation.slices import (
