@@ -27,6 +27,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import lambertw
 
 from simulation.market.assets import AssetDay
 from simulation.market.calendar import FloatArray, calendar
@@ -147,7 +148,7 @@ def _interpolated(table: FloatArray, axes: tuple[FloatArray, FloatArray, FloatAr
 DEPTH_STEP = 0.125  # deviations
 LOG_STEP = 0.4  # in log variance, and in the log of what rate and yield come to
 SMALLEST_VARIANCE, LARGEST_VARIANCE = 1e-8, 4.0
-LARGEST_COST = 0.5
+LARGEST_COST, COST_SCALE = 0.5, 0.1
 UNIT = 100.0  # QuantLib's strike: prices scale with it
 YEAR = 365
 AT_FIRST = round((DEEPEST - 0.5) / DEPTH_STEP)  # index from which on a node is always QuantLib's
@@ -193,6 +194,12 @@ def quick_prices() -> QuickPrices:
     return QuickPrices()
 
 
+def _cost_place(cost: FloatArray) -> FloatArray:
+    """Place on the lattice of what rate and yield come to: even steps of its log while small, of itself when large."""
+    known = np.maximum(cost, SMALLEST_SHARE)
+    return np.asarray((np.log(known / SMALLEST_SHARE) + known / COST_SCALE) / LOG_STEP)
+
+
 class Lattice:
     """Premiums of one right and one ratio of rate to yield: log variance, log of costs until expiry, depth."""
 
@@ -201,7 +208,7 @@ class Lattice:
         self.shares = (interest, earned)  # rate and yield over the larger of the two
         sizes = (
             int(np.log(LARGEST_VARIANCE / SMALLEST_VARIANCE) / LOG_STEP) + 2,
-            int(np.log(LARGEST_COST / SMALLEST_SHARE) / LOG_STEP) + 2,
+            int(_cost_place(np.array([LARGEST_COST]))[0]) + 2,
             round((DEEPEST - SHALLOWEST) / DEPTH_STEP) + 1,
         )
         self._table = np.full(sizes, np.nan)
@@ -211,7 +218,7 @@ class Lattice:
         """Premium over strike; ``cost`` is the larger of rate and yield times years to expiry."""
         axes = (
             np.log(np.maximum(variance, SMALLEST_VARIANCE) / SMALLEST_VARIANCE) / LOG_STEP,
-            np.log(np.maximum(cost, SMALLEST_SHARE) / SMALLEST_SHARE) / LOG_STEP,
+            _cost_place(cost),
             (DEEPEST - np.maximum(depth, SHALLOWEST)) / DEPTH_STEP,
         )
         found = _interpolated(self._table, axes)
@@ -220,6 +227,14 @@ class Lattice:
             self._fill([axis[missing] for axis in axes])
             found = _interpolated(self._table, axes)
         return found
+
+    def beyond(self, moneyness: FloatArray, variance: FloatArray, cost: FloatArray) -> FloatArray:
+        """Premium over strike deeper in the money than the lattice reaches: a straight line in the price."""
+        edges = [np.full(len(moneyness), DEEPEST - inward) for inward in (0.0, 0.5)]
+        premiums = [self.at(edge, variance, cost) for edge in edges]
+        prices = [np.exp(self.sign * edge * np.sqrt(variance)) for edge in edges]
+        slope = (premiums[0] - premiums[1]) / (prices[0] - prices[1])
+        return np.asarray(np.maximum(premiums[0] + slope * (np.exp(moneyness) - prices[0]), 0.0))
 
     def _fill(self, axes: list[FloatArray]) -> None:
         first = [
@@ -248,7 +263,7 @@ class Lattice:
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Forward over strike, total variance, and what rate and yield come to, at nodes."""
         variance = SMALLEST_VARIANCE * np.exp(level * LOG_STEP)
-        whole = SMALLEST_SHARE * np.exp(cost * LOG_STEP)
+        whole = COST_SCALE * lambertw(np.exp(cost * LOG_STEP + np.log(SMALLEST_SHARE / COST_SCALE))).real
         forward = np.exp(self.sign * (DEEPEST - depth * DEPTH_STEP) * np.sqrt(variance))
         return forward, variance, self.shares[0] * whole, self.shares[1] * whole
 
@@ -415,3 +430,12 @@ class Profiles:
             (self._plan.nodes - 1) / (DEEPEST - SHALLOWEST)
         )
         return _interpolated(table, (level - first, self._moment[minute], place))
+
+    def beyond(self, moneyness: FloatArray, discount: FloatArray) -> FloatArray:
+        """Premium over strike deeper in the money than the profiles reach: the best certain moment to exercise."""
+        over = np.exp(moneyness)
+        past = self._plan.steps[: len(self._plan.steps) - self._plan.kept + 1, 1:]
+        gains = np.concatenate((past[:, 1], past[past[:, 3] > 0.0, 3]))
+        interest = np.concatenate((past[:, 0], past[past[:, 3] > 0.0, 0]))
+        best = (self._sign * (np.multiply.outer(gains, over) - interest[:, None])).max(axis=0)
+        return np.asarray(discount * np.maximum(best - self._sign * (over - 1.0), 0.0))

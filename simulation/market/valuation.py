@@ -124,32 +124,27 @@ class EarlyExercise:
         carry, years = state.carry, claims.years
         depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
         result = np.zeros(len(depth))
+        inside = (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE)
         today, last = state.day.toordinal(), claims.expiry.toordinal()
         if any(today < ordinal <= last for ordinal, _ in carry.dividends):
-            rows = np.flatnonzero((depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE))
             profiles = self._profile(claims, rate)
-
-            def found(at: FloatArray, of: FloatArray, where: NDArray[np.int64]) -> FloatArray:
-                return profiles.at(at, of, claims.minute[where])
-
-        else:
-            earned = rate if state.spec.kind is Kind.FUTURE else carry.dividend_yield
-            cost = max(rate, earned)
-            if (rate if sign < 0 else earned) <= 0.0:
-                return result
-            whole = cost * years
-            rows = np.flatnonzero((depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE) & (whole > SMALLEST_SHARE))
-            kept = lattice(sign, rate / cost, earned / cost)
-
-            def found(at: FloatArray, of: FloatArray, where: NDArray[np.int64]) -> FloatArray:
-                return kept.at(at, of, whole[where])
-
-        if len(rows):
-            near = np.minimum(depth[rows], DEEPEST)
-            result[rows] = found(near, variance[rows], rows)
-            deep = rows[depth[rows] > DEEPEST]
+            near, deep = _parted(inside, depth)
+            if len(near):
+                result[near] = profiles.at(depth[near], variance[near], claims.minute[near])
             if len(deep):
-                result[deep] = _beyond(found, sign, (moneyness[deep], variance[deep]), deep)
+                result[deep] = profiles.beyond(moneyness[deep], np.exp(-rate * years[deep]))
+            return result
+        earned = rate if state.spec.kind is Kind.FUTURE else carry.dividend_yield
+        if (rate if sign < 0 else earned) <= 0.0:
+            return result
+        cost = max(rate, earned)
+        whole = cost * years
+        kept = lattice(sign, rate / cost, earned / cost)
+        near, deep = _parted(inside & (whole > SMALLEST_SHARE), depth)
+        if len(near):
+            result[near] = kept.at(depth[near], variance[near], whole[near])
+        if len(deep):
+            result[deep] = kept.beyond(moneyness[deep], variance[deep], whole[deep])
         return result
 
     def _profile(self, claims: Claims, rate: float) -> Profiles:
@@ -164,19 +159,10 @@ class EarlyExercise:
         return known
 
 
-def _beyond(
-    found: Callable[[FloatArray, FloatArray, NDArray[np.int64]], FloatArray],
-    sign: float,
-    terms: tuple[FloatArray, FloatArray],
-    rows: NDArray[np.int64],
-) -> FloatArray:
-    """Premium of options deeper in the money than the tables: there it is a straight line in the price."""
-    moneyness, variance = terms
-    edges = [np.full(len(rows), DEEPEST - inward) for inward in (0.0, 0.5)]
-    premiums = [found(edge, variance, rows) for edge in edges]
-    prices = [np.exp(sign * edge * np.sqrt(variance)) for edge in edges]
-    slope = (premiums[0] - premiums[1]) / (prices[0] - prices[1])
-    return np.asarray(np.maximum(premiums[0] + slope * (np.exp(moneyness) - prices[0]), 0.0))
+def _parted(inside: NDArray[np.bool_], depth: FloatArray) -> tuple[IntArray, IntArray]:
+    """Rows that the tables reach, and rows deeper in the money."""
+    deep = depth > DEEPEST
+    return np.flatnonzero(inside & ~deep), np.flatnonzero(inside & deep)
 
 
 @dataclass(frozen=True)
