@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from core.contracts import Quote
+from core.gateway import contract_named
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
 
@@ -318,3 +320,24 @@ def test_an_order_that_the_engine_does_not_take_is_refused_and_a_single_leg_move
     assert updates == [3.1, 3.2, -1.0]
     desk.cancel((1, 2, 9), "why")
     assert updates[3:] == ["why"]
+
+
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [("SPXW 240308P4950", "EUROPEAN"), ("SPX 240315C5000", "EUROPEAN"), ("SPY 240308P495", "AMERICAN")],
+)
+def test_a_contract_remembered_over_a_restart_gets_its_symbol_back(lean_gateway: Any, name: str, style: str) -> None:
+    names = sys.modules["AlgorithmImports"]
+    desk = lean_gateway.LeanGateway(SimpleNamespace(time=NOON))
+    desk._symbols = {
+        "SPX": names.Symbol.create("SPX", names.SecurityType.INDEX, names.Market.USA),
+        "SPY": names.Symbol.create("SPY", names.SecurityType.EQUITY, names.Market.USA),
+    }
+    contract = contract_named(name)
+    assert contract is not None
+    handle = desk._handle(contract)
+    assert handle.id.option_style == getattr(names.OptionStyle, style)
+    assert desk.name_of(handle) == name
+    assert desk._contract(handle) == contract
+    assert desk._handle(replace(contract, handle=handle)) is handle
+    assert desk.name_of(desk._symbols["SPY"]) == "SPY"
