@@ -1,4 +1,4 @@
-"""Minute paths honour their daily bar exactly; variance is spread as stated; prices agree with QuantLib."""
+"""Minute paths honour their daily bar exactly; variance is spread as stated; a price by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import date
 
 import numpy as np
 import pytest
-import QuantLib
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +13,7 @@ from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, WEIGHT_OF_YEAR,
 from simulation.market.days import Bar, Companionship, companion_path, day_path, stream
 from simulation.market.history import from_arch
 from simulation.market.source import ModelledMarket
-from simulation.market.surface import american, black
+from simulation.market.surface import black
 
 
 @st.composite
@@ -148,51 +147,3 @@ def test_black_by_hand() -> None:
     # F = K = 100, total variance 0.04: d1 = 0.1, d2 = -0.1, N(0.1) - N(-0.1) = 0.0796557.
     one = np.array([100.0])
     assert black(one, 100.0, np.array([0.04]), 1.0, 1.0)[0] == pytest.approx(7.96557, abs=1e-5)
-
-
-def reference(
-    spot: float, strike: float, years: float, volatility: float, rates: tuple[float, float], sign: int
-) -> float:
-    today = QuantLib.Date(2, 1, 2018)
-    QuantLib.Settings.instance().evaluationDate = today
-    count = QuantLib.Actual365Fixed()
-    flat = [QuantLib.YieldTermStructureHandle(QuantLib.FlatForward(today, rate, count)) for rate in rates]
-    surface = QuantLib.BlackVolTermStructureHandle(
-        QuantLib.BlackConstantVol(today, QuantLib.NullCalendar(), volatility, count)
-    )
-    process = QuantLib.BlackScholesMertonProcess(
-        QuantLib.QuoteHandle(QuantLib.SimpleQuote(spot)), flat[1], flat[0], surface
-    )
-    payoff = QuantLib.PlainVanillaPayoff(QuantLib.Option.Call if sign > 0 else QuantLib.Option.Put, strike)
-    option = QuantLib.VanillaOption(payoff, QuantLib.AmericanExercise(today, today + round(years * 365)))
-    option.setPricingEngine(QuantLib.FdBlackScholesVanillaEngine(process, 200, 300))
-    return float(option.NPV())
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("rates", [(0.02, 0.018), (0.05, 0.013), (0.01, 0.03)])
-@pytest.mark.parametrize(
-    ("strike", "days", "volatility"), [(250, 30, 0.25), (270, 7, 0.15), (290, 90, 0.2), (240, 365, 0.3)]
-)
-def test_american_prices_stay_near_quantlib(
-    sign: int, rates: tuple[float, float], strike: float, days: int, volatility: float
-) -> None:
-    years = days / 365.0
-    spot, forward = np.array([270.0]), np.array([270.0 * np.exp((rates[0] - rates[1]) * years)])
-    ours = american(
-        spot, forward, np.array([strike]), np.array([volatility**2 * years]), np.array([years]), rates[0], float(sign)
-    )[0]
-    theirs = reference(270.0, strike, years, volatility, rates, sign)
-    # Barone-Adesi and Whaley's own error grows with term; a LEAP's spread is wider than that.
-    assert ours == pytest.approx(theirs, abs=max(0.015, 0.008 * theirs))
-
-
-def test_one_contract_over_a_day_equals_its_minutes_alone() -> None:
-    spot = np.linspace(262.0, 275.0, 391)
-    variance, years = np.linspace(0.0040, 0.0035, 391), np.linspace(0.1, 0.099, 391)
-    forward = spot * np.exp(0.005 * years)
-    whole = american(spot, forward, 280.0, variance, years, 0.02, -1.0)
-    for minute in (0, 77, 200, 390):
-        one = slice(minute, minute + 1)
-        alone = american(spot[one], forward[one], 280.0, variance[one], years[one], 0.02, -1.0)
-        assert alone[0] == pytest.approx(whole[minute], abs=2e-4)
