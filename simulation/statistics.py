@@ -19,6 +19,8 @@ from simulation.order_parts import clean, decimal_text, from_utc_ms
 
 _FEWEST_DAYS = 4
 """Daily returns without which LEAN computes no figures: the first two are left out and two are needed."""
+_ALL_DIGITS = 1e15
+_LARGEST_DECIMAL = Decimal((1 << 96) - 1)
 TRADING_DAYS = 252
 Points = Sequence[tuple[int, float]]
 """(UTC milliseconds, value), ascending."""
@@ -150,6 +152,16 @@ def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else 0.0 * numerator
 
 
+def _compounded(growth: float, years: float) -> float:
+    """Growth a year; nothing where a double has no answer (Statistics.CompoundingAnnualPerformance)."""
+    if not years or growth < 0:
+        return 0.0 * years
+    try:
+        return growth ** (1 / years) - 1
+    except OverflowError:
+        return 0.0 * growth
+
+
 def portfolio_statistics(data: StatisticsInput, returns: list[float], benchmark: list[float]) -> PortfolioStatistics:
     """LEAN's portfolio statistics; returns and benchmark are daily fractions."""
     made = PortfolioStatistics(start_equity=data.starting_capital)
@@ -162,7 +174,7 @@ def portfolio_statistics(data: StatisticsInput, returns: list[float], benchmark:
     made.total_net_profit = made.end_equity / data.starting_capital - 1
     years = (data.equity[-1][0] - data.equity[0][0]) / DAY_MS / 365
     growth = made.end_equity / data.starting_capital
-    made.compounding_annual_return = growth ** (1 / years) - 1 if years and growth > 0 else 0.0 * years
+    made.compounding_annual_return = _compounded(growth, years)
     _risk_figures(made, data, returns, benchmark)
     made.drawdown, made.drawdown_recovery = drawdown_metrics(data.equity)
     return made
@@ -310,6 +322,8 @@ def _rounded(value: float, places: int) -> str:
 
 def _percent(value: float, places: int) -> str:
     """A share as a percentage. A C# decimal times 100 keeps the decimals of the share: 0.0034 is 0.340 %."""
+    if abs(value) >= _ALL_DIGITS:  # a C# decimal takes 15 digits from a double, and ends at 2^96 - 1
+        return f"{min(Decimal(f'{value:.15g}') * 100, _LARGEST_DECIMAL):f}%"
     exact = decimal_text(value)
     known = places if value and exact == "0" else len(exact.partition(".")[2])
     rounded = round(Decimal(decimal_text(value * 100)), places)

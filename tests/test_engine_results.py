@@ -131,6 +131,15 @@ def test_shares_keep_the_decimals_that_a_product_by_100_leaves() -> None:
     assert statistics._percent(-0.00005, 2) == "0.00%"  # halves to even, and no sign on zero
     assert statistics._percent(1e-15, 3) == "0.000%"  # something, if little
     assert statistics._percent(0.0, 3) == "0%"
+    # a C# decimal takes 15 digits of a double and has 96 bits
+    assert statistics._percent(2.61169038178551234e26, 3) == "26116903817855100000000000000%"
+    assert statistics._percent(1e40, 3) == "79228162514264337593543950335%"
+
+
+def test_growth_a_year_that_no_double_can_hold() -> None:
+    assert statistics._compounded(1.1, 0.5) == pytest.approx(0.21)
+    assert statistics._compounded(0.0, 0.5) == -1.0
+    assert [statistics._compounded(*wild) for wild in ((3.0, 0.001), (-0.5, 0.3), (2.0, 0.0))] == [0.0] * 3
     assert [statistics._double(value) for value in (-0.0001, 0.0001, -1.2345)] == ["-0", "0", "-1.234"]
     assert [statistics._two_digits(value) for value in (28_349_000.0, 105_000.0)] == [28_000_000.0, 100_000.0]
 
