@@ -157,7 +157,7 @@ def _compounded(growth: float, years: float) -> float:
     if not years or growth < 0:
         return 0.0 * years
     try:
-        return growth ** (1 / years) - 1
+        return float(growth ** (1 / years)) - 1
     except OverflowError:
         return 0.0 * growth
 
