@@ -7,13 +7,15 @@ July 8th, December's from Tuesday on. Times are New York; a file of minutes is a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from simulation import continuous
 from simulation.blocks import (
     ContractFactorRow,
     InterestBlock,
@@ -23,13 +25,7 @@ from simulation.blocks import (
     UniverseBlock,
 )
 from simulation.clock import NEW_YORK, UTC
-from simulation.continuous import (
-    ContractFactors,
-    ContractMap,
-    default_mapping,
-    default_normalization,
-    feed_of,
-)
+from simulation.continuous import ContractFactors, ContractMap, MappingCalendar, feed_of
 from simulation.enums import DataMappingMode, DataNormalizationMode, OrderStatus, Resolution, SecurityType, TickType
 from simulation.extensions import Time
 from simulation.feeds import Feed, FeedSpec
@@ -145,9 +141,9 @@ def test_without_rows_of_the_mode_there_is_no_contract() -> None:
 
 
 def test_the_defaults_are_leans() -> None:
-    assert [default_mapping(OPEN_INTEREST, market) for market in ("cme", "hkfe")] == [OPEN_INTEREST, LAST]
-    assert default_mapping(LAST, "eurex") == LAST
-    assert [default_normalization(mode) for mode in (DataNormalizationMode.ADJUSTED, RAW)] == [RATIO, RAW]
+    assert [continuous.default_mapping(OPEN_INTEREST, market) for market in ("cme", "hkfe")] == [OPEN_INTEREST, LAST]
+    assert continuous.default_mapping(LAST, "eurex") == LAST
+    assert [continuous.default_normalization(mode) for mode in (DataNormalizationMode.ADJUSTED, RAW)] == [RATIO, RAW]
 
 
 @pytest.mark.parametrize("depth", [3, -3])
@@ -236,6 +232,16 @@ def test_the_change_of_contract_comes_at_midnight_with_an_event() -> None:
 
     play(both_contracts(), script, last_day=TUESDAY)
     assert lines == [("09 00:00", str(SEPTEMBER.id), str(DECEMBER.id), DECEMBER), ("09 00:00", [ES], 0, True)]
+
+
+@pytest.mark.parametrize(("extended", "day"), [(False, 15), (True, 14)])
+def test_a_change_waits_for_a_day_of_trading(extended: bool, day: int) -> None:
+    """Friday the 12th is September's last day; Sunday evening is a day of trading for those who see it."""
+    rows = (MAP[0], MapRow(date(2024, 7, 12), str(SEPTEMBER.id), "CME", 0), MAP[3])
+    calendar = MappingCalendar(FutureMarket(map_rows=rows))
+    now, end = (NEW_YORK.midnight_ms(date(2024, 7, one)) for one in (8, 20))
+    calendar.watch(SimpleNamespace(symbol=ES), replace(spec_of(RAW), extended=extended), now, end)
+    assert calendar.next_ms == NEW_YORK.midnight_ms(date(2024, 7, day))
 
 
 def test_the_contract_is_inside_takes_orders_and_leaves_the_day_after() -> None:
@@ -443,11 +449,7 @@ def test_a_specification_answers_by_leans_names() -> None:
     played = play(both_contracts(), add_es)
     assert played.securities[ES].subscription_data_config.symbol == ES
     assert played.market_hours_database.get_exchange_hours(spec).time_zone.key == "America/New_York"
-    assert isinstance(feed_of(FutureMarket(), FeedSpec(SEPTEMBER, *_plain(spec)), 0), Feed)
-
-
-def _plain(spec: FeedSpec) -> tuple[Any, ...]:
-    return spec.resolution, spec.kind, spec.hours, spec.zone, spec.data_zone
+    assert type(feed_of(FutureMarket(), replace(spec, symbol=SEPTEMBER), 0)) is Feed
 
 
 @pytest.mark.parametrize(("published", "gain"), [(True, 0.0), (False, 500.0)])
