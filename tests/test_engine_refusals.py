@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import pytest
 
 from simulation import positions, strategies_match
 from simulation.continuous import is_continuous
-from simulation.enums import DataNormalizationMode, Resolution, SecurityType
+from simulation.enums import DataNormalizationMode, OrderType, Resolution, SecurityType
 from simulation.kernel import Engine, NotInEngineError
 from simulation.order_parts import Leg
+from simulation.requests import SubmitOrderRequest
 from simulation.results import summarize
 from simulation.runner import RunRequest, run_backtest
 from simulation.selection import OptionChainedUniverseSelectionModel, ScheduledUniverse
 from simulation.symbols import Symbol
-from tests.test_engine_fills import HIGH, LOW, SPX, Market, Recorder, add_vertical, at, index_market, play
+from tests.test_engine_fills import HIGH, LOW, MONDAY, SPX, Market, Recorder, add_vertical, at, index_market, play
 from tests.test_kernel_parts import FIFTIES, FRIDAYS, chain
 
 ES = Symbol.create("ES", SecurityType.FUTURE, "cme")
@@ -183,3 +185,52 @@ def test_a_scheduled_universe_is_asked_at_its_times_only() -> None:
     # 9:45 in New York is 13:45 UTC; before it the universe is empty.
     assert asked == ["False", "08 13:45 09:45"]
     assert algorithm.securities[spy].price == 540.0
+
+
+SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+
+
+def test_a_touched_order_with_an_old_quote_fills_at_the_trade_and_says_so() -> None:
+    market = Market()
+    for clock, price in (("09:31", 500.0), ("10:45", 500.0), ("11:00", 499.0), ("11:01", 501.0)):
+        market.trade(SPY, at(clock), price)
+    market.quote(SPY, at("09:31"), 499.98, 500.02)
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        algorithm.do_at("10:45", lambda: algorithm.limit_if_touched_order(SPY, 10, 499.5, 500.5))
+        algorithm.do_at("10:45", lambda: algorithm.limit_if_touched_order(SPY, -10, 500.5, 500.5))
+
+    played = play(market, script, last_day=MONDAY)
+    # the quote of 09:31 is over an hour older than the orders
+    assert played.fills() == [(1, 10.0, 499.0), (2, -10.0, 501.0)]
+    assert [event.message for event in played.seen if event.fill_quantity] == [
+        f"Warning: No quote information available at 07/08/2024 {clock} America/New_York, "
+        "order filled using TradeBar data"
+        for clock in ("11:00:00", "11:01:00")
+    ]
+
+
+def test_a_request_during_the_warm_up_is_an_invalid_order() -> None:
+    market = Market()
+    for day in (date(2024, 7, 5), MONDAY):
+        market.trade(SPY, at("10:00", day), 500.0)
+    statuses: list[str] = []
+
+    def script(algorithm: Any) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        algorithm.set_warm_up(timedelta(days=3))
+
+        def send() -> None:
+            request = SubmitOrderRequest(
+                OrderType.MARKET, SPY.security_type, SPY, 10, 0, 0, algorithm.utc_time, "early"
+            )
+            ticket = algorithm.transactions.add_order(request)
+            statuses.append(f"{ticket.status} {ticket.submit_request.response.error_code} {ticket.cancel()}")
+
+        algorithm.do_at("10:00", send, date(2024, 7, 5))
+
+    played = play(market, script, last_day=MONDAY)
+    closed = "Error: InvalidOrderStatus - Unable to update order with id 1 because it already has Invalid status."
+    assert statuses == [f"INVALID ALGORITHM_WARMING_UP {closed}"]
+    assert [order.tag for order in played.transactions.get_orders()] == ["Algorithm warming up."]
