@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulation.market.futures import FUTURES
 from simulation.market.listings import RULES, Listings, expirations, first_listed, is_standard, strikes
 from simulation.market.quotes import (
     ETF_QUOTES,
@@ -165,3 +166,18 @@ def test_strikes_are_finer_on_third_fridays_and_reach_further() -> None:
     fallen = strikes(RULES["SPXW"], 8, 2305.0, 3386.0, weekly=True)
     assert 3500.0 in fallen
     assert 2030.0 in fallen
+
+
+@pytest.mark.parametrize(
+    ("contract", "serial", "standard"),
+    [
+        # The last four sessions of February 2018 are the 28th, 27th, 26th and Friday the 23rd: a day earlier. Those of
+        # March (Good Friday is the 30th) are the 29th to Monday the 26th.
+        (date(2018, 4, 1), date(2018, 2, 22), date(2018, 3, 26)),
+        # December 2014: 31, 30, 29 and Friday the 26th; the session before is the eve of Christmas, so Tuesday the 23rd.
+        # January 2015: 30, 29, 28, 27.
+        (date(2015, 2, 1), date(2014, 12, 23), date(2015, 1, 27)),
+    ],
+)
+def test_gold_options_end_neither_on_fridays_nor_before_holidays(contract: date, serial: date, standard: date) -> None:
+    assert FUTURES["GC"].options(contract, contract) == [serial, standard]

@@ -58,7 +58,14 @@ def _crude_options(month: date, expiry: date) -> list[date]:
 
 def _gold_options(month: date, expiry: date) -> list[date]:
     """OG: four business days before the month, for the contract's month and the one before it (CME rulebook 115)."""
-    return [business_days_before(_month(month, back), 4) for back in (-1, 0)]
+    return [_before_no_closed_day(business_days_before(_month(month, back), 4)) for back in (-1, 0)]
+
+
+def _before_no_closed_day(day: date) -> date:
+    """Neither a Friday nor the eve of a holiday (CME rulebook 115; FuturesOptionsExpiryFunctions.cs:201 in LEAN)."""
+    while day.weekday() == 4 or not calendar().is_open(day + timedelta(days=1)):
+        day = business_days_before(day, 1)
+    return day
 
 
 def _before_month_end_friday(month: date) -> date:
@@ -200,7 +207,7 @@ class FutureStrip:
         """The day of the contract that expires on ``expiry``."""
         key = (expiry.toordinal(), day.toordinal())
         if key not in self._days:
-            if len(self._days) > 12:
+            if len(self._days) > 64:  # a strip lists up to fifteen contracts
                 self._days.clear()
             listed = expiry in (found for _, found in self.contracts(day))
             self._days[key] = self._made(expiry, day) if listed else None
