@@ -233,7 +233,7 @@ class Plan:
 
     def _enter(self, number: int, reach: Reach, before: date, day: date) -> None:
         """What one strategy may choose on a day."""
-        if reach.opens(day) and (reach.vix_over is None or self._vix_high(day) > reach.vix_over):
+        if reach.opens(day) and (reach.vix_over is None or (self._vix_high(day) or 0.0) > reach.vix_over):
             for root in reach.roots:
                 blocks = [block for block in self._seen(root, before) if block is not None]
                 for expiry in _nearest(reach.term, blocks, day):
@@ -289,7 +289,8 @@ class Plan:
                 hull = self._hull(band, block, expiry, day, (low, high, close))
             else:
                 side = here if band.grid is None else here & (np.abs(block.strike % band.grid) < 1e-6)
-                reached = band.ranges * self._average_range(block.canonical.underlying, day) + band.share * close
+                daily = self._average_range(block.canonical.underlying, day) or 0.0
+                reached = band.ranges * daily + band.share * close
                 hull = (low - reached, high + reached)
             if hull is not None:
                 keep |= side & (block.strike >= hull[0] - 1e-6) & (block.strike <= hull[1] + 1e-6)
@@ -357,22 +358,22 @@ class Plan:
         limit = (day.toordinal() - _EPOCH_ORDINAL + 1) * DAY_MS
         return bars, int(np.searchsorted(bars.start, limit - DAY_MS // 2))
 
-    def _average_range(self, underlying: Symbol, day: date) -> float:
-        """Mean true range in points of the fourteen days up to a day; 0 for what has no daily bars."""
+    def _average_range(self, underlying: Symbol, day: date) -> float | None:
+        """Mean true range in points of the fourteen days up to a day; None for what has no daily bars."""
         found = self._daily(underlying, day)
         if found is None or found[1] < 2:
-            return 0.0
+            return None
         bars, end = found
         rows = slice(max(1, end - _RANGE_DAYS), end)
         before = bars.close[max(1, end - _RANGE_DAYS) - 1 : end - 1]
         ranges: Floats = np.maximum(bars.high[rows], before) - np.minimum(bars.low[rows], before)
         return float(ranges.mean())
 
-    def _vix_high(self, day: date) -> float:
-        """The highest VIX of a day and of the close before; 0 where there is none."""
+    def _vix_high(self, day: date) -> float | None:
+        """The highest VIX of a day and of the close before; None where there is none."""
         found = self._daily(self.underlying("VIX"), day)
         if found is None or found[1] < 1:
-            return 0.0
+            return None
         bars, end = found
         return float(max(bars.high[end - 1], bars.close[max(end - 2, 0)]))
 
