@@ -451,8 +451,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
         engine.end_ms = engine.zone.utc_ms(self._end + timedelta(days=1)) - 1
         engine.start_ms = engine.warmup_end_ms
         if self._warmup is not None:
-            settings = self.settings
-            asked = (self._warmup_resolution, settings.warm_up_resolution, settings.warmup_resolution)
+            asked = self._warmup_resolution, self.settings.warm_up_resolution, self.settings.warmup_resolution
             resolution = next((one for one in asked if one is not None), None)
             engine.subscriptions.warm_up_resolution = resolution
             engine.start_ms = self.warmup_start(self._warmup, resolution)
