@@ -174,7 +174,7 @@ def test_strikes_are_finer_on_third_fridays_and_reach_further() -> None:
         # The last four sessions of February 2018 are the 28th, 27th, 26th and Friday the 23rd: a day earlier. Those of
         # March (Good Friday is the 30th) are the 29th to Monday the 26th.
         (date(2018, 4, 1), date(2018, 2, 22), date(2018, 3, 26)),
-        # December 2014: 31, 30, 29 and Friday the 26th; the session before is the eve of Christmas, so Tuesday the 23rd.
+        # December 2014: 31, 30, 29 and Friday the 26th; before it the eve of Christmas, so Tuesday the 23rd.
         # January 2015: 30, 29, 28, 27.
         (date(2015, 2, 1), date(2014, 12, 23), date(2015, 1, 27)),
     ],
