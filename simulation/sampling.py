@@ -65,6 +65,21 @@ class Benchmark:
                 return int(max(inside))
         return FOREVER
 
+    def hours_between(self, low: int, high: int) -> list[int]:
+        """Ends of the benchmark's hours in a stretch of UTC milliseconds, its ends left out; none without such bars."""
+        symbol = self._symbol()
+        if symbol is None or not len(self._known(symbol)[0]):
+            return list(())
+        hours = self._engine.hours_of(symbol)
+        zone = zone_of(hours.time_zone)
+        day, last = zone.date_of(low), zone.date_of(high)
+        found: list[int] = []
+        while day <= last:
+            for opens, closes in hours.sessions_utc_ms(day, False):
+                found.extend(range(opens // HOUR_MS * HOUR_MS + HOUR_MS, closes + 1, HOUR_MS))
+            day += timedelta(days=1)
+        return [moment for moment in found if low < moment < high]
+
     def _symbol(self) -> Symbol | None:
         given = self._engine.algorithm.benchmark
         if callable(given):
@@ -189,6 +204,7 @@ class Samples:
         gain = round((value - before) * 100 / before, 10) if before else before
         self._highest = max(self._highest, value)
         self._add(self.daily, utc_ms, value)
+        self._fill(utc_ms)
         self._sample_equity(utc_ms)
         self._add(self.series["benchmark"], utc_ms, self.benchmark.value(utc_ms))
         self._add(self.series["performance"], utc_ms, gain)
@@ -200,6 +216,15 @@ class Samples:
         self._sample_turnover(utc_ms, value)
         self._sample_margin(utc_ms, value)
         self._day_value = value
+
+    def _fill(self, utc_ms: int) -> None:
+        """Points of the curve at hours in which nothing but LEAN's benchmark had data."""
+        if self.every_step and self.equity:
+            value, due = self._day_value, 0
+            for moment in self.benchmark.hours_between(self.equity[-1][0], utc_ms):
+                if moment > due:
+                    self.equity.append((moment, value, value, value, value))
+                    due = moment + int(self._engine.sample_step_ms)
 
     @staticmethod
     def _add(series: list[tuple[int, float]], utc_ms: int, value: float) -> None:

@@ -438,6 +438,17 @@ def test_a_run_goes_on_until_the_last_close_of_its_benchmark() -> None:
     assert benchmark(lambda _: 7.0).last_step_ms() == FOREVER
 
 
+def test_hours_of_the_benchmark_are_points_of_the_curve() -> None:
+    hours = [utc(FRIDAY, hour) for hour in range(14, 21)]  # 10:00 to 16:00 New York
+    spy = benchmark()
+    assert spy.hours_between(utc(FRIDAY, 13), utc(SUNDAY, 0)) == hours
+    assert benchmark(closes=()).hours_between(utc(FRIDAY, 13), utc(SUNDAY, 0)) == []
+    samples = sampling.Samples(SimpleNamespace(sample_step_ms=3_700_000), every_step=True)
+    samples.benchmark, samples.equity = spy, [(utc(FRIDAY, 4), 1.0, 1.0, 1.0, 1.0)]
+    samples._fill(utc(SUNDAY, 0))
+    assert [point[0] for point in samples.equity[1:]] == hours[::2]  # a step of more than an hour skips every second
+
+
 def test_a_worse_sharpe_ratio_than_the_benchmark_is_found() -> None:
     rates = InterestRates(np.array([date(2024, 1, 1).toordinal()]), np.array([0.001]))
     engine = SimpleNamespace(source=SimpleNamespace(interest_rates=lambda: rates))
