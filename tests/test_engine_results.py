@@ -337,9 +337,6 @@ def test_a_recorded_run_writes_the_real_files(tmp_path: Path, conformance: Path,
     assert chances[0]["sample"]["pValue"] == pytest.approx(chances[1]["sample"]["pValue"], abs=1e-12)
 
 
-# ------------------------------------------------------------------ how numbers are spelled, what is found
-
-
 def test_decimals_keep_the_digits_of_their_prices() -> None:
     assert results_text.digits(5.9, 4) == Decimal("5.9000")
     assert str(results_text.digits(5.9, 0)) == "5.9"
@@ -392,8 +389,6 @@ def test_the_benchmark_is_adjusted_by_the_factor_of_its_day() -> None:
     assert list(sampling._factors(rows, start)) == [0.25, 1.0]  # a row holds up to its own day
     assert list(sampling._factors((), start)) == [1.0, 1.0]
 
-
-# ------------------------------------------------------------------ the benchmark, and what is found against it
 
 FRIDAY, SUNDAY = datetime(2024, 7, 5), datetime(2024, 7, 7)
 
