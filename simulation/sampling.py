@@ -220,11 +220,11 @@ class Samples:
     def _fill(self, utc_ms: int) -> None:
         """Points of the curve at hours in which nothing but LEAN's benchmark had data."""
         if self.every_step and self.equity:
-            value, due = self._day_value, 0
-            for moment in self.benchmark.hours_between(self.equity[-1][0], utc_ms):
-                if moment > due:
+            last, step, value = self.equity[-1][0], int(self._engine.sample_step_ms), self.equity[-1][4]
+            for moment in self.benchmark.hours_between(last, utc_ms):
+                if moment > last + step:
                     self.equity.append((moment, value, value, value, value))
-                    due = moment + int(self._engine.sample_step_ms)
+                    last = moment
 
     @staticmethod
     def _add(series: list[tuple[int, float]], utc_ms: int, value: float) -> None:
