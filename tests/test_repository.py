@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_FILES = 300  # docs/decisions/019-short-files-before-few-files.md
+MOST_FILES = 310  # docs/decisions/019-short-files-before-few-files.md
 MOST_LINES = 500
 MOST_FUNCTION_LINES = 60
 MOST_PARAMETERS = 8
