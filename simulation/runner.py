@@ -3,6 +3,7 @@ out."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib
 import importlib.util
@@ -189,9 +190,8 @@ def _run(request: RunRequest) -> RunResult:
     with _imports(request.algorithm):
         try:
             algorithm = _start(engine, request, store)
-            if request.progress is not None:
-                engine.progress = _reporter(engine, request.progress)
-            engine.run()
+            with _swept_each_day(engine, request.progress):
+                engine.run()
             del algorithm
         except Exception:  # whatever the algorithm raises is the run's result
             error = traceback.format_exc()
@@ -221,14 +221,29 @@ def _start(engine: Any, request: RunRequest, store: Any) -> Any:
     return algorithm
 
 
-def _reporter(engine: Any, report: Callable[[Progress], None]) -> Callable[[int], None]:
+@contextmanager
+def _swept_each_day(engine: Any, report: Callable[[Progress], None] | None) -> Iterator[None]:
+    """While active, each day ends with its progress told and the cycles of the securities that left it collected.
+
+    A removed security and its models hold each other. Left to Python's own schedule such cycles wait until they are
+    a quarter of all that lives, and a year of chains grows by 20 MB. What lives before the run is set aside, so that a
+    day's collection takes milliseconds.
+    """
     span = max(engine.end_ms - engine.start_ms, 1)
 
-    def tell(utc_ms: int) -> None:
-        fraction = min(max((utc_ms - engine.start_ms) / span, 0.0), 1.0)
-        report(Progress(engine.zone.local(utc_ms), fraction, float(engine.portfolio.total_portfolio_value)))
+    def end_day(utc_ms: int) -> None:
+        gc.collect()
+        if report is not None:
+            fraction = min(max((utc_ms - engine.start_ms) / span, 0.0), 1.0)
+            report(Progress(engine.zone.local(utc_ms), fraction, float(engine.portfolio.total_portfolio_value)))
 
-    return tell
+    engine.progress = end_day
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _result(engine: Any, request: RunRequest, error: str | None, seconds: float) -> RunResult:

@@ -5,6 +5,7 @@ SPX trades 08:30 to 15:15 Chicago, which is 09:30 to 16:15 New York; all times b
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -347,3 +348,29 @@ def test_an_index_is_traded_only_where_the_algorithm_says_so() -> None:
 
     play(index_market("10:00", "10:01"), script)
     assert [str(ticket.status) for ticket in found] == ["FILLED"]
+
+
+def test_what_a_day_leaves_behind_in_cycles_is_gone_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "leaver.py"
+    path.write_text(
+        "import weakref\n"
+        "from AlgorithmImports import *\n\n\n"
+        "class Held:\n    me = None\n\n\n"
+        "class Leaver(QCAlgorithm):\n"
+        "    def initialize(self):\n"
+        "        self.set_start_date(2024, 7, 8)\n        self.set_end_date(2024, 7, 10)\n"
+        "        self.add_index('SPX', Resolution.MINUTE)\n"
+        "        self.schedule.on(self.date_rules.on(2024, 7, 8), self.time_rules.at(10, 0), self.leave)\n"
+        "        self.schedule.on(self.date_rules.on(2024, 7, 9), self.time_rules.at(10, 0), self.tell)\n\n"
+        "    def leave(self):\n"
+        "        held = Held()\n        held.me = held\n        self.left = weakref.ref(held)\n\n"
+        "    def tell(self):\n"
+        "        self.log(f'gone {self.left() is None}')\n"
+        "        raise ValueError('ends the run')\n",
+        encoding="utf-8",
+    )
+    before = gc.get_freeze_count()
+    result = run_backtest(RunRequest(path, index_market(price=5450.0), {}, None, tmp_path))
+    assert any("gone True" in line for line in result.log_lines)
+    assert result.error is not None  # and even so nothing stays set aside
+    assert gc.get_freeze_count() == before
