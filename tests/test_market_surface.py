@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from simulation.market.assets import AssetDay, vix_fridays
 from simulation.market.calendar import FloatArray
 from simulation.market.listings import Listings, expirations, third_friday
-from simulation.market.quotes import INDEX_QUOTES, bid_and_ask, ceil_to_tick, floor_to_tick
+from simulation.market.quotes import INDEX_QUOTES, bid_and_ask
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import (
     EQUITY_INDEX,
@@ -281,9 +281,9 @@ def test_skew_steepens_with_shorter_term_and_stress(market: ModelledMarket) -> N
     assert slope(crisis, 30) > slope(calm, 30)
 
 
-@given(st.floats(0.0, 500.0))
+@given(st.floats(0.05, 500.0))
 def test_ticks_of_the_index(price: float) -> None:
-    below, above = (float(edge(INDEX_QUOTES, np.array([price]))[0]) for edge in (floor_to_tick, ceil_to_tick))
+    below, above = (float(side[0]) for side in bid_and_ask(INDEX_QUOTES, np.array([price]), np.zeros(1)))
     assert below <= price + 1e-6
     assert above >= price - 1e-6
     for shown in (below, above):

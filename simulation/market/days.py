@@ -11,8 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
+from typing import cast
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
+from numpy.typing import NDArray
 
 from simulation.market.calendar import FloatArray
 
@@ -21,11 +24,22 @@ TICK = 0.01
 RANGE_OF_MOTION = 1.665  # root of the expected squared range of a unit Brownian motion, sqrt(4 ln 2) (Parkinson, 1980)
 
 
+class _Key(ISeedSequence):
+    """Hands Philox its key; given the key itself it would first ask the system for entropy that it does not use."""
+
+    def __init__(self, digest: bytes) -> None:
+        self._digest = digest
+
+    def generate_state(self, n_words: int, dtype: object = np.uint64) -> NDArray[np.uint64]:
+        """The digest as words, lowest first."""
+        return np.frombuffer(self._digest, dtype="<u8", count=n_words)
+
+
 def stream(seed: int, purpose: str, day: date | int = 0) -> np.random.Generator:
     """A generator of its own for each (seed, purpose, day): the same values whatever else was drawn before."""
     ordinal = day if isinstance(day, int) else day.toordinal()
     digest = blake2b(f"{seed}|{purpose}|{ordinal}".encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    return np.random.Generator(np.random.Philox(cast(np.random.SeedSequence, _Key(digest))))
 
 
 @dataclass(frozen=True)

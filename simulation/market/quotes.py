@@ -6,13 +6,17 @@ contract and day.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
+from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulation.market.american import _compiled as compiled
 from simulation.market.calendar import FloatArray, IntArray
 
 
@@ -111,53 +115,150 @@ def age_of(law: QuoteLaw, day: date) -> float:
 def full_spread(
     law: QuoteLaw, outer: FloatArray, intrinsic: FloatArray, spot: FloatArray, years: FloatArray, multiple: FloatArray
 ) -> FloatArray:
-    """Width between bid and ask before rounding, in points; ``outer`` is the value without the ``intrinsic`` part."""
-    level = spot / law.reference_level
-    scaled = np.maximum(outer / level, 0.0)
-    term = 1.0 + law.lasting * np.minimum(np.maximum(years - LONG_TERM, 0.0), 2.0)
-    width = (law.base * term + law.slope * np.sqrt(term) * scaled**0.75) * level * multiple
-    if not intrinsic.any():
-        return np.asarray(width)
-    buried = np.maximum(intrinsic - outer, 0.0) / (BURIED * spot)
-    deep = law.deep * level * (1.0 - np.exp(-buried * np.sqrt(buried)))
-    return np.asarray(width + (deep + law.wide * intrinsic) * multiple**0.35)
+    """Width between bid and ask before rounding, in points; ``outer`` is the value without the ``intrinsic`` part.
+
+    All arrays have one length. Powers and exponentials stay with numpy, so that no compiler changes a bit of them.
+    """
+    terms = (law.base, law.slope, law.lasting, law.deep, law.wide, law.reference_level)
+    scaled, buried, width = np.empty((3, len(outer)))
+    prepare, finish = _kernels()[:2]
+    if prepare(law.reference_level, outer, intrinsic, spot, scaled, buried):
+        wider = (np.exp(buried), multiple**0.35)
+    else:
+        wider = (buried, buried)
+    finish(terms, (scaled**0.75, *wider), (intrinsic, spot, years, multiple), width)
+    return np.asarray(width)
 
 
-def _tick_of(law: QuoteLaw, price: FloatArray) -> FloatArray:
-    return np.where(price < law.tick_change - 1e-9, law.tick_below, law.tick_above)
+def scale(
+    reference_level: float,
+    outer: FloatArray,
+    intrinsic: FloatArray,
+    spot: FloatArray,
+    scaled: FloatArray,
+    buried: FloatArray,
+) -> bool:
+    """Writes what the powers and exponentials of a spread are taken of; true when anything is in the money."""
+    inside = False
+    for i in range(len(outer)):
+        scaled[i] = max(outer[i] / (spot[i] / reference_level), 0.0)
+        depth = max(intrinsic[i] - outer[i], 0.0) / (BURIED * spot[i])
+        buried[i] = -depth * sqrt(depth)
+        inside |= intrinsic[i] > 0.0
+    return inside
 
 
-def floor_to_tick(law: QuoteLaw, price: FloatArray) -> FloatArray:
-    """The nearest listed price at or below."""
-    tick = _tick_of(law, price)
-    return np.asarray(np.round(np.floor(price / tick + 1e-7) * tick, 6))
-
-
-def ceil_to_tick(law: QuoteLaw, price: FloatArray) -> FloatArray:
-    """The nearest listed price at or above."""
-    tick = _tick_of(law, price)
-    return np.asarray(np.round(np.ceil(price / tick - 1e-7) * tick, 6))
+def widen(
+    terms: tuple[float, ...], powers: tuple[FloatArray, ...], parts: tuple[FloatArray, ...], width: FloatArray
+) -> None:
+    """Writes full spreads from a law's terms, the powers of `scale`, and intrinsic, spot, years and multiple."""
+    base, slope, lasting, deep, wide, reference_level = terms
+    price, shallow, softened = powers
+    intrinsic, spot, years, multiple = parts
+    for i in range(len(width)):
+        level = spot[i] / reference_level
+        term = 1.0 + lasting * min(max(years[i] - LONG_TERM, 0.0), 2.0)
+        width[i] = (base * term + slope * sqrt(term) * price[i]) * level * multiple[i]
+        if intrinsic[i] > 0.0:
+            width[i] += (deep * level * (1.0 - shallow[i]) + wide * intrinsic[i]) * softened[i]
 
 
 def bid_and_ask(law: QuoteLaw, price: FloatArray, width: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Bid and ask around the model price at ticks; a bid under one tick is no bid (NaN)."""
-    bid = floor_to_tick(law, np.maximum(price - 0.5 * width, 0.0))
-    ask = np.maximum(ceil_to_tick(law, price + 0.5 * width), law.tick_below)
-    return np.where(bid < law.tick_below - 1e-9, np.nan, bid), ask
+    """Bid and ask around the model price: the nearest ticks outwards; a bid under one tick is no bid (NaN)."""
+    bid, ask = np.empty(len(price)), np.empty(len(price))
+    _kernels()[2]((law.tick_below, law.tick_above, law.tick_change), price, width, bid, ask)
+    return bid, ask
 
 
-def sizes(prices: FloatArray, law: QuoteLaw, salt: IntArray | int) -> FloatArray:
+def tick(
+    ticks: tuple[float, float, float], price: FloatArray, width: FloatArray, bid: FloatArray, ask: FloatArray
+) -> None:
+    """Writes `bid_and_ask` for a law's tick below and above, and the price at which the tick changes."""
+    below, above, change = ticks
+    for i in range(len(price)):
+        low, high = max(price[i] - 0.5 * width[i], 0.0), price[i] + 0.5 * width[i]
+        step = below if low < change - 1e-9 else above
+        low = np.rint(np.floor(low / step + 1e-7) * step * 1e6) / 1e6
+        step = below if high < change - 1e-9 else above
+        high = np.rint(np.ceil(high / step - 1e-7) * step * 1e6) / 1e6
+        bid[i] = np.nan if low < below - 1e-9 else low
+        ask[i] = max(high, below)
+
+
+def sizes(prices: FloatArray, law: QuoteLaw, salt: int) -> FloatArray:
     """Contracts shown at each price.
 
     A fixed hash of price and contract, so that a size changes only when its price does.
     """
-    absent = np.isnan(prices)
-    known = np.where(absent, 0.0, prices)
-    ticks = np.round(known / law.tick_below).astype(np.uint64)
-    mixed = (ticks + np.asarray(salt & 0xFFFFFFFF, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-    share = ((mixed >> np.uint64(40)) & np.uint64(0xFFFF)).astype(np.float64) / 65536.0
-    depth = law.depth / (1.0 + known / (0.0011 * law.reference_level))
-    return np.asarray(np.where(absent, 0.0, np.floor(1.0 + depth * (0.3 + 1.4 * share))))
+    shown = np.empty(len(prices))
+    _kernels()[3]((law.tick_below, law.depth, law.reference_level), prices, np.uint64(salt & 0xFFFFFFFF), shown)
+    return shown
+
+
+def show(terms: tuple[float, float, float], prices: FloatArray, salt: np.uint64, shown: FloatArray) -> None:
+    """Writes `sizes` for a law's tick, depth and reference level."""
+    below, depth, reference_level = terms
+    for i in range(len(prices)):
+        if np.isnan(prices[i]):
+            shown[i] = 0.0
+            continue
+        mixed = (np.uint64(np.rint(prices[i] / below)) + salt) * np.uint64(0x9E3779B97F4A7C15)
+        share = np.float64((mixed >> np.uint64(40)) & np.uint64(0xFFFF)) / 65536.0
+        contracts = depth / (1.0 + prices[i] / (0.0011 * reference_level))
+        shown[i] = np.floor(1.0 + contracts * (0.3 + 1.4 * share))
+
+
+def quote_rows(
+    day: ContractDay, beat: int, halted: NDArray[np.bool_] | None
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Minutes (1 is the first) with a row, and open, high, low and close of bids and of asks in them.
+
+    A minute has a row when its bid or ask changed, when it is the session's first, and each ``beat`` minutes while
+    there is an ask; none while ``halted``.
+    """
+    kept = np.zeros(len(day.bid), dtype=np.bool_)
+    count = _kernels()[4](day.bid, day.ask, beat, kept)
+    if halted is not None:
+        kept[1:] &= ~halted
+        count = int(np.count_nonzero(kept))
+    rows, prices = np.empty(count, dtype=np.int64), np.empty((2, 4, count))
+    _kernels()[5](day.bid, day.ask, kept, rows, prices)
+    return rows, prices[0], prices[1]
+
+
+def mark(bid: FloatArray, ask: FloatArray, beat: int, kept: NDArray[np.bool_]) -> int:
+    """Marks the minutes that have a row; how many."""
+    count = 0
+    for i in range(1, len(bid)):
+        kept[i] = i == 1 or ((i - 1) % beat == 0 and not np.isnan(ask[i]))
+        for side in (bid, ask):
+            absent = np.isnan(side[i]) and np.isnan(side[i - 1])
+            kept[i] |= not (absent or abs(side[i] - side[i - 1]) < 1e-9)
+        count += kept[i]
+    return count
+
+
+def gather(bid: FloatArray, ask: FloatArray, kept: NDArray[np.bool_], rows: IntArray, prices: FloatArray) -> None:
+    """Writes the marked minutes and their prices; a side that has just come or gone has its own price throughout."""
+    row = 0
+    for i in range(1, len(bid)):
+        if not kept[i]:
+            continue
+        rows[row] = i
+        for number, side in enumerate((bid, ask)):
+            here = side[i]
+            before = here if np.isnan(here) or np.isnan(side[i - 1]) else side[i - 1]
+            prices[number, 0, row] = before
+            prices[number, 1, row] = max(before, here)
+            prices[number, 2, row] = min(before, here)
+            prices[number, 3, row] = here
+        row += 1
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> tuple[Callable[..., Any], ...]:
+    """The loops as machine code, made (or loaded) when the first quote is looked at."""
+    return tuple(compiled(loop) for loop in (scale, widen, tick, show, mark, gather))
 
 
 def usual_activity(
@@ -211,12 +312,17 @@ class QuoteFaults:
         return cls(0.2 * rate, 0.2 * rate, 0.6 * rate) if rate > 0.0 else None
 
 
-def _episodes(generator: np.random.Generator, length: int, rate: float, mean_minutes: float) -> NDArray[np.bool_]:
-    """Minutes covered by episodes of geometric length that together fill about ``rate`` of the time."""
-    covered = np.zeros(length, dtype=bool)
+def _episodes(
+    generator: np.random.Generator, length: int, rate: float, mean_minutes: float
+) -> NDArray[np.bool_] | None:
+    """Minutes covered by episodes of geometric length that together fill about ``rate`` of the time; or ``None``."""
     if rate >= 1.0:
-        return ~covered
-    for start in np.flatnonzero(generator.random(length) < rate / mean_minutes):
+        return np.ones(length, dtype=bool)
+    starts = np.flatnonzero(generator.random(length) < rate / mean_minutes)
+    if len(starts) == 0:
+        return None
+    covered = np.zeros(length, dtype=bool)
+    for start in starts:
         covered[start : start + int(generator.geometric(1.0 / mean_minutes))] = True
     return covered
 
@@ -224,14 +330,19 @@ def _episodes(generator: np.random.Generator, length: int, rate: float, mean_min
 def faulted(day: ContractDay, faults: QuoteFaults, generator: np.random.Generator) -> ContractDay:
     """The same contract-day with faults put in; the model value stays."""
     length = len(day.bid)
+    stale = _episodes(generator, length, faults.stale, 6.0)
+    one_sided = _episodes(generator, length, faults.one_sided, 3.0)
+    missing = _episodes(generator, length, faults.missing, 3.0)
+    if stale is None and one_sided is None and missing is None:
+        return day
     window = np.zeros(length, dtype=bool)
     window[(faults.first or 0) : (length if faults.last is None else faults.last + 1)] = True
-    bid, ask = day.bid.copy(), day.ask.copy()
-    stale = _episodes(generator, length, faults.stale, 6.0) & window
-    one_sided = _episodes(generator, length, faults.one_sided, 3.0) & window
-    missing = _episodes(generator, length, faults.missing, 3.0) & window
-    source = np.maximum.accumulate(np.where(stale, 0, np.arange(length)))
-    bid, ask = bid[source], ask[source]
-    bid[one_sided | missing] = np.nan
-    ask[missing] = np.nan
+    source = np.arange(length)
+    if stale is not None:
+        source = np.maximum.accumulate(np.where(stale & window, 0, source))
+    bid, ask = day.bid[source], day.ask[source]
+    if one_sided is not None:
+        bid[one_sided & window] = np.nan
+    if missing is not None:
+        bid[missing & window] = ask[missing & window] = np.nan
     return ContractDay(day.value, bid, ask)

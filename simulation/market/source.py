@@ -39,7 +39,7 @@ from simulation.market.book import Book, BuildRequest, MarketSpecError, build
 from simulation.market.corporate import interest_rates
 from simulation.market.days import to_tick
 from simulation.market.listings import Listings
-from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, sizes
+from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, quote_rows, sizes
 from simulation.market.sessions import LongBars, evening_quotes, future_minutes, joined
 from simulation.market.valuation import (
     ChainColumns,
@@ -383,25 +383,16 @@ class ModelledMarket:
         root = self.book.root(symbol)
         if made is None or root is None:
             return None
-        sides = np.stack((made.bid, made.ask))
-        absent = np.isnan(sides)
-        steady = np.abs(np.diff(sides)) < 1e-9
-        changed = ~(steady | (absent[:, 1:] & absent[:, :-1])).all(axis=0)
-        changed[0] = True
         beat = HEARTBEAT_NEAR if self._terms(symbol)[0] - day <= NEAR else HEARTBEAT
-        changed[::beat] |= ~absent[1, 1::beat]
         halted = self.book.halted(day)
-        if halted is not None:
-            changed &= ~halted
-        rows = np.flatnonzero(changed) + 1
+        rows, bids, asks = quote_rows(made, beat, halted)
         start = session_open_utc(day) + (rows - 1) * MINUTE
         salt = (symbol.id.option_right == OptionRight.PUT) + int(symbol.id.strike_price * 20)
-        here, before = sides[:, rows], sides[:, rows - 1]
-        before = np.where(absent[:, rows] | absent[:, rows - 1], here, before)
-        high, low = np.fmax(before, here), np.fmin(before, here)
-        size = sizes(here, root.law, np.array([[salt], [salt + 7]]))
-        bids, asks = ((before[side], high[side], low[side], here[side], size[side]) for side in (0, 1))
-        block = QuoteBlock(start + MINUTE, start, *bids, *asks)
+        bid_size, ask_size = sizes(bids[3], root.law, salt), sizes(asks[3], root.law, salt + 7)
+        block = QuoteBlock(
+            start + MINUTE, start, bids[0], bids[1], bids[2], bids[3], bid_size,
+            asks[0], asks[1], asks[2], asks[3], ask_size,
+        )  # fmt: skip
         if symbol.security_type is not SecurityType.FUTURE_OPTION or (halted is not None and bool(halted[-1])):
             return block
         evening = evening_quotes(self.book, symbol, day, float(made.value[-1]))

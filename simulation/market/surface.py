@@ -35,10 +35,14 @@ def black(
     variance: FloatArray,
     discount: FloatArray | float,
     sign: FloatArray | float,
+    moneyness: FloatArray | None = None,
 ) -> FloatArray:
-    """European price in points; ``variance`` is total implied variance, ``sign`` +1 for calls and -1 for puts."""
+    """European price in points; ``variance`` is total implied variance, ``sign`` +1 for calls and -1 for puts.
+
+    ``moneyness``: log of forward over strike, where it is known already.
+    """
     deviation = np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
-    d1 = np.log(forward / strike) / deviation + 0.5 * deviation
+    d1 = (np.log(forward / strike) if moneyness is None else moneyness) / deviation + 0.5 * deviation
     value = sign * (forward * ndtr(sign * d1) - strike * ndtr(sign * (d1 - deviation)))
     return np.asarray(discount * np.maximum(value, 0.0))
 

@@ -110,42 +110,52 @@ class EarlyExercise:
         """European price, premium of the tables (never negative), and what exercise pays."""
         state, years = claims.state, claims.years
         rate = state.carry.rate + shift.rate
-        held = 0.0 if state.spec.kind is Kind.FUTURE else shift.rate
-        forward = claims.forward * np.exp(shift.price + held * years)
-        variance = claims.variance * exp(shift.variance)
-        european = black(forward, claims.strike, variance, np.exp(-rate * years), claims.sign)
-        share = self._premium(claims, np.log(forward / claims.strike), variance, rate)
-        intrinsic = np.maximum(claims.sign * (claims.spot * exp(shift.price) - claims.strike), 0.0)
+        forward, variance, spot = claims.forward, claims.variance, claims.spot
+        if shift is not UNMOVED:
+            held = 0.0 if state.spec.kind is Kind.FUTURE else shift.rate
+            forward = forward * np.exp(shift.price + held * years)
+            variance, spot = variance * exp(shift.variance), spot * exp(shift.price)
+        moneyness = np.log(forward / claims.strike)
+        discount = np.exp(-rate * years)
+        european = black(forward, claims.strike, variance, discount, claims.sign, moneyness)
+        share = self._premium(claims, (moneyness, variance, years, discount), rate)
+        intrinsic = np.maximum(claims.sign * (spot - claims.strike), 0.0)
+        if share is None:
+            return european, np.zeros(len(european)), intrinsic
         return european, np.maximum(share, 0.0) * claims.strike, intrinsic
 
-    def _premium(self, claims: Claims, moneyness: FloatArray, variance: FloatArray, rate: float) -> FloatArray:
-        """Premium over strike; zero where nothing worth counting can be earned by exercise."""
+    def _premium(
+        self, claims: Claims, terms: tuple[FloatArray, FloatArray, FloatArray, FloatArray], rate: float
+    ) -> FloatArray | None:
+        """Premium over strike from moneyness, variance, years and discount.
+
+        ``None``, and zero in rows, where nothing worth counting can be earned by exercise.
+        """
         state, sign = claims.state, claims.sign
-        carry, years = state.carry, claims.years
-        depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
-        result = np.zeros(len(depth))
-        inside = (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE)
+        carry = state.carry
         today, last = state.day.toordinal(), claims.expiry.toordinal()
-        if any(today < ordinal <= last for ordinal, _ in carry.dividends):
-            profiles = self._profile(claims, rate)
-            near, deep = _parted(inside, depth)
-            if len(near):
-                result[near] = profiles.at(depth[near], variance[near], claims.minute[near])
-            if len(deep):
-                result[deep] = profiles.beyond(moneyness[deep], np.exp(-rate * years[deep]))
-            return result
+        paying = any(today < ordinal <= last for ordinal, _ in carry.dividends)
         earned = rate if state.spec.kind is Kind.FUTURE else carry.dividend_yield
-        if (rate if sign < 0 else earned) <= 0.0:
-            return result
+        if not paying and (rate if sign < 0 else earned) <= 0.0:
+            return None
+        moneyness, variance, years, discount = terms
+        depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
+        inside = (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE)
+        if paying:
+            profiles = self._profile(claims, rate)
+            return _placed(
+                inside, depth,
+                lambda rows: profiles.at(depth[rows], variance[rows], claims.minute[rows]),
+                lambda rows: profiles.beyond(moneyness[rows], discount[rows]),
+            )  # fmt: skip
         cost = max(rate, earned)
         whole = cost * years
         kept = lattice(sign, rate / cost, earned / cost)
-        near, deep = _parted(inside & (whole > SMALLEST_SHARE), depth)
-        if len(near):
-            result[near] = kept.at(depth[near], variance[near], whole[near])
-        if len(deep):
-            result[deep] = kept.beyond(moneyness[deep], variance[deep], whole[deep])
-        return result
+        return _placed(
+            inside & (whole > SMALLEST_SHARE), depth,
+            lambda rows: kept.at(depth[rows], variance[rows], whole[rows]),
+            lambda rows: kept.beyond(moneyness[rows], variance[rows], whole[rows]),
+        )  # fmt: skip
 
     def _profile(self, claims: Claims, rate: float) -> Profiles:
         key = (claims.state.day.toordinal(), claims.expiry.toordinal(), claims.sign, rate)
@@ -159,10 +169,24 @@ class EarlyExercise:
         return known
 
 
-def _parted(inside: NDArray[np.bool_], depth: FloatArray) -> tuple[IntArray, IntArray]:
-    """Rows that the tables reach, and rows deeper in the money."""
-    deep = depth > DEEPEST
-    return np.flatnonzero(inside & ~deep), np.flatnonzero(inside & deep)
+Rows = IntArray | slice
+
+
+def _placed(
+    inside: NDArray[np.bool_],
+    depth: FloatArray,
+    near: Callable[[Rows], FloatArray],
+    deep: Callable[[Rows], FloatArray],
+) -> FloatArray:
+    """What ``near`` gives for rows that the tables reach and ``deep`` for rows deeper in the money; zero elsewhere."""
+    beyond = depth > DEEPEST
+    if bool(inside.all()) and not bool(beyond.any()):
+        return near(slice(None))
+    result = np.zeros(len(depth))
+    for rows, made in ((np.flatnonzero(inside & ~beyond), near), (np.flatnonzero(inside & beyond), deep)):
+        if len(rows):
+            result[rows] = made(rows)
+    return result
 
 
 @dataclass(frozen=True)
