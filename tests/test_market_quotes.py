@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
+from hashlib import blake2b
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulation.market import quotes
+from simulation.market.days import stream
 from simulation.market.futures import FUTURES
 from simulation.market.listings import RULES, Listings, expirations, first_listed, is_standard, strikes
 from simulation.market.quotes import (
@@ -16,9 +19,14 @@ from simulation.market.quotes import (
     INDEX_QUOTES,
     MORNING_QUOTES,
     WIDEST,
+    ContractDay,
+    QuoteFaults,
     age_of,
+    bid_and_ask,
+    faulted,
     full_spread,
     hour_of_day,
+    quote_rows,
     sizes,
     stress_of,
 )
@@ -102,6 +110,66 @@ def test_cheap_options_show_more_contracts() -> None:
     # 200 / (1 + price / 2.97) contracts on average, and one: SPXW showed 165 to 280 at 1, 60 to 130 at 8, 20 at 20.
     assert mean[:3] == pytest.approx([172.2, 46.3, 6.3], rel=0.15)
     assert mean[3] == 0.0
+
+
+def test_minutes_with_a_row_by_hand() -> None:
+    nan = np.nan
+    bid = np.array([1.0, 1.0, 1.0, 1.2, nan, nan, 1.1, 1.1])
+    ask = np.array([1.5, 1.5, 1.5, 1.4, 1.4, nan, nan, 1.6])
+    day = ContractDay(bid, bid, ask)
+    # The first; 3 by its prices, and each third from the first on (1, 4, 7); 5 by its ask; 6 by its bid.
+    rows, bids, asks = quote_rows(day, 3, None)
+    assert rows.tolist() == [1, 3, 4, 5, 6, 7]
+    assert np.array_equal(bids[:, 1], [1.0, 1.2, 1.0, 1.2])
+    assert np.array_equal(asks[:, 1], [1.5, 1.5, 1.4, 1.4])
+    assert np.isnan(bids[:, 2:4]).all()
+    assert np.array_equal(bids[:, 4], [1.1, 1.1, 1.1, 1.1])  # it has just come: no earlier price
+    halted = np.array([False, False, True, True, False, False, False])
+    assert quote_rows(day, 3, halted)[0].tolist() == [1, 5, 6, 7]
+
+
+def test_the_loops_of_quotes_say_the_same_in_python_and_in_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two days of prices from nothing to deep in the money, with faults; every bit of the quotes and sizes."""
+
+    def everything(law: quotes.QuoteLaw) -> bytes:
+        generator = np.random.default_rng(7)
+        spot = 2700.0 * np.exp(0.01 * generator.standard_normal(391))
+        intrinsic = np.maximum(spot - 2700.0, 0.0)
+        value = intrinsic + 0.02 * np.exp(9.0 * generator.random(391))
+        multiple, years = 1.0 + generator.random(391), np.linspace(0.9, 0.0, 391)
+        pieces: list[bytes] = []
+        for inside in (intrinsic, np.zeros(391)):
+            width = full_spread(law, value - inside, inside, spot, years, multiple)
+            day = ContractDay(value, *bid_and_ask(law, value, width))
+            day = faulted(day, QuoteFaults(0.1, 0.1, 0.2), stream(1, "faults"))
+            rows, bids, asks = quote_rows(day, 10, None)
+            pieces += [part.tobytes() for part in (width, day.bid, day.ask, rows, bids, asks)]
+            pieces += [sizes(side[3], law, 77).tobytes() for side in (bids, asks)]
+        return b"".join(pieces)
+
+    fast = [everything(law) for law in (INDEX_QUOTES, ETF_QUOTES)]
+    loops = (quotes.scale, quotes.widen, quotes.tick, quotes.show, quotes.mark, quotes.gather)
+    monkeypatch.setattr(quotes, "_kernels", lambda: loops)
+    with np.errstate(over="ignore"):  # the hash wraps
+        assert [everything(law) for law in (INDEX_QUOTES, ETF_QUOTES)] == fast
+
+
+def test_a_day_without_an_episode_is_left_alone_and_certain_faults_fill_their_window() -> None:
+    prices = np.arange(1.0, 11.0)
+    day = ContractDay(prices, prices, prices + 0.5)
+    assert faulted(day, QuoteFaults(), stream(1, "faults")) is day
+    found = faulted(day, QuoteFaults(missing=1.0, first=2, last=4), stream(1, "faults"))
+    assert np.flatnonzero(np.isnan(found.ask)).tolist() == [2, 3, 4]
+    stale = faulted(day, QuoteFaults(stale=1.0, first=3), stream(1, "faults"))
+    assert stale.bid.tolist() == [1.0, 2.0, 3.0] + [3.0] * 7
+    assert stale.value is day.value
+
+
+def test_a_stream_is_philox_keyed_by_the_digest() -> None:
+    # numpy takes a key of 128 bits as an integer; the stream hands it over without asking for entropy first.
+    digest = blake2b(b"5|purpose|730000", digest_size=16).digest()
+    plain = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    assert np.array_equal(stream(5, "purpose", 730000).random(9), plain.random(9))
 
 
 def test_expirations_of_a_recorded_day() -> None:
