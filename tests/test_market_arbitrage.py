@@ -412,7 +412,8 @@ def test_the_loops_say_the_same_in_python_and_in_machine_code() -> None:
     steps = np.array([[0.0, 1.0, 1.0, 1.0, 0.0], [0.5, 1.01, 1.0, 1.0, 1.02], [0.5, 1.02, 1.02, 0.5, 0.0]])
     rows = np.array([-1, 0, 1], dtype=np.int64)
     for sign in (1.0, -1.0):
-        terms, plain, fast = np.array([sign, 0.2]), np.empty((2, 41)), np.empty((2, 41))
+        terms = np.array([sign, 0.2, 0.25, 0.3, 0.35])
+        plain, fast = np.empty((2, 41 * american.LANES)), np.empty((2, 41 * american.LANES))
         american.march(terms, steps, rows, plain)
         american._kernels()[0](terms, steps, rows, fast)
         assert np.allclose(plain, fast, rtol=0, atol=1e-13)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
-from math import exp, sqrt
+from math import ceil, exp, sqrt
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -48,62 +48,68 @@ def _compiled(function: Function) -> Function:
         return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
 
 
+LANES = 4  # levels of variance solved side by side: a level alone would wait for each of its divisions
+
+
 def march(terms: FloatArray, steps: FloatArray, rows: NDArray[np.int64], out: FloatArray) -> None:
-    """Solves one level of variance from expiry to now and writes the premium of exercise at the rows asked for.
+    """Solves four levels of variance from expiry to now and writes the premium of exercise at the rows asked for.
 
     Forward measure, log forward over strike in deviations, depth in the money falling with the index. ``terms``: sign,
-    root of total variance. ``steps``: one row a step of share of variance, interest factor and price over escrowed
-    price at its end, weight of the implicit side, and that price ratio before a dividend when the step ends on its eve
-    (else 0); the first row is expiry. ``rows``: where in ``out`` a step's premium goes, or -1. Crank and Nicolson with
-    Brennan and Schwartz's (1977) elimination; on an eve the kink of the choice is averaged over its cell.
+    and root of total variance of each level. ``steps``: one row a step of share of variance, interest factor and price
+    over escrowed price at its end, weight of the implicit side, and that price ratio before a dividend when the step
+    ends on its eve (else 0); the first row is expiry. ``rows``: where in ``out`` a step's premium goes, or -1; there
+    the levels of one depth lie side by side. Crank and Nicolson with Brennan and Schwartz's (1977) elimination; on an
+    eve the kink of the choice is averaged over its cell.
     """
-    sign, root = terms[0], terms[1]
-    nodes = out.shape[1]
-    width = (DEEPEST - SHALLOWEST) / (nodes - 1)
-    level, american, european = np.empty(nodes), np.empty(nodes), np.empty(nodes)
-    diagonal, early, late = np.empty(nodes), np.empty(nodes), np.empty(nodes)
-    for i in range(nodes):
-        level[i] = exp(root * sign * (DEEPEST - width * i))
+    sign, count = terms[0], out.shape[1]
+    width = (DEEPEST - SHALLOWEST) / (count // LANES - 1)
+    level, american, european = np.empty(count), np.empty(count), np.empty(count)
+    diagonal, early, late = np.empty(count), np.empty(count), np.empty(count)
+    below, above = np.empty(count), np.empty(count)
+    for i in range(count):
+        root = terms[1 + i % LANES]
+        level[i] = exp(root * sign * (DEEPEST - width * (i // LANES)))
         european[i] = max(sign * (level[i] - 1.0), 0.0)
         american[i] = max(european[i], sign * (steps[0, 2] * level[i] - steps[0, 1]))
-    last = nodes - 1
-    below = 0.5 / (width * width) - 0.25 * root * sign / width
-    above = 0.5 / (width * width) + 0.25 * root * sign / width
+        below[i] = 0.5 / (width * width) - 0.25 * root * sign / width
+        above[i] = 0.5 / (width * width) + 0.25 * root * sign / width
+    edge = count - LANES
+    linked = below.copy()
+    linked[edge - LANES :] = 0.0
     for n in range(1, steps.shape[0]):
         implicit, explicit = steps[n, 3] * steps[n, 0], (1.0 - steps[n, 3]) * steps[n, 0]
-        middle = 1.0 + implicit * (below + above)
-        pivot, linked = 1.0, 0.0
-        early[last], late[last] = american[last], european[last]
-        for i in range(last - 1, 0, -1):
-            factor = -implicit * above / pivot
+        diagonal[edge:] = 1.0
+        early[edge:], late[edge:] = american[edge:], european[edge:]
+        for i in range(edge - 1, LANES - 1, -1):
+            up, down = i - LANES, i + LANES
+            factor = -implicit * above[i] / diagonal[down]
+            here = below[i] + above[i]
             for_american = american[i] + explicit * (
-                below * american[i - 1] - (below + above) * american[i] + above * american[i + 1]
+                below[i] * american[up] - here * american[i] + above[i] * american[down]
             )
             for_european = european[i] + explicit * (
-                below * european[i - 1] - (below + above) * european[i] + above * european[i + 1]
+                below[i] * european[up] - here * european[i] + above[i] * european[down]
             )
-            early[i] = for_american - factor * early[i + 1]
-            late[i] = for_european - factor * late[i + 1]
-            pivot = middle - factor * linked
-            diagonal[i] = pivot
-            linked = -implicit * below
+            early[i] = for_american - factor * early[down]
+            late[i] = for_european - factor * late[down]
+            diagonal[i] = 1.0 + implicit * here - factor * (-implicit * linked[i])
         interest, gain = steps[n, 1], steps[n, 2]
-        american[0] = max(american[0], sign * (gain * level[0] - interest))
-        for i in range(1, last):
-            european[i] = (late[i] + implicit * below * european[i - 1]) / diagonal[i]
-            held = (early[i] + implicit * below * american[i - 1]) / diagonal[i]
+        american[:LANES] = np.maximum(american[:LANES], sign * (gain * level[:LANES] - interest))
+        for i in range(LANES, edge):
+            european[i] = (late[i] + implicit * below[i] * european[i - LANES]) / diagonal[i]
+            held = (early[i] + implicit * below[i] * american[i - LANES]) / diagonal[i]
             american[i] = max(held, sign * (gain * level[i] - interest))
         if steps[n, 4] > 0.0:
             gained = sign * (steps[n, 4] * level - interest) - american
-            american[0] += max(gained[0], 0.0)
-            for i in range(1, last):
-                slant = 0.25 * abs(gained[i - 1] - gained[i + 1])
+            american[:LANES] += np.maximum(gained[:LANES], 0.0)
+            for i in range(LANES, edge):
+                slant = 0.25 * abs(gained[i - LANES] - gained[i + LANES])
                 if abs(gained[i]) < slant:
                     american[i] += (slant + gained[i]) ** 2 / (4.0 * slant)
                 else:
                     american[i] += max(gained[i], 0.0)
         if rows[n] >= 0:
-            for i in range(nodes):
+            for i in range(count):
                 out[rows[n], i] = (american[i] - european[i]) / interest
 
 
@@ -200,6 +206,13 @@ def _cost_place(cost: FloatArray) -> FloatArray:
     return np.asarray((np.log(known / SMALLEST_SHARE) + known / COST_SCALE) / LOG_STEP)
 
 
+@lru_cache(maxsize=2)
+def _axes(levels: int, costs: int) -> tuple[FloatArray, FloatArray]:
+    """Total variance, and what rate and yield come to, at the lattice's places."""
+    whole = lambertw(np.exp(np.arange(costs) * LOG_STEP + np.log(SMALLEST_SHARE / COST_SCALE))).real
+    return SMALLEST_VARIANCE * np.exp(np.arange(levels) * LOG_STEP), np.asarray(COST_SCALE * whole)
+
+
 class Lattice:
     """Premiums of one right and one ratio of rate to yield: log variance, log of costs until expiry, depth."""
 
@@ -211,6 +224,7 @@ class Lattice:
             int(_cost_place(np.array([LARGEST_COST]))[0]) + 2,
             round((DEEPEST - SHALLOWEST) / DEPTH_STEP) + 1,
         )
+        self._variances, self._costs = _axes(sizes[0], sizes[1])
         self._table = np.full(sizes, np.nan)
         self._boundaries: dict[tuple[int, int], int] = {}
 
@@ -252,18 +266,18 @@ class Lattice:
         forward, variance, interest, earned = self._terms(*nodes)
         european = black(forward, 1.0, variance, np.exp(-interest), self.sign)
         best = self.sign * (forward * np.exp(earned - interest) - 1.0)
-        for row, (level, cost, depth) in enumerate(zip(*(index.tolist() for index in nodes), strict=True)):
+        terms = zip(*(part.tolist() for part in (forward, variance, interest, earned)), strict=True)
+        places = zip(*(index.tolist() for index in nodes), strict=True)
+        for row, ((level, cost, depth), at) in enumerate(zip(places, terms, strict=True)):
             if depth >= AT_FIRST or depth > self._exercised(level, cost):
-                terms = (float(part[row]) for part in (forward, variance, interest, earned))
-                best[row] = max(best[row], self._price(*terms))
+                best[row] = max(best[row], self._price(*at))
         self._table[nodes] = best - european
 
     def _terms(
         self, level: NDArray[np.int64], cost: NDArray[np.int64], depth: NDArray[np.int64]
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Forward over strike, total variance, and what rate and yield come to, at nodes."""
-        variance = SMALLEST_VARIANCE * np.exp(level * LOG_STEP)
-        whole = COST_SCALE * lambertw(np.exp(cost * LOG_STEP + np.log(SMALLEST_SHARE / COST_SCALE))).real
+        variance, whole = self._variances[level], self._costs[cost]
         forward = np.exp(self.sign * (DEEPEST - depth * DEPTH_STEP) * np.sqrt(variance))
         return forward, variance, self.shares[0] * whole, self.shares[1] * whole
 
@@ -275,11 +289,12 @@ class Lattice:
         known = self._boundaries.get((level, cost))
         if known is None:
             known, open_end = -1, AT_FIRST
+            depths = np.arange(AT_FIRST)
+            terms = self._terms(np.full(AT_FIRST, level), np.full(AT_FIRST, cost), depths)
+            every = list(zip(*(part.tolist() for part in terms), strict=True))
             while open_end - known > 1:
                 middle = (known + open_end) // 2
-                forward, variance, interest, earned = (
-                    float(part[0]) for part in self._terms(*np.array([[level], [cost], [middle]]))
-                )
+                forward, variance, interest, earned = every[middle]
                 intrinsic = self.sign * (forward * exp(earned - interest) - 1.0)
                 gain = self._price(forward, variance, interest, earned) - intrinsic
                 known, open_end = (middle, open_end) if gain < NO_GAIN else (known, middle)
@@ -364,6 +379,15 @@ def _evenings(state: AssetDay, expiry: date) -> list[_Evening]:
     return found
 
 
+@lru_cache(maxsize=256)
+def _stretch(count: int) -> tuple[tuple[float, float, float], ...]:
+    """Steps between two marks: share passed at each one's end, its own share, and weight of its implicit side."""
+    shares = [(step / count) ** 2 for step in range(count + 1)]
+    return tuple(
+        (shares[step], shares[step] - shares[step - 1], 1.0 if step < 3 else 0.5) for step in range(1, count + 1)
+    )
+
+
 def timetable(state: AssetDay, expiry: date, sign: float, rate: float) -> Timetable:
     """Time steps from ``expiry`` back to the open of ``state``'s day, each evening before an ex-date among them.
 
@@ -382,20 +406,11 @@ def timetable(state: AssetDay, expiry: date, sign: float, rate: float) -> Timeta
     rows: list[tuple[float, float, float, float, float]] = [(0.0, 1.0, evenings[0].after, 1.0, 0.0)]
     at = (0.0, 0.0)
     for number, (left, time, gain, eve_gain) in enumerate(marks):
-        length = left - at[0]
-        count = kept - 1 if number == len(marks) - 1 else max(LEAST_STEPS, int(np.ceil(STEPS * length)))
-        for step in range(1, count + 1):
-            share, before = (step / count) ** 2, ((step - 1) / count) ** 2
-            interest = exp(rate * (at[1] + share * (time - at[1])))
-            rows.append(
-                (
-                    length * (share - before),
-                    interest,
-                    gain,
-                    1.0 if step < 3 else 0.5,
-                    eve_gain if step == count else 0.0,
-                )
-            )
+        length, later = left - at[0], time - at[1]
+        count = kept - 1 if number == len(marks) - 1 else max(LEAST_STEPS, ceil(STEPS * length))
+        for share, part, weight in _stretch(count):
+            rows.append((length * part, exp(rate * (at[1] + share * later)), gain, weight, 0.0))
+        rows[-1] = (*rows[-1][:4], eve_gain)
         at = (left, time)
     where = np.full(len(rows), -1, dtype=np.int64)
     where[-kept:] = np.arange(kept)
@@ -412,20 +427,25 @@ class Profiles:
         self._left, self._moment = plan.positions()
         self._levels: dict[int, FloatArray] = {}
 
-    def _level(self, number: int) -> FloatArray:
-        known = self._levels.get(number)
-        if known is None:
-            known = self._levels[number] = np.empty((self._plan.kept, self._plan.nodes))
-            terms = np.array([self._sign, exp(0.5 * self._plan.level_step * number)])
-            _kernels()[0](terms, self._plan.steps, self._plan.rows, known)
-        return known
+    def _table(self, first: int, last: int) -> FloatArray:
+        """The levels from ``first`` to ``last``, those not yet known solved a few at a time."""
+        missing = [number for number in range(first, last + 1) if number not in self._levels]
+        for at in range(0, len(missing), LANES):
+            some = missing[at : at + LANES]
+            some += range(some[-1] + 1, some[-1] + 1 + LANES - len(some))
+            roots = [exp(0.5 * self._plan.level_step * number) for number in some]
+            solved = np.empty((self._plan.kept, self._plan.nodes * LANES))
+            _kernels()[0](np.array([self._sign, *roots]), self._plan.steps, self._plan.rows, solved)
+            levels = solved.reshape(self._plan.kept, self._plan.nodes, LANES)
+            self._levels.update((number, np.ascontiguousarray(levels[:, :, lane])) for lane, number in enumerate(some))
+        return np.stack([self._levels[number] for number in range(first, last + 1)])
 
     def at(self, depth: FloatArray, variance: FloatArray, minute: NDArray[np.int64]) -> FloatArray:
         """Premium over strike at minutes of the day (0 is the open); a profile's depth is in deviations of the open."""
         left = self._left[minute]
         level = np.log(variance / left) / self._plan.level_step
         first = int(np.floor(level.min())) - 1
-        table = np.stack([self._level(number) for number in range(first, int(np.floor(level.max())) + 3)])
+        table = self._table(first, int(np.floor(level.max())) + 2)
         place = (DEEPEST - np.maximum(depth * np.sqrt(left), SHALLOWEST)) * (
             (self._plan.nodes - 1) / (DEEPEST - SHALLOWEST)
         )

@@ -56,6 +56,7 @@ class Book:
     cash_flows: dict[date, float] = field(default_factory=dict)
     _assets: dict[str, Asset] = field(default_factory=dict)
     _shares: dict[str, FundShare] = field(default_factory=dict)
+    _share_closes: dict[str, tuple[IntArray, FloatArray]] = field(default_factory=dict)
     _halts: dict[int, NDArray[np.bool_] | None] = field(default_factory=dict)
 
     def asset(self, ticker: str) -> Asset:
@@ -202,7 +203,9 @@ class Book:
 
     def _closes(self, ticker: str) -> tuple[IntArray, FloatArray]:
         if ticker in self.share_makers:
-            return self.share(ticker).closes()
+            if ticker not in self._share_closes:
+                self._share_closes[ticker] = self.share(ticker).closes()
+            return self._share_closes[ticker]
         series = self.asset(ticker).series
         return series.days, series.close
 

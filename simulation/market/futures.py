@@ -11,7 +11,7 @@ import numpy as np
 
 from simulation.blocks import MarginRow
 from simulation.futures import expiry_of_contract_month, third_friday
-from simulation.market.assets import Asset, AssetDay, Carry, Kind, memory_of
+from simulation.market.assets import Asset, AssetDay, AssetSpec, Carry, Kind, memory_of
 from simulation.market.calendar import FIRST_YEAR, LAST_YEAR, FloatArray, calendar, holidays
 from simulation.market.corporate import index_dividend_yield, risk_free
 from simulation.market.days import MinutePath, to_tick
@@ -157,6 +157,12 @@ def _all_holidays() -> frozenset[date]:
     return frozenset(day for year in range(FIRST_YEAR, LAST_YEAR + 1) for day in holidays(year))
 
 
+@lru_cache(maxsize=4096)
+def _expiry(ticker: str, month: date) -> date:
+    """Last trading day of a contract month of one of the model's futures."""
+    return expiry_of_contract_month(ticker, month, _all_holidays())
+
+
 class FutureStrip:
     """All contracts of one future over its driver."""
 
@@ -172,6 +178,8 @@ class FutureStrip:
         self._volatility = volatility
         self._listings = listings
         self._days: dict[tuple[int, int], AssetDay | None] = {}
+        self._spec: tuple[AssetSpec, AssetSpec] | None = None  # the driver's, and the same as a future's
+        self._cycles: dict[date, list[tuple[date, date]]] = {}
         self._roots: dict[date, OptionRoot] = {}
         self._margins: dict[date, list[MarginRow]] = {}
         self.nights: dict[int, FloatArray | None] = {}  # of the driver, shared by all contracts; a few days
@@ -183,15 +191,18 @@ class FutureStrip:
 
     def contracts(self, day: date) -> list[tuple[date, date]]:
         """Contract month (its first day) and expiry of every contract listed on ``day``."""
-        found = []
-        for ahead in range(-1, self.law.horizon // 28 + 3):
-            month = _month(date(day.year, day.month, 1), ahead)
-            if month.month not in self.law.months:
-                continue
-            expiry = expiry_of_contract_month(self.law.ticker, month, _all_holidays())
-            if day <= expiry <= day + timedelta(days=self.law.horizon):
-                found.append((month, expiry))
-        return found
+        last = day + timedelta(days=self.law.horizon)
+        return [(month, expiry) for month, expiry in self._ahead(day.replace(day=1)) if day <= expiry <= last]
+
+    def _ahead(self, first: date) -> list[tuple[date, date]]:
+        """Every contract month, with its expiry, that a day of the month of ``first`` may list."""
+        known = self._cycles.get(first)
+        if known is None:
+            months = [_month(first, ahead) for ahead in range(-1, self.law.horizon // 28 + 3)]
+            known = self._cycles[first] = [
+                (month, _expiry(self.law.ticker, month)) for month in months if month.month in self.law.months
+            ]
+        return known
 
     @staticmethod
     def expiry(symbol: Symbol) -> date:
@@ -209,7 +220,7 @@ class FutureStrip:
         if key not in self._days:
             if len(self._days) > 64:  # a strip lists up to fifteen contracts
                 self._days.clear()
-            listed = expiry in (found for _, found in self.contracts(day))
+            listed = any(found == expiry for _, found in self.contracts(day))
             self._days[key] = self._made(expiry, day) if listed else None
         return self._days[key]
 
@@ -222,10 +233,24 @@ class FutureStrip:
         if whole is None:
             return None
         factor, tick = self.factor(expiry, day), self.law.tick
-        parts = (whole.spot.points, whole.spot.high, whole.spot.low)
-        spot = MinutePath(*(to_tick(part * factor, tick) for part in parts))
-        spec = replace(whole.spec, ticker=self.law.ticker, kind=Kind.FUTURE, tick=tick)
-        return AssetDay(spec, day, spot, lambda: whole.surface, Carry(risk_free(day)))
+        parts = to_tick(self._prices(whole) * factor, tick)
+        points, count = whole.minutes + 1, whole.minutes
+        spot = MinutePath(parts[:points], parts[points : points + count], parts[points + count :])
+        return AssetDay(self._spec_of(whole), day, spot, lambda: whole.surface, Carry(risk_free(day)))
+
+    def _prices(self, whole: AssetDay) -> FloatArray:
+        """The driver's points, highs and lows in one array: what a day's contracts are made of."""
+        known = whole.notes.get("prices")
+        if known is None:
+            spot = whole.spot
+            known = whole.notes["prices"] = np.concatenate((spot.points, spot.high, spot.low))
+        return known
+
+    def _spec_of(self, whole: AssetDay) -> AssetSpec:
+        if self._spec is None or self._spec[0] is not whole.spec:
+            made = replace(whole.spec, ticker=self.law.ticker, kind=Kind.FUTURE, tick=self.law.tick)
+            self._spec = whole.spec, made
+        return self._spec[1]
 
     def root(self, future: Symbol) -> OptionRoot | None:
         """The options on one contract; ``None`` for a contract that is not of this future's cycle."""
@@ -255,10 +280,7 @@ class FutureStrip:
     def _month_of(self, expiry: date) -> date | None:
         for ahead in range(-1, 4):
             month = _month(date(expiry.year, expiry.month, 1), ahead)
-            if (
-                month.month in self.law.months
-                and expiry_of_contract_month(self.law.ticker, month, _all_holidays()) == expiry
-            ):
+            if month.month in self.law.months and _expiry(self.law.ticker, month) == expiry:
                 return month
         return None
 

@@ -333,6 +333,7 @@ class ListingBook:
         self._days = days
         self._range = price_range
         self._strikes: dict[tuple[int, int], FloatArray] = {}
+        self._seen: dict[int, tuple[float, float] | None] = {}
 
     def expirations(self, day: date) -> tuple[date, ...]:
         """Expirations listed on ``day``."""
@@ -346,7 +347,7 @@ class ListingBook:
             return known
         if expiry not in self.expirations(day):
             return None
-        seen = self._range(day, 90)
+        seen = self._range_of(day)
         if seen is None:
             return None
         if len(self._strikes) > 2000:
@@ -354,6 +355,15 @@ class ListingBook:
         made = strikes(self.rule, (expiry - day).days, *seen, weekly=not is_standard(expiry))
         self._strikes[key] = made
         return made
+
+    def _range_of(self, day: date) -> tuple[float, float] | None:
+        """What the strikes of ``day`` are listed around; all its expirations share it."""
+        key = day.toordinal()
+        if key not in self._seen:
+            if len(self._seen) > 64:
+                self._seen.clear()
+            self._seen[key] = self._range(day, 90)
+        return self._seen[key]
 
     def is_listed(self, day: date, expiry: date, strike: float) -> bool:
         """True when the contract can be traded on ``day``."""
