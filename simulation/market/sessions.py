@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from simulation.blocks import InterestBlock, QuoteBlock, TradeBlock
+from simulation.blocks import InterestBlock, QuoteBlock, TradeBlock, UniverseBlock
 from simulation.enums import OptionRight, Resolution, SecurityType
-from simulation.market.assets import Asset
+from simulation.market.assets import Asset, AssetDay
 from simulation.market.book import Book
 from simulation.market.calendar import (
     NEW_YORK,
@@ -32,7 +32,7 @@ from simulation.market.calendar import (
 from simulation.market.days import stream, to_tick
 from simulation.market.futures import FutureStrip
 from simulation.market.quotes import bid_and_ask, full_spread, sizes
-from simulation.market.valuation import ChainRows, settlement_day
+from simulation.market.valuation import settlement_day
 from simulation.symbols import Symbol
 
 MINUTE = 60_000
@@ -167,11 +167,10 @@ def evening_quotes(book: Book, symbol: Symbol, day: date, last: float) -> QuoteB
     minutes = np.arange(EVENING_STEP, len(points), EVENING_STEP)
     future = to_tick(points[minutes] * strip.factor(strip.expiry(symbol.underlying), day), strip.law.tick)
     strike, sign = float(symbol.id.strike_price), 1.0 if symbol.id.option_right == OptionRight.CALL else -1.0
-    row = ChainRows(np.array([expiry.toordinal()]), np.array([strike]), np.array([sign]))
-    greeks = root.chain_greeks(state, row, state.minutes)[1]
+    delta, gamma = root.delta_and_gamma(state, expiry, (strike, sign))
     moved = future - float(state.spot.points[-1])
     intrinsic = np.maximum(sign * (future - strike), 0.0)
-    value = np.maximum(last + greeks.delta[0] * moved + 0.5 * greeks.gamma[0] * moved**2, intrinsic)
+    value = np.maximum(last + delta * moved + 0.5 * gamma * moved**2, intrinsic)
     years = np.full(len(value), float(state.years(expiry)[-1]))
     multiple = np.full(len(value), float(root.spreads(day, state)[-1]))
     width = full_spread(root.law, value - intrinsic, intrinsic, future, years, multiple)
@@ -179,6 +178,20 @@ def evening_quotes(book: Book, symbol: Symbol, day: date, last: float) -> QuoteB
     start = session_open_utc(day) + (state.minutes + minutes - 1) * MINUTE
     shown = (sizes(bid, root.law, 3), sizes(ask, root.law, 5))
     return QuoteBlock(start + MINUTE, start, bid, bid, bid, bid, shown[0], ask, ask, ask, ask, shown[1])
+
+
+def future_universe(canonical: Symbol, day: date, listed: list[tuple[date, AssetDay]]) -> UniverseBlock | None:
+    """The contracts of a future on ``day``, nearest first; open interest falls by two thirds with each."""
+    if not listed:
+        return None
+    expiry = np.array([found.toordinal() for found, _ in listed], dtype=np.int64)
+    spots = [state.spot for _, state in listed]
+    prices = np.array([(spot.points[0], spot.high.max(), spot.low.min(), spot.points[-1]) for spot in spots])
+    zero = np.zeros(len(listed))
+    interest = np.floor(400_000.0 * 0.35 ** np.arange(len(listed)))
+    columns = (prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3], np.floor(interest / 2.0), interest)
+    greeks = (zero, zero, zero, zero, zero, zero)
+    return UniverseBlock(canonical, day, None, expiry, zero, zero.astype(np.int64), *columns, *greeks)
 
 
 def _date_of(symbol: Symbol) -> date:

@@ -40,14 +40,13 @@ from simulation.market.corporate import interest_rates
 from simulation.market.days import to_tick
 from simulation.market.listings import Listings
 from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, quote_rows, sizes
-from simulation.market.sessions import LongBars, evening_quotes, future_minutes, joined
+from simulation.market.sessions import LongBars, evening_quotes, future_minutes, future_universe, joined
 from simulation.market.valuation import (
     ChainColumns,
     ChainRows,
     LazyUniverse,
     OptionRoot,
     activity,
-    future_universe,
     settlement_day,
 )
 from simulation.properties import SymbolPropertiesDatabase

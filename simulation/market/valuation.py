@@ -98,13 +98,12 @@ class EarlyExercise:
 
     def value(self, claims: Claims) -> FloatArray:
         """American value in points; never under intrinsic value or the European price."""
-        european, premium, intrinsic = self._parts(claims, UNMOVED)
-        return np.asarray(np.maximum(european + premium, intrinsic))
+        return self.premium_and_value(claims)[1]
 
-    def premium(self, claims: Claims, shift: Shift) -> FloatArray:
-        """What the right to exercise early adds to the European price after a change, in points."""
+    def premium_and_value(self, claims: Claims, shift: Shift = UNMOVED) -> tuple[FloatArray, FloatArray]:
+        """What the right to exercise early adds to the European price after a change, and `value`, in points."""
         european, premium, intrinsic = self._parts(claims, shift)
-        return np.asarray(np.maximum(premium, intrinsic - european))
+        return np.maximum(premium, intrinsic - european), np.maximum(european + premium, intrinsic)
 
     def _parts(self, claims: Claims, shift: Shift) -> tuple[FloatArray, FloatArray, FloatArray]:
         """European price, premium of the tables (never negative), and what exercise pays."""
@@ -115,29 +114,23 @@ class EarlyExercise:
             held = 0.0 if state.spec.kind is Kind.FUTURE else shift.rate
             forward = forward * np.exp(shift.price + held * years)
             variance, spot = variance * exp(shift.variance), spot * exp(shift.price)
-        moneyness = np.log(forward / claims.strike)
-        discount = np.exp(-rate * years)
+        moneyness, discount = np.log(forward / claims.strike), np.exp(-rate * years)
         european = black(forward, claims.strike, variance, discount, claims.sign, moneyness)
         share = self._premium(claims, (moneyness, variance, years, discount), rate)
         intrinsic = np.maximum(claims.sign * (spot - claims.strike), 0.0)
-        if share is None:
-            return european, np.zeros(len(european)), intrinsic
         return european, np.maximum(share, 0.0) * claims.strike, intrinsic
 
     def _premium(
         self, claims: Claims, terms: tuple[FloatArray, FloatArray, FloatArray, FloatArray], rate: float
-    ) -> FloatArray | None:
-        """Premium over strike from moneyness, variance, years and discount.
-
-        ``None``, and zero in rows, where nothing worth counting can be earned by exercise.
-        """
+    ) -> FloatArray:
+        """Premium over strike from moneyness, variance, years and discount; zero where exercise earns too little."""
         state, sign = claims.state, claims.sign
         carry = state.carry
         today, last = state.day.toordinal(), claims.expiry.toordinal()
         paying = any(today < ordinal <= last for ordinal, _ in carry.dividends)
         earned = rate if state.spec.kind is Kind.FUTURE else carry.dividend_yield
         if not paying and (rate if sign < 0 else earned) <= 0.0:
-            return None
+            return np.zeros(len(claims.forward))
         moneyness, variance, years, discount = terms
         depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
         inside = (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE)
@@ -169,15 +162,10 @@ class EarlyExercise:
         return known
 
 
-Rows = IntArray | slice
+Read = Callable[[IntArray | slice], FloatArray]
 
 
-def _placed(
-    inside: NDArray[np.bool_],
-    depth: FloatArray,
-    near: Callable[[Rows], FloatArray],
-    deep: Callable[[Rows], FloatArray],
-) -> FloatArray:
+def _placed(inside: NDArray[np.bool_], depth: FloatArray, near: Read, deep: Read) -> FloatArray:
     """What ``near`` gives for rows that the tables reach and ``deep`` for rows deeper in the money; zero elsewhere."""
     beyond = depth > DEEPEST
     if bool(inside.all()) and not bool(beyond.any()):
@@ -294,6 +282,18 @@ class OptionRoot:
                     getattr(greeks, one.name)[rows] = getattr(changed, one.name)
         return np.sqrt(variance / np.maximum(years, 1e-6)), greeks
 
+    def delta_and_gamma(self, state: AssetDay, expiry: date, terms: tuple[float, float]) -> tuple[float, float]:
+        """Of one contract at the close what `chain_greeks` gives; ``terms`` are strike and sign."""
+        row = ChainRows(np.array([expiry.toordinal()]), np.array(terms[:1]), np.array(terms[1:]))
+        forward, variance, years = self._chain_inputs(state, row, state.minutes)
+        spot = state.spot.points[-1:]
+        greeks = black_greeks(spot, forward, row.strike, variance, years, state.carry.rate, row.sign)
+        delta, gamma = greeks.delta, greeks.gamma
+        if self.style is Style.AMERICAN:
+            claims = Claims(state, expiry, terms[1], np.array([state.minutes]), forward, row.strike, variance)
+            _, delta, gamma = _slopes(self.early, claims, greeks)
+        return float(delta[0]), float(gamma[0])
+
     def _chain_inputs(
         self, state: AssetDay, chain: ChainRows, minute: int
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -318,19 +318,11 @@ def american_greeks(early: EarlyExercise, claims: Claims, european: Greeks) -> G
     price of a share, or of a future, as it is.
     """
     spot, years = claims.spot, np.maximum(claims.years, 1e-6)
-    step = PRICE_STEP * max(float(np.sqrt(np.median(claims.variance))), 1e-4)
-    here, up, down, wide, dear = (
-        early.premium(claims, shift)
-        for shift in (
-            UNMOVED, Shift(price=step), Shift(price=-step), Shift(variance=VARIANCE_STEP), Shift(rate=RATE_STEP)
-        )
-    )  # fmt: skip
-    slope = (up - down) / (2.0 * step)
-    delta = european.delta + slope / spot
-    gamma = european.gamma + ((up - 2.0 * here + down) / (step * step) - slope) / spot**2
+    (here, value), delta, gamma = _slopes(early, claims, european)
+    wide, _ = early.premium_and_value(claims, Shift(variance=VARIANCE_STEP))
+    dear, _ = early.premium_and_value(claims, Shift(rate=RATE_STEP))
     volatility = np.sqrt(np.maximum(claims.variance, SMALLEST_VARIANCE) / years)
     vega = european.vega + (wide - here) / VARIANCE_STEP * 2.0 / volatility / 100.0
-    value = early.value(claims)
     rate, held = claims.state.carry.rate, np.log(claims.forward / spot) / years
     theta = rate * value - held * spot * delta - 0.5 * volatility**2 * spot**2 * gamma
     waiting = value > claims.sign * (spot - claims.strike) + 1e-9 * claims.strike
@@ -339,6 +331,19 @@ def american_greeks(early: EarlyExercise, claims: Claims, european: Greeks) -> G
         plain = -years * (value - here) / 100.0
     rho = plain + (dear - here) / RATE_STEP / 100.0
     return Greeks(delta, gamma, vega, np.where(waiting, theta / 365.0, 0.0), rho)
+
+
+def _slopes(
+    early: EarlyExercise, claims: Claims, european: Greeks
+) -> tuple[tuple[FloatArray, FloatArray], FloatArray, FloatArray]:
+    """Premium and value of American contracts as they are, and delta and gamma."""
+    step = PRICE_STEP * max(float(np.sqrt(np.median(claims.variance))), 1e-4)
+    here, value = early.premium_and_value(claims)
+    up, down = (early.premium_and_value(claims, Shift(price=move))[0] for move in (step, -step))
+    slope = (up - down) / (2.0 * step)
+    delta = european.delta + slope / claims.spot
+    gamma = european.gamma + ((up - 2.0 * here + down) / (step * step) - slope) / claims.spot**2
+    return (here, value), delta, gamma
 
 
 @dataclass(frozen=True)
@@ -440,20 +445,6 @@ def activity(root: OptionRoot, state: AssetDay, rows: ChainRows, seed: int) -> t
     usual, turnover = usual_activity(root.law, root.morning, rows.strike, rows.sign * np.log(rows.strike / spot), term)
     interest = usual * noise * np.where(rows.sign < 0, 1.9, 1.0) * np.where(standard, 2.5, 1.0)
     return np.floor(interest), np.floor(turnover * interest)
-
-
-def future_universe(canonical: Symbol, day: date, listed: list[tuple[date, AssetDay]]) -> UniverseBlock | None:
-    """The contracts of a future on ``day``, nearest first; open interest falls by two thirds with each."""
-    if not listed:
-        return None
-    expiry = np.array([found.toordinal() for found, _ in listed], dtype=np.int64)
-    spots = [state.spot for _, state in listed]
-    prices = np.array([(spot.points[0], spot.high.max(), spot.low.min(), spot.points[-1]) for spot in spots])
-    zero = np.zeros(len(listed))
-    interest = np.floor(400_000.0 * 0.35 ** np.arange(len(listed)))
-    columns = (prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3], np.floor(interest / 2.0), interest)
-    greeks = (zero, zero, zero, zero, zero, zero)
-    return UniverseBlock(canonical, day, None, expiry, zero, zero.astype(np.int64), *columns, *greeks)
 
 
 class LazyUniverse(UniverseBlock):
