@@ -74,7 +74,7 @@ class Engine(Views):
         self._delistings: list[tuple[int, int, DelistingType, Any]] = []
         self._watched: set[Any] = set()
         self._leaving: list[Any] = []
-        self._sequence = 0
+        self.forgotten = self._sequence = 0
         self.warmup_end_ms = 0
         self.sample_step_ms = 4 * MINUTE_MS
         self._next_sample_ms = self._next_value_ms = self._next_margin_ms = self._next_hour_ms = 0
@@ -465,6 +465,7 @@ class Engine(Views):
         for symbol in self._leaving:
             if not self.securities.is_active(symbol) and symbol not in self.subscriptions.feeds:
                 self.securities.forget(symbol)
+                self.forgotten += 1
             self._watched.discard(symbol)
         self._leaving = []
 

@@ -27,6 +27,7 @@ from simulation.clock import UTC
 NAMESPACES = ("clr", "System", "QuantConnect")
 EMBEDDED = Path(__file__).parent / "embedded"
 _RUNS = itertools.count(1)
+MANY_FORGOTTEN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ def _run(request: RunRequest) -> RunResult:
     with _imports(request.algorithm):
         try:
             algorithm = _start(engine, request, store)
-            with _swept_each_day(engine, request.progress):
+            with _swept(engine, request.progress):
                 engine.run()
             del algorithm
         except Exception:  # whatever the algorithm raises is the run's result
@@ -222,17 +223,21 @@ def _start(engine: Any, request: RunRequest, store: Any) -> Any:
 
 
 @contextmanager
-def _swept_each_day(engine: Any, report: Callable[[Progress], None] | None) -> Iterator[None]:
-    """While active, each day ends with its progress told and the cycles of the securities that left it collected.
+def _swept(engine: Any, report: Callable[[Progress], None] | None) -> Iterator[None]:
+    """While active, each day ends with its progress told and, after many securities left, their cycles collected.
 
     A removed security and its models hold each other. Left to Python's own schedule such cycles wait until they are
     a quarter of all that lives, and a year of chains grows by 20 MB. What lives before the run is set aside, so that a
-    day's collection takes milliseconds.
+    collection takes milliseconds.
     """
     span = max(engine.end_ms - engine.start_ms, 1)
+    swept = 0
 
     def end_day(utc_ms: int) -> None:
-        gc.collect()
+        nonlocal swept
+        if engine.forgotten - swept >= MANY_FORGOTTEN:
+            swept = engine.forgotten
+            gc.collect()
         if report is not None:
             fraction = min(max((utc_ms - engine.start_ms) / span, 0.0), 1.0)
             report(Progress(engine.zone.local(utc_ms), fraction, float(engine.portfolio.total_portfolio_value)))

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulation import runner
 from simulation.blocks import FactorRow
+from simulation.clock import UTC
 from simulation.enums import DataNormalizationMode, DelistingType, Resolution, SecurityType
 from simulation.kernel import NotInEngineError
 from simulation.runner import RunRequest, RunResult, run_backtest
@@ -350,27 +354,30 @@ def test_an_index_is_traded_only_where_the_algorithm_says_so() -> None:
     assert [str(ticket.status) for ticket in found] == ["FILLED"]
 
 
-def test_what_a_day_leaves_behind_in_cycles_is_gone_the_next(tmp_path: Path) -> None:
-    path = tmp_path / "leaver.py"
-    path.write_text(
-        "import weakref\n"
-        "from AlgorithmImports import *\n\n\n"
-        "class Held:\n    me = None\n\n\n"
-        "class Leaver(QCAlgorithm):\n"
-        "    def initialize(self):\n"
-        "        self.set_start_date(2024, 7, 8)\n        self.set_end_date(2024, 7, 10)\n"
-        "        self.add_index('SPX', Resolution.MINUTE)\n"
-        "        self.schedule.on(self.date_rules.on(2024, 7, 8), self.time_rules.at(10, 0), self.leave)\n"
-        "        self.schedule.on(self.date_rules.on(2024, 7, 9), self.time_rules.at(10, 0), self.tell)\n\n"
-        "    def leave(self):\n"
-        "        held = Held()\n        held.me = held\n        self.left = weakref.ref(held)\n\n"
-        "    def tell(self):\n"
-        "        self.log(f'gone {self.left() is None}')\n"
-        "        raise ValueError('ends the run')\n",
-        encoding="utf-8",
-    )
+def test_cycles_of_securities_that_left_are_collected_at_the_days_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Held:
+        me: Any = None
+
+    left: list[Any] = []
+
+    def leave(engine: Any) -> None:
+        held = Held()
+        held.me = held
+        left.append(weakref.ref(held))
+        engine.forgotten += 2
+
+    engine: Any = SimpleNamespace(start_ms=0, end_ms=4, zone=UTC, forgotten=0)
+    monkeypatch.setattr(runner, "MANY_FORGOTTEN", 3)
     before = gc.get_freeze_count()
-    result = run_backtest(RunRequest(path, index_market(price=5450.0), {}, None, tmp_path))
-    assert any("gone True" in line for line in result.log_lines)
-    assert result.error is not None  # and even so nothing stays set aside
-    assert gc.get_freeze_count() == before
+    with runner._swept(engine, None):
+        assert gc.get_freeze_count() > before
+        leave(engine)
+        engine.progress(1)  # two are not many
+        assert left[0]() is not None
+        leave(engine)
+        engine.progress(2)  # four are
+        assert left[0]() is None
+        leave(engine)
+        engine.progress(3)  # two since then
+        assert left[2]() is not None
+    assert gc.get_freeze_count() == before  # nothing stays set aside
