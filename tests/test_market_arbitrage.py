@@ -407,6 +407,20 @@ def test_values_do_not_depend_on_what_was_looked_at_before() -> None:
     assert values([0.9, 1.0, 1.1]) == values([1.1, 0.9, 1.0])
 
 
+def test_the_two_greeks_of_one_contract_are_the_chains(market: ModelledMarket) -> None:
+    for name in ("SPY", "TLT", "SPXW"):
+        root = market.book.roots[name]
+        state = root.asset_day(CRASH)
+        assert state is not None
+        expiry = next(one for one in root.listing.expirations(CRASH) if (one - CRASH).days > 40)
+        for sign in (1.0, -1.0):
+            strike = round((1.0 - 0.05 * sign) * float(state.spot.points[-1]))
+            row = ChainRows(np.array([expiry.toordinal()]), np.array([strike]), np.array([sign]))
+            _, greeks = root.chain_greeks(state, row, state.minutes)
+            found = root.delta_and_gamma(state, expiry, (strike, sign))
+            assert np.array_equal(found, (greeks.delta[0], greeks.gamma[0]))
+
+
 def test_the_loops_say_the_same_in_python_and_in_machine_code() -> None:
     """A put over three steps, one of them an eve's row for a call, and a cubic read back exactly."""
     steps = np.array([[0.0, 1.0, 1.0, 1.0, 0.0], [0.5, 1.01, 1.0, 1.0, 1.02], [0.5, 1.02, 1.02, 0.5, 0.0]])
