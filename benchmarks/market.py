@@ -18,7 +18,7 @@ import numpy as np
 
 from simulation.blocks import UniverseBlock
 from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
-from simulation.market.american import lattice
+from simulation.market.american import lattice, quick_prices
 from simulation.market.calendar import FloatArray, IntArray
 from simulation.market.corporate import opening_settlement, risk_free
 from simulation.market.garch import draw_days
@@ -245,6 +245,7 @@ def year_of_everything(year: int = 2018) -> None:
     assert chain is not None
     near = np.flatnonzero(chain.expiry > DAY.toordinal() + 80)
     Desk(warm)._price(chain.symbols(near[len(near) // 2 :: 40]), DAY)
+    quick_prices()  # funds with dividends ahead, as this one, do without QuantLib
     print(f"market, QuantLib and numba loaded, once a process: {time.process_time() - begun:.2f} s")
     for what, width, dense, feed in (
         ("as they look", 1, False, False),
