@@ -8,6 +8,7 @@ the rules of 2024 to the whole past; ``then`` lists what each year had.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -274,12 +275,12 @@ def expirations(root: str, day: date, listings: Listings) -> tuple[date, ...]:
     rule = RULES[root]
     last = min(day + timedelta(days=rule.horizon), date(2044, 12, 31))
     first = day + timedelta(days=1) if rule.morning else day
-    return tuple(
-        expiry
-        for year in range(day.year, last.year + 1)
-        for expiry, since in _listed_in(root, year, listings)
-        if first <= expiry <= last and since <= day
-    )
+    found: list[date] = []
+    for year in range(day.year, last.year + 1):
+        listed = _listed_in(root, year, listings)
+        inside = listed[bisect_left(listed, (first, date.min)) : bisect_right(listed, (last, date.max))]
+        found += [expiry for expiry, since in inside if since <= day]
+    return tuple(found)
 
 
 @lru_cache(maxsize=1024)
@@ -345,8 +346,13 @@ class ListingBook:
         known = self._strikes.get(key)
         if known is not None:
             return known
-        if expiry not in self.expirations(day):
-            return None
+        return self._listed(day, expiry) if expiry in self.expirations(day) else None
+
+    def _listed(self, day: date, expiry: date) -> FloatArray | None:
+        """The strikes of one of the day's expirations."""
+        key = (day.toordinal(), expiry.toordinal())
+        if key in self._strikes:
+            return self._strikes[key]
         seen = self._range_of(day)
         if seen is None:
             return None
@@ -376,7 +382,7 @@ class ListingBook:
     def chain(self, day: date) -> Chain | None:
         """Every contract listed on ``day``."""
         found = [
-            (expiry, strikes) for expiry in self.expirations(day) if (strikes := self.strikes(day, expiry)) is not None
+            (expiry, strikes) for expiry in self.expirations(day) if (strikes := self._listed(day, expiry)) is not None
         ]
         if not found:
             return None

@@ -97,6 +97,7 @@ def _bars(points: FloatArray, tick: float, start: int, volume: float) -> TradeBl
     return TradeBlock(starts + MINUTE, starts, opens, high, low, closes, np.full(len(opens), volume))
 
 
+@lru_cache(maxsize=64)
 def _moment(day: date, minute: int) -> int:
     midnight = datetime(day.year, day.month, day.day, tzinfo=NEW_YORK)
     return int((midnight + timedelta(minutes=minute)).timestamp()) * 1000
@@ -114,8 +115,8 @@ def future_minutes(book: Book, symbol: Symbol, day: date) -> TradeBlock | None:
         return None
     low, high = (_utc_midnight(day + timedelta(days=ahead)) for ahead in (0, 1))
     whole = joined(found)
-    inside = (whole.start >= low) & (whole.start < high)
-    return _where(whole, inside) if bool(inside.any()) else None
+    first, stop = np.searchsorted(whole.start, (low, high))
+    return _rows(whole, int(first), int(stop)) if first < stop else None
 
 
 def _night_bars(book: Book, strip: FutureStrip, expiry: date, day: date) -> TradeBlock | None:
@@ -208,14 +209,15 @@ def joined(blocks: Sequence[Block]) -> Block:
     return type(blocks[0])(*(np.concatenate([getattr(block, name) for block in blocks]) for name in names))
 
 
-def _where(block: Block, keep: IntArray | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Block:
-    return type(block)(*(getattr(block, name)[keep] for name in type(block).__dataclass_fields__))
+def _rows(block: Block, first: int, stop: int) -> Block:
+    return type(block)(*(getattr(block, name)[first:stop] for name in type(block).__dataclass_fields__))
 
 
 def _utc_midnight(day: date) -> int:
     return _midnight(day, UTC)
 
 
+@lru_cache(maxsize=64)
 def _midnight(day: date, zone: ZoneInfo) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * 1000
 
