@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from simulation.blocks import InterestBlock, QuoteBlock, TradeBlock, UniverseBlock
+from simulation.blocks import QuoteBlock, TradeBlock, UniverseBlock
 from simulation.enums import OptionRight, Resolution, SecurityType
 from simulation.market.assets import Asset, AssetDay
 from simulation.market.book import Book
@@ -290,15 +290,6 @@ class LongBars:
             return joined(pieces) if pieces else None
 
         return self._keep((symbol, resolution, self._file(symbol, day), minutes_of.__name__), make)
-
-    def interest(
-        self, symbol: Symbol, day: date, interest_of: Callable[[Symbol, date], InterestBlock | None]
-    ) -> InterestBlock | None:
-        """Open interest of each day of the file that ``day`` falls into."""
-        found = [block for one in self.days(symbol, day) if (block := interest_of(symbol, one)) is not None]
-        if not found:
-            return None
-        return InterestBlock(*(np.concatenate([getattr(block, name) for block in found]) for name in ("end", "value")))
 
     def _keep(self, key: tuple[object, ...], make: Callable[[], Block | None]) -> Block | None:
         if key in self._kept:

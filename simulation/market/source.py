@@ -34,7 +34,6 @@ from simulation.blocks import (
 from simulation.definitions import market_hours, symbol_properties
 from simulation.enums import OptionRight, Resolution, SecurityType
 from simulation.hours import MarketHoursDatabase
-from simulation.market.assets import AssetDay
 from simulation.market.book import Book, BuildRequest, MarketSpecError, build
 from simulation.market.corporate import interest_rates
 from simulation.market.days import to_tick
@@ -131,8 +130,9 @@ def _midnight(ordinal: int, zone: ZoneInfo) -> int:
 
 
 MINUTE = 60_000
-CONTRACT_DAYS_KEPT = 400
+CONTRACT_DAYS_KEPT = 240
 ACTIVITIES_KEPT = 4000
+OPENINGS_KEPT = 4000
 FUTURE_DAYS_KEPT = 24
 # Sizes of a quote change nearly every minute although its price stands; a bar then exists, and LEAN fills a group only
 # on legs that were quoted after it was sent. Minutes between such bars, for contracts within a week of expiry and
@@ -140,7 +140,7 @@ FUTURE_DAYS_KEPT = 24
 HEARTBEAT_NEAR = 2
 HEARTBEAT = 10
 NEAR = timedelta(days=7)
-UNIVERSES_KEPT = 8
+UNIVERSES_KEPT = 5
 CHICAGO = ZoneInfo("America/Chicago")
 OPTION_KINDS = (SecurityType.INDEX_OPTION, SecurityType.OPTION, SecurityType.FUTURE_OPTION)
 
@@ -156,7 +156,8 @@ class ModelledMarket:
         self.notes: tuple[str, ...] = book.notes
         self._faults = quote_faults
         self._contract_days: OrderedDict[tuple[Symbol, int], ContractDay | None] = OrderedDict()
-        self._activities: dict[tuple[Symbol, int], tuple[float, float]] = {}
+        self._activities: dict[tuple[Symbol, int, int], tuple[FloatArray, FloatArray]] = {}
+        self._openings: dict[tuple[Symbol, int], float | None] = {}
         self._universes: OrderedDict[tuple[str, int], UniverseBlock | None] = OrderedDict()
         self._wholes: dict[tuple[str, Resolution], TradeBlock | None] = {}
         self._futures: OrderedDict[tuple[Symbol, int], TradeBlock | None] = OrderedDict()
@@ -266,17 +267,16 @@ class ModelledMarket:
         """The morning's open interest of an option, stamped 6:30 New York; of each day of the year for long bars."""
         if symbol.security_type not in OPTION_KINDS or symbol.is_canonical():
             return None
-        if resolution in (Resolution.HOUR, Resolution.DAILY):
-            return self._long.interest(symbol, day, self._interest)
-        return self._interest(symbol, day) if resolution is Resolution.MINUTE else None
-
-    def _interest(self, symbol: Symbol, day: date) -> InterestBlock | None:
-        found = self._root_and_state(symbol, day)
-        if found is None or not self._listed(found[0], symbol, day):
+        if resolution not in (Resolution.MINUTE, Resolution.HOUR, Resolution.DAILY):
             return None
-        interest, _ = self._activity(found[0], found[1], symbol)
-        at = session_open_utc(day) - 180 * MINUTE
-        return InterestBlock(np.array([at], dtype=np.int64), np.array([interest]))
+        days = [day] if resolution is Resolution.MINUTE else self._long.days(symbol, day)
+        root = self.book.root(symbol)
+        known = [] if root is None else self._openings_of(root, symbol, days)
+        known = [(one, price) for one, price in known if root is not None and self._listed(root, symbol, one)]
+        if root is None or not known:
+            return None
+        stamps = np.array([session_open_utc(one) - 180 * MINUTE for one, _ in known], dtype=np.int64)
+        return InterestBlock(stamps, self._activity(root, symbol, known)[0])
 
     def universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
         """The chain of ``day``, prices and Greeks computed when looked at."""
@@ -343,11 +343,6 @@ class ModelledMarket:
     def _ticker(self, symbol: Symbol) -> str | None:
         return self.book.ticker(symbol)
 
-    def _root_and_state(self, symbol: Symbol, day: date) -> tuple[OptionRoot, AssetDay] | None:
-        root = self.book.root(symbol)
-        state = None if root is None else root.asset_day(day)
-        return None if root is None or state is None else (root, state)
-
     @staticmethod
     def _terms(symbol: Symbol) -> tuple[date, float, float]:
         expiry = symbol.id.date
@@ -397,24 +392,43 @@ class ModelledMarket:
         evening = evening_quotes(self.book, symbol, day, float(made.value[-1]))
         return block if evening is None else joined([block, evening])
 
-    def _activity(self, root: OptionRoot, state: AssetDay, symbol: Symbol) -> tuple[float, float]:
-        key = (symbol, state.day.toordinal())
-        known = self._activities.get(key)
-        if known is None:
+    def _openings_of(self, root: OptionRoot, symbol: Symbol, days: Sequence[date]) -> list[tuple[date, float]]:
+        """First prices of a contract's underlying in points, of those days that the market has."""
+        found = []
+        for day in days:
+            key = (symbol.underlying, day.toordinal())
+            if key not in self._openings:
+                if len(self._openings) > OPENINGS_KEPT:
+                    self._openings.clear()
+                state = root.asset_day(day)
+                self._openings[key] = None if state is None else float(state.spot.points[0])
+            opening = self._openings[key]
+            if opening is not None:
+                found.append((day, opening))
+        return found
+
+    def _activity(
+        self, root: OptionRoot, symbol: Symbol, known: Sequence[tuple[date, float]]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Open interest and volume of a contract on days of known opening prices, kept for a while."""
+        key = (symbol, known[0][0].toordinal(), len(known))
+        if key not in self._activities:
             if len(self._activities) > ACTIVITIES_KEPT:
                 self._activities.clear()
             expiry, strike, sign = self._terms(symbol)
             row = ChainRows(np.array([expiry.toordinal()], dtype=np.int64), np.array([strike]), np.array([sign]))
-            interest, volume = activity(root, state, row, self.seed)
-            known = self._activities[key] = float(interest[0]), float(volume[0])
-        return known
+            today = np.array([day.toordinal() for day, _ in known], dtype=np.int64)
+            opening = np.array([price for _, price in known])
+            self._activities[key] = activity(root, row, opening, today, self.seed)
+        return self._activities[key]
 
     def _option_trades(self, symbol: Symbol, day: date) -> TradeBlock | None:
         made = self.contract_day(symbol, day)
-        found = self._root_and_state(symbol, day)
-        if made is None or found is None:
+        root = self.book.root(symbol)
+        known = [] if made is None or root is None else self._openings_of(root, symbol, [day])
+        if made is None or root is None or not known:
             return None
-        _, volume = self._activity(*found, symbol)
+        volume = float(self._activity(root, symbol, known)[1][0])
         generator = stream(self.seed, f"trades/{symbol.value}", day)
         count = int(min(volume, 60.0, generator.poisson(1.0 + volume / 25.0)))
         two_sided = ~np.isnan(made.bid[1:]) & ~np.isnan(made.ask[1:])

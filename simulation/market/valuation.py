@@ -421,7 +421,8 @@ class ChainColumns:
         return self._keep("volume", lambda: self._activity()[1])
 
     def _activity(self) -> tuple[FloatArray, FloatArray]:
-        return activity(self.root, self.state, self.rows, self._seed)
+        today = np.array([self.state.day.toordinal()], dtype=np.int64)
+        return activity(self.root, self.rows, self.state.spot.points[:1], today, self._seed)
 
 
 @lru_cache(maxsize=256)
@@ -429,20 +430,19 @@ def _salt(seed: int, root: str) -> int:
     return int(stream(seed, f"{root}/interest").integers(1 << 31))
 
 
-def activity(root: OptionRoot, state: AssetDay, rows: ChainRows, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Open interest and volume of contracts, modelled.
-
-    Noise is a hash of a contract's terms, so that asking for one gives what asking for the chain gives.
-    """
-    spot = float(state.spot.points[0])
-    term = np.maximum(rows.expiry - state.day.toordinal(), 0)
+def activity(
+    root: OptionRoot, rows: ChainRows, opening: FloatArray, today: IntArray, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    """Open interest and volume of many contracts on one day or of one on many, by first price and ordinal of a day."""
+    term = np.maximum(rows.expiry - today, 0)
     days, position = rows.expiries
     standard = np.array([is_standard(date.fromordinal(int(day))) for day in days])[position]
-    salt = int(stream(seed, f"{root.root}/interest").integers(1 << 31))
+    salt = _salt(seed, root.root)
     terms = rows.expiry * 4_000_003 + np.round(rows.strike * 10).astype(np.int64) * 2 + (rows.sign > 0)
     mixed = (terms.astype(np.uint64) + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
     noise = np.exp(1.2 * ((mixed >> np.uint64(40)).astype(np.float64) / 2.0**24 - 0.5) * 2.0)
-    usual, turnover = usual_activity(root.law, root.morning, rows.strike, rows.sign * np.log(rows.strike / spot), term)
+    outward = rows.sign * np.log(rows.strike / opening)
+    usual, turnover = usual_activity(root.law, root.morning, rows.strike, outward, term)
     interest = usual * noise * np.where(rows.sign < 0, 1.9, 1.0) * np.where(standard, 2.5, 1.0)
     return np.floor(interest), np.floor(turnover * interest)
 
