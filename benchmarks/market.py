@@ -10,8 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
-from itertools import pairwise
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,9 @@ from simulation.blocks import UniverseBlock
 from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
 from simulation.market.american import lattice, quick_prices
 from simulation.market.calendar import FloatArray, IntArray
-from simulation.market.corporate import opening_settlement, risk_free
 from simulation.market.garch import draw_days
 from simulation.market.history import arch_series, from_arch
-from simulation.market.listings import ListingBook, ListingRule, StrikeBand, third_friday
+from simulation.market.listings import ListingBook, ListingRule, StrikeBand
 from simulation.market.pictures import Line, Panel, svg
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import steepness, strip_variance
@@ -59,6 +57,7 @@ def costs() -> None:
         )
         for strike in range(2300, 2800, 5)
     ]
+    market.quotes(puts[0], minute, DAY - timedelta(days=3))  # loads what is compiled
     timed(
         "contract-days of European options, quotes",
         len(puts),
@@ -314,29 +313,6 @@ def side_by_side() -> None:
         print(f"| {key} | {middle:.2f} ({low:.2f} to {high:.2f}) | {past} | {recorded[key]:.2f} |")
 
 
-def put_writing() -> None:
-    """Print yearly returns of one-month at-the-money puts sold at the bid on each third Friday, cash-secured."""
-    market = ModelledMarket.from_history("history", seed=1)
-    root = market.book.roots["SPX"]
-    worth: dict[int, float] = {}
-    months = [(year, month) for year in range(2014, 2019) for month in range(1, 13)]
-    for here, following in pairwise(months):
-        sold, settled = third_friday(*here), third_friday(*following)
-        start, end = market.book.asset_day("SPX", sold), market.book.asset_day("SPX", settled)
-        strikes = root.listing.strikes(sold, settled)
-        if start is None or end is None or strikes is None:
-            continue
-        strike = float(strikes[strikes <= start.spot.points[120]].max())
-        contract = root.contract_day(sold, settled, strike, -1.0)
-        if contract is None:
-            continue
-        credit = float(contract.bid[120])
-        interest = risk_free(sold) * (settled - sold).days / 365
-        kept = (credit - max(strike - opening_settlement(end), 0.0)) / (strike - credit) + interest
-        worth[settled.year] = worth.get(settled.year, 1.0) * (1.0 + kept)
-    print("\nPut writing, % a year:", {year: round((value - 1) * 100, 1) for year, value in worth.items()})
-
-
 def term_ratios() -> None:
     """Print strips of a day, nine days and three months over the VIX: what Cboe calls VIX1D, VIX9D and VIX3M."""
     market = ModelledMarket.from_history("history", seed=3)
@@ -423,6 +399,5 @@ if __name__ == "__main__":
     costs()
     if "--evidence" in sys.argv:
         side_by_side()
-        put_writing()
         term_ratios()
         pictures(Path(sys.argv[sys.argv.index("--evidence") + 1]))
