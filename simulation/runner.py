@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import itertools
 import sys
+import sysconfig
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -108,15 +109,19 @@ def _imports(algorithm: Path) -> Iterator[None]:
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None) or ""
             if name.split(".")[0] in ("AlgorithmImports", *NAMESPACES) or (
-                origin.startswith(folder) and not _keeps(name)
+                origin.startswith(folder) and not _keeps(name, origin)
             ):
                 del sys.modules[name]
         sys.modules.update(hidden)
 
 
-def _keeps(name: str) -> bool:
-    """Modules of installed packages and of this repository stay: they hold no state of a run."""
-    return name.split(".")[0] in (
+def _keeps(name: str, origin: str) -> bool:
+    """Modules of installed packages and of this repository stay: they hold no state of a run.
+
+    The environment may lie in the algorithm's own folder, and compiled packages cannot be imported a second time.
+    """
+    installed = origin.startswith((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
+    return installed or name.split(".")[0] in (
         "simulation",
         "core",
         "state",

@@ -6,6 +6,7 @@ SPX trades 08:30 to 15:15 Chicago, which is 09:30 to 16:15 New York; all times b
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 import weakref
 from collections.abc import Callable
@@ -381,3 +382,19 @@ def test_cycles_of_securities_that_left_are_collected_at_the_days_end(monkeypatc
         engine.progress(3)  # two since then
         assert left[2]() is not None
     assert gc.get_freeze_count() == before  # nothing stays set aside
+
+
+def test_installed_packages_stay_after_a_run_even_within_the_algorithms_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / ".venv" / "packages"
+    packages.mkdir(parents=True)
+    (packages / "installed_once.py").write_text("", encoding="utf-8")
+    (tmp_path / "beside_it.py").write_text("", encoding="utf-8")
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(packages))
+    monkeypatch.syspath_prepend(str(packages))
+    with runner._imports(tmp_path / "main.py"):
+        importlib.import_module("installed_once")
+        importlib.import_module("beside_it")
+    assert "beside_it" not in sys.modules
+    assert sys.modules.pop("installed_once", None) is not None
