@@ -154,7 +154,8 @@ def memory_of_a_year(folder: Path) -> None:
     ]
     peak = max(size for _, size in memory) / 1e6
     print("memory by month  : " + " ".join(f"{size:.1f}" for size in months) + " MB (median of days)")
-    print(f"memory           : grew {months[-1] - months[0]:.1f} MB after January, peak {peak:.0f} MB")
+    january = [size for moment, size in memory if moment.month == 1][-1] / 1e6
+    print(f"memory           : grew {months[-1] - january:.1f} MB after January's end, peak {peak:.0f} MB")
 
 
 def main() -> None:

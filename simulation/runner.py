@@ -3,6 +3,7 @@ out."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import hashlib
 import importlib
@@ -236,6 +237,7 @@ def _swept(engine: Any, report: Callable[[Progress], None] | None) -> Iterator[N
     collection takes milliseconds.
     """
     span = max(engine.end_ms - engine.start_ms, 1)
+    give_back = _trim()
     swept = 0
 
     def end_day(utc_ms: int) -> None:
@@ -243,6 +245,7 @@ def _swept(engine: Any, report: Callable[[Progress], None] | None) -> Iterator[N
         if engine.forgotten - swept >= MANY_FORGOTTEN:
             swept = engine.forgotten
             gc.collect()
+            give_back()
         if report is not None:
             fraction = min(max((utc_ms - engine.start_ms) / span, 0.0), 1.0)
             report(Progress(engine.zone.local(utc_ms), fraction, float(engine.portfolio.total_portfolio_value)))
@@ -254,6 +257,13 @@ def _swept(engine: Any, report: Callable[[Progress], None] | None) -> Iterator[N
         yield
     finally:
         gc.unfreeze()
+
+
+def _trim() -> Callable[[], object]:
+    """Hands freed memory back to the system where the C library offers it (glibc); elsewhere its allocator decides."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    trim = getattr(library, "malloc_trim", None)
+    return (lambda: None) if trim is None else (lambda: trim(0))
 
 
 def _result(engine: Any, request: RunRequest, error: str | None, seconds: float) -> RunResult:
