@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,9 @@ from cli.options import MAIN, MarketChoice
 from cli.progress import Report, progress
 
 if TYPE_CHECKING:
+    from simulation.blocks import DataSource
     from simulation.export import ExportProgress, ExportSummary, Selection
+    from simulation.symbols import Symbol
 
 
 def data(
@@ -86,8 +89,28 @@ def _write(market: OpenedMarket, days: tuple[date, date], work: Path, symbols: s
         )
     except ExportRequestError as error:
         raise UserError(f"--symbols: {error}") from error
+    if symbols is not None and chosen.plan is None:
+        _check_known(market.source, chosen.underlyings, days)
     with progress("writing") as report:
         return write_folder(market.source, *days, work, chosen, _reading(report))
+
+
+def _check_known(source: DataSource, underlyings: Sequence[Symbol], days: tuple[date, date]) -> None:
+    """Raises UserError for a named underlying without a minute or a contract on any of the days."""
+    from simulation.enums import Resolution, SecurityType
+
+    within = [days[0] + timedelta(days=ahead) for ahead in range((days[1] - days[0]).days + 1)]
+    for symbol in underlyings:
+        is_future = symbol.security_type is SecurityType.FUTURE
+        found = (
+            source.universe(symbol, day) if is_future else source.trades(symbol, Resolution.MINUTE, day)
+            for day in within
+        )
+        if all(block is None for block in found):
+            raise UserError(
+                f"--symbols: {symbol.id.symbol} has no data from {days[0]} to {days[1]}; expected tickers of the "
+                "market, as SPX, SPY or ES, chains, as SPXW:0-7, or methodology"
+            )
 
 
 class _Reading:

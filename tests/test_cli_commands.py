@@ -121,6 +121,7 @@ def one_day() -> list[str]:
         (["--start", "2018-13-01"], "--start: '2018-13-01' is no date; expected YYYY-MM-DD"),
         (["--symbols", "SPX:a:b:c"], "--symbols: 'SPX:a:b:c' names no market"),
         (["--symbols", "SPXW:7-0"], "'7-0' runs backwards"),
+        (["--symbols", "SPX,METHODLOGY"], "METHODLOGY has no data from "),
     ],
 )
 def test_data_refuses_what_it_cannot_write(
