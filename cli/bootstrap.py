@@ -195,7 +195,8 @@ def build(environment: Environment, wanted: PackageSet) -> None:
     try:
         if not usable:
             execute(tool.create, environment, wanted)
-        execute([*tool.install, "-r", str(environment.root / LOCKS[wanted])], environment, wanted)
+        # The lock is the whole set: resolving again would make pip's hash mode ask for pins of extras (coverage[toml]).
+        execute([*tool.install, "--no-deps", "-r", str(environment.root / LOCKS[wanted])], environment, wanted)
     except BootstrapError:
         undo(environment, usable)
         raise
