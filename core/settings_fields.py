@@ -284,6 +284,15 @@ class MarginSettings(SettingsGroup):
     """Of the value of shares that an assignment left (Regulation T)."""
 
 
+class InterestSettings(SettingsGroup):
+    """What free cash earns in a backtest: the year's Treasury bill less ``spread`` (a fraction a year), at least zero.
+
+    The default spread is what Interactive Brokers keeps of its benchmark on dollars.
+    """
+
+    spread: Fraction = 0.005
+
+
 class OrderSettings(SettingsGroup):
     """Price walk, liquidity, anomaly and rate rules of orders (methodology, section 5)."""
 
@@ -348,6 +357,7 @@ class Settings(SettingsRoot):
     black_swan: BlackSwanSettings = BlackSwanSettings()
     greeks: GreeksSettings = GreeksSettings()
     margin: MarginSettings = MarginSettings()
+    interest: InterestSettings = InterestSettings()
     orders: OrderSettings = OrderSettings()
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()
