@@ -55,6 +55,7 @@ __all__ = [
     "ExitSettings",
     "FridayZeroDaySettings",
     "GreeksSettings",
+    "InterestSettings",
     "MarginSettings",
     "MarketSettings",
     "OptimisationLimits",
@@ -114,6 +115,15 @@ class GreeksSettings(SettingsGroup):
     risk_free_rate: float | None = Field(None, ge=-0.05, le=0.25)
     """Continuous a year; none: the year's Treasury bill (``greeks/exposure.py``)."""
     dividend_yield: float = Field(0.015, ge=0, le=0.25)
+
+
+class InterestSettings(SettingsGroup):
+    """What free cash earns in a backtest: the year's Treasury bill less ``spread`` (a fraction a year), at least zero.
+
+    The default spread is what Interactive Brokers keeps of its benchmark on dollars.
+    """
+
+    spread: Fraction = 0.005
 
 
 class OrderSettings(SettingsGroup):
@@ -180,6 +190,7 @@ class Settings(SettingsRoot):
     black_swan: BlackSwanSettings = BlackSwanSettings()
     greeks: GreeksSettings = GreeksSettings()
     margin: MarginSettings = MarginSettings()
+    interest: InterestSettings = InterestSettings()
     orders: OrderSettings = OrderSettings()
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()
