@@ -134,15 +134,15 @@ class StressEngine:
         return {name: tuple(legs) for name, legs in found.items()}
 
     def _rows(self, groups: Mapping[str, Sequence[Leg]]) -> list[Stressed]:
-        lines = [(name, leg) for name, legs in groups.items() for leg in legs]
-        if not lines:
-            return []
-        contracts = tuple(leg.contract for _, leg in lines)
+        contracts = tuple(leg.contract for legs in groups.values() for leg in legs)
+        rows: list[Stressed] = []
+        if not contracts:
+            return rows
         now = self._service.priced(contracts)
         moves = self._moves_of(contracts)
         rise = volatility_rise(now, self._sizing.stress_vix, self._sizing.stress_vix_days)[:, None]
         prices = revalued(now, moves, rise * (self._moves != 0.0), 0.0)
-        rows, start = [], 0
+        start = 0
         for name, legs in groups.items():
             at = np.arange(start, start + len(legs))
             rows.append(_row(name, tuple(legs), now.rows(at), moves[start], prices[at]))
