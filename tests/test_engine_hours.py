@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from core.gateway import FAMILIES
-from simulation.definitions import market_hours
-from simulation.enums import SecurityType
-from simulation.hours import MarketHoursDatabase
+from simulation.data.market_hours import MarketHoursDatabase
+from simulation.lean.enums import SecurityType
+from simulation.market.definitions import market_hours
 from tests.conftest import CONFORMANCE
 
 DATABASE = CONFORMANCE / "february" / "data" / "market-hours" / "market-hours-database.json"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.trading_days import monthly_expiry
-from simulation.blocks import FactorRow
+from simulation.data.columns import FactorRow
 from simulation.market.assets import DAYS_KEPT, Asset, AssetDay, AssetSpec, Carry, Kind
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import MinutePath
