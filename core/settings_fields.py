@@ -33,6 +33,7 @@ from core.settings_strategies import (
     Count,
     Dates,
     DiagonalSettings,
+    Dollars,
     EnhancedSettings,
     ExitSettings,
     Fraction,
