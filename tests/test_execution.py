@@ -27,7 +27,7 @@ from execution.executor import AtomicExecutor
 from execution.groups import describe_package, rebuild_package
 from execution.pricing import anomaly, crossing_limit, round_down, walk_limit
 from execution.recovery import rebuild_position
-from market.chains import PackagePrice, package_price
+from market.chains import package_price
 from state.manager import HierarchicalStateManager
 from state.store import StateStore
 from tests.fake_gateway import FRIDAY, FakeGateway, build
@@ -57,27 +57,6 @@ def test_mid_and_natural_of_a_put_spread() -> None:
     assert (price.mid, price.natural, price.spread) == pytest.approx((3.1, 2.8, 0.6))
 
 
-def test_the_walk_goes_from_mid_through_natural_in_tenths_of_the_spread() -> None:
-    price = PackagePrice(3.1, 2.8, 0.05)
-    # 3.10, 3.04, 2.98, 2.92, 2.86, each at the tick below; the last one a tick through 2.80, and never beyond.
-    limits = [walk_limit(price, step, SETTINGS) for step in range(8)]
-    assert limits == pytest.approx([3.1, 3.0, 2.95, 2.9, 2.85, 2.75, 2.75, 2.75])
-
-
-@pytest.mark.parametrize(
-    ("natural", "tick", "limit"),
-    [(2.8, 0.05, 2.75), (2.825, 0.05, 2.8), (2.8, 0.01, 2.79), (-3.4, 0.05, -3.45), (0.05, 0.05, -0.05)],
-)
-def test_the_last_step_is_the_first_tick_through_natural(natural: float, tick: float, limit: float) -> None:
-    # Between the ticks the one below is through it already; a limit of zero cannot be sent, the next one is a debit.
-    assert walk_limit(PackagePrice(natural + 0.3, natural, tick), 5, SETTINGS) == pytest.approx(limit)
-
-
-def test_a_walk_without_steps_stays_at_the_mid() -> None:
-    still = OrderSettings(walk_steps=0)
-    assert walk_limit(PackagePrice(3.1, 2.8, 0.05), 0, still) == pytest.approx(3.1)
-
-
 def test_a_debit_walks_up_in_what_it_pays() -> None:
     price = package_price(spread().reversed().legs, [quote(4.0, 4.4), quote(1.0, 1.2)])
     assert price is not None
@@ -99,14 +78,6 @@ def test_rounding_never_favours_us_and_is_never_zero(cash: float, tick: float) -
     assert rounded <= cash + 1e-4 * max(tick, abs(cash))
     assert abs(rounded / tick - round(rounded / tick)) < 1e-6
     assert abs(rounded) >= tick / 2
-
-
-@given(st.floats(-50, 50), st.floats(0, 10), st.integers(0, 20))
-def test_the_walk_stays_between_mid_and_a_tick_through_natural(mid: float, half: float, step: int) -> None:
-    price = PackagePrice(mid, mid - half, 0.05)
-    limit = walk_limit(price, step, SETTINGS)
-    least = price.natural - 0.05 if price.natural > 0.05 or price.natural < -1e-6 else -0.05  # zero cannot be sent
-    assert least - 1e-4 <= limit <= max(price.mid, -0.05) + 1e-4
 
 
 def test_packages_survive_being_written_down() -> None:

@@ -6,6 +6,8 @@ from datetime import datetime, time, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.book import EntryIntent, Refusal, Terms
 from core.contracts import Contract, Leg, Package, Right
@@ -14,6 +16,8 @@ from core.journal import MemorySink, RecordKind
 from core.settings_fields import OrderSettings
 from core.settings_strategies import FridayZeroDaySettings
 from execution.executor import AtomicExecutor
+from execution.pricing import walk_limit
+from market.chains import PackagePrice
 from strategies.base import EntryContext, Skip
 from strategies.floors import least_credit, round_trip_fees, spread_width, thin_credit
 from strategies.friday_0dte import FridayZeroDay
@@ -37,6 +41,35 @@ def spread(short: float = 4990.0, wing: float = 4960.0, root: str = "SPXW") -> P
 def condor() -> Package:
     calls = (Leg(option(5050.0, Right.CALL), -1), Leg(option(5100.0, Right.CALL), 1))
     return Package(spread().legs + calls)
+
+
+def test_the_walk_goes_from_mid_through_natural_in_tenths_of_the_spread() -> None:
+    price = PackagePrice(3.1, 2.8, 0.05)
+    # 3.10, 3.04, 2.98, 2.92, 2.86, each at the tick below; the last one a tick through 2.80, and never beyond.
+    limits = [walk_limit(price, step, ORDERS) for step in range(8)]
+    assert limits == pytest.approx([3.1, 3.0, 2.95, 2.9, 2.85, 2.75, 2.75, 2.75])
+
+
+@pytest.mark.parametrize(
+    ("natural", "tick", "limit"),
+    [(2.8, 0.05, 2.75), (2.825, 0.05, 2.8), (2.8, 0.01, 2.79), (-3.4, 0.05, -3.45), (0.05, 0.05, -0.05)],
+)
+def test_the_last_step_is_the_first_tick_through_natural(natural: float, tick: float, limit: float) -> None:
+    # Between the ticks the one below is through it already; a limit of zero cannot be sent, the next one is a debit.
+    assert walk_limit(PackagePrice(natural + 0.3, natural, tick), 5, ORDERS) == pytest.approx(limit)
+
+
+def test_a_walk_without_steps_stays_at_the_mid() -> None:
+    still = OrderSettings(walk_steps=0)
+    assert walk_limit(PackagePrice(3.1, 2.8, 0.05), 0, still) == pytest.approx(3.1)
+
+
+@given(st.floats(-50, 50), st.floats(0, 10), st.integers(0, 20))
+def test_the_walk_stays_between_mid_and_a_tick_through_natural(mid: float, half: float, step: int) -> None:
+    price = PackagePrice(mid, mid - half, 0.05)
+    limit = walk_limit(price, step, ORDERS)
+    least = price.natural - 0.05 if price.natural > 0.05 or price.natural < -1e-6 else -0.05  # zero cannot be sent
+    assert least - 1e-4 <= limit <= max(price.mid, -0.05) + 1e-4
 
 
 class Walked:
