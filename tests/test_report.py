@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from reporting import markup
 from reporting.charts import break_evens, nice_ticks, payoff_chart, profit_at_expiry, thin
 from reporting.fridays import DayKind, day_cells, fridays_between
 from reporting.intervals import bootstrap, resampled_days, wilson
-from reporting.markup import element, escape, money, percent, table
+from reporting.markup import element, escape, money, percent, table, target_texts
 from reporting.performance import (
     PerformanceTracker,
     Priors,
@@ -29,7 +29,7 @@ from reporting.performance import (
     trade_statistics,
 )
 from reporting.report import Provenance, RunRecord, render, summarise, write_report
-from reporting.rows import EquityPoint, Journal, JournalError, Trade, TradeLeg, parse_journal
+from reporting.rows import EngineTrade, EquityPoint, Journal, JournalError, Trade, TradeLeg, parse_journal
 from reporting.targets import Verdict, judge
 
 NASTY = "<script>alert('x')</script> & \"quoted\""
@@ -69,6 +69,13 @@ def equity(day: str, value: float) -> str:
         "time": f"{day}T16:00:00", "kind": "equity", "component": "tracker", "reason": "close", "correlation": "",
         "day": day, "equity": value, "cash": value, "drawdown": 0.0, "phase": 4, "positions": 0, "margin_used": 0.0,
     }  # fmt: skip
+    return json.dumps(row)
+
+
+def interest(day: str, amount: float) -> str:
+    """An ``interest`` line."""
+    row = {"time": f"{day}T09:31:00", "kind": "interest", "component": "interest", "reason": "", "correlation": "",
+           "day": day, "days": 1, "free_cash": 1.0, "bill": 0.05, "spread": 0.005, "amount": amount}  # fmt: skip
     return json.dumps(row)
 
 
@@ -159,9 +166,9 @@ def test_bootstrap_is_repeatable_and_needs_days() -> None:
     assert first == second
     assert first is not None
     assert first.low < float(annual_returns(returns[None, :])[0]) < first.high
-    assert bootstrap(returns[:19], annual_returns) is None
+    assert bootstrap(returns[:29], annual_returns) is None
     still = np.zeros(250)
-    still[:19] = returns[:19]
+    still[:29] = returns[:29]
     assert bootstrap(still, annual_returns) is None
 
 
@@ -174,20 +181,73 @@ def test_bootstrap_days_run_on_in_blocks() -> None:
     assert days.max() == 99
 
 
+def path_of(returns: list[float], start: float = 100.0) -> list[EquityPoint]:
+    """Session closes that give these daily returns."""
+    values = [start]
+    for change in returns:
+        values.append(values[-1] * (1 + change))
+    return [EquityPoint(date(2008, 1, 2) + timedelta(days=count), value) for count, value in enumerate(values)]
+
+
 def test_equity_statistics_by_hand() -> None:
     # 100, 110, 99, 108.9: returns +10 %, -10 %, +10 %; fall from 110 to 99 is 10 %.
-    days = [date(2008, 1, day) for day in (2, 3, 4, 7)]
-    found = equity_statistics([EquityPoint(day, value) for day, value in zip(days, (100, 110, 99, 108.9), strict=True)])
+    points = path_of([0.10, -0.10, 0.10])
+    found = equity_statistics(points)
     assert found is not None
     assert found.total_return == pytest.approx(0.089)
     assert found.drawdown == pytest.approx(0.10)
-    assert (found.drawdown_peak, found.drawdown_trough) == (days[1], days[2])
-    # mean 1/30, sample deviation 0.115470: 0.288675 * sqrt(252) = 4.58258
-    assert found.sharpe == pytest.approx(4.58258, abs=1e-5)
-    # downside sqrt((0.1)^2 / 3) = 0.057735: 0.577350 * sqrt(252) = 9.16515
-    assert found.sortino == pytest.approx(9.16515, abs=1e-5)
+    assert (found.drawdown_peak, found.drawdown_trough) == (points[1].day, points[2].day)
     assert found.annual_return == pytest.approx(1.089 ** (252 / 3) - 1)
-    assert found.sharpe_interval is None
+    assert (found.sharpe, found.sortino, found.sharpe_interval, found.moved) == (None, None, None, 3)
+
+
+def test_ratios_by_hand_once_thirty_days_moved() -> None:
+    found = equity_statistics(path_of([0.10, -0.10, 0.10] * 10))
+    assert found is not None
+    # Mean 1/30; sum of squares 0.3 less 30/900 over 29 is 0.00919540, deviation 0.0958927: 0.347610 * sqrt(252).
+    assert found.sharpe == pytest.approx(5.51817, abs=1e-4)
+    # downside sqrt(10 * 0.1^2 / 30) = 0.057735: 0.577350 * sqrt(252) = 9.16515
+    assert found.sortino == pytest.approx(9.16515, abs=1e-5)
+    assert found.sharpe_interval is not None
+    assert found.moved == 30
+    one_less = equity_statistics(path_of([0.10, -0.10, 0.10] * 9 + [0.10, -0.10]))
+    assert one_less is not None
+    assert (one_less.sharpe, one_less.sharpe_interval, one_less.drawdown_interval, one_less.moved) == (
+        None, None, None, 29)  # fmt: skip
+
+
+def test_interest_alone_moves_nothing() -> None:
+    """Forty days that earned interest, and one trade: one day moved."""
+    lines = []
+    value = 100_000.0
+    for count in range(41):
+        day = (date(2024, 1, 2) + timedelta(days=count)).isoformat()
+        if count:
+            value = round(value + 12.25 + (500.0 if count == 7 else 0.0), 2)
+            lines.append(interest(day, 12.25))
+        lines.append(equity(day, value))
+    journal = parse_journal(lines)
+    assert [point.interest for point in journal.equity[:3]] == [0.0, 12.25, 12.25]
+    found = equity_statistics(journal.equity, 0.0497)
+    assert found is not None
+    assert (found.moved, found.sharpe) == (1, None)
+
+
+def test_free_cash_that_earns_the_bill_compares_like_with_like() -> None:
+    """The same 30 trades, on idle cash without interest and with the bill's: only the first looks like a loss."""
+    bill, spread = 0.05, 0.005
+    trades = [0.0006 if count % 5 < 4 else -0.0018 for count in range(30)]
+    idle = [change for trade in trades for change in (trade, *[0.0] * 7)]
+    paid = [change + (bill - spread) / 252 for change in idle]
+    without, with_interest = equity_statistics(path_of(idle), bill), equity_statistics(path_of(paid), bill)
+    assert without is not None
+    assert without.sharpe is not None
+    assert with_interest is not None
+    assert with_interest.sharpe is not None
+    # 30 trades, one in 8 days: 24 x 0.06 % - 6 x 0.18 % = 0.36 % in 240 days, 0.378 % a year. Over a bill of 5 % that
+    # is -4.62 % a year; with the bill less 0.5 % earned beside it, -0.12 %.
+    assert without.sharpe < -4.0
+    assert -0.3 < with_interest.sharpe < 0.0
 
 
 def test_flat_equity_has_no_sharpe() -> None:
@@ -237,8 +297,10 @@ def test_targets_say_not_met() -> None:
         "trades a year": Verdict.NOT_MET,
         "annual return": Verdict.NOT_MET,
         "largest drawdown": Verdict.MET,
-        "Sharpe ratio": Verdict.NOT_MET,
+        "Sharpe ratio": Verdict.UNKNOWN,  # 27 days moved, 30 are needed
     }
+    (sharpe,) = (row for row in summary.targets if row.name == "Sharpe ratio")
+    assert target_texts(sharpe) == ("2.00", "too few days", "too few days")
     assert {row.verdict for row in judge(None, trade_statistics("all", []), ())} == {Verdict.UNKNOWN}
 
 
@@ -262,6 +324,46 @@ def test_tracker_lists_strategies_by_first_trade() -> None:
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_trade_nothing_of_the_account_is_measured() -> None:
+    """Interest alone keeps a drawdown under 20 %, and that is no merit of the method."""
+    lines = [interest("2008-01-03", 10.0), equity("2008-01-02", 100_000.0), equity("2008-01-03", 100_010.0)]
+    verdicts = {row.name: (row.verdict, target_texts(row)[1]) for row in summarise(a_record(lines)).targets}
+    assert verdicts == {
+        "trades a year": (Verdict.NOT_MET, "0.00"),
+        "annual return": (Verdict.UNKNOWN, "no trade"),
+        "largest drawdown": (Verdict.UNKNOWN, "no trade"),
+        "Sharpe ratio": (Verdict.UNKNOWN, "no trade"),
+    }
+
+
+def test_an_order_that_was_not_filled_names_both_numbers() -> None:
+    line = {**json.loads(decision("2008-01-04", rule="not_filled", reason="not filled by the end of its walk")),
+            "observed": 3.40, "limit": 3.35}  # fmt: skip
+    (cell, *_) = day_cells(
+        parse_journal([json.dumps(line)]).decisions, (), date(2008, 1, 4), date(2008, 1, 4), fridays=True
+    )
+    assert cell.words == "not filled by the end of its walk (natural price 3.40 against a limit of 3.35)"
+
+
+def test_somebody_elses_algorithm_is_told_by_the_engines_trades() -> None:
+    trade = EngineTrade(
+        "SPY", -100.0, datetime(2008, 1, 2, 15), datetime(2008, 1, 3, 15), 140.0, 139.0, 98.0, 2.0, True
+    )
+    points = (EquityPoint(date(2007, 12, 31), 1000.0, opening=True), EquityPoint(date(2008, 1, 2), 1098.0))
+    record = a_record([], own=False, engine_trades=(trade,), equity=points, engine_statistics={"Win Rate": "100%"})
+    summary = summarise(record)
+    assert (summary.total.count, summary.total.wins, summary.total.profit, summary.total.fees) == (1, 1, 98.0, 2.0)
+    assert summary.targets == ()
+    assert summary.equity is not None
+    assert summary.equity.sessions == 1  # what the account began with is none
+    page = read_page(record)
+    text = " ".join(page.text)
+    for words in ("-100", "+$98.00", "each leg on its own", "Win Rate (LEAN, by leg)", "as a trade of its own"):
+        assert words in text, words
+    assert not page.ids & {"targets", "days", "skips", "strategies", "risk"}
+    assert {link.removeprefix("#") for link in page.links} <= page.ids
 
 
 def test_payoff_of_a_put_spread_by_hand() -> None:
