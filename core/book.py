@@ -139,7 +139,7 @@ class Book:
     ``doubted``: positions of which the broker may not have told everything yet, with the contracts that it is about;
     nothing is sent for them, and nothing new may open. ``shares``: what assignments left, by ticker, until it is sold.
     ``unowned``: what the account holds that belongs to no package (``Contract.name`` or ticker, signed): never touched,
-    counted for Greeks.
+    counted for Greeks. ``interest``: dollars that a backtest booked on free cash so far.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -149,6 +149,7 @@ class Book:
     doubted: dict[str, frozenset[str]] = field(default_factory=dict)
     shares: dict[str, ShareHolding] = field(default_factory=dict)
     unowned: dict[str, float] = field(default_factory=dict)
+    interest: float = 0.0
 
     def exposed(self) -> Iterator[Position]:
         """What is open and what may become open, for every limit on counts and risk."""
