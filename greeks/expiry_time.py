@@ -6,7 +6,7 @@ first, so that a daylight-saving change between them costs or adds its hour.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Final
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from core.contracts import Contract, Settlement
+from core.instruments import INSTRUMENTS
 from greeks.black_scholes import FloatArray
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
@@ -23,14 +24,6 @@ CLOSE: Final = time(16, 0)
 EARLY_CLOSE: Final = time(13, 0)
 OPEN: Final = time(9, 30)
 
-# Options on futures stop at their exchange's own time (CME rule books: 710 LO, 115A OG, 18A OZB, 261A EUU, 358A ES).
-FUTURE_OPTION_TIMES: Final[Mapping[str, time]] = {
-    "LO": time(14, 30),
-    "OG": time(13, 30),
-    "OZB": time(17, 0),
-    "EUU": time(10, 0),
-    "ES": time(16, 0),  # all but the quarterly ones, which settle at the open
-}
 OTHER_FUTURE_OPTIONS: Final = time(17, 0)  # the end of the day's session at CME
 
 
@@ -50,7 +43,8 @@ def settlement_time(root: str, expiry: date, settlement: Settlement) -> time:
     if settlement is Settlement.PHYSICAL_FUTURE:
         if root == "ES" and expiry.month % 3 == 0 and _is_third_friday(expiry):
             return OPEN
-        return FUTURE_OPTION_TIMES.get(root, OTHER_FUTURE_OPTIONS)
+        row = INSTRUMENTS.get(root)
+        return OTHER_FUTURE_OPTIONS if row is None else row.last_trading
     return EARLY_CLOSE if is_early_close(expiry) else CLOSE
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from core.book import Position, Terms
 from core.contracts import Contract, Leg, Package, Right
-from core.gateway import FAMILIES, Family
+from core.instruments import INSTRUMENTS, Instrument
 from core.settings_fields import MarginSettings
 from core.settings_strategies import FridayZeroDaySettings
 from greeks.service import CentralGreeksService
@@ -99,7 +99,7 @@ class FridayZeroDay(Strategy):
         if trend is None:
             return Skip("history", f"not enough daily history of {INDEX} for ATR and averages")
         plan = self._plan(day.move, trend)
-        return self._build(context, plan, day.move, FAMILIES[ROOTS[rank]])
+        return self._build(context, plan, day.move, INSTRUMENTS[ROOTS[rank]])
 
     def _vix_gate(self, context: EntryContext) -> Skip | Wait | None:
         vix, settings = context.vix, self._settings
@@ -122,7 +122,7 @@ class FridayZeroDay(Strategy):
             return _Plan((Right.PUT,), settings.spread_distance, tested, "put_spread")
         return _Plan((Right.PUT, Right.CALL), settings.condor_distance, tested, "iron_condor")
 
-    def _build(self, context: EntryContext, plan: _Plan, move: float, family: Family) -> Answer:
+    def _build(self, context: EntryContext, plan: _Plan, move: float, family: Instrument) -> Answer:
         day, trend = self._trend.day(family.underlying), self._trend.trend(family.underlying)
         if day is None or trend is None:
             return Skip("history", f"not enough history of {family.underlying}")
@@ -144,7 +144,7 @@ class FridayZeroDay(Strategy):
             legs.extend(found)
         return self._proposal(context, plan, Package(tuple(legs)), chain, f"moved {move:+.2%} since the open")
 
-    def _near(self, listed: Sequence[Contract], spot: float, distance: float, family: Family) -> list[Contract]:
+    def _near(self, listed: Sequence[Contract], spot: float, distance: float, family: Instrument) -> list[Contract]:
         """Contracts that may become a leg: from the money to beyond the farthest wing."""
         reach = distance * _REACH + self._settings.broken_wing_points * 1.2 / family.index_scale
         return [
@@ -161,7 +161,7 @@ class FridayZeroDay(Strategy):
         spot: float,
         distance: float,
         tested: bool,
-        family: Family,
+        family: Instrument,
     ) -> list[Leg] | Skip:
         """Short and wing of one side."""
         settings = self._settings
@@ -240,7 +240,7 @@ class FridayZeroDay(Strategy):
 
     def verify(self) -> tuple[str, ...]:
         """Its roots are known to the gateway."""
-        return tuple(f"root {root} is unknown" for root in ROOTS if root not in FAMILIES)
+        return tuple(f"root {root} is unknown" for root in ROOTS if root not in INSTRUMENTS)
 
 
 def _pairs(package: Package) -> list[tuple[Leg, Leg]]:
