@@ -44,6 +44,7 @@ from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin, GroupStressPlugin
+from risk.interest import InterestBooking
 from risk.limits import (
     FreshnessPlugin,
     GreeksLimitsPlugin,
@@ -98,6 +99,7 @@ MANAGERS: tuple[type, ...] = (
     EmergencyProtocol,
     PositionTracker,
     PerformanceTracker,
+    InterestBooking,
     AtomicExecutor,
     ShareSeller,
     BrokerLooks,

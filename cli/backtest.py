@@ -143,7 +143,7 @@ def publish(work: Path, final: Path) -> Path:
 
 def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
     """Run the algorithm with its results and its object store inside ``work``."""
-    from simulation.blocks import MalformedDataError
+    from simulation.data.columns import MalformedDataError
     from simulation.runner import RunRequest, run_backtest
 
     storage = work / "storage"

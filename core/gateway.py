@@ -141,6 +141,9 @@ class Gateway(Protocol):
     def account(self) -> Account:
         """Equity and cash now."""
 
+    def book_interest(self, amount: float) -> None:
+        """Pay dollars, to the cent, into the account's cash: a backtest's only, where no broker does."""
+
     def holdings(self) -> Sequence[Holding]:
         """Everything held now."""
 

@@ -126,6 +126,21 @@ class EquityRow(TypedDict):
     margin_used: float
 
 
+class InterestRow(TypedDict):
+    """kind ``interest``: booked at an open, in backtests only. Dollars; ``bill`` and ``spread`` fractions a year.
+
+    ``amount`` is what was paid into the cash book, to the cent, for ``days`` calendar days on ``free_cash``: the last
+    close's cash beyond the margin of what was held.
+    """
+
+    day: str
+    days: int
+    free_cash: float
+    bill: float
+    spread: float
+    amount: float
+
+
 class RiskRow(TypedDict):
     """kind ``risk``: a verdict that shrank or denied, or a threshold passed."""
 
@@ -149,6 +164,7 @@ ROWS: dict[str, type] = {
     "fill": FillRow,
     "trade_closed": TradeClosedRow,
     "equity": EquityRow,
+    "interest": InterestRow,
     "risk": RiskRow,
     "error": ErrorRow,
 }

@@ -342,6 +342,12 @@ class LeanGateway:
         portfolio = self._algorithm.portfolio
         return Account(float(portfolio.total_portfolio_value), float(portfolio.cash), float(portfolio.margin_remaining))
 
+    def book_interest(self, amount: float) -> None:
+        """Add to LEAN's dollars; it moves cash and total, and no profit (recorded: conformance, july, p15)."""
+        if self._algorithm.live_mode:
+            raise ValueError(f"interest {amount}: a live account's interest is booked by the broker")
+        self._algorithm.portfolio.cash_book["USD"].add_amount(amount)
+
     def holdings(self) -> Sequence[Holding]:
         """Everything that LEAN's portfolio holds, by name."""
         held = []

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from simulation.blocks import DataSource
-from simulation.clock import UTC
+from simulation.data.columns import DataSource
+from simulation.lean.clock import UTC
 
 NAMESPACES = ("clr", "System", "QuantConnect")
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -138,7 +138,7 @@ def _keeps(name: str, origin: str) -> bool:
 
 def load_algorithm(path: Path) -> type:
     """The QCAlgorithm of a file. Raises ValueError when there is none; errors of the file itself pass through."""
-    from simulation.algorithm import QCAlgorithm
+    from simulation.algorithm.algorithm import QCAlgorithm
 
     name = f"algorithm_{next(_RUNS)}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -167,7 +167,7 @@ def load_algorithm(path: Path) -> type:
 def run_backtest(request: RunRequest) -> RunResult:
     """Runs an algorithm. Its exceptions end the run and are in the result's `error`; a refused market or file
     raises."""
-    from simulation.identifiers import use_map_files
+    from simulation.lean.identifiers import use_map_files
 
     before = use_map_files(request.source.map_resolver)
     try:
@@ -177,13 +177,13 @@ def run_backtest(request: RunRequest) -> RunResult:
 
 
 def _run(request: RunRequest) -> RunResult:
-    from simulation.consolidators import Consolidators
-    from simulation.hours import MarketHoursDatabase
-    from simulation.kernel import Engine
-    from simulation.properties import SymbolPropertiesDatabase
-    from simulation.sampling import Samples
-    from simulation.services import ObjectStore
-    from simulation.symbols import SymbolCache
+    from simulation.algorithm.consolidators import Consolidators
+    from simulation.algorithm.services import ObjectStore
+    from simulation.data.market_hours import MarketHoursDatabase
+    from simulation.data.symbol_properties import SymbolPropertiesDatabase
+    from simulation.engine.kernel import Engine
+    from simulation.lean.symbols import SymbolCache
+    from simulation.results.sampling import Samples
 
     begun = time.perf_counter()
     MarketHoursDatabase.use(request.source.hours)
@@ -210,8 +210,8 @@ def _run(request: RunRequest) -> RunResult:
 
 def _start(engine: Any, request: RunRequest, store: Any) -> Any:
     """Makes the algorithm, calls initialize, moves the clock to its first instant."""
-    from simulation.algorithm import waiting_for
-    from simulation.sampling import MINIMUM_STEP_MS, SAMPLES
+    from simulation.algorithm.algorithm import waiting_for
+    from simulation.results.sampling import MINIMUM_STEP_MS, SAMPLES
 
     kind = load_algorithm(request.algorithm)
     with waiting_for(engine):
@@ -292,7 +292,7 @@ def _result(engine: Any, request: RunRequest, error: str | None, seconds: float)
 
 def _summarize(engine: Any, request: RunRequest) -> tuple[dict[str, str], tuple[Any, ...]]:
     """LEAN's statistics and closed trades; writes the result files when a folder was given."""
-    from simulation import results
+    from simulation.results import results
 
     summary = results.summarize(engine)
     if request.results is not None:

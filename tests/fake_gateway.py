@@ -187,6 +187,9 @@ class FakeGateway:
     def forget(self, order_ids: Sequence[int]) -> None:
         self.forgotten = tuple(order_ids)
 
+    def book_interest(self, amount: float) -> None:
+        self.cash += amount
+
     def account(self) -> Account:
         value = 0.0
         for contract, quantity in self.held.values():

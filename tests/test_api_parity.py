@@ -16,7 +16,7 @@ from types import ModuleType
 
 import pytest
 
-from simulation.names import LeanEnum, Named
+from simulation.lean.names import LeanEnum, Named
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED = ROOT / "simulation" / "embedded" / "AlgorithmImports.py"

@@ -19,10 +19,10 @@ from cli.errors import UserError
 from cli.options import BacktestOptions
 from reporting.report import Provenance, RunRecord, summarise
 from reporting.rows import Decision, EquityPoint, ErrorNote, Journal, Outcome
-from simulation.enums import Resolution, SecurityType
-from simulation.folder import LeanFolder
+from simulation.data.lean_folder import LeanFolder
+from simulation.lean.enums import Resolution, SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.market import scenarios
-from simulation.symbols import Symbol
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")
 

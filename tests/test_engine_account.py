@@ -13,10 +13,26 @@ from typing import Any
 
 import pytest
 
-from simulation.brokerages import DefaultBrokerageModel, InteractiveBrokersBrokerageModel, TastytradeBrokerageModel
-from simulation.clock import NEW_YORK
-from simulation.definitions import market_hours
-from simulation.enums import (
+from simulation.account.brokerages import (
+    DefaultBrokerageModel,
+    InteractiveBrokersBrokerageModel,
+    TastytradeBrokerageModel,
+)
+from simulation.account.buying_power import OptionInitialMargin
+from simulation.account.holdings import (
+    AccountCurrencyImmediateSettlementModel,
+    ApplyFundsSettlementModelParameters,
+    CashBook,
+    DelayedSettlementModel,
+    ImmediateSettlementModel,
+    MarginInterestRateModel,
+    MarginInterestRateParameters,
+    ScanSettlementModelParameters,
+)
+from simulation.account.margin_calls import MarginCallModel, maximum_lots
+from simulation.account.strategies_margin import Legs, strategy_maintenance
+from simulation.lean.clock import NEW_YORK
+from simulation.lean.enums import (
     AccountType,
     BrokerageName,
     OptionRight,
@@ -27,23 +43,17 @@ from simulation.enums import (
     SecurityType,
     SettlementType,
 )
-from simulation.fees import CashAmount, Currencies
-from simulation.holdings import (
-    AccountCurrencyImmediateSettlementModel,
-    ApplyFundsSettlementModelParameters,
-    CashBook,
-    DelayedSettlementModel,
-    ImmediateSettlementModel,
-    MarginInterestRateModel,
-    MarginInterestRateParameters,
-    ScanSettlementModelParameters,
+from simulation.lean.symbols import Symbol
+from simulation.market.definitions import market_hours
+from simulation.orders.fees import CashAmount, Currencies
+from simulation.orders.order_parts import GroupOrderManager, Leg
+from simulation.orders.orders import (
+    ComboLegLimitOrder,
+    MarketOnCloseOrder,
+    MarketOnOpenOrder,
+    OptionExerciseOrder,
+    Order,
 )
-from simulation.margin import OptionInitialMargin
-from simulation.margin_calls import MarginCallModel, maximum_lots
-from simulation.order_parts import GroupOrderManager, Leg
-from simulation.orders import ComboLegLimitOrder, MarketOnCloseOrder, MarketOnOpenOrder, OptionExerciseOrder, Order
-from simulation.strategies_margin import Legs, strategy_maintenance
-from simulation.symbols import Symbol
 from tests.test_engine_fills import FRIDAY, MONDAY, SPX, Market, Recorder, at, index_market, play, spxw
 
 SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")

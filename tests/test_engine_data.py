@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation import auxiliary
-from simulation.blocks import MalformedDataError
-from simulation.clock import zone_named
-from simulation.definitions import market_hours, symbol_properties
-from simulation.enums import Market, OptionRight, OptionStyle, OrderType, Resolution, SecurityType
-from simulation.export_text import hours_text
-from simulation.folder import LeanFolder, utc_of_local
-from simulation.futures import Futures, expiry_of_contract_month
-from simulation.hours import MarketHoursDatabase
-from simulation.identifiers import SecurityIdentifier
-from simulation.names import Named
-from simulation.properties import SymbolPropertiesDatabase, index_option_tick
-from simulation.symbols import Symbol, SymbolCache, contract_month, option_contract
+from simulation.data import side_files as auxiliary
+from simulation.data.columns import MalformedDataError
+from simulation.data.lean_folder import LeanFolder, utc_of_local
+from simulation.data.market_hours import MarketHoursDatabase
+from simulation.data.symbol_properties import SymbolPropertiesDatabase, index_option_tick
+from simulation.export.export_text import hours_text
+from simulation.lean.clock import zone_named
+from simulation.lean.contract_months import Futures, expiry_of_contract_month
+from simulation.lean.enums import Market, OptionRight, OptionStyle, OrderType, Resolution, SecurityType
+from simulation.lean.identifiers import SecurityIdentifier
+from simulation.lean.names import Named
+from simulation.lean.symbols import Symbol, SymbolCache, contract_month, option_contract
+from simulation.market.definitions import market_hours, symbol_properties
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, Market.USA)
 SPXW = Symbol.create_canonical_option(SPX, "SPXW", Market.USA)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from simulation.blocks import FactorRow
-from simulation.clock import NEW_YORK
-from simulation.enums import (
+from simulation.data.columns import FactorRow
+from simulation.lean.clock import NEW_YORK
+from simulation.lean.enums import (
     DataNormalizationMode,
     OptionRight,
     OptionStyle,
@@ -20,16 +20,16 @@ from simulation.enums import (
     SecurityType,
     SettlementType,
 )
-from simulation.exercise import (
+from simulation.lean.symbols import Symbol
+from simulation.orders.exercise import (
     DefaultOptionAssignmentModel,
     NullOptionAssignmentModel,
     OptionAssignmentResult,
     estimate_gain,
     is_contract_expired,
 )
-from simulation.fees import ConstantFeeModel
-from simulation.fills import ImmediateFillModel, LatestPriceFillModel
-from simulation.symbols import Symbol
+from simulation.orders.fees import ConstantFeeModel
+from simulation.orders.fills import ImmediateFillModel, LatestPriceFillModel
 from tests.test_engine_fills import FRIDAY, MONDAY, Market, Recorder, Side, at, index_market, play, spxw
 
 EXPIRY = date(2024, 7, 12)

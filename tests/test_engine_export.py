@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.blocks import (
+from simulation.data.columns import (
     DataSource,
     FactorRow,
     Floats,
@@ -28,17 +28,17 @@ from simulation.blocks import (
     UnderlyingRow,
     UniverseBlock,
 )
-from simulation.definitions import market_hours, symbol_properties
-from simulation.enums import OptionRight, Resolution, SecurityType
-from simulation.export import ExportRequestError, RecordingSource, parse_selection, selection_of, write_folder
-from simulation.export_reach import METHODOLOGY, Around, Deltas, Plan, Reach, Term
-from simulation.export_text import plain
-from simulation.folder import LeanFolder
-from simulation.hours import MarketHoursDatabase
+from simulation.data.lean_folder import LeanFolder
+from simulation.data.market_hours import MarketHoursDatabase
+from simulation.data.symbol_properties import SymbolPropertiesDatabase
+from simulation.export.export import ExportRequestError, RecordingSource, parse_selection, selection_of, write_folder
+from simulation.export.export_reach import METHODOLOGY, Around, Deltas, Plan, Reach, Term
+from simulation.export.export_text import plain
+from simulation.lean.enums import OptionRight, Resolution, SecurityType
+from simulation.lean.symbols import Symbol, option_contract
+from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.source import ModelledMarket
-from simulation.properties import SymbolPropertiesDatabase
 from simulation.runner import RunRequest, RunResult, run_backtest
-from simulation.symbols import Symbol, option_contract
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")
 SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")

@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulation import auxiliary
-from simulation.blocks import FactorRow, MalformedDataError, UniverseBlock
-from simulation.definitions import market_hours, symbol_properties
-from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
-from simulation.enums import TickType as Tick
-from simulation.export import (
+from simulation.data import side_files as auxiliary
+from simulation.data.columns import FactorRow, MalformedDataError, UniverseBlock
+from simulation.data.lean_folder import MARKET_HOURS, SYMBOL_PROPERTIES, LeanFolder, data_path, universe_path
+from simulation.export.export import (
     Demand,
     ExportRequestError,
     RecordingSource,
@@ -24,11 +22,13 @@ from simulation.export import (
     selection_of,
     write_folder,
 )
-from simulation.export_text import hours_text
-from simulation.folder import MARKET_HOURS, SYMBOL_PROPERTIES, LeanFolder, data_path, universe_path
+from simulation.export.export_text import hours_text
+from simulation.lean.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.lean.enums import TickType as Tick
+from simulation.lean.symbols import Symbol, option_contract
 from simulation.market import history
+from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.source import ModelledMarket
-from simulation.symbols import Symbol, option_contract
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")
 VIX = Symbol.create("VIX", SecurityType.INDEX, "usa")

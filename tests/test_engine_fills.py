@@ -17,12 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulation.algorithm import QCAlgorithm, waiting_for
-from simulation.blocks import FactorRow, InterestBlock, InterestRates, MarginRow, QuoteBlock, TradeBlock
-from simulation.clock import NEW_YORK
-from simulation.consolidators import Consolidators
-from simulation.definitions import market_hours, symbol_properties
-from simulation.enums import (
+from simulation.algorithm.algorithm import QCAlgorithm, waiting_for
+from simulation.algorithm.consolidators import Consolidators
+from simulation.algorithm.services import ObjectStore
+from simulation.data.columns import FactorRow, InterestBlock, InterestRates, MarginRow, QuoteBlock, TradeBlock
+from simulation.data.market_hours import MarketHoursDatabase
+from simulation.data.symbol_properties import SymbolPropertiesDatabase
+from simulation.engine.kernel import Engine
+from simulation.lean.clock import NEW_YORK
+from simulation.lean.enums import (
     AccountType,
     BrokerageName,
     OptionRight,
@@ -31,17 +34,14 @@ from simulation.enums import (
     Resolution,
     SecurityType,
 )
-from simulation.fills import FillModel
-from simulation.hours import MarketHoursDatabase
-from simulation.identifiers import use_map_files
-from simulation.kernel import Engine
-from simulation.order_checks import round_to_tick
-from simulation.order_parts import Leg, OrderEvent, OrderProperties, TimeInForce, decimal_text
-from simulation.properties import SymbolPropertiesDatabase
-from simulation.requests import UpdateOrderFields
-from simulation.sampling import Samples
-from simulation.services import ObjectStore
-from simulation.symbols import Symbol, SymbolCache
+from simulation.lean.identifiers import use_map_files
+from simulation.lean.symbols import Symbol, SymbolCache
+from simulation.market.definitions import market_hours, symbol_properties
+from simulation.orders.fills import FillModel
+from simulation.orders.order_checks import round_to_tick
+from simulation.orders.order_parts import Leg, OrderEvent, OrderProperties, TimeInForce, decimal_text
+from simulation.orders.requests import UpdateOrderFields
+from simulation.results.sampling import Samples
 
 MONDAY = date(2024, 7, 8)
 FRIDAY = datetime(2024, 7, 12)

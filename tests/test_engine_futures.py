@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation import continuous
-from simulation.blocks import (
-    ContractFactorRow,
-    InterestBlock,
-    MapRow,
-    MarginRow,
-    TradeBlock,
-    UniverseBlock,
+from simulation.algorithm.extensions import Time
+from simulation.data.columns import ContractFactorRow, InterestBlock, MapRow, MarginRow, TradeBlock, UniverseBlock
+from simulation.data.feeds import Feed, FeedSpec
+from simulation.lean.clock import NEW_YORK, UTC
+from simulation.lean.enums import (
+    DataMappingMode,
+    DataNormalizationMode,
+    OrderStatus,
+    Resolution,
+    SecurityType,
+    TickType,
 )
-from simulation.clock import NEW_YORK, UTC
-from simulation.continuous import ContractFactors, ContractMap, MappingCalendar, feed_of
-from simulation.enums import DataMappingMode, DataNormalizationMode, OrderStatus, Resolution, SecurityType, TickType
-from simulation.extensions import Time
-from simulation.feeds import Feed, FeedSpec
-from simulation.symbols import Symbol
+from simulation.lean.symbols import Symbol
+from simulation.securities import continuous
+from simulation.securities.continuous import ContractFactors, ContractMap, MappingCalendar, feed_of
 from tests.test_engine_fills import MONDAY, Market, Recorder, at, play
 
 TUESDAY, WEDNESDAY = MONDAY + timedelta(days=1), MONDAY + timedelta(days=2)

@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from simulation.enums import AccountType, BrokerageName, OptionRight, OptionStyle, OrderStatus, Resolution, SecurityType
-from simulation.fees import InteractiveBrokersFeeModel, OrderFeeParameters, SlippageModel
-from simulation.margin import (
+from simulation.account.buying_power import (
     BuyingPowerModel,
     ConstantBuyingPowerModel,
     GetMaximumOrderQuantityForDeltaBuyingPowerParameters,
@@ -26,11 +24,21 @@ from simulation.margin import (
     OptionMarginModel,
     SecurityMarginModel,
 )
-from simulation.order_parts import Leg
-from simulation.orders import LimitOrder, MarketOrder
-from simulation.positions import SecurityPositionGroupModel
-from simulation.symbols import Symbol
-from simulation.trading_api import PortfolioTarget
+from simulation.account.positions import SecurityPositionGroupModel
+from simulation.algorithm.trading_api import PortfolioTarget
+from simulation.lean.enums import (
+    AccountType,
+    BrokerageName,
+    OptionRight,
+    OptionStyle,
+    OrderStatus,
+    Resolution,
+    SecurityType,
+)
+from simulation.lean.symbols import Symbol
+from simulation.orders.fees import InteractiveBrokersFeeModel, OrderFeeParameters, SlippageModel
+from simulation.orders.order_parts import Leg
+from simulation.orders.orders import LimitOrder, MarketOrder
 from tests.test_engine_fills import FRIDAY, Market, Recorder, at, flat, index_market, play, spxw
 
 LATER = datetime(2024, 7, 19)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from simulation.brokerages import BrokerageMessageEvent, DefaultBrokerageModel
-from simulation.dictionaries import CircularQueue
-from simulation.enums import (
+from simulation.account.brokerages import BrokerageMessageEvent, DefaultBrokerageModel
+from simulation.algorithm.extensions import Extensions
+from simulation.lean.dictionaries import CircularQueue
+from simulation.lean.enums import (
     BrokerageMessageType,
     OptionRight,
     OptionStyle,
@@ -23,13 +24,12 @@ from simulation.enums import (
     Resolution,
     SecurityType,
 )
-from simulation.extensions import Extensions
-from simulation.fees import OrderFee
-from simulation.order_checks import pre_order_check
-from simulation.order_parts import OrderEvent, TimeInForce, price_of
-from simulation.orders import TrailingStopOrder
-from simulation.requests import SubmitOrderRequest
-from simulation.symbols import Symbol
+from simulation.lean.symbols import Symbol
+from simulation.orders.fees import OrderFee
+from simulation.orders.order_checks import pre_order_check
+from simulation.orders.order_parts import OrderEvent, TimeInForce, price_of
+from simulation.orders.orders import TrailingStopOrder
+from simulation.orders.requests import SubmitOrderRequest
 from tests.test_engine_fills import (
     FRIDAY,
     HIGH,

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from simulation import positions, strategies_match
-from simulation.continuous import is_continuous
-from simulation.enums import DataNormalizationMode, OrderType, Resolution, SecurityType
-from simulation.kernel import Engine, NotInEngineError
-from simulation.order_parts import Leg
-from simulation.requests import SubmitOrderRequest
-from simulation.results import summarize
+from simulation.account import positions, strategies_match
+from simulation.engine.kernel import Engine, NotInEngineError
+from simulation.lean.enums import DataNormalizationMode, OrderType, Resolution, SecurityType
+from simulation.lean.symbols import Symbol
+from simulation.orders.order_parts import Leg
+from simulation.orders.requests import SubmitOrderRequest
+from simulation.results.results import summarize
 from simulation.runner import RunRequest, run_backtest
-from simulation.selection import OptionChainedUniverseSelectionModel, ScheduledUniverse
-from simulation.symbols import Symbol
+from simulation.securities.continuous import is_continuous
+from simulation.securities.universes import OptionChainedUniverseSelectionModel, ScheduledUniverse
 from tests.test_engine_fills import HIGH, LOW, MONDAY, SPX, Market, Recorder, add_vertical, at, index_market, play
 from tests.test_kernel_parts import FIFTIES, FRIDAYS, chain
 
@@ -85,7 +85,7 @@ def test_an_engine_that_fails_before_its_portfolio_says_why(tmp_path: Path, monk
     def fail(self: Any, engine: Any) -> None:
         raise ZeroDivisionError("the portfolio could not be made")
 
-    monkeypatch.setattr("simulation.algorithm.QCAlgorithm.attach_trading", fail)
+    monkeypatch.setattr("simulation.algorithm.algorithm.QCAlgorithm.attach_trading", fail)
     with pytest.raises(ZeroDivisionError, match="the portfolio could not be made"):
         run_backtest(RunRequest(path, Market(), {}, None, tmp_path))
     with pytest.raises(ValueError, match="failed before its portfolio was made"):

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulation import analysis, results, results_text, sampling, statistics
-from simulation.blocks import FactorRow, InterestRates, TradeBlock
-from simulation.clock import FOREVER
-from simulation.definitions import market_hours
-from simulation.enums import (
+from simulation.account.tradebuilder import Trade, TradeBuilder, trade_statistics
+from simulation.data.columns import FactorRow, InterestRates, TradeBlock
+from simulation.data.lean_folder import LeanFolder
+from simulation.lean.clock import FOREVER
+from simulation.lean.enums import (
     FillGroupingMethod,
     FillMatchingMethod,
     OrderStatus,
@@ -28,10 +28,10 @@ from simulation.enums import (
     SecurityType,
     TradeDirection,
 )
-from simulation.folder import LeanFolder
+from simulation.market.definitions import market_hours
+from simulation.results import analysis, results, results_text, sampling, statistics
+from simulation.results.statistics import StatisticsInput
 from simulation.runner import RunRequest, run_backtest
-from simulation.statistics import StatisticsInput
-from simulation.tradebuilder import Trade, TradeBuilder, trade_statistics
 from tests.test_engine_fills import Market, Recorder, at, index_market, play, spxw
 
 DAY = 86_400_000

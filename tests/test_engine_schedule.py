@@ -12,10 +12,7 @@ from typing import Any
 
 import pytest
 
-from simulation.bars import Bar, QuoteBar, TradeBar
-from simulation.blocks import FactorRow
-from simulation.clock import CHICAGO, NEW_YORK
-from simulation.consolidators import (
+from simulation.algorithm.consolidators import (
     Calendar,
     IdentityDataConsolidator,
     MarketHourAwareConsolidator,
@@ -24,10 +21,15 @@ from simulation.consolidators import (
     TradeBarConsolidator,
     round_down,
 )
-from simulation.definitions import market_hours
-from simulation.enums import DayOfWeek, Resolution, SecurityType, TickType
-from simulation.hours import MarketHoursDatabase
-from simulation.pricing import (
+from simulation.data.columns import FactorRow
+from simulation.data.market_hours import MarketHoursDatabase
+from simulation.engine.schedule_rules import DateRule, DateRules, TimeRule, TimeRules
+from simulation.lean.bars import Bar, QuoteBar, TradeBar
+from simulation.lean.clock import CHICAGO, NEW_YORK
+from simulation.lean.enums import DayOfWeek, Resolution, SecurityType, TickType
+from simulation.lean.symbols import Symbol
+from simulation.market.definitions import market_hours
+from simulation.securities.pricing import (
     Greeks,
     Terms,
     black_scholes_greeks,
@@ -39,8 +41,6 @@ from simulation.pricing import (
     tree_greeks,
     yearly_dividends,
 )
-from simulation.schedule_rules import DateRule, DateRules, TimeRule, TimeRules
-from simulation.symbols import Symbol
 from tests.test_engine_fills import SPX, Recorder, at, index_market, play
 from tests.test_kernel_parts import minute_bars
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation.bars import QuoteBar, TradeBar
-from simulation.blocks import TradeBlock, UniverseBlock
-from simulation.chain_files import UniverseRow
-from simulation.clock import CHICAGO
-from simulation.enums import OptionRight, Resolution, SecurityType
-from simulation.kernel import NotInEngineError
-from simulation.services import ObjectStore
-from simulation.symbols import Symbol
+from simulation.algorithm.services import ObjectStore
+from simulation.data.chain_files import UniverseRow
+from simulation.data.columns import TradeBlock, UniverseBlock
+from simulation.engine.kernel import NotInEngineError
+from simulation.lean.bars import QuoteBar, TradeBar
+from simulation.lean.clock import CHICAGO
+from simulation.lean.enums import OptionRight, Resolution, SecurityType
+from simulation.lean.symbols import Symbol
 from tests.test_engine_fills import HIGH, LOW, MONDAY, SPX, Market, Recorder, at, index_market, play, spxw
 from tests.test_kernel import listed, on
 from tests.test_kernel_parts import FIFTIES, FRIDAYS, chain

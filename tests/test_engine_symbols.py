@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from simulation.blocks import MalformedDataError
-from simulation.enums import (
+from simulation.data.columns import MalformedDataError
+from simulation.data.market_hours import MarketHoursDatabase, time_of_day
+from simulation.data.symbol_properties import SymbolProperties, SymbolPropertiesDatabase, index_option_tick
+from simulation.lean.enums import (
     DayOfWeek,
     Market,
     MarketHoursState,
@@ -23,12 +25,10 @@ from simulation.enums import (
     Resolution,
     SecurityType,
 )
-from simulation.exchange_hours import LocalMarketHours, MarketHoursSegment, SecurityExchangeHours
-from simulation.hours import MarketHoursDatabase, time_of_day
-from simulation.identifiers import SecurityIdentifier, pack_strike, unpack_strike, use_map_files
-from simulation.names import Named, signed
-from simulation.properties import SymbolProperties, SymbolPropertiesDatabase, index_option_tick
-from simulation.symbols import Symbol, SymbolCache, option_contract, symbol_of
+from simulation.lean.exchange_hours import LocalMarketHours, MarketHoursSegment, SecurityExchangeHours
+from simulation.lean.identifiers import SecurityIdentifier, pack_strike, unpack_strike, use_map_files
+from simulation.lean.names import Named, signed
+from simulation.lean.symbols import Symbol, SymbolCache, option_contract, symbol_of
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, Market.USA)
 SPY = Symbol.create("SPY", SecurityType.EQUITY, Market.USA)

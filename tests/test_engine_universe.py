@@ -15,10 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation.blocks import UniverseBlock
-from simulation.chain_files import UniverseRow
-from simulation.enums import OptionPricingModelType, OptionRight, OptionStyle, SecurityType
-from simulation.option_models import (
+from simulation.data.chain_files import UniverseRow
+from simulation.data.columns import UniverseBlock
+from simulation.lean.enums import OptionPricingModelType, OptionRight, OptionStyle, SecurityType
+from simulation.securities.contract_filters import (
+    FutureFilterUniverse,
+    OptionFilterUniverse,
+    apply_filter,
+    default_option_filter,
+    filter_of,
+)
+from simulation.securities.option_models import (
     ArgumentException,
     OptionPriceModel,
     OptionPriceModelParameters,
@@ -28,13 +35,12 @@ from simulation.option_models import (
     smoothed_volatility,
     with_rates,
 )
-from simulation.pricing import Greeks, OptionPriceModelResult, Terms, american_tree_price, black_scholes_price
-from simulation.universe import (
-    FutureFilterUniverse,
-    OptionFilterUniverse,
-    apply_filter,
-    default_option_filter,
-    filter_of,
+from simulation.securities.pricing import (
+    Greeks,
+    OptionPriceModelResult,
+    Terms,
+    american_tree_price,
+    black_scholes_price,
 )
 from tests.test_engine_fills import spxw
 from tests.test_kernel_parts import FIFTIES, FRIDAYS, Canonical, chain, chosen

@@ -20,13 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulation import runner
-from simulation.blocks import FactorRow
-from simulation.clock import UTC
-from simulation.enums import DataNormalizationMode, DelistingType, Resolution, SecurityType
-from simulation.kernel import NotInEngineError
+from simulation.data.columns import FactorRow
+from simulation.engine.kernel import NotInEngineError
+from simulation.engine.schedule import ScheduledEvent, Scheduler
+from simulation.lean.clock import UTC
+from simulation.lean.enums import DataNormalizationMode, DelistingType, Resolution, SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.runner import RunRequest, RunResult, run_backtest
-from simulation.schedule import ScheduledEvent, Scheduler
-from simulation.symbols import Symbol
 from tests.test_engine_fills import HIGH, LOW, MONDAY, SPX, Market, Recorder, add_vertical, at, index_market, play
 
 TUESDAY = date(2024, 7, 9)

@@ -15,20 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulation import regress
-from simulation.bars import Bar, QuoteBar, TradeBar
-from simulation.blocks import FactorRow, InterestRates, UnderlyingRow, UniverseBlock
-from simulation.clock import CHICAGO, NEW_YORK
-from simulation.consolidators import Calendar, TradeBarConsolidator
-from simulation.definitions import market_hours
-from simulation.enums import (
-    MovingAverageType,
-    OptionPricingModelType,
-    OptionRight,
-    OptionStyle,
-    Resolution,
-    SecurityType,
-)
-from simulation.indicators import (
+from simulation.algorithm.consolidators import Calendar, TradeBarConsolidator
+from simulation.algorithm.indicators import (
     AverageTrueRange,
     BollingerBands,
     ExponentialMovingAverage,
@@ -37,7 +25,7 @@ from simulation.indicators import (
     RelativeStrengthIndex,
     SimpleMovingAverage,
 )
-from simulation.option_indicators import (
+from simulation.algorithm.option_indicators import (
     ConstantDividendYieldModel,
     ConstantRiskFreeRateInterestRateModel,
     Delta,
@@ -51,7 +39,22 @@ from simulation.option_indicators import (
     Theta,
     Vega,
 )
-from simulation.pricing import (
+from simulation.algorithm.services import ObjectStore
+from simulation.data.columns import FactorRow, InterestRates, UnderlyingRow, UniverseBlock
+from simulation.lean.bars import Bar, QuoteBar, TradeBar
+from simulation.lean.clock import CHICAGO, NEW_YORK
+from simulation.lean.enums import (
+    MovingAverageType,
+    OptionPricingModelType,
+    OptionRight,
+    OptionStyle,
+    Resolution,
+    SecurityType,
+)
+from simulation.lean.symbols import Symbol
+from simulation.market.definitions import market_hours
+from simulation.securities.contract_filters import OptionFilterUniverse, apply_filter
+from simulation.securities.pricing import (
     Terms,
     black_scholes_greeks,
     black_scholes_price,
@@ -60,9 +63,6 @@ from simulation.pricing import (
     forward_tree_price,
     implied_volatility,
 )
-from simulation.services import ObjectStore
-from simulation.symbols import Symbol
-from simulation.universe import OptionFilterUniverse, apply_filter
 from tests.test_engine_fills import SPX, Market, Recorder, at, index_market, play
 
 MONDAY = datetime(2024, 7, 8)

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import QuantLib as ql  # noqa: N813 - the name that its own documentation uses
 
-from simulation.enums import SecurityType
+from simulation.lean.enums import SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.market import american
 from simulation.market.assets import AssetDay, Kind
 from simulation.market.calendar import FloatArray, calendar
@@ -24,7 +25,6 @@ from simulation.market.scenarios import names, scenario
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import black, smile
 from simulation.market.valuation import ChainRows, Claims, OptionRoot, Style
-from simulation.symbols import Symbol
 from tests.test_market_surface import cboe_index
 
 CALM, CRASH = date(2017, 11, 3), date(2018, 2, 5)

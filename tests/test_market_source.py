@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulation.blocks import QuoteBlock
-from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
-from simulation.export import RecordingSource, selection_of, write_folder
-from simulation.folder import LeanFolder
+from simulation.data.columns import QuoteBlock
+from simulation.data.lean_folder import LeanFolder
+from simulation.export.export import RecordingSource, selection_of, write_folder
+from simulation.lean.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.market.book import BuildRequest, MarketSpecError, book_of
 from simulation.market.history import DailyBars, MarketHistory, from_arch
 from simulation.market.listings import Listings
 from simulation.market.quotes import QuoteFaults
 from simulation.market.source import HEARTBEAT_NEAR, MINUTE, ModelledMarket
-from simulation.symbols import Symbol
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")
 VIX = Symbol.create("VIX", SecurityType.INDEX, "usa")

@@ -7,7 +7,8 @@ from datetime import date
 import numpy as np
 import pytest
 
-from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.lean.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.market.assets import anchor_years, vix_fridays
 from simulation.market.book import MarketSpecError
 from simulation.market.calendar import FloatArray, session_open_utc
@@ -20,13 +21,7 @@ from simulation.market.pictures import path_picture, sparkline
 from simulation.market.scenarios import ScenarioError, names, parsed, scenario
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import strip_variance
-from simulation.symbols import Symbol
-from tests.test_market_surface import (
-    assert_no_arbitrage_in_quotes,
-    assert_no_arbitrage_in_values,
-    cboe_index,
-    sliced,
-)
+from tests.test_market_surface import assert_no_arbitrage_in_quotes, assert_no_arbitrage_in_values, cboe_index, sliced
 
 CRASH = date(2018, 2, 5)
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation.blocks import DataSource, TradeBlock
-from simulation.enums import Resolution
+from simulation.data.columns import DataSource, TradeBlock
+from simulation.lean.enums import Resolution
+from simulation.lean.symbols import Symbol
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, RunResult, run_backtest
-from simulation.symbols import Symbol
 
 ROOT = Path(__file__).resolve().parent.parent
 START, END = date(2018, 10, 8), date(2018, 11, 2)

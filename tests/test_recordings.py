@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from simulation.folder import LeanFolder
+from simulation.data.lean_folder import LeanFolder
 from simulation.runner import RunRequest, run_backtest
 from tests.conftest import CONFORMANCE
 

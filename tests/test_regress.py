@@ -12,9 +12,9 @@ import pytest
 
 from cli import app
 from simulation import regress
-from simulation.definitions import market_hours, symbol_properties
-from simulation.export_text import hours_text
-from simulation.folder import MARKET_HOURS, SYMBOL_PROPERTIES
+from simulation.data.lean_folder import MARKET_HOURS, SYMBOL_PROPERTIES
+from simulation.export.export_text import hours_text
+from simulation.market.definitions import market_hours, symbol_properties
 from simulation.regress import CheckoutError, Comparison, Figures
 
 IDLE = """

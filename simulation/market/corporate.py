@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.blocks import FactorRow
+from simulation.data.columns import FactorRow
 from simulation.market.assets import DAYS_KEPT, Asset, AssetDay, AssetSpec, Carry, Kind
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import MinutePath

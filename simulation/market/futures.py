@@ -9,8 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from simulation.blocks import MarginRow
-from simulation.futures import expiry_of_contract_month, third_friday
+from simulation.data.columns import MarginRow
+from simulation.lean.contract_months import expiry_of_contract_month, third_friday
+from simulation.lean.symbols import Symbol
 from simulation.market.assets import Asset, AssetDay, AssetSpec, Carry, Kind, memory_of
 from simulation.market.calendar import FIRST_YEAR, LAST_YEAR, FloatArray, calendar, holidays
 from simulation.market.corporate import index_dividend_yield, risk_free
@@ -18,7 +19,6 @@ from simulation.market.days import MinutePath, to_tick
 from simulation.market.listings import ListingBook, ListingRule, Listings, StrikeBand
 from simulation.market.quotes import QuoteLaw
 from simulation.market.valuation import OptionRoot, Style
-from simulation.symbols import Symbol
 
 FutureDay = AssetDay
 MARGIN_MEMORY = 40  # days that the volatility behind a margin is averaged over
