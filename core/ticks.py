@@ -64,6 +64,7 @@ class TickRule:
 
         At least one step, for nobody sells an option for nothing.
         """
+        price = max(price, 0.0)
         step = self.step(price)
         steps = max(math.ceil(price / step - _SLACK) if buying else math.floor(price / step + _SLACK), 1)
         found = _on(steps, step)

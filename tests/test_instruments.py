@@ -97,6 +97,7 @@ def test_steps_of_packages(root: str, price: float, limit: float) -> None:
         ("XSP", 0.01, True, 0.05),  # LEAN would make it 0.00 and accept that
         ("XSP", 0.01, False, 0.05),  # nobody sells for nothing
         ("XSP", 0.11, False, 0.10),
+        ("SPXW", -3.00, False, 0.05),  # sold whatever it brings
         ("SPY", 8.37, True, 8.37),
         ("TLT", 3.02, True, 3.05),
         ("ES", 0.37, True, 0.50),
