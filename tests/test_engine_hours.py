@@ -56,10 +56,9 @@ def test_what_the_families_trade_has_leans_hours_every_day() -> None:
     types = {
         AssetKind.INDEX: (SecurityType.INDEX, SecurityType.INDEX_OPTION),
         AssetKind.EQUITY: (SecurityType.EQUITY, SecurityType.OPTION),
-        AssetKind.FUTURE: (SecurityType.FUTURE, SecurityType.FUTURE_OPTION),
     }
     first = datetime(2014, 1, 1)
-    for row in INSTRUMENTS.values():
+    for row in (row for row in INSTRUMENTS.values() if row.kind in types):
         for name, kind in zip((row.underlying, row.root), types[row.kind], strict=True):
             mine, lean = (base.get_exchange_hours(row.market, name, kind) for base in (ours, theirs))
             for ahead in range(13 * 365):
