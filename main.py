@@ -6,6 +6,7 @@ prices and order events. Every line here costs a minute's time, so nothing is wo
 
 from __future__ import annotations
 
+import os
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -74,7 +75,7 @@ class TomKing(QCAlgorithm):
             storage = FolderStorage(self.gateway.store_path(STATE).parent, durable=True)
             return Surroundings(self.gateway, storage, FileSink(journal, every_line=True), durable=True)
         journal.unlink(missing_ok=True)
-        self.scratch = tempfile.TemporaryDirectory(prefix="tomking-state-")
+        self.scratch = tempfile.TemporaryDirectory(prefix=f"tomking-state-{os.getpid()}-")
         storage = FolderStorage(Path(self.scratch.name), durable=False)
         return Surroundings(self.gateway, storage, FileSink(journal), durable=False)
 
