@@ -77,7 +77,8 @@ def started(folder: Path) -> subprocess.Popen[str]:
 )
 def test_a_signal_ends_a_run_in_one_line(name: str, code: int, words: str, tmp_path: Path) -> None:
     process = started(tmp_path)
-    assert [path.name for path in (tmp_path / "results").iterdir()] == [f".one-{process.pid}.tmp"]
+    working = [path.name for path in (tmp_path / "results").iterdir()]
+    assert working == [f".one-{process.pid}.tmp"], process.communicate(timeout=60)
     process.send_signal(getattr(signal, name))
     process.send_signal(getattr(signal, name))  # an impatient second one must not interrupt the clearing up
     out, err = process.communicate(timeout=60)
