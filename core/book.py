@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Protocol
 
 from core.contracts import Package
 
@@ -178,6 +179,16 @@ class Refusal:
     observed: float | None = None
 
 
+class EntryJudge(Protocol):
+    """Who is asked, at each step of its walk, whether an entry is still wanted."""
+
+    def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+        """Why the walk ends here, or ``None``. What it cannot judge it refuses; one that raises refuses too.
+
+        ``brings`` is points a package, a credit positive: the better of the step's limit and natural.
+        """
+
+
 class OrderDesk(ABC):
     """What strategies may ask of the executor, without knowing it."""
 
@@ -185,6 +196,10 @@ class OrderDesk(ABC):
     @abstractmethod
     def working(self) -> bool:
         """Whether any order group is on its way."""
+
+    @abstractmethod
+    def judged_by(self, judge: EntryJudge) -> None:
+        """Ask a judge at each step of each entry from now on, after those that came before."""
 
     @abstractmethod
     def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:

@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from core.fills import FillAssumption, FillRule
 from core.settings import SettingsGroup, SettingsRoot
 from core.settings_risk import (
     BlackSwanSettings,
@@ -33,6 +34,7 @@ from core.settings_strategies import (
     Count,
     Dates,
     DiagonalSettings,
+    Dollars,
     EnhancedSettings,
     ExitSettings,
     Fraction,
@@ -57,6 +59,7 @@ __all__ = [
     "GreeksSettings",
     "InterestSettings",
     "MarginSettings",
+    "FillSettings",
     "MarketSettings",
     "OptimisationLimits",
     "OrderSettings",
@@ -152,6 +155,24 @@ class OrderSettings(SettingsGroup):
     settle_seconds: int = Field(120, ge=0)
     """Seconds after the first look at a live broker before what it does not show counts as not there."""
     max_legs: int = Field(4, gt=0)
+    fee_to_open: Dollars = 1.00
+    """Fee of an option contract to open, as the broker's price list has it; an option on a future has its own."""
+    fee_to_close: Dollars = 0.0
+    future_option_fee_to_open: Dollars = 2.50
+    future_option_fee_to_close: Dollars = 0.0
+
+
+class FillSettings(SettingsGroup):
+    """What backtests take a limit order on options to fill at (methodology, section 5; docs/decisions, fills)."""
+
+    model: FillAssumption = FillAssumption.WORKED
+    share: Fraction = 0.60
+    """worked: the share of the way from mid to natural that a limit must have given up before it fills."""
+
+    @property
+    def rule(self) -> FillRule:
+        """Both as the fill model takes them."""
+        return FillRule(self.model, self.share)
 
 
 class MarketSettings(SettingsGroup):
@@ -194,6 +215,7 @@ class Settings(SettingsRoot):
     margin: MarginSettings = MarginSettings()
     interest: InterestSettings = InterestSettings()
     orders: OrderSettings = OrderSettings()
+    fills: FillSettings = FillSettings()
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()
     exits: ExitSettings = ExitSettings()

@@ -14,10 +14,10 @@ from typing import Final
 
 import numpy as np
 
+from core.instruments import group_of
 from core.settings_fields import CorrelationSettings
 from greeks.black_scholes import FloatArray
 from greeks.stress import EQUITY_GROUPS, Node, StressBook, Stressed, StressEngine
-from risk.exposure import GROUP_OF
 from risk.margin import MarginFigures
 from risk.proposal import Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
@@ -37,7 +37,7 @@ class LineLoss:
 
 def line_of(ticker: str) -> str:
     """The line under which an underlying's losses are added up; ``none`` for what is in no group."""
-    group = GROUP_OF.get(ticker)
+    group = group_of(ticker)
     return "none" if group is None else EQUITIES if group.value in EQUITY_GROUPS else group.value
 
 

@@ -17,6 +17,7 @@ from math import gcd, isfinite, prod
 
 from core.book import Book
 from core.contracts import AssetKind, Contract, Leg, Package, Right, Settlement, uncovered
+from core.instruments import facts_of
 from core.settings_fields import CircuitBreakerSettings, MarginSettings
 from greeks.stress import Node, StressBook, Stressed, StressEngine
 from market.vix import UnifiedVIXManager
@@ -233,11 +234,19 @@ class MarginFigures:
         if not row.known:
             return None
         if not row.legs:
-            return self._settings.house_multiple * self._settings.shares * abs(row.value + float(row.profits[node]))
+            share = self._share_of(row.ticker)
+            return self._settings.house_multiple * share * abs(row.value + float(row.profits[node]))
         value = row.value + float(row.profits[node])
         if node is Node.NOW and row.scan is not None:
             return max(self._settings.house_multiple * max(row.scan - value, 0.0) + max(value, 0.0), 0.0)
         return buying_power(row.legs, float(row.spots[node]), row.prices[:, node].tolist(), self._settings)
+
+    def _share_of(self, key: str) -> float:
+        """Of the value of shares, or of a future that an assignment left: its scanning range."""
+        facts = facts_of(key)
+        if facts is not None and facts.kind is AssetKind.FUTURE:
+            return self._settings.scan_of(facts.ticker)
+        return self._settings.shares
 
     def cap(self, context: RiskContext) -> float | None:
         """Share of equity that may be used now: phase, regime, reserve and breaker; ``None`` without a VIX."""
