@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Protocol
 
 from core.contracts import Package
 
@@ -138,7 +139,7 @@ class Book:
     ``doubted``: positions of which the broker may not have told everything yet, with the contracts that it is about;
     nothing is sent for them, and nothing new may open. ``shares``: what assignments left, by ticker, until it is sold.
     ``unowned``: what the account holds that belongs to no package (``Contract.name`` or ticker, signed): never touched,
-    counted for Greeks.
+    counted for Greeks. ``interest``: dollars that a backtest booked on free cash so far.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -148,6 +149,7 @@ class Book:
     doubted: dict[str, frozenset[str]] = field(default_factory=dict)
     shares: dict[str, ShareHolding] = field(default_factory=dict)
     unowned: dict[str, float] = field(default_factory=dict)
+    interest: float = 0.0
 
     def exposed(self) -> Iterator[Position]:
         """What is open and what may become open, for every limit on counts and risk."""
@@ -177,6 +179,16 @@ class Refusal:
     observed: float | None = None
 
 
+class EntryJudge(Protocol):
+    """Who is asked, at each step of its walk, whether an entry is still wanted."""
+
+    def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+        """Why the walk ends here, or ``None``. What it cannot judge it refuses; one that raises refuses too.
+
+        ``brings`` is points a package, a credit positive: the better of the step's limit and natural.
+        """
+
+
 class OrderDesk(ABC):
     """What strategies may ask of the executor, without knowing it."""
 
@@ -184,6 +196,10 @@ class OrderDesk(ABC):
     @abstractmethod
     def working(self) -> bool:
         """Whether any order group is on its way."""
+
+    @abstractmethod
+    def judged_by(self, judge: EntryJudge) -> None:
+        """Ask a judge at each step of each entry from now on, after those that came before."""
 
     @abstractmethod
     def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
