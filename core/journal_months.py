@@ -15,7 +15,6 @@ from core.journal import FileSink
 from core.keeper import Keeper
 from core.storage import Storage
 
-_MONTH = re.compile(r'\{"time":"(\d{4}-\d{2})-\d{2}T')
 _DAY = re.compile(r'\{"time":"(\d{4}-\d{2}-\d{2})T')
 
 
@@ -37,8 +36,6 @@ class MonthlySink:
         self._lines: list[str] = []
         self._unsaved = False
         self._unpacked: dict[str, bytes] = {}
-        self.unkept: str | None = None
-        """Why the last save failed; ``None`` after one that did not."""
         self._restore()
 
     def append(self, line: str) -> None:
@@ -57,15 +54,17 @@ class MonthlySink:
         if self._sink is not None:
             self._sink.flush()
 
-    def keep(self) -> None:
-        """Save the day's lines, when there are new ones, and packed months that could not be saved before."""
+    def keep(self) -> str | None:
+        """Save the new lines of the day, and months that were packed; why that failed, ``None`` when it did not."""
         if self._keeper is None:
-            return
+            return None
+        failed = None
         if self._unsaved:
-            self.unkept = self._keeper.save(self._copy_of(self._day), _bytes(self._lines))
-            self._unsaved = self.unkept is not None
+            failed = self._keeper.save(self._copy_of(self._day), _text(self._lines))
+            self._unsaved = failed is not None
         for month, data in list(self._unpacked.items()):
-            self._save_month(month, data)
+            failed = self._save_month(self._keeper, month, data) or failed
+        return failed
 
     def close(self) -> None:
         """Save what is new and let go of the file."""
@@ -103,8 +102,7 @@ class MonthlySink:
             day = key.removeprefix(self._copy_of("")).removesuffix(".jsonl")
             data = self._keeper.saved(key)
             if data is not None and re.fullmatch(r"\d{4}-\d{2}-\d{2}", day):
-                lines = data.decode("utf-8", errors="replace").splitlines()
-                days.setdefault(day[:7], {})[day] = [line for line in lines if _MONTH.match(line)]
+                days.setdefault(day[:7], {})[day] = [line for line in data.splitlines() if _DAY.match(line)]
         for month, saved in days.items():
             self._restore_month(month, saved)
 
@@ -118,7 +116,7 @@ class MonthlySink:
         better = {day: lines for day, lines in saved.items() if len(lines) > len(held.get(day, []))}
         if better:
             merged = {**held, **better}
-            self._storage.replace(key, _bytes([line for day in sorted(merged) for line in merged[day]]).decode("utf-8"))
+            self._storage.replace(key, _text([line for day in sorted(merged) for line in merged[day]]))
 
     def _pack(self, running: str) -> None:
         """Pack the months before ``running``, save the packs, and forget what is too old."""
@@ -140,21 +138,21 @@ class MonthlySink:
                 if key.removesuffix(".zip").rpartition("/")[2] < oldest:
                     self._keeper.delete(key)
 
-    def _save_month(self, month: str, data: bytes) -> None:
+    def _save_month(self, keeper: Keeper, month: str, data: bytes) -> str | None:
         """Save a packed month; its days' copies go when it is saved."""
-        assert self._keeper is not None
-        self.unkept = self._keeper.save(f"{self._place}/journal-saved/{month}.zip", data)
-        if self.unkept is None:
+        failed = keeper.save_packed(f"{self._place}/journal-saved/{month}.zip", data)
+        if failed is None:
             del self._unpacked[month]
-            for key in self._keeper.keys(self._copy_of(month)):
-                self._keeper.delete(key)
+            for key in keeper.keys(self._copy_of(month)):
+                keeper.delete(key)
+        return failed
 
     def _copy_of(self, day: str) -> str:
         return f"{self._place}/journal-days/{day}{'.jsonl' if len(day) == len('2016-02-12') else ''}"
 
 
-def _bytes(lines: list[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode("utf-8")
+def _text(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _packed(name: str, content: bytes) -> bytes:

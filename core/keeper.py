@@ -12,12 +12,15 @@ from typing import Protocol
 
 
 class Keeper(Protocol):
-    """Keys to bytes, kept where they outlive this machine."""
+    """Keys to texts and packed bytes, kept where they outlive this machine."""
 
-    def save(self, key: str, data: bytes) -> str | None:
-        """Keep ``data`` at once; why it could not be kept, ``None`` when it is."""
+    def save(self, key: str, text: str) -> str | None:
+        """Keep ``text`` at once; why it could not be kept, ``None`` when it is."""
 
-    def saved(self, key: str) -> bytes | None:
+    def save_packed(self, key: str, data: bytes) -> str | None:
+        """The same for what is no text, such as an archive."""
+
+    def saved(self, key: str) -> str | None:
         """What was kept; ``None`` when nothing was, or when it cannot be read."""
 
     def keys(self, prefix: str) -> Sequence[str]:
@@ -31,20 +34,28 @@ class MemoryKeeper:
     """A keeper in memory, for tests; ``refuses`` is why it takes nothing at the moment."""
 
     def __init__(self) -> None:
-        self.texts: dict[str, bytes] = {}
+        self.texts: dict[str, str | bytes] = {}
         self.refuses: str | None = None
         self.saves = 0
 
-    def save(self, key: str, data: bytes) -> str | None:
+    def save(self, key: str, text: str) -> str | None:
         """Keep it, unless it refuses."""
+        return self._take(key, text)
+
+    def save_packed(self, key: str, data: bytes) -> str | None:
+        """Keep it, unless it refuses."""
+        return self._take(key, data)
+
+    def _take(self, key: str, what: str | bytes) -> str | None:
         if self.refuses is None:
-            self.texts[key] = data
+            self.texts[key] = what
             self.saves += 1
         return self.refuses
 
-    def saved(self, key: str) -> bytes | None:
+    def saved(self, key: str) -> str | None:
         """What was kept."""
-        return self.texts.get(key)
+        found = self.texts.get(key)
+        return found if isinstance(found, str) else None
 
     def keys(self, prefix: str) -> Sequence[str]:
         """Keys below a prefix."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -12,20 +12,28 @@ class LeanKeeper:
     def __init__(self, algorithm: Any) -> None:
         self._store = algorithm.object_store
 
-    def save(self, key: str, data: bytes) -> str | None:
-        """Save and flush: asking for a path writes what was saved before (LocalObjectStore.cs, GetFilePath)."""
+    def save(self, key: str, text: str) -> str | None:
+        """Save text and flush it."""
+        return self._kept(key, len(text), lambda: self._store.save(key, text))
+
+    def save_packed(self, key: str, data: bytes) -> str | None:
+        """Save bytes and flush them."""
+        return self._kept(key, len(data), lambda: self._store.save_bytes(key, data))
+
+    def _kept(self, key: str, size: int, save: Callable[[], Any]) -> str | None:
+        """Asking for a path writes what was saved before at once (LocalObjectStore.cs, GetFilePath)."""
         try:
-            if not self._store.save_bytes(key, data):
-                return f"{key}: the object store refused {len(data):,} bytes (its quota, or no permission to write)"
+            if not save():
+                return f"{key}: the object store refused {size:,} bytes (its quota, or no permission to write)"
             self._store.get_file_path(key)
         except Exception as error:  # .NET's own classes; whatever it is, nothing is known to be kept
             return f"{key}: {_first_line(error)}"
         return None
 
-    def saved(self, key: str) -> bytes | None:
-        """What was saved under a key."""
+    def saved(self, key: str) -> str | None:
+        """Text that was saved under a key."""
         try:
-            return bytes(self._store.read_bytes(key)) if self._store.contains_key(key) else None
+            return str(self._store.read(key)) if self._store.contains_key(key) else None
         except Exception:  # unreadable counts as not kept: the file beside it is what is left
             return None
 

@@ -31,22 +31,26 @@ class StateCopies:
 
     def write(self, copy: Copy) -> str | None:
         """Keep a copy in the place of the one before; why that failed, ``None`` when it is kept."""
-        text = json.dumps({"n": copy.sequence, "files": dict(copy.files)}, ensure_ascii=False).encode("utf-8")
-        return self._keeper.save(self.key, b"%08x %b" % (zlib.crc32(text), text))
+        text = json.dumps({"n": copy.sequence, "files": dict(copy.files)})
+        return self._keeper.save(self.key, f"{_checksum(text)} {text}")
 
     def read(self) -> tuple[Copy | None, str | None]:
         """The copy, if one is there and whole; and in words what is wrong with one that is not."""
-        data = self._keeper.saved(self.key)
-        if data is None:
+        text = self._keeper.saved(self.key)
+        if text is None:
             return None, None
-        copy = _parsed(data)
+        copy = _parsed(text)
         return copy, None if copy is not None else f"{self.key}: the saved copy is damaged and counts for nothing"
 
 
-def _parsed(data: bytes) -> Copy | None:
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode('utf-8', errors='replace')):08x}"
+
+
+def _parsed(kept: str) -> Copy | None:
     """A copy out of what was kept; ``None`` when it is not what ``write`` wrote."""
-    checksum, _, text = data.partition(b" ")
-    if checksum != f"{zlib.crc32(text):08x}".encode():
+    checksum, _, text = kept.partition(" ")
+    if checksum != _checksum(text):
         return None
     try:
         row: Any = json.loads(text)
