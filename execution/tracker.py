@@ -9,7 +9,8 @@ from core.book import Book, ClosedTrade, Position, ShareHolding
 from core.bus import EventBus
 from core.contracts import MARKET_CLOSE, Contract, Leg, Package, Right
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
-from core.gateway import FAMILIES, Gateway
+from core.gateway import Gateway
+from core.instruments import underlying_named
 from core.journal import Journal, RecordKind
 from execution.groups import OrderGroup
 from market.vix import VIX
@@ -69,7 +70,7 @@ class PositionTracker:
             entry_cash=group.cash,
             entry_fees=group.fees,
             correlation=group.correlation,
-            spot_entry=self._price(group.package.underlying.ticker),
+            spot_entry=self._price(group.package.underlying.price_key),
             vix_entry=self._price(VIX),
         )
 
@@ -84,7 +85,7 @@ class PositionTracker:
 
     def settled(self, event: OrderUpdated) -> None:
         """Take note of a leg that expired or was assigned, and of shares (an order event of no group of ours)."""
-        if event.contract in FAMILIES:
+        if underlying_named(event.contract) is not None:
             self._move_shares(event)
             return
         if event.status is not FillStatus.FILLED:
@@ -176,9 +177,9 @@ class PositionTracker:
 
     def _end_leg(self, position: Position, leg: Leg, assigned: bool) -> bool:
         """Value a leg at its expiry or assignment; whether it was the position's last."""
-        spot = self._price(leg.contract.underlying.ticker)
+        spot = self._price(leg.contract.underlying.price_key)
         if spot is None:
-            raise ValueError(f"{leg.contract.name}: ended without a price of {leg.contract.underlying.ticker}")
+            raise ValueError(f"{leg.contract.name}: ended without a price of {leg.contract.underlying.price_key}")
         parts = self._parts.setdefault(position.id, _Parts())
         parts.expired = True
         parts.assigned = parts.assigned or assigned
@@ -281,7 +282,7 @@ class PositionTracker:
             "credit": position.credit * position.multiplier * position.contracts,
             "max_loss": position.max_loss,
             "underlying_entry": position.spot_entry,
-            "underlying_exit": self._price(ticker),
+            "underlying_exit": self._price(position.package.underlying.price_key),
             "vix_entry": position.vix_entry,
             "vix_exit": self._price(VIX),
         }

@@ -301,7 +301,7 @@ class StrategyCoordinator:
             strategy = self._strategies.get(position.terms.strategy)
             if strategy is None:
                 continue
-            tick = self._gateway.tick(position.package.underlying.ticker)
+            tick = self._gateway.tick(position.package.underlying.price_key)
             value = self._market.chains.value(position.package)
             try:
                 action = strategy.manage(
