@@ -19,7 +19,7 @@ from core.journal_months import MonthlySink
 from core.keeper import MemoryKeeper
 from core.lean_keeper import LeanKeeper
 from core.storage import FolderStorage, adopt
-from simulation.algorithm.services import ObjectStore
+from simulation.algorithm.object_store import ObjectStore
 from state.copies import Copy, StateCopies
 from state.errors import CorruptStoreError, UnkeptStateError
 from state.manager import HierarchicalStateManager
