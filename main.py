@@ -15,9 +15,9 @@ from AlgorithmImports import DayOfWeek, OrderStatus, QCAlgorithm
 
 from core.events import BrokerReconnected, Command, FillStatus, OrderUpdated
 from core.journal import FileSink
-from core.journal_months import MonthlySink
+from core.keeping.journal_months import MonthlySink
+from core.keeping.lean_keeper import LeanKeeper
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
-from core.lean_keeper import LeanKeeper
 from core.settings_fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
 from state.copies import StateCopies
