@@ -296,10 +296,10 @@ def test_an_order_for_shares_is_sent_and_moved_at_a_cent_or_refused_by_name(lean
     assert desk.reprice_shares(8, 499.0, "assigned shares") is False
     ticket.status = status.FILLED
     assert desk.reprice_shares(7, 499.0, "assigned shares") is False
-    with pytest.raises(lean_gateway.OrderRefusedError, match=r"^quantity is zero$"):
+    with pytest.raises(OrderRefusedError, match=r"^quantity is zero$"):
         desk.send_shares("SPY", 0, 1.0, "assigned shares")
     ticket.status = status.INVALID
-    with pytest.raises(lean_gateway.OrderRefusedError, match=r"^no$"):
+    with pytest.raises(OrderRefusedError, match=r"^no$"):
         desk.send_shares("SPY", 1, 1.0, "assigned shares")
 
 
