@@ -130,6 +130,7 @@ class Part:
 
     ``package`` holds the legs with signed ratios per contract, ``entry_prices`` their points in the same order.
     ``exits`` is what closed of the legs, by ``Contract.name``; a leg that was left to expire is held until it is gone.
+    ``exit_rule`` and ``exit_reason`` say why what closed of it did, empty while nothing has.
     """
 
     name: str
@@ -141,6 +142,8 @@ class Part:
     entry_fees: float
     terms: Terms
     exits: Mapping[str, LegExit] = field(default_factory=lambda: NO_EXITS)
+    exit_rule: str = ""
+    exit_reason: str = ""
 
     @property
     def underlying(self) -> Underlying:
@@ -209,10 +212,13 @@ class Part:
         """Our own margin figure at entry, positive dollars."""
         return self.terms.margin * self.contracts
 
-    def with_exit(self, name: str, gone: LegExit) -> Part:
-        """The part after some contracts of a leg left the account."""
+    def with_exit(self, name: str, gone: LegExit, rule: str, reason: str) -> Part:
+        """The part after some contracts of a leg left the account; the first reason of all stays its reason."""
         before = self.exits.get(name)
-        return replace(self, exits={**self.exits, name: gone if before is None else before + gone})
+        exits = {**self.exits, name: gone if before is None else before + gone}
+        if self.exit_rule:
+            return replace(self, exits=exits)
+        return replace(self, exits=exits, exit_rule=rule, exit_reason=reason)
 
     def exit_price(self, contract: Contract) -> float | None:
         """Average price in points at which a leg ended; ``None`` where nothing did or its cash is unknown."""

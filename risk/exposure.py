@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from enum import StrEnum
 
 from core.book import Position
@@ -87,9 +86,9 @@ class CorrelationPlugin(RiskPlugin):
         return Allow(self.name)
 
     def _joined(self, position: Position, ticker: str, group: Group) -> bool:
-        if not position.terms.short_volatility:
+        if not position.short_volatility:
             return False
-        other = position.package.underlying.ticker
+        other = position.underlying.ticker
         if GROUP_OF.get(other) is group:
             return True
         measured = self._correlations.between(ticker, other)
@@ -113,25 +112,21 @@ class ConcentrationPlugin(RiskPlugin):
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny the second position of a strategy, underlying and expiration, and full counts."""
         held = list(context.book.exposed())
-        key = _line(proposal.strategy, proposal.package)
-        if any(_line(row.terms.strategy, row.package) == key for row in held):
+        key = (proposal.strategy, proposal.package.underlying.ticker, proposal.package.expiry)
+        if any((row.strategy, row.underlying.ticker, row.expiry) == key for row in held):
             return Deny("same_expiration", f"{key[0]} already holds {key[1]} {key[2]}", 1.0, 1.0)
         if not proposal.terms.short_volatility:
             return Allow(self.name)
-        sold = [row for row in held if row.terms.short_volatility]
+        sold = [row for row in held if row.short_volatility]
         if proposal.package.underlying.ticker in SP500:
             limit = self._settings.sp500_limit
-            count = sum(1 for row in sold if row.package.underlying.ticker in SP500)
+            count = sum(1 for row in sold if row.underlying.ticker in SP500)
             if count >= limit:
                 return Deny("sp500", f"{count} of {limit} S&P 500 equivalents are open", float(limit), float(count))
         limit = self._settings.short_volatility_limit
         if len(sold) >= limit:
             return Deny("short_volatility", f"{len(sold)} of {limit} are open", float(limit), float(len(sold)))
         return Allow(self.name)
-
-
-def _line(strategy: str, package: Package) -> tuple[str, str, date]:
-    return (strategy, package.underlying.ticker, package.expiry)
 
 
 def loss_at(package: Package, spot: float, entry_credit: float) -> float:
@@ -158,9 +153,8 @@ class GroupStressPlugin(RiskPlugin):
         limit = self._settings.group_risk * context.account.equity
         used = 0.0
         for row in context.book.exposed():
-            if GROUP_OF.get(row.package.underlying.ticker) is group:
-                spot = row.spot_entry
-                used += row.max_loss if spot is None else self._worst(row.package, spot, row.credit) * row.contracts
+            if GROUP_OF.get(row.underlying.ticker) is group:
+                used += self._used(row)
         for shares in context.book.shares.values():
             if GROUP_OF.get(shares.ticker) is group:
                 used += self._settings.adverse_move * shares.value
@@ -170,6 +164,12 @@ class GroupStressPlugin(RiskPlugin):
         contracts = max(int((limit - used) / each + 1e-9), 0)
         reason = f"{used:.0f} of {limit:.0f} at risk in the group, {each:.0f} a contract"
         return Shrink(self.name, contracts, limit, used + each, reason)
+
+    def _used(self, position: Position) -> float:
+        spot = position.spot_entry
+        if spot is None:
+            return position.max_loss
+        return sum(self._worst(part.package, spot, part.credit) * part.contracts for part in position.parts)
 
     def _worst(self, package: Package, spot: float, credit: float) -> float:
         move = self._settings.adverse_move

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from core.book import Book
+from core.parts import Trait
 from core.performance import record_of
 from core.settings_fields import SizingSettings
 from risk.proposal import Allow, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
-
-_SCALED_LIKE_STRANGLES = frozenset({"futures_strangle", "enhanced"})
 
 
 def posterior(prior: float, weight: float, successes: float, count: int) -> float:
@@ -23,9 +23,9 @@ def kelly_fraction(win_rate: float, reward_ratio: float, settings: SizingSetting
     return min(max(settings.kelly_fraction * full, 0.0), settings.max_fraction)
 
 
-def vix_scale(strategy: str, vix: float, settings: SizingSettings) -> float:
+def vix_scale(traits: Collection[Trait], vix: float, settings: SizingSettings) -> float:
     """Scale of the risk budget at a VIX; strangles grow with it, everything else shrinks at both ends."""
-    if strategy in _SCALED_LIKE_STRANGLES:
+    if Trait.SCALED_LIKE_STRANGLES in traits:
         scale = vix / settings.strangle_reference_vix
         return min(max(scale, settings.strangle_scale_min), settings.strangle_scale_max)
     if vix < 15:
@@ -58,7 +58,7 @@ class PositionSizer(RiskPlugin):
             return Allow(self.name)
         share = self.fraction(proposal.strategy, proposal.win_rate, proposal.reward_ratio)
         share = min(share, context.limits.max_risk_per_position)
-        scale = vix_scale(proposal.strategy, proposal.vix, self._settings) * context.size_factor
+        scale = vix_scale(proposal.terms.traits, proposal.vix, self._settings) * context.size_factor
         budget = share * scale * context.account.equity
         contracts = math.floor(budget / proposal.terms.max_loss + 1e-9)
         reason = f"budget {budget:.0f} over {proposal.terms.max_loss:.0f} a contract allows {contracts}"
