@@ -24,6 +24,7 @@ from core.contracts import Contract, Leg, Package, Quote
 from core.events import BrokerReconnected, FillStatus
 from core.gateway import Holding, OpenOrder
 from core.journal import MemorySink, RecordKind
+from core.parts import Urgency
 from core.settings_fields import Settings
 from core.storage import FolderStorage, replace_file
 from execution.executor import AtomicExecutor
@@ -303,7 +304,7 @@ def test_a_live_account_is_not_judged_before_it_was_seen_twice(tmp_path: Path, v
     assert system.in_session
     states.append(str(manager.system))
     assert set(system.book.doubted) == {name}
-    system.managers[AtomicExecutor].close(system.book.positions[name], "stop_loss", "because", urgent=True)
+    system.managers[AtomicExecutor].close(system.book.positions[name], "stop_loss", "because", urgency=Urgency.URGENT)
     after(gateway, system, 1)
     states.append(str(manager.system))
     assert len(gateway.tags) == 1, "nothing is sent for what is in doubt"
