@@ -60,8 +60,9 @@ from risk.sizing import PositionSizer
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
-from strategies.coordinator import MarketAccess, StrategyCoordinator, StrategyRoster
+from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
+from strategies.roster import MarketAccess, StrategyRoster
 
 TICKERS = ("VIX", "SPY", "SPX")
 """Underlyings watched all the time; the index last, so that its rules see the minute's VIX."""

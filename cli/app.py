@@ -18,6 +18,7 @@ TRACEBACK = "--traceback"
 DEBUG = "TOMKING_DEBUG"
 COMMANDS = {
     "backtest": ("cli.backtest", "backtest"),
+    "cloud": ("cli.cloud", "cloud"),
     "data": ("cli.data", "data"),
     "regress": ("cli.regress", "regress"),
     "scenario": ("cli.scenario", "scenario"),

@@ -33,6 +33,7 @@ Tom King Trading System
   python run.py test                everything that CI runs: format, lint, types, import contract, placeholders, tests
   python run.py scenario --list     named days and weeks that the system must survive, for example August 5, 2024
   python run.py data --help         write the modelled market as a LEAN data folder
+  python run.py cloud --help        make the project folder for QuantConnect's cloud, within its limits on files
   python run.py regress --help      run LEAN's own regression algorithms on the embedded engine
   python run.py tool ruff check .   any tool of the pinned environment
 

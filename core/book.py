@@ -243,7 +243,7 @@ class Book:
     ``doubted``: positions of which the broker may not have told everything yet, with the contracts that it is about;
     nothing is sent for them, and nothing new may open. ``shares``: what assignments left, by ticker, until it is sold.
     ``unowned``: what the account holds that belongs to no package (``Contract.name`` or ticker, signed): never touched,
-    counted for Greeks. ``interest``: dollars of interest booked so far (backtests only).
+    counted for Greeks. ``interest``: dollars that a backtest booked on free cash so far.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -278,6 +278,16 @@ class Refusal(Reason):
     """Why an entry was not sent."""
 
 
+class EntryJudge(Protocol):
+    """Who is asked, at each step of its walk, whether an entry is still wanted."""
+
+    def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+        """Why the walk ends here, or ``None``. What it cannot judge it refuses; one that raises refuses too.
+
+        ``brings`` is points a package, a credit positive: the better of the step's limit and natural.
+        """
+
+
 class OrderDesk(ABC):
     """What strategies may ask of the executor, without knowing it."""
 
@@ -285,6 +295,10 @@ class OrderDesk(ABC):
     @abstractmethod
     def working(self) -> bool:
         """Whether any order group is on its way."""
+
+    @abstractmethod
+    def judged_by(self, judge: EntryJudge) -> None:
+        """Ask a judge at each step of each entry from now on, after those that came before."""
 
     @abstractmethod
     def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:

@@ -6,6 +6,7 @@ nothing outside the gateway looks inside it. All cash follows one sign: money in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
@@ -141,6 +142,11 @@ class Package:
         return Package(tuple(Leg(leg.contract, -leg.ratio) for leg in self.legs))
 
     @property
+    def uncovered(self) -> int:
+        """Short options that no long covers: one of the same right on the same underlying that expires no earlier."""
+        return uncovered(self.legs)
+
+    @property
     def underlying(self) -> Underlying:
         """The underlying of the first leg; packages of this method never mix underlyings."""
         return self.legs[0].contract.underlying
@@ -149,6 +155,24 @@ class Package:
     def expiry(self) -> date:
         """The nearest expiry of the legs."""
         return min(leg.contract.expiry for leg in self.legs)
+
+
+def uncovered(legs: Sequence[Leg]) -> int:
+    """Contracts of short legs that no long leg covers; a long covers a short of its right that ends no later than it.
+
+    The shorts that end last choose first, so that the count is the smallest there is.
+    """
+    found = 0
+    for right in Right:
+        free = 0
+        side = [leg for leg in legs if leg.contract.right is right]
+        for leg in sorted(side, key=lambda item: (-item.contract.expiry.toordinal(), -item.ratio)):
+            if leg.ratio > 0:
+                free += leg.ratio
+                continue
+            found += max(-leg.ratio - free, 0)
+            free = max(free + leg.ratio, 0)
+    return found
 
 
 MARKET_OPEN = time(9, 30)

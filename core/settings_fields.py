@@ -33,6 +33,7 @@ from core.settings_strategies import (
     Count,
     Dates,
     DiagonalSettings,
+    Dollars,
     EnhancedSettings,
     ExitSettings,
     Fraction,
@@ -108,6 +109,8 @@ class GreeksSettings(SettingsGroup):
 
     cache_seconds: int = Field(300, gt=0)
     price_tolerance: Fraction = 0.001
+    stress_tolerance: Fraction = 0.002
+    """Move of an underlying after which what is held is stressed anew."""
     warn_at: Fraction = 0.80
     beta_reference: str = "SPY"
     betas: dict[str, float] = Field(default_factory=lambda: dict(BETAS))
@@ -150,6 +153,11 @@ class OrderSettings(SettingsGroup):
     settle_seconds: int = Field(120, ge=0)
     """Seconds after the first look at a live broker before what it does not show counts as not there."""
     max_legs: int = Field(4, gt=0)
+    fee_to_open: Dollars = 1.00
+    """Fee of an option contract to open, as the broker's price list has it; an option on a future has its own."""
+    fee_to_close: Dollars = 0.0
+    future_option_fee_to_open: Dollars = 2.50
+    future_option_fee_to_close: Dollars = 0.0
 
 
 class MarketSettings(SettingsGroup):

@@ -126,6 +126,8 @@ class CorrelationSettings(SettingsGroup):
     measured_days: int = Field(60, ge=20)
     adverse_move: Fraction = 0.10
     group_risk: Fraction = 0.15
+    crash_move: Fraction = 0.20
+    crash_risk: Fraction = 0.30
     equity_futures_limit: Count = 2
     equity_options_limit: Count = 3
     safe_haven_limit: Count = 2
@@ -154,6 +156,8 @@ class SizingSettings(SettingsGroup):
     strangle_scale_max: Multiple = 2.0
     stress_move: Fraction = 0.10
     stress_vix: VixPoints = 20.0
+    stress_vix_days: Days = 30
+    """Days at which a volatility rises by the whole of ``stress_vix``; longer ones rise with the root of the share."""
 
 
 class DrawdownSettings(SettingsGroup):

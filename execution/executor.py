@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from core.book import Book, EntryIntent, OrderDesk, Position, Refusal
+from core.book import Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, Package
 from core.events import FillStatus, GroupOutcome, OrderGroupFinished, OrderUpdated
@@ -18,17 +18,17 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal, RecordKind
 from core.parts import WHOLE, PartPlan, Urgency
 from core.settings_fields import OrderSettings
-from execution.groups import GroupStates, OrderGroup, describe_package, reduced
+from execution.groups import GroupStates, OrderGroup, record_step, reduced
 from execution.guards import OrderGuards
 from execution.pricing import anomaly, crossing_limit, walk_limit
 from execution.tracker import PositionTracker
 from execution.unwinds import Unwinds, sort_out
+from execution.walking import PriceWalk
 from market.chains import current_price
 from state.errors import StateError
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, OrderTrigger
 
-_MOST_ATTEMPTS = 10
 _SPLIT_AFTER = 5  # minutes of crossing the spread after which a package is closed in parts
 _ENDED = {FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED}
 
@@ -60,6 +60,7 @@ class AtomicExecutor(OrderDesk):
         self._unwinds = Unwinds(gateway, book, journal, settings)
         self._early: list[OrderUpdated] = []
         self._guards = OrderGuards(bus, book, settings)
+        self._walk = PriceWalk(gateway, settings)
         bus.subscribe(OrderUpdated, self._on_order, component="executor", critical=True)
 
     # What others ask
@@ -81,6 +82,10 @@ class AtomicExecutor(OrderDesk):
             for group in self._groups.values()
         ]
 
+    def judged_by(self, judge: EntryJudge) -> None:
+        """Ask a judge at each step of each entry from now on, after those that came before."""
+        self._walk.judges.append(judge)
+
     def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
         """Send an approved entry at the mid; what forbids it is returned, not raised."""
         refusal = self._guards.overlap(entry.package) or anomaly(entry, self._settings)
@@ -98,6 +103,7 @@ class AtomicExecutor(OrderDesk):
             terms=entry.terms,
             plans=entry.plans or (PartPlan(WHOLE, entry.package, entry.terms),),
             slot=entry.slot,
+            entry=entry,
             correlation=correlation,
             rule="entry",
             reason=entry.reason,
@@ -199,7 +205,7 @@ class AtomicExecutor(OrderDesk):
         for order_id in ids:
             self._by_order[order_id] = group
         self._guards.sent(now)
-        self._record(group, "sent")
+        record_step(self._journal, group, "sent")
         early, self._early = self._early, []
         for event in early:
             self._on_order(event)
@@ -211,26 +217,10 @@ class AtomicExecutor(OrderDesk):
             self._tracker.abandon(group)
         group.rejected = message
         self._guards.rejected(self._gateway.now(), message)
-        self._record(group, "rejected")
+        record_step(self._journal, group, "rejected")
         self._states.refused(group)
         self._early = []
         return message
-
-    def _record(self, group: OrderGroup, action: str) -> None:
-        self._journal.record(
-            RecordKind.ORDER,
-            component="executor",
-            reason=group.rejected or group.reason,
-            correlation=group.correlation,
-            group=group.id,
-            position=group.position,
-            strategy=group.strategy,
-            action=action,
-            purpose=group.purpose,
-            contracts=group.contracts,
-            limit_cash=group.limit,
-            legs=describe_package(group.package),
-        )
 
     # Walking
 
@@ -246,38 +236,34 @@ class AtomicExecutor(OrderDesk):
         if group.purpose is OrderPurpose.ENTRY and group.step > self._settings.walk_steps:
             self._cancel(group, "not filled by the end of its walk")
             return
+        group.refusal = self._walk.refusal(group)
+        if group.refusal is not None:
+            self._cancel(group, group.refusal.reason)
+            return
         if group.purpose is OrderPurpose.EXIT and group.step > self._settings.walk_steps + _SPLIT_AFTER:
             group.split = len(group.package.legs) > 1
             group.step = self._settings.walk_steps
             if group.split:
                 self._cancel(group, "no price fills all legs at once")
                 return
-        limit = self._limit(group)
-        if limit is None or (group.limit is not None and abs(limit - group.limit) < 1e-9):
+        price = self._walk.price(group)
+        if price is None:
+            return
+        limit = self._walk.limit(group, price)
+        if group.limit is not None and abs(limit - group.limit) < 1e-9:
             return
         group.limit = limit
         if self._gateway.reprice(group.order_ids, limit, group.id):
             self._states.step(group, OrderTrigger.REPRICE, limit=limit)
             self._guards.sent(now)
-            self._record(group, "repriced")
-
-    def _limit(self, group: OrderGroup) -> float | None:
-        """The walk goes on from the market's prices, but never back up: that would run away from a fill."""
-        price = current_price(self._gateway, group.package, closing=group.purpose is not OrderPurpose.ENTRY)
-        if price is None:
-            return None
-        if not group.urgency.crosses and group.step <= self._settings.walk_steps:
-            limit = walk_limit(price, group.step, self._settings)
-            return limit if group.limit is None else min(limit, group.limit)
-        beyond = group.step + 1 if group.urgency.crosses else group.step - self._settings.walk_steps
-        return crossing_limit(price, min(beyond, _MOST_ATTEMPTS))
+            record_step(self._journal, group, "repriced")
 
     def _cancel(self, group: OrderGroup, reason: str) -> None:
         group.cancelling = True
         group.reason = reason
         self._states.step(group, OrderTrigger.CANCEL, reason=reason)
         self._gateway.cancel(group.order_ids, group.id)
-        self._record(group, "cancelled")
+        record_step(self._journal, group, "cancelled")
 
     # Broker's reports
 
@@ -366,7 +352,7 @@ class AtomicExecutor(OrderDesk):
         outcome = GroupOutcome.REJECTED if group.rejected else GroupOutcome.CANCELLED
         if outcome is GroupOutcome.REJECTED:
             self._guards.rejected(self._gateway.now(), group.rejected)
-            self._record(group, "rejected")
+            record_step(self._journal, group, "rejected")
         left = group.leftover()
         position = self._book.positions.get(group.position)
         if group.purpose is OrderPurpose.UNWIND:
@@ -398,6 +384,7 @@ class AtomicExecutor(OrderDesk):
                 reason=group.rejected or group.reason,
                 limit=group.limit,
                 natural=None if price is None else price.natural,
+                refusal=group.refusal,
             )
         )
 

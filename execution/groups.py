@@ -9,10 +9,11 @@ from functools import reduce
 from math import gcd
 from typing import Any
 
-from core.book import Book, Position
+from core.book import Book, EntryIntent, Position, Refusal
 from core.contracts import Contract, Leg, Package, Right
 from core.events import GroupOutcome, Level
 from core.gateway import FAMILIES
+from core.journal import Journal, RecordKind
 from core.parts import BOUGHT, SOLD, PartPlan, Terms, Trait, Urgency
 from state.facts import SHARES, changes_of, instruments_of
 from state.manager import HierarchicalStateManager, OpenIntent
@@ -34,6 +35,7 @@ class OrderGroup:
     """One package on its way. ``limit`` is points a package, a credit positive; times are the market's.
 
     ``plans`` are the parts that an entry opens, ``parts`` the names of those that an exit closes (none named: all).
+    ``entry`` is what was approved, for an entry of this process; ``refusal`` what ended its walk, where a rule did.
     """
 
     id: str
@@ -47,6 +49,8 @@ class OrderGroup:
     plans: tuple[PartPlan, ...] = ()
     parts: tuple[str, ...] = ()
     slot: str = ""
+    entry: EntryIntent | None = None
+    refusal: Refusal | None = None
     correlation: str = ""
     rule: str = ""
     reason: str = ""
@@ -135,6 +139,28 @@ def describe_package(package: Package) -> list[dict[str, Any]]:
         }
         for leg in package.legs
     ]
+
+
+def record_step(journal: Journal, group: OrderGroup, action: str) -> None:
+    """Journal one step in the life of a group, with the rule that ended its walk where one did."""
+    refusal = group.refusal or Refusal("", "")
+    journal.record(
+        RecordKind.ORDER,
+        component="executor",
+        reason=group.rejected or group.reason,
+        correlation=group.correlation,
+        group=group.id,
+        position=group.position,
+        strategy=group.strategy,
+        action=action,
+        purpose=group.purpose,
+        contracts=group.contracts,
+        limit_cash=group.limit,
+        legs=describe_package(group.package),
+        rule=refusal.rule or None,
+        limit=refusal.limit,
+        observed=refusal.observed,
+    )
 
 
 def rebuild_package(rows: Sequence[Mapping[str, Any]]) -> Package:

@@ -1,4 +1,4 @@
-"""Prices of packages: mid, natural, and the walk from one to the other, in points a package with a credit positive."""
+"""Prices of packages: mid, natural, and the walk from one through the other, in points, a credit positive."""
 
 from __future__ import annotations
 
@@ -18,8 +18,20 @@ def round_down(cash: float, tick: float) -> float:
     return round((steps or -1) * tick, 10)
 
 
+def through(cash: float, tick: float) -> float:
+    """The first tick below, in our sign: what must be given beyond a price to trade at it; never zero."""
+    steps = math.ceil(cash / tick - _ROUNDING) - 1
+    return round((steps or -1) * tick, 10)
+
+
 def walk_limit(price: PackagePrice, step: int, settings: OrderSettings) -> float:
-    """Limit after so many steps from the mid: each a share of the spread, never beyond natural."""
+    """Limit after so many steps from the mid: each a share of the spread, the last one a tick through natural.
+
+    A limit exactly at natural waits for the market to come to it; one through it is marketable and executes at natural
+    or better (methodology, section 5). A walk without steps stays at the mid.
+    """
+    if step and step >= settings.walk_steps:
+        return through(price.natural, price.tick)
     wanted = price.mid - step * settings.walk_step * price.spread
     return round_down(max(wanted, price.natural), price.tick)
 

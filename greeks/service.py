@@ -42,6 +42,7 @@ from greeks.exposure import (
     unknown_names,
 )
 from greeks.implied import NoVolatility, judge_quotes
+from greeks.revalue import Priced, revalued
 from greeks.smile import (
     WIDEST_HALF_SPREAD,
     ChainGreeks,
@@ -62,7 +63,6 @@ from market.history import DailyHistory, history_of
 SPOT_MOVES: Final = (-0.20, -0.15, -0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10, 0.15, 0.20)
 VOLATILITY_MOVES: Final = (-10.0, 0.0, 10.0, 20.0, 30.0)
 DAYS_FORWARD: Final = (0.0, 1.0, 7.0)
-LOWEST_VOLATILITY: Final = 0.01  # to which a scenario may push a volatility
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +258,10 @@ class CentralGreeksService:
         )
         return self._settings.betas.get(ticker) if measured is None else measured
 
+    def group_of(self, ticker: str) -> str:
+        """The correlation group of an underlying, ``none`` where it is in none."""
+        return self._table.of(ticker).group
+
     def verify(self) -> tuple[str, ...]:
         """Names the underlyings of open positions that have neither a price nor a beta."""
         tickers = sorted(self._tickers())
@@ -332,8 +336,22 @@ class CentralGreeksService:
             legs.append(LegGreeks(line.position, line.strategy, group, line.contract, line.units, figures, exposure))
         return tuple(legs)
 
+    def priced(self, contracts: tuple[Contract, ...]) -> Priced:
+        """Contracts on any underlyings at their newest spots, with volatilities and prices; NaN where unknown."""
+        columns, spot, volatility, _ = self._known_of(contracts)
+        placed = np.where(np.isnan(spot), columns.strike, spot)
+        return Priced(columns, spot, volatility, columns.prices(placed, volatility))
+
     def _compute(self, contracts: tuple[Contract, ...]) -> _Computed:
-        """One vectorised computation of contracts on any underlyings, each at its newest price.
+        """One vectorised computation of contracts on any underlyings, each at its newest price."""
+        columns, spot, volatility, sources = self._known_of(contracts)
+        placed = np.where(np.isnan(spot), columns.strike, spot)
+        return _Computed(columns, spot, volatility, sources, columns.greeks(placed, volatility))
+
+    def _known_of(
+        self, contracts: tuple[Contract, ...]
+    ) -> tuple[Columns, FloatArray, FloatArray, tuple[VolatilitySource, ...]]:
+        """Columns, spots, volatilities and their sources.
 
         A volatility is measured again once it is as old as the cache's time to live; until then it is its strike's.
         """
@@ -345,9 +363,7 @@ class CentralGreeksService:
         volatility = np.array([one.volatility for one in known])
         volatility[np.isnan(spot)] = np.nan
         volatility[columns.years <= 0.0] = 0.0
-        placed = np.where(np.isnan(spot), columns.strike, spot)
-        sources = tuple(one.source for one in known)
-        return _Computed(columns, spot, volatility, sources, columns.greeks(placed, volatility))
+        return columns, spot, volatility, tuple(one.source for one in known)
 
     def _measure(self, columns: Columns, spot: FloatArray) -> None:
         """Take the volatility of every live contract whose own is unknown or too old from its quote, else borrow it."""
@@ -413,16 +429,10 @@ class CentralGreeksService:
         """Dollars by (line, node): value at the node less value now."""
         if not lines:
             return np.zeros((0, len(nodes)))
-        found = self._compute(tuple(line.contract for line in lines))
-        spot_move, points, days = (np.array(column) for column in zip(*nodes, strict=True))
-        each, count = len(nodes), len(lines)
-        placed = np.where(np.isnan(found.spot), found.columns.strike, found.spot)
-        spot = (placed[:, None] * (1.0 + spot_move)).ravel()
-        known = found.volatility[:, None]
-        volatility = np.maximum(known + points / 100.0, np.minimum(known, LOWEST_VOLATILITY)).ravel()
-        many = found.columns.rows(np.repeat(np.arange(count), each)).later(np.tile(days, count) / 365.0)
+        now = self.priced(tuple(line.contract for line in lines))
+        moves, points, days = (np.array([column]) for column in zip(*nodes, strict=True))
         units: FloatArray = np.array([[line.units] for line in lines])
-        return units * (many.prices(spot, volatility).reshape(count, each) - found.greeks.price[:, None])
+        return units * (revalued(now, moves, points, days) - now.price[:, None])
 
     def _price(self, ticker: str) -> float | None:
         tick = self._gateway.tick(ticker)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -86,13 +86,46 @@ class Trade:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineTrade:
+    """A closed trade of an algorithm without a journal, as LEAN's trade builder counts them: one leg each.
+
+    ``quantity`` in units, signed (bought positive); prices in points; ``profit`` in dollars after ``fees`` (zero or
+    positive); ``won`` as LEAN judges it.
+    """
+
+    name: str
+    quantity: float
+    opened: datetime
+    closed: datetime
+    entry: float
+    exit: float
+    profit: float
+    fees: float
+    won: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EquityPoint:
-    """The account at one session's close. Dollars; ``phase`` of the methodology's section 1."""
+    """The account at one session's close. Dollars; ``phase`` of the methodology's section 1.
+
+    ``interest`` is what was booked on free cash since the point before. ``opening`` marks what the account began with,
+    which is no session.
+    """
 
     day: date
     equity: float
     phase: int | None = None
     positions: int | None = None
+    interest: float = 0.0
+    opening: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Dollars booked on free cash at the open of a day."""
+
+    day: date
+    amount: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +258,26 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
     return Journal(
         decisions=tuple(item for item in kept["decision"] if isinstance(item, Decision)),
         trades=tuple(item for item in kept["trade_closed"] if isinstance(item, Trade)),
-        equity=tuple(item for item in kept["equity"] if isinstance(item, EquityPoint)),
+        equity=with_interest(
+            [item for item in kept["equity"] if isinstance(item, EquityPoint)],
+            [item for item in kept["interest"] if isinstance(item, Interest)],
+        ),
         risk=tuple(item for item in kept["risk"] if isinstance(item, RiskNote)),
         errors=tuple(item for item in kept["error"] if isinstance(item, ErrorNote)),
         counts=counts,
     )
+
+
+def with_interest(points: Sequence[EquityPoint], paid: Sequence[Interest]) -> tuple[EquityPoint, ...]:
+    """The points with what was paid after the one before each, up to its own day."""
+    found: list[EquityPoint] = []
+    waiting = list(reversed(paid))  # the journal is in order of time
+    for point in points:
+        amount = 0.0
+        while waiting and waiting[-1].day <= point.day:
+            amount += waiting.pop().amount
+        found.append(replace(point, interest=amount) if amount > 0 else point)
+    return tuple(found)
 
 
 def parse_line(line: str, place: str) -> Fields:
@@ -311,6 +359,11 @@ def read_equity(row: Fields) -> EquityPoint:
     return EquityPoint(row.day("day"), row.number("equity"), row.maybe_integer("phase"), row.maybe_integer("positions"))
 
 
+def read_interest(row: Fields) -> Interest:
+    """An ``interest`` row."""
+    return Interest(row.day("day"), row.number("amount"))
+
+
 def read_risk(row: Fields) -> RiskNote:
     """A ``risk`` row."""
     return RiskNote(
@@ -333,6 +386,7 @@ READERS: dict[str, Callable[[Fields], object]] = {
     "decision": read_decision,
     "trade_closed": read_trade,
     "equity": read_equity,
+    "interest": read_interest,
     "risk": read_risk,
     "error": read_error,
 }

@@ -94,26 +94,29 @@ class _Namespaces(MetaPathFinder, Loader):
 def _imports(algorithm: Path) -> Iterator[None]:
     """While active, AlgorithmImports is ours and the algorithm's folder can be imported; afterwards nothing of it is
     left."""
-    before = set(sys.modules)
+    before, finders = dict(sys.modules), list(sys.meta_path)
     folder = str(algorithm.resolve().parent)
     places = [str(EMBEDDED), folder]
-    namespaces = _Namespaces()
-    sys.meta_path.append(namespaces)
+    sys.meta_path.append(_Namespaces())
     hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name == "AlgorithmImports"}
     sys.path[:0] = places
     try:
         yield
     finally:
-        sys.meta_path.remove(namespaces)
+        own = [finder for finder in sys.meta_path if finder not in finders]  # an algorithm may bring its own
+        sys.meta_path[:] = finders
         for place in places:
             sys.path.remove(place)
-        for name in set(sys.modules) - before:
+        for name in set(sys.modules) - set(before):
             origin = getattr(sys.modules[name], "__file__", None) or ""
-            if name.split(".")[0] in ("AlgorithmImports", *NAMESPACES) or (
-                origin.startswith(folder) and not _keeps(name, origin)
+            if (
+                name.split(".")[0] in ("AlgorithmImports", *NAMESPACES)
+                or getattr(sys.modules[name], "__loader__", None) in own
+                or (origin.startswith(folder) and not _keeps(name, origin))
             ):
                 del sys.modules[name]
         sys.modules.update(hidden)
+        sys.modules.update(before)  # what the algorithm put in the place of another
 
 
 def _keeps(name: str, origin: str) -> bool:

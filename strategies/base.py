@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import ClassVar
 
-from core.book import Position, Reason
+from core.book import EntryIntent, Position, Reason
 from core.gateway import Session
 from core.parts import Part, Urgency, added
 from market.vix import VixReading
@@ -182,6 +182,13 @@ class Strategy(ABC):
     @abstractmethod
     def propose(self, context: EntryContext, rank: int) -> Answer:
         """Look for an entry with the contract of a rank."""
+
+    @abstractmethod
+    def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
+        """Why an entry on its walk ends at this step: its own VIX window, its own credit floor.
+
+        ``brings`` is points a package, a credit positive: what the step would be filled at, at worst.
+        """
 
     @abstractmethod
     def manage(self, position: Position, context: HoldContext) -> Action | tuple[Action, ...]:

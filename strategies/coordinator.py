@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 
-from core.book import Book, OrderDesk, Position, Refusal
+from core.book import Book, EntryIntent, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.events import (
     ChangeKind,
@@ -29,13 +29,11 @@ from core.events import (
 from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
 from core.parts import Urgency
-from core.settings_fields import RunSettings
-from market.calendar import EventCalendar
-from market.chains import OptionChainManager, current_quotes, package_price
-from market.vix import UnifiedVIXManager
+from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from strategies.base import Action, Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
+from strategies.roster import MarketAccess, StrategyRoster
 
 _REOPEN_WITHIN = timedelta(minutes=15)
 _SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
@@ -106,6 +104,7 @@ class StrategyCoordinator:
         self._sent: dict[str, _Sent] = {}
         self._rolls: dict[str, _Rolling] = {}
         self._decided: dict[str, set[date]] = {}
+        desk.judged_by(self)
         bus.subscribe(EntryWindow, self._on_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
@@ -169,9 +168,7 @@ class StrategyCoordinator:
         session = self._market.calendar.session(waiting.day)
         if session is None:
             return
-        context = EntryContext(
-            now, session, self._market.vix.reading(now), self._gateway.account().equity, self._risk.phase
-        )
+        context = self._context(now, session)
         too_large: list[Skip] = []
         for rank in range(waiting.strategy.family_size):
             answer = waiting.strategy.propose(context, rank)
@@ -192,6 +189,19 @@ class StrategyCoordinator:
             ticker = answer.package.underlying.ticker
             too_large.append(Skip(denied.rule, f"{ticker}: {denied.reason}", denied.limit, denied.observed))
         self._decide_skip(waiting, _join(too_large[:-1], too_large[-1]))
+
+    def _context(self, now: datetime, session: Session) -> EntryContext:
+        equity = self._gateway.account().equity
+        return EntryContext(now, session, self._market.vix.reading(now), equity, self._risk.phase)
+
+    def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+        """The strategy's word on an entry at a step of its walk."""
+        now, strategy = self._gateway.now(), self._strategies.get(entry.strategy)
+        session = self._market.calendar.session(now.date())
+        if strategy is None or session is None:
+            return Refusal("market_closed", f"no {entry.strategy} or no session on {now.date()}")
+        skip = strategy.still_wanted(entry, brings, self._context(now, session))
+        return None if skip is None else Refusal(skip.rule, skip.reason, skip.limit, skip.observed)
 
     def _take_up(self, waiting: _Waiting, proposal: Proposal) -> Skip | None:
         """Risk's word, then the desk's; ``None`` when the entry is on its way."""
@@ -247,7 +257,10 @@ class StrategyCoordinator:
         if filled:
             skip = Skip("filled", sent.proposal.reason)
         else:
-            skip = Skip("not_filled", event.reason or event.outcome.value, event.limit, event.natural)
+            ended = event.refusal or Refusal(
+                "not_filled", event.reason or event.outcome.value, event.limit, event.natural
+            )
+            skip = Skip(ended.rule, ended.reason, ended.limit, ended.observed)
             self._market.chains.unwatch(event.position)
         if sent.rolled is not None:
             into = event.position if filled else None
@@ -467,34 +480,6 @@ class StrategyCoordinator:
         """What the strategies say, and that one is there at all."""
         problems = [problem for strategy in self._strategies.values() for problem in strategy.verify()]
         return tuple(problems) if self._strategies else ("no strategy is enabled",)
-
-
-class StrategyRoster:
-    """The strategies that a run enables, of all that exist."""
-
-    def __init__(self, strategies: tuple[Strategy, ...], settings: RunSettings) -> None:
-        known = {strategy.name: strategy for strategy in strategies}
-        unknown = sorted(set(settings.strategies) - set(known))
-        if unknown:
-            raise ValueError(f"run.strategies: {unknown} unknown; expected some of {sorted(known)}")
-        self.enabled = tuple(known[name] for name in settings.strategies)
-
-    def verify(self) -> tuple[str, ...]:
-        """Unknown names were refused when it was made."""
-        return ()
-
-
-class MarketAccess:
-    """The parts of market knowledge that the coordinator hands to strategies."""
-
-    def __init__(self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager) -> None:
-        self.calendar = calendar
-        self.chains = chains
-        self.vix = vix
-
-    def verify(self) -> tuple[str, ...]:
-        """Its parts answer for themselves."""
-        return ()
 
 
 def _join(before: list[Skip], last: Skip) -> Skip:

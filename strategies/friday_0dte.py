@@ -2,7 +2,7 @@
 
 A move since the open over 0.5 % sells the call spread, under -0.5 % the put spread, between them the iron condor. Short
 strikes stand at a multiple of ATR14 from the price and are checked to be 10 to 25 delta; wings are 30 index points, 50
-on the side that the trend tests.
+on the side that the trend tests, at an index of 4500.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.book import Position
+from core.book import EntryIntent, Position
 from core.contracts import Contract, Leg, Package, Right
 from core.gateway import FAMILIES, Family
 from core.parts import Terms, Trait
-from core.settings_fields import MarginSettings
+from core.settings_fields import MarginSettings, OrderSettings
 from core.settings_strategies import FridayZeroDaySettings
 from greeks.service import CentralGreeksService
 from greeks.smile import ChainGreeks
@@ -24,6 +24,7 @@ from risk.margin import package_margin
 from risk.proposal import Proposal
 from strategies.base import Action, Answer, Deadline, EntryContext, HoldContext, Skip, Strategy, Wait, Window
 from strategies.exits import closing_time, first_of, hard_deadline, profit_target, stop_loss
+from strategies.floors import thin_credit
 
 INDEX = "SPX"
 ROOTS = ("SPXW", "SPY")  # largest that fits
@@ -54,12 +55,14 @@ class FridayZeroDay(Strategy):
         settings: FridayZeroDaySettings,
         greeks: CentralGreeksService,
         margin: MarginSettings,
+        orders: OrderSettings,
     ) -> None:
         self._chains = chains
         self._trend = trend
         self._settings = settings
         self._greeks = greeks
         self._margin = margin
+        self._orders = orders
         self._rules = (
             hard_deadline(settings.deadline, settings.half_day_deadline_minutes),
             stop_loss(settings.stop_multiple),
@@ -87,6 +90,13 @@ class FridayZeroDay(Strategy):
     def manage(self, position: Position, context: HoldContext) -> Action:
         """Deadline, stop, profit, time: in this order."""
         return first_of(self._rules, position, context)
+
+    def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
+        """Its VIX window and its credit floor, at a step of the walk; without a VIX nothing opens."""
+        blocked = self._vix_gate(context)
+        if isinstance(blocked, Wait):
+            return Skip(blocked.rule, blocked.reason)
+        return blocked or thin_credit(entry.package, brings, self._settings, self._orders)
 
     def propose(self, context: EntryContext, rank: int) -> Answer:
         """Today's package on the contract of a rank, or why there is none."""
@@ -148,13 +158,17 @@ class FridayZeroDay(Strategy):
 
     def _near(self, listed: Sequence[Contract], spot: float, distance: float, family: Family) -> list[Contract]:
         """Contracts that may become a leg: from the money to beyond the farthest wing."""
-        reach = distance * _REACH + self._settings.broken_wing_points * 1.2 / family.index_scale
+        reach = distance * _REACH + self._points(self._settings.broken_wing_points, spot, family) * 1.2
         return [
             contract
             for contract in listed
             if (spot < contract.strike <= spot + reach and contract.right is Right.CALL)
             or (spot - reach <= contract.strike < spot and contract.right is Right.PUT)
         ]
+
+    def _points(self, points: float, spot: float, family: Family) -> float:
+        """Index points of the row in points of a family's underlying, at the index's level now."""
+        return self._settings.index_points(points, spot * family.index_scale) / family.index_scale
 
     def _side(
         self,
@@ -178,7 +192,7 @@ class FridayZeroDay(Strategy):
             reason = f"no strike of {label} is {settings.min_delta:g} to {settings.max_delta:g} delta"
             low = seen is not None and seen < settings.min_delta
             return Skip("delta", reason, settings.min_delta if low else settings.max_delta, seen)
-        width = (settings.broken_wing_points if tested else settings.wing_points) / family.index_scale
+        width = self._points(settings.broken_wing_points if tested else settings.wing_points, spot, family)
         wing = nearest_strike(contracts, short.strike + sign * width)
         if wing is None or (wing.strike - short.strike) * sign <= 0:
             return Skip("wing", f"no wing is listed {width:g} beyond {short.name}")
@@ -195,8 +209,9 @@ class FridayZeroDay(Strategy):
         price = package_price(package.legs, current_quotes(self._chains, package))
         if price is None or context.vix is None:
             return Wait("quotes", "a leg has no two-sided quote")
-        if price.natural <= 0:
-            return Skip("credit", "no credit at the natural price", 0.0, price.natural)
+        thin = thin_credit(package, price.natural, self._settings, self._orders)
+        if thin is not None:
+            return thin
         multiplier = package.legs[0].contract.multiplier
         figures = [chain.of(leg.contract) for leg in package.legs]
         mids = [0.0 if row is None else row.price for row in figures]
@@ -216,7 +231,7 @@ class FridayZeroDay(Strategy):
                 margin=package_margin(package, chain.spot, mids, self._margin),
                 traits=TRAITS,
             ),
-            wanted=self._contracts(context),
+            wanted=self._contracts(context) * round(FAMILIES[package.legs[0].contract.root].index_scale),
             mid_cash=price.mid,
             natural_cash=price.natural,
             model_cash=None if model is None else -model,
@@ -228,7 +243,7 @@ class FridayZeroDay(Strategy):
         )
 
     def _contracts(self, context: EntryContext) -> int:
-        """The phase's maximum, one under 40k."""
+        """The phase's maximum, one under 40k, in contracts of full size; ten of a tenth-size product count as one."""
         most = self._settings.contracts_by_phase[context.phase - 1]
         return min(most, 1) if context.equity < self._settings.one_contract_under else most
 

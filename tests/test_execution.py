@@ -28,7 +28,7 @@ from execution.executor import AtomicExecutor
 from execution.groups import describe_package, rebuild_package
 from execution.pricing import anomaly, crossing_limit, round_down, walk_limit
 from execution.recovery import rebuild_position
-from market.chains import PackagePrice, package_price
+from market.chains import package_price
 from state.manager import HierarchicalStateManager
 from state.store import StateStore
 from tests.fake_gateway import FRIDAY, FakeGateway, build
@@ -58,13 +58,6 @@ def test_mid_and_natural_of_a_put_spread() -> None:
     assert (price.mid, price.natural, price.spread) == pytest.approx((3.1, 2.8, 0.6))
 
 
-def test_the_walk_goes_from_mid_to_natural_in_tenths_of_the_spread() -> None:
-    price = PackagePrice(3.1, 2.8, 0.05)
-    # 3.10, 3.04, 2.98, 2.92, 2.86, 2.80 and never beyond, each at the tick below.
-    limits = [walk_limit(price, step, SETTINGS) for step in range(8)]
-    assert limits == pytest.approx([3.1, 3.0, 2.95, 2.9, 2.85, 2.8, 2.8, 2.8])
-
-
 def test_a_debit_walks_up_in_what_it_pays() -> None:
     price = package_price(spread().reversed().legs, [quote(4.0, 4.4), quote(1.0, 1.2)])
     assert price is not None
@@ -86,13 +79,6 @@ def test_rounding_never_favours_us_and_is_never_zero(cash: float, tick: float) -
     assert rounded <= cash + 1e-4 * max(tick, abs(cash))
     assert abs(rounded / tick - round(rounded / tick)) < 1e-6
     assert abs(rounded) >= tick / 2
-
-
-@given(st.floats(-50, 50), st.floats(0, 10), st.integers(0, 20))
-def test_the_walk_stays_between_mid_and_natural(mid: float, half: float, step: int) -> None:
-    price = PackagePrice(mid, mid - half, 0.05)
-    limit = walk_limit(price, step, SETTINGS)
-    assert price.natural - 0.05 - 1e-6 <= limit <= max(price.mid, -0.05) + 1e-4
 
 
 def test_packages_survive_being_written_down() -> None:

@@ -69,11 +69,12 @@ def test_calm_friday_sells_a_condor_at_half_the_range(tmp_path: Path) -> None:
     strikes: dict[int, dict[Right, float]] = {leg.ratio: {} for leg in package.legs}
     for leg in package.legs:
         strikes[leg.ratio][leg.contract.right] = leg.contract.strike
-    # ATR14 = 0.011 x 5000 = 55 points, half of it is 27.5: shorts at 4970 or 4975 and at 5025 or 5030, wings 30 beyond.
+    # ATR14 = 0.011 x 5000 = 55 points, half is 27.5: shorts at 4970 or 4975 and at 5025 or 5030. Wings of 30 points
+    # at 4500 are 33.3 at 5000: 35 is the nearest listed.
     assert strikes[-1][Right.PUT] in (4970.0, 4975.0)
     assert strikes[-1][Right.CALL] in (5025.0, 5030.0)
-    assert strikes[1][Right.PUT] == strikes[-1][Right.PUT] - 30
-    assert strikes[1][Right.CALL] == strikes[-1][Right.CALL] + 30
+    assert strikes[1][Right.PUT] == strikes[-1][Right.PUT] - 35
+    assert strikes[1][Right.CALL] == strikes[-1][Right.CALL] + 35
     assert limit > 0
 
 
@@ -87,7 +88,7 @@ def test_a_move_sells_the_spread_on_its_side(tmp_path: Path, moved: float, right
     short, wing = package.legs
     # 0.7 x ATR14: the history stands at today's midnight price of 5000, so 38.5 points from 5000 x (1 + moved).
     assert short.contract.strike == pytest.approx(5000 * (1 + moved) + distance * 38.5, abs=5.0)
-    assert (wing.contract.strike - short.contract.strike) * distance == 30
+    assert (wing.contract.strike - short.contract.strike) * distance == 35  # 30 points at 4500
 
 
 @pytest.mark.parametrize("vix", [21.9, 22.0])
@@ -141,7 +142,11 @@ def test_an_entry_that_never_fills_is_a_skip(tmp_path: Path) -> None:
     system, sink = run(gateway)
     (row,) = decisions(sink)
     assert (row["outcome"], row["rule"]) == ("skip", "not_filled")
-    assert row["limit"] >= row["observed"] > 0  # the last limit stood at natural, which moved on
+    steps = [(step["action"], step["limit_cash"]) for step in sink.rows(RecordKind.ORDER)]
+    # The package is quoted 5.10 to 6.00 or a tick lower: it starts at the mid and ends a tick through natural.
+    assert [action for action, _ in steps] == ["sent", *["repriced"] * 4, "cancelled"]  # one minute at the same tick
+    assert steps[0][1] > row["observed"] > 0
+    assert row["limit"] == steps[-1][1] == pytest.approx(5.05)
     # The mid at 10:30, five steps a minute apart, then the cancel at 10:36.
     assert datetime.fromisoformat(row["time"]).time() == time(10, 36)
     assert not gateway.orders
@@ -157,10 +162,12 @@ def test_a_refused_order_is_a_skip_with_the_engines_words(tmp_path: Path) -> Non
 
 def test_small_account_takes_the_tenth(tmp_path: Path) -> None:
     # 5 % of 35,000 is 1,750: less than a 30-point SPX condor can lose (about 2,500), more than a tenth of it.
-    gateway = start(tmp_path, cash=35_000.0)
+    # At a VIX of 28 its credit of over 0.40 is worth ten times the four dollars of fees.
+    gateway = start(tmp_path, cash=35_000.0, vix=28.0)
     _, sink = run(gateway)
     assert decisions(sink)[0]["outcome"] == "trade"
     assert {leg.contract.root for leg in gateway.sent[0][1].legs} == {"SPY"}
+    assert 1 < gateway.sent[0][2] <= 10  # ten of the tenth-size product count as the one that is allowed under 40k
 
 
 def test_under_30k_nothing_opens(tmp_path: Path) -> None:
@@ -276,12 +283,12 @@ def test_broken_wing_on_the_tested_side(tmp_path: Path, monkeypatch: pytest.Monk
     gateway = start(tmp_path, cash=200_000.0)
     run(gateway)
     strikes = {(leg.ratio, leg.contract.right): leg.contract.strike for leg in gateway.sent[0][1].legs}
-    assert strikes[1, Right.CALL] - strikes[-1, Right.CALL] == 50
-    assert strikes[-1, Right.PUT] - strikes[1, Right.PUT] == 30
+    assert strikes[1, Right.CALL] - strikes[-1, Right.CALL] == 55  # 50 points at 4500 are 55.6 at 5000
+    assert strikes[-1, Right.PUT] - strikes[1, Right.PUT] == 35
 
 
 @pytest.mark.parametrize(
-    ("equity", "phase", "contracts"), [(39_999, 2, 1), (40_000, 1, 1), (60_000, 2, 2), (120_000, 4, 4)]
+    ("equity", "phase", "contracts"), [(39_999, 2, 1), (40_000, 1, 2), (60_000, 2, 2), (120_000, 4, 4)]
 )
 def test_contracts_by_phase_and_one_under_40k(tmp_path: Path, equity: float, phase: int, contracts: int) -> None:
     system, _ = build(start(tmp_path))

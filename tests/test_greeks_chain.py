@@ -9,14 +9,13 @@ from datetime import date, datetime, time
 from pathlib import Path
 
 import numpy as np
-import pandas_market_calendars
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.contracts import AssetKind, Contract, ExerciseStyle, Quote, Right, Settlement, Underlying
 from greeks.black_scholes import FloatArray, european_greeks, european_price
-from greeks.expiry_time import is_early_close, settlement_time, years_between, years_to_expiry
+from greeks.expiry_time import settlement_time, years_between, years_to_expiry
 from greeks.implied import NoVolatility, implied_volatility
 from greeks.smile import ONE_STRIKE, VolatilitySource, chain_greeks, fit_smile, nearest_delta
 
@@ -50,6 +49,19 @@ def spy(strike: float, right: Right, expiry: date = FRIDAY) -> Contract:
         ("ES", date(2024, 9, 20), Settlement.PHYSICAL_FUTURE, time(9, 30)),
         ("ES", date(2024, 8, 16), Settlement.PHYSICAL_FUTURE, time(16, 0)),
         ("ES", date(2008, 3, 20), Settlement.PHYSICAL_FUTURE, time(9, 30)),  # the third Friday was Good Friday
+        ("ES", date(2026, 6, 18), Settlement.PHYSICAL_FUTURE, time(9, 30)),  # Friday the 19th is Juneteenth
+        ("ES", date(2027, 6, 17), Settlement.PHYSICAL_FUTURE, time(9, 30)),  # Friday the 18th keeps Saturday's
+        ("ES", date(2026, 6, 17), Settlement.PHYSICAL_FUTURE, time(16, 0)),
+        ("ES", date(2024, 11, 29), Settlement.PHYSICAL_FUTURE, time(13, 0)),  # a half day's Friday
+        ("ES", date(2026, 5, 15), Settlement.PHYSICAL_FUTURE, time(16, 0)),  # no month of a quarterly contract
+        ("SPXW", date(1996, 7, 5), Settlement.CASH_AFTERNOON, time(13, 0)),
+        ("SPXW", date(1996, 7, 3), Settlement.CASH_AFTERNOON, time(16, 0)),
+        ("SPXW", date(1997, 12, 26), Settlement.CASH_AFTERNOON, time(13, 0)),
+        ("SPXW", date(1999, 12, 31), Settlement.CASH_AFTERNOON, time(13, 0)),
+        ("SPXW", date(2002, 7, 3), Settlement.CASH_AFTERNOON, time(16, 0)),
+        ("SPXW", date(2002, 7, 5), Settlement.CASH_AFTERNOON, time(13, 0)),
+        ("SPXW", date(2003, 12, 26), Settlement.CASH_AFTERNOON, time(13, 0)),
+        ("SPY", date(1992, 12, 24), Settlement.PHYSICAL_SHARES, time(14, 0)),
         ("LO", date(2024, 8, 15), Settlement.PHYSICAL_FUTURE, time(14, 30)),
         ("OG", date(2024, 8, 27), Settlement.PHYSICAL_FUTURE, time(13, 30)),
         ("EUU", date(2024, 9, 6), Settlement.PHYSICAL_FUTURE, time(10, 0)),
@@ -58,13 +70,6 @@ def spy(strike: float, right: Right, expiry: date = FRIDAY) -> Contract:
 )
 def test_each_contract_settles_at_its_own_time(root: str, expiry: date, settlement: Settlement, expected: time) -> None:
     assert settlement_time(root, expiry, settlement) == expected
-
-
-def test_early_closes_are_the_exchanges_own() -> None:
-    calendar = pandas_market_calendars.get_calendar("NYSE")
-    schedule = calendar.schedule("2013-01-01", "2030-12-31")
-    expected = {day.date() for day in calendar.early_closes(schedule).index}
-    assert {day.date() for day in schedule.index if is_early_close(day.date())} == expected
 
 
 def test_a_change_of_the_clock_costs_its_hour() -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-import pandas_market_calendars
+import exchange_calendars
 import pytest
 
+from core.trading_days import closing_time, early_closes, is_early_close, is_trading_day, monthly_expiry
 from simulation.market.calendar import (
     CASH_INDEX,
     TRADED_SHARE,
     WEIGHT_OF_YEAR,
     VarianceClock,
     calendar,
-    half_days,
     weights_of,
 )
 from simulation.market.history import (
@@ -44,19 +44,54 @@ def written(folder: Path, name: str, rows: list[str], header: str = "Date,Open,H
     return path
 
 
-def test_calendar_agrees_with_an_independent_one() -> None:
-    schedule = pandas_market_calendars.get_calendar("NYSE").schedule("2003-12-27", "2026-12-31")
-    theirs = {stamp.date() for stamp in schedule.index}
-    ours = set(calendar().between(date(2003, 12, 27), date(2026, 12, 31)))
-    assert ours == theirs
-    closes = schedule["market_close"].dt.tz_convert("America/New_York")
-    early = {stamp.date() for stamp, close in closes.items() if close.hour == 13}
-    assert {day for day in ours if calendar().session_minutes(day) == 210} == early - {date(2005, 6, 1)}
+def test_the_calendar_is_the_exchanges_from_1990_to_2030() -> None:
+    start, end = "1990-01-02", "2030-12-31"
+    exchange = exchange_calendars.get_calendar("XNYS", start=start, end=end)
+    closes = exchange.schedule["close"].dt.tz_convert("America/New_York")
+    # Minutes from 9:30 to the exchange's close: 390, on half days 210, until 1992 270.
+    theirs = {stamp.date(): close.hour * 60 + close.minute - 570 for stamp, close in closes.items()}
+    days = calendar().between(date.fromisoformat(start), date.fromisoformat(end))
+    assert {day: calendar().session_minutes(day) for day in days} == theirs
+    assert {day: closing_time(day) for day in days} == {day.date(): close.time() for day, close in closes.items()}
+    assert [day for day in days if not is_trading_day(day)] == []
+
+
+@pytest.mark.parametrize(
+    ("day", "minutes"),
+    [
+        (date(1996, 7, 3), 390),  # Independence Day 1996 was a Thursday: the Friday after it was short
+        (date(1996, 7, 5), 210),
+        (date(1997, 12, 26), 210),
+        (date(1999, 12, 31), 210),
+        (date(2002, 7, 3), 390),
+        (date(2002, 7, 5), 210),
+        (date(2003, 12, 26), 210),
+        (date(2013, 7, 3), 210),  # from 2013 on the Wednesday before
+        (date(2013, 7, 5), 390),
+        (date(1992, 11, 27), 270),
+    ],
+)
+def test_half_days_before_2004(day: date, minutes: int) -> None:
+    assert calendar().session_minutes(day) == minutes
+    assert is_early_close(day) == (minutes < 390)
 
 
 def test_half_days_of_a_year_known_by_heart() -> None:
     # 2024: Wednesday July 3, Black Friday November 29, Christmas Eve on a Tuesday.
-    assert half_days(2024) == {date(2024, 7, 3), date(2024, 11, 29), date(2024, 12, 24)}
+    assert list(early_closes(2024)) == [date(2024, 7, 3), date(2024, 11, 29), date(2024, 12, 24)]
+
+
+@pytest.mark.parametrize(
+    ("month", "expiry"),
+    [
+        ((2014, 4), date(2014, 4, 17)),  # Good Friday is the 18th
+        ((2026, 6), date(2026, 6, 18)),  # Juneteenth is the 19th
+        ((2027, 6), date(2027, 6, 17)),  # Saturday's Juneteenth is kept on Friday the 18th
+        ((2026, 9), date(2026, 9, 18)),
+    ],
+)
+def test_a_month_expires_before_a_holiday_of_any_name(month: tuple[int, int], expiry: date) -> None:
+    assert monthly_expiry(*month) == expiry
 
 
 @pytest.mark.parametrize("profile", [CASH_INDEX, TRADED_SHARE])

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.trading_days import monthly_expiry
 from simulation.market.assets import AssetDay, vix_fridays
 from simulation.market.calendar import FloatArray
-from simulation.market.listings import Listings, expirations, third_friday
+from simulation.market.listings import Listings, expirations
 from simulation.market.quotes import INDEX_QUOTES, bid_and_ask
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import (
@@ -237,8 +238,8 @@ def test_a_year_of_at_the_money_puts_costs_what_cboe_collected(market: ModelledM
     collected = {2014: 0.0, 2015: 0.0}
     for year in collected:
         for month in range(1, 13):
-            sold = third_friday(year, month)
-            settled = third_friday(year + month // 12, month % 12 + 1)
+            sold = monthly_expiry(year, month)
+            settled = monthly_expiry(year + month // 12, month % 12 + 1)
             state, strikes = market.book.asset_day("SPX", sold), root.listing.strikes(sold, settled)
             assert state is not None
             assert strikes is not None
@@ -320,8 +321,8 @@ def test_listings_of_today_and_of_then() -> None:
 
 
 def test_monthlies_and_leaps() -> None:
-    assert third_friday(2014, 4) == date(2014, 4, 17)  # Good Friday is the 18th
+    assert monthly_expiry(2014, 4) == date(2014, 4, 17)  # Good Friday is the 18th
     spx = expirations("SPX", date(2017, 1, 3), Listings.TODAY)
     assert date(2017, 2, 17) in spx
     assert date(2018, 12, 21) in spx  # a LEAP for the box spread
-    assert all(expiry == third_friday(expiry.year, expiry.month) for expiry in spx)
+    assert all(expiry == monthly_expiry(expiry.year, expiry.month) for expiry in spx)

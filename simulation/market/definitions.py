@@ -1,15 +1,16 @@
 """Trading hours and symbol properties of the securities that the project trades, for a market without a data folder.
 
 The hours are those of LEAN's own database (the table in ``docs/engine.md``); the days are computed from the
-exchange's holiday rules in `simulation.market.calendar`, so that they hold for any year of the model.
+exchange's holiday rules in `core.trading_days`, so that they hold for any year of the model.
 """
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 
+from core.trading_days import early_closes, holidays
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.symbol_properties import (
     WILDCARD,
@@ -18,7 +19,7 @@ from simulation.data.symbol_properties import (
     SymbolPropertiesDatabase,
     security_type_named,
 )
-from simulation.market.calendar import FIRST_YEAR, LAST_YEAR, half_days, holidays
+from simulation.market.calendar import FIRST_YEAR, LAST_YEAR
 
 NEW_YORK, CHICAGO, UTC = "America/New_York", "America/Chicago", "UTC"
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")
@@ -28,15 +29,20 @@ Segments = list[dict[str, str]]
 _EQUITY = [("04:00", "09:30", "premarket"), ("09:30", "16:00", "market"), ("16:00", "20:00", "postmarket")]
 _OPTION = [("09:30", "16:00", "market")]
 _INDEX = [("08:30", "15:15", "market")]
+_SHORT_INDEX = [("08:30", "15:00", "market")]
+_ANY_INDEX = [("08:30", "15:20", "market")]
 _VIX = [("02:15", "08:15", "premarket"), ("08:30", "15:15", "market"), ("15:15", "16:00", "postmarket")]
 
+_SHORT_INDICES = ("XSP", "RUT", "VIX1D", "VIX9D", "VIX6M", "VVIX")
+"""Indices whose files are stamped in New York and which LEAN's database ends at 15:00 Chicago."""
+_FUTURE_MARKETS = (("cme", CHICAGO), ("cbot", CHICAGO), ("comex", CHICAGO), ("nymex", NEW_YORK))
 _FUTURES = (
     ("cme", "ES", NEW_YORK, "E-mini S&P 500", 50.0, 0.25),
     ("cme", "NQ", NEW_YORK, "E-mini Nasdaq-100", 20.0, 0.25),
     ("cme", "RTY", NEW_YORK, "E-mini Russell 2000", 50.0, 0.1),
     ("cme", "MES", NEW_YORK, "Micro E-mini S&P 500", 5.0, 0.25),
     ("cme", "6E", CHICAGO, "Euro FX", 125000.0, 0.00005),
-    ("cbot", "YM", CHICAGO, "E-mini Dow", 5.0, 1.0),
+    ("cbot", "YM", NEW_YORK, "E-mini Dow", 5.0, 1.0),
     ("cbot", "ZB", CHICAGO, "U.S. Treasury Bond", 1000.0, 0.03125),
     ("cbot", "ZN", CHICAGO, "10-Year T-Note", 1000.0, 0.015625),
     ("nymex", "CL", NEW_YORK, "Crude Oil", 1000.0, 0.01),
@@ -82,62 +88,86 @@ def _index_option_entry() -> dict[str, Any]:
     return entry
 
 
-def _future_entry(zone: str) -> dict[str, Any]:
+def _future_week(zone: str, sunday: str) -> dict[str, Any]:
     """Around the clock but for one hour; regular from 9:30 New York to the close."""
     hour = 0 if zone == NEW_YORK else 1
     opening, close, evening = f"{9 - hour:02d}:30", f"{17 - hour}:00", f"{18 - hour}:00"
     day = [("00:00", opening, "premarket"), (opening, close, "market")]
     entry = _entry(UTC, zone, [*day, (evening, "24:00", "postmarket")])
-    entry["sunday"] = _segments([(evening, "24:00", "premarket")])
+    entry["sunday"] = _segments([(sunday, "24:00", "premarket")])
     entry["friday"] = _segments(day)
+    entry["holidays"] = [_date(day) for day in _days()[0] if _closes_futures(day)]
+    return entry
+
+
+def _closes_futures(day: date) -> bool:
+    """Good Friday, Christmas and New Year. The share market's other holidays are half sessions of the futures'."""
+    return day.month in (3, 4, 12) or (day.month, day.day) in ((1, 1), (1, 2))
+
+
+def _any_future_entry(zone: str) -> dict[str, Any]:
+    """A market's futures without a row of their own: LEAN looks up an option universe on a future by its own name,
+    finds none, and stops where the market has no such row. It has no half days; its Sunday begins at 18:00 local."""
+    return _future_week(zone, "18:00") | {"earlyCloses": {}, "lateOpens": {}}
+
+
+def _future_entry(zone: str) -> dict[str, Any]:
+    hour = 0 if zone == NEW_YORK else 1
+    evening = f"{18 - hour}:00"
+    entry = _future_week(zone, evening)
     closed, short = _days()
-    # The pit's holidays are half sessions of the electronic market; Good Friday, Christmas and New Year close it.
-    full = [day for day in closed if day.month in (3, 4, 12) or (day.month, day.day) in ((1, 1), (1, 2))]
-    partial = sorted(set(closed) - set(full))
-    entry["holidays"] = [_date(day) for day in full]
+    partial = [day for day in closed if not _closes_futures(day)]
     entry["bankHolidays"] = [_date(day) for day in partial]
-    noon, half = f"{13 - hour}:00:00", f"{13 - hour}:15:00"
-    entry["earlyCloses"] = {_date(day): noon for day in partial} | {_date(day): half for day in short}
+    entry["earlyCloses"] = {_date(day): f"{13 - hour}:00:00" for day in partial}
+    entry["earlyCloses"] |= {_date(day): f"{close.hour - hour}:15:00" for day, close in short.items()}
     entry["lateOpens"] = {_date(day): f"{evening}:00" for day in partial if day.weekday() < 4}
     return entry
 
 
 @lru_cache(maxsize=1)
-def _days() -> tuple[tuple[date, ...], tuple[date, ...]]:
+def _days() -> tuple[tuple[date, ...], dict[date, time]]:
     years = range(FIRST_YEAR, LAST_YEAR + 1)
     closed = sorted(day for year in years for day in holidays(year))
-    short = sorted(day for year in years for day in half_days(year))
-    return tuple(closed), tuple(short)
+    return tuple(closed), {day: close for year in years for day, close in early_closes(year).items()}
 
 
 def _date(day: date) -> str:
     return f"{day.month}/{day.day}/{day.year}"
 
 
-def _with_days(entry: dict[str, Any], close: str) -> dict[str, Any]:
+def _with_days(entry: dict[str, Any], behind: timedelta = timedelta(0)) -> dict[str, Any]:
+    """An entry with the exchange's holidays and half days, in a zone that is so far behind New York."""
     closed, short = _days()
     entry["holidays"] = [_date(day) for day in closed]
-    entry["earlyCloses"] = {_date(day): close for day in short}
+    entry["earlyCloses"] = {
+        _date(day): f"{datetime.combine(day, close) - behind:%H:%M:%S}" for day, close in short.items()
+    }
     return entry
 
 
 def market_hours() -> MarketHoursDatabase:
     """Hours of the equities, indices, futures and their options that the project trades."""
+    hour = timedelta(hours=1)
     raw: dict[str, dict[str, Any]] = {
-        f"Equity-usa-{WILDCARD}": _with_days(_entry(NEW_YORK, NEW_YORK, _EQUITY), "13:00:00"),
+        f"Equity-usa-{WILDCARD}": _with_days(_entry(NEW_YORK, NEW_YORK, _EQUITY)),
         f"Option-usa-{WILDCARD}": _entry(NEW_YORK, NEW_YORK, _OPTION),
-        f"Index-usa-{WILDCARD}": _with_days(_entry(CHICAGO, CHICAGO, _INDEX), "12:00:00"),
+        f"Index-usa-{WILDCARD}": _with_days(_entry(CHICAGO, CHICAGO, _ANY_INDEX), hour),
         "Index-usa-SPX": _entry(CHICAGO, CHICAGO, _INDEX),
         "Index-usa-VIX": _entry(CHICAGO, CHICAGO, _VIX),
-        "Index-usa-NDX": _with_days(_entry(CHICAGO, NEW_YORK, _OPTION), "13:00:00"),
-        f"IndexOption-usa-{WILDCARD}": _entry(NEW_YORK, CHICAGO, _INDEX),
+        "Index-usa-VIX3M": _entry(NEW_YORK, CHICAGO, _INDEX),
+        "Index-usa-NDX": _with_days(_entry(CHICAGO, NEW_YORK, _OPTION)),
+        f"IndexOption-usa-{WILDCARD}": _entry(NEW_YORK, CHICAGO, _ANY_INDEX),
     }
+    for ticker in _SHORT_INDICES:
+        raw[f"Index-usa-{ticker}"] = _entry(NEW_YORK, CHICAGO, _SHORT_INDEX)
     for root in ("SPX", "SPXW", "VIX", "VIXW"):
         raw[f"IndexOption-usa-{root}"] = _index_option_entry()
+    for root in ("RUT", "RUTW"):
+        raw[f"IndexOption-usa-{root}"] = _entry(NEW_YORK, CHICAGO, _INDEX)
     for root in ("NDX", "NDXP"):
-        raw[f"IndexOption-usa-{root}"] = _with_days(
-            _entry(NEW_YORK, NEW_YORK, [("09:30", "16:15", "market")]), "13:00:00"
-        )
+        raw[f"IndexOption-usa-{root}"] = _with_days(_entry(NEW_YORK, NEW_YORK, [("09:30", "16:15", "market")]))
+    for market, zone in _FUTURE_MARKETS:
+        raw[f"Future-{market}-{WILDCARD}"] = _any_future_entry(zone)
     for market, ticker, zone, *_ in _FUTURES:
         raw[f"Future-{market}-{ticker}"] = _future_entry(zone)
     return MarketHoursDatabase(raw, "the standard trading hours")
