@@ -119,6 +119,7 @@ class OrderRecovery:
             if position is not None:
                 self._book.positions[position.id] = position
                 self._gateway.subscribe(leg.contract for leg in position.legs)
+                self._tracker.agree(position, self._state.held(position.id), "closed before the restart")
         self.reconcile()
 
     @property
