@@ -145,7 +145,7 @@ def publish(work: Path, final: Path) -> Path:
 
 def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
     """Run the algorithm with its results and its object store inside ``work``."""
-    from simulation.data.columns import MalformedDataError
+    from simulation.lean.errors import MalformedDataError
     from simulation.runner import RunRequest, run_backtest
 
     storage = work / "storage"

@@ -7,7 +7,6 @@ for all); a contract that is held or ordered is never removed (removal would sel
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -32,8 +31,9 @@ from AlgorithmImports import (
     UpdateOrderFields,
 )
 
-from core.contracts import MARKET_CLOSE, AssetKind, Contract, Package, Quote, Right, Underlying
-from core.gateway import FAMILIES, Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+from core.contracts import MARKET_CLOSE, AssetKind, Contract, Package, Quote, Right
+from core.gateway import Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+from core.instruments import INSTRUMENTS, UNDERLYINGS, instrument_of
 
 SESSION_TICKER = "SPY"
 _OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
@@ -172,7 +172,7 @@ class LeanGateway:
 
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts of the newest universe file on a root, expiring in the closed range."""
-        family = FAMILIES[root]
+        family = INSTRUMENTS[root]
         if family.underlying not in self._symbols:
             self.watch((family.underlying,))
         self._forget_expired()
@@ -192,7 +192,7 @@ class LeanGateway:
 
     def _canonical(self, root: str) -> Any:
         if root not in self._canonicals:
-            family = FAMILIES[root]
+            family = INSTRUMENTS[root]
             symbol = self._symbols[family.underlying]
             if family.kind is AssetKind.INDEX and root != family.underlying:
                 self._canonicals[root] = Symbol.create_canonical_option(symbol, root, Market.USA, "?" + root)
@@ -205,19 +205,8 @@ class LeanGateway:
         if known is not None:
             return known
         root = str(symbol.id.symbol)
-        family = FAMILIES[root]
-        ticker = family.underlying
-        contract = Contract(
-            underlying=Underlying(ticker, family.kind, 1.0, self._symbols.get(ticker)),
-            root=root,
-            expiry=symbol.id.date.date(),
-            strike=float(symbol.id.strike_price),
-            right=Right.CALL if symbol.id.option_right == OptionRight.CALL else Right.PUT,
-            style=family.style,
-            settlement=family.settlement,
-            multiplier=family.multiplier,
-            handle=symbol,
-        )
+        right = Right.CALL if symbol.id.option_right == OptionRight.CALL else Right.PUT
+        contract = INSTRUMENTS[root].contract(symbol.id.date.date(), float(symbol.id.strike_price), right, symbol)
         self._contracts[symbol] = contract
         return contract
 
@@ -277,11 +266,11 @@ class LeanGateway:
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         """One combo limit order, quantity positive, signs on the legs. Raises OrderRefusedError."""
         legs = [Leg.create(self._handle(leg.contract), leg.ratio) for leg in package.legs]
-        limit = -limit_cash
+        limit = -instrument_of(package.legs[0].contract).ticks.limit(limit_cash)
         try:
             if len(legs) == 1:
-                handle, signed = self._handle(package.legs[0].contract), quantity * package.legs[0].ratio
-                price = self._single_price(signed, limit_cash)
+                contract, signed = package.legs[0].contract, quantity * package.legs[0].ratio
+                handle, price = self._handle(contract), _outright(contract, signed, limit_cash)
                 tickets = [self._algorithm.limit_order(handle, signed, price, tag=tag)]
             else:
                 tickets = list(self._algorithm.combo_limit_order(legs, quantity, limit, tag=tag))
@@ -323,7 +312,11 @@ class LeanGateway:
                 accepted = False
                 continue
             fields = UpdateOrderFields()
-            fields.limit_price = -limit_cash if len(order_ids) > 1 else self._single_price(ticket.quantity, limit_cash)
+            contract = self._contract(ticket.symbol)
+            if len(order_ids) > 1:
+                fields.limit_price = -instrument_of(contract).ticks.limit(limit_cash)
+            else:
+                fields.limit_price = _outright(contract, float(ticket.quantity), limit_cash)
             fields.tag = tag
             accepted = bool(ticket.update(fields).is_success) and accepted
         return accepted
@@ -334,17 +327,6 @@ class LeanGateway:
             ticket = self._ticket(order_id)
             if ticket is not None and ticket.status not in _DONE:
                 ticket.cancel(tag)
-
-    @staticmethod
-    def _single_price(quantity: float, limit_cash: float) -> float:
-        """Price of an order with one leg, at a tick of 0.05 under 3 and 0.10 above (a step that every exchange takes).
-
-        A buyer's is rounded up and a seller's down, so that what must trade does; it is at least one step.
-        """
-        price = max(-limit_cash if quantity > 0 else limit_cash, 0.05)
-        step = 0.05 if price < 3 else 0.10
-        steps = math.ceil(price / step - 1e-9) if quantity > 0 else math.floor(price / step + 1e-9)
-        return round(steps * step, 2)
 
     def _ticket(self, order_id: int) -> Any:
         """The ticket of an order, also of one that was sent before a restart; ``None`` when LEAN knows none."""
@@ -389,7 +371,7 @@ class LeanGateway:
 
     def name_of(self, symbol: Any) -> str:
         """``Contract.name`` of an option's symbol, the ticker of anything else."""
-        if symbol.security_type in _OPTION_TYPES and str(symbol.id.symbol) in FAMILIES:
+        if symbol.security_type in _OPTION_TYPES and str(symbol.id.symbol) in INSTRUMENTS:
             return self._contract(symbol).name
         return str(symbol.value)
 
@@ -402,10 +384,16 @@ class LeanGateway:
 
 def _kind_of(ticker: str) -> AssetKind:
     """What an underlying is; volatility indices and index roots are indices, everything else shares."""
-    for family in FAMILIES.values():
-        if family.underlying == ticker:
-            return family.kind
+    facts = UNDERLYINGS.get(ticker)
+    if facts is not None:
+        return facts.kind
     return AssetKind.INDEX if ticker.startswith("VIX") else AssetKind.EQUITY
+
+
+def _outright(contract: Contract, quantity: float, limit_cash: float) -> float:
+    """Price of an order with one leg, from a limit in our sign."""
+    buying = quantity > 0
+    return instrument_of(contract).ticks.price(-limit_cash if buying else limit_cash, buying)
 
 
 def _side(bar: Any) -> float | None:

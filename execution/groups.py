@@ -10,9 +10,9 @@ from math import gcd
 from typing import Any
 
 from core.book import Book, EntryIntent, Position, Refusal
-from core.contracts import Contract, Leg, Package, Right
+from core.contracts import Leg, Package, Right
 from core.events import GroupOutcome, Level
-from core.gateway import FAMILIES
+from core.instruments import INSTRUMENTS
 from core.journal import Journal, RecordKind
 from core.parts import BOUGHT, SOLD, PartPlan, Terms, Trait, Urgency
 from state.facts import SHARES, changes_of, instruments_of
@@ -167,17 +167,9 @@ def rebuild_package(rows: Sequence[Mapping[str, Any]]) -> Package:
     """The package that ``describe_package`` wrote; its contracts have no gateway handle until they are listed again."""
     legs = []
     for row in rows:
-        family = FAMILIES[str(row["root"])]
-        contract = Contract(
-            underlying=family.base,
-            root=family.root,
-            expiry=date.fromisoformat(str(row["expiry"])),
-            strike=float(row["strike"]),
-            right=Right(str(row["right"])),
-            style=family.style,
-            settlement=family.settlement,
-            multiplier=family.multiplier,
-        )
+        instrument = INSTRUMENTS[str(row["root"])]
+        expiry = date.fromisoformat(str(row["expiry"]))
+        contract = instrument.contract(expiry, float(row["strike"]), Right(str(row["right"])))
         legs.append(Leg(contract, int(row["ratio"])))
     return Package(tuple(legs))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from core.book import EntryIntent, Refusal
+from core.instruments import instrument_of
 from core.settings_fields import OrderSettings
 from market.chains import PackagePrice
 
@@ -51,7 +52,8 @@ def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
         return None
     gap = abs(entry.mid_cash - entry.model_cash)
     share = settings.anomaly_fraction * abs(entry.model_cash)
-    if gap > share and gap > settings.anomaly_points:
+    least = instrument_of(entry.package.legs[0].contract).points(settings.anomaly_points)
+    if gap > share and gap > least:
         reason = f"mid {entry.mid_cash:.2f} is far from the model's {entry.model_cash:.2f}"
-        return Refusal("anomaly", reason, max(share, settings.anomaly_points), gap)
+        return Refusal("anomaly", reason, max(share, least), gap)
     return None

@@ -18,8 +18,9 @@ from core.events import (
     Level,
     PositionChanged,
 )
-from core.gateway import FAMILIES, Gateway, contract_named
+from core.gateway import Gateway
 from core.identifiers import Identifiers
+from core.instruments import contract_named, underlying_named
 from core.parts import WHOLE, Part, PartPlan
 from core.settings_fields import OrderSettings
 from execution.executor import AtomicExecutor
@@ -110,7 +111,7 @@ class OrderRecovery:
         self._state.start()
         for name in self._state.names():
             self._identifiers.observe(name)
-        legs = [rebuild_package(list(row.detail["package"])).underlying.ticker for row in self._state.positions()]
+        legs = [rebuild_package(list(row.detail["package"])).underlying.price_key for row in self._state.positions()]
         self._gateway.watch([*legs, *(self._state.recall(SHARES) or {})])
         for ticker, row in (self._state.recall(SHARES) or {}).items():
             self._book.shares[ticker] = ShareHolding(ticker, *(float(figure) for figure in row))
@@ -163,8 +164,8 @@ class OrderRecovery:
             return
         self._book.unowned = unowned
         contracts = [found for found in map(contract_named, unowned) if found is not None]
-        shares = [name for name in unowned if name in FAMILIES]
-        self._gateway.watch([*shares, *(contract.underlying.ticker for contract in contracts)])
+        shares = [name for name in unowned if underlying_named(name) is not None]
+        self._gateway.watch([*shares, *(contract.underlying.price_key for contract in contracts)])
         self._gateway.subscribe(contracts)
         self._tracker.announce("unowned", "", "", ChangeKind.CORRECTED, 0.0, 0.0)
 
@@ -245,9 +246,9 @@ class OrderRecovery:
     def _take_assigned(self, subject: Subject) -> None:
         """Assigned while away: the option legs that went are counted, the shares are to be sold, the rest unwound."""
         held = self._state.held(subject.id)
-        options = {name: quantity for name, quantity in held.items() if name not in FAMILIES}
+        options = {name: quantity for name, quantity in held.items() if underlying_named(name) is None}
         position = self._book.positions.get(subject.id)
-        for ticker in [name for name in held if name in FAMILIES]:
+        for ticker in [name for name in held if underlying_named(name) is not None]:
             tick = self._gateway.tick(ticker)
             if tick is None:
                 return  # no price yet: the next look tells

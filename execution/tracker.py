@@ -10,7 +10,8 @@ from core.book import Book, Position, ShareHolding, position_of
 from core.bus import EventBus
 from core.contracts import MARKET_CLOSE, Contract, Leg, Package
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
-from core.gateway import FAMILIES, Gateway
+from core.gateway import Gateway
+from core.instruments import underlying_named
 from core.journal import Journal, RecordKind
 from core.parts import LegExit, Part, PartPlan
 from execution.groups import OrderGroup
@@ -83,7 +84,7 @@ class PositionTracker:
             group.position,
             parts[0],
             group.correlation,
-            spot_entry=self._price(group.package.underlying.ticker),
+            spot_entry=self._price(group.package.underlying.price_key),
             vix_entry=self._price(VIX),
         )
         return replace(first, parts=parts, slot=group.slot)
@@ -138,7 +139,7 @@ class PositionTracker:
 
     def settled(self, event: OrderUpdated) -> list[Ending]:
         """Take note of a leg that expired or was assigned, and of shares (an order event of no group of ours)."""
-        if event.contract in FAMILIES:
+        if underlying_named(event.contract) is not None:
             self._move_shares(event)
             return []
         if event.status is not FillStatus.FILLED:
@@ -154,9 +155,10 @@ class PositionTracker:
 
     def settle(self, position: Position, leg: Leg, assigned: bool) -> Ending:
         """A leg (signed contracts) expired or was assigned: it is counted at its intrinsic value."""
-        spot = self._price(leg.contract.underlying.ticker)
+        key = leg.contract.underlying.price_key
+        spot = self._price(key)
         if spot is None:
-            raise ValueError(f"{leg.contract.name}: ended without a price of {leg.contract.underlying.ticker}")
+            raise ValueError(f"{leg.contract.name}: ended without a price of {key}")
         cash = leg.ratio * intrinsic(leg.contract, spot) * leg.contract.multiplier
         kind = ChangeKind.ASSIGNED if assigned else ChangeKind.EXPIRED
         why = (kind.value, "assigned" if assigned else "held to expiry")
@@ -269,7 +271,7 @@ class PositionTracker:
             "credit": part.credit * part.multiplier * part.contracts,
             "max_loss": part.max_loss,
             "underlying_entry": position.spot_entry,
-            "underlying_exit": self._price(ticker),
+            "underlying_exit": self._price(part.underlying.price_key),
             "vix_entry": position.vix_entry,
             "vix_exit": self._price(VIX),
         }

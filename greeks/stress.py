@@ -17,11 +17,12 @@ import numpy as np
 from core.book import Book
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.contracts import Contract, Leg, Package
-from core.gateway import FAMILIES, Gateway, contract_named
+from core.gateway import Gateway
+from core.instruments import contract_named, underlying_named
 from core.settings_fields import CorrelationSettings, GreeksSettings, SizingSettings
 from greeks.black_scholes import FloatArray
 from greeks.revalue import Priced, revalued, volatility_rise, worst_value
-from greeks.service import UNOWNED, CentralGreeksService
+from greeks.service import UNOWNED, CentralGreeksService, unit_of
 
 EQUITY_GROUPS: Final = frozenset({"A1", "A2"})
 _KEY: Final = "greeks.stress"
@@ -130,7 +131,8 @@ class StressEngine:
         for name, quantity in sorted(self._book.unowned.items()):
             contract = contract_named(name)
             if contract is not None and round(quantity):
-                found.setdefault(f"{UNOWNED} {contract.underlying.ticker}", []).append(Leg(contract, round(quantity)))
+                name = f"{UNOWNED} {contract.underlying.price_key}"
+                found.setdefault(name, []).append(Leg(contract, round(quantity)))
         return {name: tuple(legs) for name, legs in found.items()}
 
     def _rows(self, groups: Mapping[str, Sequence[Leg]]) -> list[Stressed]:
@@ -163,21 +165,21 @@ class StressEngine:
         """Shares that assignments left, and a person's own in what may be traded here."""
         counts = {ticker: held.quantity for ticker, held in self._book.shares.items()}
         for ticker, quantity in self._book.unowned.items():
-            if ticker in FAMILIES:
+            if underlying_named(ticker) is not None:
                 counts[ticker] = counts.get(ticker, 0.0) + quantity
         rows = []
         for ticker, quantity in counts.items():
-            tick = self._gateway.tick(ticker)
+            tick, unit = self._gateway.tick(ticker), unit_of(ticker)
             spots = (tick.price if tick is not None and tick.price > 0.0 else np.nan) * (
                 1.0 + self._moves * self._weight(ticker)
             )
-            profits, none = quantity * (spots - spots[Node.NOW]), np.zeros((0, len(Node)))
-            value = float(quantity * spots[Node.NOW])
+            profits, none = quantity * unit * (spots - spots[Node.NOW]), np.zeros((0, len(Node)))
+            value = float(quantity * unit * spots[Node.NOW])
             rows.append(Stressed(f"shares {ticker}", ticker, (), spots, none, value, profits, abs(value), 0))
         return rows
 
     def _dependencies(self) -> tuple[Dependency, ...]:
-        tickers = {leg.contract.underlying.ticker for position in self._book.exposed() for leg in position.legs}
+        tickers = {leg.contract.underlying.price_key for position in self._book.exposed() for leg in position.legs}
         tickers |= set(self._book.shares) | {name.split()[-1] for name in self._unowned()}
         prices = (PriceOf(ticker, self._greeks.stress_tolerance) for ticker in sorted(tickers))
         return (AnyPosition(), TimeToLive(float(self._greeks.cache_seconds)), *prices)

@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from core.book import Position
 from core.contracts import Package, Right
+from core.instruments import Group, group_of, is_sp500
 from core.settings_fields import CorrelationSettings
 from market.history import Correlations
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
-
-
-class Group(StrEnum):
-    """Correlation groups (methodology, section 3)."""
-
-    EQUITY_FUTURES = "A1"
-    EQUITY_OPTIONS = "A2"
-    SAFE_HAVEN = "B1"
-    METALS = "B2"
-    CRUDE = "C1"
-    NATURAL_GAS = "C2"
-    GRAINS = "D1"
-    PROTEINS = "D2"
-    CURRENCIES = "E"
-
-
-MEMBERS: dict[Group, tuple[str, ...]] = {
-    Group.EQUITY_FUTURES: ("ES", "MES", "NQ", "MNQ", "RTY", "M2K", "YM", "MYM"),
-    Group.EQUITY_OPTIONS: ("SPY", "QQQ", "IWM", "DIA", "SPX", "XSP"),
-    Group.SAFE_HAVEN: ("GC", "MGC", "GLD", "TLT", "ZB", "ZN"),
-    Group.METALS: ("SI", "SIL", "SLV", "HG", "PL", "PA"),
-    Group.CRUDE: ("CL", "MCL", "QM", "RB", "HO", "XLE", "XOP", "USO"),
-    Group.NATURAL_GAS: ("NG", "UNG"),
-    Group.GRAINS: ("ZC", "ZS", "ZW"),
-    Group.PROTEINS: ("LE", "HE", "GF"),
-    Group.CURRENCIES: ("6E", "6B", "6A", "6C", "6J", "M6E", "M6A", "FXE"),
-}
-GROUP_OF: dict[str, Group] = {ticker: group for group, tickers in MEMBERS.items() for ticker in tickers}
-SP500 = frozenset({"SPY", "SPX", "XSP", "ES", "MES"})
 
 
 def limit_of(group: Group, settings: CorrelationSettings) -> int:
@@ -73,7 +43,7 @@ class CorrelationPlugin(RiskPlugin):
             return Deny("never_traded", f"{ticker} is never traded")
         if ticker == "NG" and not self._settings.experienced_with_natural_gas:
             return Deny("never_traded", "NG only with correlation.experienced_with_natural_gas")
-        group = GROUP_OF.get(ticker)
+        group = group_of(ticker)
         if group is None:
             return Deny(self.name, f"{ticker} is in no correlation group")
         if not proposal.terms.short_volatility:
@@ -89,7 +59,7 @@ class CorrelationPlugin(RiskPlugin):
         if not position.short_volatility:
             return False
         other = position.underlying.ticker
-        if GROUP_OF.get(other) is group:
+        if group_of(other) is group:
             return True
         measured = self._correlations.between(ticker, other)
         return measured is not None and abs(measured) > self._settings.measured_joins
@@ -118,9 +88,9 @@ class ConcentrationPlugin(RiskPlugin):
         if not proposal.terms.short_volatility:
             return Allow(self.name)
         sold = [row for row in held if row.short_volatility]
-        if proposal.package.underlying.ticker in SP500:
+        if is_sp500(proposal.package.underlying.ticker):
             limit = self._settings.sp500_limit
-            count = sum(1 for row in sold if row.underlying.ticker in SP500)
+            count = sum(1 for row in sold if is_sp500(row.underlying.ticker))
             if count >= limit:
                 return Deny("sp500", f"{count} of {limit} S&P 500 equivalents are open", float(limit), float(count))
         limit = self._settings.short_volatility_limit
@@ -149,14 +119,14 @@ class GroupStressPlugin(RiskPlugin):
 
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Contracts that fit under 15 % of equity together with what the group holds."""
-        group = GROUP_OF.get(proposal.package.underlying.ticker)
+        group = group_of(proposal.package.underlying.ticker)
         limit = self._settings.group_risk * context.account.equity
         used = 0.0
         for row in context.book.exposed():
-            if GROUP_OF.get(row.underlying.ticker) is group:
+            if group_of(row.underlying.ticker) is group:
                 used += self._used(row)
         for shares in context.book.shares.values():
-            if GROUP_OF.get(shares.ticker) is group:
+            if group_of(shares.ticker) is group:
                 used += self._settings.adverse_move * shares.value
         each = self._worst(proposal.package, proposal.spot, proposal.natural_cash)
         if each <= 0:

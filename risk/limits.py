@@ -119,7 +119,7 @@ class FreshnessPlugin(RiskPlugin):
 
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny when the underlying's price is missing, stale, frozen or zero."""
-        ticker = proposal.package.underlying.ticker
+        ticker = proposal.package.underlying.price_key
         fault = self._freshness.fault(ticker, context.now)
         return Allow(self.name) if fault is None else Deny(self.name, f"{ticker}'s price is {fault.value}")
 
@@ -136,7 +136,7 @@ class LiquidityPlugin(RiskPlugin):
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny at the first leg that may not be traded."""
         for leg in proposal.package.legs:
-            fault = self._chains.illiquid(self._chains.quote(leg.contract), selling=leg.ratio < 0)
+            fault = self._chains.illiquid(leg.contract, self._chains.quote(leg.contract), selling=leg.ratio < 0)
             if fault is not None:
                 return Deny(self.name, f"{leg.contract.name}: {fault}")
         return Allow(self.name)

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from simulation.data.columns import DataSource
+from simulation.data.source import DataSource
 from simulation.lean.clock import UTC
 
 NAMESPACES = ("clr", "System", "QuantConnect")
@@ -181,7 +181,7 @@ def run_backtest(request: RunRequest) -> RunResult:
 
 def _run(request: RunRequest) -> RunResult:
     from simulation.algorithm.consolidators import Consolidators
-    from simulation.algorithm.services import ObjectStore
+    from simulation.algorithm.object_store import ObjectStore
     from simulation.data.market_hours import MarketHoursDatabase
     from simulation.data.symbol_properties import SymbolPropertiesDatabase
     from simulation.engine.kernel import Engine

@@ -315,7 +315,7 @@ class StrategyCoordinator:
                 self._do(position, one)
 
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
-        tick = self._gateway.tick(position.underlying.ticker)
+        tick = self._gateway.tick(position.underlying.price_key)
         values = {part.name: self._market.chains.value_of(part) for part in position.parts}
         return HoldContext(now, session, values, None if tick is None else tick.price)
 

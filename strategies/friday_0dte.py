@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from core.book import EntryIntent, Position
 from core.contracts import Contract, Leg, Package, Right
-from core.gateway import FAMILIES, Family
+from core.instruments import INSTRUMENTS, Instrument
 from core.parts import Terms, Trait
 from core.settings_fields import MarginSettings, OrderSettings
 from core.settings_strategies import FridayZeroDaySettings
@@ -111,7 +111,7 @@ class FridayZeroDay(Strategy):
         if trend is None:
             return Skip("history", f"not enough daily history of {INDEX} for ATR and averages")
         plan = self._plan(day.move, trend)
-        return self._build(context, plan, day.move, FAMILIES[ROOTS[rank]])
+        return self._build(context, plan, day.move, INSTRUMENTS[ROOTS[rank]])
 
     def _vix_gate(self, context: EntryContext) -> Skip | Wait | None:
         vix, settings = context.vix, self._settings
@@ -134,7 +134,7 @@ class FridayZeroDay(Strategy):
             return _Plan((Right.PUT,), settings.spread_distance, tested, "put_spread")
         return _Plan((Right.PUT, Right.CALL), settings.condor_distance, tested, "iron_condor")
 
-    def _build(self, context: EntryContext, plan: _Plan, move: float, family: Family) -> Answer:
+    def _build(self, context: EntryContext, plan: _Plan, move: float, family: Instrument) -> Answer:
         day, trend = self._trend.day(family.underlying), self._trend.trend(family.underlying)
         if day is None or trend is None:
             return Skip("history", f"not enough history of {family.underlying}")
@@ -156,7 +156,7 @@ class FridayZeroDay(Strategy):
             legs.extend(found)
         return self._proposal(context, plan, Package(tuple(legs)), chain, f"moved {move:+.2%} since the open")
 
-    def _near(self, listed: Sequence[Contract], spot: float, distance: float, family: Family) -> list[Contract]:
+    def _near(self, listed: Sequence[Contract], spot: float, distance: float, family: Instrument) -> list[Contract]:
         """Contracts that may become a leg: from the money to beyond the farthest wing."""
         reach = distance * _REACH + self._points(self._settings.broken_wing_points, spot, family) * 1.2
         return [
@@ -166,7 +166,7 @@ class FridayZeroDay(Strategy):
             or (spot - reach <= contract.strike < spot and contract.right is Right.PUT)
         ]
 
-    def _points(self, points: float, spot: float, family: Family) -> float:
+    def _points(self, points: float, spot: float, family: Instrument) -> float:
         """Index points of the row in points of a family's underlying, at the index's level now."""
         return self._settings.index_points(points, spot * family.index_scale) / family.index_scale
 
@@ -177,7 +177,7 @@ class FridayZeroDay(Strategy):
         spot: float,
         distance: float,
         tested: bool,
-        family: Family,
+        family: Instrument,
     ) -> list[Leg] | Skip:
         """Short and wing of one side."""
         settings = self._settings
@@ -231,7 +231,7 @@ class FridayZeroDay(Strategy):
                 margin=package_margin(package, chain.spot, mids, self._margin),
                 traits=TRAITS,
             ),
-            wanted=self._contracts(context) * round(FAMILIES[package.legs[0].contract.root].index_scale),
+            wanted=self._contracts(context) * round(INSTRUMENTS[package.legs[0].contract.root].index_scale),
             mid_cash=price.mid,
             natural_cash=price.natural,
             model_cash=None if model is None else -model,
@@ -249,7 +249,7 @@ class FridayZeroDay(Strategy):
 
     def verify(self) -> tuple[str, ...]:
         """Its roots are known to the gateway."""
-        return tuple(f"root {root} is unknown" for root in ROOTS if root not in FAMILIES)
+        return tuple(f"root {root} is unknown" for root in ROOTS if root not in INSTRUMENTS)
 
 
 def _pairs(package: Package) -> list[tuple[Leg, Leg]]:

@@ -20,7 +20,8 @@ from core.events import (
     RiskThreshold,
     Severity,
 )
-from core.gateway import FAMILIES, Holding
+from core.gateway import Holding
+from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
 from core.parts import Terms, Urgency
 from core.settings_fields import OrderSettings
@@ -34,13 +35,13 @@ from state.store import StateStore
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from trading_system import TradingSystem
 
-SPXW = FAMILIES["SPXW"]
+SPXW = INSTRUMENTS["SPXW"]
 SETTINGS = OrderSettings()
 NOON = datetime.combine(FRIDAY, time(12, 0))
 
 
 def put(strike: float, expiry: date = FRIDAY) -> Contract:
-    return Contract(SPXW.base, "SPXW", expiry, strike, Right.PUT, SPXW.style, SPXW.settlement, 100.0, "handle")
+    return SPXW.contract(expiry, strike, Right.PUT, "handle")
 
 
 def spread() -> Package:

@@ -13,8 +13,8 @@ import pytest
 
 from core import journal_schema
 from core.book import EntryIntent
-from core.contracts import Contract, Leg, Package, Right
-from core.gateway import FAMILIES
+from core.contracts import Leg, Package, Right
+from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
 from core.parts import Terms, Urgency
 from core.performance import PerformanceTracker
@@ -365,14 +365,8 @@ class Rolled:
 
     @staticmethod
     def spread(strike: float, later: int) -> Package:
-        family = FAMILIES["SPXW"]
-        short, wing = (
-            Contract(
-                family.base, "SPXW", FRIDAY + timedelta(days=later), at, Right.PUT, family.style, family.settlement,
-                100.0, "handle",
-            )
-            for at in (strike, strike - 30.0)
-        )  # fmt: skip
+        expiry = FRIDAY + timedelta(days=later)
+        short, wing = (INSTRUMENTS["SPXW"].contract(expiry, at, Right.PUT, "handle") for at in (strike, strike - 30.0))
         return Package((Leg(short, -1), Leg(wing, 1)))
 
     def minutes(self, count: int) -> None:

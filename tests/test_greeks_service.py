@@ -17,7 +17,8 @@ from core.cache import UnifiedIntelligentCache
 from core.clock import MarketClock
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import ChangeKind, MarketData, PositionChanged, RiskThreshold, SessionClosed, Severity
-from core.gateway import DailyBar, Gateway, Tick, contract_named
+from core.gateway import DailyBar, Gateway, Tick
+from core.instruments import contract_named
 from core.journal import Journal, MemorySink
 from core.parts import Part, Terms
 from core.settings_fields import GreeksSettings, MarketSettings, PhaseSettings

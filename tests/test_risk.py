@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from core.book import Book, ClosedTrade, Position, position_of
 from core.contracts import Contract, Leg, Package, Right
 from core.events import Command, MarketData, RiskThreshold, SessionClosed, Severity
-from core.gateway import FAMILIES, Account
+from core.gateway import Account
+from core.instruments import INSTRUMENTS, Group, group_of
 from core.journal import RecordKind
 from core.parts import BOUGHT, SOLD, Part, Terms, Trait
 from core.settings_fields import (
@@ -26,7 +27,7 @@ from core.settings_fields import (
 )
 from market.vix import UnifiedVIXManager, VixReading
 from risk.breakers import CircuitBreakerPlugin, DrawdownPlugin
-from risk.exposure import GROUP_OF, ConcentrationPlugin, CorrelationPlugin, Group, limit_of, loss_at
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin, limit_of, loss_at
 from risk.limits import PhasePlugin, VixRegimePlugin
 from risk.manager import UnifiedRiskManager
 from risk.margin import package_margin
@@ -41,12 +42,11 @@ NOW = datetime.combine(FRIDAY, datetime.min.time()) + timedelta(hours=12)
 
 
 def contract(root: str, strike: float, right: Right = Right.PUT, expiry: date = FRIDAY) -> Contract:
-    family = FAMILIES[root]
-    return Contract(family.base, root, expiry, strike, right, family.style, family.settlement, 100.0, "handle")
+    return INSTRUMENTS[root].contract(expiry, strike, right, "handle")
 
 
 def package(root: str = "SPXW", expiry: date = FRIDAY) -> Package:
-    scale = FAMILIES[root].index_scale
+    scale = INSTRUMENTS[root].index_scale
     short, wing = contract(root, 4950 / scale, expiry=expiry), contract(root, 4920 / scale, expiry=expiry)
     return Package((Leg(short, -1), Leg(wing, 1)))
 
@@ -196,7 +196,7 @@ def test_groups_and_their_limits() -> None:
     assert {group.value: limit_of(group, settings) for group in Group} == {
         "A1": 2, "A2": 3, "B1": 2, "B2": 2, "C1": 2, "C2": 1, "D1": 2, "D2": 1, "E": 2,
     }  # fmt: skip
-    assert (GROUP_OF["SPX"], GROUP_OF["MES"], GROUP_OF["TLT"]) == (
+    assert (group_of("SPX"), group_of("MES"), group_of("TLT")) == (
         Group.EQUITY_OPTIONS, Group.EQUITY_FUTURES, Group.SAFE_HAVEN,
     )  # fmt: skip
 

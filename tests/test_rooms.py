@@ -13,7 +13,7 @@ import pytest
 from core.book import Book, ClosedTrade, Position
 from core.contracts import Leg, Package, Right
 from core.events import MarketData, MinutePassed, SessionClosed, SessionOpened, Severity
-from core.gateway import FAMILIES, Session
+from core.gateway import Session
 from core.journal import RecordKind
 from core.journal_schema import ROWS
 from core.parts import BOUGHT
@@ -211,7 +211,7 @@ def test_a_black_swan_pauses_for_a_day_and_is_told_once(tmp_path: Path, monkeypa
 
 
 def named(ticker: str) -> Package:
-    base = FAMILIES["SPY"].base
+    base = package("SPY").underlying
     return Package(
         tuple(
             Leg(replace(leg.contract, underlying=replace(base, ticker=ticker)), leg.ratio)

@@ -11,7 +11,8 @@ import pytest
 from core.book import Book, EntryIntent, Position, Refusal, ShareHolding
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import FillStatus, OrderUpdated
-from core.gateway import FAMILIES, OpenOrder
+from core.gateway import OpenOrder
+from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
 from core.parts import Terms, Urgency
 from execution.guards import OrderGuards
@@ -314,12 +315,8 @@ def test_what_never_found_a_price_is_settled_by_the_clearing_house(room: Room, h
 
 def spy_spread(room: Room, later: int = 0) -> Position:
     """A put spread on SPY in the book: sold 505, bought 490, with the index at 5,000."""
-    family = FAMILIES["SPY"]
     expiry = FRIDAY + timedelta(days=later)
-    legs = [
-        Contract(family.base, "SPY", expiry, strike, Right.PUT, family.style, family.settlement, 100.0, "handle")
-        for strike in (505.0, 490.0)
-    ]
+    legs = [INSTRUMENTS["SPY"].contract(expiry, strike, Right.PUT, "handle") for strike in (505.0, 490.0)]
     package = Package((Leg(legs[0], -1), Leg(legs[1], 1)))
     room.gateway.subscribe(legs)
     terms = Terms("ratio", "put_spread", 1500.0, 1500.0)

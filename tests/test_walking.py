@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.book import EntryIntent, Refusal
 from core.contracts import Contract, Leg, Package, Right
-from core.gateway import FAMILIES
+from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
 from core.parts import Terms
 from core.settings_fields import OrderSettings
@@ -31,8 +31,7 @@ ORDERS = OrderSettings()
 
 
 def option(strike: float, right: Right = Right.PUT, root: str = "SPXW") -> Contract:
-    family = FAMILIES[root]
-    return Contract(family.base, root, FRIDAY, strike, right, family.style, family.settlement, 100.0, "handle")
+    return INSTRUMENTS[root].contract(FRIDAY, strike, right, "handle")
 
 
 def spread(short: float = 4990.0, wing: float = 4960.0, root: str = "SPXW") -> Package:
