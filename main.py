@@ -44,7 +44,7 @@ class TomKing(QCAlgorithm):
             self.set_start_date(run.start.year, run.start.month, run.start.day)
             self.set_end_date(run.end.year, run.end.month, run.end.day)
             self.set_cash(run.cash)
-        prepare(self, own_margin=self.options.margin.authority == "own")
+        prepare(self, self.options.margin.authority == "own", self.options.fills.rule)
         self.gateway = LeanGateway(self)
         self.gateway.watch(TICKERS)
         self.statuses = {

@@ -32,26 +32,34 @@ from AlgorithmImports import (
 )
 
 from core.contracts import MARKET_CLOSE, AssetKind, Contract, Package, Quote, Right
+from core.fills import FillAssumption, FillRule
 from core.gateway import Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
 from core.instruments import INSTRUMENTS, UNDERLYINGS, instrument_of
+from core.lean_gateway_fills import PackageFillModel, quote_sides
 
 SESSION_TICKER = "SPY"
 _OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
 _DONE = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.INVALID)
 
 
-def prepare(algorithm: Any, own_margin: bool) -> None:
-    """Set broker, margin, assignment and first prices, before any security is added (recordings p06 honest, p10).
+def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> None:
+    """Set broker, margin, assignment, fills and first prices, before any security is added (p06 honest, p10, p14).
 
     The initializer is added, not set: one that is set replaces the brokerage's own and with it tastytrade's fees
-    (LEAN, QCAlgorithm.SetSecurityInitializer and AddSecurityInitializer).
+    (LEAN, QCAlgorithm.SetSecurityInitializer and AddSecurityInitializer). Without ``fills`` LEAN's own rule stands.
     """
+
+    model: PackageFillModel | None = None
+    if fills is not None and fills.model is not FillAssumption.LEAN:
+        model = PackageFillModel(fills, lambda: algorithm.utc_time)
 
     def initialize_security(security: Any) -> None:
         if own_margin:
             security.set_buying_power_model(BuyingPowerModel.NULL)
         if security.type in _OPTION_TYPES:
             security.set_option_assignment_model(NullOptionAssignmentModel())
+            if model is not None:
+                security.set_fill_model(model)
 
     algorithm.set_brokerage_model(BrokerageName.TASTYTRADE, AccountType.MARGIN)
     algorithm.settings.seed_initial_prices = True
@@ -246,22 +254,17 @@ class LeanGateway:
     def quote(self, contract: Contract) -> Quote | None:
         """Best bid and offer of a subscribed contract, as its last real quote bar has them; a missing side is ``None``.
 
-        ``security.bid_price`` would keep the last bid there ever was (LEAN, SecurityCache.cs:209-270), and where data
-        is filled forward LEAN completes a bar's missing side with the one before, its size staying 0
-        (QuoteBarFillForwardEnumerator.cs:72-88): a side without size beside one with size is missing.
+        ``security.bid_price`` would keep the last bid there ever was (LEAN, SecurityCache.cs:209-270).
         """
         security = self._options.get(contract.name)
         bar = None if security is None else security.cache.get_data(QuoteBar)
         if bar is None:
             return None
-        bid_size, ask_size = float(bar.last_bid_size), float(bar.last_ask_size)
-        sized = bid_size > 0 or ask_size > 0
-        bid = None if sized and bid_size <= 0 else _side(bar.bid)
-        ask = None if sized and ask_size <= 0 else _side(bar.ask)
+        bid, ask = quote_sides(bar)
         if bid is None and ask is None:
             return None
         seen = self._in_new_york(bar.end_time, security)
-        return Quote(bid, ask, seen, bid_size or None, ask_size or None)
+        return Quote(bid, ask, seen, float(bar.last_bid_size) or None, float(bar.last_ask_size) or None)
 
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         """One combo limit order, quantity positive, signs on the legs. Raises OrderRefusedError."""
@@ -394,12 +397,6 @@ def _outright(contract: Contract, quantity: float, limit_cash: float) -> float:
     """Price of an order with one leg, from a limit in our sign."""
     buying = quantity > 0
     return instrument_of(contract).ticks.price(-limit_cash if buying else limit_cash, buying)
-
-
-def _side(bar: Any) -> float | None:
-    """Close of one side of a quote bar; ``None`` where LEAN has no bar or a price of 0."""
-    price = 0.0 if bar is None else float(bar.close)
-    return price if price > 0 else None
 
 
 def _naive(moment: datetime) -> datetime:

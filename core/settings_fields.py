@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from core.fills import FillAssumption, FillRule
 from core.settings import SettingsGroup, SettingsRoot
 from core.settings_risk import (
     BlackSwanSettings,
@@ -58,6 +59,7 @@ __all__ = [
     "GreeksSettings",
     "InterestSettings",
     "MarginSettings",
+    "FillSettings",
     "MarketSettings",
     "OptimisationLimits",
     "OrderSettings",
@@ -160,6 +162,19 @@ class OrderSettings(SettingsGroup):
     future_option_fee_to_close: Dollars = 0.0
 
 
+class FillSettings(SettingsGroup):
+    """What backtests take a limit order on options to fill at (methodology, section 5; docs/decisions, fills)."""
+
+    model: FillAssumption = FillAssumption.WORKED
+    share: Fraction = 0.60
+    """worked: the share of the way from mid to natural that a limit must have given up before it fills."""
+
+    @property
+    def rule(self) -> FillRule:
+        """Both as the fill model takes them."""
+        return FillRule(self.model, self.share)
+
+
 class MarketSettings(SettingsGroup):
     """Market knowledge: freshness, trend and warm-up."""
 
@@ -200,6 +215,7 @@ class Settings(SettingsRoot):
     margin: MarginSettings = MarginSettings()
     interest: InterestSettings = InterestSettings()
     orders: OrderSettings = OrderSettings()
+    fills: FillSettings = FillSettings()
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()
     exits: ExitSettings = ExitSettings()
