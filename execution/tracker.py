@@ -137,21 +137,21 @@ class PositionTracker:
         self._publish(position, kind if ending.ended else ChangeKind.ADJUSTED, brought, ending.position.fees - fees)
         return ending
 
-    def settled(self, event: OrderUpdated) -> list[Ending]:
+    def settled(self, event: OrderUpdated) -> tuple[Ending, ...]:
         """Take note of a leg that expired or was assigned, and of shares (an order event of no group of ours)."""
         if underlying_named(event.contract) is not None:
             self._move_shares(event)
-            return []
+            return ()
         if event.status is not FillStatus.FILLED:
-            return []
+            return ()
         if any(event.contract in about for about in self._book.doubted.values()):
-            return []  # the fill of an order that is not known to be ours yet: the next look tells
+            return ()  # the fill of an order that is not known to be ours yet: the next look tells
         endings = []
         for position in list(self._book.positions.values()):
             leg = next((leg for leg in position.legs if leg.contract.name == event.contract), None)
             if leg is not None and self._is_settlement(leg.contract, event):
                 endings.append(self.settle(position, leg, event.is_assignment))
-        return endings
+        return tuple(endings)
 
     def settle(self, position: Position, leg: Leg, assigned: bool) -> Ending:
         """A leg (signed contracts) expired or was assigned: it is counted at its intrinsic value."""
