@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from core.journal import RecordKind
+from tests.fake_gateway import FRIDAY
 from tests.test_execution import Room, put
 
 
 @pytest.fixture(name="room")
 def a_room(tmp_path: Path) -> Room:
-    """A session at noon with a VIX at which a spread has a credit."""
-    return Room(tmp_path, vix=60.0)
+    """A session at noon."""
+    return Room(tmp_path)
 
 
 def test_a_wing_that_was_left_and_ends_in_the_money_is_part_of_its_trade(room: Room) -> None:
