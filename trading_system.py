@@ -57,6 +57,7 @@ from risk.manager import EmergencyProtocol, UnifiedRiskManager
 from risk.margin import MarginPlugin
 from risk.phases import PhaseManager
 from risk.sizing import PositionSizer
+from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
@@ -113,12 +114,16 @@ MANAGERS: tuple[type, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the system stands in: the engine, where state and journal go, and whether each write waits for the disk."""
+    """What the system stands in: the engine, where state and journal go, and whether each write waits for the disk.
+
+    ``copies``: where the state is saved a second time, to outlive the machine (live).
+    """
 
     gateway: Gateway
     storage: Storage
     sink: JournalSink
     durable: bool
+    copies: StateCopies | None = None
 
 
 class TradingSystem:
@@ -140,12 +145,14 @@ class TradingSystem:
         self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
         self._priced_at: datetime | None = None
+        self._kept_at: datetime | None = None
         self._reconcile_at = start
 
     def _build(self, surroundings: Surroundings) -> Managers:
         factory = ManagerFactory()
         factory.provide(self.gateway, as_type=Gateway, on_lean_thread=True)
-        store = StateStore(surroundings.storage, StoreOptions(durable=surroundings.durable))
+        options = StoreOptions(durable=surroundings.durable)
+        store = StateStore(surroundings.storage, options, copies=surroundings.copies)
         for ready in (self.clock, self.journal, self.bus, self.book, Identifiers(self.clock), store):
             factory.provide(ready)
         for name in type(self.settings).model_fields:
@@ -184,6 +191,8 @@ class TradingSystem:
     def minute(self, now: datetime) -> None:
         """A minute's prices are in."""
         session = self._session
+        if self.gateway.is_live():
+            self._keep(now)
         if session is None:
             self._join_session(now)
         if session is None or now > session.closes_at:
@@ -204,6 +213,14 @@ class TradingSystem:
             self._recovery.reconcile()
         if active:
             self.bus.publish(MinutePassed(time=now))
+
+    def _keep(self, now: datetime) -> None:
+        """Save, once a minute, what must outlive the machine."""
+        minute = now.replace(second=0, microsecond=0)
+        if minute != self._kept_at:
+            self._kept_at = minute
+            self._state.keep()
+            self.journal.keep()
 
     def _join_session(self, now: datetime) -> None:
         """A process that started within a session must look after what it holds today, not from tomorrow on."""
