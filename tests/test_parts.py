@@ -8,7 +8,7 @@ import pytest
 
 from core.journal import RecordKind
 from tests.fake_gateway import FRIDAY
-from tests.test_execution import Room, put
+from tests.test_execution import Room
 
 
 @pytest.fixture(name="room")
