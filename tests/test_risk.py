@@ -196,7 +196,8 @@ def test_what_one_contract_puts_at_risk(
 def test_no_scaling_lifts_a_position_over_five_percent() -> None:
     # a strangle at VIX 40 would be doubled: 5 % x 2 of 100,000; it stays at 5,000 over 2,700: one
     sizer = PositionSizer(Book(), engine(), SizingSettings())
-    verdict = sizer.review(proposal("futures_strangle", vix=40.0), context(vix=40.0))
+    strangle = replace(proposal().terms, traits=SOLD | {Trait.SCALED_LIKE_STRANGLES})
+    verdict = sizer.review(replace(proposal(vix=40.0), terms=strangle), context(vix=40.0))
     assert isinstance(verdict, Shrink)
     assert (verdict.contracts, verdict.limit) == (1, 5_000.0)
 
