@@ -15,13 +15,16 @@ from AlgorithmImports import DayOfWeek, OrderStatus, QCAlgorithm
 
 from core.events import BrokerReconnected, Command, FillStatus, OrderUpdated
 from core.journal import FileSink
+from core.keeping.journal_months import MonthlySink
+from core.keeping.lean_keeper import LeanKeeper
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
-from core.settings_fields import Settings
-from core.storage import FolderStorage
+from core.settings_fields import DEFAULT_ACCOUNT, Settings
+from core.storage import FolderStorage, adopt
+from state.copies import StateCopies
 from trading_system import TICKERS, Surroundings, TradingSystem
 
 JOURNAL = "tomking/journal.jsonl"
-STATE = "tomking/state/mark.txt"
+STATE_OF_0_1_0 = "tomking/state/mark.txt"
 SHORT_KEYS = ("start", "end", "cash", "strategies", "seed")
 _WEEKDAYS = (
     DayOfWeek.MONDAY,
@@ -69,14 +72,28 @@ class TomKing(QCAlgorithm):
 
     def surroundings(self) -> Surroundings:
         """State and journal: durable in the object store when live, a fresh start for every backtest."""
-        journal = self.gateway.store_path(JOURNAL)
         if self.live_mode:
-            storage = FolderStorage(self.gateway.store_path(STATE).parent, durable=True)
-            return Surroundings(self.gateway, storage, FileSink(journal, every_line=True), durable=True)
+            return self.live_surroundings()
+        journal = self.gateway.store_path(JOURNAL)
         journal.unlink(missing_ok=True)
         self.scratch = tempfile.TemporaryDirectory(prefix="tomking-state-")
         storage = FolderStorage(Path(self.scratch.name), durable=False)
         return Surroundings(self.gateway, storage, FileSink(journal), durable=False)
+
+    def live_surroundings(self) -> Surroundings:
+        """Files that survive a kill, and copies that survive the machine, below the project's number and the account.
+
+        The object store belongs to a whole organization, and each deployment must find its own state.
+        """
+        store = self.options.store
+        place = f"{self.project_id}-{store.account}"
+        root = self.gateway.store_path(f"{place}/mark.txt").parent
+        if store.account == DEFAULT_ACCOUNT:
+            adopt(self.gateway.store_path(STATE_OF_0_1_0).parent, root)
+        storage, keeper = FolderStorage(root, durable=True), LeanKeeper(self)
+        sink = MonthlySink(storage, keeper, place, store.journal_months)
+        copies = StateCopies(keeper, f"{place}/saved/state.txt")
+        return Surroundings(self.gateway, storage, sink, durable=True, copies=copies)
 
     def plan_day(self) -> None:
         """Schedule the open, the entry windows, the deadlines and the close."""

@@ -200,6 +200,20 @@ class CacheSettings(SettingsGroup):
     max_bytes: int = Field(500_000_000, gt=0)
 
 
+DEFAULT_ACCOUNT = "default"
+
+
+class StoreSettings(SettingsGroup):
+    """Where state and journal are kept when live. The object store belongs to a whole organization: keys begin with the
+    project's number and ``account``.
+    """
+
+    account: str = Field(DEFAULT_ACCOUNT, pattern=r"^[A-Za-z0-9_-]{1,40}$")
+    """A name of your own for the account, such as paper or main (not its number): each has its own state."""
+    journal_months: int = Field(24, ge=1, le=600)
+    """Months for which the journal is kept; months before the running one are packed."""
+
+
 class Settings(SettingsRoot):
     """All settings, one section a room or a strategy."""
 
@@ -218,6 +232,7 @@ class Settings(SettingsRoot):
     fills: FillSettings = FillSettings()
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()
+    store: StoreSettings = StoreSettings()
     exits: ExitSettings = ExitSettings()
     friday_0dte: FridayZeroDaySettings = FridayZeroDaySettings()
     lt112: Lt112Settings = Lt112Settings()
