@@ -121,9 +121,9 @@ def _outcome(
 
 def _better(fill: Fill, share: float) -> float:
     """Points times contracts by which a leg would have filled better at a share of the way from its mid."""
-    if fill.far is None or fill.mid is None:
-        return 0.0
-    return fill.quantity * (fill.price - (fill.mid + share * (fill.far - fill.mid)))
+    far, mid = fill.far, fill.mid
+    there = fill.price if far is None or mid is None else mid + share * (far - mid)
+    return fill.quantity * (fill.price - there)
 
 
 def _given_up(fills: Sequence[Fill]) -> float | None:
