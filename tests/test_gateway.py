@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from core.contracts import Quote
+from core.gateway import OrderRefusedError
 from core.instruments import contract_named
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
