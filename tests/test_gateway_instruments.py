@@ -91,8 +91,6 @@ class Probe(QCAlgorithm):
         self.seen["front"] = {ticker: self.desk._names.key_of(ticker) for ticker in ("ES", "CL", "GC", "ZB", "6E")}
         self.seen["days"] = {ticker: [str(bar.day) for bar in self.desk.daily_bars(ticker, 60)][-2:]
                              for ticker in ("ES", "CL", "GC", "ZB", "6E", "TLT")}
-        self.desk.watch(("CL",))
-        self.seen["family"] = self.desk.tick("CL") is None
 
     def on_order_event(self, event):
         self.events.append([self.desk.name_of(event.symbol), str(event.status), str(event.message)])
@@ -162,7 +160,6 @@ def test_front_contracts_and_their_daily_bars(seen: Mapping[str, Any]) -> None:
     # Recording p13: the first of each future chain on this day.
     assert seen["front"] == {"ES": "ESH16", "CL": "CLH16", "GC": "GCG16", "ZB": "ZBH16", "6E": "6EH16"}
     assert all(days == ["2016-02-05", "2016-02-08"] for days in seen["days"].values())
-    assert seen["family"]  # watched, and without a price until its next minute
 
 
 def test_a_root_that_the_data_does_not_have_is_an_empty_chain(seen: Mapping[str, Any]) -> None:
