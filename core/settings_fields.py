@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from core.fills import FillAssumption, FillRule
 from core.settings import SettingsGroup, SettingsRoot
+from core.settings_notices import NoticeSettings
 from core.settings_risk import (
     BlackSwanSettings,
     CircuitBreakerSettings,
@@ -233,6 +234,7 @@ class Settings(SettingsRoot):
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()
     store: StoreSettings = StoreSettings()
+    notices: NoticeSettings = NoticeSettings()
     exits: ExitSettings = ExitSettings()
     friday_0dte: FridayZeroDaySettings = FridayZeroDaySettings()
     lt112: Lt112Settings = Lt112Settings()
