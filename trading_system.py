@@ -38,6 +38,7 @@ from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
+from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
@@ -45,7 +46,8 @@ from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin
-from risk.exposure import ConcentrationPlugin, CorrelationPlugin, GroupStressPlugin
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin
+from risk.group_risk import GroupRisk, GroupStressPlugin
 from risk.interest import InterestBooking
 from risk.limits import (
     FreshnessPlugin,
@@ -56,7 +58,7 @@ from risk.limits import (
     VixRegimePlugin,
 )
 from risk.manager import EmergencyProtocol, UnifiedRiskManager
-from risk.margin import MarginPlugin
+from risk.margin import MarginFigures, MarginPlugin
 from risk.phases import PhaseManager
 from risk.sizing import PositionSizer
 from state.copies import StateCopies
@@ -78,6 +80,7 @@ MANAGERS: tuple[type, ...] = (
     DailyHistory,
     Correlations,
     CentralGreeksService,
+    StressEngine,
     GreeksMonitor,
     UnifiedVIXManager,
     DataFreshnessValidator,
@@ -85,6 +88,8 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     MarketAccess,
+    MarginFigures,
+    GroupRisk,
     PhaseManager,
     PhasePlugin,
     VixRegimePlugin,

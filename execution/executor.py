@@ -294,6 +294,7 @@ class AtomicExecutor(OrderDesk):
             self._guards.filled()
         if not group.is_filled:
             self._states.step(group, OrderTrigger.FILL_PART, filled=group.filled)
+        quote = self._gateway.quote(leg.contract)
         self._journal.record(
             RecordKind.FILL,
             component="executor",
@@ -306,6 +307,8 @@ class AtomicExecutor(OrderDesk):
             quantity=event.fill_quantity,
             price=price,
             fee=event.fee,
+            bid=None if quote is None else quote.bid,
+            ask=None if quote is None else quote.ask,
         )
 
     def _settle(self, event: OrderUpdated) -> None:

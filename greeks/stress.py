@@ -16,16 +16,23 @@ import numpy as np
 
 from core.book import Book, Position
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
-from core.contracts import Contract, Leg, Package
+from core.contracts import AssetKind, Contract, Leg, Package
 from core.gateway import Gateway
 from core.instruments import contract_named, underlying_named
-from core.settings_fields import CorrelationSettings, GreeksSettings, SizingSettings
+from core.settings_fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.black_scholes import FloatArray
 from greeks.revalue import Priced, revalued, volatility_rise, worst_value
 from greeks.service import UNOWNED, CentralGreeksService, unit_of
 
 EQUITY_GROUPS: Final = frozenset({"A1", "A2"})
 _KEY: Final = "greeks.stress"
+
+# SPAN's sixteen scenarios (CME, "SPAN Overview"): shares of the price scan, signs of the volatility scan, and how much
+# of the loss counts. The last two stand for a move of three ranges, of which a third counts.
+_THIRDS: Final = (0.0, 1.0 / 3.0, -1.0 / 3.0, 2.0 / 3.0, -2.0 / 3.0, 1.0, -1.0)
+SCAN_MOVES: Final = np.array([*(move for move in _THIRDS for _ in range(2)), 3.0, -3.0])
+SCAN_VOLATILITIES: Final = np.array([*((1.0, -1.0) * len(_THIRDS)), 0.0, 0.0])
+SCAN_COVER: Final = np.array([*((1.0,) * 2 * len(_THIRDS)), 0.33, 0.33])
 
 
 class Node(IntEnum):
@@ -44,7 +51,8 @@ class Stressed:
 
     ``legs`` have signed contracts as ratios; ``prices`` are points by (leg, node), ``spots`` by node. ``profits``
     are dollars by node against now. ``largest_loss`` is dollars from here to the worst price at the nearest expiry,
-    ``inf`` where it has no floor. ``naked`` counts short options that none of its longs cover.
+    ``inf`` where it has no floor. ``naked`` counts short options that none of its longs cover. ``scan``: of options on
+    futures, dollars lost at the worst of a scan of prices and volatilities as CME's SPAN makes it.
     """
 
     position: str
@@ -56,6 +64,7 @@ class Stressed:
     profits: FloatArray
     largest_loss: float
     naked: int
+    scan: float | None = None
 
     @property
     def known(self) -> bool:
@@ -97,6 +106,7 @@ class StressEngine:
         greeks: GreeksSettings,
         correlation: CorrelationSettings,
         sizing: SizingSettings,
+        margin: MarginSettings,
     ) -> None:
         self._service = service
         self._cache = cache
@@ -104,6 +114,7 @@ class StressEngine:
         self._book = book
         self._greeks = greeks
         self._sizing = sizing
+        self._margin = margin
         adverse, crash = correlation.adverse_move, correlation.crash_move
         self._moves = np.array([0.0, -adverse, adverse, -crash, crash])
 
@@ -147,9 +158,21 @@ class StressEngine:
         start = 0
         for name, legs in groups.items():
             at = np.arange(start, start + len(legs))
-            rows.append(_row(name, tuple(legs), now.rows(at), moves[start], prices[at]))
+            some = now.rows(at)
+            rows.append(_row(name, tuple(legs), some, moves[start], prices[at], self._scan(legs, some)))
             start += len(legs)
         return rows
+
+    def _scan(self, legs: Sequence[Leg], now: Priced) -> float | None:
+        """Worst loss over the scan's scenarios; ``None`` for what is not written on futures."""
+        underlying = legs[0].contract.underlying
+        if underlying.kind is not AssetKind.FUTURE:
+            return None
+        units = np.array([leg.ratio * leg.contract.multiplier for leg in legs])
+        moves = self._margin.scan_of(underlying.ticker) * SCAN_MOVES
+        points = 100.0 * now.volatility[:, None] * self._margin.future_volatility_scan * SCAN_VOLATILITIES
+        changes = units @ (revalued(now, moves, points, 0.0) - now.price[:, None])
+        return max(float(-np.min(changes * SCAN_COVER)), 0.0)
 
     def _moves_of(self, contracts: Iterable[Contract]) -> FloatArray:
         """Fractions by (contract, node): shares of the equity market move by their beta, everything else by itself."""
@@ -193,7 +216,9 @@ def _legs_of(position: Position) -> tuple[Leg, ...]:
     return tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in position.package.legs)
 
 
-def _row(name: str, legs: tuple[Leg, ...], now: Priced, moves: FloatArray, prices: FloatArray) -> Stressed:
+def _row(
+    name: str, legs: tuple[Leg, ...], now: Priced, moves: FloatArray, prices: FloatArray, scan: float | None
+) -> Stressed:
     units = np.array([leg.ratio * leg.contract.multiplier for leg in legs])
     value = float(units @ now.price)
     worst = worst_value(now, units)
@@ -207,4 +232,5 @@ def _row(name: str, legs: tuple[Leg, ...], now: Priced, moves: FloatArray, price
         profits=np.asarray(units @ (prices - now.price[:, None]), dtype=np.float64),
         largest_loss=value - worst,
         naked=Package(legs).uncovered,
+        scan=scan,
     )

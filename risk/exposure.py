@@ -1,15 +1,15 @@
-"""The August 5, 2024 lesson: how many positions may depend on one thing, and what a 10 % move would cost them."""
+"""The August 5, 2024 lesson: how many positions may depend on one thing."""
 
 from __future__ import annotations
 
 from datetime import date
 
 from core.book import Position
-from core.contracts import Package, Right
+from core.contracts import Package
 from core.instruments import Group, group_of, is_sp500
 from core.settings_fields import CorrelationSettings
 from market.history import Correlations
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
 
 
 def limit_of(group: Group, settings: CorrelationSettings) -> int:
@@ -103,45 +103,3 @@ class ConcentrationPlugin(RiskPlugin):
 
 def _line(strategy: str, package: Package) -> tuple[str, str, date]:
     return (strategy, package.underlying.ticker, package.expiry)
-
-
-def loss_at(package: Package, spot: float, entry_credit: float) -> float:
-    """Loss at expiry at a price of the underlying, positive dollars a contract, 0 for a gain; credit in points."""
-    value = 0.0
-    for leg in package.legs:
-        inside = spot - leg.contract.strike if leg.contract.right is Right.CALL else leg.contract.strike - spot
-        value += leg.ratio * max(inside, 0.0)
-    return max(-(value + entry_credit) * package.legs[0].contract.multiplier, 0.0)
-
-
-class GroupStressPlugin(RiskPlugin):
-    """What a group would lose when each of its underlyings moves against it by 10 %."""
-
-    name = "group_risk"
-    order = 110
-
-    def __init__(self, settings: CorrelationSettings) -> None:
-        self._settings = settings
-
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Contracts that fit under 15 % of equity together with what the group holds."""
-        group = group_of(proposal.package.underlying.ticker)
-        limit = self._settings.group_risk * context.account.equity
-        used = 0.0
-        for row in context.book.exposed():
-            if group_of(row.package.underlying.ticker) is group:
-                spot = row.spot_entry
-                used += row.max_loss if spot is None else self._worst(row.package, spot, row.credit) * row.contracts
-        for shares in context.book.shares.values():
-            if group_of(shares.ticker) is group:
-                used += self._settings.adverse_move * shares.value
-        each = self._worst(proposal.package, proposal.spot, proposal.natural_cash)
-        if each <= 0:
-            return Allow(self.name)
-        contracts = max(int((limit - used) / each + 1e-9), 0)
-        reason = f"{used:.0f} of {limit:.0f} at risk in the group, {each:.0f} a contract"
-        return Shrink(self.name, contracts, limit, used + each, reason)
-
-    def _worst(self, package: Package, spot: float, credit: float) -> float:
-        move = self._settings.adverse_move
-        return max(loss_at(package, spot * (1 - move), credit), loss_at(package, spot * (1 + move), credit))

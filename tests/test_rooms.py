@@ -22,8 +22,8 @@ from core.settings_strategies import ExitSettings
 from market.history import Correlations
 from market.trend import Trend, TrendDirection
 from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin, _together
-from risk.exposure import CorrelationPlugin, GroupStressPlugin
-from risk.proposal import Allow, Deny, Shrink
+from risk.exposure import CorrelationPlugin
+from risk.proposal import Allow, Deny
 from strategies.base import Close, EntryContext, HoldContext, Skip, Wait
 from strategies.exits import days_to_expiry, early_profit
 from strategies.friday_0dte import FridayZeroDay, _Plan
@@ -154,18 +154,6 @@ def test_calm_and_fresh_lets_one_position_at_a_time_in(tmp_path: Path, monkeypat
     assert not breaker._equity
 
 
-@pytest.mark.parametrize(("vix", "limit"), [(15.0, 0.80), (20.0, 0.70), (30.0, 0.60), (40.0, 0.50)])
-def test_margin_limits_fall_as_the_vix_rises(tmp_path: Path, vix: float, limit: float) -> None:
-    system = system_at_noon(tmp_path, vix=vix, phases__earned_progression="false")
-    system.bus.publish(MarketData(time=NOON, ticker="VIX", open=vix, high=vix, low=vix, price=vix, fresh_at=NOON))
-    assert system.managers[CircuitBreakerPlugin]._margin_limit(NOON) == limit
-
-
-def test_without_a_vix_the_margin_limit_is_the_strictest(tmp_path: Path) -> None:
-    system = system_at_noon(tmp_path, phases__earned_progression="false")
-    assert system.managers[CircuitBreakerPlugin]._margin_limit(NOON) == 0.50
-
-
 def test_profits_that_move_together_need_two_hours_of_samples() -> None:
     times = [NOON + timedelta(minutes=5 * count) for count in range(24)]
     one = {moment: float(count**2) for count, moment in enumerate(times)}
@@ -237,30 +225,6 @@ def test_natural_gas_for_those_who_know_it_and_bought_volatility_anywhere(tmp_pa
     bought = replace(proposal(), terms=replace(proposal().terms, short_volatility=False))
     assert isinstance(plugin.review(bought, context()), Allow)
     assert plugin.verify() == ()
-
-
-def test_group_risk_counts_what_the_group_holds() -> None:
-    # Spread of 30 points sold for 3: 10 % down costs 2,700. 15 % of 100,000 is 15,000; one held leaves 12,300: four.
-    plugin = GroupStressPlugin(CorrelationSettings())
-    answer = plugin.review(proposal(), context(Book(positions={"p": held("p", "x", "SPXW")})))
-    assert isinstance(answer, Shrink)
-    assert answer.contracts == 4
-    assert answer.limit == pytest.approx(15_000.0)
-    # A position whose entry price is unknown counts with its largest loss, here the same 2,700.
-    unknown = replace(held("p", "x", "SPXW"), spot_entry=None)
-    answer = plugin.review(proposal(), context(Book(positions={"p": unknown})))
-    assert isinstance(answer, Shrink)
-    assert answer.contracts == 4
-    elsewhere = replace(held("p", "x", "SPY"), package=named("GLD"))
-    answer = plugin.review(proposal(), context(Book(positions={"p": elsewhere})))
-    assert isinstance(answer, Shrink)
-    assert answer.contracts == 5  # 15,000 over 2,700: another group's position takes nothing away
-
-
-def test_what_cannot_lose_needs_no_room() -> None:
-    # A spread of 30 points sold for 31 gains at every price.
-    answer = GroupStressPlugin(CorrelationSettings()).review(replace(proposal(), natural_cash=31.0), context())
-    assert isinstance(answer, Allow)
 
 
 # Friday 0DTE refuses by name

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from core.book import Book, EntryIntent, Position, Refusal, ShareHolding, Terms
+from core.book import EntryIntent, Position, Refusal, ShareHolding, Terms
 from core.contracts import Contract, Leg, Package, Quote, Right
-from core.events import FillStatus, OrderUpdated
+from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
 from core.gateway import OpenOrder
 from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
@@ -19,7 +19,7 @@ from execution.recovery import OrderRecovery
 from greeks.exposure import Exposure
 from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager, package_price
-from risk.exposure import GroupStressPlugin
+from risk.group_risk import GroupStressPlugin
 from risk.limits import GreeksLimitsPlugin, PhasePlugin
 from risk.margin import MarginPlugin
 from risk.proposal import Deny, Shrink
@@ -391,17 +391,26 @@ def test_an_early_assignment_leaves_shares_to_sell_and_a_long_leg_to_unwind(room
 
 
 def test_shares_need_margin_and_room_in_their_group_and_stop_when_the_price_is_unknown(room: Room) -> None:
-    room.system.book.shares["SPY"] = ShareHolding("SPY", -200.0, 500.0, 100_000.0)
-    margin = room.system.managers[MarginPlugin].review(proposal(), context(room.system.book))
-    assert isinstance(margin, Shrink)
-    free = room.system.managers[MarginPlugin].review(proposal(), context(Book()))
+    room.gateway.subscribe([leg.contract for leg in proposal().package.legs])
+    plugin = room.system.managers[MarginPlugin]
+    free = plugin.review(proposal(), context(room.system.book))
     assert isinstance(free, Shrink)
+    room.system.book.shares["SPY"] = ShareHolding("SPY", 200.0, 500.0, -100_000.0)
+    changed = PositionChanged(
+        time=room.gateway.time, position="shares SPY", strategy="", kind=ChangeKind.ADJUSTED, cash=0.0, fees=0.0
+    )
+    room.system.bus.publish(changed)
+    margin = plugin.review(proposal(), context(room.system.book))
+    assert isinstance(margin, Shrink)
     assert free.limit - margin.limit == pytest.approx(50_000.0)  # half of 100,000
     stress = room.system.managers[GroupStressPlugin].review(proposal(), context(room.system.book))
     assert isinstance(stress, Shrink)
-    # 10 % of 100,000 is 10,000 of the 15,000 that the group may lose; a spread loses 2,700.
+    # 200 shares lose 10,000 of the 15,000 that the group may lose at -10 %; a spread that is then 450 points in the
+    # money loses its width less what it costs now: with VIX at 60 about 2,530. One fits, two do not.
     assert stress.contracts == 1
+    assert stress.observed == pytest.approx(12_530.0, abs=1.0)
     room.gateway.missing.add("SPY")
+    room.system.bus.publish(changed)
     greeks = room.system.managers[CentralGreeksService].portfolio()
     assert (greeks.whole, greeks.unknown) == (None, ("SPY",))
     answer = room.system.managers[GreeksLimitsPlugin].review(proposal(), context(room.system.book))

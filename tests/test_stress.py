@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.book import Position, ShareHolding, Terms
 from core.cache import UnifiedIntelligentCache
 from core.contracts import Contract, Leg, Package, Right
-from core.settings_fields import CorrelationSettings, GreeksSettings, SizingSettings
+from core.settings_fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.american import american_price
 from greeks.black_scholes import european_price
 from greeks.expiry_time import years_to_expiry
@@ -35,7 +35,7 @@ class Stress:
         self.cache: UnifiedIntelligentCache = system.cache
         self.engine = StressEngine(
             system.service, system.cache, system.gateway, system.book,  # type: ignore[arg-type]  # a part of a gateway
-            GreeksSettings(), CorrelationSettings(), SizingSettings(),
+            GreeksSettings(), CorrelationSettings(), SizingSettings(), MarginSettings(),
         )  # fmt: skip
         for ticker, price in system.gateway.prices.items():
             system.move(ticker, price)
