@@ -21,7 +21,7 @@ from core.keeping.lean_keeper import LeanKeeper
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
 from core.notices.log_budget import LogBudget
 from core.notices.messenger import LeanMessenger
-from core.settings_fields import DEFAULT_ACCOUNT, Settings
+from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
 from state.copies import StateCopies
 from trading_system import TICKERS, Surroundings, TradingSystem

@@ -30,7 +30,7 @@ from core.journal import Journal, JournalSink, RecordKind
 from core.notices.messenger import Messenger
 from core.notices.notifier import Notifier, Silence
 from core.performance import PerformanceTracker
-from core.settings_fields import Settings
+from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
 from execution.recovery import BrokerLooks, OrderRecovery

@@ -12,7 +12,7 @@ from core.book import Book, EntryIntent, Terms
 from core.contracts import Package
 from core.events import Event, RiskThreshold
 from core.gateway import Account
-from core.settings_fields import PhaseLimits
+from core.settings.fields import PhaseLimits
 from market.vix import VixReading
 
 

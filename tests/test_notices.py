@@ -26,9 +26,9 @@ from core.journal import Journal, MemorySink, RecordKind
 from core.notices.log_budget import LogBudget
 from core.notices.messenger import LeanMessenger
 from core.notices.notifier import Notifier, Silence
-from core.settings import SettingsError
-from core.settings_fields import Settings
-from core.settings_notices import NoticeSettings
+from core.settings.base import SettingsError
+from core.settings.fields import Settings
+from core.settings.notices import NoticeSettings
 
 NOW = datetime(2016, 2, 12, 10, 30)
 

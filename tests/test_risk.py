@@ -18,7 +18,7 @@ from core.events import Command, MarketData, RiskThreshold, SessionClosed, Sever
 from core.gateway import Account
 from core.instruments import INSTRUMENTS, Group, group_of
 from core.journal import RecordKind
-from core.settings_fields import (
+from core.settings.fields import (
     CorrelationSettings,
     DrawdownSettings,
     PhaseSettings,

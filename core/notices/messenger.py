@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from core.settings_notices import NoticeSettings
+from core.settings.notices import NoticeSettings
 
 
 class Messenger(Protocol):

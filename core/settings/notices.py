@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from core.settings import PRIVATE, SettingsGroup
+from core.settings.base import PRIVATE, SettingsGroup
 
 
 class NoticeSettings(SettingsGroup):

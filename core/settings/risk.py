@@ -9,8 +9,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from core.settings import SettingsGroup
-from core.settings_strategies import Count, Days, Dollars, Fraction, Multiple, Names, VixPoints
+from core.settings.base import SettingsGroup
+from core.settings.strategies import Count, Days, Dollars, Fraction, Multiple, Names, VixPoints
 
 
 class PhaseLimits(SettingsGroup):

@@ -12,9 +12,9 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from core.fills import FillAssumption, FillRule
-from core.settings import SettingsGroup, SettingsRoot
-from core.settings_notices import NoticeSettings
-from core.settings_risk import (
+from core.settings.base import SettingsGroup, SettingsRoot
+from core.settings.notices import NoticeSettings
+from core.settings.risk import (
     BlackSwanSettings,
     CircuitBreakerSettings,
     CorrelationSettings,
@@ -28,7 +28,7 @@ from core.settings_risk import (
     SizingSettings,
     VixSettings,
 )
-from core.settings_strategies import (
+from core.settings.strategies import (
     AVAILABLE,
     BoxSettings,
     ButterflySettings,
