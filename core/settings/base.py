@@ -1,4 +1,4 @@
-"""Typed settings: the mechanism. The fields and their defaults are in ``settings_fields``.
+"""Typed settings: the mechanism. The fields and their defaults are in ``core/settings/fields.py``.
 
 Values arrive as text (LEAN's parameters, the command line) under dotted keys such as ``friday_0dte.min_vix``. An
 unknown key, a value out of its range or two values that contradict each other are refused together, each with its key,
