@@ -1,6 +1,6 @@
 """The numbers of risk: phases, VIX regimes, groups, sizing, drawdown, breakers, margin, and the floors of survival.
 
-Kinds of numbers and units as in ``core/settings/strategies.py``; each group names the section of the methodology it is from.
+Kinds of numbers and units as in ``strategies.py``; each group names the section of the methodology it is from.
 """
 
 from __future__ import annotations
