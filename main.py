@@ -108,8 +108,12 @@ class TomKing(QCAlgorithm):
         for strategy in self.system.coordinator.strategies:
             for window in strategy.entry_windows():
                 days = [_WEEKDAYS[weekday] for weekday in window.weekdays]
+                on_days = self.date_rules.every(*days)
                 when = self.time_rules.at(window.opens.hour, window.opens.minute)
-                self.schedule.on(self.date_rules.every(*days), when, self.window_of(strategy.name, window.name))
+                self.schedule.on(on_days, when, self.window_of(strategy.name, window.name))
+                for minutes in range(1, self.options.orders.lead_minutes + 1):
+                    early = self.time_rules.at(*divmod(window.opens.hour * 60 + window.opens.minute - minutes, 60))
+                    self.schedule.on(on_days, early, self.ahead_of(strategy.name, window.name))
             for deadline in strategy.deadlines():
                 act = self.deadline_of(strategy.name, deadline.name)
                 early = self.time_rules.before_market_close(shares, deadline.minutes_before_close)
@@ -120,6 +124,10 @@ class TomKing(QCAlgorithm):
     def window_of(self, strategy: str, window: str) -> Any:
         """The callback of an entry window."""
         return lambda: self.system.entry_window(self.time, strategy, window)
+
+    def ahead_of(self, strategy: str, window: str) -> Any:
+        """The callback of the minutes before an entry window."""
+        return lambda: self.system.entry_ahead(self.time, strategy, window)
 
     def deadline_of(self, strategy: str, deadline: str) -> Any:
         """The callback of a deadline."""

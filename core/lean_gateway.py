@@ -191,6 +191,13 @@ class LeanGateway(LeanOrders):
         ]
         return tuple(row for row in rows if row.day < today)
 
+    def is_listed(self, root: str) -> bool:
+        """Whether the newest universe file of a root has any contract."""
+        instrument = INSTRUMENTS[root]
+        if instrument.kind is not AssetKind.FUTURE:
+            self.watch((instrument.underlying,))
+        return self._names.is_listed(root)
+
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts of the newest universe file on a root, expiring in the closed range."""
         instrument = INSTRUMENTS[root]

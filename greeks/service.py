@@ -264,6 +264,10 @@ class CentralGreeksService:
         """The correlation group of an underlying, ``none`` where it is in none."""
         return group_name(ticker)
 
+    def carry_of(self, ticker: str) -> tuple[float, float]:
+        """Rate and dividend yield of an underlying now, continuous a year."""
+        return self._rate(self._clock.now()), self._yield(ticker)
+
     def verify(self) -> tuple[str, ...]:
         """Names the underlyings of open positions that have neither a price nor a beta."""
         tickers = sorted(self._tickers())

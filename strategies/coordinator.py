@@ -132,7 +132,7 @@ class StrategyCoordinator:
         if strategy is None or event.time.date() in self._decided.get(event.strategy, set()):
             return
         window = next((row for row in strategy.entry_windows() if row.name == event.window), None)
-        if window is None:
+        if window is None or not window.falls_on(event.time.date()):
             return
         day = event.time.date()
         correlation = event.correlation or f"{strategy.name}-{day:%Y%m%d}"
@@ -460,7 +460,7 @@ class StrategyCoordinator:
         self._sent.clear()
         for day in days:
             for strategy in self.strategies:
-                windows = [row for row in strategy.entry_windows() if day.weekday() in row.weekdays]
+                windows = [row for row in strategy.entry_windows() if row.falls_on(day)]
                 if windows and day not in self._decided.get(strategy.name, set()):
                     self._decide_unseen(strategy, day)
 

@@ -7,7 +7,6 @@ from collections import defaultdict
 from core.contracts import AssetKind, Package
 from core.settings.fields import OrderSettings
 from core.settings.strategies import StrategySettings
-from strategies.base import Skip
 
 
 def spread_width(package: Package) -> float:
@@ -34,11 +33,3 @@ def least_credit(package: Package, row: StrategySettings, orders: OrderSettings)
     multiplier = package.legs[0].contract.multiplier
     fees = row.min_credit_fees * round_trip_fees(package, orders) / multiplier
     return max(row.min_credit_of_width * spread_width(package), fees)
-
-
-def thin_credit(package: Package, credit: float, row: StrategySettings, orders: OrderSettings) -> Skip | None:
-    """Why a spread or condor at this credit (points a package) is not worth its fees and its width."""
-    floor = least_credit(package, row, orders)
-    if credit > 0 and credit >= floor - 1e-9:
-        return None
-    return Skip("credit", f"a credit of {credit:.2f} is under the least of {floor:.2f}", floor, credit)

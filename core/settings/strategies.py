@@ -56,6 +56,8 @@ class StrategySettings(SettingsGroup):
     """Least credit of a spread or condor as a share of its width."""
     min_credit_fees: Multiple = 10.0
     """Least credit of a spread or condor in fees of the round trip."""
+    wing_tolerance: Fraction = 0.5
+    """How far a listed wing may be from the row's width, as a share of it."""
 
     def index_points(self, points: float, index: float) -> float:
         """The row's index points at a level of the index; strikes are then the nearest listed."""
@@ -90,7 +92,6 @@ class FridayZeroDaySettings(StrategySettings):
     max_delta: DeltaPoints = 25.0
     wing_points: float = Field(30.0, gt=0)
     broken_wing_points: float = Field(50.0, gt=0)
-    wing_tolerance: Fraction = 0.5
     one_contract_under: Dollars = 40_000.0
 
     @model_validator(mode="after")

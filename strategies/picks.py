@@ -1,0 +1,264 @@
+"""Picking contracts of one expiry by what a row names: a delta, a strike, a width, an extrinsic value.
+
+A chain has hundreds of strikes and a row needs two or three. What a strike's delta is, is first told by yesterday's
+volatilities at the price of now; the best strike and the next best are then subscribed, and what their quotes say
+corrects what is assumed of the others. A pick stands once the best strike is one that was quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.contracts import Contract, Right
+from greeks.black_scholes import FloatArray
+from greeks.expiry_time import years_to_expiry
+from greeks.smile import ChainGreeks
+
+if TYPE_CHECKING:
+    from strategies.look import Look
+
+DELTA_TOLERANCE = 3.0
+"""How far a listed strike's delta may be from the row's, x 100 (methodology, 6a)."""
+_STRADDLE = 0.7979  # of spot x volatility x root of time: the at-the-money straddle's price (square root of 2 / pi)
+_CORRECTION = (0.5, 2.0)  # how far quotes may correct yesterday's volatilities
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a row asks of a contract; the first that is given rules.
+
+    ``delta`` is absolute x 100, ``distance`` a share of the spot to fall back on; ``strike`` points, with ``between``
+    the nearest whose delta is in that closed range; ``wing`` a contract and points beyond it, away from the money;
+    ``extrinsic`` the most extrinsic value, net of carry, as a share of the strike.
+    """
+
+    delta: float | None = None
+    distance: float | None = None
+    strike: float | None = None
+    between: tuple[float, float] | None = None
+    wing: tuple[Contract, float] | None = None
+    extrinsic: float | None = None
+
+
+class Chain:
+    """The contracts of a root that expire on one day, as one look sees them."""
+
+    def __init__(self, look: Look, listed: Sequence[Contract]) -> None:
+        self._look = look
+        self._listed = {
+            right: sorted((row for row in listed if row.right is right), key=lambda row: row.strike) for right in Right
+        }
+        self._deltas: dict[Right, FloatArray] = {}
+        self._quoted: ChainGreeks | None = None
+        self.underlying = listed[0].underlying
+        self.root = listed[0].root
+        self.expiry: date = listed[0].expiry
+        self.days = listed[0].days_to_expiry(look.today)
+        self.spot = look.spot_of(self.underlying.price_key)
+
+    # What a row asks
+
+    def put(
+        self,
+        *,
+        delta: float | None = None,
+        else_below: float | None = None,
+        strike: float | None = None,
+        between: tuple[float, float] | None = None,
+        wing: tuple[Contract, float] | None = None,
+        extrinsic: float | None = None,
+    ) -> Contract:
+        """A put; see ``Wanted``. ``else_below``: that share of the spot below it, where no strike has the delta.
+
+        Raises EndedLook where nothing fits.
+        """
+        return self.pick(Right.PUT, Wanted(delta, else_below, strike, between, wing, extrinsic))
+
+    def call(
+        self,
+        *,
+        delta: float | None = None,
+        else_above: float | None = None,
+        strike: float | None = None,
+        between: tuple[float, float] | None = None,
+        wing: tuple[Contract, float] | None = None,
+        extrinsic: float | None = None,
+    ) -> Contract:
+        """A call; see ``Wanted``. ``else_above``: that share of the spot above it, where no strike has the delta.
+
+        Raises EndedLook where nothing fits.
+        """
+        return self.pick(Right.CALL, Wanted(delta, else_above, strike, between, wing, extrinsic))
+
+    def pick(self, right: Right, wanted: Wanted) -> Contract:
+        """A contract of a right. Raises EndedLook where nothing fits."""
+        if not self._listed[right]:
+            raise self._look.skip("strike", f"no {self._label(right)} is listed for {self.expiry}")
+        if wanted.wing is not None:
+            return self._wing(right, *wanted.wing)
+        if wanted.delta is not None:
+            return self._by_delta(right, wanted.delta, wanted)
+        if wanted.strike is None:
+            raise ValueError(f"pick: {wanted}; expected a delta, a strike or a wing")
+        if wanted.between is not None:
+            return self._by_strike_and_delta(right, wanted.strike, wanted.between)
+        return self._nearest(right, wanted.strike)
+
+    def listed(self, right: Right) -> Sequence[Contract]:
+        """Every contract of one right, by strike; nothing is said of quotes."""
+        return tuple(self._listed[right])
+
+    # What is known
+
+    def figures(self) -> ChainGreeks | None:
+        """Greeks of what is quoted of this expiry; ``None`` while nothing is."""
+        if self._quoted is None:
+            pool = [row for row in self._look.pool if (row.root, row.expiry) == (self.root, self.expiry)]
+            quotes = self._look.quotes_of(pool)
+            if quotes:
+                self._quoted = self._look.tools.greeks.chain(pool, quotes, self.spot, self._look.now)
+        return self._quoted
+
+    def delta(self, contract: Contract) -> float | None:
+        """Absolute delta x 100 by quotes; ``None`` while it has none."""
+        found = self.figures()
+        delta = None if found is None else found.delta(contract)
+        return None if delta is None else 100.0 * abs(delta)
+
+    def price(self, contract: Contract) -> float | None:
+        """Mid in points; ``None`` without a two-sided quote."""
+        quote = self._look.quotes_of((contract,)).get(contract)
+        return None if quote is None else quote.mid
+
+    def extrinsic(self, contract: Contract) -> float | None:
+        """Mid less what exercise would bring, net of carry, in points; ``None`` without a quote.
+
+        Carry is interest on the strike less dividends to expiry: what every call costs and every put is spared.
+        """
+        mid = self.price(contract)
+        if mid is None:
+            return None
+        rate, dividend_yield = self._look.tools.greeks.carry_of(self.underlying.ticker)
+        years = self.days / 365.0
+        carry = contract.strike * (1 - np.exp(-rate * years)) - self.spot * (1 - np.exp(-dividend_yield * years))
+        inside = self.spot - contract.strike
+        if contract.right is Right.PUT:
+            inside, carry = -inside, -carry
+        return mid - max(inside, 0.0) - float(carry)
+
+    def straddle(self) -> float:
+        """Price of the straddle nearest to the money, mid in points: what the market expects to move until expiry."""
+        call = self.call(strike=self.spot)
+        put = self.put(strike=call.strike)
+        one, other = self.price(call), self.price(put)
+        if one is not None and other is not None:
+            return one + other
+        self._look.miss(call, put)
+        volatility = self._look.tools.planner.volatilities(self._listed[Right.CALL])
+        at = float(volatility[self._listed[Right.CALL].index(call)])
+        return (
+            _STRADDLE
+            * self.spot
+            * (at if at > 0 else 0.0)
+            * float(np.sqrt(years_to_expiry((call,), self._look.now)[0]))
+        )
+
+    # How it is found
+
+    def _nearest(self, right: Right, strike: float) -> Contract:
+        return self._settle(right, lambda row, _: abs(row.strike - strike), lambda _row, _: True, needs_delta=False)
+
+    def _wing(self, right: Right, short: Contract, points: float) -> Contract:
+        sign = 1.0 if right is Right.CALL else -1.0
+        wing = self._nearest(right, short.strike + sign * points)
+        tolerance = self._look.own.wing_tolerance
+        if (wing.strike - short.strike) * sign <= 0:
+            raise self._look.skip("wing", f"no wing is listed {points:g} beyond {short.name}")
+        off = abs(abs(wing.strike - short.strike) - points)
+        if off > tolerance * points:
+            reason = f"the nearest wing is {off:g} off {points:g} points"
+            raise self._look.skip("wing", reason, tolerance, off / points)
+        return wing
+
+    def _by_delta(self, right: Right, target: float, wanted: Wanted) -> Contract:
+        def fits(row: Contract, delta: float) -> bool:
+            low, high = wanted.between or (target - DELTA_TOLERANCE, target + DELTA_TOLERANCE)
+            return low <= delta <= high and self._cheap_enough(row, wanted.extrinsic)
+
+        seen = self._best_known(right)
+        if any(fits(row, delta) for row, delta in zip(self._listed[right], seen.tolist(), strict=True)):
+            return self._settle(right, lambda _, delta: abs(delta - target), fits)
+        if wanted.distance is not None:
+            sign = 1.0 if right is Right.CALL else -1.0
+            return self._nearest(right, self.spot * (1 + sign * wanted.distance))
+        gaps = np.abs(seen - target)
+        nearest = float(seen[int(np.nanargmin(gaps))]) if np.isfinite(gaps).any() else None
+        reason = f"no {self._label(right)} is near {target:g} delta"
+        if wanted.extrinsic is not None:
+            reason += f" with an extrinsic value of at most {wanted.extrinsic:.1%} of its strike"
+        raise self._look.skip("delta", reason, target, nearest)
+
+    def _cheap_enough(self, row: Contract, most: float | None) -> bool:
+        value = None if most is None else self.extrinsic(row)
+        return most is None or value is None or value <= most * row.strike
+
+    def _by_strike_and_delta(self, right: Right, strike: float, between: tuple[float, float]) -> Contract:
+        low, high = between
+        seen = self._best_known(right)
+        if ((seen >= low) & (seen <= high)).any():
+            return self._settle(right, lambda row, _: abs(row.strike - strike), lambda _, delta: low <= delta <= high)
+        at = min(range(len(seen)), key=lambda row: abs(self._listed[right][row].strike - strike))
+        found = None if np.isnan(seen[at]) else float(seen[at])
+        reason = f"no strike of {self._label(right)} is {low:g} to {high:g} delta"
+        raise self._look.skip("delta", reason, low if found is not None and found < low else high, found)
+
+    def _settle(
+        self,
+        right: Right,
+        score: Callable[[Contract, float], float],
+        fits: Callable[[Contract, float], bool],
+        needs_delta: bool = True,
+    ) -> Contract:
+        """The best strike by what is known; it and the next best are asked quotes of, and the pick waits for them."""
+        listed = self._listed[right]
+        seen = self._best_known(right) if needs_delta else np.zeros(len(listed))
+        ranked = sorted(
+            (score(row, delta), row.strike, at)
+            for at, (row, delta) in enumerate(zip(listed, seen.tolist(), strict=True))
+            if fits(row, delta)
+        )
+        best = listed[ranked[0][2]]
+        after = [listed[at] for _, _, at in ranked[1:2]]
+        self._look.want(best, after)
+        return best
+
+    def _best_known(self, right: Right) -> FloatArray:
+        """Absolute delta x 100 of every strike: by quotes where there are, else by volatilities corrected by those."""
+        if right not in self._deltas:
+            listed = self._listed[right]
+            planned = self._look.tools.planner.volatilities(listed)
+            quoted = self.figures()
+            live = np.array([np.nan if quoted is None or (d := quoted.delta(row)) is None else d for row in listed])
+            found = self._look.tools.planner.deltas(listed, planned * self._correction(listed, planned), self.spot)
+            self._deltas[right] = np.where(np.isfinite(live), 100.0 * np.abs(live), found)
+        return self._deltas[right]
+
+    def _correction(self, listed: Sequence[Contract], planned: FloatArray) -> float:
+        """What quotes say of volatilities over yesterday's, in the middle; by the VIX while nothing is quoted."""
+        quoted = self.figures()
+        if quoted is None:
+            return self._look.vix_ratio
+        ratios = [
+            figures.volatility / before
+            for row, before in zip(listed, planned.tolist(), strict=True)
+            if before > 0 and (figures := quoted.of(row)) is not None and figures.volatility > 0
+        ]
+        return float(np.clip(np.median(ratios), *_CORRECTION)) if ratios else self._look.vix_ratio
+
+    def _label(self, right: Right) -> str:
+        return f"{self.root} {right.value}s"
