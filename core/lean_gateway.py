@@ -39,7 +39,7 @@ _NEW_YORK = ZoneInfo("America/New_York")
 
 
 def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> None:
-    """Set broker, margin, assignment, fills and first prices, before any security is added (p06 honest, p10, p14).
+    """Set broker, margin, assignment and fills, before any security is added (recordings p06 honest, p10, p14).
 
     The initializer is added, not set: one that is set replaces the brokerage's own and with it tastytrade's fees
     (LEAN, QCAlgorithm.SetSecurityInitializer and AddSecurityInitializer). Without ``fills`` LEAN's own rule stands.
@@ -58,7 +58,6 @@ def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> 
                 security.set_fill_model(model)
 
     algorithm.set_brokerage_model(BrokerageName.TASTYTRADE, AccountType.MARGIN)
-    algorithm.settings.seed_initial_prices = True
     algorithm.add_security_initializer(initialize_security)
     if algorithm.live_mode:
         _hear_of_every_order(algorithm)

@@ -17,7 +17,7 @@ from strategies.exits import closing_time, hard_deadline, loss_of_credit, profit
 from strategies.gates import vix_window
 from strategies.look import Look
 from strategies.musts import MINIMUM_CREDIT
-from strategies.picks import Chain, Wanted
+from strategies.picks import Wanted
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools
 
@@ -51,18 +51,14 @@ class FridayZeroDay(Row):
 
     def open(self, look: Look) -> Proposal:
         """Today's package by the index's move and trend."""
-        own, move = self.settings, look.day(INDEX).move
-        tested = _TESTED.get(look.trend(INDEX).direction)
-        sides: tuple[Right, ...] = (Right.PUT, Right.CALL)
-        distance, structure = own.condor_distance, "iron_condor"
-        if abs(move) > own.trend_move:
-            right = Right.CALL if move > 0 else Right.PUT
-            sides, distance, structure = (right,), own.spread_distance, f"{right.value}_spread"
-        away = distance * look.trend(look.instrument.underlying).average_true_range
-        today, legs = look.chain(days=0), {}
-        for right in sides:
-            short, wing = self._side(look, today, right, away, right is tested)
-            legs.update({short: -1, wing: +1})
+        move, away = look.day(INDEX).move, self.settings.trend_move
+        right = Right.CALL if move > 0 else Right.PUT
+        if look.is_ahead and abs(abs(move) - away) < self.settings.near_move:  # it may go either way until the window
+            self._sell(look, (right,), self.settings.spread_distance)
+        if abs(move) > away:
+            structure, legs = f"{right.value}_spread", self._sell(look, (right,), self.settings.spread_distance)
+        else:
+            structure, legs = "iron_condor", self._sell(look, (Right.PUT, Right.CALL), self.settings.condor_distance)
         return look.structure(
             structure,
             whole=legs,
@@ -71,12 +67,17 @@ class FridayZeroDay(Row):
             reason=f"{structure} moved {move:+.2%} since the open",
         )
 
-    def _side(self, look: Look, today: Chain, right: Right, away: float, tested: bool) -> tuple[Contract, Contract]:
-        own, sign = self.settings, 1 if right is Right.CALL else -1
-        between = (own.min_delta, own.max_delta)
-        short = today.pick(right, Wanted(strike=today.spot + sign * away, between=between))
-        width = look.index_points(own.broken_wing_points if tested else own.wing_points)
-        return short, today.pick(right, Wanted(wing=(short, width)))
+    def _sell(self, look: Look, sides: tuple[Right, ...], distance: float) -> dict[Contract, int]:
+        """Shorts at a multiple of ATR14 from the price, checked by delta, and their wings."""
+        own, today, legs = self.settings, look.chain(days=0), {}
+        tested = _TESTED.get(look.trend(INDEX).direction)
+        away = distance * look.trend(look.instrument.underlying).average_true_range
+        for right in sides:
+            wanted = today.spot + (away if right is Right.CALL else -away)
+            short = today.pick(right, Wanted(strike=wanted, between=(own.min_delta, own.max_delta)))
+            width = look.index_points(own.broken_wing_points if right is tested else own.wing_points)
+            legs.update({short: -1, today.pick(right, Wanted(wing=(short, width))): +1})
+        return legs
 
     def _contracts(self, look: Look) -> int:
         """The phase's maximum, one under 40k, in contracts of full size."""

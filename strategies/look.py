@@ -27,6 +27,9 @@ from strategies.tools import Tools
 
 _QUARTER = 0.25  # how far an expiry may be from the wanted days, as a share of them (methodology, 6a)
 _VIX_RATIO = (0.5, 2.0)
+_KEPT_BACK = 2  # quotes that looks ahead of the last leave for picks
+_LAST_SPARES = 4
+"""How many strikes beside each pick are quoted too at the last look before the window, as far as there is room."""
 _MOVED_BY_VIX = (Group.EQUITY_FUTURES, Group.EQUITY_OPTIONS)
 
 
@@ -65,10 +68,14 @@ class Look:
         self.context = context
         self.root = root
         self.part: Part | None = None
+        self.is_ahead = False
+        self.spares = 0
+        self._kept_back = 0
         self._watched = watched
         self._chains: dict[tuple[str, date], Chain] = {}
         self._wanted: dict[str, Contract] = {}
-        self._spare: dict[str, Contract] = {}
+        self._spare: dict[str, int] = {}
+        self._known: dict[str, Contract] = {}
         self._missing: set[str] = set()
 
     # The moment
@@ -211,14 +218,16 @@ class Look:
         names = self._watched.contracts
         return self.tools.chains.quotes([row for row in contracts if row.name in names])
 
-    def want(self, best: Contract, after: Sequence[Contract]) -> None:
-        """Ask quotes of a pick, and of what may become it; until the pick has a quote the look waits.
+    def want(self, best: Contract, after: Sequence[Contract], spares: int) -> None:
+        """Ask quotes of a pick, and of so many that may become it; until the pick has a quote the look waits.
 
         One side is enough here: a wing that nobody bids for is bought at its offer.
         """
         self._wanted[best.name] = best
-        self._spare.update({row.name: row for row in after})
-        if best.name not in self._watched.contracts or self.tools.chains.quote(best) is None:
+        for place, row in enumerate(after[: max(spares, self.spares)]):
+            self._known[row.name] = row
+            self._spare[row.name] = min(place, self._spare.get(row.name, place))
+        if not self.is_quoted(best):
             self._missing.add(best.name)
 
     def miss(self, *contracts: Contract) -> None:
@@ -226,14 +235,37 @@ class Look:
         self._missing.update(row.name for row in contracts)
 
     def subscribe(self) -> None:
-        """Start the quotes that the look asked for, picks first, never more than the settings allow a look."""
-        most = self.tools.orders.contracts_looked_at
-        pool = self._watched.contracts
-        added = [row for name, row in {**self._wanted, **self._spare}.items() if name not in pool]
-        room = max(most - len(pool), 0)
-        if added[:room]:
-            pool.update({row.name: row for row in added[:room]})
-            self.tools.chains.watch(self._watched.user, added[:room])
+        """Start the quotes that the look asked for: picks, then each one's next best, and so on.
+
+        Never more than the settings allow a look.
+        """
+        pool, spares_end = self._watched.contracts, self._most - self._kept_back
+        spare = [self._known[name] for name in sorted(self._spare, key=lambda name: self._spare[name])]
+        picks = [row for name, row in self._wanted.items() if name not in pool]
+        picks = picks[: max(self._most - len(pool), 0)]
+        others = [row for row in spare if row.name not in pool and row.name not in self._wanted]
+        added = [*picks, *others[: max(spares_end - len(pool) - len(picks), 0)]]
+        if added:
+            pool.update({row.name: row for row in added})
+            self.tools.chains.watch(self._watched.user, added)
+
+    def look_ahead(self, last: bool) -> None:
+        """This look decides nothing, it asks quotes: the last of all there is room for, an earlier one leaves some."""
+        self.is_ahead = True
+        self.spares, self._kept_back = (_LAST_SPARES, 0) if last else (0, _KEPT_BACK)
+
+    @property
+    def _most(self) -> int:
+        return self.tools.orders.contracts_looked_at
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more quotes may be asked."""
+        return len(self._watched.contracts) >= self._most
+
+    def is_quoted(self, contract: Contract) -> bool:
+        """Whether a contract was asked for and has a quote."""
+        return contract.name in self._watched.contracts and self.tools.chains.quote(contract) is not None
 
     # The end
 

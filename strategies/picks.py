@@ -186,22 +186,42 @@ class Chain:
         return wing
 
     def _by_delta(self, right: Right, target: float, wanted: Wanted) -> Contract:
+        low, high = wanted.between or (target - DELTA_TOLERANCE, target + DELTA_TOLERANCE)
+
         def fits(row: Contract, delta: float) -> bool:
-            low, high = wanted.between or (target - DELTA_TOLERANCE, target + DELTA_TOLERANCE)
             return low <= delta <= high and self._cheap_enough(row, wanted.extrinsic)
 
-        seen = self._best_known(right)
-        if any(fits(row, delta) for row, delta in zip(self._listed[right], seen.tolist(), strict=True)):
+        if self._any(right, fits):
             return self._settle(right, lambda _, delta: abs(delta - target), fits)
         if wanted.distance is not None:
             sign = 1.0 if right is Right.CALL else -1.0
             return self._nearest(right, self.spot * (1 + sign * wanted.distance))
-        gaps = np.abs(seen - target)
-        nearest = float(seen[int(np.nanargmin(gaps))]) if np.isfinite(gaps).any() else None
         reason = f"no {self._label(right)} is near {target:g} delta"
         if wanted.extrinsic is not None:
             reason += f" with an extrinsic value of at most {wanted.extrinsic:.1%} of its strike"
-        raise self._look.skip("delta", reason, target, nearest)
+        return self._unless_quoted(right, (low, high), reason)
+
+    def _any(self, right: Right, fits: Callable[[Contract, float], bool]) -> bool:
+        return any(fits(row, d) for row, d in zip(self._listed[right], self._best_known(right).tolist(), strict=True))
+
+    def _unless_quoted(self, right: Right, between: tuple[float, float], reason: str) -> Contract:
+        """The strikes on both sides of a range of deltas that nothing is in, to be quoted: yesterday's volatilities may
+        be wrong. A skip once their quotes say the same."""
+        low, high = between
+        seen, listed = self._best_known(right), self._listed[right]
+        under, over = np.where(seen < low, seen, -np.inf), np.where(seen > high, seen, np.inf)
+        sides = [int(np.argmax(under))] if np.isfinite(under).any() else []
+        sides += [int(np.argmin(over))] if np.isfinite(over).any() else []
+        if not sides:
+            raise self._look.skip("delta", f"{reason}: nothing tells a volatility", low, None)
+        silent = [listed[at] for at in sides if self.delta(listed[at]) is None]
+        if silent:
+            self._look.want(silent[0], silent[1:], spares=1)
+            self._look.miss(*silent)
+            return silent[0]
+        at = min(sides, key=lambda one: max(low - seen[one], seen[one] - high))
+        found = float(seen[at])
+        raise self._look.skip("delta", reason, low if found < low else high, found)
 
     def _cheap_enough(self, row: Contract, most: float | None) -> bool:
         value = None if most is None else self.extrinsic(row)
@@ -209,13 +229,13 @@ class Chain:
 
     def _by_strike_and_delta(self, right: Right, strike: float, between: tuple[float, float]) -> Contract:
         low, high = between
-        seen = self._best_known(right)
-        if ((seen >= low) & (seen <= high)).any():
-            return self._settle(right, lambda row, _: abs(row.strike - strike), lambda _, delta: low <= delta <= high)
-        at = min(range(len(seen)), key=lambda row: abs(self._listed[right][row].strike - strike))
-        found = None if np.isnan(seen[at]) else float(seen[at])
-        reason = f"no strike of {self._label(right)} is {low:g} to {high:g} delta"
-        raise self._look.skip("delta", reason, low if found is not None and found < low else high, found)
+
+        def fits(_: Contract, delta: float) -> bool:
+            return low <= delta <= high
+
+        if self._any(right, fits):
+            return self._settle(right, lambda row, _: abs(row.strike - strike), fits)
+        return self._unless_quoted(right, between, f"no strike of {self._label(right)} is {low:g} to {high:g} delta")
 
     def _settle(
         self,
@@ -232,32 +252,33 @@ class Chain:
             for at, (row, delta) in enumerate(zip(listed, seen.tolist(), strict=True))
             if fits(row, delta)
         )
-        best = listed[ranked[0][2]]
-        after = [listed[at] for _, _, at in ranked[1:2]]
-        self._look.want(best, after)
-        return best
+        if self._look.is_full:  # nothing more may be asked: the best of what is quoted
+            ranked = [row for row in ranked if self._look.is_quoted(listed[row[2]])] or ranked
+        at = ranked[0][2]
+        beside = [one for one in (at - 1, at + 1) if needs_delta and 0 <= one < len(listed)]
+        after = dict.fromkeys([*(row[2] for row in ranked[1:2]), *beside, *(row[2] for row in ranked[2:])])
+        self._look.want(listed[at], [listed[one] for one in after], spares=2 if needs_delta else 1)
+        return listed[at]
 
     def _best_known(self, right: Right) -> FloatArray:
         """Absolute delta x 100 of every strike: by quotes where there are, else by volatilities corrected by those."""
         if right not in self._deltas:
             listed = self._listed[right]
-            planned = self._look.tools.planner.volatilities(listed)
-            quoted = self.figures()
+            planner, quoted = self._look.tools.planner, self.figures()
             live = np.array([np.nan if quoted is None or (d := quoted.delta(row)) is None else d for row in listed])
-            found = self._look.tools.planner.deltas(listed, planned * self._correction(listed, planned), self.spot)
+            found = planner.deltas(listed, planner.volatilities(listed) * self._correction(), self.spot)
             self._deltas[right] = np.where(np.isfinite(live), 100.0 * np.abs(live), found)
         return self._deltas[right]
 
-    def _correction(self, listed: Sequence[Contract], planned: FloatArray) -> float:
+    def _correction(self) -> float:
         """What quotes say of volatilities over yesterday's, in the middle; by the VIX while nothing is quoted."""
-        quoted = self.figures()
-        if quoted is None:
-            return self._look.vix_ratio
-        ratios = [
-            figures.volatility / before
-            for row, before in zip(listed, planned.tolist(), strict=True)
-            if before > 0 and (figures := quoted.of(row)) is not None and figures.volatility > 0
-        ]
+        quoted, ratios = self.figures(), []
+        for listed in self._listed.values() if quoted is not None else ():
+            planned = self._look.tools.planner.volatilities(listed).tolist()
+            for row, before in zip(listed, planned, strict=True):
+                figures = None if quoted is None else quoted.of(row)
+                if figures is not None and before > 0 and figures.volatility > 0:
+                    ratios.append(figures.volatility / before)
         return float(np.clip(np.median(ratios), *_CORRECTION)) if ratios else self._look.vix_ratio
 
     def _label(self, right: Right) -> str:

@@ -36,6 +36,7 @@ from strategies.tools import Tools
 
 EVERY_PART = "*"
 _WINDOW = timedelta(minutes=15)
+_LAST_LOOK = timedelta(minutes=2)  # a quote comes with the next minute in which it changes
 
 Act = Callable[[Look], Proposal]
 Onto = Callable[[Position, date], bool]
@@ -191,6 +192,9 @@ class Row(Strategy):
         if blocked is not None:
             return blocked
         look = self._look(entry.name, context, self.available(context.slot)[rank])
+        left = datetime.combine(context.today, entry.at) - context.now
+        if left > timedelta(0):
+            look.look_ahead(last=left <= _LAST_LOOK)
         try:
             for gate in (*self.gates, *entry.gates):
                 answer = gate(look)

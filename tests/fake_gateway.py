@@ -313,7 +313,7 @@ def run_day(system: TradingSystem, gateway: FakeGateway, day: date, until: time 
                 system.open_session(moment)
         for name, window in windows:
             early = datetime.combine(day, window.opens) - moment
-            if timedelta(0) < early <= timedelta(minutes=3) and window.falls_on(day):
+            if timedelta(0) < early <= timedelta(minutes=5) and window.falls_on(day):
                 system.entry_ahead(moment, name, window.name)
             if window.opens == moment.time() and day.weekday() in window.weekdays:
                 system.entry_window(moment, name, window.name)

@@ -86,6 +86,8 @@ class FridayZeroDaySettings(StrategySettings):
     half_day_exit_minutes: int = Field(60, ge=5)
     half_day_deadline_minutes: int = Field(30, ge=1)
     trend_move: Fraction = 0.005
+    near_move: Fraction = 0.001
+    """How near to ``trend_move`` both structures are quoted ahead of the window."""
     spread_distance: Multiple = 0.7
     condor_distance: Multiple = 0.5
     min_delta: DeltaPoints = 10.0
