@@ -6,6 +6,7 @@ prices and order events. Every line here costs a minute's time, so nothing is wo
 
 from __future__ import annotations
 
+import os
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -76,7 +77,7 @@ class TomKing(QCAlgorithm):
             return self.live_surroundings()
         journal = self.gateway.store_path(JOURNAL)
         journal.unlink(missing_ok=True)
-        self.scratch = tempfile.TemporaryDirectory(prefix="tomking-state-")
+        self.scratch = tempfile.TemporaryDirectory(prefix=f"tomking-state-{os.getpid()}-")
         storage = FolderStorage(Path(self.scratch.name), durable=False)
         return Surroundings(self.gateway, storage, FileSink(journal), durable=False)
 

@@ -19,6 +19,7 @@ from cli.errors import RunFailedError, UserError, last_words
 from cli.markets import OpenedMarket, chosen_range, open_market
 from cli.options import ROOT, BacktestOptions, RunPlan, command_of, plan_of, settings_of
 from cli.progress import progress
+from cli.stopping import clear_leftovers, clear_scratch
 from greeks.exposure import treasury_bill
 from reporting.performance import Priors
 from reporting.report import RunRecord, Summary, summarise, write_report
@@ -121,6 +122,8 @@ def results_folder(out: Path | None) -> Iterator[ResultsFolder]:
     final = out if out is not None else ROOT / "results" / f"{datetime.now():%Y%m%d-%H%M%S}"
     final = final.absolute()
     folder = ResultsFolder(final.with_name(f".{final.name}-{os.getpid()}.tmp"), final)
+    clear_leftovers(final.parent)
+    clear_scratch()
     try:
         folder.work.mkdir(parents=True)
     except OSError as error:
@@ -200,6 +203,7 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         engine_statistics=result.statistics,
         error=result.error.strip().splitlines()[-1] if result.error else None,
         own=own,
+        fill_rule=plan.settings.fills.rule if plan.settings is not None else None,
         engine_trades=() if own else tuple(engine_trade(trade) for trade in result.closed_trades),
     )
 

@@ -73,6 +73,10 @@ class RunResult:
     runtime_statistics: Mapping[str, str] = field(default_factory=dict)
 
 
+class AlgorithmExitError(Exception):
+    """The algorithm asked Python to end: `sys.exit`, `exit` or `quit`."""
+
+
 class _Namespaces(MetaPathFinder, Loader):
     """`clr`, `System` and `QuantConnect...`: LEAN's namespaces, each holding the names of AlgorithmImports."""
 
@@ -199,16 +203,28 @@ def _run(request: RunRequest) -> RunResult:
     error: str | None = None
     with _imports(request.algorithm):
         try:
-            algorithm = _start(engine, request, store)
-            with _swept(engine, request.progress):
-                engine.run()
-            del algorithm
+            with _exits_told():
+                algorithm = _start(engine, request, store)
+                with _swept(engine, request.progress):
+                    engine.run()
+                del algorithm
         except Exception:  # whatever the algorithm raises is the run's result
             error = traceback.format_exc()
             if engine.algorithm is None or engine.portfolio is None:
                 raise  # too early for a result: the caller gets the error itself
             engine.algorithm.error(f"Runtime Error: {error.strip().splitlines()[-1]}")
     return _result(engine, request, error, time.perf_counter() - begun)
+
+
+@contextmanager
+def _exits_told() -> Iterator[None]:
+    """While active, an algorithm that calls `sys.exit` ends its run, and not the program that runs it."""
+    try:
+        yield
+    except SystemExit as stop:
+        code = "" if stop.code is None else repr(stop.code)
+        told = AlgorithmExitError(f"the algorithm called sys.exit({code})")
+        raise told.with_traceback(stop.__traceback__) from None  # the last line that it names is the algorithm's
 
 
 def _start(engine: Any, request: RunRequest, store: Any) -> Any:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.book import EntryIntent, Refusal, Terms
+from core.book import EntryIntent, Refusal
 from core.contracts import Contract, Leg, Package, Right
 from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
+from core.parts import Terms
 from core.settings_fields import OrderSettings
 from core.settings_strategies import FridayZeroDaySettings
 from execution.executor import AtomicExecutor
