@@ -18,6 +18,8 @@ from core.settings_risk import (
     CircuitBreakerSettings,
     CorrelationSettings,
     DrawdownSettings,
+    EquitySettings,
+    HealthSettings,
     MarginSettings,
     OptimisationLimits,
     PhaseLimits,
@@ -54,9 +56,11 @@ __all__ = [
     "CircuitBreakerSettings",
     "CorrelationSettings",
     "DrawdownSettings",
+    "EquitySettings",
     "ExitSettings",
     "FridayZeroDaySettings",
     "GreeksSettings",
+    "HealthSettings",
     "InterestSettings",
     "MarginSettings",
     "FillSettings",
@@ -234,6 +238,8 @@ class Settings(SettingsRoot):
     vix: VixSettings = VixSettings()
     correlation: CorrelationSettings = CorrelationSettings()
     sizing: SizingSettings = SizingSettings()
+    equity: EquitySettings = EquitySettings()
+    health: HealthSettings = HealthSettings()
     drawdown: DrawdownSettings = DrawdownSettings()
     circuit_breakers: CircuitBreakerSettings = CircuitBreakerSettings()
     black_swan: BlackSwanSettings = BlackSwanSettings()
