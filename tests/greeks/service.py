@@ -16,7 +16,7 @@ from core.events import ChangeKind, MarketData, PositionChanged, RiskThreshold
 from core.gateway import DailyBar, Gateway, Tick
 from core.journal import Journal, MemorySink
 from core.parts import Part, Terms
-from core.settings_fields import GreeksSettings, MarketSettings, PhaseSettings
+from core.settings.fields import GreeksSettings, MarketSettings, PhaseSettings
 from greeks.black_scholes import european_price
 from greeks.expiry_time import years_to_expiry
 from greeks.monitor import GreeksMonitor

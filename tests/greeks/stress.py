@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from core.cache import UnifiedIntelligentCache
 from core.contracts import Contract, Leg, Package
-from core.settings_fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
+from core.settings.fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.stress import Stressed, StressEngine
 from tests.greeks.chains import MORNING
 from tests.greeks.service import System

@@ -14,7 +14,7 @@ from core.book import ShareHolding
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import ChangeKind, SessionClosed, Severity
 from core.instruments import contract_named
-from core.settings_fields import GreeksSettings, PhaseSettings
+from core.settings.fields import GreeksSettings, PhaseSettings
 from greeks.black_scholes import european_greeks
 from greeks.expiry_time import years_to_expiry
 from greeks.exposure import measured_beta

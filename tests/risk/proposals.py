@@ -9,7 +9,7 @@ from core.contracts import Contract, Leg, Package, Right
 from core.gateway import Account
 from core.instruments import INSTRUMENTS
 from core.parts import BOUGHT, SOLD, Part, Terms
-from core.settings_fields import (
+from core.settings.fields import (
     PhaseSettings,
     VixSettings,
 )
