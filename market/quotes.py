@@ -16,7 +16,7 @@ from core.contracts import Contract, Leg, Quote, Right, uncovered
 from core.events import MarketData, SessionOpened
 from core.gateway import Gateway
 from core.instruments import instrument_of
-from core.settings_fields import QuoteSettings
+from core.settings.fields import QuoteSettings
 from market.freshness import DataFault, quote_fault
 
 _LOOKS_APART = timedelta(minutes=6)  # quiet minutes are looked at every five

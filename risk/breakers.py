@@ -15,7 +15,7 @@ from statistics import fmean
 from core.book import Book, losing_streak
 from core.events import Event, MinutePassed, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.instruments import group_of
-from core.settings_fields import CircuitBreakerSettings
+from core.settings.fields import CircuitBreakerSettings
 from greeks.stress import StressEngine
 from market.freshness import DataFreshnessValidator
 from market.history import correlation

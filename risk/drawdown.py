@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from core.book import Book
 from core.events import Event, MinutePassed, RiskThreshold, SessionClosed, SessionOpened, Severity
-from core.settings_fields import DrawdownSettings
+from core.settings.fields import DrawdownSettings
 from risk.equity import SteadyEquity
 from risk.memory import moment, number, text_of, truth
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted

@@ -19,7 +19,7 @@ from core.events import ChangeKind, OrderUpdated, PositionChanged
 from core.gateway import Gateway
 from core.instruments import contract_named, instrument_of
 from core.journal import Journal, RecordKind
-from core.settings_fields import EquitySettings
+from core.settings.fields import EquitySettings
 from greeks.service import CentralGreeksService, unit_of
 from market.quotes import QuoteJudge, TwoLooks
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from core.events import Event, MinutePassed, RiskThreshold, Severity
 from core.instruments import group_of
-from core.settings_fields import CorrelationSettings
+from core.settings.fields import CorrelationSettings
 from greeks.black_scholes import FloatArray
 from greeks.stress import EQUITY_GROUPS, Node, StressBook, Stressed, StressEngine
 from risk.equity import SteadyEquity

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from core.bus import EventBus
 from core.events import Event, MarketData, RiskThreshold, SessionOpened, Severity
 from core.parts import Trait
-from core.settings_fields import BlackSwanSettings, PhaseSettings, VixSettings
+from core.settings.fields import BlackSwanSettings, PhaseSettings, VixSettings
 from greeks.monitor import GreeksMonitor, limited
 from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager

@@ -10,7 +10,7 @@ from statistics import fmean
 from core.book import Book, ClosedTrade
 from core.parts import Trait
 from core.performance import record_of
-from core.settings_fields import SizingSettings
+from core.settings.fields import SizingSettings
 from greeks.stress import StressEngine
 from risk.margin import is_amount, is_loan
 from risk.memory import moment, text_of

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from core.book import Book, Position
 from core.bus import EventBus
-from core.settings_fields import ExitSettings, HealthSettings
+from core.settings.fields import ExitSettings, HealthSettings
 from greeks.stress import StressEngine
 from risk.drawdown import DrawdownPlugin
 from risk.group_risk import GroupRisk, LineLoss, line_of
