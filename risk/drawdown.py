@@ -44,10 +44,10 @@ class DrawdownPlugin(RiskPlugin):
             self.peak = max(self.peak, equity)
         return _depth(equity, self.peak)
 
-    @property
-    def size_factor(self) -> float:
+    def size_factor(self, equity: float) -> float:
         """Half in a drawdown of 10 %, and after a pause until the drawdown is under 10 % again."""
-        return 0.5 if self._depths[0] >= self._settings.halve_at or self._recovering else 1.0
+        deep = not self.drawdown(equity) < self._settings.halve_at
+        return 0.5 if deep or self._recovering else 1.0
 
     @property
     def locked(self) -> str | None:

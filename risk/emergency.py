@@ -89,6 +89,9 @@ class EmergencyProtocol:
         if row is not None and not isinstance(row, dict):
             raise ValueError(f"{PERSON}: {text_of(row)}; expected names with values")
         self._person_since = moment(row or {}, "close_all_since")
+        locks = self._risk.locks
+        if locks and self._person_since is None and self._state.system is SystemState.EMERGENCY:
+            self._state.fire_system(SystemTrigger.LOCK, reason="; ".join(locks))  # pursued as before, ended by its rule
 
     # Pursuing
 

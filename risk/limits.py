@@ -163,7 +163,7 @@ class BlackSwanPlugin(RiskPlugin):
 
     def _move(self, ticker: str) -> float | None:
         day, close = self._trend.day(ticker), self._trend.previous_close(ticker)
-        return None if day is None or not close or not day.price > 0.0 else abs(day.price / close - 1)
+        return None if day is None or not close or not day.price > 0.0 else round(abs(day.price / close - 1), 9)
 
     def observe(self, event: Event) -> Iterable[RiskThreshold]:
         """Take note of each index's move; what is beyond the limit twice running starts the pause anew."""

@@ -59,13 +59,14 @@ class UnifiedRiskManager:
 
     def context(self) -> RiskContext:
         """What is known now."""
-        now = self._gateway.now()
-        factor = self._drawdown.size_factor
+        now, account = self._gateway.now(), self._gateway.account()
+        steady = self._equity.look(now).value
+        factor = self._drawdown.size_factor(account.equity if steady is None else steady)
         if self._breaker.warned:
             factor /= 2
         return RiskContext(
             now=now,
-            account=self._gateway.account(),
+            account=account if steady is None else replace(account, equity=steady),
             vix=self._vix.reading(now),
             phase=self._phases.phase,
             limits=self._phases.limits,

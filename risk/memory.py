@@ -90,7 +90,10 @@ def moment(row: Mapping[str, object], name: str) -> datetime | None:
     value = row.get(name)
     if value is None:
         return None
-    found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
     if found is None or found.tzinfo is not None:
         raise ValueError(f"{name}: {text_of(value)}; expected a time without a zone, as ISO text")
     return found

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from core.book import Book, EntryIntent, Reason
 from core.contracts import Leg, Package
-from core.events import Event, MarketData, RiskThreshold
+from core.events import Event, MarketData, RiskThreshold, Severity
 from core.gateway import Account
 from core.parts import WHOLE, PartPlan, Terms
 from core.settings.fields import PhaseLimits
@@ -169,14 +169,13 @@ class RiskPlugin(ABC):
     name: ClassVar[str]
     order: ClassVar[int]
     _newest: datetime | None = None
+    _raised: frozenset[str] = frozenset()
 
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Judge a proposal before it may be sent. What cannot be true denies, and so does a rule that fails."""
-        untrue = untrue_of(proposal, context)
-        if untrue is not None:
-            return Deny(self.name, untrue)
         try:
-            return self.judge(proposal, context)
+            untrue = untrue_of(proposal, context)
+            return self.judge(proposal, context) if untrue is None else Deny(self.name, untrue)
         except Exception as error:  # fail closed: whatever went wrong in a rule, it denies
             return Deny(self.name, f"{FAILED}{type(error).__name__}: {error}")
 
@@ -185,13 +184,21 @@ class RiskPlugin(ABC):
         """The rule itself, of figures that can be true."""
 
     def watch(self, event: Event) -> Iterable[RiskThreshold]:
-        """Look at an event and report where its figures stand; one from before the newest, or untrue, is ignored."""
-        if isinstance(event, MarketData) and not (isfinite(event.price) and event.price > 0.0):
+        """Look at an event and report limits that came near or were passed, and once when they are over.
+
+        An event from before the newest, or with a price that cannot be true, is ignored.
+        """
+        if isinstance(event, MarketData) and not 0.0 < event.price < inf:
             return ()
         if self._newest is not None and event.time < self._newest:
             return ()
         self._newest = event.time
-        return self.observe(event)
+        rows = list(self.observe(event))
+        told = [row for row in rows if row.severity is not Severity.NORMAL or row.rule in self._raised]
+        if told:
+            calm = {row.rule for row in told if row.severity is Severity.NORMAL}
+            self._raised = (self._raised | {row.rule for row in told}) - calm
+        return told
 
     def observe(self, event: Event) -> Iterable[RiskThreshold]:
         """What the rule makes of an event; most rules bind entries only."""
