@@ -93,6 +93,7 @@ backtest = command_of(
 
     python run.py backtest --algorithm probe.py --market lean:data --param seed=yes
     """,
+    BacktestOptions,
 )
 
 
@@ -161,6 +162,7 @@ def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
             results=work,
             object_store=storage,
             progress=report,
+            warn=market.warn,
         )
         try:
             return run_backtest(request)

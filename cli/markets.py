@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,13 +58,23 @@ PROVENANCE: Mapping[MarketKind, Provenance] = {
 
 @dataclass(frozen=True, slots=True)
 class OpenedMarket:
-    """A market ready to run on. ``usual`` is the range run when none is asked for; None where the market knows none."""
+    """A market ready to run on. ``usual`` is the range run when none is asked for; None where the market knows none.
+
+    ``warnings`` gathers what it turned out not to have.
+    """
 
     source: DataSource
     provenance: Provenance
     first: date | None
     last: date | None
     usual: tuple[date, date] | None
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, words: str) -> None:
+        """Say at once on standard error, and keep for the report."""
+        self.warnings.append(words)
+        sys.stderr.write(f"warning: {words}\n")
+        sys.stderr.flush()
 
 
 def open_market(choice: MarketChoice, seed: int) -> OpenedMarket:
