@@ -26,7 +26,7 @@ from reporting.report import RunRecord, Summary, summarise, write_report
 from reporting.rows import EngineTrade, EquityPoint, Journal, JournalError, read_journal
 
 if TYPE_CHECKING:
-    from core.settings_fields import Settings
+    from core.settings.fields import Settings
     from simulation.runner import RunResult
 
 JOURNAL = "journal.jsonl"
@@ -205,6 +205,7 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         engine_statistics=result.statistics,
         error=result.error.strip().splitlines()[-1] if result.error else None,
         own=own,
+        fill_rule=plan.settings.fills.rule if plan.settings is not None else None,
         engine_trades=() if own else tuple(engine_trade(trade) for trade in result.closed_trades),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.output import width
+from reporting.fills import FillSummary, table_rows
 from reporting.markup import money, percent, sharpe_texts, span, target_texts
 from reporting.performance import EquityStatistics, TradeStatistics, skip_reasons
 from reporting.report import RunRecord, Summary
@@ -96,6 +97,8 @@ def print_summary(record: RunRecord, summary: Summary, results: Path, seconds: f
     console.print(figures_table(record, summary))
     if record.journal.counts and summary.targets:
         console.print(targets_table(summary))
+    if summary.fills is not None and summary.fills.sent:
+        console.print(fills_table(summary.fills))
     reasons = reasons_table(record)
     if reasons is not None:
         console.print(reasons)
@@ -146,6 +149,14 @@ def targets_table(summary: Summary) -> Sheet:
     table = Sheet("Targets of the method's descriptions", columns, (2, 3, 4), styles=styles)
     for row in summary.targets:
         table.add(row.name, row.verdict.value, *target_texts(row), row.sample)
+    return table
+
+
+def fills_table(fills: FillSummary) -> Sheet:
+    """The fill assumption, and what the same trades come to at others."""
+    table = Sheet(fills.title, ("If filled at", "Profit", "Won", "Means"), (1, 2))
+    for row in table_rows(fills):
+        table.add(*row)
     return table
 
 

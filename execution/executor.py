@@ -16,8 +16,9 @@ from core.events import FillStatus, GroupOutcome, OrderGroupFinished, OrderUpdat
 from core.gateway import Gateway, OrderRefusedError
 from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal, RecordKind
-from core.settings_fields import OrderSettings
-from execution.groups import GroupStates, OrderGroup, holding_after, record_step, reduced
+from core.parts import WHOLE, PartPlan, Urgency
+from core.settings.fields import OrderSettings
+from execution.groups import GroupStates, OrderGroup, record_step, reduced
 from execution.guards import OrderGuards
 from execution.pricing import anomaly, crossing_limit, walk_limit
 from execution.tracker import PositionTracker
@@ -100,6 +101,8 @@ class AtomicExecutor(OrderDesk):
             contracts=contracts,
             created=self._gateway.now(),
             terms=entry.terms,
+            plans=entry.plans or (PartPlan(WHOLE, entry.package, entry.terms),),
+            slot=entry.slot,
             entry=entry,
             correlation=correlation,
             rule="entry",
@@ -114,30 +117,32 @@ class AtomicExecutor(OrderDesk):
         failed = self._send(group, walk_limit(price, 0, self._settings))
         return group.position if failed is None else Refusal("order_refused", failed)
 
-    def close(self, position: Position, rule: str, reason: str, urgent: bool = False) -> None:
-        """Close a position; one exit at a time, and an urgent reason makes the working exit urgent."""
+    def close(
+        self, position: Position, rule: str, reason: str, urgency: Urgency = Urgency.NORMAL, parts: tuple[str, ...] = ()
+    ) -> None:
+        """Close a position; one exit at a time, and more urgency makes the working exit more urgent."""
         working = self.group_of(position.id)
         if working is not None:
-            if urgent and working.purpose is not OrderPurpose.ENTRY and not working.urgent:
-                working.urgent, working.step = True, 0
+            if urgency.crosses and working.purpose is not OrderPurpose.ENTRY and not working.urgency.crosses:
+                working.urgency, working.step = urgency, 0
                 working.rule, working.reason = rule, reason
                 working.next_step_at = self._gateway.now()
             return
         if position.id in self._unwinds or position.id in self._book.doubted:
             return
-        part = sort_out(position.package.legs, self._gateway, self._settings.worthless_offer)
+        part = sort_out(position.legs, self._gateway, self._settings.worthless_offer)
         if part.waiting:
-            if self._unwinds.waited_enough(position.id, rule, part):
+            if self._unwinds.waited_enough(position.id, rule, urgency, part):
                 self._split(position)
             return
         self._book.blocked.pop(position.id, None)
         if not part.ready:
             return
-        package, contracts = reduced(part.ready, position.contracts)
+        package, contracts = reduced(part.ready, 1)
         group = OrderGroup(
             id=self._identifiers.next("group"),
             position=position.id,
-            strategy=position.terms.strategy,
+            strategy=position.strategy,
             purpose=OrderPurpose.EXIT,
             package=package.reversed(),
             contracts=contracts,
@@ -145,7 +150,7 @@ class AtomicExecutor(OrderDesk):
             correlation=position.correlation,
             rule=rule,
             reason=reason,
-            urgent=urgent,
+            urgency=urgency,
         )
         self._start_exit(group)
 
@@ -154,7 +159,7 @@ class AtomicExecutor(OrderDesk):
         if price is None:
             return
         self._states.plan_exit(group)
-        limit = crossing_limit(price, 1) if group.urgent else walk_limit(price, 0, self._settings)
+        limit = crossing_limit(price, 1) if group.urgency.crosses else walk_limit(price, 0, self._settings)
         self._send(group, limit)
 
     def cancel_entries(self, reason: str) -> None:
@@ -294,6 +299,7 @@ class AtomicExecutor(OrderDesk):
             self._guards.filled()
         if not group.is_filled:
             self._states.step(group, OrderTrigger.FILL_PART, filled=group.filled)
+        quote = self._gateway.quote(leg.contract)
         self._journal.record(
             RecordKind.FILL,
             component="executor",
@@ -306,20 +312,22 @@ class AtomicExecutor(OrderDesk):
             quantity=event.fill_quantity,
             price=price,
             fee=event.fee,
+            bid=None if quote is None else quote.bid,
+            ask=None if quote is None else quote.ask,
         )
 
     def _settle(self, event: OrderUpdated) -> None:
         """A report on no order of ours: an expiry, an assignment, or somebody else's trade."""
-        before = dict(self._book.positions)
-        self._tracker.settled(event)
+        endings = self._tracker.settled(event)
         self._states.shares()
-        for name, position in before.items():
-            if name not in self._book.positions:
+        for ending in endings:
+            name = ending.position.id
+            if ending.ended:
                 self._unwinds.forget(name)
-                self._states.expired(name, position.terms.strategy, event.is_assignment)
-            elif event.is_assignment and any(leg.contract.name == event.contract for leg in position.package.legs):
+                self._states.expired(name, ending.position.strategy, event.is_assignment)
+            elif event.is_assignment:
                 self._states.assigned(name, event.contract)
-                self._unwinds.plan(name, self._tracker.rest_of(position))  # from the next minute of a session on
+                self._unwinds.plan(name, ending.position.legs)  # from the next minute of a session on
 
     def _finish(self, group: OrderGroup) -> None:
         self._groups.pop(group.id, None)
@@ -336,7 +344,7 @@ class AtomicExecutor(OrderDesk):
             position = self._tracker.opened(group)
             self._states.opened(group, position)
         elif group.purpose is OrderPurpose.EXIT:
-            self._tracker.closed(group)
+            self._tracker.exited(group)
             self._states.ended(group, GroupOutcome.FILLED)
         else:
             self._states.step(group, OrderTrigger.FILL, filled=group.filled)
@@ -351,8 +359,7 @@ class AtomicExecutor(OrderDesk):
         left = group.leftover()
         position = self._book.positions.get(group.position)
         if group.purpose is OrderPurpose.UNWIND:
-            if position is not None:
-                self._count_parts(group, position)
+            self._tracker.exited(group)
             self._states.ended(group, outcome)
             self._unwinds.put_back(group.position, group.unfilled())
         elif left is not None:
@@ -406,40 +413,28 @@ class AtomicExecutor(OrderDesk):
     def _unwind(self, group: OrderGroup, left: Package) -> None:
         """Get rid of what filled alone: shorts are bought back first, longs are sold last."""
         self._states.step(group, OrderTrigger.UNWIND)
-        position = self._book.positions.get(group.position)
         if group.purpose is OrderPurpose.ENTRY:
-            position = self._tracker.broken(group, left)
-        elif position is not None:
-            self._count_parts(group, position)
-        self._plan_unwind(group.position, holding_after(group, left, position))
+            self._tracker.broken(group, left)
+        else:
+            self._tracker.exited(group)
+        position = self._book.positions.get(group.position)
+        self._plan_unwind(group.position, left.legs if position is None else position.legs)
 
     def _split(self, position: Position) -> None:
         """An exit that cannot trade whole is closed in parts, shorts first."""
-        legs = tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in position.package.legs)
-        self._plan_unwind(position.id, legs)
+        self._plan_unwind(position.id, position.legs)
 
     def _unwound(self, group: OrderGroup) -> None:
+        self._tracker.exited(group)
         position = self._book.positions.get(group.position)
-        ended = group.position not in self._unwinds if position is None else self._count_parts(group, position)
-        if ended:
-            self._closed(group.position)
+        if group.position not in self._unwinds if position is None else not position.parts:
+            self._closed(group)
         else:
             self._next_unwind(group.position)
 
-    def _closed(self, position: str) -> None:
-        self._unwinds.forget(position)
-        self._states.closed(position, position.rsplit("-", 2)[0])
-
-    def _count_parts(self, group: OrderGroup, position: Position) -> bool:
-        """Tell the tracker of the legs that a group closed, whole or in part; whether the position ended with them."""
-        ended = False
-        for leg in group.package.legs:
-            fill = group.fills[leg.contract.name]
-            if round(fill.quantity) == group.wanted(leg):
-                ended = self._tracker.part(position, leg.contract.name, group.price_of(leg), (fill.cash, fill.fees))
-            elif round(fill.quantity):
-                self._tracker.part_filled(position, (fill.cash, fill.fees))
-        return ended
+    def _closed(self, group: OrderGroup) -> None:
+        self._unwinds.forget(group.position)
+        self._states.closed(group.position, group.strategy)
 
     def _plan_unwind(self, position: str, held: tuple[Leg, ...]) -> None:
         self._unwinds.plan(position, held)
@@ -453,29 +448,21 @@ class AtomicExecutor(OrderDesk):
         if part.ready:
             self._send_part(position, part.ready)
         elif not part.waiting:
-            self._leave(position, part.worthless)
-
-    def _leave(self, position: str, worthless: tuple[Leg, ...]) -> None:
-        """Only long options are left that nobody bids for: they expire, counted as worth nothing."""
-        known = self._book.positions.get(position)
-        for leg in worthless:
-            if known is not None:
-                self._tracker.part(known, leg.contract.name, 0.0, (0.0, 0.0))
-        self._closed(position)
+            self._unwinds.forget(position)  # long options that nobody bids for are left: they stay its own until gone
 
     def _send_part(self, position: str, legs: tuple[Leg, ...]) -> None:
         package, count = reduced(Package(legs).reversed().legs, 1)
         group = OrderGroup(
             id=self._identifiers.next("group"),
             position=position,
-            strategy=position.rsplit("-", 2)[0],
+            strategy=self._states.strategy_of(position),
             purpose=OrderPurpose.UNWIND,
             package=package,
             contracts=count,
             created=self._gateway.now(),
             rule="unwind",
             reason="a package was left incomplete",
-            urgent=True,
+            urgency=Urgency.URGENT,
         )
         self._start_exit(group)
 

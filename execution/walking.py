@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.book import EntryIntent, EntryJudge, Refusal
 from core.gateway import Gateway
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from execution.pricing import crossing_limit, walk_limit
 from market.chains import PackagePrice, current_price
@@ -27,10 +27,10 @@ class PriceWalk:
 
     def limit(self, group: OrderGroup, price: PackagePrice) -> float:
         """The walk goes on from the market's prices, but never back up: that would run away from a fill."""
-        if not group.urgent and group.step <= self._settings.walk_steps:
+        if not group.urgency.crosses and group.step <= self._settings.walk_steps:
             limit = walk_limit(price, group.step, self._settings)
             return limit if group.limit is None else min(limit, group.limit)
-        beyond = group.step + 1 if group.urgent else group.step - self._settings.walk_steps
+        beyond = group.step + 1 if group.urgency.crosses else group.step - self._settings.walk_steps
         return crossing_limit(price, min(beyond, _MOST_ATTEMPTS))
 
     def refusal(self, group: OrderGroup) -> Refusal | None:

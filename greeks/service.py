@@ -25,7 +25,7 @@ from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import PositionChanged, SessionClosed
 from core.gateway import Gateway
 from core.instruments import contract_named, facts_of, group_of, underlying_named
-from core.settings_fields import GreeksSettings
+from core.settings.fields import GreeksSettings
 from greeks.black_scholes import FloatArray, Greeks
 from greeks.expiry_time import expires_at
 from greeks.exposure import (
@@ -203,7 +203,7 @@ class CentralGreeksService:
         """The portfolio with ``contracts`` of a package added (negative: taken away)."""
         before = self.portfolio()
         self.computations["what_if"] += 1
-        added = self._legs(_lines("proposal", strategy, package, contracts))
+        added = self._legs(_lines("proposal", strategy, package.legs, contracts))
         unknown = before.unknown + unknown_names(added)
         after = PortfolioGreeks(before.time, before.legs + added, unknown, before.shares)
         return WhatIf(before, after, total(added))
@@ -220,7 +220,9 @@ class CentralGreeksService:
         Each is priced anew, never by adding Greeks up; an option that expires on the way is worth its intrinsic value.
         """
         self.computations["scenarios"] += 1
-        lines = self._held() + (() if proposal is None else _lines("proposal", "proposal", *proposal))
+        lines = self._held() + (
+            () if proposal is None else _lines("proposal", "proposal", proposal[0].legs, proposal[1])
+        )
         shape = (len(spot_moves), len(volatility_moves), len(days))
         profits = self._profits(lines, tuple(product(spot_moves, volatility_moves, days)))
         by_position = {name: np.zeros(shape) for name in dict.fromkeys(line.position for line in lines)}
@@ -303,7 +305,7 @@ class CentralGreeksService:
         lines = [
             line
             for position in self._book.positions.values()
-            for line in _lines(position.id, position.terms.strategy, position.package, position.contracts)
+            for line in _lines(position.id, position.strategy, position.legs)
         ]
         for name, quantity in self._book.unowned.items():
             contract = contract_named(name)
@@ -474,8 +476,8 @@ def unit_of(ticker: str) -> float:
     return 1.0 if named is None else named.multiplier
 
 
-def _lines(position: str, strategy: str, package: Package, contracts: int) -> tuple[_Line, ...]:
+def _lines(position: str, strategy: str, legs: Sequence[Leg], contracts: int = 1) -> tuple[_Line, ...]:
     def line(leg: Leg) -> _Line:
         return _Line(position, strategy, leg.contract, float(leg.ratio * contracts) * leg.contract.multiplier)
 
-    return tuple(line(leg) for leg in package.legs)
+    return tuple(line(leg) for leg in legs)

@@ -14,12 +14,12 @@ from typing import Final
 
 import numpy as np
 
-from core.book import Book, Position
+from core.book import Book
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.contracts import AssetKind, Contract, Leg, Package
 from core.gateway import Gateway
 from core.instruments import contract_named, underlying_named
-from core.settings_fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
+from core.settings.fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.black_scholes import FloatArray
 from greeks.revalue import Priced, revalued, volatility_rise, worst_value
 from greeks.service import UNOWNED, CentralGreeksService, unit_of
@@ -131,7 +131,7 @@ class StressEngine:
         return self._rows({name: package.legs})[0]
 
     def _compute(self) -> StressBook:
-        groups = {position.id: _legs_of(position) for position in self._book.exposed()}
+        groups = {position.id: position.legs for position in self._book.exposed()}
         groups |= self._unowned()
         rows = self._rows({name: legs for name, legs in groups.items() if legs})
         return StressBook((*rows, *self._shares()))
@@ -202,7 +202,7 @@ class StressEngine:
         return rows
 
     def _dependencies(self) -> tuple[Dependency, ...]:
-        tickers = {leg.contract.underlying.price_key for position in self._book.exposed() for leg in _legs_of(position)}
+        tickers = {leg.contract.underlying.price_key for position in self._book.exposed() for leg in position.legs}
         tickers |= set(self._book.shares) | {name.split()[-1] for name in self._unowned()}
         prices = (PriceOf(ticker, self._greeks.stress_tolerance) for ticker in sorted(tickers))
         return (AnyPosition(), TimeToLive(float(self._greeks.cache_seconds)), *prices)
@@ -210,10 +210,6 @@ class StressEngine:
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it before something is held."""
         return ()
-
-
-def _legs_of(position: Position) -> tuple[Leg, ...]:
-    return tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in position.package.legs)
 
 
 def _row(

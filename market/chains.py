@@ -15,7 +15,8 @@ from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import SessionOpened
 from core.gateway import Gateway
 from core.instruments import instrument_of
-from core.settings_fields import OrderSettings
+from core.parts import Part
+from core.settings.fields import OrderSettings
 from market.freshness import DataFault, quote_fault
 
 
@@ -136,6 +137,14 @@ class OptionChainManager:
             if quote is not None and quote_fault(quote) is None:
                 found[contract] = quote
         return found
+
+    def value_of(self, part: Part) -> float | None:
+        """Worth of what a part holds at mids, in points a package; ``None`` without quotes."""
+        if part.is_whole:
+            return self.value(part.package)
+        legs = part.legs
+        worth = self.value(Package(legs)) if legs else 0.0
+        return None if worth is None else worth / part.contracts
 
     def value(self, package: Package) -> float | None:
         """Worth of a package at mids, in points: positive when closing brings money; ``None`` without quotes."""

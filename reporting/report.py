@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from core.fills import FillRule
 from reporting.charts import account_charts, payoff_chart
+from reporting.fills import FillSummary, summarise_fills, table_rows
 from reporting.fridays import calendar, day_cells, trade_anchor
 from reporting.intervals import FEWEST_MOVES
 from reporting.markup import (
@@ -85,6 +87,7 @@ class RunRecord:
     error: str | None = None
     own: bool = True
     engine_trades: tuple[EngineTrade, ...] = ()
+    fill_rule: FillRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class Summary:
     total: TradeStatistics
     strategies: tuple[TradeStatistics, ...]
     targets: tuple[TargetRow, ...]
+    fills: FillSummary | None = None
 
 
 def summarise(record: RunRecord) -> Summary:
@@ -105,7 +109,8 @@ def summarise(record: RunRecord) -> Summary:
         return Summary(tracker.equity(), trade_statistics("all", record.engine_trades), (), ())
     tracker.add_trades(record.journal.trades)
     equity, total, strategies = tracker.equity(), tracker.total(), tracker.by_strategy()
-    return Summary(equity, total, strategies, judge(equity, total, strategies))
+    fills = summarise_fills(record.journal, record.fill_rule)
+    return Summary(equity, total, strategies, judge(equity, total, strategies), fills)
 
 
 def write_report(path: Path, record: RunRecord, summary: Summary | None = None) -> None:
@@ -140,6 +145,7 @@ def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[M
             ("days", "Every entry day", calendars(record)),
             ("skips", "Why there was no trade", [skips_table(record)]),
             ("strategies", "By strategy", [strategies_table(summary)]),
+            ("fills", "Fills, and what others would have made of them", [fills_table(summary.fills)]),
             ("trades", "Trades", trade_list(record.journal.trades)),
             ("risk", "Risk and errors", [risk_table(record.journal.risk), errors_table(record.journal.errors)]),
         ]
@@ -156,7 +162,13 @@ def header(record: RunRecord) -> Markup:
     """Title, range, market, and the links to the parts."""
     links = {"equity": "Equity"}
     if record.own:
-        links |= {"targets": "Targets", "days": "Entry days", "skips": "Why no trade", "strategies": "Strategies"}
+        links |= {
+            "targets": "Targets",
+            "days": "Entry days",
+            "skips": "Why no trade",
+            "strategies": "Strategies",
+            "fills": "Fills",
+        }
     links["trades"] = "Trades"
     if record.own:
         links["risk"] = "Risk"
@@ -280,6 +292,19 @@ def strategies_table(summary: Summary) -> Markup:
         "Profit factor", "Credit kept", "Fees", "Losses in a row",
     )  # fmt: skip
     return table(head, rows, "Closed trades by strategy", tuple(range(1, len(head))), stacked=True)
+
+
+def fills_table(fills: FillSummary | None) -> Markup:
+    """The fill assumption, and the same trades at others, from the quotes of their own minutes."""
+    if fills is None:
+        return element("p", "No fill was recorded.", class_="note")
+    note = (
+        "From the quotes of each fill's own minute, after fees. Only the prices of fills change: entries, exits and "
+        "expiries are those of this run, so another assumption would also have traded at other times."
+    )
+    head = ("If filled at", "Profit", "Won", "Means")
+    shown = table(head, table_rows(fills), "The same trades at other fills", (1, 2), stacked=True)
+    return join([element("p", f"{fills.title}."), shown, element("p", note, class_="note")])
 
 
 def trade_list(trades: Sequence[Trade]) -> list[Markup]:

@@ -121,6 +121,39 @@ class EquityPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Fill:
+    """One leg's fill. ``quantity`` signed contracts (bought positive), prices in points; the quote is its minute's."""
+
+    group: str
+    position: str
+    quantity: float
+    price: float
+    bid: float | None
+    ask: float | None
+
+    @property
+    def far(self) -> float | None:
+        """The side of the quote that trades at once: the offer for a purchase; ``None`` where the quote is unknown."""
+        return self.ask if self.quantity > 0 else None if self.ask is None else self.bid
+
+    @property
+    def mid(self) -> float | None:
+        """Middle of the quote; a bid that was missing counts as zero for a purchase."""
+        if self.ask is None or (self.bid is None and self.quantity < 0):
+            return None
+        return ((self.bid or 0.0) + self.ask) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class OrderStep:
+    """One step in the life of an order group."""
+
+    group: str
+    purpose: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class Interest:
     """Dollars booked on free cash at the open of a day."""
 
@@ -160,6 +193,8 @@ class Journal:
     equity: tuple[EquityPoint, ...] = ()
     risk: tuple[RiskNote, ...] = ()
     errors: tuple[ErrorNote, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    orders: tuple[OrderStep, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -264,6 +299,8 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         ),
         risk=tuple(item for item in kept["risk"] if isinstance(item, RiskNote)),
         errors=tuple(item for item in kept["error"] if isinstance(item, ErrorNote)),
+        fills=tuple(item for item in kept["fill"] if isinstance(item, Fill)),
+        orders=tuple(item for item in kept["order"] if isinstance(item, OrderStep)),
         counts=counts,
     )
 
@@ -359,6 +396,23 @@ def read_equity(row: Fields) -> EquityPoint:
     return EquityPoint(row.day("day"), row.number("equity"), row.maybe_integer("phase"), row.maybe_integer("positions"))
 
 
+def read_fill(row: Fields) -> Fill:
+    """A ``fill`` row."""
+    return Fill(
+        group=row.text("group"),
+        position=row.text("position"),
+        quantity=row.number("quantity"),
+        price=row.number("price"),
+        bid=row.maybe_number("bid"),
+        ask=row.maybe_number("ask"),
+    )
+
+
+def read_order(row: Fields) -> OrderStep:
+    """An ``order`` row."""
+    return OrderStep(row.text("group"), str(row.values.get("purpose") or ""), row.text("action"))
+
+
 def read_interest(row: Fields) -> Interest:
     """An ``interest`` row."""
     return Interest(row.day("day"), row.number("amount"))
@@ -387,6 +441,8 @@ READERS: dict[str, Callable[[Fields], object]] = {
     "trade_closed": read_trade,
     "equity": read_equity,
     "interest": read_interest,
+    "fill": read_fill,
+    "order": read_order,
     "risk": read_risk,
     "error": read_error,
 }

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from itertools import combinations, pairwise
 
 from core.book import Book
+from core.contracts import Package
 from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.gateway import Gateway
-from core.settings_fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
+from core.settings.fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
 from market.history import correlation
@@ -131,7 +132,7 @@ class CircuitBreakerPlugin(RiskPlugin):
         for name in [name for name in self._profits if name not in self._book.positions]:
             del self._profits[name]
         for name, position in self._book.positions.items():
-            value = self._chains.value(position.package)
+            value = self._chains.value(Package(position.legs))
             samples = self._profits.setdefault(name, {})
             if value is not None:
                 samples[event.time] = value

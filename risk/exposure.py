@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 from core.book import Position
-from core.contracts import Package
 from core.instruments import Group, group_of, is_sp500
-from core.settings_fields import CorrelationSettings
+from core.settings.fields import CorrelationSettings
 from market.history import Correlations
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
 
@@ -58,9 +55,9 @@ class CorrelationPlugin(RiskPlugin):
         return Allow(self.name)
 
     def _joined(self, position: Position, ticker: str, group: Group) -> bool:
-        if not position.terms.short_volatility:
+        if not position.short_volatility:
             return False
-        other = position.package.underlying.ticker
+        other = position.underlying.ticker
         if group_of(other) is group:
             return True
         measured = self._correlations.between(ticker, other)
@@ -84,22 +81,18 @@ class ConcentrationPlugin(RiskPlugin):
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny the second position of a strategy, underlying and expiration, and full counts."""
         held = list(context.book.exposed())
-        key = _line(proposal.strategy, proposal.package)
-        if any(_line(row.terms.strategy, row.package) == key for row in held):
+        key = (proposal.strategy, proposal.package.underlying.ticker, proposal.package.expiry)
+        if any((row.strategy, row.underlying.ticker, row.expiry) == key for row in held):
             return Deny("same_expiration", f"{key[0]} already holds {key[1]} {key[2]}", 1.0, 1.0)
         if not proposal.terms.short_volatility:
             return Allow(self.name)
-        sold = [row for row in held if row.terms.short_volatility]
+        sold = [row for row in held if row.short_volatility]
         if is_sp500(proposal.package.underlying.ticker):
             limit = self._settings.sp500_limit
-            count = sum(1 for row in sold if is_sp500(row.package.underlying.ticker))
+            count = sum(1 for row in sold if is_sp500(row.underlying.ticker))
             if count >= limit:
                 return Deny("sp500", f"{count} of {limit} S&P 500 equivalents are open", float(limit), float(count))
         limit = self._settings.short_volatility_limit
         if len(sold) >= limit:
             return Deny("short_volatility", f"{len(sold)} of {limit} are open", float(limit), float(len(sold)))
         return Allow(self.name)
-
-
-def _line(strategy: str, package: Package) -> tuple[str, str, date]:
-    return (strategy, package.underlying.ticker, package.expiry)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from core.book import Book
+from core.parts import Trait
 from core.performance import record_of
-from core.settings_fields import SizingSettings
+from core.settings.fields import SizingSettings
 from greeks.stress import StressEngine
 from risk.margin import is_amount, is_loan
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
-
-_SCALED_LIKE_STRANGLES = frozenset({"futures_strangle", "enhanced"})
 
 
 def posterior(prior: float, weight: float, successes: float, count: int) -> float:
@@ -25,9 +25,9 @@ def kelly_fraction(win_rate: float, reward_ratio: float, settings: SizingSetting
     return min(max(settings.kelly_fraction * full, 0.0), settings.max_fraction)
 
 
-def vix_scale(strategy: str, vix: float, settings: SizingSettings) -> float:
+def vix_scale(traits: Collection[Trait], vix: float, settings: SizingSettings) -> float:
     """Scale of the risk budget at a VIX; strangles grow with it, everything else shrinks at both ends."""
-    if strategy in _SCALED_LIKE_STRANGLES:
+    if Trait.SCALED_LIKE_STRANGLES in traits:
         scale = vix / settings.strangle_reference_vix
         return min(max(scale, settings.strangle_scale_min), settings.strangle_scale_max)
     if vix < 15:
@@ -64,7 +64,7 @@ class PositionSizer(RiskPlugin):
             return Deny(self.name, f"the loss of one contract is unknown ({proposal.terms.max_loss} proposed)")
         share = self.fraction(proposal.strategy, proposal.win_rate, proposal.reward_ratio)
         share = min(share, context.limits.max_risk_per_position)
-        scale = vix_scale(proposal.strategy, proposal.vix, self._settings) * context.size_factor
+        scale = vix_scale(proposal.terms.traits, proposal.vix, self._settings) * context.size_factor
         budget = min(share * scale, context.limits.max_risk_per_position) * context.account.equity
         contracts = math.floor(budget / loss + 1e-9)
         reason = f"budget {budget:.0f} over {loss:.0f} a contract allows {contracts}"

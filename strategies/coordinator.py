@@ -28,10 +28,11 @@ from core.events import (
 )
 from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
+from core.parts import Urgency
 from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
-from strategies.base import Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
+from strategies.base import Action, Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
 from strategies.roster import MarketAccess, StrategyRoster
 
 _REOPEN_WITHIN = timedelta(minutes=15)
@@ -206,11 +207,11 @@ class StrategyCoordinator:
         """Risk's word, then the desk's; ``None`` when the entry is on its way."""
         decision = self._risk.review(proposal)
         if decision.contracts <= 0:
-            return Skip(decision.rule, decision.reason, decision.limit, decision.observed)
+            return Skip.because(decision)
         self._waiting.pop(proposal.strategy, None)
         position = self._desk.open(proposal.intent, decision.contracts, waiting.correlation)
         if isinstance(position, Refusal):
-            return Skip(position.rule, position.reason, position.limit, position.observed)
+            return Skip.because(position)
         self._market.chains.watch(position, [leg.contract for leg in proposal.package.legs])
         self._sent[position] = _Sent(proposal.strategy, waiting.day, proposal, decision.contracts, waiting.correlation)
         return None
@@ -298,15 +299,11 @@ class StrategyCoordinator:
         if session is None:
             return
         for position in list(self._book.positions.values()):
-            strategy = self._strategies.get(position.terms.strategy)
+            strategy = self._strategies.get(position.strategy)
             if strategy is None:
                 continue
-            tick = self._gateway.tick(position.package.underlying.price_key)
-            value = self._market.chains.value(position.package)
             try:
-                action = strategy.manage(
-                    position, HoldContext(now, session, value, None if tick is None else tick.price)
-                )
+                action = strategy.manage(position, self._holding(position, now, session))
             except Exception as error:  # a strategy's error must not keep the others from their exits
                 if self._bus.entries_halted is None:  # told once: the rest of the account may need a person
                     detail = f"{type(error).__name__}: {error}"
@@ -314,11 +311,20 @@ class StrategyCoordinator:
                     self._journal.record(RecordKind.ERROR, **row, detail=detail)
                     self._bus.halt_entries(f"{strategy.name} failed while managing {position.id}: {detail}")
                 continue
-            if isinstance(action, Close):
-                self._drop_roll(position.id, Skip(action.rule, action.reason))
-                self._desk.close(position, action.rule, action.reason, action.urgent)
-            elif isinstance(action, Roll):
-                self._roll(position, action)
+            for one in action if isinstance(action, tuple) else (action,):
+                self._do(position, one)
+
+    def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
+        tick = self._gateway.tick(position.underlying.price_key)
+        values = {part.name: self._market.chains.value_of(part) for part in position.parts}
+        return HoldContext(now, session, values, None if tick is None else tick.price)
+
+    def _do(self, position: Position, action: Action) -> None:
+        if isinstance(action, Close):
+            self._drop_roll(position.id, Skip(action.rule, action.reason))
+            self._desk.close(position, action.rule, action.reason, action.urgency, action.parts)
+        elif isinstance(action, Roll):
+            self._roll(position, action)
 
     # Rolling: close, then open another in its place
 
@@ -350,6 +356,8 @@ class StrategyCoordinator:
         if rolling.ended is not ChangeKind.CLOSED:
             return Skip("not_closed_by_us", f"{old.id} was {rolling.ended}")
         result = next(trade.profit for trade in reversed(self._book.trades) if trade.position == old.id)
+        if result is None:
+            return Skip("rolling_a_loser", f"nobody knows what {old.id} was closed at")
         if result < 0:
             return Skip("rolling_a_loser", f"{old.id} was closed at a loss of {-result:.2f}", 0.0, result)
         price = package_price(package.legs, current_quotes(self._market.chains, package))
@@ -358,10 +366,10 @@ class StrategyCoordinator:
         proposal = replace(rolling.proposal, mid_cash=price.mid, natural_cash=price.natural)
         decision = self._risk.review(proposal)
         if decision.contracts <= 0:
-            return Skip(decision.rule, decision.reason, decision.limit, decision.observed)
+            return Skip.because(decision)
         position = self._desk.open(proposal.intent, decision.contracts, old.correlation)
         if isinstance(position, Refusal):
-            return Skip(position.rule, position.reason, position.limit, position.observed)
+            return Skip.because(position)
         self._market.chains.watch(position, [leg.contract for leg in package.legs])
         self._sent[position] = _Sent(
             proposal.strategy, proposal.day, proposal, decision.contracts, old.correlation, rolling
@@ -376,7 +384,7 @@ class StrategyCoordinator:
             component="coordinator",
             reason=rolling.reason if into is not None else why.reason,
             correlation=rolling.position.correlation,
-            strategy=rolling.position.terms.strategy,
+            strategy=rolling.position.strategy,
             day=self._gateway.now().date(),
             position=rolling.position.id,
             into=into,
@@ -394,7 +402,7 @@ class StrategyCoordinator:
             self._desk.cancel_entries(f"{event.rule} {event.severity.value}")
         for position in self._risk.must_close(event):
             reason = f"{event.rule} {event.observed:.3f} against {event.limit:.3f}"
-            self._desk.close(position, f"risk_{event.rule}", reason, urgent=True)
+            self._desk.close(position, f"risk_{event.rule}", reason, urgency=Urgency.URGENT)
 
     def _on_command(self, event: CommandReceived) -> None:
         """A person's word: halt and reduce stop entries, close all also closes, resume allows again, status reports."""
@@ -403,7 +411,7 @@ class StrategyCoordinator:
             self._desk.cancel_entries(event.command.value)
         if event.command is Command.CLOSE_ALL:
             for position in list(self._book.positions.values()):
-                self._desk.close(position, "command", "a person said close_all", urgent=True)
+                self._desk.close(position, "command", "a person said close_all", urgency=Urgency.URGENT)
         if event.command is Command.RESUME:
             self._bus.resume_entries()
             self._risk.reset_drawdown()

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.book import EntryIntent, Position, Terms
+from core.book import EntryIntent, Position
 from core.contracts import Contract, Leg, Package, Right
 from core.instruments import INSTRUMENTS, Instrument
-from core.settings_fields import MarginSettings, OrderSettings
-from core.settings_strategies import FridayZeroDaySettings
+from core.parts import Terms, Trait
+from core.settings.fields import MarginSettings, OrderSettings
+from core.settings.strategies import FridayZeroDaySettings
 from greeks.service import CentralGreeksService
 from greeks.smile import ChainGreeks
 from market.chains import OptionChainManager, current_quotes, nearest_strike, of_right, package_price
@@ -27,6 +28,7 @@ from strategies.floors import thin_credit
 
 INDEX = "SPX"
 ROOTS = ("SPXW", "SPY")  # largest that fits
+TRAITS = frozenset({Trait.SHORT_VOLATILITY, Trait.SHORT_DATED, Trait.ENDS_TODAY, Trait.SPARED_BY_21_DTE})
 _FRIDAY = 4
 _REACH = 1.8  # how much farther than the wanted short strikes are quoted, to find 10 to 25 delta
 
@@ -216,13 +218,7 @@ class FridayZeroDay(Strategy):
         known = [row for row in figures if row is not None]
         complete = len(known) == len(figures)
 
-        def total(name: str) -> float | None:
-            if not complete:
-                return None
-            pairs = zip(package.legs, known, strict=True)
-            return sum(leg.ratio * float(getattr(row, name)) for leg, row in pairs)
-
-        model, delta, gamma, vega = (total(name) for name in ("price", "delta", "gamma", "vega"))
+        model = sum(leg.ratio * row.price for leg, row in zip(package.legs, known, strict=True)) if complete else None
         widths = [abs(wing.contract.strike - short.contract.strike) for short, wing in _pairs(package)]
         return Proposal(
             strategy=self.name,
@@ -233,6 +229,7 @@ class FridayZeroDay(Strategy):
                 structure=plan.structure,
                 max_loss=(max(widths) - price.natural) * multiplier,
                 margin=package_margin(package, chain.spot, mids, self._margin),
+                traits=TRAITS,
             ),
             wanted=self._contracts(context) * round(INSTRUMENTS[package.legs[0].contract.root].index_scale),
             mid_cash=price.mid,
@@ -243,9 +240,6 @@ class FridayZeroDay(Strategy):
             win_rate=self._settings.win_rate,
             reward_ratio=self._settings.reward_ratio,
             reason=f"{plan.structure} {reason}",
-            delta=None if delta is None else delta * multiplier,
-            gamma=None if gamma is None else gamma * multiplier,
-            vega=None if vega is None else vega * multiplier,
         )
 
     def _contracts(self, context: EntryContext) -> int:

@@ -13,7 +13,7 @@ from core.events import FillStatus, OrderUpdated
 from core.gateway import Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
 from core.instruments import INSTRUMENTS
 from core.journal import MemorySink
-from core.settings_fields import Settings
+from core.settings.fields import Settings
 from core.storage import FolderStorage
 from greeks.black_scholes import european_price
 from greeks.expiry_time import years_to_expiry

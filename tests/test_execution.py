@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.book import EntryIntent, Refusal, Terms
+from core.book import EntryIntent, Refusal
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import (
     BrokerReconnected,
@@ -23,7 +23,8 @@ from core.events import (
 from core.gateway import Holding
 from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
-from core.settings_fields import OrderSettings
+from core.parts import Terms, Urgency
+from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.groups import describe_package, rebuild_package
 from execution.pricing import anomaly, crossing_limit, round_down, walk_limit
@@ -143,8 +144,9 @@ def test_a_filled_entry_is_a_position_in_book_and_state(room: Room) -> None:
     assert isinstance(name, str)
     room.minutes(6)
     position = room.system.book.positions[name]
-    assert position.contracts == 2
-    assert position.entry_cash == pytest.approx(position.credit * 200)
+    (part,) = position.parts
+    assert part.contracts == 2
+    assert part.entry_cash == pytest.approx(part.credit * 200)
     assert room.state.position(name).state == "open"
     assert rebuild_position(room.state.position(name)) == position
 
@@ -271,10 +273,18 @@ def test_a_wing_without_a_bid_is_left_to_expire(room: Room) -> None:
     room.executor.close(room.system.book.positions[name], "profit_target", "because")
     assert [leg.ratio for leg in room.gateway.sent[-1][1].legs] == [1]
     room.minutes(8)
+    # The wing stays a part of its position, and the trade is not over, until the clearing house takes it away.
+    (part,) = room.system.book.positions[name].parts
+    assert {leg.contract.name: leg.ratio for leg in part.legs} == {put(4920.0).name: 1}
+    assert room.sink.rows(RecordKind.TRADE_CLOSED) == []
+    assert room.state.position(name).state == "open"
+    room.gateway.expire(FRIDAY)
     (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
     assert [leg["exit"] for leg in row["legs"]][1] == 0.0
     assert row["exit_rule"] == "profit_target"
     assert room.system.book.positions == {}
+    assert room.state.position(name).state == "expired"
+    assert row["profit"] == pytest.approx(room.gateway.cash - 100_000.0)
 
 
 def test_closing_twice_sends_once(room: Room) -> None:
@@ -284,7 +294,7 @@ def test_closing_twice_sends_once(room: Room) -> None:
     room.gateway.fills_allowed = False
     sent = len(room.gateway.sent)
     for _ in range(3):
-        room.executor.close(room.system.book.positions[name], "test", "because", urgent=True)
+        room.executor.close(room.system.book.positions[name], "test", "because", urgency=Urgency.URGENT)
     assert len(room.gateway.sent) == sent + 1
 
 
@@ -300,7 +310,7 @@ def test_a_rejected_exit_keeps_the_position_and_is_tried_again(room: Room) -> No
     assert room.state.position(name).state == "open"
     room.executor.close(position, "test", "again")
     room.minutes(6)
-    assert room.system.book.positions == {}
+    assert not [leg for row in room.system.book.positions.values() for leg in row.legs if leg.ratio < 0]
 
 
 def test_errors_never_reach_the_engine(room: Room) -> None:
@@ -340,8 +350,9 @@ def test_an_entry_that_filled_while_nobody_looked_is_taken_into_the_book(
     restarted(room)
     position = room.system.book.positions[name]
     # Two packages sold at 4.00 - 1.00 = 3.00: 600 dollars.
-    assert (position.contracts, position.entry_prices) == (2, (4.0, 1.0))
-    assert position.entry_cash == pytest.approx(600.0)
+    (part,) = position.parts
+    assert (part.contracts, part.entry_prices) == (2, (4.0, 1.0))
+    assert part.entry_cash == pytest.approx(600.0)
     assert room.state.position(name).state == "open"
     assert rebuild_position(room.state.position(name)) == position
     assert set(room.gateway.subscribed) == {leg.contract.name for leg in spread().legs}
@@ -355,8 +366,8 @@ def test_half_of_what_a_person_closed_is_gone_from_the_book(room: Room, monkeypa
     hold_at(room, monkeypatch, {4950.0: -1, 4920.0: 1})
     room.system.command(room.gateway.time, Command.RECONCILE)
     after = room.system.book.positions[name]
-    assert after.contracts == 1
-    assert after.entry_cash == pytest.approx(before.entry_cash / 2)
+    assert after.parts[0].contracts == 1
+    assert after.parts[0].entry_cash == pytest.approx(before.parts[0].entry_cash / 2)
     assert room.state.position(name).detail["contracts"] == 1
 
 
@@ -367,11 +378,12 @@ def test_a_package_of_which_a_leg_is_gone_is_unwound(tmp_path: Path, monkeypatch
     room.minutes(6)
     hold_at(room, monkeypatch, {4950.0: -1})
     room.system.happened(BrokerReconnected(time=room.gateway.time))
-    assert name not in room.system.book.positions
     monkeypatch.undo()
     room.minutes(3)
     assert room.gateway.held == {}
     assert room.state.positions() == ()
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert row["profit"] is None  # what the wing was sold for by somebody else, nobody told
 
 
 @pytest.mark.parametrize("purpose", ["entry", "exit"])
@@ -449,7 +461,7 @@ def test_a_breach_of_risk_takes_entries_back_and_closes_the_riskiest(tmp_path: P
     )
     group = room.executor.group_of(name)
     assert group is not None
-    assert (group.rule, group.urgent) == ("risk_fast_loss", True)
+    assert (group.rule, group.urgency) == ("risk_fast_loss", Urgency.URGENT)
     assert "risk_fast_loss" not in room.executor.why()[0]
     room.system.bus.publish(
         RiskThreshold(time=room.gateway.time, rule="greeks_delta", severity=Severity.BREACH, limit=1.0, observed=2.0)

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from core import journal_schema
-from core.book import EntryIntent, Terms
+from core.book import EntryIntent
 from core.contracts import Leg, Package, Right
 from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
+from core.parts import Terms, Urgency
 from core.performance import PerformanceTracker
 from execution.executor import AtomicExecutor
 from execution.tracker import PositionTracker
@@ -205,18 +206,25 @@ def test_a_fall_through_the_short_stops_at_twice_the_credit(tmp_path: Path) -> N
     assert gateway.held == {}
 
 
+def exit_sent(sink: MemorySink) -> time:
+    """When the exit was sent; a wing that nobody bids for stays in its trade until it expires."""
+    (row,) = [row for row in sink.rows(RecordKind.ORDER) if (row["purpose"], row["action"]) == ("exit", "sent")]
+    return datetime.fromisoformat(row["time"]).time()
+
+
 def test_three_oclock_ends_what_neither_won_nor_lost(tmp_path: Path) -> None:
     gateway = start(tmp_path, vix=24.0)
     _, sink = run(gateway, friday_0dte__profit_target="100")
     row = closed_row(sink)
     assert row["exit_rule"] == "time_exit"
-    assert time(15, 0) < datetime.fromisoformat(row["closed"]).time() < time(15, 30)
+    assert time(15, 0) <= exit_sent(sink) < time(15, 30)
 
 
 def test_half_day_ends_at_noon(tmp_path: Path) -> None:
     gateway = start(tmp_path, half_days=frozenset({FRIDAY}))
     _, sink = run(gateway, friday_0dte__profit_target="100")
-    assert time(12, 0) < datetime.fromisoformat(closed_row(sink)["closed"]).time() < time(12, 30)
+    assert closed_row(sink)["exit_rule"] == "time_exit"
+    assert time(12, 0) <= exit_sent(sink) < time(12, 30)
 
 
 def test_what_cannot_be_closed_settles_at_its_intrinsic_value(tmp_path: Path) -> None:
@@ -228,7 +236,7 @@ def test_what_cannot_be_closed_settles_at_its_intrinsic_value(tmp_path: Path) ->
     gateway.spot = lambda _: 4960.0
     gateway.fills_allowed = False
     position = next(iter(system.book.positions.values()))
-    short = next(leg for leg in position.package.legs if leg.ratio < 0 and leg.contract.right is Right.PUT)
+    short = next(leg for leg in position.legs if leg.ratio < 0 and leg.contract.right is Right.PUT)
     before = gateway.cash
     gateway.expire(FRIDAY)
     row = closed_row(sink)
@@ -350,7 +358,6 @@ class Rolled:
         assert list(self.system.book.positions) == [name]
         self.wanted = replace(
             proposal(), package=self.next, terms=terms, wanted=1, mid_cash=9.0, natural_cash=8.0, model_cash=None,
-            delta=1.0, gamma=-0.1, vega=-10.0,
         )  # fmt: skip
 
     def vix(self, moment: datetime) -> float:
@@ -387,7 +394,7 @@ def test_a_roll_closes_then_opens_under_risk_as_one_decision(rolled: Rolled) -> 
     assert rolled.name not in rolled.system.book.positions
     rolled.minutes(4)
     (position,) = rolled.system.book.positions.values()
-    assert position.package == rolled.next
+    assert position.parts[0].package == rolled.next
     row = rolled.row()
     assert (row["outcome"], row["position"], row["into"]) == ("rolled", rolled.name, position.id)
     assert (row["rule"], row["reason"], row["contracts"]) == ("filled", "150 days to expiry", 1)
@@ -423,7 +430,7 @@ def test_a_stop_ends_a_roll_that_is_under_way(rolled: Rolled) -> None:
     rolled.gateway.fills_allowed = False
     rolled.roll()
     rolled.minutes(2)
-    rolled.action = Close("stop_loss", "lost too much", urgent=True)
+    rolled.action = Close("stop_loss", "lost too much", urgency=Urgency.URGENT)
     rolled.minutes(1)
     assert rolled.row()["rule"] == "stop_loss"
     rolled.gateway.fills_allowed = True
@@ -471,6 +478,6 @@ def test_a_position_that_expired_or_was_closed_by_hand_is_not_replaced(rolled: R
     rolled.minutes(1)
     (order,) = rolled.gateway.orders
     rolled.gateway.cancel(order.ids, "the broker's own")
-    rolled.system.managers[PositionTracker].gone(rolled.system.book.positions[rolled.name], "by hand")
+    rolled.system.managers[PositionTracker].agree(rolled.system.book.positions[rolled.name], {}, "by hand")
     rolled.minutes(1)
     assert rolled.row()["rule"] == "not_closed_by_us"

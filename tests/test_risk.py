@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.book import Book, ClosedTrade, Position, Terms
+from core.book import Book, ClosedTrade, Position, position_of
 from core.contracts import Contract, Leg, Package, Right
 from core.events import Command, MarketData, RiskThreshold, SessionClosed, Severity
 from core.gateway import Account
 from core.instruments import INSTRUMENTS, Group, group_of
 from core.journal import RecordKind
-from core.settings_fields import (
+from core.parts import BOUGHT, SOLD, Part, Terms, Trait
+from core.settings.fields import (
     CorrelationSettings,
     DrawdownSettings,
     PhaseSettings,
@@ -70,8 +71,9 @@ def proposal(strategy: str = "friday_0dte", root: str = "SPXW", wanted: int = 4,
 
 
 def held(name: str, strategy: str, root: str, expiry: date = FRIDAY, sold: bool = True) -> Position:
-    terms = Terms(strategy, "put_spread", 2_700.0, 3_000.0, short_volatility=sold)
-    return Position(name, package(root, expiry), terms, 1, NOW, (4.0, 1.0), 300.0, 2.0, "", 5000.0, 20.0)
+    terms = Terms(strategy, "put_spread", 2_700.0, 3_000.0, SOLD if sold else BOUGHT)
+    part = Part("whole", package(root, expiry), 1, NOW, (4.0, 1.0), 300.0, 2.0, terms)
+    return position_of(name, part, "", 5000.0, 20.0)
 
 
 def book(*positions: Position) -> Book:
@@ -135,20 +137,21 @@ def test_the_prior_is_worth_fifty_trades() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "vix", "scale"),
+    ("kind", "vix", "scale"),
     [
-        ("friday_0dte", 14.9, 0.75),
-        ("friday_0dte", 15.0, 1.0),
-        ("friday_0dte", 25.0, 1.0),
-        ("friday_0dte", 35.0, 0.75),
-        ("friday_0dte", 35.1, 0.5),
-        ("futures_strangle", 20.0, 1.0),
-        ("futures_strangle", 8.0, 0.5),
-        ("futures_strangle", 60.0, 2.0),
+        ("spread", 14.9, 0.75),
+        ("spread", 15.0, 1.0),
+        ("spread", 25.0, 1.0),
+        ("spread", 35.0, 0.75),
+        ("spread", 35.1, 0.5),
+        ("strangle", 20.0, 1.0),
+        ("strangle", 8.0, 0.5),
+        ("strangle", 60.0, 2.0),
     ],
 )
-def test_vix_scales_the_budget(strategy: str, vix: float, scale: float) -> None:
-    assert vix_scale(strategy, vix, SizingSettings()) == scale
+def test_vix_scales_the_budget(kind: str, vix: float, scale: float) -> None:
+    traits = {Trait.SCALED_LIKE_STRANGLES} if kind == "strangle" else {Trait.SHORT_VOLATILITY}
+    assert vix_scale(traits, vix, SizingSettings()) == scale
 
 
 def test_contracts_are_the_budget_over_the_loss_of_one() -> None:
@@ -193,7 +196,8 @@ def test_what_one_contract_puts_at_risk(
 def test_no_scaling_lifts_a_position_over_five_percent() -> None:
     # a strangle at VIX 40 would be doubled: 5 % x 2 of 100,000; it stays at 5,000 over 2,700: one
     sizer = PositionSizer(Book(), engine(), SizingSettings())
-    verdict = sizer.review(proposal("futures_strangle", vix=40.0), context(vix=40.0))
+    strangle = replace(proposal().terms, traits=SOLD | {Trait.SCALED_LIKE_STRANGLES})
+    verdict = sizer.review(replace(proposal(vix=40.0), terms=strangle), context(vix=40.0))
     assert isinstance(verdict, Shrink)
     assert (verdict.contracts, verdict.limit) == (1, 5_000.0)
 
@@ -272,12 +276,14 @@ def test_sp500_equivalents_count_together_and_short_volatility_in_all() -> None:
 def test_the_table_of_regimes() -> None:
     plugin = VixRegimePlugin(VixSettings())
     cases = {
-        ("friday_0dte", 30.0): "allowed", ("friday_0dte", 30.1): "vix_regime", ("enhanced", 45.0): "allowed",
-        ("futures_strangle", 12.9): "vix_regime", ("futures_strangle", 13.0): "allowed",
-        ("diagonal", 18.0): "allowed", ("diagonal", 18.1): "vix_regime",
+        (Trait.ENDS_TODAY, 30.0): "allowed", (Trait.ENDS_TODAY, 30.1): "vix_regime",
+        (Trait.PUT_SELLING, 45.0): "allowed", (Trait.NO_VOLATILITY_SOLD, 45.0): "allowed",
+        (Trait.STRANGLE, 12.9): "vix_regime", (Trait.STRANGLE, 13.0): "allowed",
+        (Trait.LOW_VIX_ONLY, 18.0): "allowed", (Trait.LOW_VIX_ONLY, 18.1): "vix_regime",
     }  # fmt: skip
-    for (strategy, vix), expected in cases.items():
-        assert rule(plugin.review(proposal(strategy), context(vix=vix))) == expected, (strategy, vix)
+    for (trait, vix), expected in cases.items():
+        wanted = replace(proposal(), terms=replace(proposal().terms, traits=SOLD | {trait}))
+        assert rule(plugin.review(wanted, context(vix=vix))) == expected, (trait, vix)
     assert rule(plugin.review(proposal(), context(vix=None))) == "vix_missing"
     jumped = context(vix=29.0)
     assert jumped.vix is not None
@@ -367,7 +373,7 @@ def test_drawdown_steps_must_ascend() -> None:
 def test_three_percent_in_five_minutes_trips_and_closes_the_riskiest(tmp_path: Path) -> None:
     running, gateway = system(tmp_path)
     small, large = held("small", "s1", "SPY"), held("large", "s2", "SPXW")
-    large = replace(large, contracts=2)
+    large = replace(large, parts=(replace(large.parts[0], contracts=2),))
     running.book.positions.update({"small": small, "large": large})
     seen: list[RiskThreshold] = []
     running.bus.subscribe(RiskThreshold, seen.append, component="test")
@@ -435,7 +441,10 @@ def test_every_plugin_answers_a_sound_proposal(tmp_path: Path) -> None:
 
 def test_vix_above_40_closes_all_but_put_selling_once(tmp_path: Path) -> None:
     running, gateway = system(tmp_path)
-    running.book.positions.update({"a": held("a", "friday_0dte", "SPY"), "b": held("b", "enhanced", "SPY")})
+    sold = held("b", "enhanced", "SPY")
+    terms = replace(sold.parts[0].terms, traits=SOLD | {Trait.PUT_SELLING})
+    puts = sold.with_part(replace(sold.parts[0], terms=terms))
+    running.book.positions.update({"a": held("a", "friday_0dte", "SPY"), "b": puts})
     seen: list[RiskThreshold] = []
     running.bus.subscribe(RiskThreshold, seen.append, component="test")
     for minute, vix in enumerate((39.0, 41.0, 45.0, 39.0, 42.0)):

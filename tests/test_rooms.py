@@ -16,9 +16,10 @@ from core.events import MarketData, MinutePassed, SessionClosed, SessionOpened, 
 from core.gateway import Session
 from core.journal import RecordKind
 from core.journal_schema import ROWS
+from core.parts import BOUGHT
 from core.performance import PerformanceTracker, record_of
-from core.settings_fields import CorrelationSettings
-from core.settings_strategies import ExitSettings
+from core.settings.fields import CorrelationSettings
+from core.settings.strategies import ExitSettings
 from market.history import Correlations
 from market.trend import Trend, TrendDirection
 from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin, _together
@@ -74,15 +75,15 @@ def test_the_tracker_follows_the_book_by_strategy() -> None:
 
 def hold(days: int, value: float | None) -> HoldContext:
     now = NOON - timedelta(days=days)
-    return HoldContext(now, Session(now.date(), OPEN, OPEN + timedelta(hours=6.5), False), value, 5000.0)
+    return HoldContext(now, Session(now.date(), OPEN, OPEN + timedelta(hours=6.5), False), {"whole": value}, 5000.0)
 
 
 def test_twenty_one_days_end_a_position() -> None:
     sold = held("p", "lt112", "SPXW")
     settings = ExitSettings()
-    close = days_to_expiry(settings)(sold, hold(21, -3.0))
+    close = days_to_expiry(settings)(sold.parts[0], hold(21, -3.0))
     assert close == Close("days_to_expiry", "21 days to expiry")
-    assert days_to_expiry(settings)(sold, hold(22, -3.0)) is None
+    assert days_to_expiry(settings)(sold.parts[0], hold(22, -3.0)) is None
 
 
 @pytest.mark.parametrize(
@@ -91,14 +92,14 @@ def test_twenty_one_days_end_a_position() -> None:
     [(22, -2.2, False), (20, -2.2, True), (20, -2.6, False), (6, -2.6, True), (6, -2.8, False), (6, None, False)],
 )
 def test_small_profits_are_taken_when_time_is_short(days: int, value: float | None, closes: bool) -> None:
-    answer = early_profit(ExitSettings())(held("p", "ladder", "SPXW"), hold(days, value))
+    answer = early_profit(ExitSettings())(held("p", "ladder", "SPXW").parts[0], hold(days, value))
     assert (answer is not None) is closes
     if answer is not None:
         assert answer.rule == "early_profit"
 
 
 def test_a_position_that_cost_nothing_has_no_share_to_gain() -> None:
-    free = replace(held("p", "ladder", "SPXW"), entry_prices=(1.0, 1.0))
+    free = replace(held("p", "ladder", "SPXW").parts[0], entry_prices=(1.0, 1.0))
     assert early_profit(ExitSettings())(free, hold(6, 5.0)) is None
 
 
@@ -222,7 +223,7 @@ def test_natural_gas_for_those_who_know_it_and_bought_volatility_anywhere(tmp_pa
     settings = CorrelationSettings(experienced_with_natural_gas=True)
     plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], settings)
     assert isinstance(plugin.review(replace(proposal(), package=named("NG")), context()), Allow)
-    bought = replace(proposal(), terms=replace(proposal().terms, short_volatility=False))
+    bought = replace(proposal(), terms=replace(proposal().terms, traits=BOUGHT))
     assert isinstance(plugin.review(bought, context()), Allow)
     assert plugin.verify() == ()
 
@@ -303,9 +304,9 @@ def test_a_wing_that_is_not_listed_is_a_skip(tmp_path: Path, monkeypatch: pytest
     )
     answer = ask(system, gateway.time)
     assert isinstance(answer, Skip)
-    # Strikes are 5 apart: 35 is 2 off 33, which is 6 % and more than the 1 % allowed.
+    # 33 points at an index of 4500 are 36.67 at 5000. Strikes are 5 apart: 35 is 1.67 off, 4.5 %, more than the 1 %.
     assert (answer.rule, answer.limit) == ("wing", 0.01)
-    assert answer.observed == pytest.approx(2 / 33)
+    assert answer.observed == pytest.approx(1 - 35 / (33 * 5000 / 4500))
 
 
 def test_the_plan_of_each_trend(tmp_path: Path) -> None:

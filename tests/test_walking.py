@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.book import EntryIntent, Refusal, Terms
+from core.book import EntryIntent, Refusal
 from core.contracts import Contract, Leg, Package, Right
 from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
-from core.settings_fields import OrderSettings
-from core.settings_strategies import FridayZeroDaySettings
+from core.parts import Terms
+from core.settings.fields import OrderSettings
+from core.settings.strategies import FridayZeroDaySettings
 from execution.executor import AtomicExecutor
 from execution.pricing import walk_limit
 from market.chains import PackagePrice
