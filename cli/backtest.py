@@ -56,6 +56,7 @@ def run_and_report(options: BacktestOptions) -> Finished:
     begun = time.monotonic()
     with results_folder(plan.out) as folder:
         result = run(plan, market, folder.work)
+        market.warn_of_gaps()
         record = record_of(plan, market, result, folder.work)
         summary = summarise(record)
         write_report(folder.work / "report.html", record, summary)
@@ -205,6 +206,7 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         engine_statistics=result.statistics,
         error=result.error.strip().splitlines()[-1] if result.error else None,
         own=own,
+        warnings=tuple(market.warnings),
         fill_rule=plan.settings.fills.rule if plan.settings is not None else None,
         engine_trades=() if own else tuple(engine_trade(trade) for trade in result.closed_trades),
     )

@@ -28,9 +28,12 @@ LISTINGS = ("today", "then")
 class MarketOptions:
     """What a run is over and with which settings, as text, unchecked."""
 
-    start: Annotated[str | None, typer.Option(
+    start: Annotated[
+        str | None,
+        typer.Option(
             help="First day; without it and --end the range that suits the market. Example: --start 2015-01-02"
-        )] = None
+        ),
+    ] = None
     end: Annotated[str | None, typer.Option(help="Last day. Example: --end 2016-12-30")] = None
     cash: Annotated[str | None, typer.Option(help="Dollars to begin with. Example: --cash 45000")] = None
     strategies: Annotated[
@@ -63,6 +66,7 @@ class MarketOptions:
             "0.004 without it, in scenarios only their own. Example: --faults 0.02"
         ),
     ] = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestOptions(MarketOptions):

@@ -235,6 +235,12 @@ class LeanFolder:
             if self.trades(underlying, Resolution.MINUTE, day) is not None:
                 self._gaps[symbol] = day
 
+    def _note_chain(self, canonical: Symbol, day: date) -> None:
+        """Remembers a day without the chain of a root that the folder has on other days, when its underlying traded."""
+        underlying = canonical.underlying
+        if canonical not in self._gaps and self.trades(underlying, Resolution.MINUTE, day) is not None:
+            self._gaps[canonical] = day
+
     def _is_listed(self, symbol: Symbol, day: date) -> bool:
         """Whether the newest chain up to `day`, of the last week, holds a contract."""
         for back in range(_LISTING_DAYS):
@@ -247,7 +253,11 @@ class LeanFolder:
 
     def gaps(self) -> tuple[tuple[str, date], ...]:
         """Contracts asked for that the folder's own listing has and the folder has not, with the first such day."""
-        return tuple(sorted((symbol.value, day) for symbol, day in self._gaps.items()))
+        named = (
+            (f"the chain of {one.id.symbol}" if one.is_canonical() else one.value, day)
+            for one, day in self._gaps.items()
+        )
+        return tuple(sorted(named))
 
     def missing_asset(self, symbol: Symbol) -> str | None:
         """None for what has a file at some resolution; else where one was looked for."""
@@ -289,6 +299,8 @@ class LeanFolder:
             return self._universes[key]
         path = self.root / universe_path(canonical, day)
         found = auxiliary.read_universe(path, canonical, day, self.expiry_holidays) if path.is_file() else None
+        if found is None and canonical.security_type in OPTION_TYPES and path.parent.is_dir():
+            self._note_chain(canonical, day)
         self._universes[key] = found
         if len(self._universes) > _KEPT_UNIVERSES:
             self._universes.popitem(last=False)

@@ -74,4 +74,4 @@ class KnowsGaps(Protocol):
     """A source that notes which contracts its own listing has and it has not."""
 
     def gaps(self) -> tuple[tuple[str, date], ...]:
-        """Contracts that were asked for on a day on which they are listed and lack quotes: name and first such day."""
+        """Contracts asked for that are listed and lack quotes, and chains that lack: name and first such day."""
