@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from core.settings.fields import Settings
     from simulation.runner import RunResult
 
+RESULTS = "backtests"  # one of the few folders that the lean command line never takes for source
 JOURNAL = "journal.jsonl"
 TRACE = "error.txt"  # the traceback of an algorithm that stopped
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -80,7 +81,7 @@ def run_backtest_command(options: BacktestOptions) -> int:
 
 backtest = command_of(
     run_backtest_command,
-    """Run main.py over a market and leave a report in results/.
+    """Run main.py over a market and leave a report in backtests/.
 
     Examples:
 
@@ -121,7 +122,7 @@ class ResultsFolder:
 @contextmanager
 def results_folder(out: Path | None) -> Iterator[ResultsFolder]:
     """A folder to work in that gets its name when all is written; on an error nothing is left of it."""
-    final = out if out is not None else ROOT / "results" / f"{datetime.now():%Y%m%d-%H%M%S}"
+    final = out if out is not None else ROOT / RESULTS / f"{datetime.now():%Y%m%d-%H%M%S}"
     final = final.absolute()
     folder = ResultsFolder(final.with_name(f".{final.name}-{os.getpid()}.tmp"), final)
     clear_leftovers(final.parent)

@@ -50,6 +50,8 @@ def run_data_command(options: DataOptions) -> int:
     out = options.out
     if out.exists():
         raise UserError(f"--out: {out} exists; expected a folder that does not exist yet")
+    for name in ("start", "end"):
+        _check_day(f"--{name}", getattr(options, name))
     if options.symbols is not None and (options.set_ or options.cash or options.strategies):
         raise UserError("--symbols: says what to write by itself; --set, --cash and --strategies are for main.py's run")
     plan = plan_of(BacktestOptions(**{item.name: getattr(options, item.name) for item in fields(MarketOptions)}))
@@ -93,6 +95,13 @@ data = command_of(
     """,
     DataOptions,
 )
+
+
+def _check_day(option: str, text: str | None) -> None:
+    try:
+        date.fromisoformat(text or date.min.isoformat())
+    except ValueError as error:
+        raise UserError(f"{option}: {text!r} is no date; expected YYYY-MM-DD") from error
 
 
 def with_configured_range(plan: RunPlan, market: OpenedMarket) -> RunPlan:

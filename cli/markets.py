@@ -82,8 +82,8 @@ class OpenedMarket:
         if gaps:
             name, day = min(gaps, key=lambda gap: (gap[1], gap[0]))
             self.warn(
-                f"the folder lacks {len(gaps)} contracts or chains that its listing has, first {name} on {day}: this "
-                "run did without them; write the folder with the settings of this run (python run.py data --set ...)"
+                f"the folder lacks {len(gaps)} contracts or chains that this run asked for and that were listed, first "
+                f"{name} on {day}: the run did without; write the folder with this run's settings (run.py data --set)"
             )
 
     def warn(self, words: str) -> None:

@@ -79,9 +79,7 @@ class BacktestOptions(MarketOptions):
         list[str],
         typer.Option(help="A parameter for --algorithm's file, as often as needed. Example: --param seed=yes"),
     ] = field(default_factory=list)
-    out: Annotated[Path | None, typer.Option(help="Folder for the results, made new. Example: --out results/first")] = (
-        None
-    )
+    out: Annotated[Path | None, typer.Option(help="Folder for the results, made new. Example: --out results")] = None
 
 
 Chosen = TypeVar("Chosen", bound=MarketOptions)

@@ -236,7 +236,7 @@ class LeanFolder:
                 self._gaps[symbol] = day
 
     def _note_chain(self, canonical: Symbol, day: date) -> None:
-        """Remembers a day without the chain of a root that the folder has on other days, when its underlying traded."""
+        """Remembers a day without the chain of a root although its underlying traded."""
         underlying = canonical.underlying
         if canonical not in self._gaps and self.trades(underlying, Resolution.MINUTE, day) is not None:
             self._gaps[canonical] = day
@@ -299,7 +299,7 @@ class LeanFolder:
             return self._universes[key]
         path = self.root / universe_path(canonical, day)
         found = auxiliary.read_universe(path, canonical, day, self.expiry_holidays) if path.is_file() else None
-        if found is None and canonical.security_type in OPTION_TYPES and path.parent.is_dir():
+        if found is None and canonical.security_type in OPTION_TYPES:
             self._note_chain(canonical, day)
         self._universes[key] = found
         if len(self._universes) > _KEPT_UNIVERSES:
