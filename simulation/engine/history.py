@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulation.data.chain_files import UniverseRow, universe_files, universe_frame
-from simulation.data.feeds import RESOLUTION_MS, Column, Feed, FeedSpec
+from simulation.data.feeds import RESOLUTION_MS, Column, Feed, FeedSpec, seen_from
 from simulation.engine.kernel import Engine
 from simulation.lean.bars import BaseData, OpenInterest, QuoteBar, TradeBar
 from simulation.lean.clock import FOREVER, zone_of
@@ -96,7 +96,8 @@ def bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, e
 
 
 def feed_for(engine: Engine, request: Request) -> Feed:
-    """A feed of its own for a request."""
+    """A feed of its own for a request. A bar that ends just at its begin is no point of it, but is filled forward
+    (SubscriptionDataReader.cs:384, SubscriptionDataReaderHistoryProvider.cs TimeBasedFilter)."""
     symbol = request.symbol
     entry = engine.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type)
     hours = entry.exchange_hours
@@ -111,7 +112,7 @@ def feed_for(engine: Engine, request: Request) -> Feed:
     mapping, depth = request.joined.mapping, request.joined.depth
     spec.data_mapping_mode = own.data_mapping_mode if mapping is None else mapping
     spec.contract_depth_offset = own.contract_depth_offset if depth is None else depth
-    return feed_of(engine.source, spec, request.low)
+    return feed_of(engine.source, spec, seen_from(spec, request.low, 0))
 
 
 def points(engine: Engine, request: Request) -> list[BaseData]:
@@ -180,7 +181,8 @@ def _last_of(engine: Engine, spec: FeedSpec, resolution: Resolution, count: int)
         return None
     low = bars_back(engine, spec.symbol, resolution, count, spec.extended)
     feed = feed_for(engine, Request(spec.symbol, spec.kind, resolution, low, engine.utc_ms, False, spec.extended))
-    return feed.column(max(engine.utc_ms - engine.tick, 1)).last_real(engine.utc_ms)
+    point = feed.column(max(engine.utc_ms - engine.tick, 1)).last_real(engine.utc_ms)
+    return None if point is None or point.end_ms <= low else point
 
 
 class PlainSlice(Named):
@@ -370,7 +372,11 @@ def _moment(value: date) -> datetime:
 
 
 def frame(engine: Engine, requests: list[Request], flatten: bool = False) -> Any:
-    """A pandas frame of all requests, indexed by symbol and time; options by expiry, strike and right as well."""
+    """A pandas frame of all requests, indexed by symbol and time; options by expiry, strike and right as well.
+
+    A column that is zero or missing in all rows of a symbol is left out of them (PandasData.cs ShouldFilter): daily
+    bars of an index have no volume.
+    """
     import pandas as pd
 
     del flatten
@@ -385,9 +391,10 @@ def frame(engine: Engine, requests: list[Request], flatten: bool = False) -> Any
     for symbol, rows in by_symbol.items():
         zone = zone_of(engine.hours_of(symbol).time_zone)
         lead, names = _lead(symbol)
+        told = {name for row in rows.values() for name, value in row.items() if value and value == value}
         for end in sorted(rows):
             index.append((*lead, symbol, zone.local(end)))
-            cells.append(rows[end])
+            cells.append({name: value for name, value in rows[end].items() if name in told})
     if not cells:
         return pd.DataFrame()
     made = pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(index, names=names))
