@@ -95,6 +95,32 @@ def bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, e
     raise ValueError(f"{symbol}: {count} bars of {resolution} reach back before any session of its exchange")
 
 
+def whole_bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, extended: bool) -> int:
+    """The instant from which so many hours or days, each with some trade in it, lie before now: a day begins at
+    midnight of the data, not at the open (Time.cs GetStartTimeForTradeBars). Bars this long have no extended hours."""
+    del extended
+    entry = engine.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type)
+    hours = entry.exchange_hours
+    zone, data_zone = zone_of(hours.time_zone), zone_of(entry.data_time_zone)
+    now = zone.local(engine.utc_ms)
+    period = timedelta(milliseconds=RESOLUTION_MS[resolution])
+    today = datetime(now.year, now.month, now.day)
+    over = (
+        resolution == Resolution.DAILY and hours.is_date_open(now) and hours.get_next_market_close(today, False) <= now
+    )
+    current = now
+    if not over:
+        stamped = data_zone.local(engine.utc_ms)
+        current = zone.local(data_zone.utc_ms(stamped - (stamped - datetime(1, 1, 1)) % period))
+    left = count
+    for _ in range(40_000):
+        if left <= 0:
+            return zone.utc_ms(current)
+        left -= hours.is_open(current - period, current, False)
+        current -= period
+    raise ValueError(f"{symbol}: {count} bars of {resolution} reach back before any session of its exchange")
+
+
 def feed_for(engine: Engine, request: Request) -> Feed:
     """A feed of its own for a request. A bar that ends just at its begin is no point of it, but is filled forward
     (SubscriptionDataReader.cs:384, SubscriptionDataReaderHistoryProvider.cs TimeBasedFilter)."""
@@ -447,5 +473,6 @@ class HistoryApi(Named):
         for symbol, specs in engine.configs.items():
             if not symbol.is_canonical() or is_continuous(symbol):
                 chosen = resolution if resolution is not None else min(spec.resolution for spec in specs)
-                starts.append(bars_back(engine, symbol, chosen, span, specs[0].extended))
+                back = bars_back if chosen < Resolution.HOUR else whole_bars_back
+                starts.append(back(engine, symbol, chosen, span, specs[0].extended))
         return min(starts)
