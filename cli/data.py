@@ -17,7 +17,7 @@ from cli.options import MAIN, MarketChoice
 from cli.progress import Report, progress
 
 if TYPE_CHECKING:
-    from simulation.data.columns import DataSource
+    from simulation.data.source import DataSource
     from simulation.export.export import ExportProgress, ExportSummary, Selection
     from simulation.lean.symbols import Symbol
 

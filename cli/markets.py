@@ -13,7 +13,7 @@ from cli.options import MarketChoice, MarketKind
 from reporting.report import Provenance
 
 if TYPE_CHECKING:
-    from simulation.data.columns import DataSource
+    from simulation.data.source import DataSource
 
 OPTIONS_MODELLED = (
     "Option prices: an arbitrage-free volatility surface whose 30-day variance is the VIX of the minute; skew, term "

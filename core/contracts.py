@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
 
+MONTH_CODES = "FGHJKMNQUVXZ"
+"""Letters by which exchanges name contract months, January to December."""
+
 
 class Right(StrEnum):
     """Side of an option: the right to buy or to sell the underlying."""
@@ -47,14 +50,23 @@ class AssetKind(StrEnum):
 class Underlying:
     """Something an option is written on: an index, a share, a future.
 
-    ``ticker`` is the exchange's (``SPX``, ``SPY``, ``ES``). ``multiplier`` is dollars per point of one unit (1 for
-    shares and indices, 50 for ES). ``handle`` is the gateway's own and takes no part in equality.
+    ``ticker`` is the exchange's (``SPX``, ``SPY``), a family's for futures (``ES``). ``multiplier`` is dollars per
+    point of one unit (1 for shares and indices, 50 for ES). ``handle`` is the gateway's own and no part of equality.
+    ``month`` is the first day of a future's contract month, ``None`` for everything else.
     """
 
     ticker: str
     kind: AssetKind
     multiplier: float = 1.0
     handle: object = field(default=None, compare=False, repr=False, hash=False)
+    month: date | None = None
+
+    @property
+    def price_key(self) -> str:
+        """By what its price is asked for: the ticker, or the one contract of a family of futures (``ESM16``)."""
+        if self.month is None:
+            return self.ticker
+        return f"{self.ticker}{MONTH_CODES[self.month.month - 1]}{self.month:%y}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,7 @@ class Contract:
     @property
     def name(self) -> str:
         """Readable identity, unique within a listing: root, expiry, right letter and strike."""
-        return f"{self.root} {self.expiry:%y%m%d}{self.right.value[0].upper()}{self.strike:g}"
+        return f"{self.root} {self.expiry:%y%m%d}{self.right.value[0].upper()}{self.strike:.10g}"
 
     def days_to_expiry(self, today: date) -> int:
         """Calendar days from ``today`` to expiry; 0 on the expiry date, negative after it."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from core.book import Refusal
 from core.contracts import Quote
 
 
@@ -228,6 +229,7 @@ class OrderGroupFinished(Event):
     """The broker works nothing of an order group any more. Published by the executor, after state was written.
 
     ``limit`` is its last limit and ``natural`` the natural price now, both in points a package, a credit positive.
+    ``refusal`` is the rule that ended the walk of an entry, where one did.
     """
 
     group: str
@@ -239,6 +241,7 @@ class OrderGroupFinished(Event):
     reason: str
     limit: float | None = None
     natural: float | None = None
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,70 +6,13 @@ limit is what the package brings in, in points a unit, so a credit is positive.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
-from core.contracts import AssetKind, Contract, ExerciseStyle, Package, Quote, Right, Settlement, Underlying
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One option root: what it is written on, how it is exercised and settled, what a tick is.
-
-    ``index_scale`` is S&P 500 index points per point of the underlying's price (10 for SPY), 1 where it does not apply.
-    ``tick`` is the step of a combo's limit in points.
-    """
-
-    root: str
-    underlying: str
-    kind: AssetKind
-    style: ExerciseStyle
-    settlement: Settlement
-    multiplier: float
-    tick: float
-    index_scale: float = 1.0
-
-    @property
-    def base(self) -> Underlying:
-        """The underlying without a gateway handle, equal to the one that contracts carry."""
-        return Underlying(self.underlying, self.kind)
-
-
-def _index(root: str, underlying: str, settlement: Settlement, scale: float = 1.0, tick: float = 0.05) -> Family:
-    return Family(root, underlying, AssetKind.INDEX, ExerciseStyle.EUROPEAN, settlement, 100.0, tick, scale)
-
-
-def _shares(root: str, scale: float = 1.0) -> Family:
-    style, settlement = ExerciseStyle.AMERICAN, Settlement.PHYSICAL_SHARES
-    return Family(root, root, AssetKind.EQUITY, style, settlement, 100.0, 0.01, scale)
-
-
-FAMILIES: dict[str, Family] = {
-    "SPXW": _index("SPXW", "SPX", Settlement.CASH_AFTERNOON),
-    "SPX": _index("SPX", "SPX", Settlement.CASH_MORNING),
-    "XSP": _index("XSP", "XSP", Settlement.CASH_AFTERNOON, 10.0, 0.01),
-    "SPY": _shares("SPY", 10.0),
-    **{root: _shares(root) for root in ("QQQ", "IWM", "TLT", "GLD", "USO", "FXE")},
-}
-
-
-_NAME = re.compile(r"(?P<root>[A-Z]+) (?P<expiry>\d{6})(?P<right>[CP])(?P<strike>\d+(\.\d+)?)")
-
-
-def contract_named(name: str) -> Contract | None:
-    """The contract of a ``Contract.name``, without a gateway handle; ``None`` for a ticker or a root of no family."""
-    match = _NAME.fullmatch(name)
-    family = None if match is None else FAMILIES.get(match["root"])
-    if match is None or family is None:
-        return None
-    expiry = datetime.strptime(match["expiry"], "%y%m%d").date()
-    right = Right.CALL if match["right"] == "C" else Right.PUT
-    strike = float(match["strike"])
-    return Contract(family.base, family.root, expiry, strike, right, family.style, family.settlement, family.multiplier)
+from core.contracts import Contract, Package, Quote
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,20 +48,28 @@ class RollRow(TypedDict):
 class OrderRow(TypedDict):
     """kind ``order``: one step in the life of an order group (``sent``, ``repriced``, ``cancelled``, ``rejected``).
 
-    ``limit_cash`` is the limit in points a package, a credit positive.
+    ``limit_cash`` is the limit in points a package, a credit positive. ``purpose``: ``entry``, ``exit`` or ``unwind``.
+    ``rule``, ``limit`` and ``observed`` say what ended the walk of an entry, ``None`` where no rule did.
     """
 
     group: str
     position: str
     strategy: str
     action: str
+    purpose: str
     contracts: int
     limit_cash: float | None
     legs: list[dict[str, object]]
+    rule: str | None
+    limit: float | None
+    observed: float | None
 
 
 class FillRow(TypedDict):
-    """kind ``fill``: a leg filled. ``quantity`` signed (bought positive); ``price`` in points; ``fee`` zero or more."""
+    """kind ``fill``: a leg filled. ``quantity`` signed (bought positive); ``price`` in points; ``fee`` zero or more.
+
+    ``bid`` and ``ask`` are its quote in that minute, ``None`` for a side that was not there.
+    """
 
     group: str
     position: str
@@ -70,6 +78,8 @@ class FillRow(TypedDict):
     quantity: float
     price: float
     fee: float
+    bid: float | None
+    ask: float | None
 
 
 class TradeLeg(TypedDict):

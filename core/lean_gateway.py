@@ -7,7 +7,6 @@ for all); a contract that is held or ordered is never removed (removal would sel
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -32,26 +31,35 @@ from AlgorithmImports import (
     UpdateOrderFields,
 )
 
-from core.contracts import MARKET_CLOSE, AssetKind, Contract, Package, Quote, Right, Underlying
-from core.gateway import FAMILIES, Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+from core.contracts import MARKET_CLOSE, AssetKind, Contract, Package, Quote, Right
+from core.fills import FillAssumption, FillRule
+from core.gateway import Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+from core.instruments import INSTRUMENTS, UNDERLYINGS, instrument_of
+from core.lean_gateway_fills import PackageFillModel, quote_sides
 
 SESSION_TICKER = "SPY"
 _OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
 _DONE = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.INVALID)
 
 
-def prepare(algorithm: Any, own_margin: bool) -> None:
-    """Set broker, margin, assignment and first prices, before any security is added (recordings p06 honest, p10).
+def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> None:
+    """Set broker, margin, assignment, fills and first prices, before any security is added (p06 honest, p10, p14).
 
     The initializer is added, not set: one that is set replaces the brokerage's own and with it tastytrade's fees
-    (LEAN, QCAlgorithm.SetSecurityInitializer and AddSecurityInitializer).
+    (LEAN, QCAlgorithm.SetSecurityInitializer and AddSecurityInitializer). Without ``fills`` LEAN's own rule stands.
     """
+
+    model: PackageFillModel | None = None
+    if fills is not None and fills.model is not FillAssumption.LEAN:
+        model = PackageFillModel(fills, lambda: algorithm.utc_time)
 
     def initialize_security(security: Any) -> None:
         if own_margin:
             security.set_buying_power_model(BuyingPowerModel.NULL)
         if security.type in _OPTION_TYPES:
             security.set_option_assignment_model(NullOptionAssignmentModel())
+            if model is not None:
+                security.set_fill_model(model)
 
     algorithm.set_brokerage_model(BrokerageName.TASTYTRADE, AccountType.MARGIN)
     algorithm.settings.seed_initial_prices = True
@@ -172,7 +180,7 @@ class LeanGateway:
 
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts of the newest universe file on a root, expiring in the closed range."""
-        family = FAMILIES[root]
+        family = INSTRUMENTS[root]
         if family.underlying not in self._symbols:
             self.watch((family.underlying,))
         self._forget_expired()
@@ -192,7 +200,7 @@ class LeanGateway:
 
     def _canonical(self, root: str) -> Any:
         if root not in self._canonicals:
-            family = FAMILIES[root]
+            family = INSTRUMENTS[root]
             symbol = self._symbols[family.underlying]
             if family.kind is AssetKind.INDEX and root != family.underlying:
                 self._canonicals[root] = Symbol.create_canonical_option(symbol, root, Market.USA, "?" + root)
@@ -205,19 +213,8 @@ class LeanGateway:
         if known is not None:
             return known
         root = str(symbol.id.symbol)
-        family = FAMILIES[root]
-        ticker = family.underlying
-        contract = Contract(
-            underlying=Underlying(ticker, family.kind, 1.0, self._symbols.get(ticker)),
-            root=root,
-            expiry=symbol.id.date.date(),
-            strike=float(symbol.id.strike_price),
-            right=Right.CALL if symbol.id.option_right == OptionRight.CALL else Right.PUT,
-            style=family.style,
-            settlement=family.settlement,
-            multiplier=family.multiplier,
-            handle=symbol,
-        )
+        right = Right.CALL if symbol.id.option_right == OptionRight.CALL else Right.PUT
+        contract = INSTRUMENTS[root].contract(symbol.id.date.date(), float(symbol.id.strike_price), right, symbol)
         self._contracts[symbol] = contract
         return contract
 
@@ -257,31 +254,26 @@ class LeanGateway:
     def quote(self, contract: Contract) -> Quote | None:
         """Best bid and offer of a subscribed contract, as its last real quote bar has them; a missing side is ``None``.
 
-        ``security.bid_price`` would keep the last bid there ever was (LEAN, SecurityCache.cs:209-270), and where data
-        is filled forward LEAN completes a bar's missing side with the one before, its size staying 0
-        (QuoteBarFillForwardEnumerator.cs:72-88): a side without size beside one with size is missing.
+        ``security.bid_price`` would keep the last bid there ever was (LEAN, SecurityCache.cs:209-270).
         """
         security = self._options.get(contract.name)
         bar = None if security is None else security.cache.get_data(QuoteBar)
         if bar is None:
             return None
-        bid_size, ask_size = float(bar.last_bid_size), float(bar.last_ask_size)
-        sized = bid_size > 0 or ask_size > 0
-        bid = None if sized and bid_size <= 0 else _side(bar.bid)
-        ask = None if sized and ask_size <= 0 else _side(bar.ask)
+        bid, ask = quote_sides(bar)
         if bid is None and ask is None:
             return None
         seen = self._in_new_york(bar.end_time, security)
-        return Quote(bid, ask, seen, bid_size or None, ask_size or None)
+        return Quote(bid, ask, seen, float(bar.last_bid_size) or None, float(bar.last_ask_size) or None)
 
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         """One combo limit order, quantity positive, signs on the legs. Raises OrderRefusedError."""
         legs = [Leg.create(self._handle(leg.contract), leg.ratio) for leg in package.legs]
-        limit = -limit_cash
+        limit = -instrument_of(package.legs[0].contract).ticks.limit(limit_cash)
         try:
             if len(legs) == 1:
-                handle, signed = self._handle(package.legs[0].contract), quantity * package.legs[0].ratio
-                price = self._single_price(signed, limit_cash)
+                contract, signed = package.legs[0].contract, quantity * package.legs[0].ratio
+                handle, price = self._handle(contract), _outright(contract, signed, limit_cash)
                 tickets = [self._algorithm.limit_order(handle, signed, price, tag=tag)]
             else:
                 tickets = list(self._algorithm.combo_limit_order(legs, quantity, limit, tag=tag))
@@ -323,7 +315,11 @@ class LeanGateway:
                 accepted = False
                 continue
             fields = UpdateOrderFields()
-            fields.limit_price = -limit_cash if len(order_ids) > 1 else self._single_price(ticket.quantity, limit_cash)
+            contract = self._contract(ticket.symbol)
+            if len(order_ids) > 1:
+                fields.limit_price = -instrument_of(contract).ticks.limit(limit_cash)
+            else:
+                fields.limit_price = _outright(contract, float(ticket.quantity), limit_cash)
             fields.tag = tag
             accepted = bool(ticket.update(fields).is_success) and accepted
         return accepted
@@ -334,17 +330,6 @@ class LeanGateway:
             ticket = self._ticket(order_id)
             if ticket is not None and ticket.status not in _DONE:
                 ticket.cancel(tag)
-
-    @staticmethod
-    def _single_price(quantity: float, limit_cash: float) -> float:
-        """Price of an order with one leg, at a tick of 0.05 under 3 and 0.10 above (a step that every exchange takes).
-
-        A buyer's is rounded up and a seller's down, so that what must trade does; it is at least one step.
-        """
-        price = max(-limit_cash if quantity > 0 else limit_cash, 0.05)
-        step = 0.05 if price < 3 else 0.10
-        steps = math.ceil(price / step - 1e-9) if quantity > 0 else math.floor(price / step + 1e-9)
-        return round(steps * step, 2)
 
     def _ticket(self, order_id: int) -> Any:
         """The ticket of an order, also of one that was sent before a restart; ``None`` when LEAN knows none."""
@@ -389,7 +374,7 @@ class LeanGateway:
 
     def name_of(self, symbol: Any) -> str:
         """``Contract.name`` of an option's symbol, the ticker of anything else."""
-        if symbol.security_type in _OPTION_TYPES and str(symbol.id.symbol) in FAMILIES:
+        if symbol.security_type in _OPTION_TYPES and str(symbol.id.symbol) in INSTRUMENTS:
             return self._contract(symbol).name
         return str(symbol.value)
 
@@ -402,16 +387,16 @@ class LeanGateway:
 
 def _kind_of(ticker: str) -> AssetKind:
     """What an underlying is; volatility indices and index roots are indices, everything else shares."""
-    for family in FAMILIES.values():
-        if family.underlying == ticker:
-            return family.kind
+    facts = UNDERLYINGS.get(ticker)
+    if facts is not None:
+        return facts.kind
     return AssetKind.INDEX if ticker.startswith("VIX") else AssetKind.EQUITY
 
 
-def _side(bar: Any) -> float | None:
-    """Close of one side of a quote bar; ``None`` where LEAN has no bar or a price of 0."""
-    price = 0.0 if bar is None else float(bar.close)
-    return price if price > 0 else None
+def _outright(contract: Contract, quantity: float, limit_cash: float) -> float:
+    """Price of an order with one leg, from a limit in our sign."""
+    buying = quantity > 0
+    return instrument_of(contract).ticks.price(-limit_cash if buying else limit_cash, buying)
 
 
 def _naive(moment: datetime) -> datetime:

@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from core.fills import FillAssumption, FillRule
 from core.settings import SettingsGroup, SettingsRoot
 from core.settings_risk import (
     BlackSwanSettings,
@@ -33,6 +34,7 @@ from core.settings_strategies import (
     Count,
     Dates,
     DiagonalSettings,
+    Dollars,
     EnhancedSettings,
     ExitSettings,
     Fraction,
@@ -57,6 +59,7 @@ __all__ = [
     "GreeksSettings",
     "InterestSettings",
     "MarginSettings",
+    "FillSettings",
     "MarketSettings",
     "OptimisationLimits",
     "OrderSettings",
@@ -152,6 +155,24 @@ class OrderSettings(SettingsGroup):
     settle_seconds: int = Field(120, ge=0)
     """Seconds after the first look at a live broker before what it does not show counts as not there."""
     max_legs: int = Field(4, gt=0)
+    fee_to_open: Dollars = 1.00
+    """Fee of an option contract to open, as the broker's price list has it; an option on a future has its own."""
+    fee_to_close: Dollars = 0.0
+    future_option_fee_to_open: Dollars = 2.50
+    future_option_fee_to_close: Dollars = 0.0
+
+
+class FillSettings(SettingsGroup):
+    """What backtests take a limit order on options to fill at (methodology, section 5; docs/decisions, fills)."""
+
+    model: FillAssumption = FillAssumption.WORKED
+    share: Fraction = 0.60
+    """worked: the share of the way from mid to natural that a limit must have given up before it fills."""
+
+    @property
+    def rule(self) -> FillRule:
+        """Both as the fill model takes them."""
+        return FillRule(self.model, self.share)
 
 
 class MarketSettings(SettingsGroup):
@@ -179,6 +200,20 @@ class CacheSettings(SettingsGroup):
     max_bytes: int = Field(500_000_000, gt=0)
 
 
+DEFAULT_ACCOUNT = "default"
+
+
+class StoreSettings(SettingsGroup):
+    """Where state and journal are kept when live. The object store belongs to a whole organization: keys begin with the
+    project's number and ``account``.
+    """
+
+    account: str = Field(DEFAULT_ACCOUNT, pattern=r"^[A-Za-z0-9_-]{1,40}$")
+    """A name of your own for the account, such as paper or main (not its number): each has its own state."""
+    journal_months: int = Field(24, ge=1, le=600)
+    """Months for which the journal is kept; months before the running one are packed."""
+
+
 class Settings(SettingsRoot):
     """All settings, one section a room or a strategy."""
 
@@ -194,8 +229,10 @@ class Settings(SettingsRoot):
     margin: MarginSettings = MarginSettings()
     interest: InterestSettings = InterestSettings()
     orders: OrderSettings = OrderSettings()
+    fills: FillSettings = FillSettings()
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()
+    store: StoreSettings = StoreSettings()
     exits: ExitSettings = ExitSettings()
     friday_0dte: FridayZeroDaySettings = FridayZeroDaySettings()
     lt112: Lt112Settings = Lt112Settings()

@@ -50,6 +50,16 @@ class StrategySettings(SettingsGroup):
     reward_ratio: float = Field(0.60, gt=0)
     contracts_by_phase: ByPhase = (1, 1, 1, 1)
     days_to_expiry: Days = 0
+    points_reference: float = Field(4500.0, ge=0, le=100_000)
+    """Level of the index that the row's index points are for; they scale with the index. 0: as printed."""
+    min_credit_of_width: Fraction = 0.03
+    """Least credit of a spread or condor as a share of its width."""
+    min_credit_fees: Multiple = 10.0
+    """Least credit of a spread or condor in fees of the round trip."""
+
+    def index_points(self, points: float, index: float) -> float:
+        """The row's index points at a level of the index; strikes are then the nearest listed."""
+        return points * index / self.points_reference if self.points_reference > 0 else points
 
     @model_validator(mode="after")
     def _window(self) -> Self:
@@ -66,7 +76,7 @@ class FridayZeroDaySettings(StrategySettings):
     min_vix: VixPoints = 22.0
     win_rate: Fraction = 0.88
     reward_ratio: float = Field(0.40, gt=0)
-    contracts_by_phase: ByPhase = (1, 2, 3, 4)
+    contracts_by_phase: ByPhase = (2, 2, 3, 4)
     entry_time: time = time(10, 30)
     entry_until: time = time(10, 45)
     exit_time: time = time(15, 0)

@@ -6,7 +6,7 @@ first, so that a daylight-saving change between them costs or adds its hour.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from typing import Final
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from core.contracts import Contract, Settlement
+from core.instruments import INSTRUMENTS
 from core.trading_days import closing_time, monthly_expiry
 from greeks.black_scholes import FloatArray
 
@@ -22,14 +23,6 @@ NEW_YORK: Final = ZoneInfo("America/New_York")
 SECONDS_A_YEAR: Final = 365.0 * 86_400.0
 OPEN: Final = time(9, 30)
 
-# Options on futures stop at their exchange's own time (CME rule books: 710 LO, 115A OG, 18A OZB, 261A EUU). Those on ES
-# stop at the shares' close (358A), the quarterly ones at their open.
-FUTURE_OPTION_TIMES: Final[Mapping[str, time]] = {
-    "LO": time(14, 30),
-    "OG": time(13, 30),
-    "OZB": time(17, 0),
-    "EUU": time(10, 0),
-}
 OTHER_FUTURE_OPTIONS: Final = time(17, 0)  # the end of the day's session at CME
 
 
@@ -42,7 +35,8 @@ def settlement_time(root: str, expiry: date, settlement: Settlement) -> time:
         if root == "ES":
             quarterly = expiry.month % 3 == 0 and expiry == monthly_expiry(expiry.year, expiry.month)
             return OPEN if quarterly else closing_time(expiry)
-        return FUTURE_OPTION_TIMES.get(root, OTHER_FUTURE_OPTIONS)
+        row = INSTRUMENTS.get(root)
+        return OTHER_FUTURE_OPTIONS if row is None else row.last_trading
     return closing_time(expiry)
 
 

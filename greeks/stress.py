@@ -14,17 +14,25 @@ from typing import Final
 
 import numpy as np
 
-from core.book import Book, Position
+from core.book import Book
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
-from core.contracts import Contract, Leg, Package
-from core.gateway import FAMILIES, Gateway, contract_named
-from core.settings_fields import CorrelationSettings, GreeksSettings, SizingSettings
+from core.contracts import AssetKind, Contract, Leg, Package
+from core.gateway import Gateway
+from core.instruments import contract_named, underlying_named
+from core.settings_fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.black_scholes import FloatArray
 from greeks.revalue import Priced, revalued, volatility_rise, worst_value
-from greeks.service import UNOWNED, CentralGreeksService
+from greeks.service import UNOWNED, CentralGreeksService, unit_of
 
 EQUITY_GROUPS: Final = frozenset({"A1", "A2"})
 _KEY: Final = "greeks.stress"
+
+# SPAN's sixteen scenarios (CME, "SPAN Overview"): shares of the price scan, signs of the volatility scan, and how much
+# of the loss counts. The last two stand for a move of three ranges, of which a third counts.
+_THIRDS: Final = (0.0, 1.0 / 3.0, -1.0 / 3.0, 2.0 / 3.0, -2.0 / 3.0, 1.0, -1.0)
+SCAN_MOVES: Final = np.array([*(move for move in _THIRDS for _ in range(2)), 3.0, -3.0])
+SCAN_VOLATILITIES: Final = np.array([*((1.0, -1.0) * len(_THIRDS)), 0.0, 0.0])
+SCAN_COVER: Final = np.array([*((1.0,) * 2 * len(_THIRDS)), 0.33, 0.33])
 
 
 class Node(IntEnum):
@@ -43,7 +51,8 @@ class Stressed:
 
     ``legs`` have signed contracts as ratios; ``prices`` are points by (leg, node), ``spots`` by node. ``profits``
     are dollars by node against now. ``largest_loss`` is dollars from here to the worst price at the nearest expiry,
-    ``inf`` where it has no floor. ``naked`` counts short options that none of its longs cover.
+    ``inf`` where it has no floor. ``naked`` counts short options that none of its longs cover. ``scan``: of options on
+    futures, dollars lost at the worst of a scan of prices and volatilities as CME's SPAN makes it.
     """
 
     position: str
@@ -55,6 +64,7 @@ class Stressed:
     profits: FloatArray
     largest_loss: float
     naked: int
+    scan: float | None = None
 
     @property
     def known(self) -> bool:
@@ -96,6 +106,7 @@ class StressEngine:
         greeks: GreeksSettings,
         correlation: CorrelationSettings,
         sizing: SizingSettings,
+        margin: MarginSettings,
     ) -> None:
         self._service = service
         self._cache = cache
@@ -103,6 +114,7 @@ class StressEngine:
         self._book = book
         self._greeks = greeks
         self._sizing = sizing
+        self._margin = margin
         adverse, crash = correlation.adverse_move, correlation.crash_move
         self._moves = np.array([0.0, -adverse, adverse, -crash, crash])
 
@@ -119,7 +131,7 @@ class StressEngine:
         return self._rows({name: package.legs})[0]
 
     def _compute(self) -> StressBook:
-        groups = {position.id: _legs_of(position) for position in self._book.exposed()}
+        groups = {position.id: position.legs for position in self._book.exposed()}
         groups |= self._unowned()
         rows = self._rows({name: legs for name, legs in groups.items() if legs})
         return StressBook((*rows, *self._shares()))
@@ -130,7 +142,8 @@ class StressEngine:
         for name, quantity in sorted(self._book.unowned.items()):
             contract = contract_named(name)
             if contract is not None and round(quantity):
-                found.setdefault(f"{UNOWNED} {contract.underlying.ticker}", []).append(Leg(contract, round(quantity)))
+                name = f"{UNOWNED} {contract.underlying.price_key}"
+                found.setdefault(name, []).append(Leg(contract, round(quantity)))
         return {name: tuple(legs) for name, legs in found.items()}
 
     def _rows(self, groups: Mapping[str, Sequence[Leg]]) -> list[Stressed]:
@@ -145,9 +158,21 @@ class StressEngine:
         start = 0
         for name, legs in groups.items():
             at = np.arange(start, start + len(legs))
-            rows.append(_row(name, tuple(legs), now.rows(at), moves[start], prices[at]))
+            some = now.rows(at)
+            rows.append(_row(name, tuple(legs), some, moves[start], prices[at], self._scan(legs, some)))
             start += len(legs)
         return rows
+
+    def _scan(self, legs: Sequence[Leg], now: Priced) -> float | None:
+        """Worst loss over the scan's scenarios; ``None`` for what is not written on futures."""
+        underlying = legs[0].contract.underlying
+        if underlying.kind is not AssetKind.FUTURE:
+            return None
+        units = np.array([leg.ratio * leg.contract.multiplier for leg in legs])
+        moves = self._margin.scan_of(underlying.ticker) * SCAN_MOVES
+        points = 100.0 * now.volatility[:, None] * self._margin.future_volatility_scan * SCAN_VOLATILITIES
+        changes = units @ (revalued(now, moves, points, 0.0) - now.price[:, None])
+        return max(float(-np.min(changes * SCAN_COVER)), 0.0)
 
     def _moves_of(self, contracts: Iterable[Contract]) -> FloatArray:
         """Fractions by (contract, node): shares of the equity market move by their beta, everything else by itself."""
@@ -163,21 +188,21 @@ class StressEngine:
         """Shares that assignments left, and a person's own in what may be traded here."""
         counts = {ticker: held.quantity for ticker, held in self._book.shares.items()}
         for ticker, quantity in self._book.unowned.items():
-            if ticker in FAMILIES:
+            if underlying_named(ticker) is not None:
                 counts[ticker] = counts.get(ticker, 0.0) + quantity
         rows = []
         for ticker, quantity in counts.items():
-            tick = self._gateway.tick(ticker)
+            tick, unit = self._gateway.tick(ticker), unit_of(ticker)
             spots = (tick.price if tick is not None and tick.price > 0.0 else np.nan) * (
                 1.0 + self._moves * self._weight(ticker)
             )
-            profits, none = quantity * (spots - spots[Node.NOW]), np.zeros((0, len(Node)))
-            value = float(quantity * spots[Node.NOW])
+            profits, none = quantity * unit * (spots - spots[Node.NOW]), np.zeros((0, len(Node)))
+            value = float(quantity * unit * spots[Node.NOW])
             rows.append(Stressed(f"shares {ticker}", ticker, (), spots, none, value, profits, abs(value), 0))
         return rows
 
     def _dependencies(self) -> tuple[Dependency, ...]:
-        tickers = {leg.contract.underlying.ticker for position in self._book.exposed() for leg in _legs_of(position)}
+        tickers = {leg.contract.underlying.price_key for position in self._book.exposed() for leg in position.legs}
         tickers |= set(self._book.shares) | {name.split()[-1] for name in self._unowned()}
         prices = (PriceOf(ticker, self._greeks.stress_tolerance) for ticker in sorted(tickers))
         return (AnyPosition(), TimeToLive(float(self._greeks.cache_seconds)), *prices)
@@ -187,11 +212,9 @@ class StressEngine:
         return ()
 
 
-def _legs_of(position: Position) -> tuple[Leg, ...]:
-    return tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in position.package.legs)
-
-
-def _row(name: str, legs: tuple[Leg, ...], now: Priced, moves: FloatArray, prices: FloatArray) -> Stressed:
+def _row(
+    name: str, legs: tuple[Leg, ...], now: Priced, moves: FloatArray, prices: FloatArray, scan: float | None
+) -> Stressed:
     units = np.array([leg.ratio * leg.contract.multiplier for leg in legs])
     value = float(units @ now.price)
     worst = worst_value(now, units)
@@ -205,4 +228,5 @@ def _row(name: str, legs: tuple[Leg, ...], now: Priced, moves: FloatArray, price
         profits=np.asarray(units @ (prices - now.price[:, None]), dtype=np.float64),
         largest_loss=value - worst,
         naked=Package(legs).uncovered,
+        scan=scan,
     )

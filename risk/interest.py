@@ -53,6 +53,7 @@ class InterestBooking:
         if amount <= 0.0:
             return
         self._gateway.book_interest(amount)
+        self._book.interest += amount
         self._journal.record(
             RecordKind.INTEREST,
             component="interest",

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from simulation.data.columns import DataSource
+from simulation.data.source import DataSource
 from simulation.lean.clock import UTC
 
 NAMESPACES = ("clr", "System", "QuantConnect")
@@ -71,6 +71,10 @@ class RunResult:
     error: str | None
     runtime_seconds: float
     runtime_statistics: Mapping[str, str] = field(default_factory=dict)
+
+
+class AlgorithmExitError(Exception):
+    """The algorithm asked Python to end: `sys.exit`, `exit` or `quit`."""
 
 
 class _Namespaces(MetaPathFinder, Loader):
@@ -181,7 +185,7 @@ def run_backtest(request: RunRequest) -> RunResult:
 
 def _run(request: RunRequest) -> RunResult:
     from simulation.algorithm.consolidators import Consolidators
-    from simulation.algorithm.services import ObjectStore
+    from simulation.algorithm.object_store import ObjectStore
     from simulation.data.market_hours import MarketHoursDatabase
     from simulation.data.symbol_properties import SymbolPropertiesDatabase
     from simulation.engine.kernel import Engine
@@ -199,16 +203,28 @@ def _run(request: RunRequest) -> RunResult:
     error: str | None = None
     with _imports(request.algorithm):
         try:
-            algorithm = _start(engine, request, store)
-            with _swept(engine, request.progress):
-                engine.run()
-            del algorithm
+            with _exits_told():
+                algorithm = _start(engine, request, store)
+                with _swept(engine, request.progress):
+                    engine.run()
+                del algorithm
         except Exception:  # whatever the algorithm raises is the run's result
             error = traceback.format_exc()
             if engine.algorithm is None or engine.portfolio is None:
                 raise  # too early for a result: the caller gets the error itself
             engine.algorithm.error(f"Runtime Error: {error.strip().splitlines()[-1]}")
     return _result(engine, request, error, time.perf_counter() - begun)
+
+
+@contextmanager
+def _exits_told() -> Iterator[None]:
+    """While active, an algorithm that calls `sys.exit` ends its run, and not the program that runs it."""
+    try:
+        yield
+    except SystemExit as stop:
+        code = "" if stop.code is None else repr(stop.code)
+        told = AlgorithmExitError(f"the algorithm called sys.exit({code})")
+        raise told.with_traceback(stop.__traceback__) from None  # the last line that it names is the algorithm's
 
 
 def _start(engine: Any, request: RunRequest, store: Any) -> Any:

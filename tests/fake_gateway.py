@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
-from core.contracts import AssetKind, Contract, Package, Quote, Right, Underlying
+from core.contracts import AssetKind, Contract, Package, Quote, Right
 from core.events import FillStatus, OrderUpdated
-from core.gateway import FAMILIES, Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+from core.gateway import Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+from core.instruments import INSTRUMENTS
 from core.journal import MemorySink
 from core.settings_fields import Settings
 from core.storage import FolderStorage
@@ -108,22 +109,17 @@ class FakeGateway:
         return [DailyBar(day, base, base * (1 + half), base * (1 - half), base) for day in reversed(days)]
 
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
-        family = FAMILIES[root]
+        row = INSTRUMENTS[root]
         day, found = expiries[0], []
-        scale = family.index_scale
+        scale = row.index_scale
         step = 5.0 / (5.0 if root == "SPY" else 1.0)
         centre = round(self.spot(self.time) / scale / step) * step
-        underlying = Underlying(family.underlying, family.kind)
         while day <= expiries[1]:
             if self.session(day) is not None:
                 for count in range(-60, 61):
                     for right in Right:
                         strike = centre + count * step
-                        found.append(
-                            Contract(
-                                underlying, root, day, strike, right, family.style, family.settlement, 100.0, "handle"
-                            )
-                        )
+                        found.append(row.contract(day, strike, right, "handle"))
             day += timedelta(days=1)
         return sorted(found, key=lambda row: (row.expiry, row.strike, row.right))
 

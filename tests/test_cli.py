@@ -275,6 +275,7 @@ class FakeResult:
     orders: tuple[object, ...] = ()
     order_list_hash: str = "abc"
     statistics: Mapping[str, str] = field(default_factory=dict)
+    closed_trades: tuple[object, ...] = ()
     runtime_seconds: float = 0.1
     error: str | None = None
 

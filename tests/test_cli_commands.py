@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from rich.table import Table
 
-from cli import app, backtest, bootstrap, data, options, progress, scenario, summary
+from cli import app, backtest, bootstrap, data, options, output, progress, scenario, summary
 from cli.bootstrap import Environment, PackageSet
 from cli.errors import UserError
 from cli.options import BacktestOptions
@@ -192,7 +191,7 @@ def test_data_writes_what_the_algorithm_asks_for(
 # --- what a run prints -----------------------------------------------------------------------------------------------
 
 
-def text_of(table: Table) -> str:
+def text_of(table: summary.Sheet) -> str:
     """A table as a log would hold it."""
     console = Console(file=io.StringIO(), width=160)
     console.print(table)
@@ -210,6 +209,54 @@ def test_a_run_without_a_journal_shows_the_engines_figures() -> None:
     assert "hash 0123456789abcdef" in text
     rising = record_of(100.0, 101.0, 102.0)
     assert "never under its peak" in text_of(summary.figures_table(rising, summarise(rising)))
+
+
+def printed(sheet: summary.Sheet, columns: int) -> str:
+    """A table as a terminal of so many columns shows it."""
+    console = Console(file=io.StringIO(), width=columns)
+    console.print(sheet)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_tables_keep_their_first_column(columns: int) -> None:
+    skip = Decision(
+        datetime(2008, 1, 4, 10), "friday_0dte", date(2008, 1, 4), Outcome.SKIP, "vix_range",
+        "VIX 12 is far under what the rule asks for, which is 22", 15, 12, 12, None, None,
+    )  # fmt: skip
+    run = record_of(100.0, 110.0, 99.0, journal=Journal(decisions=(skip,), counts={"decision": 1}))
+    reasons = summary.reasons_table(run)
+    assert reasons is not None
+    whole = summarise(run)
+    for sheet in (summary.figures_table(run, whole), summary.targets_table(whole), reasons):
+        lines = printed(sheet, columns).splitlines()
+        assert max(len(line) for line in lines) <= columns
+        for row in sheet.rows:
+            assert any(line.strip().startswith(row[0]) for line in lines), row[0]  # whole, not cut and not folded
+            assert set(" ".join(row).split()) <= set(" ".join(lines).replace("\u2500", "").split())  # nothing is lost
+
+
+def test_a_pipe_takes_its_width_from_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert output.width(terminal=False) == 100
+    for said, columns in (("40", 40), ("120", 120), ("wide", 100), ("0", 100), ("3", 20)):
+        monkeypatch.setenv("COLUMNS", said)
+        assert output.width(terminal=False) == columns
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_no_encoding_ends_a_finished_run(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    output.make_lenient()
+    run = record_of(100.0, 110.0, 99.0, journal=Journal(counts={"decision": 1}))
+    summary.print_summary(run, summarise(run), tmp_path, 1.0)
+    sys.stdout.write("\u2581\u2588 \u4e2d\n")
+    said = raw.getvalue().decode(encoding)
+    assert ("\N{MINUS SIGN}1.0 %" if encoding == "utf-8" else "-1.0 %") in said
+    assert ("\u2581\u2588 \u4e2d" if encoding == "utf-8" else "18 ?") in said
 
 
 def test_a_run_with_a_journal_shows_trades_and_errors() -> None:

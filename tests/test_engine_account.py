@@ -45,8 +45,8 @@ from simulation.lean.enums import (
 )
 from simulation.lean.symbols import Symbol
 from simulation.market.definitions import market_hours
-from simulation.orders.fees import CashAmount, Currencies
-from simulation.orders.order_parts import GroupOrderManager, Leg
+from simulation.orders.fees import Currencies
+from simulation.orders.order_parts import CashAmount, GroupOrderManager, Leg
 from simulation.orders.orders import (
     ComboLegLimitOrder,
     MarketOnCloseOrder,

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulation.data import side_files as auxiliary
-from simulation.data.columns import MalformedDataError
 from simulation.data.lean_folder import LeanFolder, utc_of_local
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.symbol_properties import SymbolPropertiesDatabase, index_option_tick
@@ -20,6 +19,7 @@ from simulation.export.export_text import hours_text
 from simulation.lean.clock import zone_named
 from simulation.lean.contract_months import Futures, expiry_of_contract_month
 from simulation.lean.enums import Market, OptionRight, OptionStyle, OrderType, Resolution, SecurityType
+from simulation.lean.errors import MalformedDataError
 from simulation.lean.identifiers import SecurityIdentifier
 from simulation.lean.names import Named
 from simulation.lean.symbols import Symbol, SymbolCache, contract_month, option_contract

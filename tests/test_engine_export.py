@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulation.data.columns import (
-    DataSource,
     FactorRow,
     Floats,
     Integers,
@@ -30,6 +29,7 @@ from simulation.data.columns import (
 )
 from simulation.data.lean_folder import LeanFolder
 from simulation.data.market_hours import MarketHoursDatabase
+from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
 from simulation.export.export import ExportRequestError, RecordingSource, parse_selection, selection_of, write_folder
 from simulation.export.export_reach import METHODOLOGY, Around, Deltas, Plan, Reach, Term

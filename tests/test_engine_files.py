@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from simulation.data import side_files as auxiliary
-from simulation.data.columns import FactorRow, MalformedDataError, UniverseBlock
+from simulation.data.columns import FactorRow, UniverseBlock
 from simulation.data.lean_folder import MARKET_HOURS, SYMBOL_PROPERTIES, LeanFolder, data_path, universe_path
 from simulation.export.export import (
     Demand,
@@ -25,6 +25,7 @@ from simulation.export.export import (
 from simulation.export.export_text import hours_text
 from simulation.lean.enums import OptionRight, OptionStyle, Resolution, SecurityType
 from simulation.lean.enums import TickType as Tick
+from simulation.lean.errors import MalformedDataError
 from simulation.lean.symbols import Symbol, option_contract
 from simulation.market import history
 from simulation.market.definitions import market_hours, symbol_properties

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from simulation.algorithm.algorithm import QCAlgorithm, waiting_for
 from simulation.algorithm.consolidators import Consolidators
-from simulation.algorithm.services import ObjectStore
+from simulation.algorithm.object_store import ObjectStore
 from simulation.data.columns import FactorRow, InterestBlock, InterestRates, MarginRow, QuoteBlock, TradeBlock
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
@@ -35,11 +35,13 @@ from simulation.lean.enums import (
     SecurityType,
 )
 from simulation.lean.identifiers import use_map_files
+from simulation.lean.numbers import decimal_text
 from simulation.lean.symbols import Symbol, SymbolCache
 from simulation.market.definitions import market_hours, symbol_properties
 from simulation.orders.fills import FillModel
 from simulation.orders.order_checks import round_to_tick
-from simulation.orders.order_parts import Leg, OrderEvent, OrderProperties, TimeInForce, decimal_text
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import Leg, OrderProperties, TimeInForce
 from simulation.orders.requests import UpdateOrderFields
 from simulation.results.sampling import Samples
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from core.gateway import FAMILIES
+from core.contracts import AssetKind
+from core.instruments import INSTRUMENTS
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.lean.enums import SecurityType
 from simulation.market.definitions import market_hours
@@ -52,16 +53,14 @@ def test_the_rows_are_those_of_leans_database() -> None:
 @needs_lean
 def test_what_the_families_trade_has_leans_hours_every_day() -> None:
     ours, theirs = market_hours(), MarketHoursDatabase.from_file(DATABASE)
-    wanted = {(family.underlying, family.root) for family in FAMILIES.values()}
-    assert {"SPX", "XSP", "SPY"} <= {ticker for ticker, _ in wanted}
+    types = {
+        AssetKind.INDEX: (SecurityType.INDEX, SecurityType.INDEX_OPTION),
+        AssetKind.EQUITY: (SecurityType.EQUITY, SecurityType.OPTION),
+    }
     first = datetime(2014, 1, 1)
-    for ticker, root in sorted(wanted):
-        index = ticker in ("SPX", "XSP", "NDX", "RUT")
-        for name, kind in (
-            (ticker, SecurityType.INDEX if index else SecurityType.EQUITY),
-            (root, SecurityType.INDEX_OPTION if index else SecurityType.OPTION),
-        ):
-            mine, lean = (base.get_exchange_hours("usa", name, kind) for base in (ours, theirs))
+    for row in (row for row in INSTRUMENTS.values() if row.kind in types):
+        for name, kind in zip((row.underlying, row.root), types[row.kind], strict=True):
+            mine, lean = (base.get_exchange_hours(row.market, name, kind) for base in (ours, theirs))
             for ahead in range(13 * 365):
                 day = first + timedelta(days=ahead)
                 assert mine.is_date_open(day) == lean.is_date_open(day), (name, day)

@@ -24,10 +24,11 @@ from simulation.lean.enums import (
     Resolution,
     SecurityType,
 )
+from simulation.lean.numbers import price_of
 from simulation.lean.symbols import Symbol
-from simulation.orders.fees import OrderFee
 from simulation.orders.order_checks import pre_order_check
-from simulation.orders.order_parts import OrderEvent, TimeInForce, price_of
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import OrderFee, TimeInForce
 from simulation.orders.orders import TrailingStopOrder
 from simulation.orders.requests import SubmitOrderRequest
 from tests.test_engine_fills import (

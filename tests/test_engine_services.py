@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation.algorithm.services import ObjectStore
+from simulation.algorithm.object_store import ObjectStore
 from simulation.data.chain_files import UniverseRow
 from simulation.data.columns import TradeBlock, UniverseBlock
 from simulation.engine.kernel import NotInEngineError

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from simulation.data.columns import MalformedDataError
 from simulation.data.market_hours import MarketHoursDatabase, time_of_day
 from simulation.data.symbol_properties import SymbolProperties, SymbolPropertiesDatabase, index_option_tick
 from simulation.lean.enums import (
@@ -25,6 +24,7 @@ from simulation.lean.enums import (
     Resolution,
     SecurityType,
 )
+from simulation.lean.errors import MalformedDataError
 from simulation.lean.exchange_hours import LocalMarketHours, MarketHoursSegment, SecurityExchangeHours
 from simulation.lean.identifiers import SecurityIdentifier, pack_strike, unpack_strike, use_map_files
 from simulation.lean.names import Named, signed

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.book import EntryIntent, Refusal, Terms
+from core.book import EntryIntent, Refusal
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import (
     BrokerReconnected,
@@ -20,26 +20,28 @@ from core.events import (
     RiskThreshold,
     Severity,
 )
-from core.gateway import FAMILIES, Holding
+from core.gateway import Holding
+from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
+from core.parts import Terms, Urgency
 from core.settings_fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.groups import describe_package, rebuild_package
 from execution.pricing import anomaly, crossing_limit, round_down, walk_limit
 from execution.recovery import rebuild_position
-from market.chains import PackagePrice, package_price
+from market.chains import package_price
 from state.manager import HierarchicalStateManager
 from state.store import StateStore
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from trading_system import TradingSystem
 
-SPXW = FAMILIES["SPXW"]
+SPXW = INSTRUMENTS["SPXW"]
 SETTINGS = OrderSettings()
 NOON = datetime.combine(FRIDAY, time(12, 0))
 
 
 def put(strike: float, expiry: date = FRIDAY) -> Contract:
-    return Contract(SPXW.base, "SPXW", expiry, strike, Right.PUT, SPXW.style, SPXW.settlement, 100.0, "handle")
+    return SPXW.contract(expiry, strike, Right.PUT, "handle")
 
 
 def spread() -> Package:
@@ -55,13 +57,6 @@ def test_mid_and_natural_of_a_put_spread() -> None:
     price = package_price(spread().legs, [quote(4.0, 4.4), quote(1.0, 1.2)])
     assert price is not None
     assert (price.mid, price.natural, price.spread) == pytest.approx((3.1, 2.8, 0.6))
-
-
-def test_the_walk_goes_from_mid_to_natural_in_tenths_of_the_spread() -> None:
-    price = PackagePrice(3.1, 2.8, 0.05)
-    # 3.10, 3.04, 2.98, 2.92, 2.86, 2.80 and never beyond, each at the tick below.
-    limits = [walk_limit(price, step, SETTINGS) for step in range(8)]
-    assert limits == pytest.approx([3.1, 3.0, 2.95, 2.9, 2.85, 2.8, 2.8, 2.8])
 
 
 def test_a_debit_walks_up_in_what_it_pays() -> None:
@@ -85,13 +80,6 @@ def test_rounding_never_favours_us_and_is_never_zero(cash: float, tick: float) -
     assert rounded <= cash + 1e-4 * max(tick, abs(cash))
     assert abs(rounded / tick - round(rounded / tick)) < 1e-6
     assert abs(rounded) >= tick / 2
-
-
-@given(st.floats(-50, 50), st.floats(0, 10), st.integers(0, 20))
-def test_the_walk_stays_between_mid_and_natural(mid: float, half: float, step: int) -> None:
-    price = PackagePrice(mid, mid - half, 0.05)
-    limit = walk_limit(price, step, SETTINGS)
-    assert price.natural - 0.05 - 1e-6 <= limit <= max(price.mid, -0.05) + 1e-4
 
 
 def test_packages_survive_being_written_down() -> None:
@@ -156,8 +144,9 @@ def test_a_filled_entry_is_a_position_in_book_and_state(room: Room) -> None:
     assert isinstance(name, str)
     room.minutes(6)
     position = room.system.book.positions[name]
-    assert position.contracts == 2
-    assert position.entry_cash == pytest.approx(position.credit * 200)
+    (part,) = position.parts
+    assert part.contracts == 2
+    assert part.entry_cash == pytest.approx(part.credit * 200)
     assert room.state.position(name).state == "open"
     assert rebuild_position(room.state.position(name)) == position
 
@@ -284,10 +273,18 @@ def test_a_wing_without_a_bid_is_left_to_expire(room: Room) -> None:
     room.executor.close(room.system.book.positions[name], "profit_target", "because")
     assert [leg.ratio for leg in room.gateway.sent[-1][1].legs] == [1]
     room.minutes(8)
+    # The wing stays a part of its position, and the trade is not over, until the clearing house takes it away.
+    (part,) = room.system.book.positions[name].parts
+    assert {leg.contract.name: leg.ratio for leg in part.legs} == {put(4920.0).name: 1}
+    assert room.sink.rows(RecordKind.TRADE_CLOSED) == []
+    assert room.state.position(name).state == "open"
+    room.gateway.expire(FRIDAY)
     (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
     assert [leg["exit"] for leg in row["legs"]][1] == 0.0
     assert row["exit_rule"] == "profit_target"
     assert room.system.book.positions == {}
+    assert room.state.position(name).state == "expired"
+    assert row["profit"] == pytest.approx(room.gateway.cash - 100_000.0)
 
 
 def test_closing_twice_sends_once(room: Room) -> None:
@@ -297,7 +294,7 @@ def test_closing_twice_sends_once(room: Room) -> None:
     room.gateway.fills_allowed = False
     sent = len(room.gateway.sent)
     for _ in range(3):
-        room.executor.close(room.system.book.positions[name], "test", "because", urgent=True)
+        room.executor.close(room.system.book.positions[name], "test", "because", urgency=Urgency.URGENT)
     assert len(room.gateway.sent) == sent + 1
 
 
@@ -313,7 +310,7 @@ def test_a_rejected_exit_keeps_the_position_and_is_tried_again(room: Room) -> No
     assert room.state.position(name).state == "open"
     room.executor.close(position, "test", "again")
     room.minutes(6)
-    assert room.system.book.positions == {}
+    assert not [leg for row in room.system.book.positions.values() for leg in row.legs if leg.ratio < 0]
 
 
 def test_errors_never_reach_the_engine(room: Room) -> None:
@@ -353,8 +350,9 @@ def test_an_entry_that_filled_while_nobody_looked_is_taken_into_the_book(
     restarted(room)
     position = room.system.book.positions[name]
     # Two packages sold at 4.00 - 1.00 = 3.00: 600 dollars.
-    assert (position.contracts, position.entry_prices) == (2, (4.0, 1.0))
-    assert position.entry_cash == pytest.approx(600.0)
+    (part,) = position.parts
+    assert (part.contracts, part.entry_prices) == (2, (4.0, 1.0))
+    assert part.entry_cash == pytest.approx(600.0)
     assert room.state.position(name).state == "open"
     assert rebuild_position(room.state.position(name)) == position
     assert set(room.gateway.subscribed) == {leg.contract.name for leg in spread().legs}
@@ -368,8 +366,8 @@ def test_half_of_what_a_person_closed_is_gone_from_the_book(room: Room, monkeypa
     hold_at(room, monkeypatch, {4950.0: -1, 4920.0: 1})
     room.system.command(room.gateway.time, Command.RECONCILE)
     after = room.system.book.positions[name]
-    assert after.contracts == 1
-    assert after.entry_cash == pytest.approx(before.entry_cash / 2)
+    assert after.parts[0].contracts == 1
+    assert after.parts[0].entry_cash == pytest.approx(before.parts[0].entry_cash / 2)
     assert room.state.position(name).detail["contracts"] == 1
 
 
@@ -380,11 +378,12 @@ def test_a_package_of_which_a_leg_is_gone_is_unwound(tmp_path: Path, monkeypatch
     room.minutes(6)
     hold_at(room, monkeypatch, {4950.0: -1})
     room.system.happened(BrokerReconnected(time=room.gateway.time))
-    assert name not in room.system.book.positions
     monkeypatch.undo()
     room.minutes(3)
     assert room.gateway.held == {}
     assert room.state.positions() == ()
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert row["profit"] is None  # what the wing was sold for by somebody else, nobody told
 
 
 @pytest.mark.parametrize("purpose", ["entry", "exit"])
@@ -462,7 +461,7 @@ def test_a_breach_of_risk_takes_entries_back_and_closes_the_riskiest(tmp_path: P
     )
     group = room.executor.group_of(name)
     assert group is not None
-    assert (group.rule, group.urgent) == ("risk_fast_loss", True)
+    assert (group.rule, group.urgency) == ("risk_fast_loss", Urgency.URGENT)
     assert "risk_fast_loss" not in room.executor.why()[0]
     room.system.bus.publish(
         RiskThreshold(time=room.gateway.time, rule="greeks_delta", severity=Severity.BREACH, limit=1.0, observed=2.0)

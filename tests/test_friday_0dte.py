@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from core import journal_schema
-from core.book import EntryIntent, Terms
-from core.contracts import Contract, Leg, Package, Right
-from core.gateway import FAMILIES
+from core.book import EntryIntent
+from core.contracts import Leg, Package, Right
+from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
+from core.parts import Terms, Urgency
 from core.performance import PerformanceTracker
 from execution.executor import AtomicExecutor
 from execution.tracker import PositionTracker
@@ -68,11 +69,12 @@ def test_calm_friday_sells_a_condor_at_half_the_range(tmp_path: Path) -> None:
     strikes: dict[int, dict[Right, float]] = {leg.ratio: {} for leg in package.legs}
     for leg in package.legs:
         strikes[leg.ratio][leg.contract.right] = leg.contract.strike
-    # ATR14 = 0.011 x 5000 = 55 points, half of it is 27.5: shorts at 4970 or 4975 and at 5025 or 5030, wings 30 beyond.
+    # ATR14 = 0.011 x 5000 = 55 points, half is 27.5: shorts at 4970 or 4975 and at 5025 or 5030. Wings of 30 points
+    # at 4500 are 33.3 at 5000: 35 is the nearest listed.
     assert strikes[-1][Right.PUT] in (4970.0, 4975.0)
     assert strikes[-1][Right.CALL] in (5025.0, 5030.0)
-    assert strikes[1][Right.PUT] == strikes[-1][Right.PUT] - 30
-    assert strikes[1][Right.CALL] == strikes[-1][Right.CALL] + 30
+    assert strikes[1][Right.PUT] == strikes[-1][Right.PUT] - 35
+    assert strikes[1][Right.CALL] == strikes[-1][Right.CALL] + 35
     assert limit > 0
 
 
@@ -86,7 +88,7 @@ def test_a_move_sells_the_spread_on_its_side(tmp_path: Path, moved: float, right
     short, wing = package.legs
     # 0.7 x ATR14: the history stands at today's midnight price of 5000, so 38.5 points from 5000 x (1 + moved).
     assert short.contract.strike == pytest.approx(5000 * (1 + moved) + distance * 38.5, abs=5.0)
-    assert (wing.contract.strike - short.contract.strike) * distance == 30
+    assert (wing.contract.strike - short.contract.strike) * distance == 35  # 30 points at 4500
 
 
 @pytest.mark.parametrize("vix", [21.9, 22.0])
@@ -140,7 +142,11 @@ def test_an_entry_that_never_fills_is_a_skip(tmp_path: Path) -> None:
     system, sink = run(gateway)
     (row,) = decisions(sink)
     assert (row["outcome"], row["rule"]) == ("skip", "not_filled")
-    assert row["limit"] >= row["observed"] > 0  # the last limit stood at natural, which moved on
+    steps = [(step["action"], step["limit_cash"]) for step in sink.rows(RecordKind.ORDER)]
+    # The package is quoted 5.10 to 6.00 or a tick lower: it starts at the mid and ends a tick through natural.
+    assert [action for action, _ in steps] == ["sent", *["repriced"] * 4, "cancelled"]  # one minute at the same tick
+    assert steps[0][1] > row["observed"] > 0
+    assert row["limit"] == steps[-1][1] == pytest.approx(5.05)
     # The mid at 10:30, five steps a minute apart, then the cancel at 10:36.
     assert datetime.fromisoformat(row["time"]).time() == time(10, 36)
     assert not gateway.orders
@@ -156,10 +162,12 @@ def test_a_refused_order_is_a_skip_with_the_engines_words(tmp_path: Path) -> Non
 
 def test_small_account_takes_the_tenth(tmp_path: Path) -> None:
     # 5 % of 35,000 is 1,750: less than a 30-point SPX condor can lose (about 2,500), more than a tenth of it.
-    gateway = start(tmp_path, cash=35_000.0)
+    # At a VIX of 28 its credit of over 0.40 is worth ten times the four dollars of fees.
+    gateway = start(tmp_path, cash=35_000.0, vix=28.0)
     _, sink = run(gateway)
     assert decisions(sink)[0]["outcome"] == "trade"
     assert {leg.contract.root for leg in gateway.sent[0][1].legs} == {"SPY"}
+    assert 1 < gateway.sent[0][2] <= 10  # ten of the tenth-size product count as the one that is allowed under 40k
 
 
 def test_under_30k_nothing_opens(tmp_path: Path) -> None:
@@ -198,18 +206,25 @@ def test_a_fall_through_the_short_stops_at_twice_the_credit(tmp_path: Path) -> N
     assert gateway.held == {}
 
 
+def exit_sent(sink: MemorySink) -> time:
+    """When the exit was sent; a wing that nobody bids for stays in its trade until it expires."""
+    (row,) = [row for row in sink.rows(RecordKind.ORDER) if (row["purpose"], row["action"]) == ("exit", "sent")]
+    return datetime.fromisoformat(row["time"]).time()
+
+
 def test_three_oclock_ends_what_neither_won_nor_lost(tmp_path: Path) -> None:
     gateway = start(tmp_path, vix=24.0)
     _, sink = run(gateway, friday_0dte__profit_target="100")
     row = closed_row(sink)
     assert row["exit_rule"] == "time_exit"
-    assert time(15, 0) < datetime.fromisoformat(row["closed"]).time() < time(15, 30)
+    assert time(15, 0) <= exit_sent(sink) < time(15, 30)
 
 
 def test_half_day_ends_at_noon(tmp_path: Path) -> None:
     gateway = start(tmp_path, half_days=frozenset({FRIDAY}))
     _, sink = run(gateway, friday_0dte__profit_target="100")
-    assert time(12, 0) < datetime.fromisoformat(closed_row(sink)["closed"]).time() < time(12, 30)
+    assert closed_row(sink)["exit_rule"] == "time_exit"
+    assert time(12, 0) <= exit_sent(sink) < time(12, 30)
 
 
 def test_what_cannot_be_closed_settles_at_its_intrinsic_value(tmp_path: Path) -> None:
@@ -221,7 +236,7 @@ def test_what_cannot_be_closed_settles_at_its_intrinsic_value(tmp_path: Path) ->
     gateway.spot = lambda _: 4960.0
     gateway.fills_allowed = False
     position = next(iter(system.book.positions.values()))
-    short = next(leg for leg in position.package.legs if leg.ratio < 0 and leg.contract.right is Right.PUT)
+    short = next(leg for leg in position.legs if leg.ratio < 0 and leg.contract.right is Right.PUT)
     before = gateway.cash
     gateway.expire(FRIDAY)
     row = closed_row(sink)
@@ -268,12 +283,12 @@ def test_broken_wing_on_the_tested_side(tmp_path: Path, monkeypatch: pytest.Monk
     gateway = start(tmp_path, cash=200_000.0)
     run(gateway)
     strikes = {(leg.ratio, leg.contract.right): leg.contract.strike for leg in gateway.sent[0][1].legs}
-    assert strikes[1, Right.CALL] - strikes[-1, Right.CALL] == 50
-    assert strikes[-1, Right.PUT] - strikes[1, Right.PUT] == 30
+    assert strikes[1, Right.CALL] - strikes[-1, Right.CALL] == 55  # 50 points at 4500 are 55.6 at 5000
+    assert strikes[-1, Right.PUT] - strikes[1, Right.PUT] == 35
 
 
 @pytest.mark.parametrize(
-    ("equity", "phase", "contracts"), [(39_999, 2, 1), (40_000, 1, 1), (60_000, 2, 2), (120_000, 4, 4)]
+    ("equity", "phase", "contracts"), [(39_999, 2, 1), (40_000, 1, 2), (60_000, 2, 2), (120_000, 4, 4)]
 )
 def test_contracts_by_phase_and_one_under_40k(tmp_path: Path, equity: float, phase: int, contracts: int) -> None:
     system, _ = build(start(tmp_path))
@@ -343,7 +358,6 @@ class Rolled:
         assert list(self.system.book.positions) == [name]
         self.wanted = replace(
             proposal(), package=self.next, terms=terms, wanted=1, mid_cash=9.0, natural_cash=8.0, model_cash=None,
-            delta=1.0, gamma=-0.1, vega=-10.0,
         )  # fmt: skip
 
     def vix(self, moment: datetime) -> float:
@@ -351,14 +365,8 @@ class Rolled:
 
     @staticmethod
     def spread(strike: float, later: int) -> Package:
-        family = FAMILIES["SPXW"]
-        short, wing = (
-            Contract(
-                family.base, "SPXW", FRIDAY + timedelta(days=later), at, Right.PUT, family.style, family.settlement,
-                100.0, "handle",
-            )
-            for at in (strike, strike - 30.0)
-        )  # fmt: skip
+        expiry = FRIDAY + timedelta(days=later)
+        short, wing = (INSTRUMENTS["SPXW"].contract(expiry, at, Right.PUT, "handle") for at in (strike, strike - 30.0))
         return Package((Leg(short, -1), Leg(wing, 1)))
 
     def minutes(self, count: int) -> None:
@@ -386,7 +394,7 @@ def test_a_roll_closes_then_opens_under_risk_as_one_decision(rolled: Rolled) -> 
     assert rolled.name not in rolled.system.book.positions
     rolled.minutes(4)
     (position,) = rolled.system.book.positions.values()
-    assert position.package == rolled.next
+    assert position.parts[0].package == rolled.next
     row = rolled.row()
     assert (row["outcome"], row["position"], row["into"]) == ("rolled", rolled.name, position.id)
     assert (row["rule"], row["reason"], row["contracts"]) == ("filled", "150 days to expiry", 1)
@@ -422,7 +430,7 @@ def test_a_stop_ends_a_roll_that_is_under_way(rolled: Rolled) -> None:
     rolled.gateway.fills_allowed = False
     rolled.roll()
     rolled.minutes(2)
-    rolled.action = Close("stop_loss", "lost too much", urgent=True)
+    rolled.action = Close("stop_loss", "lost too much", urgency=Urgency.URGENT)
     rolled.minutes(1)
     assert rolled.row()["rule"] == "stop_loss"
     rolled.gateway.fills_allowed = True
@@ -470,6 +478,6 @@ def test_a_position_that_expired_or_was_closed_by_hand_is_not_replaced(rolled: R
     rolled.minutes(1)
     (order,) = rolled.gateway.orders
     rolled.gateway.cancel(order.ids, "the broker's own")
-    rolled.system.managers[PositionTracker].gone(rolled.system.book.positions[rolled.name], "by hand")
+    rolled.system.managers[PositionTracker].agree(rolled.system.book.positions[rolled.name], {}, "by hand")
     rolled.minutes(1)
     assert rolled.row()["rule"] == "not_closed_by_us"

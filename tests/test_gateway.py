@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from core.contracts import Quote
-from core.gateway import contract_named
+from core.instruments import contract_named
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
 
@@ -301,7 +301,11 @@ def test_an_order_for_shares_is_sent_and_moved_at_a_cent_or_refused_by_name(lean
 
 
 def test_an_order_that_the_engine_does_not_take_is_refused_and_a_single_leg_moves_at_a_tick(lean_gateway: Any) -> None:
-    status, updates = sys.modules["AlgorithmImports"].OrderStatus, []
+    names: Any = sys.modules["AlgorithmImports"]
+    status, updates = names.OrderStatus, []
+    right, style, day = names.OptionRight.PUT, names.OptionStyle.EUROPEAN, datetime(2024, 3, 8)
+    index = names.Symbol.create("SPX", names.SecurityType.INDEX, names.Market.USA)
+    symbol = names.Symbol.create_option(index, "SPXW", names.Market.USA, style, right, 4950, day)
 
     def ticket(number: int, state: Any, quantity: int) -> Any:
         def update(fields: Any) -> Any:
@@ -309,8 +313,8 @@ def test_an_order_that_the_engine_does_not_take_is_refused_and_a_single_leg_move
             return SimpleNamespace(is_success=number != 3)
 
         return SimpleNamespace(
-            status=state, order_id=number, quantity=quantity, update=update, cancel=updates.append
-        )  # fmt: skip
+            status=state, order_id=number, quantity=quantity, symbol=symbol, update=update, cancel=updates.append
+        )
 
     found = {1: ticket(1, status.SUBMITTED, -2), 2: ticket(2, status.FILLED, 1), 3: ticket(3, status.SUBMITTED, 2)}
     desk = lean_gateway.LeanGateway(SimpleNamespace(transactions=SimpleNamespace(get_order_ticket=found.get)))

@@ -11,14 +11,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from core.book import Book, Position, ShareHolding, Terms
+from core.book import Book, Position, ShareHolding, position_of
 from core.bus import EventBus
 from core.cache import UnifiedIntelligentCache
 from core.clock import MarketClock
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import ChangeKind, MarketData, PositionChanged, RiskThreshold, SessionClosed, Severity
-from core.gateway import DailyBar, Gateway, Tick, contract_named
+from core.gateway import DailyBar, Gateway, Tick
+from core.instruments import contract_named
 from core.journal import Journal, MemorySink
+from core.parts import Part, Terms
 from core.settings_fields import GreeksSettings, MarketSettings, PhaseSettings
 from greeks.black_scholes import european_greeks, european_price
 from greeks.expiry_time import years_to_expiry
@@ -83,7 +85,7 @@ class System:
         package = Package(tuple(Leg(contract, ratio) for contract, ratio in legs.items()))
         terms = Terms(strategy, "test", max_loss=1000.0, margin=1000.0)
         prices = tuple(1.0 for _ in legs)
-        position = Position(name, package, terms, contracts, MORNING, prices, 100.0, 1.0, "c")
+        position = position_of(name, Part("whole", package, contracts, MORNING, prices, 100.0, 1.0, terms), "c")
         self.book.positions[name] = position
         self.changed(name)
         return position

@@ -51,6 +51,7 @@ def test_a_weekend_is_paid_for_at_the_next_open(tmp_path: Path) -> None:
     # No trade: 100,000 from Friday's close to Monday's open, 3 nights at 4.97 % - 0.5 %.
     assert (paid["days"], paid["free_cash"], paid["amount"]) == (3, 100_000.0, 36.74)
     assert gateway.cash == pytest.approx(100_036.74, abs=1e-6)
+    assert system.book.interest == pytest.approx(36.74, abs=1e-9)
     assert rows(sink, "equity")[-1]["equity"] == pytest.approx(100_036.74, abs=1e-6)
 
 

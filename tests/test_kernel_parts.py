@@ -25,6 +25,7 @@ from simulation.algorithm.indicators import (
     RelativeStrengthIndex,
     SimpleMovingAverage,
 )
+from simulation.algorithm.object_store import ObjectStore
 from simulation.algorithm.option_indicators import (
     ConstantDividendYieldModel,
     ConstantRiskFreeRateInterestRateModel,
@@ -39,7 +40,6 @@ from simulation.algorithm.option_indicators import (
     Theta,
     Vega,
 )
-from simulation.algorithm.services import ObjectStore
 from simulation.data.columns import FactorRow, InterestRates, UnderlyingRow, UniverseBlock
 from simulation.lean.bars import Bar, QuoteBar, TradeBar
 from simulation.lean.clock import CHICAGO, NEW_YORK

@@ -14,6 +14,7 @@ from core.clock import MarketClock
 from core.contracts import Contract, Package, Quote
 from core.events import DataBecameStale, MarketData, SessionClosed, SessionOpened
 from core.gateway import DailyBar
+from core.instruments import contract_named
 from core.journal import Journal, MemorySink
 from core.settings import SettingsError
 from core.settings_fields import CorrelationSettings, MarketSettings, OrderSettings, Settings, VixSettings
@@ -216,7 +217,9 @@ def test_expiry_and_strike_nearest(desk: Desk) -> None:
     ],
 )
 def test_liquidity_of_a_leg(desk: Desk, bid: float | None, ask: float | None, selling: bool, fault: str | None) -> None:
-    assert chains(desk).illiquid(Quote(bid, ask, OPEN), selling) == fault
+    option = contract_named("SPXW 240308P5000")
+    assert option is not None
+    assert chains(desk).illiquid(option, Quote(bid, ask, OPEN), selling) == fault
 
 
 def test_value_of_a_package_without_quotes_is_unknown(desk: Desk) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation.data.columns import DataSource, TradeBlock
+from simulation.data.columns import TradeBlock
+from simulation.data.source import DataSource
 from simulation.lean.enums import Resolution
 from simulation.lean.symbols import Symbol
 from simulation.market.source import ModelledMarket

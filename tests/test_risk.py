@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.book import Book, ClosedTrade, Position, Terms
+from core.book import Book, ClosedTrade, Position, position_of
 from core.contracts import Contract, Leg, Package, Right
 from core.events import Command, MarketData, RiskThreshold, SessionClosed, Severity
-from core.gateway import FAMILIES, Account
+from core.gateway import Account
+from core.instruments import INSTRUMENTS, Group, group_of
 from core.journal import RecordKind
+from core.parts import BOUGHT, SOLD, Part, Terms, Trait
 from core.settings_fields import (
     CorrelationSettings,
     DrawdownSettings,
-    MarginSettings,
     PhaseSettings,
     SizingSettings,
     VixSettings,
 )
+from greeks.stress import Stressed, StressEngine
 from market.vix import UnifiedVIXManager, VixReading
 from risk.breakers import CircuitBreakerPlugin, DrawdownPlugin
-from risk.exposure import GROUP_OF, ConcentrationPlugin, CorrelationPlugin, Group, limit_of, loss_at
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin, limit_of
 from risk.limits import PhasePlugin, VixRegimePlugin
 from risk.manager import UnifiedRiskManager
-from risk.margin import package_margin
 from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict, settle
 from risk.sizing import PositionSizer, kelly_fraction, posterior, vix_scale
@@ -40,12 +43,11 @@ NOW = datetime.combine(FRIDAY, datetime.min.time()) + timedelta(hours=12)
 
 
 def contract(root: str, strike: float, right: Right = Right.PUT, expiry: date = FRIDAY) -> Contract:
-    family = FAMILIES[root]
-    return Contract(family.base, root, expiry, strike, right, family.style, family.settlement, 100.0, "handle")
+    return INSTRUMENTS[root].contract(expiry, strike, right, "handle")
 
 
 def package(root: str = "SPXW", expiry: date = FRIDAY) -> Package:
-    scale = FAMILIES[root].index_scale
+    scale = INSTRUMENTS[root].index_scale
     short, wing = contract(root, 4950 / scale, expiry=expiry), contract(root, 4920 / scale, expiry=expiry)
     return Package((Leg(short, -1), Leg(wing, 1)))
 
@@ -69,8 +71,9 @@ def proposal(strategy: str = "friday_0dte", root: str = "SPXW", wanted: int = 4,
 
 
 def held(name: str, strategy: str, root: str, expiry: date = FRIDAY, sold: bool = True) -> Position:
-    terms = Terms(strategy, "put_spread", 2_700.0, 3_000.0, short_volatility=sold)
-    return Position(name, package(root, expiry), terms, 1, NOW, (4.0, 1.0), 300.0, 2.0, "", 5000.0, 20.0)
+    terms = Terms(strategy, "put_spread", 2_700.0, 3_000.0, SOLD if sold else BOUGHT)
+    part = Part("whole", package(root, expiry), 1, NOW, (4.0, 1.0), 300.0, 2.0, terms)
+    return position_of(name, part, "", 5000.0, 20.0)
 
 
 def book(*positions: Position) -> Book:
@@ -93,6 +96,22 @@ class _Regimes:
 
 def rule(verdict: Verdict) -> str:
     return "allowed" if isinstance(verdict, Allow) else verdict.rule
+
+
+class _Engine:
+    """A stress engine that says of every package what a test gives it."""
+
+    def __init__(self, naked: int, loss: float, largest: float) -> None:
+        self.figures = naked, loss, largest
+
+    def one_lot(self, package: Package) -> Stressed:
+        naked, loss, largest = self.figures
+        profits = np.array([0.0, -loss, 0.0, -2 * loss, 0.0])
+        return Stressed("p", "SPX", package.legs, profits, profits, 0.0, profits, largest, naked)
+
+
+def engine(naked: int = 0, loss: float = 0.0, largest: float = 2_700.0) -> StressEngine:
+    return _Engine(naked, loss, largest)  # type: ignore[return-value]  # one of its methods
 
 
 # Sizing
@@ -118,25 +137,26 @@ def test_the_prior_is_worth_fifty_trades() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "vix", "scale"),
+    ("kind", "vix", "scale"),
     [
-        ("friday_0dte", 14.9, 0.75),
-        ("friday_0dte", 15.0, 1.0),
-        ("friday_0dte", 25.0, 1.0),
-        ("friday_0dte", 35.0, 0.75),
-        ("friday_0dte", 35.1, 0.5),
-        ("futures_strangle", 20.0, 1.0),
-        ("futures_strangle", 8.0, 0.5),
-        ("futures_strangle", 60.0, 2.0),
+        ("spread", 14.9, 0.75),
+        ("spread", 15.0, 1.0),
+        ("spread", 25.0, 1.0),
+        ("spread", 35.0, 0.75),
+        ("spread", 35.1, 0.5),
+        ("strangle", 20.0, 1.0),
+        ("strangle", 8.0, 0.5),
+        ("strangle", 60.0, 2.0),
     ],
 )
-def test_vix_scales_the_budget(strategy: str, vix: float, scale: float) -> None:
-    assert vix_scale(strategy, vix, SizingSettings()) == scale
+def test_vix_scales_the_budget(kind: str, vix: float, scale: float) -> None:
+    traits = {Trait.SCALED_LIKE_STRANGLES} if kind == "strangle" else {Trait.SHORT_VOLATILITY}
+    assert vix_scale(traits, vix, SizingSettings()) == scale
 
 
 def test_contracts_are_the_budget_over_the_loss_of_one() -> None:
     # 5 % of 100,000 is 5,000: one contract of 2,700; at VIX 30 three quarters of it, 3,750: one; of 30,000 none.
-    sizer = PositionSizer(Book(), SizingSettings())
+    sizer = PositionSizer(Book(), engine(), SizingSettings())
     for equity, vix, contracts in (
         (100_000.0, 20.0, 1),
         (120_000.0, 20.0, 2),
@@ -148,41 +168,45 @@ def test_contracts_are_the_budget_over_the_loss_of_one() -> None:
         assert verdict.contracts == contracts
 
 
+@pytest.mark.parametrize(
+    ("planned", "naked", "stress", "largest", "expected"),
+    [
+        (2_700.0, 0, 9_000.0, 2_700.0, 2_700.0),  # covered: the width, whatever the stress says
+        (2_700.0, 1, 9_000.0, math.inf, 9_000.0),  # naked: the larger of the plan (its stop) and the stress
+        (12_000.0, 1, 9_000.0, math.inf, 12_000.0),
+        (0.0, 0, 0.0, 450.0, 450.0),  # the row plans with nothing: what there is to lose
+        (0.0, 1, 0.0, math.inf, None),
+        (math.nan, 0, 0.0, 450.0, None),
+        (-5.0, 0, 0.0, 450.0, None),
+        (math.inf, 0, 0.0, 450.0, None),
+        (2_700.0, 1, math.nan, math.inf, None),  # naked and not to be stressed
+    ],
+)
+def test_what_one_contract_puts_at_risk(
+    planned: float, naked: int, stress: float, largest: float, expected: float | None
+) -> None:
+    sizer = PositionSizer(Book(), engine(naked, stress, largest), SizingSettings())
+    row = proposal()
+    row = replace(row, terms=replace(row.terms, max_loss=planned))
+    assert sizer.loss_of(row) == expected
+    if expected is None:
+        assert isinstance(sizer.review(row, context()), Deny)
+
+
+def test_no_scaling_lifts_a_position_over_five_percent() -> None:
+    # a strangle at VIX 40 would be doubled: 5 % x 2 of 100,000; it stays at 5,000 over 2,700: one
+    sizer = PositionSizer(Book(), engine(), SizingSettings())
+    strangle = replace(proposal().terms, traits=SOLD | {Trait.SCALED_LIKE_STRANGLES})
+    verdict = sizer.review(replace(proposal(vix=40.0), terms=strangle), context(vix=40.0))
+    assert isinstance(verdict, Shrink)
+    assert (verdict.contracts, verdict.limit) == (1, 5_000.0)
+
+
 def test_a_losing_record_shrinks_the_share() -> None:
     trades = [ClosedTrade("friday_0dte", str(n), NOW, NOW, -100.0 if n % 2 else 40.0, 2_700.0) for n in range(200)]
-    sizer = PositionSizer(Book(trades=trades), SizingSettings())
+    sizer = PositionSizer(Book(trades=trades), engine(), SizingSettings())
     # W = (44 + 100) / 250 = 0.576, R = (20 + 80) / 250 = 0.40: 0.576 - 0.424 / 0.40 < 0, so nothing.
     assert sizer.fraction("friday_0dte", 0.88, 0.40) == 0.0
-
-
-# Margin
-
-
-def test_margin_of_a_vertical_is_its_width_and_of_a_condor_the_wider_side() -> None:
-    settings = MarginSettings()
-    condor = Package(
-        (*package().legs, Leg(contract("SPXW", 5050, Right.CALL), -1), Leg(contract("SPXW", 5100, Right.CALL), 1))
-    )
-    assert package_margin(package(), 5000.0, [4.0, 1.0], settings) == 3_000.0
-    assert package_margin(condor, 5000.0, [4.0, 1.0, 3.0, 0.5], settings) == 5_000.0
-    assert package_margin(package().reversed(), 5000.0, [4.0, 1.0], settings) == 0.0
-
-
-def test_margin_of_naked_puts() -> None:
-    settings = MarginSettings()
-    index = Package((Leg(contract("SPXW", 4500), -1),))
-    # Index: 100 x (10 + max(0.15 x 5000 - 500, 0.10 x 4500)) = 100 x (10 + 450); shares: 0.20 x 500 - 50 = 50 of 500.
-    assert package_margin(index, 5000.0, [10.0], settings) == pytest.approx(46_000.0)
-    shares = Package((Leg(contract("SPY", 450), -1),))
-    assert package_margin(shares, 500.0, [1.0], settings) == pytest.approx(100 * (1 + 50))
-    strangle = Package((Leg(contract("SPY", 450), -1), Leg(contract("SPY", 550, Right.CALL), -1)))
-    assert package_margin(strangle, 500.0, [1.0, 2.0], settings) == pytest.approx(100 * (2 + 50) + 100)
-
-
-def test_a_ratio_is_a_vertical_and_a_naked_put() -> None:
-    ratio = Package((Leg(contract("SPY", 480), 1), Leg(contract("SPY", 460), -2)))
-    # One short is covered by a long nearer the money (nothing), the other is naked: 0.20 x 500 - 40 = 60.
-    assert package_margin(ratio, 500.0, [4.0, 2.0], MarginSettings()) == pytest.approx(100 * (2 + 60))
 
 
 # Exposure
@@ -193,7 +217,7 @@ def test_groups_and_their_limits() -> None:
     assert {group.value: limit_of(group, settings) for group in Group} == {
         "A1": 2, "A2": 3, "B1": 2, "B2": 2, "C1": 2, "C2": 1, "D1": 2, "D2": 1, "E": 2,
     }  # fmt: skip
-    assert (GROUP_OF["SPX"], GROUP_OF["MES"], GROUP_OF["TLT"]) == (
+    assert (group_of("SPX"), group_of("MES"), group_of("TLT")) == (
         Group.EQUITY_OPTIONS, Group.EQUITY_FUTURES, Group.SAFE_HAVEN,
     )  # fmt: skip
 
@@ -246,24 +270,20 @@ def test_sp500_equivalents_count_together_and_short_volatility_in_all() -> None:
     assert rule(plugin.review(proposal(), context(five))) == "short_volatility"
 
 
-def test_loss_in_a_ten_percent_move() -> None:
-    # At 4,500 the short put is 450 in the money, the wing 420: 30 points less 3 of credit, 2,700 dollars.
-    assert loss_at(package(), 4500.0, 3.0) == pytest.approx(2_700.0)
-    assert loss_at(package(), 5500.0, 3.0) == 0.0
-
-
 # Account
 
 
 def test_the_table_of_regimes() -> None:
     plugin = VixRegimePlugin(VixSettings())
     cases = {
-        ("friday_0dte", 30.0): "allowed", ("friday_0dte", 30.1): "vix_regime", ("enhanced", 45.0): "allowed",
-        ("futures_strangle", 12.9): "vix_regime", ("futures_strangle", 13.0): "allowed",
-        ("diagonal", 18.0): "allowed", ("diagonal", 18.1): "vix_regime",
+        (Trait.ENDS_TODAY, 30.0): "allowed", (Trait.ENDS_TODAY, 30.1): "vix_regime",
+        (Trait.PUT_SELLING, 45.0): "allowed", (Trait.NO_VOLATILITY_SOLD, 45.0): "allowed",
+        (Trait.STRANGLE, 12.9): "vix_regime", (Trait.STRANGLE, 13.0): "allowed",
+        (Trait.LOW_VIX_ONLY, 18.0): "allowed", (Trait.LOW_VIX_ONLY, 18.1): "vix_regime",
     }  # fmt: skip
-    for (strategy, vix), expected in cases.items():
-        assert rule(plugin.review(proposal(strategy), context(vix=vix))) == expected, (strategy, vix)
+    for (trait, vix), expected in cases.items():
+        wanted = replace(proposal(), terms=replace(proposal().terms, traits=SOLD | {trait}))
+        assert rule(plugin.review(wanted, context(vix=vix))) == expected, (trait, vix)
     assert rule(plugin.review(proposal(), context(vix=None))) == "vix_missing"
     jumped = context(vix=29.0)
     assert jumped.vix is not None
@@ -353,7 +373,7 @@ def test_drawdown_steps_must_ascend() -> None:
 def test_three_percent_in_five_minutes_trips_and_closes_the_riskiest(tmp_path: Path) -> None:
     running, gateway = system(tmp_path)
     small, large = held("small", "s1", "SPY"), held("large", "s2", "SPXW")
-    large = replace(large, contracts=2)
+    large = replace(large, parts=(replace(large.parts[0], contracts=2),))
     running.book.positions.update({"small": small, "large": large})
     seen: list[RiskThreshold] = []
     running.bus.subscribe(RiskThreshold, seen.append, component="test")
@@ -421,7 +441,10 @@ def test_every_plugin_answers_a_sound_proposal(tmp_path: Path) -> None:
 
 def test_vix_above_40_closes_all_but_put_selling_once(tmp_path: Path) -> None:
     running, gateway = system(tmp_path)
-    running.book.positions.update({"a": held("a", "friday_0dte", "SPY"), "b": held("b", "enhanced", "SPY")})
+    sold = held("b", "enhanced", "SPY")
+    terms = replace(sold.parts[0].terms, traits=SOLD | {Trait.PUT_SELLING})
+    puts = sold.with_part(replace(sold.parts[0], terms=terms))
+    running.book.positions.update({"a": held("a", "friday_0dte", "SPY"), "b": puts})
     seen: list[RiskThreshold] = []
     running.bus.subscribe(RiskThreshold, seen.append, component="test")
     for minute, vix in enumerate((39.0, 41.0, 45.0, 39.0, 42.0)):

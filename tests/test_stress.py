@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.book import Position, ShareHolding, Terms
+from core.book import ShareHolding, position_of
 from core.cache import UnifiedIntelligentCache
 from core.contracts import Contract, Leg, Package, Right
-from core.settings_fields import CorrelationSettings, GreeksSettings, SizingSettings
+from core.parts import Part, Terms
+from core.settings_fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.american import american_price
 from greeks.black_scholes import european_price
 from greeks.expiry_time import years_to_expiry
@@ -35,7 +36,7 @@ class Stress:
         self.cache: UnifiedIntelligentCache = system.cache
         self.engine = StressEngine(
             system.service, system.cache, system.gateway, system.book,  # type: ignore[arg-type]  # a part of a gateway
-            GreeksSettings(), CorrelationSettings(), SizingSettings(),
+            GreeksSettings(), CorrelationSettings(), SizingSettings(), MarginSettings(),
         )  # fmt: skip
         for ticker, price in system.gateway.prices.items():
             system.move(ticker, price)
@@ -149,7 +150,7 @@ def test_pending_entries_and_shares_count(stress: Stress) -> None:
     system.quote_all({put: -1})
     terms = Terms("lt112", "test", 1_000.0, 1_000.0)
     package = Package((Leg(put, -1),))
-    system.book.pending["coming"] = Position("coming", package, terms, 1, MORNING, (0.0,), 0.0, 0.0, "")
+    system.book.pending["coming"] = position_of("coming", Part("whole", package, 1, MORNING, (0.0,), 0.0, 0.0, terms))
     system.book.shares["SPY"] = ShareHolding("SPY", 100.0, 550.0, -55_000.0)
     held = stress.engine.held()
     coming, shares = held.of("coming"), held.of("shares SPY")

@@ -36,6 +36,17 @@ SETTLEMENT_DAYS, SETTLEMENT_TIME = 1, timedelta(hours=6)
 """Shares and their options in a cash account (Equity.DefaultSettlementDays, Option.DefaultSettlementDays)."""
 
 
+DEFAULT_MARKETS = {
+    SecurityType.EQUITY: "usa",
+    SecurityType.OPTION: "usa",
+    SecurityType.INDEX: "usa",
+    SecurityType.INDEX_OPTION: "usa",
+    SecurityType.FUTURE: "cme",
+    SecurityType.FUTURE_OPTION: "cme",
+}
+"""Where a ticker is looked for when no market is named (DefaultBrokerageModel.cs)."""
+
+
 class BrokerageMessageEvent(Named):
     """What a broker says: a kind, a code and a text."""
 

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from simulation.lean.enums import OptionRight, OrderDirection, OrderType, SecurityType
 from simulation.lean.names import Named
+from simulation.lean.numbers import clean, decimal_text
 from simulation.orders.fees import OrderFeeParameters
-from simulation.orders.order_parts import clean, decimal_text
+from simulation.orders.order_checks import zero_price_message
 from simulation.orders.orders import LimitOrder, MarketOrder, Order
 
 _LONGEST_SEARCH = 100_000
@@ -352,18 +353,6 @@ def _compare(
         text = f"Id: {order.id}, Initial Margin: {decimal_text(remaining)}, Free Margin: {decimal_text(free)}"
         return parameters.insufficient(text)
     return parameters.sufficient()
-
-
-def zero_price_message(symbol: Any) -> str:
-    """LEAN's sentence about a security that has no price yet."""
-    return (
-        f"{symbol}: The security does not have an accurate price as it has not yet received a bar of data. Before "
-        "placing a trade (or using set_holdings) warm up your algorithm with set_warmup, or use slice.contains(symbol) "
-        "to confirm the Slice object has price before using the data. Data does not necessarily all arrive at the same "
-        "time so your algorithm should confirm the data is ready before using it. In live trading this can mean you do "
-        "not have an active subscription to the asset class you're trying to trade. If using custom data make sure "
-        "you've set the 'Value' property."
-    )
 
 
 class SecurityMarginModel(BuyingPowerModel):

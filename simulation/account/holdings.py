@@ -6,18 +6,17 @@ import math
 from collections import deque
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-from simulation.lean.clock import naive_milliseconds, zone_of
+from simulation.lean.clock import naive_milliseconds, utc_datetime, zone_of
 from simulation.lean.dictionaries import LeanDictionary
 from simulation.lean.enums import SecurityType
 from simulation.lean.names import Named
-from simulation.orders.fees import CashAmount, OrderFeeParameters
-from simulation.orders.order_parts import OrderEvent, clean, currency_sign, exact, from_utc_ms
+from simulation.lean.numbers import clean, currency_sign, exact
+from simulation.orders.fees import OrderFeeParameters
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import CashAmount
 from simulation.orders.orders import MarketOrder
-
-if TYPE_CHECKING:
-    from simulation.account.portfolio import SecurityPortfolioManager
 
 
 def multiplier_of(security: Any) -> Decimal:
@@ -28,10 +27,19 @@ def multiplier_of(security: Any) -> Decimal:
     return value
 
 
+class HoldingsOwner(Protocol):
+    """What a holding needs of the portfolio that it belongs to."""
+
+    cash_book: CashBook
+
+    def holding_changed(self, security: Any) -> None:
+        """The quantity of a security's holding was set."""
+
+
 class SecurityHolding(Named):
     """The position in one security: signed quantity, average price per unit, and what it has earned so far."""
 
-    def __init__(self, security: Any, portfolio: SecurityPortfolioManager) -> None:
+    def __init__(self, security: Any, portfolio: HoldingsOwner) -> None:
         self._security = security
         self._portfolio = portfolio
         self.average = Decimal(0)
@@ -256,7 +264,7 @@ def _utc(given: datetime | int) -> tuple[datetime, int]:
     """A UTC time as it was given, and in milliseconds."""
     if isinstance(given, datetime):
         return given, naive_milliseconds(given)
-    return from_utc_ms(given), given
+    return utc_datetime(given), given
 
 
 class ApplyFundsSettlementModelParameters(Named):

@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 from simulation.account.buying_power import GetMaximumOrderQuantityForDeltaBuyingPowerParameters
 from simulation.lean.enums import OrderType
 from simulation.lean.names import Named
+from simulation.lean.numbers import clean, decimal_text
 from simulation.orders.fees import OrderFeeParameters
 from simulation.orders.fills import invariant_time
-from simulation.orders.order_parts import GroupOrderManager, clean, decimal_text
+from simulation.orders.order_parts import GroupOrderManager
 from simulation.orders.orders import MarketOrder
-from simulation.orders.requests import OrderTicket, SubmitOrderRequest
+from simulation.orders.requests import SubmitOrderRequest
+from simulation.orders.tickets import OrderTicket
 
 WARNING_FRACTION = 0.05
 """A warning is due when less than this fraction of the portfolio is free margin."""

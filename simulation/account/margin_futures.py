@@ -17,7 +17,7 @@ from simulation.account.buying_power import (
     _fee,
 )
 from simulation.lean.enums import OptionRight
-from simulation.orders.order_parts import clean, decimal_text
+from simulation.lean.numbers import clean, decimal_text
 
 
 class FutureMarginModel(SecurityMarginModel):

@@ -22,14 +22,15 @@ from simulation.account.holdings import (
 )
 from simulation.account.margin_calls import DefaultMarginCallModel
 from simulation.account.positions import PositionManager
-from simulation.account.tradebuilder import TradeBuilder
+from simulation.account.tradebuilder import TradeBuilder, is_win
 from simulation.lean.clock import HOUR_MS
 from simulation.lean.dictionaries import KeyValuePair, LeanDictionary
 from simulation.lean.enums import OptionRight, OrderDirection, OrderType, SecurityType, SettlementType
 from simulation.lean.names import signed
+from simulation.lean.numbers import clean, exact
 from simulation.orders.exercise import exact_price
-from simulation.orders.fees import OrderFee
-from simulation.orders.order_parts import OrderEvent, clean, exact
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import OrderFee
 from simulation.orders.orders import Order
 from simulation.orders.splits import SplitWatch
 
@@ -387,16 +388,3 @@ def _new_average(held: Decimal, average: Decimal, quantity: Decimal, price: Deci
     if not after:
         return Decimal(0)
     return average if (after > 0) == (held > 0) else price
-
-
-def is_win(fill: OrderEvent, security: Any, profit: float) -> bool:
-    """Whether a closing fill won; an exercise is judged by its in-the-money amount too (Extensions.IsWin)."""
-    ticket = fill.ticket
-    if not security.is_option or ticket is None or ticket.order_type != OrderType.OPTION_EXERCISE:
-        return profit > 0
-    amount = security.holdings.quantity_value(
-        fill.absolute_fill_quantity, security.get_pay_off(security.underlying.price)
-    )
-    if fill.direction == OrderDirection.SELL:
-        return fill.is_in_the_money and abs(profit) < amount
-    return not fill.is_in_the_money or abs(profit) > amount

@@ -23,7 +23,7 @@ from simulation.account.strategies_margin import (
 from simulation.account.strategies_match import Book, OptionPosition, match_strategies
 from simulation.lean.enums import OptionRight, OrderDirection, SecurityType
 from simulation.lean.names import Named
-from simulation.orders.order_parts import clean, decimal_text
+from simulation.lean.numbers import clean, decimal_text
 from simulation.orders.orders import Order
 
 HAS_OPTIONS = (SecurityType.EQUITY, SecurityType.INDEX, SecurityType.FUTURE)

@@ -16,7 +16,7 @@ from simulation.account.buying_power import (
     OptionInitialMargin,
 )
 from simulation.lean.enums import OptionRight
-from simulation.orders.order_parts import clean
+from simulation.lean.numbers import clean
 
 Margin = Callable[[Any, float], float]
 

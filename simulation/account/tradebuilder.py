@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from simulation.lean.enums import FillGroupingMethod, FillMatchingMethod, TradeDirection
+from simulation.lean.clock import utc_datetime
+from simulation.lean.enums import FillGroupingMethod, FillMatchingMethod, OrderDirection, OrderType, TradeDirection
 from simulation.lean.names import Named
-from simulation.orders.order_parts import OrderEvent, clean, from_utc_ms
+from simulation.lean.numbers import clean
+from simulation.orders.order_event import OrderEvent
 
 _NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 
@@ -47,12 +49,12 @@ class Trade(Named):
     @property
     def entry_time(self) -> datetime:
         """UTC time of the entry."""
-        return from_utc_ms(self.entry_ms)
+        return utc_datetime(self.entry_ms)
 
     @property
     def exit_time(self) -> datetime:
         """UTC time of the exit."""
-        return from_utc_ms(self.exit_ms)
+        return utc_datetime(self.exit_ms)
 
     @property
     def duration(self) -> timedelta:
@@ -186,7 +188,7 @@ class TradeBuilder(Named):
         self._finish(trade, fill, security)
 
     def _finish(self, trade: Trade, fill: OrderEvent, security: Any) -> None:
-        from simulation.account.portfolio import is_win  # the portfolio owns a trade builder
+        from simulation.account.tradebuilder import is_win  # the portfolio owns a trade builder
 
         trade.is_win = is_win(fill, security, trade.profit_loss)
         # LEAN draws a random id; ours names the trade and is the same in every run
@@ -421,3 +423,16 @@ def _ratios(made: TradeStatistics, count: int) -> None:
     if made.total_profit_loss:
         fall = made.maximum_closed_trade_drawdown
         made.profit_to_max_drawdown_ratio = made.total_profit_loss / abs(fall) if fall < 0 else MUCH_BETTER
+
+
+def is_win(fill: OrderEvent, security: Any, profit: float) -> bool:
+    """Whether a closing fill won; an exercise is judged by its in-the-money amount too (Extensions.IsWin)."""
+    ticket = fill.ticket
+    if not security.is_option or ticket is None or ticket.order_type != OrderType.OPTION_EXERCISE:
+        return profit > 0
+    amount = security.holdings.quantity_value(
+        fill.absolute_fill_quantity, security.get_pay_off(security.underlying.price)
+    )
+    if fill.direction == OrderDirection.SELL:
+        return fill.is_in_the_money and abs(profit) < amount
+    return not fill.is_in_the_money or abs(profit) > amount

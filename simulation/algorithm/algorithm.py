@@ -12,20 +12,14 @@ from typing import Any
 
 from simulation.algorithm.algorithm_adding import AddingApi
 from simulation.algorithm.algorithm_indicators import IndicatorApi
-from simulation.algorithm.extensions import BrokerageModelSecurityInitializer
+from simulation.algorithm.algorithm_settings import AlgorithmSettings, UniverseSettings
+from simulation.algorithm.frames import HistoryApi
+from simulation.algorithm.object_store import ObjectStore
 from simulation.algorithm.option_indicators import InterestRateProvider
-from simulation.algorithm.services import (
-    AlgorithmSettings,
-    Logs,
-    NotificationManager,
-    ObjectStore,
-    SubscriptionManager,
-    TradingCalendar,
-    UniverseSettings,
-    WordsApi,
-)
+from simulation.algorithm.security_initializers import BrokerageModelSecurityInitializer
+from simulation.algorithm.services import SubscriptionManager, TradingCalendar
 from simulation.algorithm.trading_api import TradingApi
-from simulation.engine.history import HistoryApi
+from simulation.algorithm.words import Logs, NotificationManager, WordsApi
 from simulation.engine.kernel import Engine
 from simulation.engine.schedule import ScheduledEvent, ScheduleManager
 from simulation.engine.schedule_rules import DateRules, TimeRules, each_day

@@ -7,8 +7,9 @@ from enum import IntEnum
 from typing import Any
 
 from simulation.account import brokerages
-from simulation.algorithm.services import DEFAULT_MARKETS, OptionChainProvider
+from simulation.algorithm.services import OptionChainProvider
 from simulation.data.chain_files import FileChains
+from simulation.engine.history import last_known
 from simulation.engine.kernel import Engine
 from simulation.lean.bars import BaseData
 from simulation.lean.enums import DataNormalizationMode, Resolution, SecurityType
@@ -102,7 +103,7 @@ class AddingApi(ChainedApi):
                 return self.add_future(
                     ticker, resolution, market, fill_forward, leverage, extended, mapping, normalization
                 )
-            symbol = Symbol.create(ticker, what, market or DEFAULT_MARKETS[what])
+            symbol = Symbol.create(ticker, what, market or brokerages.DEFAULT_MARKETS[what])
             security = self._add(symbol, resolution, fill_forward, extended, leverage)
         if normalization is not None:
             security.data_normalization_mode = normalization
@@ -458,7 +459,7 @@ class AddingApi(ChainedApi):
 
     def get_last_known_prices(self, security: Any) -> list[BaseData]:
         """The last trade, quote and open interest that are known of a symbol."""
-        return self._engine.last_known(symbol_of(security))
+        return last_known(self._engine, symbol_of(security))
 
     def get_last_known_price(self, security: Any) -> BaseData | None:
         """The last data point that is known of a symbol."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from simulation.algorithm import indicators as made
 from simulation.algorithm import option_indicators as of_options
-from simulation.algorithm.consolidators import DataConsolidator, EventHandlers, consolidator_for
+from simulation.algorithm.consolidators import DataConsolidator, consolidator_for
 from simulation.engine.history import Request, bars_back, default_kinds, points
 from simulation.engine.kernel import Engine
 from simulation.lean.bars import QuoteBar, TradeBar
+from simulation.lean.dictionaries import EventHandlers
 from simulation.lean.enums import MovingAverageType, Resolution, TickType
 from simulation.lean.names import Named, signed
 from simulation.lean.symbols import symbol_of

@@ -8,7 +8,6 @@ first bar behind it. Daily bars follow the exchange's session: they begin at the
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.lean.bars import Bar, BaseData, QuoteBar, trade_bar
 from simulation.lean.clock import Zone
+from simulation.lean.dictionaries import EventHandlers
 from simulation.lean.enums import Resolution, TickType
 from simulation.lean.names import Named, signed
 from simulation.lean.symbols import symbol_of
@@ -94,7 +94,7 @@ class DataConsolidator(Named):
     @signed("period, start_time=None", "max_count", "max_count, period", "func", "pyfuncobj")
     def __init__(self, what: Any, more: Any = None) -> None:
         """(period[, start of the bars in the day]), (number of bars[, period]) or a calendar (function of a time)."""
-        from simulation.algorithm.indicators import RollingWindow
+        from simulation.lean.dictionaries import RollingWindow
 
         self.data_consolidated = EventHandlers()
         self.window = RollingWindow(WINDOW)
@@ -241,26 +241,6 @@ def _merged(side: Bar | None, new: Bar | None) -> Bar | None:
     if side is None or new is None:
         return side or _copied(new)
     return Bar(side.open, max(side.high, new.high), min(side.low, new.low), new.close)
-
-
-class EventHandlers:
-    """A C# event: `+=` and `-=` a handler of (sender, bar)."""
-
-    def __init__(self) -> None:
-        self._handlers: list[Callable[[Any, Any], Any]] = []
-
-    def __iadd__(self, handler: Callable[[Any, Any], Any]) -> EventHandlers:
-        self._handlers.append(handler)
-        return self
-
-    def __isub__(self, handler: Callable[[Any, Any], Any]) -> EventHandlers:
-        self._handlers.remove(handler)
-        return self
-
-    def fire(self, sender: Any, value: Any) -> None:
-        """Calls all handlers."""
-        for handler in list(self._handlers):
-            handler(sender, value)
 
 
 class TradeBarConsolidator(DataConsolidator):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
-from simulation.account import brokerages
 from simulation.data.feeds import RESOLUTION_MS
 from simulation.data.market_hours import MarketHoursDatabase
-from simulation.lean.bars import BaseData
 from simulation.lean.clock import UTC, naive_milliseconds, zone_of
 from simulation.lean.enums import OPTION_TYPES, OptionRight, OrderDirection, Resolution, SecurityType
 from simulation.lean.names import Named, signed
@@ -102,91 +100,6 @@ class OptionSymbol(Named):
             contract.id.market, contract, contract.security_type
         )
         return day if hours.is_date_open(day) else hours.get_previous_trading_day(day)
-
-
-class VolatilityModel(Named):
-    """Base of volatility models: kept on the security, not used by the engine's own price models."""
-
-    volatility = 0.0
-
-
-class StandardDeviationOfReturnsVolatilityModel(VolatilityModel):
-    """Kept for algorithms that set it; LEAN's default price models of equity and index options do not look at it
-    either."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-
-
-class RelativeStandardDeviationVolatilityModel(StandardDeviationOfReturnsVolatilityModel):
-    """Kept for algorithms that set it."""
-
-
-class NullSecuritySeeder(Named):
-    """Gives no first price."""
-
-    def seed_security(self, security: Any) -> bool:
-        """Nothing is done."""
-        return security is None
-
-
-class SecuritySeeder(Named):
-    """LEAN's constants."""
-
-    NULL: ClassVar[NullSecuritySeeder] = NullSecuritySeeder()
-
-
-class FuncSecuritySeeder(Named):
-    """Gives the prices that a function finds (`FuncSecuritySeeder(self.get_last_known_prices)`)."""
-
-    def __init__(self, seed_function: Callable[[Any], Any]) -> None:
-        self._find = seed_function
-
-    def seed_security(self, security: Any) -> bool:
-        """Sets the security's prices; whether there were any."""
-        if security.symbol.is_canonical():
-            return False
-        found = self._find(security)
-        points = [found] if isinstance(found, BaseData) else list(found or [])
-        for point in points:
-            security.set_market_price(point)
-        return bool(points)
-
-
-class BrokerageModelSecurityInitializer(Named):
-    """Sets the models of a brokerage, then the first price."""
-
-    def __init__(self, brokerage_model: Any = None, security_seeder: Any = None) -> None:
-        self._model = brokerage_model or brokerages.DefaultBrokerageModel()
-        self._seeder = security_seeder or SecuritySeeder.NULL
-
-    def initialize(self, security: Any) -> None:
-        """Initializes a new security."""
-        brokerages.initialize(security, self._model)
-        self._seeder.seed_security(security)
-
-
-class CompositeSecurityInitializer(Named):
-    """Several initializers, one after the other."""
-
-    def __init__(self, *initializers: Any) -> None:
-        self.initializers = list(initializers)
-
-    def initialize(self, security: Any) -> None:
-        """Initializes a new security."""
-        for initializer in self.initializers:
-            (getattr(initializer, "initialize", None) or initializer)(security)
-
-
-class FuncSecurityInitializer(Named):
-    """A function as an initializer."""
-
-    def __init__(self, initializer: Callable[[Any], Any]) -> None:
-        self._initializer = initializer
-
-    def initialize(self, security: Any) -> None:
-        """Initializes a new security."""
-        self._initializer(security)
 
 
 class Time(Named):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from simulation.algorithm.consolidators import EventHandlers
+from simulation.lean.dictionaries import EventHandlers, RollingWindow
 from simulation.lean.enums import MovingAverageType
 from simulation.lean.names import Named, signed
 
@@ -38,47 +38,6 @@ class IndicatorDataPoint(Named):
 
     def __str__(self) -> str:
         return f"{self.end_time} - {self.value}"
-
-
-class RollingWindow(Named):
-    """The last values, newest first."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.samples = 0
-        self._values: deque[Any] = deque(maxlen=size)
-
-    def __class_getitem__(cls, _: Any) -> type[RollingWindow]:
-        return cls
-
-    def add(self, item: Any) -> None:
-        """Puts a value in front."""
-        self._values.appendleft(item)
-        self.samples += 1
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the window is full."""
-        return len(self._values) == self.size
-
-    @property
-    def count(self) -> int:
-        """Values held."""
-        return len(self._values)
-
-    def reset(self) -> None:
-        """Empties the window."""
-        self._values.clear()
-        self.samples = 0
-
-    def __getitem__(self, index: int) -> Any:
-        return self._values[index]
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __iter__(self) -> Any:
-        return iter(self._values)
 
 
 class Indicator(Named):

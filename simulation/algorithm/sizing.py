@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from simulation.account.buying_power import BELOW_MINIMUM, zero_price_message
+from simulation.account.buying_power import BELOW_MINIMUM
 from simulation.lean.enums import OrderType
 from simulation.lean.names import Named, signed
+from simulation.lean.numbers import clean, decimal_text
 from simulation.lean.symbols import symbol_of
-from simulation.orders.order_parts import OrderProperties, clean, decimal_text
-from simulation.orders.requests import OrderTicket
+from simulation.orders.order_checks import zero_price_message
+from simulation.orders.order_parts import OrderProperties
+from simulation.orders.tickets import OrderTicket
 
 
 def flags(asynchronous: Any, tag: str | None) -> tuple[bool, str | None]:

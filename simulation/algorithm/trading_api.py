@@ -13,6 +13,7 @@ from simulation.algorithm.option_strategies import OptionStrategy
 from simulation.algorithm.sizing import SizingApi, flags
 from simulation.lean.enums import AccountType, BrokerageName, OrderStatus, OrderType, Resolution, SecurityType
 from simulation.lean.names import Named, signed
+from simulation.lean.numbers import clean, decimal_text
 from simulation.lean.symbols import symbol_of
 from simulation.orders.order_checks import pre_order_check
 from simulation.orders.order_parts import (
@@ -21,12 +22,11 @@ from simulation.orders.order_parts import (
     Leg,
     OrderProperties,
     TimeInForce,
-    clean,
-    decimal_text,
     direction_of,
 )
 from simulation.orders.orders import MarketOnCloseOrder, TrailingStopOrder, greatest_common_divisor
-from simulation.orders.requests import OrderResponse, OrderTicket, SubmitOrderRequest
+from simulation.orders.requests import OrderResponse, SubmitOrderRequest
+from simulation.orders.tickets import OrderTicket
 from simulation.orders.transaction_handler import TransactionHandler
 
 _FUTURES = (SecurityType.FUTURE, SecurityType.FUTURE_OPTION)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.data.columns import MalformedDataError
+from simulation.lean.errors import MalformedDataError
 
 _LOCAL_HEADER = 30
 _FEW = 12

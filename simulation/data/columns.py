@@ -9,31 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulation.lean.contract_months import moment_of_expiry
-from simulation.lean.enums import OptionRight, Resolution, SecurityType
+from simulation.lean.enums import OptionRight, SecurityType
 from simulation.lean.symbols import Symbol, option_contract
-
-if TYPE_CHECKING:
-    from simulation.data.market_hours import MarketHoursDatabase
-    from simulation.data.symbol_properties import SymbolPropertiesDatabase
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-class MalformedDataError(ValueError):
-    """A line of a data file that cannot be read; names the file and the line."""
-
-    def __init__(self, file: str, line: int, problem: str) -> None:
-        super().__init__(f"{file}, line {line}: {problem}")
-        self.file = file
-        self.line = line
-        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,42 +184,3 @@ class InterestRates:
         """The rate of a day; before the first row the first rate (Common/Data/InterestRateProvider.cs)."""
         row = int(np.searchsorted(self.days, moment.toordinal(), side="right")) - 1
         return float(self.rates[max(row, 0)])
-
-
-class DataSource(Protocol):
-    """Where the engine gets its market from. What is missing is None; a malformed file raises MalformedDataError."""
-
-    @property
-    def hours(self) -> MarketHoursDatabase:
-        """Trading hours."""
-
-    @property
-    def properties(self) -> SymbolPropertiesDatabase:
-        """Multipliers, ticks and lots."""
-
-    def trades(self, symbol: Symbol, resolution: Resolution, day: date) -> TradeBlock | None:
-        """Trade bars of the file that `day` (in the data's time zone) falls into."""
-
-    def quotes(self, symbol: Symbol, resolution: Resolution, day: date) -> QuoteBlock | None:
-        """Quote bars of the file that `day` falls into."""
-
-    def open_interest(self, symbol: Symbol, resolution: Resolution, day: date) -> InterestBlock | None:
-        """Open interest of the file that `day` falls into."""
-
-    def universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
-        """The chain of `day`, which the engine sees from the next midnight on."""
-
-    def map_file(self, symbol: Symbol) -> Sequence[MapRow] | None:
-        """Ticker changes of an equity, or the contracts of a continuous future; ascending."""
-
-    def factor_file(self, symbol: Symbol) -> Sequence[FactorRow] | None:
-        """Dividends and splits of an equity; ascending."""
-
-    def margins(self, symbol: Symbol) -> Sequence[MarginRow] | None:
-        """Margin a futures contract; ascending."""
-
-    def interest_rates(self) -> InterestRates | None:
-        """The risk-free rate; None when there is none (LEAN then takes 1 %)."""
-
-    def map_resolver(self, ticker: str, market: str) -> tuple[str, datetime] | None:
-        """First ticker and first date of an equity by its map file; None without one."""

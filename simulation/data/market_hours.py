@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, overload
 from zoneinfo import ZoneInfo
 
-from simulation.data.columns import MalformedDataError
 from simulation.data.symbol_properties import (
     WILDCARD,
     Key,
@@ -22,6 +21,7 @@ from simulation.data.symbol_properties import (
     security_type_named,
 )
 from simulation.lean.enums import OPTION_TYPES, DayOfWeek, MarketHoursState, SecurityType
+from simulation.lean.errors import MalformedDataError
 from simulation.lean.exchange_hours import LocalMarketHours, MarketHoursSegment, SecurityExchangeHours
 from simulation.lean.identifiers import future_of_option_root, index_of_option_root
 from simulation.lean.names import Named

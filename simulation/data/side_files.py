@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,18 +17,16 @@ from simulation.data.columns import (
     FactorRow,
     Floats,
     InterestRates,
-    MalformedDataError,
     MapRow,
     MarginRow,
     UnderlyingRow,
     UniverseBlock,
 )
+from simulation.data.market_hours import MarketHoursDatabase
 from simulation.lean.contract_months import expiry_of_contract_month
 from simulation.lean.enums import DataMappingMode, SecurityType
+from simulation.lean.errors import MalformedDataError
 from simulation.lean.symbols import Symbol
-
-if TYPE_CHECKING:
-    from simulation.data.market_hours import MarketHoursDatabase
 
 HolidaysOf = Callable[[Symbol], frozenset[date]]
 _Row = TypeVar("_Row")

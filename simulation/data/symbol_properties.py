@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulation.data.columns import MalformedDataError
 from simulation.lean.enums import SecurityType
+from simulation.lean.errors import MalformedDataError
 from simulation.lean.names import Named
 from simulation.lean.symbols import Symbol
 

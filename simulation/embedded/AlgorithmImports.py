@@ -20,6 +20,7 @@ from simulation.account.portfolio import *
 from simulation.account.positions import *
 from simulation.account.tradebuilder import *
 from simulation.algorithm.algorithm import QCAlgorithm
+from simulation.algorithm.algorithm_settings import *
 from simulation.algorithm.consolidators import (
     BaseDataConsolidator,
     Calendar,
@@ -31,6 +32,7 @@ from simulation.algorithm.consolidators import (
 )
 from simulation.algorithm.extensions import *
 from simulation.algorithm.indicators import *
+from simulation.algorithm.object_store import *
 from simulation.algorithm.option_indicators import (
     ConstantDividendYieldModel,
     ConstantRiskFreeRateInterestRateModel,
@@ -48,9 +50,10 @@ from simulation.algorithm.option_indicators import (
     Vega,
 )
 from simulation.algorithm.option_strategies import *
+from simulation.algorithm.security_initializers import *
 from simulation.algorithm.services import *
-from simulation.algorithm.services import LazyModule
 from simulation.algorithm.trading_api import PortfolioTarget
+from simulation.algorithm.words import *
 from simulation.data.chain_files import UniverseRow as FutureUniverse
 from simulation.data.chain_files import UniverseRow as OptionUniverse
 from simulation.data.market_hours import *
@@ -69,18 +72,21 @@ from simulation.lean.bars import (
     TradeBar,
 )
 from simulation.lean.contract_months import *
-from simulation.lean.dictionaries import CircularQueue, KeyValuePair
+from simulation.lean.dictionaries import CircularQueue, KeyValuePair, RollingWindow
 from simulation.lean.enums import *
 from simulation.lean.exchange_hours import *
 from simulation.lean.identifiers import *
+from simulation.lean.lazy_module import LazyModule
 from simulation.lean.symbols import *
 from simulation.orders.exercise import *
 from simulation.orders.fees import *
 from simulation.orders.fills import *
 from simulation.orders.fills_equity import *
+from simulation.orders.order_event import *
 from simulation.orders.order_parts import *
 from simulation.orders.orders import *
 from simulation.orders.requests import *
+from simulation.orders.tickets import *
 from simulation.securities.chains import FuturesChain, FuturesContract, OptionChain, OptionContract
 from simulation.securities.contract_filters import FutureFilterUniverse, OptionFilterUniverse
 from simulation.securities.derivatives import *
@@ -109,6 +115,7 @@ from simulation.securities.slices import (
     TradeBars,
 )
 from simulation.securities.universes import OptionChainedUniverseSelectionModel, ScheduledUniverse, SecurityChanges
+from simulation.securities.volatility_models import *
 
 pd = LazyModule("pandas")
 plt = LazyModule("matplotlib.pyplot")

@@ -141,12 +141,6 @@ class Engine(Views):
             else {s for s in universe.selected if s.has_underlying or s.security_type == SecurityType.FUTURE}
         )
 
-    def last_known(self, symbol: Any) -> list[Any]:
-        """The last real data points of a symbol."""
-        from simulation.engine.history import last_known
-
-        return last_known(self, symbol)
-
     def evaluate_option(self, security: Any, contract: Any) -> Any:
         """Implied volatility and Greeks of a contract by its security's price model."""
         from simulation.securities.option_models import evaluate

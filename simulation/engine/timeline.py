@@ -14,7 +14,7 @@ from simulation.data.feeds import RESOLUTION_MS, Feed
 from simulation.lean.bars import Dividend, Split
 from simulation.lean.clock import FOREVER, MINUTE_MS
 from simulation.lean.enums import DataNormalizationMode, DelistingType, Resolution, SecurityType, SplitType
-from simulation.orders.order_parts import clean
+from simulation.lean.numbers import clean
 
 Times = NDArray[np.int64]
 SAME_FACTOR = 1e-9

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from simulation.data.columns import (
-    DataSource,
     FactorRow,
     InterestBlock,
     InterestRates,
@@ -33,6 +32,7 @@ from simulation.data.lean_folder import (
     universe_path,
 )
 from simulation.data.market_hours import MarketHoursDatabase
+from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
 from simulation.export.export_reach import BENCHMARK, INDICES, Plan, root_symbol
 from simulation.export.export_text import (

@@ -13,7 +13,8 @@ from datetime import date, datetime, time, timedelta
 
 import numpy as np
 
-from simulation.data.columns import DataSource, Floats, Integers, TradeBlock, UniverseBlock
+from simulation.data.columns import Floats, Integers, TradeBlock, UniverseBlock
+from simulation.data.source import DataSource
 from simulation.lean.clock import DAY_MS
 from simulation.lean.enums import Resolution, SecurityType
 from simulation.lean.identifiers import future_of_option_root, index_of_option_root

@@ -3,6 +3,7 @@ Python dict."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -109,7 +110,7 @@ class CircularQueue(Named, Generic[V]):
     as in LEAN (CircularQueue.cs)."""
 
     def __init__(self, *items: Any) -> None:
-        from simulation.algorithm.consolidators import EventHandlers
+        from simulation.lean.dictionaries import EventHandlers
 
         self._items: list[V] = list(items[0]) if len(items) == 1 and isinstance(items[0], list | tuple) else list(items)
         self._next = 0
@@ -126,6 +127,67 @@ class CircularQueue(Named, Generic[V]):
     def on_circle_completed(self) -> None:
         """Tells the handlers that the queue begins anew."""
         self.circle_completed.fire(self, None)
+
+
+class EventHandlers:
+    """A C# event: `+=` and `-=` a handler of (sender, bar)."""
+
+    def __init__(self) -> None:
+        self._handlers: list[Callable[[Any, Any], Any]] = []
+
+    def __iadd__(self, handler: Callable[[Any, Any], Any]) -> EventHandlers:
+        self._handlers.append(handler)
+        return self
+
+    def __isub__(self, handler: Callable[[Any, Any], Any]) -> EventHandlers:
+        self._handlers.remove(handler)
+        return self
+
+    def fire(self, sender: Any, value: Any) -> None:
+        """Calls all handlers."""
+        for handler in list(self._handlers):
+            handler(sender, value)
+
+
+class RollingWindow(Named):
+    """The last values, newest first."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.samples = 0
+        self._values: deque[Any] = deque(maxlen=size)
+
+    def __class_getitem__(cls, _: Any) -> type[RollingWindow]:
+        return cls
+
+    def add(self, item: Any) -> None:
+        """Puts a value in front."""
+        self._values.appendleft(item)
+        self.samples += 1
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the window is full."""
+        return len(self._values) == self.size
+
+    @property
+    def count(self) -> int:
+        """Values held."""
+        return len(self._values)
+
+    def reset(self) -> None:
+        """Empties the window."""
+        self._values.clear()
+        self.samples = 0
+
+    def __getitem__(self, index: int) -> Any:
+        return self._values[index]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Any:
+        return iter(self._values)
 
 
 _TABLE_SIZES = (

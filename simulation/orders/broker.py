@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simulation.lean.clock import HOUR_MS, zone_of
 from simulation.lean.enums import OrderStatus, OrderType
 from simulation.lean.names import UnknownMemberError
 from simulation.orders import exercise
-from simulation.orders.fees import OrderFee, OrderFeeParameters
+from simulation.orders.fees import OrderFeeParameters
 from simulation.orders.fills import FillModelParameters
-from simulation.orders.order_parts import OrderEvent, is_closed
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import OrderFee, is_closed
 from simulation.orders.orders import Order, group_orders
-
-if TYPE_CHECKING:
-    from simulation.orders.transaction_handler import TransactionHandler
+from simulation.orders.parties import OrderHandler
 
 _AT_ONCE = (OrderType.MARKET, OrderType.COMBO_MARKET, OrderType.OPTION_EXERCISE)
 
@@ -22,7 +21,7 @@ _AT_ONCE = (OrderType.MARKET, OrderType.COMBO_MARKET, OrderType.OPTION_EXERCISE)
 class SimulatedBroker:
     """Fills, expires and cancels; every event goes through the handler that owns it."""
 
-    def __init__(self, handler: TransactionHandler) -> None:
+    def __init__(self, handler: OrderHandler) -> None:
         self._handler = handler
         self._engine = handler.engine
         self.pending: dict[int, Order] = {}

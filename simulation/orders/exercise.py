@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from simulation.data.archives import row_text
 from simulation.data.lean_folder import LeanFolder, data_path
@@ -20,12 +20,12 @@ from simulation.lean.enums import (
     TickType,
 )
 from simulation.lean.names import Named
-from simulation.orders.fees import OrderFee, OrderFeeParameters
-from simulation.orders.order_parts import OrderEvent, OrderSubmissionData, clean, direction_of, exact
+from simulation.lean.numbers import clean, exact
+from simulation.orders.fees import OrderFeeParameters
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import OrderFee, OrderSubmissionData, direction_of
 from simulation.orders.orders import MarketOrder, OptionExerciseOrder
-
-if TYPE_CHECKING:
-    from simulation.orders.transaction_handler import TransactionHandler
+from simulation.orders.parties import OrderHandler
 
 EARLY_TAG = "Simulated option assignment before expiration"
 
@@ -203,10 +203,10 @@ def estimate_gain(option: Any) -> float:
     return clean(gain - base)
 
 
-def process_option_notification(handler: TransactionHandler, option: Any, position: float, tag: str | None) -> None:
+def process_option_notification(handler: OrderHandler, option: Any, position: float, tag: str | None) -> None:
     """The broker says the position is now `position`: expiry, assignment, or a confirmed exercise.
 
-    (BrokerageTransactionHandler.HandleOptionNotification.)
+    (BrokerageOrderHandler.HandleOptionNotification.)
     """
     held = option.holdings
     if is_contract_expired(option, handler.engine.utc_ms):
@@ -219,21 +219,21 @@ def process_option_notification(handler: TransactionHandler, option: Any, positi
             _confirm_exercise(handler, option)
 
 
-def _confirm_exercise(handler: TransactionHandler, option: Any) -> None:
+def _confirm_exercise(handler: OrderHandler, option: Any) -> None:
     for order, _ in list(handler.open.values()):
         if order.symbol == option.symbol and order.type == OrderType.OPTION_EXERCISE:
             _emit(handler, option, order)
             return
 
 
-def _book(handler: TransactionHandler, option: Any, quantity: float, tag: str | None) -> None:
+def _book(handler: OrderHandler, option: Any, quantity: float, tag: str | None) -> None:
     order = OptionExerciseOrder(option.symbol, quantity, handler.engine.utc_ms, tag)
     order.order_submission_data = OrderSubmissionData(option.bid_price, option.ask_price, option.close)
     handler.add_open_order(order)
     _emit(handler, option, order)
 
 
-def _emit(handler: TransactionHandler, option: Any, order: Any) -> None:
+def _emit(handler: OrderHandler, option: Any, order: Any) -> None:
     for event in option.option_exercise_model.option_exercise(option, order):
         handler.handle_event(event)
         if event.is_assignment:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from simulation.lean.enums import OrderDirection, OrderType, SecurityType
 from simulation.lean.names import Named
-from simulation.orders.order_parts import clean, decimal_text
+from simulation.lean.numbers import clean
+from simulation.orders.order_parts import CashAmount, OrderFee
 from simulation.orders.orders import Order
 
 USD = "USD"
@@ -20,35 +21,6 @@ class Currencies:
 
 
 NO_PRICE = 0.0  # an exercise is valued at nothing
-
-
-class CashAmount(Named):
-    """An amount of one currency; positive amounts are money (fees are costs and positive)."""
-
-    def __init__(self, amount: float, currency: str) -> None:
-        self.amount = clean(amount)
-        self.currency = currency
-
-    def __str__(self) -> str:
-        return f"{decimal_text(self.amount)} {self.currency}"
-
-
-class OrderFee(Named):
-    """The fee of one fill, a positive cost."""
-
-    ZERO: ClassVar[OrderFee]
-
-    def __init__(self, value: CashAmount) -> None:
-        self.value = value
-
-    def __float__(self) -> float:
-        return self.value.amount
-
-    def __str__(self) -> str:
-        return str(self.value)
-
-
-OrderFee.ZERO = OrderFee(CashAmount(0.0, "QCC"))
 
 
 class OrderFeeParameters(Named):

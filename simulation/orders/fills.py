@@ -13,8 +13,9 @@ from simulation.lean.clock import zone_of
 from simulation.lean.dictionaries import LeanDictionary
 from simulation.lean.enums import OrderDirection, OrderStatus, OrderType, Resolution, SecurityType, TickType
 from simulation.lean.names import Named
-from simulation.orders.fees import OrderFee
-from simulation.orders.order_parts import OrderEvent, clean, price_of
+from simulation.lean.numbers import clean, price_of
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import OrderFee
 from simulation.orders.orders import Order
 
 BEFORE_ANY_DATA = -(1 << 62)

@@ -6,8 +6,9 @@ from typing import Any
 
 from simulation.lean.clock import zone_of
 from simulation.lean.enums import OrderDirection, OrderStatus, TickType
+from simulation.lean.numbers import clean, decimal_text
 from simulation.orders.fills import FillModel, exchange_is_open, invariant_time, trades_extended, zone_name
-from simulation.orders.order_parts import OrderEvent, clean, decimal_text
+from simulation.orders.order_event import OrderEvent
 from simulation.orders.orders import Order
 
 

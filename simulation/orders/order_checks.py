@@ -9,7 +9,6 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from simulation.account.buying_power import zero_price_message
 from simulation.lean.enums import (
     OPTION_TYPES,
     DataNormalizationMode,
@@ -19,7 +18,7 @@ from simulation.lean.enums import (
     Resolution,
     SecurityType,
 )
-from simulation.orders.order_parts import decimal_text, exact
+from simulation.lean.numbers import decimal_text, exact
 from simulation.orders.orders import MarketOnCloseOrder, Order
 from simulation.orders.requests import OrderResponse, SubmitOrderRequest
 
@@ -231,3 +230,15 @@ def _check_split(algorithm: Any, request: SubmitOrderRequest) -> OrderResponse |
     text = "Options orders are not allowed when a split occurred for its underlying stock"
     algorithm._warn_once("split", f"Warning: {text}")
     return OrderResponse.error(request, Code.OPTION_ORDER_ON_STOCK_SPLIT, text)
+
+
+def zero_price_message(symbol: Any) -> str:
+    """LEAN's sentence about a security that has no price yet."""
+    return (
+        f"{symbol}: The security does not have an accurate price as it has not yet received a bar of data. Before "
+        "placing a trade (or using set_holdings) warm up your algorithm with set_warmup, or use slice.contains(symbol) "
+        "to confirm the Slice object has price before using the data. Data does not necessarily all arrive at the same "
+        "time so your algorithm should confirm the data is ready before using it. In live trading this can mean you do "
+        "not have an active subscription to the asset class you're trying to trade. If using custom data make sure "
+        "you've set the 'Value' property."
+    )

@@ -6,28 +6,21 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from simulation.lean.clock import utc_datetime
 from simulation.lean.enums import OrderDirection, OrderStatus, OrderType
 from simulation.lean.names import Named
+from simulation.lean.numbers import clean, currency_sign, decimal_text, exact, price_of, smart_text
+from simulation.lean.symbols import Symbol
 from simulation.orders.order_parts import (
     GroupOrderManager,
     OrderProperties,
     OrderSubmissionData,
     TimeInForce,
-    clean,
-    currency_sign,
-    decimal_text,
     direction_of,
-    exact,
-    from_utc_ms,
-    price_of,
-    smart_text,
 )
-
-if TYPE_CHECKING:
-    from simulation.lean.symbols import Symbol
-    from simulation.orders.requests import SubmitOrderRequest, UpdateOrderRequest
+from simulation.orders.requests import SubmitOrderRequest, UpdateOrderRequest
 
 
 class Order(Named):
@@ -80,7 +73,7 @@ class Order(Named):
     @property
     def time(self) -> datetime:
         """When the order was sent, UTC."""
-        return from_utc_ms(self.time_ms)
+        return utc_datetime(self.time_ms)
 
     @property
     def created_time(self) -> datetime:
@@ -90,17 +83,17 @@ class Order(Named):
     @property
     def last_fill_time(self) -> datetime | None:
         """UTC time of the last fill, None before the first."""
-        return None if self.last_fill_ms is None else from_utc_ms(self.last_fill_ms)
+        return None if self.last_fill_ms is None else utc_datetime(self.last_fill_ms)
 
     @property
     def last_update_time(self) -> datetime | None:
         """UTC time of the last accepted update, None without one."""
-        return None if self.last_update_ms is None else from_utc_ms(self.last_update_ms)
+        return None if self.last_update_ms is None else utc_datetime(self.last_update_ms)
 
     @property
     def canceled_time(self) -> datetime | None:
         """UTC time of the cancellation, None without one."""
-        return None if self.canceled_ms is None else from_utc_ms(self.canceled_ms)
+        return None if self.canceled_ms is None else utc_datetime(self.canceled_ms)
 
     @property
     def time_in_force(self) -> TimeInForce:

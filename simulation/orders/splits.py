@@ -11,8 +11,9 @@ from typing import Any
 
 from simulation.lean.clock import HOUR_MS
 from simulation.lean.enums import DataNormalizationMode, OrderField, OrderType, Resolution, SecurityType
-from simulation.orders.order_parts import clean
-from simulation.orders.requests import FIELDS_OF, SubmitOrderRequest, UpdateOrderFields
+from simulation.lean.numbers import clean
+from simulation.orders.requests import SubmitOrderRequest, UpdateOrderFields
+from simulation.orders.tickets import FIELDS_OF
 
 SUBMISSION_BUFFER = timedelta(minutes=15, seconds=30)
 """How long before the close a market-on-close order must be in."""

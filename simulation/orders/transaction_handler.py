@@ -19,21 +19,22 @@ from simulation.lean.enums import (
     OrderType,
     SecurityType,
 )
+from simulation.lean.numbers import smart_text
 from simulation.lean.symbols import Symbol
 from simulation.orders import exercise
 from simulation.orders.broker import SimulatedBroker
-from simulation.orders.fees import OrderFee
 from simulation.orders.order_checks import PriceRounding
-from simulation.orders.order_parts import OrderEvent, OrderSubmissionData, is_closed, smart_text
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import OrderFee, OrderSubmissionData, is_closed
 from simulation.orders.orders import Order, create_order, group_orders, set_order_id
 from simulation.orders.requests import (
     CancelOrderRequest,
     OrderRequest,
     OrderResponse,
-    OrderTicket,
     SubmitOrderRequest,
     UpdateOrderRequest,
 )
+from simulation.orders.tickets import OrderTicket
 from simulation.orders.transaction_manager import SecurityTransactionManager
 
 _FILLS = (OrderStatus.FILLED, OrderStatus.PARTIALLY_FILLED)

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from simulation.lean.clock import utc_datetime
 from simulation.lean.names import Named, signed
-from simulation.orders.order_parts import from_utc_ms
 from simulation.orders.orders import Order
-from simulation.orders.requests import (
-    CancelOrderRequest,
-    OrderRequest,
-    OrderTicket,
-    SubmitOrderRequest,
-    UpdateOrderRequest,
-)
-
-if TYPE_CHECKING:
-    from simulation.orders.transaction_handler import TransactionHandler
+from simulation.orders.parties import OrderHandler
+from simulation.orders.requests import CancelOrderRequest, OrderRequest, SubmitOrderRequest, UpdateOrderRequest
+from simulation.orders.tickets import OrderTicket
 
 
 class SecurityTransactionManager(Named):
     """LEAN's `algorithm.transactions`: orders and tickets by id and by symbol."""
 
-    def __init__(self, handler: TransactionHandler) -> None:
+    def __init__(self, handler: OrderHandler) -> None:
         self._handler = handler
         self._group_ids = 0
         self._order_ids = 0
@@ -38,7 +31,7 @@ class SecurityTransactionManager(Named):
     @property
     def utc_time(self) -> Any:
         """The engine's clock as a naive UTC datetime."""
-        return from_utc_ms(self.utc_ms)
+        return utc_datetime(self.utc_ms)
 
     @property
     def orders_count(self) -> int:
@@ -63,7 +56,7 @@ class SecurityTransactionManager(Named):
     @property
     def transaction_records(self) -> dict[Any, float]:
         """Realised profit of each closing fill by its UTC time."""
-        return {from_utc_ms(when): profit for when, profit in self.transaction_record.items()}
+        return {utc_datetime(when): profit for when, profit in self.transaction_record.items()}
 
     def next_order_id(self) -> int:
         """Ids count from 1 in the order of submission."""

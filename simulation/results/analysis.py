@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from simulation.lean.bars import TradeBar
-from simulation.lean.clock import zone_of
+from simulation.lean.clock import EPOCH, zone_of
 from simulation.lean.enums import OrderStatus, Resolution, SecurityType
+from simulation.lean.numbers import decimal_text
 from simulation.lean.symbols import Symbol
-from simulation.orders.order_parts import EPOCH, decimal_text
 from simulation.results.sampling import Samples
 
 DAY_S = 86_400

@@ -11,7 +11,7 @@ from typing import Any
 
 from simulation.lean.clock import MINUTE_MS
 from simulation.lean.enums import OrderStatus, Resolution
-from simulation.orders.order_parts import clean
+from simulation.lean.numbers import clean
 
 DAY_MS = 1440 * MINUTE_MS
 _FILLS = (OrderStatus.FILLED, OrderStatus.PARTIALLY_FILLED)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from simulation.account.tradebuilder import Trade, TradeStatistics, trade_statistics
-from simulation.orders.order_parts import EPOCH, OrderEvent, from_utc_ms
+from simulation.lean.clock import EPOCH, utc_datetime
+from simulation.orders.order_event import OrderEvent
 from simulation.orders.orders import Order
 from simulation.results import analysis, statistics
 from simulation.results.results_text import (
@@ -268,7 +269,7 @@ def _state(engine: Any, error: str | None) -> dict[str, str]:
     algorithm = engine.algorithm
     return {
         "StartTime": str(iso(algorithm.start_date)),
-        "EndTime": str(iso(from_utc_ms(engine.utc_ms))),
+        "EndTime": str(iso(utc_datetime(engine.utc_ms))),
         "RuntimeError": "" if error is None else error.strip().splitlines()[-1],
         "StackTrace": error or "",
         "LogCount": str(len(algorithm.logs.entries) + ENGINE_LINES),

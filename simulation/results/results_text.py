@@ -16,7 +16,8 @@ from typing import Any
 
 from simulation.account.tradebuilder import Trade, TradeStatistics
 from simulation.data.lean_folder import SCALED_TYPES
-from simulation.orders.order_parts import clean, decimal_text, from_utc_ms
+from simulation.lean.clock import utc_datetime
+from simulation.lean.numbers import clean, decimal_text
 from simulation.results.statistics import PortfolioStatistics
 
 _DURATION_NAMES = ("average", "median")
@@ -32,7 +33,7 @@ def iso(moment: datetime | int | None) -> str | None:
     """A UTC time as LEAN writes it: milliseconds only where there are any."""
     if moment is None:
         return None
-    when = from_utc_ms(moment) if isinstance(moment, int) else moment
+    when = utc_datetime(moment) if isinstance(moment, int) else moment
     text = when.strftime("%Y-%m-%dT%H:%M:%S")
     millis = when.microsecond // 1000
     return f"{text}.{millis:03d}".rstrip("0").rstrip(".") + "Z" if millis else text + "Z"

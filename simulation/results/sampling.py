@@ -17,8 +17,8 @@ from simulation.data.columns import FactorRow, Floats, Integers
 from simulation.data.lean_folder import LeanFolder
 from simulation.lean.clock import DAY_MS, HOUR_MS, zone_of
 from simulation.lean.enums import DelistingType, Resolution, SecurityType
+from simulation.lean.numbers import clean
 from simulation.lean.symbols import Symbol
-from simulation.orders.order_parts import clean
 from simulation.results.capacity import CapacityEstimate
 
 _CLOSE_TO_MIDNIGHT_MS = 8 * HOUR_MS

@@ -14,8 +14,8 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from statistics import NormalDist
 
-from simulation.lean.clock import DAY_MS
-from simulation.orders.order_parts import clean, decimal_text, from_utc_ms
+from simulation.lean.clock import DAY_MS, utc_datetime
+from simulation.lean.numbers import clean, decimal_text
 
 _FEWEST_DAYS = 4
 """Daily returns without which LEAN computes no figures: the first two are left out and two are needed."""
@@ -203,7 +203,7 @@ def _risk_figures(
     made.annual_variance = annual_variance(returns, days)
     made.annual_standard_deviation = math.sqrt(made.annual_variance)
     mine, others = annual_performance(returns, days), annual_performance(benchmark, days)
-    rate = sum(data.rate_on(from_utc_ms(when).date()) for when, _ in data.equity) / len(data.equity)
+    rate = sum(data.rate_on(utc_datetime(when).date()) for when, _ in data.equity) / len(data.equity)
     made.sharpe_ratio = _ratio(mine - rate, made.annual_standard_deviation)
     down = math.sqrt(annual_variance([value for value in returns if value < 0], days))
     made.sortino_ratio = _ratio(mine - rate, down)
@@ -240,7 +240,7 @@ def benchmark_differences(points: Points) -> list[float]:
 
 
 def _between(points: Points, first: date, last: date) -> list[tuple[int, float]]:
-    return [(when, value) for when, value in points if first <= from_utc_ms(when).date() <= last]
+    return [(when, value) for when, value in points if first <= utc_datetime(when).date() <= last]
 
 
 def performance_between(data: StatisticsInput, first: date, last: date) -> PortfolioStatistics:
@@ -267,14 +267,14 @@ def performance_between(data: StatisticsInput, first: date, last: date) -> Portf
 
 
 def _day_in(when: int, first: date, last: date) -> bool:
-    return first <= from_utc_ms(when).date() <= last
+    return first <= utc_datetime(when).date() <= last
 
 
 def total_performance(data: StatisticsInput) -> PortfolioStatistics:
     """Statistics of the whole run."""
     if not data.equity:
         return PortfolioStatistics(start_equity=data.starting_capital, end_equity=data.starting_capital)
-    first, last = from_utc_ms(data.equity[0][0]).date(), from_utc_ms(data.equity[-1][0]).date()
+    first, last = utc_datetime(data.equity[0][0]).date(), utc_datetime(data.equity[-1][0]).date()
     return performance_between(data, first, last)
 
 
@@ -303,7 +303,7 @@ def rolling_performance(data: StatisticsInput) -> dict[str, tuple[date, date, Po
     made: dict[str, tuple[date, date, PortfolioStatistics]] = {}
     if not data.equity:
         return made
-    first, last = from_utc_ms(data.equity[0][0]).date(), from_utc_ms(data.equity[-1][0]).date()
+    first, last = utc_datetime(data.equity[0][0]).date(), utc_datetime(data.equity[-1][0]).date()
     for months in (1, 3, 6, 12):
         for start, end in period_ranges(months, first, last):
             made[f"M{months}_{end:%Y%m%d}"] = (start, end, performance_between(data, start, end))
