@@ -17,7 +17,7 @@ from core.gateway import Gateway, OrderRefusedError
 from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal, RecordKind
 from core.parts import WHOLE, PartPlan, Urgency
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from execution.groups import GroupStates, OrderGroup, record_step, reduced
 from execution.guards import OrderGuards
 from execution.pricing import anomaly, crossing_limit, walk_limit

@@ -6,7 +6,7 @@ import math
 
 from core.book import EntryIntent, Refusal
 from core.instruments import instrument_of
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from market.chains import PackagePrice
 
 _ROUNDING = 1e-6

@@ -22,7 +22,7 @@ from core.gateway import Gateway
 from core.identifiers import Identifiers
 from core.instruments import contract_named, underlying_named
 from core.parts import WHOLE, Part, PartPlan
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.groups import LegFill, OrderGroup, rebuild_package, rebuild_terms
 from execution.settling import fewer

@@ -19,7 +19,7 @@ from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.journal import Journal, RecordKind
 from core.parts import Urgency
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 
 _ASKED_WITHIN: Final = timedelta(minutes=2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.book import EntryIntent, EntryJudge, Refusal
 from core.gateway import Gateway
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from execution.pricing import crossing_limit, walk_limit
 from market.chains import PackagePrice, current_price

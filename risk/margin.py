@@ -18,7 +18,7 @@ from math import gcd, isfinite, prod
 from core.book import Book
 from core.contracts import AssetKind, Contract, Leg, Package, Right, Settlement, uncovered
 from core.instruments import facts_of
-from core.settings_fields import CircuitBreakerSettings, MarginSettings
+from core.settings.fields import CircuitBreakerSettings, MarginSettings
 from greeks.stress import Node, StressBook, Stressed, StressEngine
 from market.vix import UnifiedVIXManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict

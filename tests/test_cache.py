@@ -31,7 +31,7 @@ from core.clock import MarketClock
 from core.contracts import Quote
 from core.events import ChangeKind, MarketData, PositionChanged, QuoteObserved, SessionClosed
 from core.journal import Journal, MemorySink
-from core.settings_fields import CacheSettings
+from core.settings.fields import CacheSettings
 
 START = datetime(2024, 7, 5, 9, 30)
 

@@ -26,7 +26,7 @@ from core.events import BrokerReconnected, FillStatus
 from core.gateway import Holding, OpenOrder
 from core.journal import MemorySink, RecordKind
 from core.parts import Urgency
-from core.settings_fields import Settings
+from core.settings.fields import Settings
 from core.storage import FolderStorage, replace_file
 from execution.executor import AtomicExecutor
 from execution.groups import describe_package, rebuild_package

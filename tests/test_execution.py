@@ -24,7 +24,7 @@ from core.gateway import Holding
 from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
 from core.parts import Terms, Urgency
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.groups import describe_package, rebuild_package
 from execution.pricing import anomaly, crossing_limit, round_down, walk_limit

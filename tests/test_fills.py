@@ -15,8 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.fills import FillAssumption, FillRule, LegQuote
-from core.settings import SettingsError
-from core.settings_fields import Settings
+from core.settings.base import SettingsError
+from core.settings.fields import Settings
 from simulation.data.lean_folder import LeanFolder
 from simulation.lean.enums import OrderStatus, Resolution
 from simulation.orders.order_parts import Leg

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from core.contracts import Quote
+from core.gateway import OrderRefusedError
 from core.instruments import contract_named
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
@@ -192,7 +193,8 @@ NOON = datetime(2024, 3, 8, 12)
 def lean_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module of the gateway on the embedded engine's names, for what no run shows."""
     monkeypatch.syspath_prepend(ROOT / "simulation" / "embedded")
-    before = {name: sys.modules.pop(name, None) for name in ("AlgorithmImports", "core.lean_gateway")}
+    modules = ("AlgorithmImports", *(name for name in sys.modules if name.startswith("core.lean_gateway")))
+    before = {name: sys.modules.pop(name, None) for name in modules}
     yield importlib.import_module("core.lean_gateway")
     for name, module in before.items():
         del sys.modules[name]
@@ -273,7 +275,9 @@ def test_an_order_for_shares_is_sent_and_moved_at_a_cent_or_refused_by_name(lean
         return SimpleNamespace(is_success=True)
 
     no = SimpleNamespace(response=SimpleNamespace(error_message="no"))
-    ticket = SimpleNamespace(status=status.SUBMITTED, order_id=7, submit_request=no, update=update)
+    names: Any = sys.modules["AlgorithmImports"]
+    spy = names.Symbol.create("SPY", names.SecurityType.EQUITY, names.Market.USA)
+    ticket = SimpleNamespace(status=status.SUBMITTED, order_id=7, submit_request=no, update=update, symbol=spy)
 
     def limit_order(symbol: str, quantity: int, price: float, tag: str) -> Any:
         if quantity == 0:
@@ -285,7 +289,7 @@ def test_an_order_for_shares_is_sent_and_moved_at_a_cent_or_refused_by_name(lean
     desk = lean_gateway.LeanGateway(
         SimpleNamespace(limit_order=limit_order, transactions=SimpleNamespace(get_order_ticket=known.get))
     )
-    desk._symbols["SPY"] = "spy"
+    desk._names.remember("SPY", "spy")
     assert desk.send_shares("SPY", -100, 499.987, "assigned shares") == 7
     assert sent == [("spy", -100, 499.99, "assigned shares")]
     assert desk.reprice_shares(7, 499.494, "assigned shares") is True
@@ -293,10 +297,10 @@ def test_an_order_for_shares_is_sent_and_moved_at_a_cent_or_refused_by_name(lean
     assert desk.reprice_shares(8, 499.0, "assigned shares") is False
     ticket.status = status.FILLED
     assert desk.reprice_shares(7, 499.0, "assigned shares") is False
-    with pytest.raises(lean_gateway.OrderRefusedError, match=r"^quantity is zero$"):
+    with pytest.raises(OrderRefusedError, match=r"^quantity is zero$"):
         desk.send_shares("SPY", 0, 1.0, "assigned shares")
     ticket.status = status.INVALID
-    with pytest.raises(lean_gateway.OrderRefusedError, match=r"^no$"):
+    with pytest.raises(OrderRefusedError, match=r"^no$"):
         desk.send_shares("SPY", 1, 1.0, "assigned shares")
 
 
@@ -333,15 +337,13 @@ def test_an_order_that_the_engine_does_not_take_is_refused_and_a_single_leg_move
 def test_a_contract_remembered_over_a_restart_gets_its_symbol_back(lean_gateway: Any, name: str, style: str) -> None:
     names = sys.modules["AlgorithmImports"]
     desk = lean_gateway.LeanGateway(SimpleNamespace(time=NOON))
-    desk._symbols = {
-        "SPX": names.Symbol.create("SPX", names.SecurityType.INDEX, names.Market.USA),
-        "SPY": names.Symbol.create("SPY", names.SecurityType.EQUITY, names.Market.USA),
-    }
+    for ticker, kind in (("SPX", names.SecurityType.INDEX), ("SPY", names.SecurityType.EQUITY)):
+        desk._names.remember(ticker, names.Symbol.create(ticker, kind, names.Market.USA))
     contract = contract_named(name)
     assert contract is not None
-    handle = desk._handle(contract)
+    handle = desk._names.handle(contract)
     assert handle.id.option_style == getattr(names.OptionStyle, style)
     assert desk.name_of(handle) == name
-    assert desk._contract(handle) == contract
-    assert desk._handle(replace(contract, handle=handle)) is handle
-    assert desk.name_of(desk._symbols["SPY"]) == "SPY"
+    assert desk._names.contract(handle) == contract
+    assert desk._names.handle(replace(contract, handle=handle)) is handle
+    assert desk.name_of(desk._names.symbol("SPY")) == "SPY"

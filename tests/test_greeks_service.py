@@ -21,7 +21,7 @@ from core.gateway import DailyBar, Gateway, Tick
 from core.instruments import contract_named
 from core.journal import Journal, MemorySink
 from core.parts import Part, Terms
-from core.settings_fields import GreeksSettings, MarketSettings, PhaseSettings
+from core.settings.fields import GreeksSettings, MarketSettings, PhaseSettings
 from greeks.black_scholes import european_greeks, european_price
 from greeks.expiry_time import years_to_expiry
 from greeks.exposure import measured_beta

@@ -12,7 +12,7 @@ import pytest
 
 from core.contracts import Contract, Leg, Package, Right
 from core.parts import Terms
-from core.settings_fields import CircuitBreakerSettings, CorrelationSettings, MarginSettings
+from core.settings.fields import CircuitBreakerSettings, CorrelationSettings, MarginSettings
 from greeks.stress import Node, Stressed
 from risk.group_risk import GroupRisk, GroupStressPlugin, LineLoss, line_losses, line_of, profits_by_ticker
 from risk.margin import MarginFigures

@@ -12,8 +12,8 @@ import pytest
 
 from core.events import SessionClosed, SessionOpened
 from core.journal import MemorySink
-from core.settings import SettingsError
-from core.settings_fields import Settings
+from core.settings.base import SettingsError
+from core.settings.fields import Settings
 from risk.interest import InterestBooking, interest_of
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest

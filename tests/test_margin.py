@@ -28,7 +28,7 @@ from core.contracts import (
     Underlying,
     uncovered,
 )
-from core.settings_fields import CircuitBreakerSettings, MarginSettings
+from core.settings.fields import CircuitBreakerSettings, MarginSettings
 from risk.margin import breaker_level, buying_power, is_loan, naked, package_margin, requirement
 
 RULES = MarginSettings()

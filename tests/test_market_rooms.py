@@ -16,8 +16,8 @@ from core.events import DataBecameStale, MarketData, SessionClosed, SessionOpene
 from core.gateway import DailyBar
 from core.instruments import contract_named
 from core.journal import Journal, MemorySink
-from core.settings import SettingsError
-from core.settings_fields import CorrelationSettings, MarketSettings, OrderSettings, Settings, VixSettings
+from core.settings.base import SettingsError
+from core.settings.fields import CorrelationSettings, MarketSettings, OrderSettings, Settings, VixSettings
 from market.calendar import EventCalendar, MarketEvent, nth_weekday
 from market.chains import OptionChainManager, nearest_strike
 from market.freshness import DataFault, DataFreshnessValidator

@@ -19,7 +19,7 @@ from core.gateway import Account
 from core.instruments import INSTRUMENTS, Group, group_of
 from core.journal import RecordKind
 from core.parts import BOUGHT, SOLD, Part, Terms, Trait
-from core.settings_fields import (
+from core.settings.fields import (
     CorrelationSettings,
     DrawdownSettings,
     PhaseSettings,

@@ -18,8 +18,8 @@ from core.journal import RecordKind
 from core.journal_schema import ROWS
 from core.parts import BOUGHT
 from core.performance import PerformanceTracker, record_of
-from core.settings_fields import CorrelationSettings
-from core.settings_strategies import ExitSettings
+from core.settings.fields import CorrelationSettings
+from core.settings.strategies import ExitSettings
 from market.history import Correlations
 from market.trend import Trend, TrendDirection
 from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin, _together

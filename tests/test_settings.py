@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, SecretStr, ValidationError, model_validator
 
-from core.settings import SettingsError, SettingsGroup, SettingsRoot, accepted, walk_fields
-from core.settings_fields import Settings
+from core.settings.base import SettingsError, SettingsGroup, SettingsRoot, accepted, walk_fields
+from core.settings.fields import Settings
 
 
 class Authority(StrEnum):

@@ -14,7 +14,7 @@ from core.book import ShareHolding, position_of
 from core.cache import UnifiedIntelligentCache
 from core.contracts import Contract, Leg, Package, Right
 from core.parts import Part, Terms
-from core.settings_fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
+from core.settings.fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.american import american_price
 from greeks.black_scholes import european_price
 from greeks.expiry_time import years_to_expiry

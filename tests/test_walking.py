@@ -14,8 +14,8 @@ from core.contracts import Contract, Leg, Package, Right
 from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
 from core.parts import Terms
-from core.settings_fields import OrderSettings
-from core.settings_strategies import FridayZeroDaySettings
+from core.settings.fields import OrderSettings
+from core.settings.strategies import FridayZeroDaySettings
 from execution.executor import AtomicExecutor
 from execution.pricing import walk_limit
 from market.chains import PackagePrice

@@ -1,6 +1,6 @@
 """The numbers of risk: phases, VIX regimes, groups, sizing, drawdown, breakers, margin, and the floors of survival.
 
-Kinds of numbers and units as in ``settings_strategies``; each group names the section of the methodology it is from.
+Kinds of numbers and units as in ``strategies.py``; each group names the section of the methodology it is from.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from core.settings import SettingsGroup
-from core.settings_strategies import Count, Days, Dollars, Fraction, Multiple, Names, VixPoints
+from core.settings.base import SettingsGroup
+from core.settings.strategies import Count, Days, Dollars, Fraction, Multiple, Names, VixPoints
 
 
 class PhaseLimits(SettingsGroup):

@@ -12,8 +12,9 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from core.fills import FillAssumption, FillRule
-from core.settings import SettingsGroup, SettingsRoot
-from core.settings_risk import (
+from core.settings.base import SettingsGroup, SettingsRoot
+from core.settings.notices import NoticeSettings
+from core.settings.risk import (
     BlackSwanSettings,
     CircuitBreakerSettings,
     CorrelationSettings,
@@ -27,7 +28,7 @@ from core.settings_risk import (
     SizingSettings,
     VixSettings,
 )
-from core.settings_strategies import (
+from core.settings.strategies import (
     AVAILABLE,
     BoxSettings,
     ButterflySettings,
@@ -233,6 +234,7 @@ class Settings(SettingsRoot):
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()
     store: StoreSettings = StoreSettings()
+    notices: NoticeSettings = NoticeSettings()
     exits: ExitSettings = ExitSettings()
     friday_0dte: FridayZeroDaySettings = FridayZeroDaySettings()
     lt112: Lt112Settings = Lt112Settings()

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from core.settings import SettingsGroup
+from core.settings.base import SettingsGroup
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Multiple = Annotated[float, Field(ge=0, le=100)]

@@ -1,4 +1,4 @@
-"""Typed settings: the mechanism. The fields and their defaults are in ``settings_fields``.
+"""Typed settings: the mechanism. The fields and their defaults are in ``core/settings/fields.py``.
 
 Values arrive as text (LEAN's parameters, the command line) under dotted keys such as ``friday_0dte.min_vix``. An
 unknown key, a value out of its range or two values that contradict each other are refused together, each with its key,
@@ -15,9 +15,11 @@ from enum import Enum
 from types import UnionType
 from typing import Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, SecretBytes, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+PRIVATE: dict[str, JsonValue] = {"private": True}
+"""Marks a setting whose value is nobody else's business: it is printed as set or not set, and in no error."""
 SECRET = re.compile(r"(secret|password|passwd|token|api[_-]?key|credential|private)", re.IGNORECASE)
 
 
@@ -129,6 +131,8 @@ def walk_values(group: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]
         value = getattr(group, name)
         if isinstance(value, BaseModel):
             yield from walk_values(value, f"{prefix}{name}.")
+        elif is_private(type(group).model_fields[name]):
+            yield f"{prefix}{name}", "(set)" if value else ""
         else:
             yield f"{prefix}{name}", value
 
@@ -218,7 +222,7 @@ def _problems(error: ValidationError, known: Mapping[str, FieldInfo], parameters
             place = ".".join(parts)
             yield message if place in message else f"{place}: {message}"
         else:
-            given = parameters.get(key, _text(item["input"]))
+            given = "(not shown)" if is_private(known[key]) else parameters.get(key, _text(item["input"]))
             yield f"{key}: {given!r}; {message[:1].lower()}{message[1:]}; expected {accepted(known[key])}"
 
 
@@ -229,7 +233,14 @@ def _value_at(settings: BaseModel, key: str) -> Any:
     return value
 
 
+def is_private(field: FieldInfo) -> bool:
+    """Whether a setting's value is never shown."""
+    return field.json_schema_extra == PRIVATE
+
+
 def _line(key: str, value: Any, default: Any, field: FieldInfo) -> str:
+    if is_private(field):
+        return f"{key} = {'(set)' if value else '(not set)'} [{accepted(field)}]"
     changed = "" if value == default else f" (default {_text(default)})"
     meaning = f" - {field.description}" if field.description else ""
     return f"{key} = {_text(value)}{changed} [{accepted(field)}]{meaning}".replace("\n", " ")
