@@ -2,7 +2,8 @@
 
 Exchange rules: CBOE rule 12.3 and its margin manual (naked options, short straddles, and since 2012 the "universal
 spread": the largest loss at intrinsic values, Federal Register 77 FR 54626). The broker's figures: tastytrade's help
-pages (``tests/test_margin.py`` works its examples). Options on futures: a scan of prices and volatilities like SPAN's
+pages (its examples are worked in ``tests/risk/test_margin.py``). Options on futures: a
+scan of prices and volatilities like SPAN's
 (``greeks.stress``). Dollars, positive; premiums are part of a naked requirement, as the broker prints it.
 """
 
