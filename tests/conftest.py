@@ -1,6 +1,7 @@
-"""What every test may count on: quiet property tests, the recordings where they exist, and marks by
-measured time: `python run.py test --durations` writes tests/durations.json; what is slow by it, `--fast` leaves
-out."""
+"""What every test may count on: quiet property tests, the recordings where they exist, and marks by measured time.
+
+`python run.py test --durations` writes tests/durations.json; what is slow by it, `--fast` leaves out.
+"""
 
 from __future__ import annotations
 
