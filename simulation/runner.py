@@ -283,7 +283,7 @@ def _start(engine: Any, request: RunRequest, store: Any) -> Any:
 
 
 @contextmanager
-def _swept(engine: Any, report: Callable[[Progress], None] | None, missing: _Missing) -> Iterator[None]:
+def _swept(engine: Any, report: Callable[[Progress], None] | None, missing: _Missing | None = None) -> Iterator[None]:
     """While active, each day ends with its progress told and, after many securities left, their cycles collected.
 
     A removed security and its models hold each other. Left to Python's own schedule such cycles wait until they are
@@ -300,7 +300,8 @@ def _swept(engine: Any, report: Callable[[Progress], None] | None, missing: _Mis
             swept = engine.forgotten
             gc.collect()
             give_back()
-        missing.tell()
+        if missing is not None:
+            missing.tell()
         if report is not None:
             fraction = min(max((utc_ms - engine.start_ms) / span, 0.0), 1.0)
             report(Progress(engine.zone.local(utc_ms), fraction, float(engine.portfolio.total_portfolio_value)))
