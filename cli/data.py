@@ -82,11 +82,13 @@ def _day(option: str, text: str | None) -> date | None:
 
 def _write(market: OpenedMarket, days: tuple[date, date], work: Path, symbols: str | None) -> ExportSummary:
     from simulation.export.export import ExportRequestError, parse_selection, write_folder
+    from strategies.reach import NEEDS
 
     try:
-        chosen = (
-            _recorded(market, days) if symbols is None else parse_selection(market.source, symbols.split(","), *days)
-        )
+        if symbols is None:
+            chosen = _recorded(market, days)
+        else:
+            chosen = parse_selection(market.source, symbols.split(","), *days, needs=NEEDS)
     except ExportRequestError as error:
         raise UserError(f"--symbols: {error}") from error
     if symbols is not None and chosen.plan is None:
