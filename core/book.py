@@ -256,9 +256,14 @@ class Book:
     interest: float = 0.0
 
     def exposed(self) -> Iterator[Position]:
-        """What is open and what may become open, for every limit on counts and risk."""
-        yield from self.positions.values()
-        yield from self.pending.values()
+        """What is open and what may become open, for every limit on counts and risk.
+
+        Parts on their way to a position that stands are its own already.
+        """
+        for name, position in self.positions.items():
+            coming = self.pending.get(name)
+            yield position if coming is None else replace(position, parts=(*position.parts, *coming.parts))
+        yield from (position for name, position in self.pending.items() if name not in self.positions)
 
     def of_strategy(self, strategy: str) -> list[Position]:
         """Open positions of one strategy, oldest first."""
