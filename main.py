@@ -19,7 +19,9 @@ from core.journal import FileSink
 from core.keeping.journal_months import MonthlySink
 from core.keeping.lean_keeper import LeanKeeper
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
-from core.settings_fields import DEFAULT_ACCOUNT, Settings
+from core.notices.log_budget import LogBudget
+from core.notices.messenger import LeanMessenger
+from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
 from state.copies import StateCopies
 from trading_system import TICKERS, Surroundings, TradingSystem
@@ -50,6 +52,7 @@ class TomKing(QCAlgorithm):
             self.set_cash(run.cash)
         prepare(self, self.options.margin.authority == "own", self.options.fills.rule)
         self.gateway = LeanGateway(self)
+        self.words = LogBudget(self.log, self.options.notices.log_lines_a_day)
         self.gateway.watch(TICKERS)
         self.statuses = {
             OrderStatus.SUBMITTED: FillStatus.SUBMITTED,
@@ -62,7 +65,7 @@ class TomKing(QCAlgorithm):
         self.system = TradingSystem(self.surroundings(), self.options, datetime(*self.time.timetuple()[:6]))
         self.system.start()
         if self.live_mode:  # a backtest's table is in its journal, without the times that differ from run to run
-            self.log(self.system.managers.table())
+            self.words.write(self.time, self.system.managers.table())
         self.plan_day()
         self.ready = True
 
@@ -94,7 +97,8 @@ class TomKing(QCAlgorithm):
         storage, keeper = FolderStorage(root, durable=True), LeanKeeper(self)
         sink = MonthlySink(storage, keeper, place, store.journal_months)
         copies = StateCopies(keeper, f"{place}/saved/state.txt")
-        return Surroundings(self.gateway, storage, sink, durable=True, copies=copies)
+        messenger = LeanMessenger(self, self.options.notices)
+        return Surroundings(self.gateway, storage, sink, durable=True, copies=copies, messenger=messenger)
 
     def plan_day(self) -> None:
         """Schedule the open, the entry windows, the deadlines and the close."""

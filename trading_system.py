@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from core.book import Book
@@ -27,8 +27,10 @@ from core.factory import ManagerFactory, Managers
 from core.gateway import Gateway, Session
 from core.identifiers import Identifiers
 from core.journal import Journal, JournalSink, RecordKind
+from core.notices.messenger import Messenger
+from core.notices.notifier import Notifier, Silence
 from core.performance import PerformanceTracker
-from core.settings_fields import Settings
+from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
 from execution.recovery import BrokerLooks, OrderRecovery
@@ -72,6 +74,7 @@ TICKERS = ("VIX", "SPY", "SPX")
 
 MANAGERS: tuple[type, ...] = (
     UnifiedIntelligentCache,
+    Notifier,
     HierarchicalStateManager,
     Recovery,
     DailyHistory,
@@ -129,6 +132,7 @@ class Surroundings:
     sink: JournalSink
     durable: bool
     copies: StateCopies | None = None
+    messenger: Messenger = field(default_factory=Silence)
 
 
 class TradingSystem:
@@ -156,6 +160,7 @@ class TradingSystem:
     def _build(self, surroundings: Surroundings) -> Managers:
         factory = ManagerFactory()
         factory.provide(self.gateway, as_type=Gateway, on_lean_thread=True)
+        factory.provide(surroundings.messenger, as_type=Messenger, on_lean_thread=True)
         options = StoreOptions(durable=surroundings.durable)
         store = StateStore(surroundings.storage, options, copies=surroundings.copies)
         for ready in (self.clock, self.journal, self.bus, self.book, Identifiers(self.clock), store):
@@ -197,7 +202,7 @@ class TradingSystem:
         """A minute's prices are in."""
         session = self._session
         if self.gateway.is_live():
-            self._keep(now)
+            self._look_after(now)
         if session is None:
             self._join_session(now)
         if session is None or now > session.closes_at:
@@ -219,13 +224,14 @@ class TradingSystem:
         if active:
             self.bus.publish(MinutePassed(time=now))
 
-    def _keep(self, now: datetime) -> None:
-        """Save, once a minute, what must outlive the machine."""
+    def _look_after(self, now: datetime) -> None:
+        """Once a minute: save what must outlive the machine, and tell a person what there is to tell."""
         minute = now.replace(second=0, microsecond=0)
         if minute != self._kept_at:
             self._kept_at = minute
             self._state.keep()
             self.journal.keep()
+            self.managers[Notifier].pass_minute(now, self.in_session)
 
     def _join_session(self, now: datetime) -> None:
         """A process that started within a session must look after what it holds today, not from tomorrow on."""

@@ -26,7 +26,7 @@ from reporting.report import RunRecord, Summary, summarise, write_report
 from reporting.rows import EngineTrade, EquityPoint, Journal, JournalError, read_journal
 
 if TYPE_CHECKING:
-    from core.settings_fields import Settings
+    from core.settings.fields import Settings
     from simulation.runner import RunResult
 
 JOURNAL = "journal.jsonl"

@@ -202,6 +202,32 @@ class BrokerReconnected(Event):
     """The connection to the broker is back and the account must be reconciled. Published by main.py."""
 
 
+class NoticeKind(StrEnum):
+    """What a message to a person is about, the most pressing first."""
+
+    EMERGENCY = "emergency"
+    HALT = "halt"
+    DOUBT = "doubt"
+    ASSIGNMENT = "assignment"
+    DIFFERENCE = "difference"
+    RISK = "risk"
+    FEED = "feed"
+    HEARTBEAT = "heartbeat"
+
+    @property
+    def rank(self) -> int:
+        """Place in a message; 0 is told first."""
+        return tuple(NoticeKind).index(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRaised(Event):
+    """A person should know of it. Published by whoever finds it; the notifier sends it when live."""
+
+    kind: NoticeKind
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentFailed(Event):
     """A handler raised. Published by the bus. ``critical``: the account rests on it, new entries are halted."""

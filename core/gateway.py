@@ -48,6 +48,16 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """What the newest file of a chain says of one contract: the day before's close in points and its implied
+    volatility a year, as a fraction; ``None`` where the file has none (options on futures have no volatility there).
+    """
+
+    close: float | None
+    volatility: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """What the engine or broker says of the account, in dollars."""
 
@@ -96,14 +106,14 @@ class Gateway(Protocol):
     def broker_seen(self) -> bool:
         """Whether the broker's holdings and orders were loaded since the start; nothing may be judged before."""
 
-    def session(self, day: date) -> Session | None:
-        """Regular hours of a day; ``None`` when the market is closed all day."""
+    def session(self, day: date, root: str = "") -> Session | None:
+        """Regular hours of the share market on a day, or of an option root's exchange; ``None`` when closed all day."""
 
     def watch(self, tickers: Iterable[str]) -> None:
-        """Subscribe underlyings (minute prices) for the whole run."""
+        """Subscribe underlyings (minute prices) for the whole run: tickers, futures, families' front contracts."""
 
     def tick(self, ticker: str) -> Tick | None:
-        """Newest price of a watched underlying; ``None`` before its first."""
+        """Newest price of a watched underlying (a family: of its front contract); ``None`` before its first."""
 
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """The last completed sessions, oldest first; fewer than asked where history is short."""
@@ -111,8 +121,11 @@ class Gateway(Protocol):
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts listed today on a root with expiry in the closed range, by expiry, strike, right. May be empty."""
 
+    def listing(self, contract: Contract) -> Listing | None:
+        """What is known of a contract from before the open, of a chain asked for today; ``None`` for any other."""
+
     def subscribe(self, contracts: Iterable[Contract]) -> None:
-        """Start quotes of contracts; asking twice is harmless."""
+        """Start quotes of contracts, and prices of what they are written on; asking twice is harmless."""
 
     def release(self, contracts: Iterable[Contract]) -> None:
         """Stop quotes of contracts; whatever is held or ordered stays."""

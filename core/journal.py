@@ -50,6 +50,7 @@ class RecordKind(StrEnum):
     COMMAND = "command"
     SESSION = "session"
     SYSTEM = "system"
+    NOTICE = "notice"
     ERROR = "error"
 
 

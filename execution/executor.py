@@ -13,13 +13,13 @@ from datetime import datetime
 
 from core.book import Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
 from core.bus import EventBus
-from core.contracts import Leg, Package, uncovered
+from core.contracts import Leg, uncovered
 from core.events import GroupOutcome, OrderGroupFinished, OrderUpdated
 from core.gateway import Gateway
 from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, Part, PartPlan, Urgency, merged
-from core.settings import OrderSettings
+from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup, reduced
 from execution.guards import OrderGuards
 from execution.pricing import anomaly, crossing_limit, walk_limit
@@ -67,6 +67,11 @@ class AtomicExecutor(OrderDesk):
     def working(self) -> bool:
         """Whether any group is on its way."""
         return bool(len(self._working))
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """Names of the groups on their way."""
+        return tuple(group.id for group in self._working)
 
     def group_of(self, position: str) -> OrderGroup | None:
         """The first group on its way for a position."""
@@ -282,16 +287,18 @@ class AtomicExecutor(OrderDesk):
     def _settle(self, event: OrderUpdated) -> None:
         """A report on no order of ours: an expiry, an assignment, or somebody else's trade."""
         for change in self._tracker.of_settlement(event):
-            name = change.after.id
             hit = {part.name for part in change.after.parts if event.contract in part.exits}
             left = tuple(sorted(hit)) if event.is_assignment else ()
             self.left_account(change, left)  # from the next minute of a session on
         self.states.shares()
 
-    def left_account(self, change: Change, unwinding: Sequence[str] = ()) -> None:
-        """Something left the account without an order of ours: write it down, follow, and unwind what is named."""
+    def left_account(self, change: Change, unwinding: Sequence[str] = (), *, counted: bool = False) -> None:
+        """Something left the account without an order of ours: write it down, follow, and unwind what is named.
+
+        ``counted``: the state's holdings know it already.
+        """
         name, rows = change.after.id, self._tracker.rows_of(change)
-        self.states.settled(change, unwinding, self._is_busy(name), rows)
+        self.states.settled(change, unwinding, self._is_busy(name), rows, counted=counted)
         self._follow(name, change, rows)
         if unwinding and not change.ended:
             self._unwinds.plan(name, unwinding, "unwind", "a package was left incomplete")

@@ -33,7 +33,8 @@ class OrderGroup:
     """One package on its way. ``limit`` is points a package, a credit positive; times are the market's.
 
     ``plans`` are the parts that an entry opens, ``parts`` the names of those that an exit closes (none named: all).
-    ``entry`` is what was approved, for an entry of this process; ``refusal`` what ended its walk, where a rule did.
+    ``entry`` is what was approved, for an entry of this process; ``why_ended`` and ``refusal`` why it was
+    taken back, in words and by a rule where one did it.
     """
 
     id: str
@@ -52,6 +53,7 @@ class OrderGroup:
     correlation: str = ""
     rule: str = ""
     reason: str = ""
+    why_ended: str = ""
     urgency: Urgency = Urgency.NORMAL
     limit: float | None = None
     step: int = 0

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from core.book import Book, Refusal
 from core.bus import EventBus
 from core.contracts import Package
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 
 
 class OrderGuards:

@@ -6,11 +6,10 @@ import math
 
 from core.book import EntryIntent, Refusal
 from core.instruments import instrument_of
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from market.chains import PackagePrice
 
 _ROUNDING = 1e-6
-CROSSING_SHARE = 0.05
 
 
 def round_down(cash: float, tick: float) -> float:
@@ -37,12 +36,12 @@ def walk_limit(price: PackagePrice, step: int, settings: OrderSettings) -> float
     return round_down(max(wanted, price.natural), price.tick)
 
 
-def crossing_limit(price: PackagePrice, attempt: int) -> float:
+def crossing_limit(price: PackagePrice, attempt: int, settings: OrderSettings) -> float:
     """Limit that must trade, still a limit: natural and an allowance for what the market does within the next minute.
 
     The allowance grows with each attempt (from 1); a fill is at the market's own price, not at the limit.
     """
-    allowance = max(price.spread, CROSSING_SHARE * abs(price.natural), 2 * price.tick)
+    allowance = max(price.spread, settings.crossing_share * abs(price.natural), 2 * price.tick)
     return round_down(price.natural - attempt * allowance, price.tick)
 
 

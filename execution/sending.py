@@ -1,4 +1,4 @@
-"""Order groups at work: sent as one, walked from the mid through natural, cancelled, and what the broker says of them."""
+"""Order groups at work: sent as one, walked from the mid through natural, cancelled, and followed to their end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.bus import EventBus
 from core.events import FillStatus, OrderUpdated
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
-from core.settings import OrderSettings
+from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from execution.guards import OrderGuards
 from execution.records import describe_package

@@ -28,6 +28,7 @@ from state.tables import (
     StrategyTrigger,
 )
 
+Rows = Sequence[Mapping[str, object]]
 _Trigger = OrderTrigger | PositionTrigger | StrategyTrigger
 _ENDS = {
     GroupOutcome.FILLED: OrderTrigger.FILL,
@@ -129,23 +130,31 @@ class GroupStates:
             self._rest(group)
 
     def over(
-        self, group: OrderGroup, outcome: GroupOutcome, change: Change | None, unwinding: Sequence[str], busy: bool
+        self,
+        group: OrderGroup,
+        outcome: GroupOutcome,
+        change: Change | None,
+        unwinding: Sequence[str],
+        busy: bool,
+        rows: Rows,
     ) -> None:
         """A group is over and its fills are the position's now, in one record.
 
         ``unwinding`` names the parts of which something is left that must go; ``busy``: other groups of the position
-        work, or something of it is being unwound.
+        work, or something of it is being unwound; ``rows`` are the trades that the journal is still to be told.
         """
         with self._state.together():
             if self._try(Level.ORDER_GROUP, group.id, _ENDS[outcome], **_fills(group)):
                 self._fold(group)
+            self._untold(group.position, rows)
             self.changed(change, group.position, unwinding, busy, abandoned=group.opens and change is None)
 
-    def fold(self, group: OrderGroup, change: Change | None, unwinding: Sequence[str], busy: bool) -> None:
+    def fold(self, group: OrderGroup, change: Change | None, unwinding: Sequence[str], busy: bool, rows: Rows) -> None:
         """The same for a group that the reconciliation ended."""
         with self._state.together():
             self._fold(group)
-            self.changed(change, group.position, unwinding, busy, abandoned=False)
+            self._untold(group.position, rows)
+            self.changed(change, group.position, unwinding, busy)
 
     def _fold(self, group: OrderGroup) -> None:
         """Count what a group traded with its position, once: groups that ended long ago may then be forgotten."""
@@ -178,13 +187,19 @@ class GroupStates:
                     self._try(Level.POSITION, position, PositionTrigger.KEEP)
             self._strategy(strategy)
 
-    def settled(self, change: Change, unwinding: Sequence[str], busy: bool) -> None:
-        """Something left the account without an order of ours: expired, was assigned, was closed by hand."""
+    def settled(
+        self, change: Change, unwinding: Sequence[str], busy: bool, rows: Rows, *, counted: bool = False
+    ) -> None:
+        """Something left the account without an order of ours: expired, was assigned, was closed by hand.
+
+        ``counted``: the position's holdings know it already.
+        """
         with self._state.together():
             held = {**self._state.position(change.after.id).detail.get("corrections", {})}
-            for name, quantity in (change.held or {}).items():
+            for name, quantity in ({} if counted else change.held or {}).items():
                 held[name] = held.get(name, 0.0) + quantity
             self._state.note(Level.POSITION, change.after.id, corrections={name: by for name, by in held.items() if by})
+            self._untold(change.after.id, rows)
             self.changed(change, change.after.id, unwinding, busy)
 
     def told(self, position: str) -> None:
@@ -209,7 +224,7 @@ class GroupStates:
             detail["trades"] = [*kept, *(describe_trade(trade) for trade in change.trades)]
         self._state.note(Level.POSITION, after.id, **detail)
 
-    def untold(self, position: str, rows: Sequence[Mapping[str, object]]) -> None:
+    def _untold(self, position: str, rows: Rows) -> None:
         """Rows of the journal that are to be written once the state is."""
         if rows:
             self._state.note(Level.POSITION, position, untold=list(rows))
@@ -272,10 +287,11 @@ class GroupStates:
 
 
 def _fills(group: OrderGroup) -> dict[str, object]:
-    """What a group filled by contract: signed contracts, dollars and fees."""
+    """What a group filled by contract: signed contracts, dollars and fees, and what of it has a known price."""
     traded = {name: fill for name, fill in group.fills.items() if abs(fill.quantity) > 0.5}
     return {
         "filled": {name: fill.quantity for name, fill in traded.items()},
         "cash": {name: fill.cash for name, fill in traded.items()},
         "fees": {name: fill.fees for name, fill in traded.items()},
+        "priced": {name: fill.quantity for name, fill in traded.items() if fill.priced},
     }

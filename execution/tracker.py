@@ -94,7 +94,9 @@ class PositionTracker:
             if leg is None:
                 continue
             if self._is_settlement(leg.contract, event):
-                changes.append(self.of_end(position, leg, event.is_assignment))
+                assigned = event.is_assignment
+                spot = self._spot(leg.contract)
+                changes.append(self.of_assignment(position, leg) if assigned else self.of_end(position, leg, spot))
             else:
                 self._note_outside(leg.contract, event)
                 break
@@ -106,17 +108,28 @@ class PositionTracker:
         before = self.outside.get(contract.name)
         self.outside[contract.name] = told if before is None else before + told
 
-    def of_end(self, position: Position, leg: Leg, assigned: bool, spot: float | None = None) -> Change:
-        """A leg (signed contracts) expired or was assigned: it is counted at its intrinsic value."""
-        key = leg.contract.underlying.price_key
-        price = self._price(key) if spot is None else spot
+    def of_end(self, position: Position, leg: Leg, spot: float | None, part: str = "") -> Change:
+        """A leg (signed contracts) expired with its underlying at ``spot``: worth its intrinsic value, else unknown."""
+        return self._ended(position, leg, spot, ChangeKind.EXPIRED, "held to expiry", part)
+
+    def of_assignment(self, position: Position, leg: Leg) -> Change:
+        """A leg (signed contracts) was assigned or exercised: worth its intrinsic value at the price of now."""
+        return self._ended(position, leg, self._spot(leg.contract), ChangeKind.ASSIGNED, "assigned", "")
+
+    def _spot(self, contract: Contract) -> float:
+        key = contract.underlying.price_key
+        price = self._price(key)
         if price is None:
-            raise ValueError(f"{leg.contract.name}: ended without a price of {key}")
-        cash = leg.ratio * intrinsic(leg.contract, price) * leg.contract.multiplier
-        kind = ChangeKind.ASSIGNED if assigned else ChangeKind.EXPIRED
-        why = (kind.value, "assigned" if assigned else "held to expiry")
+            raise ValueError(f"{contract.name}: ended without a price of {key}")
+        return price
+
+    def _ended(
+        self, position: Position, leg: Leg, spot: float | None, kind: ChangeKind, reason: str, part: str
+    ) -> Change:
+        cash = None if spot is None else leg.ratio * intrinsic(leg.contract, spot) * leg.contract.multiplier
         gone = [Gone(leg.contract.name, LegExit(-leg.ratio, cash))]
-        return take_off(position, (), gone, why, kind, self._gateway.now())
+        names = (part,) if part else ()
+        return take_off(position, names, gone, (kind.value, reason), kind, self._gateway.now())
 
     def of_difference(self, position: Position, part: Part, held: Mapping[str, int], reason: str) -> Change | None:
         """A part of which the account holds only so much by contract; ``None`` where all is there.

@@ -19,7 +19,7 @@ from core.events import Severity
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
 from core.parts import Urgency, merged
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 
 _ASKED_WITHIN: Final = timedelta(minutes=2)
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from core.book import EntryIntent, EntryJudge, Refusal
 from core.gateway import Gateway
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from execution.pricing import crossing_limit, walk_limit
 from market.chains import PackagePrice, current_price
 from state.tables import OrderPurpose
-
-_MOST_ATTEMPTS = 10
 
 
 class PriceWalk:
@@ -31,7 +29,7 @@ class PriceWalk:
             limit = walk_limit(price, group.step, self._settings)
             return limit if group.limit is None else min(limit, group.limit)
         beyond = group.step + 1 if group.urgency.crosses else group.step - self._settings.walk_steps
-        return crossing_limit(price, min(beyond, _MOST_ATTEMPTS))
+        return crossing_limit(price, min(beyond, self._settings.most_crossings), self._settings)
 
     def refusal(self, group: OrderGroup) -> Refusal | None:
         """Why an entry ends at the step it has come to: the first judge that has something against it.

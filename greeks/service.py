@@ -25,7 +25,7 @@ from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import PositionChanged, SessionClosed
 from core.gateway import Gateway
 from core.instruments import contract_named, facts_of, group_of, underlying_named
-from core.settings_fields import GreeksSettings
+from core.settings.fields import GreeksSettings
 from greeks.black_scholes import FloatArray, Greeks
 from greeks.expiry_time import expires_at
 from greeks.exposure import (

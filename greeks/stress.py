@@ -19,7 +19,7 @@ from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedInte
 from core.contracts import AssetKind, Contract, Leg, Package
 from core.gateway import Gateway
 from core.instruments import contract_named, underlying_named
-from core.settings_fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
+from core.settings.fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.black_scholes import FloatArray
 from greeks.revalue import Priced, revalued, volatility_rise, worst_value
 from greeks.service import UNOWNED, CentralGreeksService, unit_of

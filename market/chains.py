@@ -16,7 +16,7 @@ from core.events import SessionOpened
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.parts import Part
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from market.freshness import DataFault, quote_fault
 
 

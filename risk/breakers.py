@@ -11,7 +11,7 @@ from core.book import Book
 from core.contracts import Package
 from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.gateway import Gateway
-from core.settings_fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
+from core.settings.fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
 from market.history import correlation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.book import Position
 from core.instruments import Group, group_of, is_sp500
-from core.settings_fields import CorrelationSettings
+from core.settings.fields import CorrelationSettings
 from market.history import Correlations
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
 

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from core.instruments import group_of
-from core.settings_fields import CorrelationSettings
+from core.settings.fields import CorrelationSettings
 from greeks.black_scholes import FloatArray
 from greeks.stress import EQUITY_GROUPS, Node, StressBook, Stressed, StressEngine
 from risk.margin import MarginFigures

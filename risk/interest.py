@@ -9,7 +9,7 @@ from core.bus import EventBus
 from core.events import SessionClosed, SessionOpened
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
-from core.settings_fields import InterestSettings
+from core.settings.fields import InterestSettings
 from greeks.exposure import treasury_bill
 
 DAYS_OF_A_YEAR = 365

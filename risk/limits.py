@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from core.bus import EventBus
 from core.events import Event, MarketData, RiskThreshold, SessionOpened, Severity
 from core.parts import Trait
-from core.settings_fields import PhaseSettings, VixSettings
+from core.settings.fields import PhaseSettings, VixSettings
 from greeks.monitor import GreeksMonitor, limited
 from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager

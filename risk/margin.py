@@ -2,7 +2,8 @@
 
 Exchange rules: CBOE rule 12.3 and its margin manual (naked options, short straddles, and since 2012 the "universal
 spread": the largest loss at intrinsic values, Federal Register 77 FR 54626). The broker's figures: tastytrade's help
-pages (``tests/test_margin.py`` works its examples). Options on futures: a scan of prices and volatilities like SPAN's
+pages (its examples are worked in ``tests/risk/test_margin.py``). Options on futures: a
+scan of prices and volatilities like SPAN's
 (``greeks.stress``). Dollars, positive; premiums are part of a naked requirement, as the broker prints it.
 """
 
@@ -18,7 +19,7 @@ from math import gcd, isfinite, prod
 from core.book import Book
 from core.contracts import AssetKind, Contract, Leg, Package, Right, Settlement, uncovered
 from core.instruments import facts_of
-from core.settings_fields import CircuitBreakerSettings, MarginSettings
+from core.settings.fields import CircuitBreakerSettings, MarginSettings
 from greeks.stress import Node, StressBook, Stressed, StressEngine
 from market.vix import UnifiedVIXManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict

@@ -13,7 +13,7 @@ from core.contracts import Leg, Package
 from core.events import Event, RiskThreshold
 from core.gateway import Account
 from core.parts import WHOLE, PartPlan, Terms
-from core.settings_fields import PhaseLimits
+from core.settings.fields import PhaseLimits
 from market.vix import VixReading
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from core.book import Book
 from core.parts import Trait
 from core.performance import record_of
-from core.settings_fields import SizingSettings
+from core.settings.fields import SizingSettings
 from greeks.stress import StressEngine
 from risk.margin import is_amount, is_loan
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict

@@ -8,7 +8,7 @@ from datetime import datetime, time, timedelta
 from core.book import DEADLINE, Position
 from core.gateway import Session
 from core.parts import Part, Urgency
-from core.settings_strategies import ExitSettings
+from core.settings.strategies import ExitSettings
 from strategies.base import Action, Close, Hold, HoldContext
 
 Rule = Callable[[Part, HoldContext], Close | None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from core.contracts import AssetKind, Package
-from core.settings_fields import OrderSettings
-from core.settings_strategies import StrategySettings
+from core.settings.fields import OrderSettings
+from core.settings.strategies import StrategySettings
 from strategies.base import Skip
 
 

@@ -14,8 +14,8 @@ from core.book import EntryIntent, Position
 from core.contracts import Contract, Leg, Package, Right
 from core.instruments import INSTRUMENTS, Instrument
 from core.parts import Terms, Trait
-from core.settings_fields import MarginSettings, OrderSettings
-from core.settings_strategies import FridayZeroDaySettings
+from core.settings.fields import MarginSettings, OrderSettings
+from core.settings.strategies import FridayZeroDaySettings
 from greeks.service import CentralGreeksService
 from greeks.smile import ChainGreeks
 from market.chains import OptionChainManager, current_quotes, nearest_strike, of_right, package_price

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.settings_fields import RunSettings
+from core.settings.fields import RunSettings
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.vix import UnifiedVIXManager

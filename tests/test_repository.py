@@ -190,6 +190,32 @@ def shown(command: list[str], folder: Path) -> list[str]:
     return [Path(line).relative_to(folder).as_posix() if line.startswith("/") else line for line in lines]
 
 
+def test_tests_lie_in_the_room_that_they_try() -> None:
+    # tests/<room>/; tests/system/ for several rooms at once; at the root only what looks at the repository as a whole.
+    places = {"system", *(name.split("/")[0] for name in python_files() if name.endswith("/__init__.py"))} - {"tests"}
+    stray = [
+        name
+        for name in python_files()
+        if re.match(r"tests/.*test_\w+\.py$", name)
+        and name.split("/")[1] not in places
+        and name not in ("tests/test_repository.py", "tests/test_lean_project.py")
+    ]
+    assert stray == [], "move them into tests/<room>/"
+
+
+def test_no_test_module_is_imported_by_another() -> None:
+    # What several tests need lies in a helper module beside them; a test module can then be moved or dropped alone.
+    found = [
+        f"{name}:{node.lineno}: {module}"
+        for name in python_files()
+        for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"), name))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for module in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [item.name for item in node.names])
+        if re.match(r"tests\.(?:\w+\.)*test_\w+", module)
+    ]
+    assert found == []
+
+
 def test_documents_name_files_that_exist() -> None:
     missing = []
     for name in tracked_files():
