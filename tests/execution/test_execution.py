@@ -165,7 +165,7 @@ def test_shorts_are_bought_back_before_longs_are_sold(tmp_path: Path) -> None:
     room.gateway.fills_allowed = False
     room.open(2)
     order = room.gateway.orders.pop()
-    # Both shorts and one of two longs filled: what is left must go, the shorts first.
+    # Both shorts and one of two longs filled: one package is whole and stays, the other short must go.
     for order_id, leg, count in zip(order.ids, order.package.legs, (-2, 1), strict=True):
         room.tell(order_id, leg.contract.name, FillStatus.PARTLY_FILLED, float(count))
         room.gateway.held[leg.contract.name] = (leg.contract, count)
@@ -177,8 +177,13 @@ def test_shorts_are_bought_back_before_longs_are_sold(tmp_path: Path) -> None:
         [(leg.contract.strike, leg.ratio * count) for leg in package.legs]
         for _, package, count, _ in room.gateway.sent[1:]
     ]
-    assert unwinding == [[(4950.0, 2)], [(4920.0, -1)]]
-    assert room.gateway.held == {}
+    assert unwinding == [[(4950.0, 1)]]
+    assert {contract.strike: count for contract, count in room.gateway.held.values()} == {4950.0: -1, 4920.0: 1}
+    (position,) = room.system.book.positions.values()
+    assert [(part.name, part.contracts) for part in position.parts] == [("whole", 1)]
+    assert room.state.position(position.id).state == "open"
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert (row["part"], row["ended"]) == ("whole-broken", False)
 
 
 def test_an_exit_is_never_given_up(tmp_path: Path) -> None:
@@ -202,7 +207,7 @@ def test_an_exit_is_never_given_up(tmp_path: Path) -> None:
     assert room.system.book.positions == {}
     assert room.state.positions() == ()
     (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
-    assert row["exit_rule"] == "unwind"
+    assert row["exit_rule"] == "test"
     assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
 
 
@@ -309,7 +314,9 @@ def test_half_of_what_a_person_closed_is_gone_from_the_book(room: Room, monkeypa
     after = room.system.book.positions[name]
     assert after.parts[0].contracts == 1
     assert after.parts[0].entry_cash == pytest.approx(before.parts[0].entry_cash / 2)
-    assert room.state.position(name).detail["contracts"] == 1
+    assert room.state.position(name).detail["parts"]["whole"]["contracts"] == 1
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)  # the other half: a trade of which nobody knows the result
+    assert (row["contracts"], row["profit"], row["exit_rule"], row["ended"]) == (1, None, "closed_outside", False)
 
 
 def test_a_package_of_which_a_leg_is_gone_is_unwound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
