@@ -15,7 +15,7 @@ import numpy as np
 
 from simulation.data.columns import FactorRow, Floats, Integers
 from simulation.data.lean_folder import LeanFolder
-from simulation.lean.clock import DAY_MS, FOREVER, HOUR_MS, zone_of
+from simulation.lean.clock import DAY_MS, HOUR_MS, zone_of
 from simulation.lean.enums import DelistingType, Resolution, SecurityType
 from simulation.lean.numbers import clean
 from simulation.lean.symbols import Symbol
@@ -24,6 +24,7 @@ from simulation.results.capacity import CapacityEstimate
 _CLOSE_TO_MIDNIGHT_MS = 8 * HOUR_MS
 _LONGEST_CLOSURE_DAYS = 10
 MINIMUM_STEP_MS = 240_000
+NO_STEP = -1
 SAMPLES = 4000
 """LEAN aims at this many points of the equity curve, at least four minutes apart."""
 
@@ -51,11 +52,12 @@ class Benchmark:
     def last_step_ms(self) -> int:
         """The last hour of the benchmark inside the run: until then LEAN's clock goes on where nothing else has data.
 
-        It is filled forward to the end of the run; FOREVER where the market has none.
+        It is filled forward to the end of the run. Minus one where the market has none: the clock stops with the last
+        data, on a weekend before the run's last date too (recording fuzz march-573).
         """
         engine, symbol = self._engine, self._symbol()
         if symbol is None or not len(self._known(symbol)[0]):
-            return FOREVER
+            return NO_STEP
         hours = engine.hours_of(symbol)
         day = zone_of(hours.time_zone).date_of(engine.end_ms)
         for back in range(_LONGEST_CLOSURE_DAYS):
@@ -63,7 +65,7 @@ class Benchmark:
             inside = [close for close in closes if close <= engine.end_ms]
             if inside:
                 return int(max(inside))
-        return FOREVER
+        return NO_STEP
 
     def hours_between(self, low: int, high: int) -> list[int]:
         """Ends of the benchmark's hours in a stretch of UTC milliseconds, its ends left out; none without such bars."""
