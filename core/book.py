@@ -244,6 +244,7 @@ class Book:
     nothing is sent for them, and nothing new may open. ``shares``: what assignments left, by ticker, until it is sold.
     ``unowned``: what the account holds that belongs to no package (``Contract.name`` or ticker, signed): never touched,
     counted for Greeks. ``interest``: dollars that a backtest booked on free cash so far.
+    ``shares_brought``: dollars that assigned shares brought which are gone again, fees taken off.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -254,6 +255,7 @@ class Book:
     shares: dict[str, ShareHolding] = field(default_factory=dict)
     unowned: dict[str, float] = field(default_factory=dict)
     interest: float = 0.0
+    shares_brought: float = 0.0
 
     def exposed(self) -> Iterator[Position]:
         """What is open and what may become open, for every limit on counts and risk.

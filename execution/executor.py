@@ -69,6 +69,11 @@ class AtomicExecutor(OrderDesk):
         return bool(len(self._working))
 
     @property
+    def working_cash(self) -> float:
+        """Dollars that fills of groups on their way brought, fees taken off: no position has them yet."""
+        return sum(group.cash - group.fees for group in self._working)
+
+    @property
     def followed(self) -> tuple[str, ...]:
         """Names of the groups on their way."""
         return tuple(group.id for group in self._working)

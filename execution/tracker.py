@@ -238,6 +238,7 @@ class PositionTracker:
         kind = ChangeKind.ADJUSTED
         if abs(now.quantity) < 0.5:
             self._book.shares.pop(ticker, None)
+            self._book.shares_brought += now.cash
             kind = ChangeKind.CLOSED
         else:
             self._book.shares[ticker] = now
