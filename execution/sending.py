@@ -207,6 +207,7 @@ class WorkingGroups:
             self._guards.filled()
         if not group.is_filled:
             self._states.filled_some(group)
+        quote = self._gateway.quote(leg.contract)
         self._journal.record(
             RecordKind.FILL,
             component="executor",
@@ -219,6 +220,8 @@ class WorkingGroups:
             quantity=event.fill_quantity,
             price=price,
             fee=event.fee,
+            bid=None if quote is None else quote.bid,
+            ask=None if quote is None else quote.ask,
         )
 
     def _finish(self, group: OrderGroup) -> None:

@@ -17,6 +17,7 @@ from core.book import Book
 from core.contracts import Leg, Quote
 from core.events import Severity
 from core.gateway import Gateway
+from core.instruments import instrument_of
 from core.journal import Journal, RecordKind
 from core.parts import Urgency, merged
 from core.settings.fields import OrderSettings
@@ -61,7 +62,7 @@ def sort_out(legs: Iterable[Leg], gateway: Gateway, most: float) -> Sorted:
         side = None if quote is None else quote.ask if leg.ratio < 0 else quote.bid
         if side is not None and quote is not None and quote.ask is not None:
             ready.append(leg)
-        elif is_worthless(leg, quote, most):
+        elif is_worthless(leg, quote, instrument_of(leg.contract).points(most)):
             worthless.append(leg)
         else:
             waiting.append(leg)
