@@ -20,14 +20,12 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
-from execution.groups import OrderGroup, reduced
-from execution.guards import OrderGuards
-from execution.pricing import anomaly, crossing_limit, walk_limit
-from execution.sending import WorkingGroups
-from execution.settling import BROKEN, Change
+from execution.groups import BROKEN, Change, OrderGroup, reduced
+from execution.sending import OrderGuards, WorkingGroups
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
 from execution.unwinds import Unwinds, sort_out
+from execution.walking import anomaly, crossing_limit, walk_limit
 from market.chains import current_price
 from state.errors import StateError
 from state.manager import HierarchicalStateManager

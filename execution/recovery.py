@@ -22,9 +22,8 @@ from core.instruments import contract_named, underlying_named
 from core.parts import LegExit, Part, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.groups import LegFill, OrderGroup
+from execution.groups import BROKEN, LegFill, OrderGroup
 from execution.records import rebuild_package, rebuild_plans, rebuild_position, rebuild_trade
-from execution.settling import BROKEN
 from execution.tracker import PositionTracker
 from state.facts import SHARES, BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
 from state.ledger import Subject

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from core.book import Book
 from core.contracts import Package
 from core.events import ChangeKind, GroupOutcome, Level
-from execution.groups import OrderGroup
+from execution.groups import Change, OrderGroup
 from execution.records import (
     describe_package,
     describe_parts,
@@ -15,7 +15,6 @@ from execution.records import (
     describe_realised,
     describe_trade,
 )
-from execution.settling import Change
 from state.errors import StateError
 from state.facts import SHARES, changes_of, instruments_of
 from state.manager import HierarchicalStateManager, OpenIntent

@@ -14,8 +14,7 @@ from core.gateway import Gateway
 from core.instruments import underlying_named
 from core.journal import Journal, RecordKind
 from core.parts import LegExit, Part
-from execution.groups import OrderGroup
-from execution.settling import Change, Gone, intrinsic, opened_parts, planned_parts, some_closed, take_off
+from execution.groups import Change, Gone, OrderGroup, intrinsic, opened_parts, planned_parts, some_closed, take_off
 from market.vix import VIX
 
 CLOSED_OUTSIDE = "closed_outside"

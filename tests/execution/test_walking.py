@@ -17,7 +17,7 @@ from core.parts import Terms
 from core.settings.fields import OrderSettings
 from core.settings.strategies import FridayZeroDaySettings
 from execution.executor import AtomicExecutor
-from execution.pricing import walk_limit
+from execution.walking import walk_limit
 from market.chains import PackagePrice
 from strategies.base import EntryContext, Skip
 from strategies.floors import least_credit, round_trip_fees, spread_width, thin_credit
