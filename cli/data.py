@@ -146,12 +146,14 @@ def same_settings(options: DataOptions) -> str:
 
 def _write(market: OpenedMarket, plan: RunPlan, work: Path, symbols: str | None) -> ExportSummary:
     from simulation.export.export import ExportRequestError, parse_selection, write_folder
+    from strategies.reach import NEEDS
 
     days = days_of(plan)
     try:
-        chosen = (
-            _recorded(market, plan) if symbols is None else parse_selection(market.source, symbols.split(","), *days)
-        )
+        if symbols is None:
+            chosen = _recorded(market, plan)
+        else:
+            chosen = parse_selection(market.source, symbols.split(","), *days, needs=NEEDS)
     except ExportRequestError as error:
         raise UserError(f"--symbols: {error}") from error
     if symbols is not None and chosen.plan is None:
