@@ -265,11 +265,9 @@ def _bars_of_rows(rows: Sequence[Sequence[str]], path: Path, role: Role) -> tupl
     """The series of a file's rows, header first, and the line of each of its days."""
     try:
         columns = columns_of(rows[0] if rows else [], path.name)
-        filled = {row: cells for row, cells in enumerate(rows[1:]) if any(cell.strip() for cell in cells)}
-        days = {
-            row: day_of("".join(cells[columns["date"] :][:1]), f"{path.name} line {row + 2}")
-            for row, cells in filled.items()
-        }
+        filled = [(row, cells) for row, cells in enumerate(rows[1:]) if any(cell.strip() for cell in cells)]
+        dates = {row: "".join(cells[columns["date"] :][:1]) for row, cells in filled}
+        days = {row: day_of(text, f"{path.name} line {row + 2}") for row, text in dates.items()}
         prices = {key: column for key, column in columns.items() if key != "date"}
         values = numbers_of(rows[1:], prices, path.name)
     except ValueError as error:
