@@ -98,9 +98,9 @@ class LeanGateway(LeanOrders):
         self._sessions: dict[tuple[str, date], Session | None] = {}
 
     def now(self) -> datetime:
-        """The algorithm's clock: naive New York time."""
+        """The minute of the algorithm's clock, naive New York time: live it has microseconds (lean-facts 13.2)."""
         time_now: datetime = self._algorithm.time
-        return time_now
+        return time_now.replace(second=0, microsecond=0)
 
     def is_live(self) -> bool:
         """Whether LEAN runs live."""

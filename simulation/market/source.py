@@ -303,6 +303,25 @@ class ModelledMarket:
             return None
         return rows[0].ticker, datetime(rows[0].day.year, rows[0].day.month, rows[0].day.day)
 
+    def missing_asset(self, symbol: Symbol) -> str | None:
+        """None for what the model has; else the kinds and tickers that it has."""
+        book = self.book
+        if symbol.security_type in OPTION_KINDS:
+            known = book.root(symbol) is not None
+        elif symbol.security_type is SecurityType.FUTURE:
+            known = symbol.id.symbol in book.strips
+        else:
+            known = book.ticker(symbol) is not None
+        if known:
+            return None
+        named = {
+            "indices": sorted({*book.makers, *book.volatilities}),
+            "shares": sorted(book.share_makers),
+            "futures": sorted(book.strips),
+            "option roots": sorted(book.roots),
+        }
+        return "it has " + "; ".join(f"{kind} {', '.join(names)}" for kind, names in named.items() if names)
+
     # --- futures -----------------------------------------------------------------------------------------------------
 
     def _future_trades(self, symbol: Symbol, day: date) -> TradeBlock | None:
