@@ -43,13 +43,19 @@ from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
 from market.history import Correlations, DailyHistory
+from market.quotes import QuoteJudge
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
-from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin
+from risk.breakers import CircuitBreakerPlugin
+from risk.commands import CommandDesk
+from risk.drawdown import DrawdownPlugin
+from risk.emergency import EmergencyProtocol
+from risk.equity import SteadyEquity
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
 from risk.interest import InterestBooking
 from risk.limits import (
+    BlackSwanPlugin,
     FreshnessPlugin,
     GreeksLimitsPlugin,
     LiquidityPlugin,
@@ -57,10 +63,13 @@ from risk.limits import (
     VixPanicPlugin,
     VixRegimePlugin,
 )
-from risk.manager import EmergencyProtocol, UnifiedRiskManager
+from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures, MarginPlugin
+from risk.memory import RiskMemory
 from risk.phases import PhaseManager
+from risk.records import RiskRecord
 from risk.sizing import PositionSizer
+from risk.status import HealthCheck, RiskStatus
 from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
@@ -87,7 +96,10 @@ MANAGERS: tuple[type, ...] = (
     TrendWatcher,
     EventCalendar,
     OptionChainManager,
+    QuoteJudge,
     MarketAccess,
+    SteadyEquity,
+    RiskMemory,
     MarginFigures,
     GroupRisk,
     PhaseManager,
@@ -107,6 +119,10 @@ MANAGERS: tuple[type, ...] = (
     PositionSizer,
     UnifiedRiskManager,
     EmergencyProtocol,
+    RiskRecord,
+    HealthCheck,
+    RiskStatus,
+    CommandDesk,
     PositionTracker,
     PerformanceTracker,
     InterestBooking,
@@ -176,7 +192,7 @@ class TradingSystem:
     def start(self) -> None:
         """Take over: load history, rebuild and reconcile state, and begin to trade."""
         self.gateway.watch(TICKERS)
-        self.managers[EmergencyProtocol].restore()
+        self.managers[RiskRecord].restore()
         self._recovery.start()
         for ticker in TICKERS:
             self._history.refresh((ticker,))
