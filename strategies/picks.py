@@ -7,20 +7,19 @@ corrects what is assumed of the others. A pick stands once the best strike is on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import date, datetime
+from typing import Protocol
 
 import numpy as np
 
-from core.contracts import Contract, Right
+from core.contracts import Contract, Quote, Right
+from core.settings.strategies import StrategySettings
 from greeks.black_scholes import FloatArray
 from greeks.expiry_time import years_to_expiry
 from greeks.smile import ChainGreeks
-
-if TYPE_CHECKING:
-    from strategies.look import Look
+from strategies.tools import Tools
 
 DELTA_TOLERANCE = 3.0
 """How far a listed strike's delta may be from the row's, x 100 (methodology, 6a)."""
@@ -45,10 +44,35 @@ class Wanted:
     extrinsic: float | None = None
 
 
+class Looking(Protocol):
+    """What picks need of the look that they are made in; ``strategies.look.Look`` has it."""
+
+    tools: Tools
+
+    @property
+    def own(self) -> StrategySettings: ...
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def today(self) -> date: ...
+    @property
+    def vix_ratio(self) -> float: ...
+    @property
+    def pool(self) -> tuple[Contract, ...]: ...
+    @property
+    def is_full(self) -> bool: ...
+    def is_quoted(self, contract: Contract) -> bool: ...
+    def quotes_of(self, contracts: Iterable[Contract]) -> dict[Contract, Quote]: ...
+    def spot_of(self, price_key: str) -> float: ...
+    def want(self, best: Contract, after: Sequence[Contract], spares: int) -> None: ...
+    def miss(self, *contracts: Contract) -> None: ...
+    def skip(self, rule: str, reason: str, limit: float | None = None, observed: float | None = None) -> Exception: ...
+
+
 class Chain:
     """The contracts of a root that expire on one day, as one look sees them."""
 
-    def __init__(self, look: Look, listed: Sequence[Contract]) -> None:
+    def __init__(self, look: Looking, listed: Sequence[Contract]) -> None:
         self._look = look
         self._listed = {
             right: sorted((row for row in listed if row.right is right), key=lambda row: row.strike) for right in Right
