@@ -77,11 +77,10 @@ from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
-from strategies.ahead import EntryPreparer
 from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
-from strategies.roster import MarketAccess, StrategyRoster
-from strategies.tools import Analysis, Tools
+from strategies.roster import EntryPreparer, StrategyRoster
+from strategies.tools import Analysis, MarketAccess, Tools
 
 TICKERS = ("VIX", "SPY", "SPX")
 """Underlyings watched all the time; the index last, so that its rules see the minute's VIX."""

@@ -28,7 +28,8 @@ from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from strategies.base import Action, Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
-from strategies.roster import MarketAccess, StrategyRoster
+from strategies.roster import StrategyRoster
+from strategies.tools import MarketAccess
 
 _REOPEN_WITHIN = timedelta(minutes=15)
 _SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})

@@ -5,16 +5,42 @@ A must is one number: the least that the package brings, in points, a credit pos
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from core.contracts import Package
+from core.contracts import AssetKind, Package
 from core.instruments import instrument_of
 from core.settings.fields import OrderSettings
 from core.settings.strategies import StrategySettings
 from strategies.base import Skip
-from strategies.floors import least_credit
 
 Must = Callable[[Package, StrategySettings, OrderSettings], float]
+
+
+def spread_width(package: Package) -> float:
+    """Points between the farthest strikes of one right and expiry; the widest of a package's sides."""
+    strikes = defaultdict(list)
+    for leg in package.legs:
+        strikes[leg.contract.right, leg.contract.expiry].append(leg.contract.strike)
+    return max(max(side) - min(side) for side in strikes.values())
+
+
+def round_trip_fees(package: Package, orders: OrderSettings) -> float:
+    """Dollars that a package costs to open and to close at the broker's price list."""
+    total = 0.0
+    for leg in package.legs:
+        on_future = leg.contract.underlying.kind is AssetKind.FUTURE
+        opening = orders.future_option_fee_to_open if on_future else orders.fee_to_open
+        closing = orders.future_option_fee_to_close if on_future else orders.fee_to_close
+        total += abs(leg.ratio) * (opening + closing)
+    return total
+
+
+def least_credit(package: Package, row: StrategySettings, orders: OrderSettings) -> float:
+    """Points: a share of the width, and so many times the round trip's fees; the larger (methodology, section 5)."""
+    multiplier = package.legs[0].contract.multiplier
+    fees = row.min_credit_fees * round_trip_fees(package, orders) / multiplier
+    return max(row.min_credit_of_width * spread_width(package), fees)
 
 
 def net_credit(package: Package, own: StrategySettings, orders: OrderSettings) -> float:

@@ -10,9 +10,24 @@ from core.settings.fields import MarginSettings, OrderSettings
 from greeks.planning import ChainPlanner
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
+from market.calendar import EventCalendar
+from market.chains import OptionChainManager
 from market.trend import TrendWatcher
+from market.vix import UnifiedVIXManager
 from risk.phases import PhaseManager
-from strategies.roster import MarketAccess
+
+
+class MarketAccess:
+    """The parts of market knowledge that the coordinator hands to strategies."""
+
+    def __init__(self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager) -> None:
+        self.calendar = calendar
+        self.chains = chains
+        self.vix = vix
+
+    def verify(self) -> tuple[str, ...]:
+        """Its parts answer for themselves."""
+        return ()
 
 
 class Analysis:

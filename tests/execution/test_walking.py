@@ -20,9 +20,17 @@ from execution.executor import AtomicExecutor
 from execution.walking import walk_limit
 from market.chains import PackagePrice
 from strategies.base import EntryContext, Skip
-from strategies.floors import least_credit, round_trip_fees, spread_width
 from strategies.friday_0dte import FridayZeroDay
-from strategies.musts import MINIMUM_CREDIT, NET_CREDIT, least_cash, maximum_debit, too_little
+from strategies.musts import (
+    MINIMUM_CREDIT,
+    NET_CREDIT,
+    least_cash,
+    least_credit,
+    maximum_debit,
+    round_trip_fees,
+    spread_width,
+    too_little,
+)
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from trading_system import TradingSystem
 
