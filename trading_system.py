@@ -36,6 +36,7 @@ from execution.executor import AtomicExecutor
 from execution.recovery import BrokerLooks, OrderRecovery
 from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
+from greeks.marks import Marks
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
@@ -97,6 +98,7 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     QuoteJudge,
+    Marks,
     MarketAccess,
     SteadyEquity,
     RiskMemory,

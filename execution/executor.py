@@ -20,7 +20,7 @@ from core.parts import WHOLE, PartPlan, Urgency
 from core.settings.fields import OrderSettings
 from execution.groups import GroupStates, OrderGroup, record_step, reduced
 from execution.guards import OrderGuards
-from execution.pricing import anomaly, crossing_limit, walk_limit
+from execution.pricing import anomaly, walk_limit
 from execution.tracker import PositionTracker
 from execution.unwinds import Unwinds, sort_out
 from execution.walking import PriceWalk
@@ -159,8 +159,7 @@ class AtomicExecutor(OrderDesk):
         if price is None:
             return
         self._states.plan_exit(group)
-        limit = crossing_limit(price, 1) if group.urgency.crosses else walk_limit(price, 0, self._settings)
-        self._send(group, limit)
+        self._send(group, self._walk.first_limit(group, price))
 
     def cancel_entries(self, reason: str) -> None:
         """Take back every entry on its way."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from core.book import EntryIntent, Refusal
+from core.contracts import Package
 from core.instruments import instrument_of
 from core.settings.fields import OrderSettings
 from market.chains import PackagePrice
+from market.quotes import worth_at_most
 
 _ROUNDING = 1e-6
 CROSSING_SHARE = 0.05
@@ -44,6 +46,15 @@ def crossing_limit(price: PackagePrice, attempt: int) -> float:
     """
     allowance = max(price.spread, CROSSING_SHARE * abs(price.natural), 2 * price.tick)
     return round_down(price.natural - attempt * allowance, price.tick)
+
+
+def within_worth(limit: float, package: Package, tick: float) -> float:
+    """The limit of an exit, never beyond what the package that it buys back can be worth: its largest payoff.
+
+    ``package`` is as it is traded (bought legs positive). What can be worth nothing is given away for a tick at most.
+    """
+    most = worth_at_most(package.legs)
+    return limit if most == math.inf else max(limit, -max(most, tick))
 
 
 def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:

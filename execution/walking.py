@@ -6,7 +6,7 @@ from core.book import EntryIntent, EntryJudge, Refusal
 from core.gateway import Gateway
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
-from execution.pricing import crossing_limit, walk_limit
+from execution.pricing import crossing_limit, walk_limit, within_worth
 from market.chains import PackagePrice, current_price
 from state.tables import OrderPurpose
 
@@ -26,7 +26,19 @@ class PriceWalk:
         return current_price(self._gateway, group.package, closing=group.purpose is not OrderPurpose.ENTRY)
 
     def limit(self, group: OrderGroup, price: PackagePrice) -> float:
-        """The walk goes on from the market's prices, but never back up: that would run away from a fill."""
+        """The walk goes on from the market's prices, but never back up: that would run away from a fill.
+
+        No exit stands beyond what the package that it buys back can be worth.
+        """
+        limit = self._wanted(group, price)
+        return limit if group.purpose is OrderPurpose.ENTRY else within_worth(limit, group.package, price.tick)
+
+    def first_limit(self, group: OrderGroup, price: PackagePrice) -> float:
+        """Where an exit begins: at the mid, or beyond natural where it crosses."""
+        limit = crossing_limit(price, 1) if group.urgency.crosses else walk_limit(price, 0, self._settings)
+        return within_worth(limit, group.package, price.tick)
+
+    def _wanted(self, group: OrderGroup, price: PackagePrice) -> float:
         if not group.urgency.crosses and group.step <= self._settings.walk_steps:
             limit = walk_limit(price, group.step, self._settings)
             return limit if group.limit is None else min(limit, group.limit)
