@@ -14,7 +14,7 @@ from core.events import MarketData, SessionOpened
 from core.instruments import INSTRUMENTS
 from core.parts import Urgency
 from core.settings.fields import QuoteSettings
-from execution.pricing import within_worth
+from execution.walking import within_worth
 from market.freshness import DataFault
 from market.quotes import QuoteJudge, TwoLooks, worth_at_most
 from tests.execution.desk import put
@@ -98,7 +98,7 @@ def test_two_looks_running() -> None:
 
 
 def stops(floor: Floor) -> list[str]:
-    return [group.rule for group in floor.executor._groups.values()]
+    return [group.rule for group in floor.executor._working]
 
 
 @pytest.mark.parametrize(("bid", "ask"), [(500.0, 200.0), (100.0, 700.0), (150.0, 151.0)])
@@ -163,7 +163,7 @@ def test_no_exit_stands_beyond_the_width(floor: Floor) -> None:
     floor.pass_minutes(3)
     limits = [limit for _, package, _, limit in floor.gateway.sent if package.legs[0].ratio > 0]
     assert limits == [-30.0]
-    assert {group.limit for group in floor.executor._groups.values()} == {-30.0}
+    assert {group.limit for group in floor.executor._working} == {-30.0}
 
 
 # What a package can be worth
