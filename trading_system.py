@@ -49,7 +49,7 @@ from market.quotes import QuoteJudge
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
-from risk.commands import CommandDesk
+from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
 from risk.equity import SteadyEquity
@@ -71,7 +71,6 @@ from risk.memory import RiskMemory
 from risk.phases import PhaseManager
 from risk.records import RiskRecord
 from risk.sizing import PositionSizer
-from risk.status import HealthCheck, RiskStatus
 from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery

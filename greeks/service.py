@@ -32,17 +32,18 @@ from greeks.exposure import (
     Exposure,
     LegGreeks,
     PortfolioGreeks,
+    Priced,
     ScenarioGrid,
     ShareGreeks,
     WhatIf,
     exposure_of,
     measured_beta,
+    revalued,
     total,
     treasury_bill,
     unknown_names,
 )
 from greeks.implied import NoVolatility, judge_quotes
-from greeks.revalue import Priced, revalued
 from greeks.smile import (
     WIDEST_HALF_SPREAD,
     ChainGreeks,
