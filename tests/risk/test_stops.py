@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from math import inf
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,11 +20,15 @@ from market.freshness import DataFault
 from market.quotes import QuoteJudge, TwoLooks, worth_at_most
 from tests.execution.desk import put
 from tests.fake_gateway import FRIDAY
-from tests.risk.test_emergency import Floor, crossed, floor
+from tests.risk.floor import Floor, crossed
 
-__all__ = ["floor"]
 NOON = datetime(2024, 3, 8, 12)
 SPXW = INSTRUMENTS["SPXW"]
+
+
+@pytest.fixture
+def floor(tmp_path: Path) -> Floor:
+    return Floor(tmp_path, vix=39.0)
 
 
 # What is wrong with a quote
