@@ -33,9 +33,11 @@ from core.performance import PerformanceTracker
 from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
+from execution.reckoning import AccountReckoning
 from execution.recovery import BrokerLooks, OrderRecovery
 from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
+from greeks.marks import Marks
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
@@ -47,7 +49,7 @@ from market.quotes import QuoteJudge
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
-from risk.commands import CommandDesk
+from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
 from risk.equity import SteadyEquity
@@ -69,7 +71,6 @@ from risk.memory import RiskMemory
 from risk.phases import PhaseManager
 from risk.records import RiskRecord
 from risk.sizing import PositionSizer
-from risk.status import HealthCheck, RiskStatus
 from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
@@ -97,6 +98,7 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     QuoteJudge,
+    Marks,
     MarketAccess,
     SteadyEquity,
     RiskMemory,
@@ -130,6 +132,7 @@ MANAGERS: tuple[type, ...] = (
     ShareSeller,
     BrokerLooks,
     OrderRecovery,
+    AccountReckoning,
     FridayZeroDay,
     StrategyRoster,
     StrategyCoordinator,
@@ -166,6 +169,7 @@ class TradingSystem:
         self._history = self.managers[DailyHistory]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
+        self.reckoning = self.managers[AccountReckoning]
         self._idle_minutes = settings.market.idle_minutes
         self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
@@ -194,6 +198,7 @@ class TradingSystem:
         self.gateway.watch(TICKERS)
         self.managers[RiskRecord].restore()
         self._recovery.start()
+        self.reckoning.start()
         for ticker in TICKERS:
             self._history.refresh((ticker,))
 
@@ -343,6 +348,7 @@ class TradingSystem:
         """The run is over."""
         self.clock.advance(now)
         self.coordinator.finish(now, () if self.gateway.is_live() else self._days())
+        self.reckoning.finish()
         for order in self.gateway.open_orders():
             left = f"still works at the broker at the end: {order.quantity:g} {order.name} ({order.tag or 'no tag'})"
             self.journal.record(RecordKind.SYSTEM, component="main", reason=left)
