@@ -20,12 +20,10 @@ from core.journal import FileSink
 from core.keeping.journal_months import MonthlySink
 from core.keeping.lean_keeper import LeanKeeper
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
-from core.notices.log_budget import LogBudget
-from core.notices.messenger import LeanMessenger
+from core.notices.messenger import LeanMessenger, LogBudget
 from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
-from core.taking.commands import CommandRefusedError, command_of
-from core.taking.inbox import Inbox
+from core.taking.inbox import CommandRefusedError, Inbox, command_of
 from state.copies import StateCopies
 from trading_system import TICKERS, Surroundings, TradingSystem
 

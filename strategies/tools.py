@@ -7,6 +7,7 @@ from datetime import date
 from core.book import Book
 from core.gateway import Gateway
 from core.settings.fields import MarginSettings, OrderSettings
+from greeks.marks import Marks
 from greeks.planning import ChainPlanner
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
@@ -20,10 +21,13 @@ from risk.phases import PhaseManager
 class MarketAccess:
     """The parts of market knowledge that the coordinator hands to strategies."""
 
-    def __init__(self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager) -> None:
+    def __init__(
+        self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager, marks: Marks
+    ) -> None:
         self.calendar = calendar
         self.chains = chains
         self.vix = vix
+        self.marks = marks
 
     def verify(self) -> tuple[str, ...]:
         """Its parts answer for themselves."""
