@@ -238,8 +238,8 @@ class Chain:
         sides += [int(np.argmin(over))] if np.isfinite(over).any() else []
         if not sides:
             raise self._look.skip("delta", f"{reason}: nothing tells a volatility", low, None)
-        silent = [listed[at] for at in sides if self.delta(listed[at]) is None]
-        if silent:
+        silent = [listed[at] for at in sides if not self._look.is_quoted(listed[at])]
+        if silent and not self._look.is_full:
             self._look.want(silent[0], silent[1:], spares=1)
             self._look.miss(*silent)
             return silent[0]
