@@ -83,7 +83,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
     def __contains__(self, key: object) -> bool:
         return key in self._engine.securities
 
-    def __iter__(self) -> Iterator[KeyValuePair]:
+    def __iter__(self) -> Iterator[KeyValuePair]:  # type: ignore[explicit-any]  # a pair of LEAN's holds anything
         return iter([KeyValuePair(pair.key, pair.value.holdings) for pair in self._engine.securities])
 
     def __len__(self) -> int:

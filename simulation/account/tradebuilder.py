@@ -15,8 +15,8 @@ from simulation.lean.names import Named
 from simulation.lean.numbers import clean
 from simulation.lean.symbols import Symbol
 from simulation.orders.order_event import OrderEvent
+from simulation.orders.parties import TradedSecurity
 from simulation.securities.derivatives import SecurityManager
-from simulation.securities.securities import Security
 
 _NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 
@@ -123,7 +123,7 @@ class TradeBuilder(Named):
             if price:
                 position.see(price)
 
-    def book_fill(self, fill: OrderEvent, security: Security) -> None:
+    def book_fill(self, fill: OrderEvent, security: TradedSecurity) -> None:
         """Books a fill; the fee of an order counts once."""
         fee = 0.0
         if fill.order_id not in self._charged:
@@ -139,7 +139,7 @@ class TradeBuilder(Named):
         direction = TradeDirection.LONG if quantity > 0 else TradeDirection.SHORT
         return Trade(fill.symbol, fill.utc_ms, fill.fill_price, direction, abs(quantity), fee, [fill.order_id])
 
-    def _fill_to_fill(self, fill: OrderEvent, fee: float, factor: float, security: Security) -> None:
+    def _fill_to_fill(self, fill: OrderEvent, fee: float, factor: float, security: TradedSecurity) -> None:
         position = self._positions.get(fill.symbol)
         if position is None or not position.trades:
             trade = self._open(fill, fill.fill_quantity, fee)
@@ -177,7 +177,9 @@ class TradeBuilder(Named):
         elif not position.trades:
             del self._positions[fill.symbol]
 
-    def _close(self, trade: Trade, fill: OrderEvent, position: _Position, factor: float, security: Security) -> None:
+    def _close(
+        self, trade: Trade, fill: OrderEvent, position: _Position, factor: float, security: TradedSecurity
+    ) -> None:
         units = trade.quantity * factor
         worst, best = (position.lowest, position.highest) if trade.sign > 0 else (position.highest, position.lowest)
         trade.exit_ms, trade.exit_price = fill.utc_ms, fill.fill_price
@@ -189,7 +191,7 @@ class TradeBuilder(Named):
             trade.order_ids.append(fill.order_id)
         self._finish(trade, fill, security)
 
-    def _finish(self, trade: Trade, fill: OrderEvent, security: Security) -> None:
+    def _finish(self, trade: Trade, fill: OrderEvent, security: TradedSecurity) -> None:
         from simulation.account.tradebuilder import is_win  # the portfolio owns a trade builder
 
         trade.is_win = is_win(fill, security, trade.profit_loss)
@@ -197,7 +199,7 @@ class TradeBuilder(Named):
         trade.id = str(uuid.uuid5(_NAMESPACE, f"{len(self.closed_trades)} {trade.symbol} {trade.order_ids}"))
         self.closed_trades.append(trade)
 
-    def _flat(self, fill: OrderEvent, fee: float, factor: float, security: Security) -> None:
+    def _flat(self, fill: OrderEvent, fee: float, factor: float, security: TradedSecurity) -> None:
         """Flat to flat, and flat to reduced: entries averaged, one trade per return to flat or per reduction."""
         position = self._positions.get(fill.symbol)
         if position is None or not position.fills:
@@ -223,7 +225,9 @@ class TradeBuilder(Named):
             price = fill.fill_price
             self._positions[fill.symbol] = _Position(fills=[(fill, turned)], highest=price, lowest=price)
 
-    def _reduce(self, position: _Position, fill: OrderEvent, closed: float, factor: float, security: Security) -> None:
+    def _reduce(
+        self, position: _Position, fill: OrderEvent, closed: float, factor: float, security: TradedSecurity
+    ) -> None:
         entries = [(event, quantity) for event, quantity in position.fills if quantity * position.fills[0][1] > 0]
         exits = [(event, quantity) for event, quantity in position.fills if quantity * position.fills[0][1] < 0]
         if self._grouping == FillGroupingMethod.FLAT_TO_FLAT:
@@ -427,7 +431,7 @@ def _ratios(made: TradeStatistics, count: int) -> None:
         made.profit_to_max_drawdown_ratio = made.total_profit_loss / abs(fall) if fall < 0 else MUCH_BETTER
 
 
-def is_win(fill: OrderEvent, security: Security, profit: float) -> bool:
+def is_win(fill: OrderEvent, security: TradedSecurity, profit: float) -> bool:
     """Whether a closing fill won; an exercise is judged by its in-the-money amount too (Extensions.IsWin)."""
     ticket = fill.ticket
     if not security.is_option or ticket is None or ticket.order_type != OrderType.OPTION_EXERCISE:

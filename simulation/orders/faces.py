@@ -55,6 +55,9 @@ class Held(Protocol):
     def is_short(self) -> bool:
         """Whether the quantity is negative."""
 
+    def quantity_value(self, quantity: float, price: float | None = None) -> float:
+        """Dollars of a quantity at a price."""
+
     def set_holdings(self, average_price: float | Decimal, quantity: float) -> None:
         """Replaces average price and quantity."""
 

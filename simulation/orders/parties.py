@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -127,7 +127,7 @@ class Account(Protocol):
         """Settled cash."""
 
     @property
-    def invested_securities(self) -> dict[Symbol, TradedSecurity]:
+    def invested_securities(self) -> Mapping[Symbol, TradedSecurity]:
         """Securities that are held."""
 
     def has_sufficient_buying_power_for_order(self, orders: list[Order]) -> BuyingPowerAnswer:
@@ -212,7 +212,9 @@ class SplitsOfSlice(Protocol):
 class MomentOfRun(Protocol):
     """The current slice."""
 
-    splits: SplitsOfSlice
+    @property
+    def splits(self) -> SplitsOfSlice:
+        """Splits of this instant by symbol."""
 
 
 class OrderEngine(Protocol):
