@@ -33,9 +33,11 @@ from core.performance import PerformanceTracker
 from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
+from execution.reckoning import AccountReckoning
 from execution.recovery import BrokerLooks, OrderRecovery
 from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
+from greeks.marks import Marks
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
@@ -43,13 +45,19 @@ from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
 from market.history import Correlations, DailyHistory
+from market.quotes import QuoteJudge
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
-from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin
+from risk.breakers import CircuitBreakerPlugin
+from risk.commands import CommandDesk, HealthCheck, RiskStatus
+from risk.drawdown import DrawdownPlugin
+from risk.emergency import EmergencyProtocol
+from risk.equity import SteadyEquity
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
 from risk.interest import InterestBooking
 from risk.limits import (
+    BlackSwanPlugin,
     FreshnessPlugin,
     GreeksLimitsPlugin,
     LiquidityPlugin,
@@ -57,9 +65,11 @@ from risk.limits import (
     VixPanicPlugin,
     VixRegimePlugin,
 )
-from risk.manager import EmergencyProtocol, UnifiedRiskManager
+from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures, MarginPlugin
+from risk.memory import RiskMemory
 from risk.phases import PhaseManager
+from risk.records import RiskRecord
 from risk.sizing import PositionSizer
 from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
@@ -87,7 +97,11 @@ MANAGERS: tuple[type, ...] = (
     TrendWatcher,
     EventCalendar,
     OptionChainManager,
+    QuoteJudge,
+    Marks,
     MarketAccess,
+    SteadyEquity,
+    RiskMemory,
     MarginFigures,
     GroupRisk,
     PhaseManager,
@@ -107,6 +121,10 @@ MANAGERS: tuple[type, ...] = (
     PositionSizer,
     UnifiedRiskManager,
     EmergencyProtocol,
+    RiskRecord,
+    HealthCheck,
+    RiskStatus,
+    CommandDesk,
     PositionTracker,
     PerformanceTracker,
     InterestBooking,
@@ -114,6 +132,7 @@ MANAGERS: tuple[type, ...] = (
     ShareSeller,
     BrokerLooks,
     OrderRecovery,
+    AccountReckoning,
     FridayZeroDay,
     StrategyRoster,
     StrategyCoordinator,
@@ -150,6 +169,7 @@ class TradingSystem:
         self._history = self.managers[DailyHistory]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
+        self.reckoning = self.managers[AccountReckoning]
         self._idle_minutes = settings.market.idle_minutes
         self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
@@ -176,8 +196,9 @@ class TradingSystem:
     def start(self) -> None:
         """Take over: load history, rebuild and reconcile state, and begin to trade."""
         self.gateway.watch(TICKERS)
-        self.managers[EmergencyProtocol].restore()
+        self.managers[RiskRecord].restore()
         self._recovery.start()
+        self.reckoning.start()
         for ticker in TICKERS:
             self._history.refresh((ticker,))
 
@@ -327,6 +348,7 @@ class TradingSystem:
         """The run is over."""
         self.clock.advance(now)
         self.coordinator.finish(now, () if self.gateway.is_live() else self._days())
+        self.reckoning.finish()
         for order in self.gateway.open_orders():
             left = f"still works at the broker at the end: {order.quantity:g} {order.name} ({order.tag or 'no tag'})"
             self.journal.record(RecordKind.SYSTEM, component="main", reason=left)

@@ -14,26 +14,22 @@ from core.book import Book, EntryIntent, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.events import (
     ChangeKind,
-    Command,
-    CommandReceived,
     DeadlineReached,
     EntryWindow,
     GroupOutcome,
     MinutePassed,
     OrderGroupFinished,
     PositionChanged,
-    RiskThreshold,
     SessionClosed,
-    Severity,
 )
 from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
-from core.parts import Urgency
 from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from strategies.base import Action, Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
 from strategies.roster import MarketAccess, StrategyRoster
+from strategies.stops import StopGuard
 
 _REOPEN_WITHIN = timedelta(minutes=15)
 _SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
@@ -104,14 +100,13 @@ class StrategyCoordinator:
         self._sent: dict[str, _Sent] = {}
         self._rolls: dict[str, _Rolling] = {}
         self._decided: dict[str, set[date]] = {}
+        self._stops = StopGuard(gateway, market.marks)
         desk.judged_by(self)
         bus.subscribe(EntryWindow, self._on_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
         bus.subscribe(OrderGroupFinished, self._on_group_finished, component="coordinator")
         bus.subscribe(PositionChanged, self._on_position_changed, component="coordinator")
-        bus.subscribe(RiskThreshold, self._on_threshold, component="coordinator", critical=True)
-        bus.subscribe(CommandReceived, self._on_command, component="coordinator", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="coordinator")
 
     @property
@@ -312,11 +307,13 @@ class StrategyCoordinator:
                     self._bus.halt_entries(f"{strategy.name} failed while managing {position.id}: {detail}")
                 continue
             for one in action if isinstance(action, tuple) else (action,):
-                self._do(position, one)
+                if self._stops.confirmed(strategy, position, one, session):
+                    self._do(position, one)
 
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
         tick = self._gateway.tick(position.underlying.price_key)
-        values = {part.name: self._market.chains.value_of(part) for part in position.parts}
+        marks = self._market.marks
+        values = {part.name: marks.value_of(part, now) for part in position.parts}
         return HoldContext(now, session, values, None if tick is None else tick.price)
 
     def _do(self, position: Position, action: Action) -> None:
@@ -393,34 +390,6 @@ class StrategyCoordinator:
             limit=why.limit,
             observed=why.observed,
             contracts=contracts,
-        )
-
-    def _on_threshold(self, event: RiskThreshold) -> None:
-        if event.severity not in (Severity.BREACH, Severity.EMERGENCY):
-            return
-        if self._risk.stops_entries(event):
-            self._desk.cancel_entries(f"{event.rule} {event.severity.value}")
-        for position in self._risk.must_close(event):
-            reason = f"{event.rule} {event.observed:.3f} against {event.limit:.3f}"
-            self._desk.close(position, f"risk_{event.rule}", reason, urgency=Urgency.URGENT)
-
-    def _on_command(self, event: CommandReceived) -> None:
-        """A person's word: halt and reduce stop entries, close all also closes, resume allows again, status reports."""
-        if event.command in (Command.HALT, Command.REDUCE, Command.CLOSE_ALL):
-            self._bus.halt_entries(f"a person said {event.command.value}")
-            self._desk.cancel_entries(event.command.value)
-        if event.command is Command.CLOSE_ALL:
-            for position in list(self._book.positions.values()):
-                self._desk.close(position, "command", "a person said close_all", urgency=Urgency.URGENT)
-        if event.command is Command.RESUME:
-            self._bus.resume_entries()
-            self._risk.reset_drawdown()
-        self._journal.record(
-            RecordKind.COMMAND,
-            component="coordinator",
-            reason=event.command.value,
-            positions=sorted(self._book.positions),
-            orders=self._desk.why(),
         )
 
     def _on_session_closed(self, event: SessionClosed) -> None:

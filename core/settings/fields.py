@@ -19,6 +19,8 @@ from core.settings.risk import (
     CircuitBreakerSettings,
     CorrelationSettings,
     DrawdownSettings,
+    EquitySettings,
+    HealthSettings,
     MarginSettings,
     OptimisationLimits,
     PhaseLimits,
@@ -55,9 +57,11 @@ __all__ = [
     "CircuitBreakerSettings",
     "CorrelationSettings",
     "DrawdownSettings",
+    "EquitySettings",
     "ExitSettings",
     "FridayZeroDaySettings",
     "GreeksSettings",
+    "HealthSettings",
     "InterestSettings",
     "MarginSettings",
     "FillSettings",
@@ -67,6 +71,7 @@ __all__ = [
     "PhaseLimits",
     "PhaseSettings",
     "ProfessionalLimits",
+    "QuoteSettings",
     "RunSettings",
     "ScalingLimits",
     "Settings",
@@ -138,6 +143,12 @@ class OrderSettings(SettingsGroup):
     walk_step: Fraction = 0.10
     walk_interval_seconds: int = Field(60, gt=0)
     walk_steps: int = Field(5, ge=0)
+    split_after_steps: int = Field(5, ge=1)
+    """Steps beyond natural after which an exit that no price fills whole is closed leg by leg."""
+    crossing_share: Fraction = 0.05
+    """Share of the natural price that each attempt to cross the spread may give up beyond it."""
+    most_crossings: int = Field(10, ge=1)
+    """Attempts after which the allowance for crossing does not grow any more."""
     worthless_offer: float = Field(1.00, ge=0)
     """Points up to which the offer of an option that nobody bids for makes it worth next to nothing."""
     blocked_exit_minutes: int = Field(3, ge=1)
@@ -174,6 +185,17 @@ class FillSettings(SettingsGroup):
     def rule(self) -> FillRule:
         """Both as the fill model takes them."""
         return FillRule(self.model, self.share)
+
+
+class QuoteSettings(SettingsGroup):
+    """When an option's quote may be believed (methodology, section 5). Points are those of SPX options."""
+
+    oldest_seconds: int = Field(120, gt=0)
+    """Age over which a quote is stale when its partners have quoted since, or its underlying has moved."""
+    stale_move: Fraction = 0.001
+    widest_fraction: Fraction = 0.50
+    widest_points: float = Field(2.0, ge=0)
+    """A spread over both (a fraction of the mid, points) says nothing of what an option is worth."""
 
 
 class MarketSettings(SettingsGroup):
@@ -223,6 +245,8 @@ class Settings(SettingsRoot):
     vix: VixSettings = VixSettings()
     correlation: CorrelationSettings = CorrelationSettings()
     sizing: SizingSettings = SizingSettings()
+    equity: EquitySettings = EquitySettings()
+    health: HealthSettings = HealthSettings()
     drawdown: DrawdownSettings = DrawdownSettings()
     circuit_breakers: CircuitBreakerSettings = CircuitBreakerSettings()
     black_swan: BlackSwanSettings = BlackSwanSettings()
@@ -230,6 +254,7 @@ class Settings(SettingsRoot):
     margin: MarginSettings = MarginSettings()
     interest: InterestSettings = InterestSettings()
     orders: OrderSettings = OrderSettings()
+    quotes: QuoteSettings = QuoteSettings()
     fills: FillSettings = FillSettings()
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()

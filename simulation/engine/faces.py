@@ -112,7 +112,10 @@ class Samples(Protocol):
     """What a run samples of itself."""
 
     every_step: bool
-    benchmark: BenchmarkSteps
+
+    @property
+    def benchmark(self) -> BenchmarkSteps:
+        """The benchmark of the run."""
 
     def before_orders(self) -> None:
         """At a slice, before its orders."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.data.columns import FactorRow, MarginRow
+from simulation.data.columns import FactorRow, MapRow, MarginRow
 from simulation.lean.enums import SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market.assets import Asset, AssetDay, AssetSeries, AssetSpec, Carry, DrivenAsset, Kind
@@ -23,7 +22,7 @@ from simulation.market.days import DayShape, MinutePath
 from simulation.market.factors import LAWS, FactorLaw, follow, simulate
 from simulation.market.futures import FUTURES, FutureDay, FutureLaw, FutureStrip
 from simulation.market.garch import simulated_history
-from simulation.market.history import DailyBars, MarketHistory, from_arch, from_csv
+from simulation.market.history import DailyBars, MarketHistory, files_of, from_arch, from_csv
 from simulation.market.listings import RULES, ListingBook, Listings
 from simulation.market.quotes import ETF_QUOTES, INDEX_QUOTES, MORNING_QUOTES, QuoteFaults, QuoteLaw
 from simulation.market.scenarios import Scenario, history_of, run_range, scenario
@@ -185,6 +184,14 @@ class Book:
             return None
         return self.share(symbol.id.symbol).factor_rows(self.first_day, self.last_day)
 
+    def map_rows(self, ticker: str) -> list[MapRow] | None:
+        """A fund's ticker, which never changed, from its first day on; ``None`` for what is no fund of the market."""
+        if ticker not in self.share_makers:
+            return None
+        law = SHARES[ticker]
+        days = (min(law.since, self.first_day), LAST_MAPPED_DAY)
+        return [MapRow(day, ticker, law.exchange) for day in days]
+
     def margin_rows(self, symbol: Symbol) -> list[MarginRow] | None:
         """Margins of a future; the cash products have none."""
         strip = self.strips.get(symbol.id.symbol)
@@ -228,6 +235,7 @@ class Book:
 
 DEFAULT_START, DEFAULT_END = date(2015, 7, 1), date(2018, 12, 31)
 VOLATILITIES = {"VIX": "SPX", "VXN": "NDX", "RVX": "RUT", "GVZ": "GOLD", "OVX": "OIL", "EVZ": "EURO", "VXTLT": "BOND"}
+LAST_MAPPED_DAY = date(2050, 12, 31)  # of a ticker that is still in use (LEAN's map files)
 REAL_SERIES = {"NDX": ("NASDAQ", "NDX", "IXIC", "QQQ"), "OIL": ("WTI", "USO", "CL")}
 COMPOSITE_TO_100 = 0.90  # the NASDAQ-100 over the composite: 0.86 in January 2014, 0.95 in December 2018
 
@@ -385,7 +393,7 @@ def build(request: BuildRequest) -> Book:
     if request.spec == "history":
         return book_of("history", from_arch(), request)
     if kind == "csv" and rest:
-        return book_of(request.spec, from_csv([Path(part.strip()) for part in rest.split(",")]), request)
+        return book_of(request.spec, from_csv(files_of(rest)), request)
     if kind == "garch":
         if not rest.isdecimal():
             raise MarketSpecError(f"market: {request.spec!r}; expected garch:SEED with a whole number, such as garch:7")
@@ -393,5 +401,6 @@ def build(request: BuildRequest) -> Book:
     if kind == "scenario" and rest:
         return book_of_scenario(scenario(rest), request)
     raise MarketSpecError(
-        f"market: {request.spec!r}; expected history, csv:FILE[,FILE...], garch:SEED or scenario:NAME"
+        f"market: {request.spec!r}; expected history, csv:FILE[,FILE...], csv:spx=FILE,vix=FILE, "
+        "garch:SEED or scenario:NAME"
     )

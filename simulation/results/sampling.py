@@ -25,6 +25,8 @@ _CLOSE_TO_MIDNIGHT_MS = 8 * HOUR_MS
 _LONGEST_CLOSURE_DAYS = 10
 MINIMUM_STEP_MS = 240_000
 NO_STEP = -1
+MARGIN_SERIES = 40
+OTHERS = "OTHERS"
 SAMPLES = 4000
 """LEAN aims at this many points of the equity curve, at least four minutes apart."""
 
@@ -154,7 +156,7 @@ class Samples:
 
     def before_orders(self) -> None:
         """Called with new prices before anything trades on them: excursions of open trades."""
-        self._engine.portfolio.trade_builder.see_prices(self._engine.securities)
+        self._engine.portfolio.trade_builder.see_prices(self._engine.securities, self._engine.data_ms)
 
     def see(self) -> None:
         """The end of a step, where every step is followed."""
@@ -268,13 +270,24 @@ class Samples:
         series.append((utc_ms, share))
 
     def _sample_margin(self, utc_ms: int, value: float) -> None:
+        """Shares of the portfolio by group: the largest forty by name, the rest as one (PortfolioMarginChart.cs)."""
         if not value:
             return
+        shares: list[tuple[str, float]] = []
         for group in self._engine.portfolio.positions.groups:
             if group.positions:
                 names = ", ".join(position.symbol.value for position in group.positions)
-                share = float(f"{group.reserved_buying_power() / value:.4g}")
-                self.margin.setdefault(names, []).append((utc_ms, clean(share * 100)))
+                shares.append((names, float(f"{group.reserved_buying_power() / value:.4g}")))
+        ranked = dict.fromkeys(name for name, _ in sorted(shares, key=lambda item: -item[1]))
+        largest = set(list(ranked)[:MARGIN_SERIES])
+        rest: float | None = None
+        for name, share in shares:
+            if name in largest:
+                self.margin.setdefault(name, []).append((utc_ms, clean(share * 100)))
+            else:
+                rest = clean((rest or 0.0) + share * 100)
+        if rest is not None:
+            self.margin.setdefault(OTHERS, []).append((utc_ms, rest))
         for series in self.margin.values():
             if series[-1][0] != utc_ms and series[-1][1] is not None:
                 series.append((utc_ms, None))

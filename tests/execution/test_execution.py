@@ -16,17 +16,14 @@ from core.events import (
     Command,
     FillStatus,
     MinutePassed,
-    RiskThreshold,
-    Severity,
 )
 from core.gateway import Holding
 from core.journal import RecordKind
 from core.parts import Terms, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.groups import describe_package, rebuild_package
-from execution.pricing import anomaly, crossing_limit, round_down, walk_limit
-from execution.recovery import rebuild_position
+from execution.records import describe_package, rebuild_package, rebuild_position
+from execution.walking import anomaly, crossing_limit, round_down, walk_limit
 from market.chains import package_price
 from state.manager import HierarchicalStateManager
 from state.store import StateStore
@@ -48,7 +45,7 @@ def test_a_debit_walks_up_in_what_it_pays() -> None:
     assert price is not None
     assert price.natural == pytest.approx(-3.4)
     assert walk_limit(price, 0, SETTINGS) == pytest.approx(-3.1)
-    assert crossing_limit(price, 1) == pytest.approx(-4.0)  # the allowance is the spread of 0.60
+    assert crossing_limit(price, 1, SETTINGS) == pytest.approx(-4.0)  # the allowance is the spread of 0.60
 
 
 @pytest.mark.parametrize(
@@ -166,7 +163,7 @@ def test_shorts_are_bought_back_before_longs_are_sold(tmp_path: Path) -> None:
     room.gateway.fills_allowed = False
     room.open(2)
     order = room.gateway.orders.pop()
-    # Both shorts and one of two longs filled: what is left must go, the shorts first.
+    # Both shorts and one of two longs filled: one package is whole and stays, the other short must go.
     for order_id, leg, count in zip(order.ids, order.package.legs, (-2, 1), strict=True):
         room.tell(order_id, leg.contract.name, FillStatus.PARTLY_FILLED, float(count))
         room.gateway.held[leg.contract.name] = (leg.contract, count)
@@ -178,8 +175,13 @@ def test_shorts_are_bought_back_before_longs_are_sold(tmp_path: Path) -> None:
         [(leg.contract.strike, leg.ratio * count) for leg in package.legs]
         for _, package, count, _ in room.gateway.sent[1:]
     ]
-    assert unwinding == [[(4950.0, 2)], [(4920.0, -1)]]
-    assert room.gateway.held == {}
+    assert unwinding == [[(4950.0, 1)]]
+    assert {contract.strike: count for contract, count in room.gateway.held.values()} == {4950.0: -1, 4920.0: 1}
+    (position,) = room.system.book.positions.values()
+    assert [(part.name, part.contracts) for part in position.parts] == [("whole", 1)]
+    assert room.state.position(position.id).state == "open"
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert (row["part"], row["ended"]) == ("whole-broken", False)
 
 
 def test_an_exit_is_never_given_up(tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_an_exit_is_never_given_up(tmp_path: Path) -> None:
     assert room.system.book.positions == {}
     assert room.state.positions() == ()
     (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
-    assert row["exit_rule"] == "unwind"
+    assert row["exit_rule"] == "test"
     assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
 
 
@@ -310,7 +312,9 @@ def test_half_of_what_a_person_closed_is_gone_from_the_book(room: Room, monkeypa
     after = room.system.book.positions[name]
     assert after.parts[0].contracts == 1
     assert after.parts[0].entry_cash == pytest.approx(before.parts[0].entry_cash / 2)
-    assert room.state.position(name).detail["contracts"] == 1
+    assert room.state.position(name).detail["parts"]["whole"]["contracts"] == 1
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)  # the other half: a trade of which nobody knows the result
+    assert (row["contracts"], row["profit"], row["exit_rule"], row["ended"]) == (1, None, "closed_outside", False)
 
 
 def test_a_package_of_which_a_leg_is_gone_is_unwound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,25 +395,6 @@ def test_windows_of_nobody_and_days_that_were_never_seen(room: Room) -> None:
     room.system.entry_window(room.gateway.time, "friday_0dte", "open")  # decided already
     assert len(room.sink.rows(RecordKind.DECISION)) == 2
     assert coordinator.position_of("nobody") is None
-
-
-def test_a_breach_of_risk_takes_entries_back_and_closes_the_riskiest(tmp_path: Path) -> None:
-    room = Room(tmp_path, vix=60.0)
-    name = room.open()
-    assert isinstance(name, str)
-    room.minutes(6)
-    room.system.bus.publish(
-        RiskThreshold(time=room.gateway.time, rule="fast_loss", severity=Severity.BREACH, limit=0.03, observed=0.04)
-    )
-    group = room.executor.group_of(name)
-    assert group is not None
-    assert (group.rule, group.urgency) == ("risk_fast_loss", Urgency.URGENT)
-    assert "risk_fast_loss" not in room.executor.why()[0]
-    room.system.bus.publish(
-        RiskThreshold(time=room.gateway.time, rule="greeks_delta", severity=Severity.BREACH, limit=1.0, observed=2.0)
-    )
-    room.minutes(3)
-    assert room.system.book.positions == {}
 
 
 def test_a_contract_of_no_leg_is_an_error_and_halts(room: Room) -> None:

@@ -17,8 +17,9 @@ from core.parts import Terms
 from core.settings.fields import OrderSettings
 from core.settings.strategies import FridayZeroDaySettings
 from execution.executor import AtomicExecutor
-from execution.pricing import walk_limit
+from execution.walking import walk_limit
 from market.chains import PackagePrice
+from risk.manager import UnifiedRiskManager
 from strategies.base import EntryContext, Skip
 from strategies.floors import least_credit, round_trip_fees, spread_width, thin_credit
 from strategies.friday_0dte import FridayZeroDay
@@ -82,6 +83,8 @@ class Walked:
         self.sink: MemorySink
         self.system, self.sink = build(self.gateway)
         self.executor = self.system.managers[AtomicExecutor]
+        judges = self.executor._working._walk.judges  # risk judges what it approved, and has tests of its own
+        judges[:] = [judge for judge in judges if not isinstance(judge, UnifiedRiskManager)]
         self.system.open_session(NOON)
         self.system.minute(NOON)
         self.gateway.subscribe([leg.contract for leg in spread().legs])
@@ -108,8 +111,8 @@ def walked(tmp_path: Path) -> Walked:
 def test_a_walk_that_stays_wanted_goes_to_its_end(walked: Walked) -> None:
     walked.minutes(5)
     limits = [row["limit_cash"] for row in walked.sink.rows(RecordKind.ORDER)]
-    group = next(iter(walked.executor._groups.values()))
-    price = walked.executor._walk.price(group)
+    group = next(iter(walked.executor._working))
+    price = walked.executor._working._walk.price(group)
     assert price is not None
     assert limits == sorted(limits, reverse=True)
     assert limits[-1] == pytest.approx(price.natural - 0.05)
@@ -175,7 +178,7 @@ def test_judges_see_what_a_step_brings_and_the_first_that_refuses_counts(walked:
 
     walked.executor.judged_by(Judge("first", 9))
     walked.executor.judged_by(Judge("second", 5))
-    price = walked.executor._walk.price(next(iter(walked.executor._groups.values())))
+    price = walked.executor._working._walk.price(next(iter(walked.executor._working)))
     assert price is not None
     walked.minutes(5)
     assert (walked.last["action"], walked.last["rule"]) == ("cancelled", "second")
