@@ -91,6 +91,27 @@ def test_a_scenario_shows_its_path_and_what_came_of_it(
         "scenario:august-2024", "7", None, ["friday_0dte.min_vix=0"])  # fmt: skip
 
 
+def test_every_scenario_states_what_it_will_try(ran: list[BacktestOptions], capsys: pytest.CaptureFixture[str]) -> None:
+    for name in scenarios.names():
+        assert len(scenarios.scenario(name).tries) > 20, name
+    assert app.run(["scenario", "half-day"]) == 0
+    assert "  will try: to enter and be out by 12:00 on a day that closes at 13:00." in capsys.readouterr().out
+
+
+def test_a_scenario_that_held_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "nothing was held: this scenario tested nothing"
+    never = ["--set", "friday_0dte.min_vix=49"]
+    assert app.run(["backtest", "--market", "scenario:half-day", *never, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.endswith(f"{words}\n")
+    assert words in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    done = backtest.run_and_report(
+        BacktestOptions(market="scenario:half-day", set_=["friday_0dte.min_vix=0"], out=tmp_path / "held")
+    )
+    assert (bool(done.record.journal.trades), done.record.warnings) == (True, ())
+    open_at_the_end = Journal(equity=(EquityPoint(date(2008, 1, 2), 100.0, 1, 1),))
+    assert backtest.was_held(open_at_the_end)
+
+
 def test_all_scenarios_run_and_those_that_stop_are_named(
     ran: list[BacktestOptions], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
