@@ -104,9 +104,8 @@ def shown(name: str, seed: int, settings: list[str]) -> bool:
     from simulation.market.pictures import sparkline
 
     path = run_scenario(name, seed)
-    typer.echo(
-        f"\n{name}: {path.plan.title}\n  {path.plan.facts}\n  will try: {path.plan.tries[:1].lower()}{path.plan.tries[1:]}"
-    )
+    tries = path.plan.tries
+    typer.echo(f"\n{name}: {path.plan.title}\n  {path.plan.facts}\n  will try: {tries[:1].lower()}{tries[1:]}")
     for label, values in (("S&P 500", path.index), ("VIX", path.volatility)):
         known = [value for value in values if value == value]
         ends = f"{known[0]:,.2f} to {known[-1]:,.2f}, between {min(known):,.2f} and {max(known):,.2f}"
