@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 
 from core.book import EntryIntent, EntryJudge, Refusal
+from core.contracts import Package
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from market.chains import PackagePrice, current_price
+from market.quotes import worth_at_most
 from state.tables import OrderPurpose
 
 _ROUNDING = 1e-6
@@ -51,6 +53,21 @@ def crossing_limit(price: PackagePrice, attempt: int, settings: OrderSettings) -
     return round_down(price.natural - attempt * allowance, price.tick)
 
 
+def within_worth(limit: float, package: Package, tick: float) -> float:
+    """The limit of an exit, never beyond what the package that it buys back can be worth: its largest payoff.
+
+    ``package`` is as it is traded (bought legs positive). What can be worth nothing is given away for a tick at most.
+    """
+    most = worth_at_most(package.legs)
+    return limit if most == math.inf else max(limit, -max(most, tick))
+
+
+def exit_limit(price: PackagePrice, package: Package, *, crosses: bool, settings: OrderSettings) -> float:
+    """Where an exit begins: at the mid, or beyond natural where it crosses."""
+    limit = crossing_limit(price, 1, settings) if crosses else walk_limit(price, 0, settings)
+    return within_worth(limit, package, price.tick)
+
+
 def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
     """A mid far from the model's (over both limits) is not traded."""
     if entry.model_cash is None:
@@ -77,7 +94,14 @@ class PriceWalk:
         return current_price(self._gateway, group.package, closing=group.purpose is not OrderPurpose.ENTRY)
 
     def limit(self, group: OrderGroup, price: PackagePrice) -> float:
-        """The walk goes on from the market's prices, but never back up: that would run away from a fill."""
+        """The walk goes on from the market's prices, but never back up: that would run away from a fill.
+
+        No exit stands beyond what the package that it buys back can be worth.
+        """
+        limit = self._wanted(group, price)
+        return limit if group.purpose is OrderPurpose.ENTRY else within_worth(limit, group.package, price.tick)
+
+    def _wanted(self, group: OrderGroup, price: PackagePrice) -> float:
         if not group.urgency.crosses and group.step <= self._settings.walk_steps:
             limit = walk_limit(price, group.step, self._settings)
             return limit if group.limit is None else min(limit, group.limit)

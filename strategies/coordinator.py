@@ -29,6 +29,7 @@ from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from strategies.base import Action, Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
 from strategies.roster import MarketAccess, StrategyRoster
+from strategies.stops import StopGuard
 
 _REOPEN_WITHIN = timedelta(minutes=15)
 _SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
@@ -99,6 +100,7 @@ class StrategyCoordinator:
         self._sent: dict[str, _Sent] = {}
         self._rolls: dict[str, _Rolling] = {}
         self._decided: dict[str, set[date]] = {}
+        self._stops = StopGuard(gateway, market.marks)
         desk.judged_by(self)
         bus.subscribe(EntryWindow, self._on_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
@@ -305,11 +307,13 @@ class StrategyCoordinator:
                     self._bus.halt_entries(f"{strategy.name} failed while managing {position.id}: {detail}")
                 continue
             for one in action if isinstance(action, tuple) else (action,):
-                self._do(position, one)
+                if self._stops.confirmed(strategy, position, one, session):
+                    self._do(position, one)
 
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
         tick = self._gateway.tick(position.underlying.price_key)
-        values = {part.name: self._market.chains.value_of(part) for part in position.parts}
+        marks = self._market.marks
+        values = {part.name: marks.value_of(part, now) for part in position.parts}
         return HoldContext(now, session, values, None if tick is None else tick.price)
 
     def _do(self, position: Position, action: Action) -> None:
