@@ -58,11 +58,11 @@ def shortened(note: str, most: int = 38) -> str:
     return note if len(note) <= most else f"{note[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
 
 
-def chart(points: Sequence[EquityPoint], top: float) -> list[Markup]:
+def chart(points: Sequence[EquityPoint], top: float) -> tuple[Markup, ...]:
     """The equity at each session's close, its lowest and highest marked; nothing with under two points."""
     shown = thin(points)
     if len(shown) < 2:
-        return []
+        return ()
     low, high = min(point.equity for point in shown), max(point.equity for point in shown)
     first, days = shown[0].day.toordinal(), shown[-1].day.toordinal() - shown[0].day.toordinal() or 1
     wide, tall = WIDTH - 2 * MARGIN, CHART - 40
@@ -73,8 +73,8 @@ def chart(points: Sequence[EquityPoint], top: float) -> list[Markup]:
         return f"{across:.1f},{down:.1f}"
 
     line = " ".join(at(point) for point in shown)
-    return [
+    return (
         element("polyline", points=line, fill="none", stroke="#1f6feb", stroke_width=1.6),
         text(MARGIN, top + 12, f"{money(high)} at its highest", 10, "#5d6d7e"),
         text(MARGIN, top + CHART - 6, f"{money(low)} at its lowest", 10, "#5d6d7e"),
-    ]
+    )
