@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli import app, backtest, bootstrap, data, options, output, progress, scenario, summary
+from cli import app, backtest, bootstrap, data, options, progress, scenario, summary
 from cli.bootstrap import Environment, PackageSet
 from cli.errors import UserError
 from cli.options import BacktestOptions
@@ -260,10 +260,10 @@ def test_tables_keep_their_first_column(columns: int) -> None:
 
 def test_a_pipe_takes_its_width_from_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert output.width(terminal=False) == 100
+    assert progress.width(terminal=False) == 100
     for said, columns in (("40", 40), ("120", 120), ("wide", 100), ("0", 100), ("3", 20)):
         monkeypatch.setenv("COLUMNS", said)
-        assert output.width(terminal=False) == columns
+        assert progress.width(terminal=False) == columns
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
@@ -271,7 +271,7 @@ def test_no_encoding_ends_a_finished_run(encoding: str, tmp_path: Path, monkeypa
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
-    output.make_lenient()
+    progress.make_lenient()
     run = record_of(100.0, 110.0, 99.0, journal=Journal(counts={"decision": 1}))
     summary.print_summary(run, summarise(run), tmp_path, 1.0)
     sys.stdout.write("\u2581\u2588 \u4e2d\n")
