@@ -239,9 +239,10 @@ def test_calendar(desk: Desk) -> None:
     settings = MarketSettings(fomc_dates=(date(2024, 3, 20),))
     calendar = EventCalendar(desk.gateway, settings)
     assert calendar.monthly_expiry(FRIDAY) == date(2024, 3, 15)
-    desk.gateway.closed_days = frozenset({date(2024, 3, 15), date(2024, 3, 14)})  # a closing that no rule foresees
+    before = desk.gateway.closed_days
+    desk.gateway.closed_days = before | {date(2024, 3, 15), date(2024, 3, 14)}  # a closing that no rule foresees
     assert calendar.monthly_expiry(FRIDAY) == date(2024, 3, 13)
-    desk.gateway.closed_days = frozenset()
+    desk.gateway.closed_days = before
     assert calendar.events(date(2024, 3, 15)) == {MarketEvent.MONTHLY_EXPIRY}
     assert calendar.events(FRIDAY) == {MarketEvent.HALF_DAY}
     assert calendar.events(date(2024, 3, 20)) == {MarketEvent.FOMC}
