@@ -22,6 +22,7 @@ from market.chains import PackagePrice
 from strategies.base import EntryContext, Skip
 from strategies.floors import least_credit, round_trip_fees, spread_width, thin_credit
 from strategies.friday_0dte import FridayZeroDay
+from tests.execution.desk import approved
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from trading_system import TradingSystem
 
@@ -86,7 +87,8 @@ class Walked:
         self.system.minute(NOON)
         self.gateway.subscribe([leg.contract for leg in spread().legs])
         terms = Terms("friday_0dte", "put_spread", 2700.0, 3000.0)
-        name = self.executor.open(EntryIntent("friday_0dte", FRIDAY, spread(), terms, 3.1, None, "a reason"), 1, "x")
+        entry = EntryIntent("friday_0dte", FRIDAY, spread(), terms, 3.1, None, "a reason")
+        name = self.executor.open(approved(self.system, entry, 1), "x")
         assert isinstance(name, str)
 
     def minutes(self, count: int) -> None:
