@@ -25,7 +25,7 @@ from execution.sending import OrderGuards, WorkingGroups
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
 from execution.unwinds import Unwinds, sort_out
-from execution.walking import anomaly, crossing_limit, walk_limit
+from execution.walking import anomaly, exit_limit, walk_limit
 from market.chains import current_price
 from state.errors import StateError
 from state.manager import HierarchicalStateManager
@@ -244,7 +244,7 @@ class AtomicExecutor(OrderDesk):
             return
         leaving = {name for other in self._working.of(position.id) for name in _names(other, position)} | set(parts)
         self.states.plan_exit(group, whole=leaving >= {part.name for part in position.parts})
-        limit = crossing_limit(price, 1, self._settings) if why[2].crosses else walk_limit(price, 0, self._settings)
+        limit = exit_limit(price, group.package, crosses=why[2].crosses, settings=self._settings)
         self._working.send(group, limit)
 
     # What became of a group

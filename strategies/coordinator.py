@@ -29,6 +29,7 @@ from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries, Key, Sent
 from strategies.roster import MarketAccess, StrategyRoster
+from strategies.stops import StopGuard
 
 _REOPEN_WITHIN = timedelta(minutes=15)
 _ADDED = "add"
@@ -82,6 +83,7 @@ class StrategyCoordinator:
         self._market = market
         self._strategies = {strategy.name: strategy for strategy in roster.enabled}
         self._entries = Entries(journal, gateway, book, desk, risk, market, self._strategies)
+        self._stops = StopGuard(gateway, market.marks)
         self._rolls: dict[tuple[str, ...], _Rolling] = {}
         self._replacing: dict[Key, _Rolling] = {}
         self._added: dict[Key, date] = {}
@@ -162,11 +164,12 @@ class StrategyCoordinator:
                     self._bus.halt_entries(f"{strategy.name} failed while managing {position.id}: {detail}")
                 continue
             for one in action if isinstance(action, tuple) else (action,):
-                self._do(position, one, now.date())
+                if self._stops.confirmed(strategy, position, one, session):
+                    self._do(position, one, now.date())
 
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
         tick = self._gateway.tick(position.underlying.price_key)
-        values = {part.name: self._market.chains.value_of(part) for part in position.parts}
+        values = {part.name: self._market.marks.value_of(part, now) for part in position.parts}
         return HoldContext(now, session, values, None if tick is None else tick.price)
 
     def _do(self, position: Position, action: Action, today: date) -> None:

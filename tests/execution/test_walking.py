@@ -19,6 +19,7 @@ from core.settings.strategies import FridayZeroDaySettings
 from execution.executor import AtomicExecutor
 from execution.walking import walk_limit
 from market.chains import PackagePrice
+from risk.manager import UnifiedRiskManager
 from strategies.base import EntryContext, Skip
 from strategies.floors import least_credit, round_trip_fees, spread_width, thin_credit
 from strategies.friday_0dte import FridayZeroDay
@@ -83,6 +84,8 @@ class Walked:
         self.sink: MemorySink
         self.system, self.sink = build(self.gateway)
         self.executor = self.system.managers[AtomicExecutor]
+        judges = self.executor._working._walk.judges  # risk judges what it approved, and has tests of its own
+        judges[:] = [judge for judge in judges if not isinstance(judge, UnifiedRiskManager)]
         self.system.open_session(NOON)
         self.system.minute(NOON)
         self.gateway.subscribe([leg.contract for leg in spread().legs])
