@@ -15,8 +15,7 @@ from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
-from execution.records import describe_package
-from execution.states import GroupStates
+from execution.states import GroupStates, describe_package
 from execution.walking import PriceWalk
 from state.errors import StateError
 from state.tables import OrderPurpose, OrderTrigger

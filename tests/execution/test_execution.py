@@ -22,7 +22,7 @@ from core.journal import RecordKind
 from core.parts import Terms, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.records import describe_package, rebuild_package, rebuild_position
+from execution.states import describe_package, rebuild_package, rebuild_position
 from execution.walking import anomaly, crossing_limit, round_down, walk_limit
 from market.chains import package_price
 from state.manager import HierarchicalStateManager
