@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
+from weakref import ref
 
 from core.book import Book, EntryJudge, Refusal
 from core.bus import EventBus
@@ -105,7 +106,7 @@ class WorkingGroups:
 
     def judged_by(self, judge: EntryJudge) -> None:
         """Ask a judge at each step of each entry from now on, after those that came before."""
-        self._walk.judges.append(judge)
+        self._walk.judges.append(ref(judge))
 
     def of(self, position: str) -> tuple[OrderGroup, ...]:
         """The groups on their way for a position."""

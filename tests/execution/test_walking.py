@@ -85,7 +85,7 @@ class Walked:
         self.system, self.sink = build(self.gateway)
         self.executor = self.system.managers[AtomicExecutor]
         judges = self.executor._working._walk.judges  # risk judges what it approved, and has tests of its own
-        judges[:] = [judge for judge in judges if not isinstance(judge, UnifiedRiskManager)]
+        judges[:] = [judge for judge in judges if not isinstance(judge(), UnifiedRiskManager)]
         self.system.open_session(NOON)
         self.system.minute(NOON)
         self.gateway.subscribe([leg.contract for leg in spread().legs])
@@ -161,7 +161,8 @@ def test_a_judge_that_fails_ends_the_walk(walked: Walked) -> None:
         def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
             raise RuntimeError("no idea")
 
-    walked.executor.judged_by(Broken())
+    broken = Broken()
+    walked.executor.judged_by(broken)
     walked.minutes(1)
     assert (walked.last["rule"], walked.last["reason"]) == ("judge_error", "Broken failed: RuntimeError: no idea")
 
@@ -178,8 +179,9 @@ def test_judges_see_what_a_step_brings_and_the_first_that_refuses_counts(walked:
             seen.append((self.name, contracts, brings))
             return Refusal(self.name, "enough", 1.0, brings) if self.asked == self.refuses_at else None
 
-    walked.executor.judged_by(Judge("first", 9))
-    walked.executor.judged_by(Judge("second", 5))
+    judges = (Judge("first", 9), Judge("second", 5))
+    for judge in judges:
+        walked.executor.judged_by(judge)
     price = walked.executor._working._walk.price(next(iter(walked.executor._working)))
     assert price is not None
     walked.minutes(5)
