@@ -47,7 +47,7 @@ class QuoteObserved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(Event):
-    """A trading day began. Published by the trading system at the open. ``closes_at`` is today's close (half days early)."""
+    """A trading day began. Published by the trading system at the open. ``closes_at`` is today's close."""
 
     day: date
     closes_at: datetime
@@ -63,7 +63,7 @@ class SessionClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryWindow(Event):
-    """The calendar allows a strategy to look for an entry now. Published by the trading system from the strategy's own windows."""
+    """A strategy may look for an entry now. Published by the trading system from the strategy's own windows."""
 
     strategy: str
     window: str
