@@ -6,6 +6,7 @@ Before each step of an entry it is asked whether it is still wanted.
 from __future__ import annotations
 
 import math
+from weakref import ReferenceType
 
 from core.book import EntryIntent, EntryJudge, Refusal
 from core.contracts import Package
@@ -15,7 +16,6 @@ from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from market.chains import PackagePrice, current_price
 from market.quotes import worth_at_most
-from state.tables import OrderPurpose
 
 _ROUNDING = 1e-6
 
@@ -82,16 +82,19 @@ def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
 
 
 class PriceWalk:
-    """Finds the next limit of a group; asks the judges about an entry before it stands there."""
+    """Finds the next limit of a group; asks the judges about an entry before it stands there.
+
+    The judges stand above it, so it does not hold them: it knows where to ask.
+    """
 
     def __init__(self, gateway: Gateway, settings: OrderSettings) -> None:
         self._gateway = gateway
         self._settings = settings
-        self.judges: list[EntryJudge] = []
+        self.judges: list[ReferenceType[EntryJudge]] = []
 
     def price(self, group: OrderGroup) -> PackagePrice | None:
         """The group's package at its quotes now."""
-        return current_price(self._gateway, group.package, closing=group.purpose is not OrderPurpose.ENTRY)
+        return current_price(self._gateway, group.package, closing=not group.opens)
 
     def limit(self, group: OrderGroup, price: PackagePrice) -> float:
         """The walk goes on from the market's prices, but never back up: that would run away from a fill.
@@ -99,7 +102,7 @@ class PriceWalk:
         No exit stands beyond what the package that it buys back can be worth.
         """
         limit = self._wanted(group, price)
-        return limit if group.purpose is OrderPurpose.ENTRY else within_worth(limit, group.package, price.tick)
+        return limit if group.opens else within_worth(limit, group.package, price.tick)
 
     def _wanted(self, group: OrderGroup, price: PackagePrice) -> float:
         if not group.urgency.crosses and group.step <= self._settings.walk_steps:
@@ -114,7 +117,7 @@ class PriceWalk:
         It is judged by what the step would bring: the better of its limit and natural, since a marketable limit
         executes at natural or better. Without prices it cannot be judged, so it ends.
         """
-        if group.purpose is not OrderPurpose.ENTRY or group.entry is None:
+        if not group.opens or group.entry is None:
             return None
         price = self.price(group)
         if price is None:
@@ -124,7 +127,10 @@ class PriceWalk:
         return next((answer for answer in answers if answer is not None), None)
 
 
-def _ask(judge: EntryJudge, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+def _ask(reference: ReferenceType[EntryJudge], entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+    judge = reference()
+    if judge is None:
+        return Refusal("judge_error", "who judges this entry is gone")
     try:
         return judge.still_allowed(entry, contracts, brings)
     except Exception as error:  # fail closed: whatever went wrong in a judge, the entry ends

@@ -35,6 +35,11 @@ class Window:
         return day.weekday() in self.weekdays and (self.rule is None or self.rule(day))
 
 
+def watch_name(strategy: str, window: str, slot: str = "") -> str:
+    """Under which name an entry watches the contracts that it looks at, until it is decided."""
+    return " ".join(filter(None, (strategy, window, slot)))
+
+
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """When something held must be looked at: at a time of day, and so many minutes before the close of any day."""

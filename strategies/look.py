@@ -107,8 +107,8 @@ class Look:
 
     @property
     def slot(self) -> str:
-        """Which of the row's entries this is; empty where it has one."""
-        return self.context.slot
+        """Which of the row's entries this is, or its position came from; empty where it has one."""
+        return self.context.slot if self.position is None else self.position.slot
 
     @property
     def position(self) -> Position | None:

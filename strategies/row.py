@@ -26,6 +26,7 @@ from strategies.base import (
     Strategy,
     Wait,
     Window,
+    watch_name,
 )
 from strategies.day_rules import DayRule
 from strategies.exits import Rule, TimeExit, most_severe
@@ -169,12 +170,12 @@ class Row(Strategy):
         if entry.onto is None:
             return [replace(context, slot=slot) for slot in entry.slots]
         held = (row for row in self.tools.book.of_strategy(self.name) if entry.onto(row, context.today))
-        return [replace(context, slot=position.slot, position=position) for position in held]
+        return [replace(context, slot=position.id, position=position) for position in held]
 
     def prepare(self, context: EntryContext) -> None:
         """Look ahead at each root that was needed so far; what the look finds is thrown away."""
         for rank in sorted(self._ranks):
-            if rank < len(self.available(context.slot)):
+            if rank < len(self.available(_slot(context))):
                 self._ask(self._entry(context.window), context, rank)
 
     def propose(self, context: EntryContext, rank: int) -> Answer:
@@ -183,15 +184,18 @@ class Row(Strategy):
         if context.now.time() < entry.at:
             return Wait("entry_time", f"it is {context.now:%H:%M}, entries are from {entry.at:%H:%M}")
         self._ranks.add(rank)
-        if rank >= len(self.available(context.slot)):
-            return Skip("no_expiry", f"none of {', '.join(self.roots_of(context.slot))} is listed")
+        if rank >= len(self.available(_slot(context))):
+            return Skip("no_expiry", f"none of {', '.join(self.roots_of(_slot(context)))} is listed")
+        position = context.position
+        if entry.onto is not None and (position is None or not entry.onto(position, context.today)):
+            return Skip("not_due", f"{entry.name} is not due for {context.slot}")
         return self._ask(entry, context, rank)
 
     def _ask(self, entry: Entry, context: EntryContext, rank: int) -> Answer:
         blocked = self.vix_gate(context)
         if blocked is not None:
             return blocked
-        look = self._look(entry.name, context, self.available(context.slot)[rank])
+        look = self._look(entry.name, context, self.available(_slot(context))[rank])
         left = datetime.combine(context.today, entry.at) - context.now
         if left > timedelta(0):
             look.look_ahead(last=left <= _LAST_LOOK)
@@ -212,9 +216,9 @@ class Row(Strategy):
         watched = self._watched.get(key)
         if watched is None or watched.day != day:
             self._watched = {name: row for name, row in self._watched.items() if row.day == day}
-            watched = self._watched[key] = Watched(self.name, day)
+            watched = self._watched[key] = Watched(watch_name(self.name, window, context.slot), day)
         watched.contracts = {
-            name: row for name, row in watched.contracts.items() if self.tools.chains.is_watched(row, self.name)
+            name: row for name, row in watched.contracts.items() if self.tools.chains.is_watched(row, watched.user)
         }
         return Look(self.tools, self._facts, context, root, watched)
 
@@ -299,6 +303,11 @@ class Row(Strategy):
 def by_part(**traits: frozenset[Trait]) -> Mapping[str, frozenset[Trait]]:
     """What each kind of part is; ``whole`` for a row of one part."""
     return MappingProxyType(traits)
+
+
+def _slot(context: EntryContext) -> str:
+    """The slot of an entry: that of the position where it adds to one."""
+    return context.slot if context.position is None else context.position.slot
 
 
 def _kind(part: str) -> str:
