@@ -53,11 +53,13 @@ from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
 from risk.equity import SteadyEquity
-from risk.exposure import ConcentrationPlugin, CorrelationPlugin
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
 from risk.interest import InterestBooking
 from risk.limits import (
+    AssignmentPlugin,
     BlackSwanPlugin,
+    EventsPlugin,
     FreshnessPlugin,
     GreeksLimitsPlugin,
     LiquidityPlugin,
@@ -114,6 +116,9 @@ MANAGERS: tuple[type, ...] = (
     BlackSwanPlugin,
     CorrelationPlugin,
     ConcentrationPlugin,
+    OverlapPlugin,
+    EventsPlugin,
+    AssignmentPlugin,
     GroupStressPlugin,
     LiquidityPlugin,
     GreeksLimitsPlugin,
@@ -330,7 +335,10 @@ class TradingSystem:
     def command(self, now: datetime, command: Command, subject: str = "") -> str:
         """A person's word, and what is answered: that it was taken, and how things stand after it."""
         self.happened(CommandReceived(time=now, command=command, subject=subject))
-        return f"{command.value} {subject}".strip() + f" taken at {now:%H:%M}\n" + "\n".join(self.status())
+        answered = self.managers[CommandDesk].last
+        taken = "not answered" if answered is None else ("taken" if answered.accepted else "refused")
+        said = [] if answered is None else answered.answer.splitlines()
+        return f"{command.value} {subject}".strip() + f" {taken} at {now:%H:%M}\n" + "\n".join([*said, *self.status()])
 
     def status(self) -> list[str]:
         """How things stand, a line each: account, entries, what is held, what is ordered."""

@@ -32,7 +32,8 @@ from strategies.roster import MarketAccess, StrategyRoster
 from strategies.stops import StopGuard
 
 _REOPEN_WITHIN = timedelta(minutes=15)
-_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
+_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks", "sp500_delta"})
+_PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly"})  # of quotes: the next minute may be better
 
 
 @dataclass(slots=True)
@@ -177,6 +178,9 @@ class StrategyCoordinator:
                 return
             denied = self._take_up(waiting, answer)
             if denied is None:
+                return
+            if denied.rule in _PASSING_RULES and now < waiting.until:
+                waiting.why = Wait(denied.rule, denied.reason)
                 return
             if denied.rule not in _SIZE_RULES:
                 self._decide_skip(waiting, denied)

@@ -6,7 +6,7 @@ points, deltas are absolute times 100. Lists are given as comma-separated text i
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, time
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -213,6 +213,9 @@ class MarketSettings(SettingsGroup):
     history_days: int = Field(300, ge=60)
     adverse_event_dates: Dates = ()
     fomc_dates: Dates = ()
+    fomc_time: time = time(14, 0)
+    fomc_minutes: int = Field(120, ge=0)
+    """Minutes before the Federal Reserve's statement in which no short premium opens."""
     inflation_dates: Dates = ()
     jobs_dates: Dates = ()
 

@@ -121,6 +121,12 @@ class CorrelationSettings(SettingsGroup):
     group_limit: Count = 3
     sp500_limit: Count = 3
     short_volatility_limit: Count = 5
+    sp500_delta_share: float = Field(5.0, gt=0)
+    """Delta of all S&P 500 equivalents in dollars over equity (the phases' limits of delta come to 4 to 5)."""
+    lasting_places: Count = 1
+    """Of the equity options' places that what never ends (a LEAP ladder, the IPMCCs) may take together."""
+    kept_for_today: Count = 1
+    """Places of equity options, S&P 500 equivalents and short volatility that are kept for what ends the same day."""
     measured_joins: Fraction = 0.70
     measured_reported: Fraction = 0.50
     measured_days: int = Field(60, ge=20)
