@@ -15,7 +15,6 @@ from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from market.chains import PackagePrice, current_price
 from market.quotes import worth_at_most
-from state.tables import OrderPurpose
 
 _ROUNDING = 1e-6
 
@@ -91,7 +90,7 @@ class PriceWalk:
 
     def price(self, group: OrderGroup) -> PackagePrice | None:
         """The group's package at its quotes now."""
-        return current_price(self._gateway, group.package, closing=group.purpose is not OrderPurpose.ENTRY)
+        return current_price(self._gateway, group.package, closing=not group.opens)
 
     def limit(self, group: OrderGroup, price: PackagePrice) -> float:
         """The walk goes on from the market's prices, but never back up: that would run away from a fill.
@@ -99,7 +98,7 @@ class PriceWalk:
         No exit stands beyond what the package that it buys back can be worth.
         """
         limit = self._wanted(group, price)
-        return limit if group.purpose is OrderPurpose.ENTRY else within_worth(limit, group.package, price.tick)
+        return limit if group.opens else within_worth(limit, group.package, price.tick)
 
     def _wanted(self, group: OrderGroup, price: PackagePrice) -> float:
         if not group.urgency.crosses and group.step <= self._settings.walk_steps:
@@ -114,7 +113,7 @@ class PriceWalk:
         It is judged by what the step would bring: the better of its limit and natural, since a marketable limit
         executes at natural or better. Without prices it cannot be judged, so it ends.
         """
-        if group.purpose is not OrderPurpose.ENTRY or group.entry is None:
+        if not group.opens or group.entry is None:
             return None
         price = self.price(group)
         if price is None:

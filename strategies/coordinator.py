@@ -103,6 +103,7 @@ class StrategyCoordinator:
         self._decided: dict[str, set[date]] = {}
         self._stops = StopGuard(gateway, market.marks)
         desk.judged_by(self)
+        desk.judged_by(risk)
         bus.subscribe(EntryWindow, self._on_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
