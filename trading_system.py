@@ -201,6 +201,8 @@ class TradingSystem:
     def start(self) -> None:
         """Take over: load history, rebuild and reconcile state, and begin to trade."""
         self.gateway.watch(TICKERS)
+        for line in self.settings.accepted():
+            self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
         self._recovery.start()
         self.reckoning.start()
@@ -350,6 +352,7 @@ class TradingSystem:
             figures,
             *held,
             *self.managers[AtomicExecutor].why(),
+            *self.settings.accepted(),
         ]
 
     def end(self, now: datetime) -> None:
