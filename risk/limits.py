@@ -23,8 +23,7 @@ from greeks.monitor import GreeksMonitor, limited
 from greeks.service import CentralGreeksService
 from market.calendar import EventCalendar, MarketEvent
 from market.chains import OptionChainManager
-from market.freshness import DataFault, DataFreshnessValidator
-from market.quotes import QuoteJudge, TwoLooks
+from market.freshness import DataFault, DataFreshnessValidator, QuoteJudge, TwoLooks
 from market.trend import TrendWatcher
 from market.vix import VIX, UnifiedVIXManager, VixRegime
 from risk.exposure import traits_of
