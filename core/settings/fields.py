@@ -18,6 +18,7 @@ from core.settings.notices import NoticeSettings
 from core.settings.risk import (
     AT_MOST,
     FLOORS,
+    SLACK,
     BlackSwanSettings,
     CircuitBreakerSettings,
     CorrelationSettings,
@@ -295,9 +296,10 @@ class Settings(SettingsRoot):
         for rule, bounds in FLOORS.items():
             for key, bound in bounds.items():
                 off = rule == "losses_in_a_row" and not given[key]
-                if off or bound * given[key] > bound * method[key]:
+                floor = method[key] * SLACK.get(key.rpartition(".")[2], 1.0)
+                if off or bound * given[key] > bound * floor:
                     side = "at most" if bound == AT_MOST else "at least"
-                    wanted = f"expected {side} {method[key]:g}, or risk.i_accept.{rule}=true"
+                    wanted = f"expected {side} {floor:g}, or risk.i_accept.{rule}=true"
                     yield rule, f"{key}: {given[key]:g} loosens a rule that survival rests on; {wanted}"
 
     def accepted(self) -> tuple[str, ...]:

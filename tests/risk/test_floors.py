@@ -20,6 +20,8 @@ NUMBERS = [(rule, key, bound) for rule, bounds in FLOORS.items() for key, bound 
 def moved(key: str, up: bool) -> str:
     """The method's number a little higher or lower, as text that the field takes."""
     value = METHOD[key]
+    if up and key.endswith("max_positions"):
+        return f"{int(1.25 * value) + 1}"  # its floor is a quarter over the method's number
     step = 1 if isinstance(value, int) else 0.01 * abs(value)
     return f"{value + step if up else value - step:.12g}"
 
