@@ -307,7 +307,7 @@ class RiskSettings(SettingsGroup):
 
 AT_MOST, AT_LEAST = 1, -1
 SLACK = {"max_positions": 1.25}
-"""How far a floor is from the method's number where it is not that itself: a quarter more places are a person's choice."""
+"""How far a floor is from the method's number where it is not that itself: a quarter more places may be chosen."""
 _PHASES = ("foundation", "scaling", "optimisation", "professional")
 
 
