@@ -25,7 +25,7 @@ from core.events import (
 )
 from core.factory import ManagerFactory, Managers
 from core.gateway import Gateway, Session
-from core.identifiers import Identifiers
+from core.identifiers import Identifiers, correlation_of
 from core.journal import Journal, JournalSink, RecordKind
 from core.notices.messenger import Messenger
 from core.notices.notifier import Notifier, Silence
@@ -284,7 +284,7 @@ class TradingSystem:
         self.clock.advance(now)
         if self._session is not None and self._session.day == now.date():
             self._publish_prices(now)
-        correlation = f"{strategy}-{now:%Y%m%d}"  # leads from here to verdicts, orders, fills, exit and profit
+        correlation = correlation_of(strategy, now.date())
         self.bus.publish(EntryWindow(time=now, correlation=correlation, strategy=strategy, window=window))
 
     def deadline(self, now: datetime, strategy: str, deadline: str) -> None:

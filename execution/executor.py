@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from core.book import Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
+from core.book import ApprovedEntry, Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, uncovered
 from core.events import GroupOutcome, OrderGroupFinished, OrderUpdated
@@ -107,8 +107,11 @@ class AtomicExecutor(OrderDesk):
 
     # Entries
 
-    def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
-        """Send an approved entry at the mid; what forbids it is returned, not raised."""
+    def open(self, approved: ApprovedEntry, correlation: str) -> str | Refusal:
+        """Send an approved entry at the mid; what forbids it is returned, not raised. Only what risk minted is sent."""
+        if not self._book.mint.redeem(approved):
+            return Refusal("not_approved", "risk did not approve this entry, or it was sent before")
+        entry, contracts = approved.entry, approved.contracts
         plans = entry.plans or (PartPlan(WHOLE, entry.package, entry.terms),)
         refusal = self._no_place(entry, plans) or self._guards.overlap(entry.package) or anomaly(entry, self._settings)
         price = current_price(self._gateway, entry.package)

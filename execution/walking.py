@@ -6,6 +6,7 @@ Before each step of an entry it is asked whether it is still wanted.
 from __future__ import annotations
 
 import math
+from weakref import ReferenceType
 
 from core.book import EntryIntent, EntryJudge, Refusal
 from core.contracts import Package
@@ -81,12 +82,15 @@ def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
 
 
 class PriceWalk:
-    """Finds the next limit of a group; asks the judges about an entry before it stands there."""
+    """Finds the next limit of a group; asks the judges about an entry before it stands there.
+
+    The judges stand above it, so it does not hold them: it knows where to ask.
+    """
 
     def __init__(self, gateway: Gateway, settings: OrderSettings) -> None:
         self._gateway = gateway
         self._settings = settings
-        self.judges: list[EntryJudge] = []
+        self.judges: list[ReferenceType[EntryJudge]] = []
 
     def price(self, group: OrderGroup) -> PackagePrice | None:
         """The group's package at its quotes now."""
@@ -123,7 +127,10 @@ class PriceWalk:
         return next((answer for answer in answers if answer is not None), None)
 
 
-def _ask(judge: EntryJudge, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+def _ask(reference: ReferenceType[EntryJudge], entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+    judge = reference()
+    if judge is None:
+        return Refusal("judge_error", "who judges this entry is gone")
     try:
         return judge.still_allowed(entry, contracts, brings)
     except Exception as error:  # fail closed: whatever went wrong in a judge, the entry ends

@@ -99,8 +99,8 @@ class Walked:
             mid_cash=price.mid, natural_cash=price.natural, model_cash=None,
         )  # fmt: skip
         decision = self.system.managers[UnifiedRiskManager].review(wanted)
-        assert decision.contracts == 1, decision
-        name = self.executor.open(wanted.intent, decision.contracts, "x")
+        assert decision.approved is not None, decision
+        name = self.executor.open(decision.approved, "x")
         assert isinstance(name, str)
 
     def moving(self, now: datetime) -> float:
@@ -196,7 +196,8 @@ def test_a_judge_that_fails_ends_the_walk(walked: Walked) -> None:
         def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
             raise RuntimeError("no idea")
 
-    walked.executor.judged_by(Broken())
+    broken = Broken()
+    walked.executor.judged_by(broken)
     walked.minutes(1)
     assert (walked.last["rule"], walked.last["reason"]) == ("judge_error", "Broken failed: RuntimeError: no idea")
 
@@ -213,8 +214,9 @@ def test_judges_see_what_a_step_brings_and_the_first_that_refuses_counts(walked:
             seen.append((self.name, contracts, brings))
             return Refusal(self.name, "enough", 1.0, brings) if self.asked == self.refuses_at else None
 
-    walked.executor.judged_by(Judge("first", 9))
-    walked.executor.judged_by(Judge("second", 5))
+    judges = (Judge("first", 9), Judge("second", 5))
+    for judge in judges:
+        walked.executor.judged_by(judge)
     price = walked.executor._working._walk.price(next(iter(walked.executor._working)))
     assert price is not None
     walked.minutes(5)
