@@ -1,4 +1,4 @@
-"""Draws the pictures of README.md and docs/ anew: `python run.py tool tests.benchmarks.pictures`, in the clone's folder.
+"""Draws the pictures of README.md and docs/ anew: `python run.py tool tests.benchmarks.pictures`, in the clone.
 
 A test holds each picture to what this draws, so that no document shows figures that a run does not give.
 """
