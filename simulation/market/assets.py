@@ -38,8 +38,10 @@ from simulation.market.days import (
 )
 from simulation.market.surface import (
     SmileLaw,
+    SmileShape,
     SurfaceDay,
     TermState,
+    shape_of,
     skew_strength,
     steepness,
     surface_day,
@@ -126,6 +128,7 @@ class AssetDay:
         self._make_surface = surface
         self._surface: SurfaceDay | None = None
         self._kept: dict[tuple[str, int, bool], FloatArray] = {}
+        self._shapes: dict[tuple[int, bool], SmileShape] = {}
         self.notes: dict[str, FloatArray] = {}
         self.remaining = self.clock.remaining_today(day)
 
@@ -163,6 +166,15 @@ class AssetDay:
         return self._keep(
             "theta", expiry, morning, lambda: self.surface.theta(self.variance_years(expiry, morning=morning))
         )
+
+    def shape(self, expiry: date, *, morning: bool = False) -> SmileShape:
+        """The smile of ``expiry`` at the open and at each minute's end, kept for the day."""
+        key = (expiry.toordinal(), morning)
+        known = self._shapes.get(key)
+        if known is None:
+            theta, phi = self.theta(expiry, morning=morning), self.steepness(expiry, morning=morning)
+            known = self._shapes[key] = shape_of(theta, self.surface.law.rho, phi)
+        return known
 
     def steepness(self, expiry: date, *, morning: bool = False) -> FloatArray:
         """SSVI's phi for ``expiry`` at the open and at each minute's end, kept for the day."""
