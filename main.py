@@ -6,6 +6,7 @@ prices and order events. Every line here costs a minute's time, so nothing is wo
 
 from __future__ import annotations
 
+import os
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -15,13 +16,18 @@ from AlgorithmImports import DayOfWeek, OrderStatus, QCAlgorithm
 
 from core.events import BrokerReconnected, Command, FillStatus, OrderUpdated
 from core.journal import FileSink
+from core.keeping.journal_months import MonthlySink
+from core.keeping.lean_keeper import LeanKeeper
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
-from core.settings_fields import Settings
-from core.storage import FolderStorage
+from core.notices.log_budget import LogBudget
+from core.notices.messenger import LeanMessenger
+from core.settings.fields import DEFAULT_ACCOUNT, Settings
+from core.storage import FolderStorage, adopt
+from state.copies import StateCopies
 from trading_system import TICKERS, Surroundings, TradingSystem
 
 JOURNAL = "tomking/journal.jsonl"
-STATE = "tomking/state/mark.txt"
+STATE_OF_0_1_0 = "tomking/state/mark.txt"
 SHORT_KEYS = ("start", "end", "cash", "strategies", "seed")
 _WEEKDAYS = (
     DayOfWeek.MONDAY,
@@ -44,8 +50,9 @@ class TomKing(QCAlgorithm):
             self.set_start_date(run.start.year, run.start.month, run.start.day)
             self.set_end_date(run.end.year, run.end.month, run.end.day)
             self.set_cash(run.cash)
-        prepare(self, own_margin=self.options.margin.authority == "own")
+        prepare(self, self.options.margin.authority == "own", self.options.fills.rule)
         self.gateway = LeanGateway(self)
+        self.words = LogBudget(self.log, self.options.notices.log_lines_a_day)
         self.gateway.watch(TICKERS)
         self.statuses = {
             OrderStatus.SUBMITTED: FillStatus.SUBMITTED,
@@ -58,7 +65,7 @@ class TomKing(QCAlgorithm):
         self.system = TradingSystem(self.surroundings(), self.options, datetime(*self.time.timetuple()[:6]))
         self.system.start()
         if self.live_mode:  # a backtest's table is in its journal, without the times that differ from run to run
-            self.log(self.system.managers.table())
+            self.words.write(self.time, self.system.managers.table())
         self.plan_day()
         self.ready = True
 
@@ -69,14 +76,29 @@ class TomKing(QCAlgorithm):
 
     def surroundings(self) -> Surroundings:
         """State and journal: durable in the object store when live, a fresh start for every backtest."""
-        journal = self.gateway.store_path(JOURNAL)
         if self.live_mode:
-            storage = FolderStorage(self.gateway.store_path(STATE).parent, durable=True)
-            return Surroundings(self.gateway, storage, FileSink(journal, every_line=True), durable=True)
+            return self.live_surroundings()
+        journal = self.gateway.store_path(JOURNAL)
         journal.unlink(missing_ok=True)
-        self.scratch = tempfile.TemporaryDirectory(prefix="tomking-state-")
+        self.scratch = tempfile.TemporaryDirectory(prefix=f"tomking-state-{os.getpid()}-")
         storage = FolderStorage(Path(self.scratch.name), durable=False)
         return Surroundings(self.gateway, storage, FileSink(journal), durable=False)
+
+    def live_surroundings(self) -> Surroundings:
+        """Files that survive a kill, and copies that survive the machine, below the project's number and the account.
+
+        The object store belongs to a whole organization, and each deployment must find its own state.
+        """
+        store = self.options.store
+        place = f"{self.project_id}-{store.account}"
+        root = self.gateway.store_path(f"{place}/mark.txt").parent
+        if store.account == DEFAULT_ACCOUNT:
+            adopt(self.gateway.store_path(STATE_OF_0_1_0).parent, root)
+        storage, keeper = FolderStorage(root, durable=True), LeanKeeper(self)
+        sink = MonthlySink(storage, keeper, place, store.journal_months)
+        copies = StateCopies(keeper, f"{place}/saved/state.txt")
+        messenger = LeanMessenger(self, self.options.notices)
+        return Surroundings(self.gateway, storage, sink, durable=True, copies=copies, messenger=messenger)
 
     def plan_day(self) -> None:
         """Schedule the open, the entry windows, the deadlines and the close."""

@@ -29,6 +29,11 @@ if __name__ == "__main__":
     if complaint:
         sys.stderr.write("error: " + complaint + "\n")
         sys.exit(2)
-    from cli.bootstrap import main
+    try:
+        from cli.bootstrap import main
 
-    sys.exit(main(sys.argv[1:]))
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:  # before or between the parts that clear up after themselves
+        sys.stderr.write("error: interrupted\n")
+        code = 130
+    sys.exit(code)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from core.book import Book
@@ -27,8 +27,10 @@ from core.factory import ManagerFactory, Managers
 from core.gateway import Gateway, Session
 from core.identifiers import Identifiers
 from core.journal import Journal, JournalSink, RecordKind
+from core.notices.messenger import Messenger
+from core.notices.notifier import Notifier, Silence
 from core.performance import PerformanceTracker
-from core.settings_fields import Settings
+from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
 from execution.recovery import BrokerLooks, OrderRecovery
@@ -36,6 +38,7 @@ from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
+from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
@@ -43,7 +46,9 @@ from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin
-from risk.exposure import ConcentrationPlugin, CorrelationPlugin, GroupStressPlugin
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin
+from risk.group_risk import GroupRisk, GroupStressPlugin
+from risk.interest import InterestBooking
 from risk.limits import (
     FreshnessPlugin,
     GreeksLimitsPlugin,
@@ -53,25 +58,29 @@ from risk.limits import (
     VixRegimePlugin,
 )
 from risk.manager import EmergencyProtocol, UnifiedRiskManager
-from risk.margin import MarginPlugin
+from risk.margin import MarginFigures, MarginPlugin
 from risk.phases import PhaseManager
 from risk.sizing import PositionSizer
+from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
-from strategies.coordinator import MarketAccess, StrategyCoordinator, StrategyRoster
+from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
+from strategies.roster import MarketAccess, StrategyRoster
 
 TICKERS = ("VIX", "SPY", "SPX")
 """Underlyings watched all the time; the index last, so that its rules see the minute's VIX."""
 
 MANAGERS: tuple[type, ...] = (
     UnifiedIntelligentCache,
+    Notifier,
     HierarchicalStateManager,
     Recovery,
     DailyHistory,
     Correlations,
     CentralGreeksService,
+    StressEngine,
     GreeksMonitor,
     UnifiedVIXManager,
     DataFreshnessValidator,
@@ -79,6 +88,8 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     MarketAccess,
+    MarginFigures,
+    GroupRisk,
     PhaseManager,
     PhasePlugin,
     VixRegimePlugin,
@@ -98,6 +109,7 @@ MANAGERS: tuple[type, ...] = (
     EmergencyProtocol,
     PositionTracker,
     PerformanceTracker,
+    InterestBooking,
     AtomicExecutor,
     ShareSeller,
     BrokerLooks,
@@ -110,12 +122,17 @@ MANAGERS: tuple[type, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the system stands in: the engine, where state and journal go, and whether each write waits for the disk."""
+    """What the system stands in: the engine, where state and journal go, and whether each write waits for the disk.
+
+    ``copies``: where the state is saved a second time, to outlive the machine (live).
+    """
 
     gateway: Gateway
     storage: Storage
     sink: JournalSink
     durable: bool
+    copies: StateCopies | None = None
+    messenger: Messenger = field(default_factory=Silence)
 
 
 class TradingSystem:
@@ -137,12 +154,15 @@ class TradingSystem:
         self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
         self._priced_at: datetime | None = None
+        self._kept_at: datetime | None = None
         self._reconcile_at = start
 
     def _build(self, surroundings: Surroundings) -> Managers:
         factory = ManagerFactory()
         factory.provide(self.gateway, as_type=Gateway, on_lean_thread=True)
-        store = StateStore(surroundings.storage, StoreOptions(durable=surroundings.durable))
+        factory.provide(surroundings.messenger, as_type=Messenger, on_lean_thread=True)
+        options = StoreOptions(durable=surroundings.durable)
+        store = StateStore(surroundings.storage, options, copies=surroundings.copies)
         for ready in (self.clock, self.journal, self.bus, self.book, Identifiers(self.clock), store):
             factory.provide(ready)
         for name in type(self.settings).model_fields:
@@ -181,6 +201,8 @@ class TradingSystem:
     def minute(self, now: datetime) -> None:
         """A minute's prices are in."""
         session = self._session
+        if self.gateway.is_live():
+            self._look_after(now)
         if session is None:
             self._join_session(now)
         if session is None or now > session.closes_at:
@@ -201,6 +223,15 @@ class TradingSystem:
             self._recovery.reconcile()
         if active:
             self.bus.publish(MinutePassed(time=now))
+
+    def _look_after(self, now: datetime) -> None:
+        """Once a minute: save what must outlive the machine, and tell a person what there is to tell."""
+        minute = now.replace(second=0, microsecond=0)
+        if minute != self._kept_at:
+            self._kept_at = minute
+            self._state.keep()
+            self.journal.keep()
+            self.managers[Notifier].pass_minute(now, self.in_session)
 
     def _join_session(self, now: datetime) -> None:
         """A process that started within a session must look after what it holds today, not from tomorrow on."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from simulation.folder import LeanFolder
+from simulation.data.lean_folder import LeanFolder
 from simulation.market.source import ModelledMarket
 from simulation.runner import Progress, RunRequest, RunResult, run_backtest
 
@@ -73,7 +73,7 @@ if {model!r}:
     from simulation.market.source import ModelledMarket
     source = ModelledMarket.from_history(seed=1)
 else:
-    from simulation.folder import LeanFolder
+    from simulation.data.lean_folder import LeanFolder
     source = LeanFolder(Path({data!r}))
 run_backtest(RunRequest(Path({algorithm!r}), source, {{}}, None, Path({storage!r})))
 """
@@ -135,7 +135,7 @@ def small_folder(folder: Path) -> Path:
     """A LEAN folder with one day of the index."""
     from datetime import date
 
-    from simulation.export import write_folder
+    from simulation.export.export import write_folder
 
     out = folder / "data"
     day = date(2016, 1, 4)

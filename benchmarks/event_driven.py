@@ -24,7 +24,7 @@ from core.cache import UnifiedIntelligentCache
 from core.contracts import Contract, Package, Quote
 from core.events import MarketData, MinutePassed
 from core.journal import MemorySink
-from core.settings_fields import Settings
+from core.settings.fields import Settings
 from core.storage import FolderStorage
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService

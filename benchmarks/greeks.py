@@ -46,7 +46,7 @@ def timed(run: Callable[[], object], repeat: int) -> float:
 
 def european_exactness() -> None:
     """100,000 random contracts: price and Greeks relative to spot, and the volatility back from the price."""
-    from tests.test_greeks_european import draw, priced, quantlib
+    from tests.greeks.european import draw, priced, quantlib
 
     sample = draw(100_000, seed=1)
     expected = quantlib(sample)
@@ -66,7 +66,7 @@ def european_exactness() -> None:
 
 def american_exactness(count: int) -> None:
     """Prices and deltas against finite differences on a 2,000 x 2,000 grid."""
-    from tests.test_greeks_american import draw, finite_differences, quantlib
+    from tests.greeks.american import draw, finite_differences, quantlib
 
     sample = draw(count, seed=2)
     price, delta = quantlib(sample, finite_differences)
@@ -185,7 +185,7 @@ def american_speed() -> None:
     """500 American prices in one call, against a QuantLib engine of comparable accuracy a contract."""
     import QuantLib as ql  # noqa: N813 - the name that its own documentation uses
 
-    from tests.test_greeks_american import draw, quantlib
+    from tests.greeks.american import draw, quantlib
 
     sample = draw(CHAIN, seed=3)
     fast, accurate = ql.QdFpAmericanEngine.fastScheme(), ql.QdFpAmericanEngine.accurateScheme()
@@ -207,8 +207,8 @@ def american_speed() -> None:
 
 def service_speed() -> None:
     """A cached portfolio read, and a whole chain with its smile."""
-    from tests.test_greeks_chain import MORNING, market
-    from tests.test_greeks_service import CONDOR, System
+    from tests.greeks.chains import MORNING, market
+    from tests.greeks.service import CONDOR, System
 
     system = System()
     system.quote_all(CONDOR)

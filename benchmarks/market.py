@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from simulation.blocks import UniverseBlock
-from simulation.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.data.columns import UniverseBlock
+from simulation.lean.enums import OptionRight, OptionStyle, Resolution, SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.market.american import lattice, quick_prices
 from simulation.market.calendar import FloatArray, IntArray
 from simulation.market.garch import draw_days
@@ -25,7 +26,6 @@ from simulation.market.listings import ListingBook, ListingRule, StrikeBand
 from simulation.market.pictures import Line, Panel, svg
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import steepness, strip_variance
-from simulation.symbols import Symbol
 
 DAY = date(2018, 2, 5)
 FUNDS = ("SPY", "QQQ", "IWM", "TLT", "GLD", "USO", "FXE")

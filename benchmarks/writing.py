@@ -18,10 +18,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from core.trading_days import monthly_expiry
 from simulation.market.assets import AssetDay
 from simulation.market.calendar import FloatArray, calendar
 from simulation.market.corporate import index_dividend_yield, opening_settlement, risk_free
-from simulation.market.listings import third_friday
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import forward_delta, smile
 from simulation.market.valuation import OptionRoot
@@ -76,7 +76,7 @@ class Months:
         """Sale and settlement of each month, and whether the settlement is still in the range."""
         first, last = self.market.first_day, self.market.last_day
         months = [(year, month) for year in range(first.year, last.year + 2) for month in range(1, 13)]
-        pairs = pairwise(third_friday(*month) for month in months)
+        pairs = pairwise(monthly_expiry(*month) for month in months)
         return [(sold, settled, settled <= last) for sold, settled in pairs if first < sold <= last]
 
 
@@ -153,7 +153,7 @@ def weekly_put(months: Months) -> Record:
         sold, following = calendar().on_or_before(friday), friday + timedelta(days=7)
         morning = 15 <= following.day <= 21
         root = months.spx if morning else months.weekly
-        settled = third_friday(following.year, following.month) if morning else calendar().on_or_before(following)
+        settled = monthly_expiry(following.year, following.month) if morning else calendar().on_or_before(following)
         state, end = months.day(sold), months.day(settled)
         at = 120 if 15 <= friday.day <= 21 else state.minutes
         strikes = strikes_of(root, sold, settled)

@@ -13,11 +13,14 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from cli.errors import RunFailedError, UserError
+from cli.output import make_lenient
+from cli.stopping import StoppedError, stoppable
 
 TRACEBACK = "--traceback"
 DEBUG = "TOMKING_DEBUG"
 COMMANDS = {
     "backtest": ("cli.backtest", "backtest"),
+    "cloud": ("cli.cloud", "cloud"),
     "data": ("cli.data", "data"),
     "regress": ("cli.regress", "regress"),
     "scenario": ("cli.scenario", "scenario"),
@@ -30,6 +33,7 @@ def run(arguments: Sequence[str]) -> int:
 
     ``--traceback`` after the command, or the environment variable TOMKING_DEBUG, shows where an error came from.
     """
+    make_lenient()
     wanted = [argument for argument in arguments if argument != TRACEBACK]
     if len(wanted) < len(arguments) or os.environ.get(DEBUG):
         return guarded(wanted, traceback.print_exc)
@@ -39,7 +43,8 @@ def run(arguments: Sequence[str]) -> int:
 def guarded(arguments: Sequence[str], detail: Callable[[], None]) -> int:
     """Run one command line; whatever stops it ends in its exit code and words, after ``detail`` was called."""
     try:
-        return dispatch(arguments)
+        with stoppable():
+            return dispatch(arguments)
     except UserError as error:
         return complain(str(error), 2)
     except RunFailedError as error:
@@ -48,6 +53,8 @@ def guarded(arguments: Sequence[str], detail: Callable[[], None]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away: nothing is left to say, and nowhere to say it
         return 1
+    except StoppedError as stop:
+        return complain(f"{stop.words}; nothing half-written was left", stop.code)
     except KeyboardInterrupt:
         return complain("interrupted; nothing half-written was left", 130)
     except OSError as error:  # a full disk, a file that may not be read: to be mended outside of this program

@@ -13,24 +13,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cli.errors import RunFailedError, UserError, last_words
 from cli.markets import OpenedMarket, chosen_range, open_market
 from cli.options import ROOT, BacktestOptions, RunPlan, command_of, plan_of, settings_of
 from cli.progress import progress
+from cli.stopping import clear_leftovers, clear_scratch
+from greeks.exposure import treasury_bill
 from reporting.performance import Priors
 from reporting.report import RunRecord, Summary, summarise, write_report
-from reporting.rows import EquityPoint, Journal, JournalError, read_journal
+from reporting.rows import EngineTrade, EquityPoint, Journal, JournalError, read_journal
 
 if TYPE_CHECKING:
-    from core.settings_fields import Settings
+    from core.settings.fields import Settings
     from simulation.runner import RunResult
 
 JOURNAL = "journal.jsonl"
 TRACE = "error.txt"  # the traceback of an algorithm that stopped
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 MIDNIGHT_SAMPLE = timedelta(hours=12)
+LONGEST_BREAK = timedelta(days=10)  # no market of the calendar was closed for longer
 UNKNOWN_RATE = 0.0  # a market without rates: the Sharpe ratio is then over nothing, and the report says so
 
 
@@ -119,6 +122,8 @@ def results_folder(out: Path | None) -> Iterator[ResultsFolder]:
     final = out if out is not None else ROOT / "results" / f"{datetime.now():%Y%m%d-%H%M%S}"
     final = final.absolute()
     folder = ResultsFolder(final.with_name(f".{final.name}-{os.getpid()}.tmp"), final)
+    clear_leftovers(final.parent)
+    clear_scratch()
     try:
         folder.work.mkdir(parents=True)
     except OSError as error:
@@ -143,7 +148,7 @@ def publish(work: Path, final: Path) -> Path:
 
 def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
     """Run the algorithm with its results and its object store inside ``work``."""
-    from simulation.blocks import MalformedDataError
+    from simulation.lean.errors import MalformedDataError
     from simulation.runner import RunRequest, run_backtest
 
     storage = work / "storage"
@@ -172,18 +177,19 @@ def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
 
 def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path) -> RunRecord:
     """What the report shows: the journal of main.py, or for other algorithms the engine's own equity."""
-    journal = collect_journal(work) if plan.settings is not None else Journal()
-    equity = journal.equity or engine_equity(result)
+    own = plan.settings is not None
+    journal = collect_journal(work) if own else Journal()
+    equity = (opening_of(plan.settings), *journal.equity) if plan.settings and journal.equity else engine_equity(result)
     start, end = run_days(plan, result)
     return RunRecord(
-        title="Tom King backtest" if plan.settings is not None else f"{result.algorithm_name} backtest",
+        title="Tom King backtest" if own else f"{result.algorithm_name} backtest",
         start=start,
         end=end,
         journal=journal,
         equity=equity,
         provenance=market.provenance,
         settings=plan.settings.describe() if plan.settings is not None else parameters_text(plan.parameters),
-        risk_free=risk_free(market, start, end),
+        risk_free=own_risk_free(start, end) if own else risk_free(market, start, end),
         priors=priors_of(plan.settings) if plan.settings is not None else None,
         facts={
             "Algorithm": plan.algorithm.name,
@@ -196,6 +202,9 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         },
         engine_statistics=result.statistics,
         error=result.error.strip().splitlines()[-1] if result.error else None,
+        own=own,
+        fill_rule=plan.settings.fills.rule if plan.settings is not None else None,
+        engine_trades=() if own else tuple(engine_trade(trade) for trade in result.closed_trades),
     )
 
 
@@ -216,11 +225,42 @@ def collect_journal(work: Path) -> Journal:
 
 
 def engine_equity(result: RunResult) -> tuple[EquityPoint, ...]:
-    """The engine's last equity sample of each day; a sample of midnight closes the day before it."""
+    """The engine's last equity sample of each session; a sample of midnight closes the day before it.
+
+    The engine samples every calendar day: what happens on a day without a session (a settlement in the night after a
+    Friday) counts to the session before it. The first point is what the account began with.
+    """
+    from simulation.market.calendar import calendar
+
     last: dict[date, float] = {}
     for moment, value in zip(*result.equity, strict=True):
-        last[(moment - MIDNIGHT_SAMPLE).date()] = value
-    return tuple(EquityPoint(day, value) for day, value in last.items())
+        day = (moment - MIDNIGHT_SAMPLE).date()
+        sessions = calendar().between(day - LONGEST_BREAK, day)
+        last[sessions[-1] if sessions else day] = value
+    begun = as_day(result.start)
+    return tuple(EquityPoint(day, value, opening=day < begun) for day, value in last.items())
+
+
+def opening_of(settings: Settings) -> EquityPoint:
+    """What the account of main.py begins with, before its first session."""
+    return EquityPoint(settings.run.start, settings.run.cash, opening=True)
+
+
+def engine_trade(trade: Any) -> EngineTrade:
+    """A trade of LEAN's trade builder as the report shows it; times in UTC."""
+    sign = -1.0 if int(trade.direction) else 1.0
+    fees = float(trade.total_fees)
+    return EngineTrade(
+        name=str(trade.symbol.value),
+        quantity=sign * abs(float(trade.quantity)),
+        opened=trade.entry_time,
+        closed=trade.exit_time,
+        entry=float(trade.entry_price),
+        exit=float(trade.exit_price),
+        profit=float(trade.profit_loss) - fees,
+        fees=fees,
+        won=bool(trade.is_win),
+    )
 
 
 def run_days(plan: RunPlan, result: RunResult) -> tuple[date, date]:
@@ -247,6 +287,12 @@ def risk_free(market: OpenedMarket, start: date, end: date) -> float:
         return UNKNOWN_RATE
     days = [date.fromordinal(number) for number in range(start.toordinal(), end.toordinal() + 1, 7)]
     return sum(rates.at(day) for day in days) / len(days)
+
+
+def own_risk_free(start: date, end: date) -> float:
+    """Average bill rate of the range from the table by which free cash earns its interest, so that both agree."""
+    days = [date.fromordinal(number) for number in range(start.toordinal(), end.toordinal() + 1)]
+    return sum(treasury_bill(day.year) for day in days) / len(days)
 
 
 def priors_of(settings: Settings) -> Priors:

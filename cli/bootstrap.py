@@ -33,6 +33,7 @@ Tom King Trading System
   python run.py test                everything that CI runs: format, lint, types, import contract, placeholders, tests
   python run.py scenario --list     named days and weeks that the system must survive, for example August 5, 2024
   python run.py data --help         write the modelled market as a LEAN data folder
+  python run.py cloud --help        make the project folder for QuantConnect's cloud, within its limits on files
   python run.py regress --help      run LEAN's own regression algorithms on the embedded engine
   python run.py tool ruff check .   any tool of the pinned environment
 
@@ -124,11 +125,19 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     wanted = PackageSet.DEVELOP if arguments[0] in DEVELOPER_COMMANDS else PackageSet.RUN
     environment = Environment(ROOT)
+    from cli.output import make_lenient
+    from cli.stopping import StoppedError, stoppable
+
+    make_lenient()
     try:
-        ensure(environment, wanted)
+        with stoppable():
+            ensure(environment, wanted)
     except BootstrapError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except StoppedError as stop:
+        sys.stderr.write(f"error: {stop.words} while building .venv; the next run builds it again\n")
+        return stop.code
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted while building .venv; the next run builds it again\n")
         return 2
@@ -185,6 +194,8 @@ def build(environment: Environment, wanted: PackageSet) -> None:
             f"{getattr(sys, '_base_executable', 'python3.11')} run.py"
         )
     check_disk(environment, wanted)
+    for leftover in (*environment.root.glob(".venv-discarded-*.tmp"), *environment.root.glob(".venv.json.*.tmp")):
+        discard(leftover)  # of builds that were killed: the lock says that none is at work
     started = time.monotonic()
     usable = environment.ready(PackageSet.RUN)
     write_record(environment, {})
@@ -197,7 +208,7 @@ def build(environment: Environment, wanted: PackageSet) -> None:
             execute(tool.create, environment, wanted)
         # The lock is the whole set: resolving again would make pip's hash mode ask for pins of extras (coverage[toml]).
         execute([*tool.install, "--no-deps", "-r", str(environment.root / LOCKS[wanted])], environment, wanted)
-    except BootstrapError:
+    except BaseException:  # also when it was told to stop
         undo(environment, usable)
         raise
     stamps = {PackageSet.RUN: environment.stamp(PackageSet.RUN), wanted: environment.stamp(wanted)}
@@ -305,8 +316,12 @@ def discard(folder: Path) -> None:
     """Take a folder out of the way in one step, then delete it."""
     if not folder.exists():
         return
-    doomed = folder.with_name(f"{folder.name}-discarded-{os.getpid()}.tmp")
-    os.replace(folder, doomed)
+    if folder.is_file():
+        folder.unlink()
+        return
+    doomed = folder.with_name(f".venv-discarded-{os.getpid()}.tmp")
+    if folder != doomed:
+        os.replace(folder, doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
 

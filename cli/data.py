@@ -17,9 +17,9 @@ from cli.options import MAIN, MarketChoice
 from cli.progress import Report, progress
 
 if TYPE_CHECKING:
-    from simulation.blocks import DataSource
-    from simulation.export import ExportProgress, ExportSummary, Selection
-    from simulation.symbols import Symbol
+    from simulation.data.source import DataSource
+    from simulation.export.export import ExportProgress, ExportSummary, Selection
+    from simulation.lean.symbols import Symbol
 
 
 def data(
@@ -81,7 +81,7 @@ def _day(option: str, text: str | None) -> date | None:
 
 
 def _write(market: OpenedMarket, days: tuple[date, date], work: Path, symbols: str | None) -> ExportSummary:
-    from simulation.export import ExportRequestError, parse_selection, write_folder
+    from simulation.export.export import ExportRequestError, parse_selection, write_folder
 
     try:
         chosen = (
@@ -97,7 +97,7 @@ def _write(market: OpenedMarket, days: tuple[date, date], work: Path, symbols: s
 
 def _check_known(source: DataSource, underlyings: Sequence[Symbol], days: tuple[date, date]) -> None:
     """Raises UserError for a named underlying without a minute or a contract on any of the days."""
-    from simulation.enums import Resolution, SecurityType
+    from simulation.lean.enums import Resolution, SecurityType
 
     within = [days[0] + timedelta(days=ahead) for ahead in range((days[1] - days[0]).days + 1)]
     for symbol in underlyings:
@@ -133,7 +133,7 @@ def _recorded(market: OpenedMarket, days: tuple[date, date]) -> Selection:
     """Runs main.py once over the market and takes what it asked for."""
     import tempfile
 
-    from simulation.export import RecordingSource, selection_of
+    from simulation.export.export import RecordingSource, selection_of
     from simulation.runner import RunRequest, run_backtest
 
     source = RecordingSource(market.source)

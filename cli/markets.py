@@ -13,7 +13,7 @@ from cli.options import MarketChoice, MarketKind
 from reporting.report import Provenance
 
 if TYPE_CHECKING:
-    from simulation.blocks import DataSource
+    from simulation.data.source import DataSource
 
 OPTIONS_MODELLED = (
     "Option prices: an arbitrage-free volatility surface whose 30-day variance is the VIX of the minute; skew, term "
@@ -76,7 +76,7 @@ def open_market(choice: MarketChoice, seed: int) -> OpenedMarket:
 
 def open_folder(choice: MarketChoice) -> OpenedMarket:
     """A LEAN data folder as it is."""
-    from simulation.folder import LeanFolder
+    from simulation.data.lean_folder import LeanFolder
 
     source = LeanFolder(Path(choice.detail).resolve())
     return OpenedMarket(source, described(choice, ()), None, None, None)

@@ -14,8 +14,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from cli.errors import UserError
-from core.settings import SettingsError
-from core.settings_fields import Settings
+from core.settings.base import SettingsError
+from core.settings.fields import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT / "main.py"

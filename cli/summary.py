@@ -2,20 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reporting.markup import figure, money, number, percent, span
+from cli.output import width
+from reporting.fills import FillSummary, table_rows
+from reporting.markup import money, percent, sharpe_texts, span, target_texts
 from reporting.performance import EquityStatistics, TradeStatistics, skip_reasons
 from reporting.report import RunRecord, Summary
 from reporting.rows import strategy_title
 from reporting.targets import Unit, Verdict
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
 
-NARROW = 100
-ENGINE_FIGURES = ("End Equity", "Net Profit", "Total Fees", "Win Rate")
+LEAST_LAST = 12  # columns under which the last column of a table is no longer readable: then rows become blocks
+ENGINE_FIGURES = {"Net Profit": "net profit, LEAN", "Total Fees": "total fees, LEAN", "Sharpe Ratio": "Sharpe, LEAN"}
+ENGINE_WORDS = {
+    "Net Profit": "of the account, as LEAN computes it",
+    "Total Fees": "also of what is still open",
+    "Sharpe Ratio": "daily samples over LEAN's own rate, however few days moved",
+}
+
+
+@dataclass(slots=True)
+class Sheet:
+    """A table without boxes, which reads the same on a terminal and in a log.
+
+    Where it is too wide, each row becomes a block: its first cell, and under it the others with their column's name.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    right: tuple[int, ...] = ()
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    styles: dict[str, str] = field(default_factory=dict)
+
+    def add(self, *cells: str) -> None:
+        """One row, a cell for each column."""
+        self.rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich's protocol."""
+        if self.least_width() <= options.max_width:
+            yield self.table()
+        else:
+            yield from self.blocks()
+
+    def least_width(self) -> int:
+        """Columns that the table needs when only its last column wraps."""
+        from rich.cells import cell_len
+
+        widest = [max(cell_len(row[index]) for row in (self.columns, *self.rows)) for index in range(len(self.columns))]
+        last = 0 if len(self.columns) - 1 in self.right else min(widest.pop(), LEAST_LAST)
+        return sum(widest) + last + 2 * len(self.columns) + 2
+
+    def table(self) -> Table:
+        """All columns beside each other."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(self.title), title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+        last = len(self.columns) - 1
+        for index, column in enumerate(self.columns):
+            table.add_column(column, justify="right" if index in self.right else "left", no_wrap=index != last)
+        for row in self.rows:
+            table.add_row(*(Text(cell, style=self.styles.get(cell, "")) for cell in row))
+        return table
+
+    def blocks(self) -> RenderResult:
+        """Rows under each other, nothing wider than the words in it."""
+        from rich.padding import Padding
+        from rich.text import Text
+
+        yield Text(self.title, style="bold")
+        for row in self.rows:
+            yield Text(row[0], style=self.styles.get(row[0], ""))
+            for name, cell in zip(self.columns[1:], row[1:], strict=True):
+                if cell:
+                    line = Text.assemble(f"{name}: ", (cell, self.styles.get(cell, "")))
+                    yield Padding(line, (0, 0, 0, 2), expand=False)
+        yield Text("")
 
 
 def print_summary(record: RunRecord, summary: Summary, results: Path, seconds: float) -> None:
@@ -23,84 +93,80 @@ def print_summary(record: RunRecord, summary: Summary, results: Path, seconds: f
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=NARROW)
+    console.width = width(terminal=console.is_terminal)
     console.print(figures_table(record, summary))
-    if record.journal.counts:
+    if record.journal.counts and summary.targets:
         console.print(targets_table(summary))
-        reasons = reasons_table(record)
-        if reasons is not None:
-            console.print(reasons)
-    console.print(f"\nDone in {seconds:.1f} s. Results: {results}", soft_wrap=True)
-    console.print(f"Open {results / 'report.html'} in a browser.", soft_wrap=True)
+    if summary.fills is not None and summary.fills.sent:
+        console.print(fills_table(summary.fills))
+    reasons = reasons_table(record)
+    if reasons is not None:
+        console.print(reasons)
+    console.print(f"\nDone in {seconds:.1f} s. Results: {results}", soft_wrap=True, markup=False)
+    console.print(f"Open {results / 'report.html'} in a browser.", soft_wrap=True, markup=False)
 
 
-def plain_table(title: str, *columns: str, right: tuple[int, ...] = ()) -> Table:
-    """A table without boxes: it reads the same on a terminal and in a log."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index in right else "left", no_wrap=index in right)
-    return table
-
-
-def figures_table(record: RunRecord, summary: Summary) -> Table:
-    """The run's main figures: trades from the journal where there is one, the account from its equity."""
-    table = plain_table(f"{record.title}: {record.start} to {record.end}", "Figure", "Value", "Rests on", right=(1,))
-    if record.journal.counts:
-        add_trades(table, summary.total)
+def figures_table(record: RunRecord, summary: Summary) -> Sheet:
+    """The run's main figures: trades from the journal or, of somebody else's algorithm, from the engine."""
+    table = Sheet(f"{record.title}: {record.start} to {record.end}", ("Figure", "Value", "Rests on"), (1,))
+    if record.journal.counts or not record.own:
+        add_trades(table, summary.total, own=record.own)
     if record.journal.errors:
-        table.add_row("errors", str(len(record.journal.errors)), "each is in the journal and in the report")
+        table.add("errors", str(len(record.journal.errors)), "each is in the journal and in the report")
     if summary.equity is not None:
         add_equity(table, summary.equity)
     for name in () if record.journal.counts else ENGINE_FIGURES:
         if name in record.engine_statistics:
-            table.add_row(name.lower(), record.engine_statistics[name], "as LEAN computes it")
-    table.add_row("orders", record.facts.get("Orders", ""), f"hash {record.facts.get('Order list hash', '')[:16]}")
+            table.add(ENGINE_FIGURES[name], record.engine_statistics[name], ENGINE_WORDS[name])
+    table.add("orders", record.facts.get("Orders", ""), f"hash {record.facts.get('Order list hash', '')[:16]}")
     return table
 
 
-def add_trades(table: Table, total: TradeStatistics) -> None:
-    """What the closed trades came to."""
-    table.add_row("trades", str(total.count), f"{total.wins} won, profit {money(total.profit, signed=True)} after fees")
-    table.add_row("wins", percent(total.win_rate), f"95 % interval {span(total.win_interval, Unit.PERCENT)} (Wilson)")
-    table.add_row("credit kept", percent(total.credit_kept), "of the credit taken in, before fees")
-    table.add_row("fees", money(total.fees), "of the closed trades")
+def add_trades(table: Sheet, total: TradeStatistics, *, own: bool) -> None:
+    """What the closed trades came to: whole packages of ours, single legs as LEAN counts anybody else's."""
+    each = "packages" if own else "legs, as LEAN counts them"
+    table.add("trades", str(total.count), f"{total.wins} won, profit {money(total.profit, signed=True)} after fees")
+    interval = span(total.win_interval, Unit.PERCENT)
+    table.add("wins", percent(total.win_rate), f"of {each}; 95 % interval {interval} (Wilson)")
+    if own:
+        table.add("credit kept", percent(total.credit_kept), "of the credit taken in, before fees")
+    table.add("fees", money(total.fees), "of the closed trades")
 
 
-def add_equity(table: Table, equity: EquityStatistics) -> None:
+def add_equity(table: Sheet, equity: EquityStatistics) -> None:
     """What the account came to."""
-    table.add_row("return", percent(equity.total_return), f"{money(equity.first)} to {money(equity.last)}")
-    table.add_row("a year", percent(equity.annual_return), f"{equity.sessions} sessions")
+    table.add("return", percent(equity.total_return), f"{money(equity.first)} to {money(equity.last)}")
+    table.add("a year", percent(equity.annual_return), f"{equity.sessions} sessions")
     fall = f"{equity.drawdown_peak} to {equity.drawdown_trough}" if equity.drawdown > 0 else "never under its peak"
-    table.add_row("largest drawdown", percent(equity.drawdown), fall)
-    table.add_row("Sharpe", number(equity.sharpe), f"over {percent(equity.risk_free)} a year")
+    table.add("largest drawdown", percent(equity.drawdown), fall)
+    table.add("Sharpe", *sharpe_texts(equity))
 
 
-def targets_table(summary: Summary) -> Table:
+def targets_table(summary: Summary) -> Sheet:
     """Targets that the method's descriptions state, beside what was measured."""
     columns = ("Promise", "Verdict", "Target", "Measured", "95 % interval", "Rests on")
-    table = plain_table("Targets of the method's descriptions", *columns, right=(2, 3, 4))
-    styles = {Verdict.MET: "green", Verdict.NOT_MET: "yellow", Verdict.UNKNOWN: "dim"}
+    styles = {Verdict.MET.value: "green", Verdict.NOT_MET.value: "yellow", Verdict.UNKNOWN.value: "dim"}
+    table = Sheet("Targets of the method's descriptions", columns, (2, 3, 4), styles=styles)
     for row in summary.targets:
-        target = ("< " if row.at_most else "") + figure(row.target, row.unit)
-        measured, interval = figure(row.measured, row.unit), span(row.interval, row.unit)
-        verdict = f"[{styles[row.verdict]}]{row.verdict.value}[/]"
-        table.add_row(row.name, verdict, target, measured, interval, row.sample)
+        table.add(row.name, row.verdict.value, *target_texts(row), row.sample)
     return table
 
 
-def reasons_table(record: RunRecord) -> Table | None:
-    """The ten most frequent reasons not to trade; None when nothing was skipped."""
-    from rich.markup import escape
+def fills_table(fills: FillSummary) -> Sheet:
+    """The fill assumption, and what the same trades come to at others."""
+    table = Sheet(fills.title, ("If filled at", "Profit", "Won", "Means"), (1, 2))
+    for row in table_rows(fills):
+        table.add(*row)
+    return table
 
+
+def reasons_table(record: RunRecord) -> Sheet | None:
+    """The ten most frequent reasons not to trade; None when nothing was skipped."""
     reasons = skip_reasons(record.journal.decisions)
     if not reasons:
         return None
-    table = plain_table("Why there was no trade", "Times", "Strategy", "Rule", "For example", right=(0,))
+    table = Sheet("Why there was no trade", ("Times", "Strategy", "Rule", "For example"), (0,))
     for reason in reasons:
-        words = escape(reason.example)
-        table.add_row(str(reason.count), strategy_title(reason.strategy), reason.rule.replace("_", " "), words)
+        rule = reason.rule.replace("_", " ")
+        table.add(str(reason.count), strategy_title(reason.strategy), rule, reason.example)
     return table

@@ -6,34 +6,54 @@ The position tracker (execution) writes it; everybody else reads. Dollars, money
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from types import MappingProxyType
+from typing import Final, Protocol, Self
 
-from core.contracts import Package
+from core.contracts import Leg, Package, Underlying
+from core.parts import WHOLE, Part, PartPlan, Realised, Terms, Trait, Urgency, added, merged
 
-DEADLINE = "deadline"
-"""The exit rule after which there is no other: what it asks for cannot wait for a better moment."""
+DEADLINE: Final = "deadline"
+"""The name of the exit rule of the last moment of a day."""
+_NOTHING: Final[Mapping[str, Realised]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What a package is, besides its legs: who opened it and what it can cost.
+class Reason:
+    """Why something is not done: a rule, words, and its number; ``limit`` and ``observed`` in the rule's own unit."""
 
-    ``max_loss`` and ``margin`` are positive dollars a contract; ``short_volatility`` says whether it counts against the
-    short-volatility limits (boxes and debit butterflies do not).
-    """
+    rule: str
+    reason: str
+    limit: float | None = None
+    observed: float | None = None
 
-    strategy: str
-    structure: str
-    max_loss: float
-    margin: float
-    short_volatility: bool = True
+    @classmethod
+    def because(cls, other: Given) -> Self:
+        """The same reason, given by somebody else."""
+        return cls(other.rule, other.reason, other.limit, other.observed)
+
+
+class Given(Protocol):
+    """Anything that names a rule, its words and its number."""
+
+    @property
+    def rule(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def limit(self) -> float | None: ...
+    @property
+    def observed(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class EntryIntent:
-    """An approved entry, as the executor needs it. ``mid_cash`` and ``model_cash`` are points, a credit positive."""
+    """An approved entry, as the executor needs it. ``mid_cash`` and ``model_cash`` are points, a credit positive.
+
+    ``plans`` says which legs are which part; ``onto`` names the position that it adds to, empty for a new one.
+    """
 
     strategy: str
     day: date
@@ -42,46 +62,116 @@ class EntryIntent:
     mid_cash: float
     model_cash: float | None
     reason: str
+    plans: tuple[PartPlan, ...] = ()
+    onto: str = ""
+    slot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """An open package. ``entry_cash`` is total dollars taken in at entry (a debit is negative), before ``entry_fees``.
+    """What a strategy opened and adds to: open parts, and what its closed ones brought, by their names.
 
-    ``entry_prices`` are points by leg; ``spot_entry`` and ``vix_entry`` are ``None`` where they were not known.
+    ``spot_entry`` and ``vix_entry`` are ``None`` where they were not known; ``slot`` is which of the strategy's entries
+    it came from (a ticker, a number).
     """
 
     id: str
-    package: Package
-    terms: Terms
-    contracts: int
+    strategy: str
     opened: datetime
-    entry_prices: tuple[float, ...]
-    entry_cash: float
-    entry_fees: float
-    correlation: str
+    parts: tuple[Part, ...]
+    correlation: str = ""
+    realised: Mapping[str, Realised] = field(default_factory=lambda: _NOTHING)
     spot_entry: float | None = None
     vix_entry: float | None = None
+    slot: str = ""
+
+    def part(self, name: str) -> Part | None:
+        """The open part of a name."""
+        return next((part for part in self.parts if part.name == name), None)
+
+    def chosen(self, names: Sequence[str]) -> tuple[Part, ...]:
+        """The open parts of these names; all where none is named."""
+        return tuple(part for part in self.parts if not names or part.name in names)
 
     @property
-    def multiplier(self) -> float:
-        """Dollars a point of premium of one contract."""
-        return self.package.legs[0].contract.multiplier
+    def legs(self) -> tuple[Leg, ...]:
+        """Everything that it holds: each contract once, signed contracts as ratios."""
+        return merged(leg for part in self.parts for leg in part.legs)
 
     @property
-    def credit(self) -> float:
-        """Points taken in per package at entry; negative for a debit."""
-        return -sum(leg.ratio * price for leg, price in zip(self.package.legs, self.entry_prices, strict=True))
+    def underlying(self) -> Underlying:
+        """What its options are written on."""
+        return self.parts[0].underlying
+
+    @property
+    def structure(self) -> str:
+        """What its first part is."""
+        return self.parts[0].terms.structure
+
+    @property
+    def expiry(self) -> date:
+        """The nearest expiry of what it holds."""
+        return min(part.expiry for part in self.parts)
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """What any of its open parts is."""
+        return frozenset().union(*(part.terms.traits for part in self.parts))
+
+    @property
+    def short_volatility(self) -> bool:
+        """Whether it counts against the short-volatility limits."""
+        return any(part.terms.short_volatility for part in self.parts)
 
     @property
     def max_loss(self) -> float:
-        """Largest loss of the whole position, positive dollars."""
-        return self.terms.max_loss * self.contracts
+        """Largest loss of its open parts as planned at entry, positive dollars."""
+        return sum(part.max_loss for part in self.parts)
 
     @property
     def margin(self) -> float:
-        """Our own margin figure of the whole position, positive dollars."""
-        return self.terms.margin * self.contracts
+        """Our own margin figures at entry of its open parts, positive dollars."""
+        return sum(part.margin for part in self.parts)
+
+    @property
+    def cash(self) -> float | None:
+        """Dollars over its life so far, before fees: closed parts and open ones; ``None`` where some is unknown."""
+        total: float | None = 0.0
+        for cash in (*(row.cash for row in self.realised.values()), *(part.cash for part in self.parts)):
+            total = added(total, cash)
+        return total
+
+    @property
+    def fees(self) -> float:
+        """Dollars of fees over its life so far."""
+        return sum(row.fees for row in self.realised.values()) + sum(part.fees for part in self.parts)
+
+    def with_part(self, part: Part) -> Position:
+        """The position with a part as it is now, in its place or as the last."""
+        if self.part(part.name) is None:
+            return replace(self, parts=(*self.parts, part))
+        return replace(self, parts=tuple(part if row.name == part.name else row for row in self.parts))
+
+    def without(self, part: Part) -> Position:
+        """The position after a part is over; its cash stays."""
+        brought = self.realised.get(part.name, Realised()) + Realised(part.cash, part.fees, 1)
+        rest = tuple(row for row in self.parts if row.name != part.name)
+        return replace(self, parts=rest, realised={**self.realised, part.name: brought})
+
+
+def position_of(
+    name: str, part: Part, correlation: str = "", spot_entry: float | None = None, vix_entry: float | None = None
+) -> Position:
+    """A position of one part."""
+    return Position(
+        id=name,
+        strategy=part.terms.strategy,
+        opened=part.opened,
+        parts=(part,),
+        correlation=correlation,
+        spot_entry=spot_entry,
+        vix_entry=vix_entry,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,29 +194,44 @@ class ShareHolding:
 
 @dataclass(frozen=True, slots=True)
 class ClosedTrade:
-    """A finished trade as sizing, phases and breakers need it. ``profit`` is dollars, net of ``fees``."""
+    """A finished part of a position as sizing, phases and breakers need it. ``profit`` is dollars, net of ``fees``.
+
+    ``profit`` is ``None`` where nobody knows it (closed by hand, and no execution was told): neither won nor lost.
+    ``ended`` says whether its position ended with it.
+    """
 
     strategy: str
     position: str
     opened: datetime
     closed: datetime
-    profit: float
+    profit: float | None
     max_loss: float
     fees: float = 0.0
+    part: str = WHOLE
+    ended: bool = True
 
     @property
     def won(self) -> bool:
         """Whether it ended above zero after fees."""
-        return self.profit > 0
+        return self.profit is not None and self.profit > 0
 
 
 def losing_streak(trades: Sequence[ClosedTrade]) -> int:
-    """How many of the newest trades did not win, without a win between them; oldest first."""
+    """How many of the newest positions that ended did not win, without a win between them; trades oldest first.
+
+    A position won when all of its parts together did. One whose result is unknown neither counts nor ends the row.
+    """
+    running: dict[str, float | None] = {}
+    ended: list[float | None] = []
+    for trade in trades:
+        running[trade.position] = added(running.get(trade.position, 0.0), trade.profit)
+        if trade.ended:
+            ended.append(running.pop(trade.position))
     count = 0
-    for trade in reversed(trades):
-        if trade.won:
+    for profit in reversed(ended):
+        if profit is not None and profit > 0:
             break
-        count += 1
+        count += profit is not None
     return count
 
 
@@ -138,7 +243,7 @@ class Book:
     ``doubted``: positions of which the broker may not have told everything yet, with the contracts that it is about;
     nothing is sent for them, and nothing new may open. ``shares``: what assignments left, by ticker, until it is sold.
     ``unowned``: what the account holds that belongs to no package (``Contract.name`` or ticker, signed): never touched,
-    counted for Greeks.
+    counted for Greeks. ``interest``: dollars that a backtest booked on free cash so far.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -148,6 +253,7 @@ class Book:
     doubted: dict[str, frozenset[str]] = field(default_factory=dict)
     shares: dict[str, ShareHolding] = field(default_factory=dict)
     unowned: dict[str, float] = field(default_factory=dict)
+    interest: float = 0.0
 
     def exposed(self) -> Iterator[Position]:
         """What is open and what may become open, for every limit on counts and risk."""
@@ -156,7 +262,7 @@ class Book:
 
     def of_strategy(self, strategy: str) -> list[Position]:
         """Open positions of one strategy, oldest first."""
-        return [position for position in self.positions.values() if position.terms.strategy == strategy]
+        return [position for position in self.positions.values() if position.strategy == strategy]
 
     def trades_of(self, strategy: str) -> list[ClosedTrade]:
         """Closed trades of one strategy, oldest first."""
@@ -168,13 +274,18 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why an entry was not sent; ``limit`` and ``observed`` in the rule's own unit."""
+class Refusal(Reason):
+    """Why an entry was not sent."""
 
-    rule: str
-    reason: str
-    limit: float | None = None
-    observed: float | None = None
+
+class EntryJudge(Protocol):
+    """Who is asked, at each step of its walk, whether an entry is still wanted."""
+
+    def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+        """Why the walk ends here, or ``None``. What it cannot judge it refuses; one that raises refuses too.
+
+        ``brings`` is points a package, a credit positive: the better of the step's limit and natural.
+        """
 
 
 class OrderDesk(ABC):
@@ -186,12 +297,25 @@ class OrderDesk(ABC):
         """Whether any order group is on its way."""
 
     @abstractmethod
+    def judged_by(self, judge: EntryJudge) -> None:
+        """Ask a judge at each step of each entry from now on, after those that came before."""
+
+    @abstractmethod
     def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
         """Send an approved entry; the name of the position it will be, or why it was not sent."""
 
     @abstractmethod
-    def close(self, position: Position, rule: str, reason: str, urgent: bool = False) -> None:
-        """Close a position; asking again is harmless, and asking urgently makes a working exit urgent."""
+    def close(
+        self,
+        position: Position,
+        rule: str,
+        reason: str,
+        urgency: Urgency = Urgency.NORMAL,
+        parts: tuple[str, ...] = (),
+    ) -> None:
+        """Close parts of a position (all where none is named); asking again is harmless, asking for more urgency is
+        what makes a working exit more urgent.
+        """
 
     @abstractmethod
     def cancel_entries(self, reason: str) -> None:

@@ -35,7 +35,7 @@ from core.cache_entries import (
 )
 from core.clock import MarketClock
 from core.events import MarketData, PositionChanged, QuoteObserved, SessionClosed
-from core.settings_fields import CacheSettings
+from core.settings.fields import CacheSettings
 
 __all__ = [
     "AnyPosition",

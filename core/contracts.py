@@ -6,9 +6,13 @@ nothing outside the gateway looks inside it. All cash follows one sign: money in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
+
+MONTH_CODES = "FGHJKMNQUVXZ"
+"""Letters by which exchanges name contract months, January to December."""
 
 
 class Right(StrEnum):
@@ -46,14 +50,23 @@ class AssetKind(StrEnum):
 class Underlying:
     """Something an option is written on: an index, a share, a future.
 
-    ``ticker`` is the exchange's (``SPX``, ``SPY``, ``ES``). ``multiplier`` is dollars per point of one unit (1 for
-    shares and indices, 50 for ES). ``handle`` is the gateway's own and takes no part in equality.
+    ``ticker`` is the exchange's (``SPX``, ``SPY``), a family's for futures (``ES``). ``multiplier`` is dollars per
+    point of one unit (1 for shares and indices, 50 for ES). ``handle`` is the gateway's own and no part of equality.
+    ``month`` is the first day of a future's contract month, ``None`` for everything else.
     """
 
     ticker: str
     kind: AssetKind
     multiplier: float = 1.0
     handle: object = field(default=None, compare=False, repr=False, hash=False)
+    month: date | None = None
+
+    @property
+    def price_key(self) -> str:
+        """By what its price is asked for: the ticker, or the one contract of a family of futures (``ESM16``)."""
+        if self.month is None:
+            return self.ticker
+        return f"{self.ticker}{MONTH_CODES[self.month.month - 1]}{self.month:%y}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ class Contract:
     @property
     def name(self) -> str:
         """Readable identity, unique within a listing: root, expiry, right letter and strike."""
-        return f"{self.root} {self.expiry:%y%m%d}{self.right.value[0].upper()}{self.strike:g}"
+        return f"{self.root} {self.expiry:%y%m%d}{self.right.value[0].upper()}{self.strike:.10g}"
 
     def days_to_expiry(self, today: date) -> int:
         """Calendar days from ``today`` to expiry; 0 on the expiry date, negative after it."""
@@ -141,6 +154,11 @@ class Package:
         return Package(tuple(Leg(leg.contract, -leg.ratio) for leg in self.legs))
 
     @property
+    def uncovered(self) -> int:
+        """Short options that no long covers: one of the same right on the same underlying that expires no earlier."""
+        return uncovered(self.legs)
+
+    @property
     def underlying(self) -> Underlying:
         """The underlying of the first leg; packages of this method never mix underlyings."""
         return self.legs[0].contract.underlying
@@ -149,6 +167,24 @@ class Package:
     def expiry(self) -> date:
         """The nearest expiry of the legs."""
         return min(leg.contract.expiry for leg in self.legs)
+
+
+def uncovered(legs: Sequence[Leg]) -> int:
+    """Contracts of short legs that no long leg covers; a long covers a short of its right that ends no later than it.
+
+    The shorts that end last choose first, so that the count is the smallest there is.
+    """
+    found = 0
+    for right in Right:
+        free = 0
+        side = [leg for leg in legs if leg.contract.right is right]
+        for leg in sorted(side, key=lambda item: (-item.contract.expiry.toordinal(), -item.ratio)):
+            if leg.ratio > 0:
+                free += leg.ratio
+                continue
+            found += max(-leg.ratio - free, 0)
+            free = max(free + leg.ratio, 0)
+    return found
 
 
 MARKET_OPEN = time(9, 30)

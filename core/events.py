@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from core.book import Refusal
 from core.contracts import Quote
 
 
@@ -201,6 +202,32 @@ class BrokerReconnected(Event):
     """The connection to the broker is back and the account must be reconciled. Published by main.py."""
 
 
+class NoticeKind(StrEnum):
+    """What a message to a person is about, the most pressing first."""
+
+    EMERGENCY = "emergency"
+    HALT = "halt"
+    DOUBT = "doubt"
+    ASSIGNMENT = "assignment"
+    DIFFERENCE = "difference"
+    RISK = "risk"
+    FEED = "feed"
+    HEARTBEAT = "heartbeat"
+
+    @property
+    def rank(self) -> int:
+        """Place in a message; 0 is told first."""
+        return tuple(NoticeKind).index(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRaised(Event):
+    """A person should know of it. Published by whoever finds it; the notifier sends it when live."""
+
+    kind: NoticeKind
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentFailed(Event):
     """A handler raised. Published by the bus. ``critical``: the account rests on it, new entries are halted."""
@@ -228,6 +255,7 @@ class OrderGroupFinished(Event):
     """The broker works nothing of an order group any more. Published by the executor, after state was written.
 
     ``limit`` is its last limit and ``natural`` the natural price now, both in points a package, a credit positive.
+    ``refusal`` is the rule that ended the walk of an entry, where one did.
     """
 
     group: str
@@ -239,6 +267,7 @@ class OrderGroupFinished(Event):
     reason: str
     limit: float | None = None
     natural: float | None = None
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,70 +6,13 @@ limit is what the package brings in, in points a unit, so a credit is positive.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
-from core.contracts import AssetKind, Contract, ExerciseStyle, Package, Quote, Right, Settlement, Underlying
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One option root: what it is written on, how it is exercised and settled, what a tick is.
-
-    ``index_scale`` is S&P 500 index points per point of the underlying's price (10 for SPY), 1 where it does not apply.
-    ``tick`` is the step of a combo's limit in points.
-    """
-
-    root: str
-    underlying: str
-    kind: AssetKind
-    style: ExerciseStyle
-    settlement: Settlement
-    multiplier: float
-    tick: float
-    index_scale: float = 1.0
-
-    @property
-    def base(self) -> Underlying:
-        """The underlying without a gateway handle, equal to the one that contracts carry."""
-        return Underlying(self.underlying, self.kind)
-
-
-def _index(root: str, underlying: str, settlement: Settlement, scale: float = 1.0, tick: float = 0.05) -> Family:
-    return Family(root, underlying, AssetKind.INDEX, ExerciseStyle.EUROPEAN, settlement, 100.0, tick, scale)
-
-
-def _shares(root: str, scale: float = 1.0) -> Family:
-    style, settlement = ExerciseStyle.AMERICAN, Settlement.PHYSICAL_SHARES
-    return Family(root, root, AssetKind.EQUITY, style, settlement, 100.0, 0.01, scale)
-
-
-FAMILIES: dict[str, Family] = {
-    "SPXW": _index("SPXW", "SPX", Settlement.CASH_AFTERNOON),
-    "SPX": _index("SPX", "SPX", Settlement.CASH_MORNING),
-    "XSP": _index("XSP", "XSP", Settlement.CASH_AFTERNOON, 10.0, 0.01),
-    "SPY": _shares("SPY", 10.0),
-    **{root: _shares(root) for root in ("QQQ", "IWM", "TLT", "GLD", "USO", "FXE")},
-}
-
-
-_NAME = re.compile(r"(?P<root>[A-Z]+) (?P<expiry>\d{6})(?P<right>[CP])(?P<strike>\d+(\.\d+)?)")
-
-
-def contract_named(name: str) -> Contract | None:
-    """The contract of a ``Contract.name``, without a gateway handle; ``None`` for a ticker or a root of no family."""
-    match = _NAME.fullmatch(name)
-    family = None if match is None else FAMILIES.get(match["root"])
-    if match is None or family is None:
-        return None
-    expiry = datetime.strptime(match["expiry"], "%y%m%d").date()
-    right = Right.CALL if match["right"] == "C" else Right.PUT
-    strike = float(match["strike"])
-    return Contract(family.base, family.root, expiry, strike, right, family.style, family.settlement, family.multiplier)
+from core.contracts import Contract, Package, Quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +45,16 @@ class Tick:
     high: float
     low: float
     fresh_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the newest file of a chain says of one contract: the day before's close in points and its implied
+    volatility a year, as a fraction; ``None`` where the file has none (options on futures have no volatility there).
+    """
+
+    close: float | None
+    volatility: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +106,14 @@ class Gateway(Protocol):
     def broker_seen(self) -> bool:
         """Whether the broker's holdings and orders were loaded since the start; nothing may be judged before."""
 
-    def session(self, day: date) -> Session | None:
-        """Regular hours of a day; ``None`` when the market is closed all day."""
+    def session(self, day: date, root: str = "") -> Session | None:
+        """Regular hours of the share market on a day, or of an option root's exchange; ``None`` when closed all day."""
 
     def watch(self, tickers: Iterable[str]) -> None:
-        """Subscribe underlyings (minute prices) for the whole run."""
+        """Subscribe underlyings (minute prices) for the whole run: tickers, futures, families' front contracts."""
 
     def tick(self, ticker: str) -> Tick | None:
-        """Newest price of a watched underlying; ``None`` before its first."""
+        """Newest price of a watched underlying (a family: of its front contract); ``None`` before its first."""
 
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """The last completed sessions, oldest first; fewer than asked where history is short."""
@@ -168,8 +121,11 @@ class Gateway(Protocol):
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts listed today on a root with expiry in the closed range, by expiry, strike, right. May be empty."""
 
+    def listing(self, contract: Contract) -> Listing | None:
+        """What is known of a contract from before the open, of a chain asked for today; ``None`` for any other."""
+
     def subscribe(self, contracts: Iterable[Contract]) -> None:
-        """Start quotes of contracts; asking twice is harmless."""
+        """Start quotes of contracts, and prices of what they are written on; asking twice is harmless."""
 
     def release(self, contracts: Iterable[Contract]) -> None:
         """Stop quotes of contracts; whatever is held or ordered stays."""
@@ -197,6 +153,9 @@ class Gateway(Protocol):
 
     def account(self) -> Account:
         """Equity and cash now."""
+
+    def book_interest(self, amount: float) -> None:
+        """Pay dollars, to the cent, into the account's cash: a backtest's only, where no broker does."""
 
     def holdings(self) -> Sequence[Holding]:
         """Everything held now."""

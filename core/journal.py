@@ -33,6 +33,7 @@ class RecordKind(StrEnum):
     ROLL = "roll"
     TRADE_CLOSED = "trade_closed"
     EQUITY = "equity"
+    INTEREST = "interest"
     TRADE = "trade"
     SKIP = "skip"
     PROPOSAL = "proposal"
@@ -49,6 +50,7 @@ class RecordKind(StrEnum):
     COMMAND = "command"
     SESSION = "session"
     SYSTEM = "system"
+    NOTICE = "notice"
     ERROR = "error"
 
 
@@ -60,6 +62,9 @@ class JournalSink(Protocol):
 
     def flush(self) -> None:
         """Hand everything to the operating system."""
+
+    def keep(self) -> str | None:
+        """Save what must outlive the machine; why that failed, ``None`` when there is nothing to say."""
 
     def close(self) -> None:
         """Flush and let go."""
@@ -77,6 +82,10 @@ class MemorySink:
 
     def flush(self) -> None:
         """Nothing waits in memory for anything."""
+
+    def keep(self) -> str | None:
+        """Memory outlives nothing."""
+        return None
 
     def close(self) -> None:
         """Memory needs no closing."""
@@ -106,6 +115,10 @@ class FileSink:
         """Hand what is buffered to the operating system."""
         self._file.flush()
 
+    def keep(self) -> str | None:
+        """The file is all there is."""
+        return None
+
     def close(self) -> None:
         """Flush and close; closing twice does no harm."""
         self._file.close()
@@ -123,6 +136,7 @@ class Journal:
         self._clock = clock
         self._held: list[tuple[int, str]] | None = None
         self._lock = threading.Lock()
+        self._unkept: str | None = None
         self.correlation_source: Callable[[], str] = _no_correlation
         self.counts: dict[RecordKind, int] = dict.fromkeys(RecordKind, 0)
 
@@ -174,6 +188,15 @@ class Journal:
     def flush(self) -> None:
         """Hand everything written to the operating system."""
         self._sink.flush()
+
+    def keep(self) -> None:
+        """Save what must outlive the machine (live, once a minute); a failure is told once, and so is its end."""
+        with self._lock:
+            failed = self._sink.keep()
+        if failed != self._unkept:
+            self._unkept = failed
+            told = "the journal is kept again" if failed is None else f"the journal cannot be kept: {failed}"
+            self.record(RecordKind.SYSTEM, component="journal", reason=told)
 
     def close(self) -> None:
         """Flush and close the sink."""

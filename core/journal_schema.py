@@ -48,20 +48,28 @@ class RollRow(TypedDict):
 class OrderRow(TypedDict):
     """kind ``order``: one step in the life of an order group (``sent``, ``repriced``, ``cancelled``, ``rejected``).
 
-    ``limit_cash`` is the limit in points a package, a credit positive.
+    ``limit_cash`` is the limit in points a package, a credit positive. ``purpose``: ``entry``, ``exit`` or ``unwind``.
+    ``rule``, ``limit`` and ``observed`` say what ended the walk of an entry, ``None`` where no rule did.
     """
 
     group: str
     position: str
     strategy: str
     action: str
+    purpose: str
     contracts: int
     limit_cash: float | None
     legs: list[dict[str, object]]
+    rule: str | None
+    limit: float | None
+    observed: float | None
 
 
 class FillRow(TypedDict):
-    """kind ``fill``: a leg filled. ``quantity`` signed (bought positive); ``price`` in points; ``fee`` zero or more."""
+    """kind ``fill``: a leg filled. ``quantity`` signed (bought positive); ``price`` in points; ``fee`` zero or more.
+
+    ``bid`` and ``ask`` are its quote in that minute, ``None`` for a side that was not there.
+    """
 
     group: str
     position: str
@@ -70,6 +78,8 @@ class FillRow(TypedDict):
     quantity: float
     price: float
     fee: float
+    bid: float | None
+    ask: float | None
 
 
 class TradeLeg(TypedDict):
@@ -126,6 +136,21 @@ class EquityRow(TypedDict):
     margin_used: float
 
 
+class InterestRow(TypedDict):
+    """kind ``interest``: booked at an open, in backtests only. Dollars; ``bill`` and ``spread`` fractions a year.
+
+    ``amount`` is what was paid into the cash book, to the cent, for ``days`` calendar days on ``free_cash``: the last
+    close's cash beyond the margin of what was held.
+    """
+
+    day: str
+    days: int
+    free_cash: float
+    bill: float
+    spread: float
+    amount: float
+
+
 class RiskRow(TypedDict):
     """kind ``risk``: a verdict that shrank or denied, or a threshold passed."""
 
@@ -149,6 +174,7 @@ ROWS: dict[str, type] = {
     "fill": FillRow,
     "trade_closed": TradeClosedRow,
     "equity": EquityRow,
+    "interest": InterestRow,
     "risk": RiskRow,
     "error": ErrorRow,
 }

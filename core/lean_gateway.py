@@ -7,51 +7,55 @@ for all); a contract that is held or ordered is never removed (removal would sel
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from AlgorithmImports import (
     AccountType,
     BrokerageName,
     BuyingPowerModel,
     DataNormalizationMode,
-    Leg,
-    Market,
+    MarketHoursDatabase,
     NullOptionAssignmentModel,
-    OptionRight,
-    OptionStyle,
-    OrderStatus,
     QuoteBar,
     Resolution,
     SecurityType,
-    Symbol,
     TradeBar,
-    UpdateOrderFields,
 )
 
-from core.contracts import MARKET_CLOSE, AssetKind, Contract, Package, Quote, Right, Underlying
-from core.gateway import FAMILIES, Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+from core.contracts import MARKET_CLOSE, AssetKind, Contract, Quote
+from core.fills import FillAssumption, FillRule
+from core.gateway import DailyBar, Listing, Session, Tick
+from core.instruments import INSTRUMENTS, UNDERLYINGS, underlying_named
+from core.lean_gateway_fills import PackageFillModel, quote_sides
+from core.lean_gateway_names import OPTION_TYPES
+from core.lean_gateway_orders import LeanOrders
 
 SESSION_TICKER = "SPY"
-_OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
-_DONE = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.INVALID)
+_NEW_YORK = ZoneInfo("America/New_York")
 
 
-def prepare(algorithm: Any, own_margin: bool) -> None:
-    """Set broker, margin, assignment and first prices, before any security is added (recordings p06 honest, p10).
+def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> None:
+    """Set broker, margin, assignment, fills and first prices, before any security is added (p06 honest, p10, p14).
 
     The initializer is added, not set: one that is set replaces the brokerage's own and with it tastytrade's fees
-    (LEAN, QCAlgorithm.SetSecurityInitializer and AddSecurityInitializer).
+    (LEAN, QCAlgorithm.SetSecurityInitializer and AddSecurityInitializer). Without ``fills`` LEAN's own rule stands.
     """
+
+    model: PackageFillModel | None = None
+    if fills is not None and fills.model is not FillAssumption.LEAN:
+        model = PackageFillModel(fills, lambda: algorithm.utc_time)
 
     def initialize_security(security: Any) -> None:
         if own_margin:
             security.set_buying_power_model(BuyingPowerModel.NULL)
-        if security.type in _OPTION_TYPES:
+        if security.type in OPTION_TYPES:
             security.set_option_assignment_model(NullOptionAssignmentModel())
+            if model is not None:
+                security.set_fill_model(model)
 
     algorithm.set_brokerage_model(BrokerageName.TASTYTRADE, AccountType.MARGIN)
     algorithm.settings.seed_initial_prices = True
@@ -78,18 +82,14 @@ def _hear_of_every_order(algorithm: Any) -> None:
     algorithm.set_brokerage_message_handler(EveryOrder(algorithm))
 
 
-class LeanGateway:
+class LeanGateway(LeanOrders):
     """Translates between our values and one QCAlgorithm's."""
 
     def __init__(self, algorithm: Any) -> None:
-        self._algorithm = algorithm
-        self._symbols: dict[str, Any] = {}
-        self._canonicals: dict[str, Any] = {}
+        super().__init__(algorithm)
         self._securities: dict[str, Any] = {}
-        self._contracts: dict[Any, Contract] = {}
         self._options: dict[str, Any] = {}
-        self._tickets: dict[int, Any] = {}
-        self._sessions: dict[date, Session | None] = {}
+        self._sessions: dict[tuple[str, date], Session | None] = {}
 
     def now(self) -> datetime:
         """The algorithm's clock: naive New York time."""
@@ -111,33 +111,51 @@ class LeanGateway:
         """
         return not self.is_live() or bool(self._algorithm.get_locked())
 
-    def session(self, day: date) -> Session | None:
-        """Regular hours of the share market on a day, from LEAN's own exchange hours."""
-        if day not in self._sessions:
-            self._sessions[day] = self._find_session(day)
-        return self._sessions[day]
+    def session(self, day: date, root: str = "") -> Session | None:
+        """Regular hours of the share market on a day, or of an option root's exchange, from LEAN's exchange hours."""
+        instrument = INSTRUMENTS.get(root)
+        on_future = instrument is not None and instrument.kind is AssetKind.FUTURE
+        key = (instrument.underlying if instrument is not None and on_future else SESSION_TICKER, day)
+        if key not in self._sessions:
+            self._sessions[key] = self._find_session(*key)
+        return self._sessions[key]
 
-    def _find_session(self, day: date) -> Session | None:
-        hours = self._securities[SESSION_TICKER].exchange.hours
+    def _find_session(self, ticker: str, day: date) -> Session | None:
+        hours = self._hours_of(ticker)
         midnight = datetime.combine(day, time())
         if not hours.is_date_open(midnight):
             return None
-        opens = _naive(hours.get_next_market_open(midnight, False))
-        closes = _naive(hours.get_next_market_close(opens, False))
-        return Session(day, opens, closes, closes.time() < MARKET_CLOSE)
+        zone = ZoneInfo(str(hours.time_zone))
+        opens = hours.get_next_market_open(midnight, False)
+        closes = _from(zone, hours.get_next_market_close(opens, False))
+        return Session(day, _from(zone, opens), closes, closes.time() < MARKET_CLOSE)
+
+    def _hours_of(self, ticker: str) -> Any:
+        if ticker == SESSION_TICKER:
+            return self._securities[ticker].exchange.hours
+        market = UNDERLYINGS[ticker].market
+        return MarketHoursDatabase.from_data_folder().get_exchange_hours(market, ticker, SecurityType.FUTURE)
 
     def watch(self, tickers: Iterable[str]) -> None:
-        """Add indices and shares at minute resolution, shares with raw prices."""
+        """Add indices, shares (raw prices) and single futures at minute resolution; a family is its front contract."""
         for ticker in tickers:
-            if ticker in self._securities:
+            key = self._names.key_of(ticker)
+            if key is None or key in self._securities:
                 continue
-            if _kind_of(ticker) is AssetKind.INDEX:
-                security = self._algorithm.add_index(ticker, Resolution.MINUTE)
+            named = underlying_named(key)
+            kind = AssetKind.EQUITY if named is None else named.kind
+            if kind is AssetKind.INDEX or key.startswith("VIX"):
+                security = self._algorithm.add_index(key, Resolution.MINUTE)
+            elif kind is AssetKind.FUTURE:
+                symbol = self._names.symbol(key)
+                if symbol is None:  # not listed (any more): it has no price, and asking for it says so
+                    continue
+                security = self._algorithm.add_future_contract(symbol, Resolution.MINUTE)
             else:
                 raw = DataNormalizationMode.RAW
-                security = self._algorithm.add_equity(ticker, Resolution.MINUTE, data_normalization_mode=raw)
-            self._securities[ticker] = security
-            self._symbols[ticker] = security.symbol
+                security = self._algorithm.add_equity(key, Resolution.MINUTE, data_normalization_mode=raw)
+            self._securities[key] = security
+            self._names.remember(key, security.symbol)
 
     def security(self, ticker: str) -> Any:
         """The LEAN security of a watched underlying, for main.py's schedules."""
@@ -145,9 +163,9 @@ class LeanGateway:
 
     def tick(self, ticker: str) -> Tick | None:
         """Newest minute of a watched underlying; LEAN's price 0 means that none came yet."""
-        security = self._securities[ticker]
-        last = security.get_last_data()
-        if last is None:
+        security = self._securities.get(self._names.key_of(ticker) or "")
+        last = None if security is None else security.get_last_data()
+        if security is None or last is None:
             return None
         price = float(security.price)
         if price <= 0:
@@ -162,7 +180,10 @@ class LeanGateway:
 
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """Completed daily bars before now, oldest first."""
-        bars = self._algorithm.history[TradeBar](self._symbols[ticker], count, Resolution.DAILY)
+        symbol = self._names.symbol(self._names.key_of(ticker) or "")
+        if symbol is None:
+            return ()
+        bars = self._algorithm.history[TradeBar](symbol, count, Resolution.DAILY)
         today = self.now().date()
         rows = [
             DailyBar(bar.time.date(), float(bar.open), float(bar.high), float(bar.low), float(bar.close))
@@ -172,76 +193,36 @@ class LeanGateway:
 
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts of the newest universe file on a root, expiring in the closed range."""
-        family = FAMILIES[root]
-        if family.underlying not in self._symbols:
-            self.watch((family.underlying,))
+        instrument = INSTRUMENTS[root]
+        if instrument.kind is not AssetKind.FUTURE:
+            self.watch((instrument.underlying,))
+        self._names.forget_expired()
         self._forget_expired()
-        first, last = expiries
-        found = [
-            self._contract(row.symbol)
-            for row in self._algorithm.option_chain(self._canonical(root))
-            if first <= row.expiry.date() <= last
-        ]
+        found = self._names.chain(root, *expiries)
         return tuple(sorted(found, key=lambda contract: (contract.expiry, contract.strike, contract.right)))
 
+    def listing(self, contract: Contract) -> Listing | None:
+        """Yesterday's close and volatility of a contract of a chain that was asked for today."""
+        return self._names.listing(contract)
+
     def _forget_expired(self) -> None:
-        """Drop contracts that are long gone, so that memory stays flat over years (settlement comes a night later)."""
+        """Drop subscriptions that are long gone, so that memory stays flat over years."""
         limit = self.now().date() - timedelta(days=3)
-        self._contracts = {symbol: row for symbol, row in self._contracts.items() if row.expiry >= limit}
         self._options = {name: row for name, row in self._options.items() if row.symbol.id.date.date() >= limit}
 
-    def _canonical(self, root: str) -> Any:
-        if root not in self._canonicals:
-            family = FAMILIES[root]
-            symbol = self._symbols[family.underlying]
-            if family.kind is AssetKind.INDEX and root != family.underlying:
-                self._canonicals[root] = Symbol.create_canonical_option(symbol, root, Market.USA, "?" + root)
-            else:
-                self._canonicals[root] = symbol
-        return self._canonicals[root]
-
-    def _contract(self, symbol: Any) -> Contract:
-        known = self._contracts.get(symbol)
-        if known is not None:
-            return known
-        root = str(symbol.id.symbol)
-        family = FAMILIES[root]
-        ticker = family.underlying
-        contract = Contract(
-            underlying=Underlying(ticker, family.kind, 1.0, self._symbols.get(ticker)),
-            root=root,
-            expiry=symbol.id.date.date(),
-            strike=float(symbol.id.strike_price),
-            right=Right.CALL if symbol.id.option_right == OptionRight.CALL else Right.PUT,
-            style=family.style,
-            settlement=family.settlement,
-            multiplier=family.multiplier,
-            handle=symbol,
-        )
-        self._contracts[symbol] = contract
-        return contract
-
-    def _handle(self, contract: Contract) -> Any:
-        """LEAN's symbol of a contract, made anew for one that was remembered over a restart."""
-        if contract.handle is not None:
-            return contract.handle
-        underlying = self._symbols[contract.underlying.ticker]
-        right = OptionRight.CALL if contract.right is Right.CALL else OptionRight.PUT
-        expiry = datetime.combine(contract.expiry, time())
-        if contract.underlying.kind is AssetKind.INDEX:
-            style = OptionStyle.EUROPEAN
-            return Symbol.create_option(underlying, contract.root, Market.USA, style, right, contract.strike, expiry)
-        return Symbol.create_option(underlying, Market.USA, OptionStyle.AMERICAN, right, contract.strike, expiry)
-
     def subscribe(self, contracts: Iterable[Contract]) -> None:
-        """Add contracts by hand; the security initializer and the seeder give them their last known quote at once."""
+        """Add contracts by hand, with what they are written on; their first quote comes with the next minute."""
         for contract in contracts:
             if contract.name in self._options:
                 continue
-            if contract.underlying.kind is AssetKind.INDEX:
-                security = self._algorithm.add_index_option_contract(self._handle(contract), Resolution.MINUTE)
+            self.watch((contract.underlying.price_key,))
+            handle, kind = self._names.handle(contract), contract.underlying.kind
+            if kind is AssetKind.INDEX:
+                security = self._algorithm.add_index_option_contract(handle, Resolution.MINUTE)
+            elif kind is AssetKind.FUTURE:
+                security = self._algorithm.add_future_option_contract(handle, Resolution.MINUTE)
             else:
-                security = self._algorithm.add_option_contract(self._handle(contract), Resolution.MINUTE)
+                security = self._algorithm.add_option_contract(handle, Resolution.MINUTE)
             self._options[contract.name] = security
 
     def release(self, contracts: Iterable[Contract]) -> None:
@@ -251,141 +232,23 @@ class LeanGateway:
             security = self._options.get(contract.name)
             if security is None or contract.name in ordered or security.holdings.quantity:
                 continue
-            self._algorithm.remove_security(self._handle(contract))
+            self._algorithm.remove_security(self._names.handle(contract))
             del self._options[contract.name]
 
     def quote(self, contract: Contract) -> Quote | None:
         """Best bid and offer of a subscribed contract, as its last real quote bar has them; a missing side is ``None``.
 
-        ``security.bid_price`` would keep the last bid there ever was (LEAN, SecurityCache.cs:209-270), and where data
-        is filled forward LEAN completes a bar's missing side with the one before, its size staying 0
-        (QuoteBarFillForwardEnumerator.cs:72-88): a side without size beside one with size is missing.
+        ``security.bid_price`` would keep the last bid there ever was (LEAN, SecurityCache.cs:209-270).
         """
         security = self._options.get(contract.name)
         bar = None if security is None else security.cache.get_data(QuoteBar)
         if bar is None:
             return None
-        bid_size, ask_size = float(bar.last_bid_size), float(bar.last_ask_size)
-        sized = bid_size > 0 or ask_size > 0
-        bid = None if sized and bid_size <= 0 else _side(bar.bid)
-        ask = None if sized and ask_size <= 0 else _side(bar.ask)
+        bid, ask = quote_sides(bar)
         if bid is None and ask is None:
             return None
         seen = self._in_new_york(bar.end_time, security)
-        return Quote(bid, ask, seen, bid_size or None, ask_size or None)
-
-    def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
-        """One combo limit order, quantity positive, signs on the legs. Raises OrderRefusedError."""
-        legs = [Leg.create(self._handle(leg.contract), leg.ratio) for leg in package.legs]
-        limit = -limit_cash
-        try:
-            if len(legs) == 1:
-                handle, signed = self._handle(package.legs[0].contract), quantity * package.legs[0].ratio
-                price = self._single_price(signed, limit_cash)
-                tickets = [self._algorithm.limit_order(handle, signed, price, tag=tag)]
-            else:
-                tickets = list(self._algorithm.combo_limit_order(legs, quantity, limit, tag=tag))
-        except Exception as error:  # .NET's own classes; whatever it is, nothing was sent
-            raise OrderRefusedError(str(error).splitlines()[0]) from error
-        invalid = [ticket for ticket in tickets if ticket.status == OrderStatus.INVALID]
-        if invalid or len(tickets) != len(package.legs):
-            response = invalid[0].submit_request.response if invalid else None
-            raise OrderRefusedError("incomplete group" if response is None else str(response.error_message))
-        for ticket in tickets:
-            self._tickets[int(ticket.order_id)] = ticket
-        return tuple(int(ticket.order_id) for ticket in tickets)
-
-    def send_shares(self, ticker: str, quantity: int, price: float, tag: str) -> int:
-        """One limit order for shares, at a cent. Raises OrderRefusedError."""
-        try:
-            ticket = self._algorithm.limit_order(self._symbols[ticker], quantity, round(price, 2), tag=tag)
-        except Exception as error:  # .NET's own classes; whatever it is, nothing was sent
-            raise OrderRefusedError(str(error).splitlines()[0]) from error
-        if ticket.status == OrderStatus.INVALID:
-            raise OrderRefusedError(str(ticket.submit_request.response.error_message))
-        return int(ticket.order_id)
-
-    def reprice_shares(self, order_id: int, price: float, tag: str) -> bool:
-        """Update the limit of an order for shares."""
-        ticket = self._ticket(order_id)
-        if ticket is None or ticket.status in _DONE:
-            return False
-        fields = UpdateOrderFields()
-        fields.limit_price, fields.tag = round(price, 2), tag
-        return bool(ticket.update(fields).is_success)
-
-    def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
-        """Update every leg's ticket with the same limit (the live plug-in waits for all of them)."""
-        accepted = True
-        for order_id in order_ids:
-            ticket = self._ticket(order_id)
-            if ticket is None or ticket.status in _DONE:
-                accepted = False
-                continue
-            fields = UpdateOrderFields()
-            fields.limit_price = -limit_cash if len(order_ids) > 1 else self._single_price(ticket.quantity, limit_cash)
-            fields.tag = tag
-            accepted = bool(ticket.update(fields).is_success) and accepted
-        return accepted
-
-    def cancel(self, order_ids: Sequence[int], tag: str) -> None:
-        """Cancel every leg's ticket that still works."""
-        for order_id in order_ids:
-            ticket = self._ticket(order_id)
-            if ticket is not None and ticket.status not in _DONE:
-                ticket.cancel(tag)
-
-    @staticmethod
-    def _single_price(quantity: float, limit_cash: float) -> float:
-        """Price of an order with one leg, at a tick of 0.05 under 3 and 0.10 above (a step that every exchange takes).
-
-        A buyer's is rounded up and a seller's down, so that what must trade does; it is at least one step.
-        """
-        price = max(-limit_cash if quantity > 0 else limit_cash, 0.05)
-        step = 0.05 if price < 3 else 0.10
-        steps = math.ceil(price / step - 1e-9) if quantity > 0 else math.floor(price / step + 1e-9)
-        return round(steps * step, 2)
-
-    def _ticket(self, order_id: int) -> Any:
-        """The ticket of an order, also of one that was sent before a restart; ``None`` when LEAN knows none."""
-        return self._tickets.get(order_id) or self._algorithm.transactions.get_order_ticket(order_id)
-
-    def forget(self, order_ids: Sequence[int]) -> None:
-        """Drop the tickets of a finished group, so that memory stays flat over years."""
-        for order_id in order_ids:
-            self._tickets.pop(order_id, None)
-
-    def account(self) -> Account:
-        """Equity and cash of LEAN's portfolio, and its own margin figure as a second opinion."""
-        portfolio = self._algorithm.portfolio
-        return Account(float(portfolio.total_portfolio_value), float(portfolio.cash), float(portfolio.margin_remaining))
-
-    def holdings(self) -> Sequence[Holding]:
-        """Everything that LEAN's portfolio holds, by name."""
-        held = []
-        for entry in self._algorithm.portfolio:
-            holding = entry.value
-            if holding.invested:
-                quantity, average = float(holding.quantity), float(holding.average_price)
-                held.append(Holding(self.name_of(entry.key), quantity, average, float(holding.price)))
-        return tuple(sorted(held, key=lambda row: row.name))
-
-    def open_orders(self) -> Sequence[OpenOrder]:
-        """Every order that LEAN still works, by id."""
-        rows = []
-        for order in self._algorithm.transactions.get_open_orders():
-            manager = order.group_order_manager
-            group = None if manager is None else int(manager.id)
-            rows.append(
-                OpenOrder(int(order.id), self.name_of(order.symbol), float(order.quantity), group, str(order.tag))
-            )
-        return tuple(sorted(rows, key=lambda row: row.order_id))
-
-    def name_of(self, symbol: Any) -> str:
-        """``Contract.name`` of an option's symbol, the ticker of anything else."""
-        if symbol.security_type in _OPTION_TYPES and str(symbol.id.symbol) in FAMILIES:
-            return self._contract(symbol).name
-        return str(symbol.value)
+        return Quote(bid, ask, seen, float(bar.last_bid_size) or None, float(bar.last_ask_size) or None)
 
     def store_path(self, key: str) -> Path:
         """LEAN's own file of an object-store key (an append with fsync there survives a kill)."""
@@ -394,18 +257,9 @@ class LeanGateway:
         return path
 
 
-def _kind_of(ticker: str) -> AssetKind:
-    """What an underlying is; volatility indices and index roots are indices, everything else shares."""
-    for family in FAMILIES.values():
-        if family.underlying == ticker:
-            return family.kind
-    return AssetKind.INDEX if ticker.startswith("VIX") else AssetKind.EQUITY
-
-
-def _side(bar: Any) -> float | None:
-    """Close of one side of a quote bar; ``None`` where LEAN has no bar or a price of 0."""
-    price = 0.0 if bar is None else float(bar.close)
-    return price if price > 0 else None
+def _from(zone: ZoneInfo, moment: datetime) -> datetime:
+    """Naive New York time of a moment in an exchange's zone."""
+    return _naive(_naive(moment).replace(tzinfo=zone).astimezone(_NEW_YORK))
 
 
 def _naive(moment: datetime) -> datetime:

@@ -13,7 +13,8 @@ class TradeRecord:
     """Figures of closed trades. Money is dollars: ``profit`` net of ``fees``, ``average_loss`` positive.
 
     Averages and rates are ``None`` where nothing was averaged. A trade that ended at zero is neither a win nor in the
-    average loss, but it does not end a losing streak.
+    average loss, but it does not end a losing streak. ``unknown`` trades, of which nobody knows the result, are in none
+    of the other figures.
     """
 
     trades: int
@@ -23,6 +24,7 @@ class TradeRecord:
     average_win: float | None
     average_loss: float | None
     losing_streak: int
+    unknown: int = 0
 
     @property
     def win_rate(self) -> float | None:
@@ -39,16 +41,18 @@ class TradeRecord:
 
 def record_of(trades: Sequence[ClosedTrade]) -> TradeRecord:
     """Sum trades up, oldest first."""
-    wins = [trade.profit for trade in trades if trade.won]
-    losses = [-trade.profit for trade in trades if trade.profit < 0]
+    known = [(trade.profit, trade.fees) for trade in trades if trade.profit is not None]
+    wins = [profit for profit, _ in known if profit > 0]
+    losses = [-profit for profit, _ in known if profit < 0]
     return TradeRecord(
-        trades=len(trades),
+        trades=len(known),
         wins=len(wins),
-        profit=sum(trade.profit for trade in trades),
-        fees=sum(trade.fees for trade in trades),
+        profit=sum(profit for profit, _ in known),
+        fees=sum(fees for _, fees in known),
         average_win=sum(wins) / len(wins) if wins else None,
         average_loss=sum(losses) / len(losses) if losses else None,
         losing_streak=losing_streak(trades),
+        unknown=len(trades) - len(known),
     )
 
 

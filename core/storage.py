@@ -71,6 +71,17 @@ class FolderStorage:
         self.path(key).unlink(missing_ok=True)
 
 
+def adopt(old: Path, new: Path) -> bool:
+    """Move the folder of an earlier version to where this one keeps its own, unless something is there already."""
+    if not old.is_dir() or (new.is_dir() and any(new.iterdir())):
+        return False
+    new.parent.mkdir(parents=True, exist_ok=True)
+    if new.is_dir():
+        new.rmdir()
+    os.replace(old, new)
+    return True
+
+
 def replace_file(path: Path, text: str, *, durable: bool) -> None:
     """Put ``text`` in the place of a file's content, whole or not at all."""
     beside = path.with_name(path.name + "~")

@@ -9,25 +9,26 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from core.book import Book, EntryIntent, OrderDesk, Position, Refusal
+from core.book import Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, Package
 from core.events import FillStatus, GroupOutcome, OrderGroupFinished, OrderUpdated
 from core.gateway import Gateway, OrderRefusedError
 from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal, RecordKind
-from core.settings_fields import OrderSettings
-from execution.groups import GroupStates, OrderGroup, describe_package, holding_after, reduced
+from core.parts import WHOLE, PartPlan, Urgency
+from core.settings.fields import OrderSettings
+from execution.groups import GroupStates, OrderGroup, record_step, reduced
 from execution.guards import OrderGuards
 from execution.pricing import anomaly, crossing_limit, walk_limit
 from execution.tracker import PositionTracker
 from execution.unwinds import Unwinds, sort_out
+from execution.walking import PriceWalk
 from market.chains import current_price
 from state.errors import StateError
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, OrderTrigger
 
-_MOST_ATTEMPTS = 10
 _SPLIT_AFTER = 5  # minutes of crossing the spread after which a package is closed in parts
 _ENDED = {FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED}
 
@@ -59,6 +60,7 @@ class AtomicExecutor(OrderDesk):
         self._unwinds = Unwinds(gateway, book, journal, settings)
         self._early: list[OrderUpdated] = []
         self._guards = OrderGuards(bus, book, settings)
+        self._walk = PriceWalk(gateway, settings)
         bus.subscribe(OrderUpdated, self._on_order, component="executor", critical=True)
 
     # What others ask
@@ -80,6 +82,10 @@ class AtomicExecutor(OrderDesk):
             for group in self._groups.values()
         ]
 
+    def judged_by(self, judge: EntryJudge) -> None:
+        """Ask a judge at each step of each entry from now on, after those that came before."""
+        self._walk.judges.append(judge)
+
     def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
         """Send an approved entry at the mid; what forbids it is returned, not raised."""
         refusal = self._guards.overlap(entry.package) or anomaly(entry, self._settings)
@@ -95,6 +101,9 @@ class AtomicExecutor(OrderDesk):
             contracts=contracts,
             created=self._gateway.now(),
             terms=entry.terms,
+            plans=entry.plans or (PartPlan(WHOLE, entry.package, entry.terms),),
+            slot=entry.slot,
+            entry=entry,
             correlation=correlation,
             rule="entry",
             reason=entry.reason,
@@ -108,30 +117,32 @@ class AtomicExecutor(OrderDesk):
         failed = self._send(group, walk_limit(price, 0, self._settings))
         return group.position if failed is None else Refusal("order_refused", failed)
 
-    def close(self, position: Position, rule: str, reason: str, urgent: bool = False) -> None:
-        """Close a position; one exit at a time, and an urgent reason makes the working exit urgent."""
+    def close(
+        self, position: Position, rule: str, reason: str, urgency: Urgency = Urgency.NORMAL, parts: tuple[str, ...] = ()
+    ) -> None:
+        """Close a position; one exit at a time, and more urgency makes the working exit more urgent."""
         working = self.group_of(position.id)
         if working is not None:
-            if urgent and working.purpose is not OrderPurpose.ENTRY and not working.urgent:
-                working.urgent, working.step = True, 0
+            if urgency.crosses and working.purpose is not OrderPurpose.ENTRY and not working.urgency.crosses:
+                working.urgency, working.step = urgency, 0
                 working.rule, working.reason = rule, reason
                 working.next_step_at = self._gateway.now()
             return
         if position.id in self._unwinds or position.id in self._book.doubted:
             return
-        part = sort_out(position.package.legs, self._gateway, self._settings.worthless_offer)
+        part = sort_out(position.legs, self._gateway, self._settings.worthless_offer)
         if part.waiting:
-            if self._unwinds.waited_enough(position.id, rule, part):
+            if self._unwinds.waited_enough(position.id, rule, urgency, part):
                 self._split(position)
             return
         self._book.blocked.pop(position.id, None)
         if not part.ready:
             return
-        package, contracts = reduced(part.ready, position.contracts)
+        package, contracts = reduced(part.ready, 1)
         group = OrderGroup(
             id=self._identifiers.next("group"),
             position=position.id,
-            strategy=position.terms.strategy,
+            strategy=position.strategy,
             purpose=OrderPurpose.EXIT,
             package=package.reversed(),
             contracts=contracts,
@@ -139,7 +150,7 @@ class AtomicExecutor(OrderDesk):
             correlation=position.correlation,
             rule=rule,
             reason=reason,
-            urgent=urgent,
+            urgency=urgency,
         )
         self._start_exit(group)
 
@@ -148,7 +159,7 @@ class AtomicExecutor(OrderDesk):
         if price is None:
             return
         self._states.plan_exit(group)
-        limit = crossing_limit(price, 1) if group.urgent else walk_limit(price, 0, self._settings)
+        limit = crossing_limit(price, 1) if group.urgency.crosses else walk_limit(price, 0, self._settings)
         self._send(group, limit)
 
     def cancel_entries(self, reason: str) -> None:
@@ -194,7 +205,7 @@ class AtomicExecutor(OrderDesk):
         for order_id in ids:
             self._by_order[order_id] = group
         self._guards.sent(now)
-        self._record(group, "sent")
+        record_step(self._journal, group, "sent")
         early, self._early = self._early, []
         for event in early:
             self._on_order(event)
@@ -206,26 +217,10 @@ class AtomicExecutor(OrderDesk):
             self._tracker.abandon(group)
         group.rejected = message
         self._guards.rejected(self._gateway.now(), message)
-        self._record(group, "rejected")
+        record_step(self._journal, group, "rejected")
         self._states.refused(group)
         self._early = []
         return message
-
-    def _record(self, group: OrderGroup, action: str) -> None:
-        self._journal.record(
-            RecordKind.ORDER,
-            component="executor",
-            reason=group.rejected or group.reason,
-            correlation=group.correlation,
-            group=group.id,
-            position=group.position,
-            strategy=group.strategy,
-            action=action,
-            purpose=group.purpose,
-            contracts=group.contracts,
-            limit_cash=group.limit,
-            legs=describe_package(group.package),
-        )
 
     # Walking
 
@@ -241,38 +236,34 @@ class AtomicExecutor(OrderDesk):
         if group.purpose is OrderPurpose.ENTRY and group.step > self._settings.walk_steps:
             self._cancel(group, "not filled by the end of its walk")
             return
+        group.refusal = self._walk.refusal(group)
+        if group.refusal is not None:
+            self._cancel(group, group.refusal.reason)
+            return
         if group.purpose is OrderPurpose.EXIT and group.step > self._settings.walk_steps + _SPLIT_AFTER:
             group.split = len(group.package.legs) > 1
             group.step = self._settings.walk_steps
             if group.split:
                 self._cancel(group, "no price fills all legs at once")
                 return
-        limit = self._limit(group)
-        if limit is None or (group.limit is not None and abs(limit - group.limit) < 1e-9):
+        price = self._walk.price(group)
+        if price is None:
+            return
+        limit = self._walk.limit(group, price)
+        if group.limit is not None and abs(limit - group.limit) < 1e-9:
             return
         group.limit = limit
         if self._gateway.reprice(group.order_ids, limit, group.id):
             self._states.step(group, OrderTrigger.REPRICE, limit=limit)
             self._guards.sent(now)
-            self._record(group, "repriced")
-
-    def _limit(self, group: OrderGroup) -> float | None:
-        """The walk goes on from the market's prices, but never back up: that would run away from a fill."""
-        price = current_price(self._gateway, group.package, closing=group.purpose is not OrderPurpose.ENTRY)
-        if price is None:
-            return None
-        if not group.urgent and group.step <= self._settings.walk_steps:
-            limit = walk_limit(price, group.step, self._settings)
-            return limit if group.limit is None else min(limit, group.limit)
-        beyond = group.step + 1 if group.urgent else group.step - self._settings.walk_steps
-        return crossing_limit(price, min(beyond, _MOST_ATTEMPTS))
+            record_step(self._journal, group, "repriced")
 
     def _cancel(self, group: OrderGroup, reason: str) -> None:
         group.cancelling = True
         group.reason = reason
         self._states.step(group, OrderTrigger.CANCEL, reason=reason)
         self._gateway.cancel(group.order_ids, group.id)
-        self._record(group, "cancelled")
+        record_step(self._journal, group, "cancelled")
 
     # Broker's reports
 
@@ -308,6 +299,7 @@ class AtomicExecutor(OrderDesk):
             self._guards.filled()
         if not group.is_filled:
             self._states.step(group, OrderTrigger.FILL_PART, filled=group.filled)
+        quote = self._gateway.quote(leg.contract)
         self._journal.record(
             RecordKind.FILL,
             component="executor",
@@ -320,20 +312,22 @@ class AtomicExecutor(OrderDesk):
             quantity=event.fill_quantity,
             price=price,
             fee=event.fee,
+            bid=None if quote is None else quote.bid,
+            ask=None if quote is None else quote.ask,
         )
 
     def _settle(self, event: OrderUpdated) -> None:
         """A report on no order of ours: an expiry, an assignment, or somebody else's trade."""
-        before = dict(self._book.positions)
-        self._tracker.settled(event)
+        endings = self._tracker.settled(event)
         self._states.shares()
-        for name, position in before.items():
-            if name not in self._book.positions:
+        for ending in endings:
+            name = ending.position.id
+            if ending.ended:
                 self._unwinds.forget(name)
-                self._states.expired(name, position.terms.strategy, event.is_assignment)
-            elif event.is_assignment and any(leg.contract.name == event.contract for leg in position.package.legs):
+                self._states.expired(name, ending.position.strategy, event.is_assignment)
+            elif event.is_assignment:
                 self._states.assigned(name, event.contract)
-                self._unwinds.plan(name, self._tracker.rest_of(position))  # from the next minute of a session on
+                self._unwinds.plan(name, ending.position.legs)  # from the next minute of a session on
 
     def _finish(self, group: OrderGroup) -> None:
         self._groups.pop(group.id, None)
@@ -350,7 +344,7 @@ class AtomicExecutor(OrderDesk):
             position = self._tracker.opened(group)
             self._states.opened(group, position)
         elif group.purpose is OrderPurpose.EXIT:
-            self._tracker.closed(group)
+            self._tracker.exited(group)
             self._states.ended(group, GroupOutcome.FILLED)
         else:
             self._states.step(group, OrderTrigger.FILL, filled=group.filled)
@@ -361,12 +355,11 @@ class AtomicExecutor(OrderDesk):
         outcome = GroupOutcome.REJECTED if group.rejected else GroupOutcome.CANCELLED
         if outcome is GroupOutcome.REJECTED:
             self._guards.rejected(self._gateway.now(), group.rejected)
-            self._record(group, "rejected")
+            record_step(self._journal, group, "rejected")
         left = group.leftover()
         position = self._book.positions.get(group.position)
         if group.purpose is OrderPurpose.UNWIND:
-            if position is not None:
-                self._count_parts(group, position)
+            self._tracker.exited(group)
             self._states.ended(group, outcome)
             self._unwinds.put_back(group.position, group.unfilled())
         elif left is not None:
@@ -394,6 +387,7 @@ class AtomicExecutor(OrderDesk):
                 reason=group.rejected or group.reason,
                 limit=group.limit,
                 natural=None if price is None else price.natural,
+                refusal=group.refusal,
             )
         )
 
@@ -419,40 +413,28 @@ class AtomicExecutor(OrderDesk):
     def _unwind(self, group: OrderGroup, left: Package) -> None:
         """Get rid of what filled alone: shorts are bought back first, longs are sold last."""
         self._states.step(group, OrderTrigger.UNWIND)
-        position = self._book.positions.get(group.position)
         if group.purpose is OrderPurpose.ENTRY:
-            position = self._tracker.broken(group, left)
-        elif position is not None:
-            self._count_parts(group, position)
-        self._plan_unwind(group.position, holding_after(group, left, position))
+            self._tracker.broken(group, left)
+        else:
+            self._tracker.exited(group)
+        position = self._book.positions.get(group.position)
+        self._plan_unwind(group.position, left.legs if position is None else position.legs)
 
     def _split(self, position: Position) -> None:
         """An exit that cannot trade whole is closed in parts, shorts first."""
-        legs = tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in position.package.legs)
-        self._plan_unwind(position.id, legs)
+        self._plan_unwind(position.id, position.legs)
 
     def _unwound(self, group: OrderGroup) -> None:
+        self._tracker.exited(group)
         position = self._book.positions.get(group.position)
-        ended = group.position not in self._unwinds if position is None else self._count_parts(group, position)
-        if ended:
-            self._closed(group.position)
+        if group.position not in self._unwinds if position is None else not position.parts:
+            self._closed(group)
         else:
             self._next_unwind(group.position)
 
-    def _closed(self, position: str) -> None:
-        self._unwinds.forget(position)
-        self._states.closed(position, position.rsplit("-", 2)[0])
-
-    def _count_parts(self, group: OrderGroup, position: Position) -> bool:
-        """Tell the tracker of the legs that a group closed, whole or in part; whether the position ended with them."""
-        ended = False
-        for leg in group.package.legs:
-            fill = group.fills[leg.contract.name]
-            if round(fill.quantity) == group.wanted(leg):
-                ended = self._tracker.part(position, leg.contract.name, group.price_of(leg), (fill.cash, fill.fees))
-            elif round(fill.quantity):
-                self._tracker.part_filled(position, (fill.cash, fill.fees))
-        return ended
+    def _closed(self, group: OrderGroup) -> None:
+        self._unwinds.forget(group.position)
+        self._states.closed(group.position, group.strategy)
 
     def _plan_unwind(self, position: str, held: tuple[Leg, ...]) -> None:
         self._unwinds.plan(position, held)
@@ -466,29 +448,21 @@ class AtomicExecutor(OrderDesk):
         if part.ready:
             self._send_part(position, part.ready)
         elif not part.waiting:
-            self._leave(position, part.worthless)
-
-    def _leave(self, position: str, worthless: tuple[Leg, ...]) -> None:
-        """Only long options are left that nobody bids for: they expire, counted as worth nothing."""
-        known = self._book.positions.get(position)
-        for leg in worthless:
-            if known is not None:
-                self._tracker.part(known, leg.contract.name, 0.0, (0.0, 0.0))
-        self._closed(position)
+            self._unwinds.forget(position)  # long options that nobody bids for are left: they stay its own until gone
 
     def _send_part(self, position: str, legs: tuple[Leg, ...]) -> None:
         package, count = reduced(Package(legs).reversed().legs, 1)
         group = OrderGroup(
             id=self._identifiers.next("group"),
             position=position,
-            strategy=position.rsplit("-", 2)[0],
+            strategy=self._states.strategy_of(position),
             purpose=OrderPurpose.UNWIND,
             package=package,
             contracts=count,
             created=self._gateway.now(),
             rule="unwind",
             reason="a package was left incomplete",
-            urgent=True,
+            urgency=Urgency.URGENT,
         )
         self._start_exit(group)
 

@@ -9,10 +9,12 @@ from functools import reduce
 from math import gcd
 from typing import Any
 
-from core.book import Book, Position, Terms
-from core.contracts import Contract, Leg, Package, Right
+from core.book import Book, EntryIntent, Position, Refusal
+from core.contracts import Leg, Package, Right
 from core.events import GroupOutcome, Level
-from core.gateway import FAMILIES
+from core.instruments import INSTRUMENTS
+from core.journal import Journal, RecordKind
+from core.parts import BOUGHT, SOLD, PartPlan, Terms, Trait, Urgency
 from state.facts import SHARES, changes_of, instruments_of
 from state.manager import HierarchicalStateManager, OpenIntent
 from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyState, StrategyTrigger
@@ -30,7 +32,11 @@ class LegFill:
 
 @dataclass(slots=True)
 class OrderGroup:
-    """One package on its way. ``limit`` is points a package, a credit positive; times are the market's."""
+    """One package on its way. ``limit`` is points a package, a credit positive; times are the market's.
+
+    ``plans`` are the parts that an entry opens, ``parts`` the names of those that an exit closes (none named: all).
+    ``entry`` is what was approved, for an entry of this process; ``refusal`` what ended its walk, where a rule did.
+    """
 
     id: str
     position: str
@@ -40,10 +46,15 @@ class OrderGroup:
     contracts: int
     created: datetime
     terms: Terms | None = None
+    plans: tuple[PartPlan, ...] = ()
+    parts: tuple[str, ...] = ()
+    slot: str = ""
+    entry: EntryIntent | None = None
+    refusal: Refusal | None = None
     correlation: str = ""
     rule: str = ""
     reason: str = ""
-    urgent: bool = False
+    urgency: Urgency = Urgency.NORMAL
     limit: float | None = None
     step: int = 0
     order_ids: tuple[int, ...] = ()
@@ -130,40 +141,50 @@ def describe_package(package: Package) -> list[dict[str, Any]]:
     ]
 
 
+def record_step(journal: Journal, group: OrderGroup, action: str) -> None:
+    """Journal one step in the life of a group, with the rule that ended its walk where one did."""
+    refusal = group.refusal or Refusal("", "")
+    journal.record(
+        RecordKind.ORDER,
+        component="executor",
+        reason=group.rejected or group.reason,
+        correlation=group.correlation,
+        group=group.id,
+        position=group.position,
+        strategy=group.strategy,
+        action=action,
+        purpose=group.purpose,
+        contracts=group.contracts,
+        limit_cash=group.limit,
+        legs=describe_package(group.package),
+        rule=refusal.rule or None,
+        limit=refusal.limit,
+        observed=refusal.observed,
+    )
+
+
 def rebuild_package(rows: Sequence[Mapping[str, Any]]) -> Package:
     """The package that ``describe_package`` wrote; its contracts have no gateway handle until they are listed again."""
     legs = []
     for row in rows:
-        family = FAMILIES[str(row["root"])]
-        contract = Contract(
-            underlying=family.base,
-            root=family.root,
-            expiry=date.fromisoformat(str(row["expiry"])),
-            strike=float(row["strike"]),
-            right=Right(str(row["right"])),
-            style=family.style,
-            settlement=family.settlement,
-            multiplier=family.multiplier,
-        )
+        instrument = INSTRUMENTS[str(row["root"])]
+        expiry = date.fromisoformat(str(row["expiry"]))
+        contract = instrument.contract(expiry, float(row["strike"]), Right(str(row["right"])))
         legs.append(Leg(contract, int(row["ratio"])))
     return Package(tuple(legs))
+
+
+def rebuild_terms(row: Mapping[str, Any]) -> Terms:
+    """The terms that were written as plain values; version 0.1.0 knew one trait only, as ``short_volatility``."""
+    traits = row.get("traits")
+    known = (SOLD if row.get("short_volatility", True) else BOUGHT) if traits is None else frozenset(map(Trait, traits))
+    return Terms(str(row["strategy"]), str(row["structure"]), float(row["max_loss"]), float(row["margin"]), known)
 
 
 def reduced(legs: Sequence[Leg], contracts: int) -> tuple[Package, int]:
     """The same contracts as a package whose ratios share no divisor, and how many of it: engines ask for that."""
     divisor = reduce(gcd, (abs(leg.ratio) for leg in legs))
     return Package(tuple(Leg(leg.contract, leg.ratio // divisor) for leg in legs)), contracts * divisor
-
-
-def holding_after(group: OrderGroup, left: Package, position: Position | None) -> tuple[Leg, ...]:
-    """What is in the account because of a broken group: its own fills, or a position less what its exit filled."""
-    if group.purpose is OrderPurpose.ENTRY or position is None:
-        return left.legs
-    gone = {leg.contract.name: leg.ratio for leg in left.legs}
-    rest = (
-        (leg.contract, leg.ratio * position.contracts + gone.get(leg.contract.name, 0)) for leg in position.package.legs
-    )
-    return tuple(Leg(contract, ratio) for contract, ratio in rest if ratio)
 
 
 class GroupStates:
@@ -232,13 +253,14 @@ class GroupStates:
     def opened(self, group: OrderGroup, position: Position) -> None:
         """The entry is complete: what was paid is kept with the position."""
         self.step(group, OrderTrigger.FILL, filled=group.filled)
+        part = position.parts[0]
         self._state.fire(
             Level.POSITION,
             group.position,
             PositionTrigger.OPENED,
-            entry_prices=position.entry_prices,
-            entry_cash=position.entry_cash,
-            entry_fees=position.entry_fees,
+            entry_prices=part.entry_prices,
+            entry_cash=part.entry_cash,
+            entry_fees=part.entry_fees,
             opened=position.opened,
             correlation=position.correlation,
             spot_entry=position.spot_entry,
@@ -256,11 +278,17 @@ class GroupStates:
         self.step(group, triggers[outcome], filled=group.filled)
         self._settle_position(group, filled=outcome is GroupOutcome.FILLED)
 
+    def strategy_of(self, position: str) -> str:
+        """Whose position it is."""
+        return self._state.position(position).parent
+
     def _settle_position(self, group: OrderGroup, filled: bool) -> None:
+        """A filled exit closes what it was for, unless legs stay that nobody bids for."""
         if group.purpose is OrderPurpose.ENTRY:
             trigger = PositionTrigger.ABANDON
         else:
-            trigger = PositionTrigger.CLOSED if filled else PositionTrigger.KEEP
+            over = filled and group.position not in self._book.positions
+            trigger = PositionTrigger.CLOSED if over else PositionTrigger.KEEP
         self._try(Level.POSITION, group.position, trigger)
         self.rest(group.strategy)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from core.book import Book, Refusal
 from core.bus import EventBus
 from core.contracts import Package
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 
 
 class OrderGuards:
@@ -26,7 +26,7 @@ class OrderGuards:
         """A contract held the other way round by another package would be netted by the broker."""
         ratios = {leg.contract.name: leg.ratio for leg in package.legs}
         for position in self._book.exposed():
-            for leg in position.package.legs:
+            for leg in position.legs:
                 if ratios.get(leg.contract.name, 0) * leg.ratio < 0:
                     return Refusal("overlap", f"{leg.contract.name} is held the other way round by {position.id}")
         return None

@@ -1,11 +1,12 @@
-"""Prices of packages: mid, natural, and the walk from one to the other, in points a package with a credit positive."""
+"""Prices of packages: mid, natural, and the walk from one through the other, in points, a credit positive."""
 
 from __future__ import annotations
 
 import math
 
 from core.book import EntryIntent, Refusal
-from core.settings_fields import OrderSettings
+from core.instruments import instrument_of
+from core.settings.fields import OrderSettings
 from market.chains import PackagePrice
 
 _ROUNDING = 1e-6
@@ -18,8 +19,20 @@ def round_down(cash: float, tick: float) -> float:
     return round((steps or -1) * tick, 10)
 
 
+def through(cash: float, tick: float) -> float:
+    """The first tick below, in our sign: what must be given beyond a price to trade at it; never zero."""
+    steps = math.ceil(cash / tick - _ROUNDING) - 1
+    return round((steps or -1) * tick, 10)
+
+
 def walk_limit(price: PackagePrice, step: int, settings: OrderSettings) -> float:
-    """Limit after so many steps from the mid: each a share of the spread, never beyond natural."""
+    """Limit after so many steps from the mid: each a share of the spread, the last one a tick through natural.
+
+    A limit exactly at natural waits for the market to come to it; one through it is marketable and executes at natural
+    or better (methodology, section 5). A walk without steps stays at the mid.
+    """
+    if step and step >= settings.walk_steps:
+        return through(price.natural, price.tick)
     wanted = price.mid - step * settings.walk_step * price.spread
     return round_down(max(wanted, price.natural), price.tick)
 
@@ -39,7 +52,8 @@ def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
         return None
     gap = abs(entry.mid_cash - entry.model_cash)
     share = settings.anomaly_fraction * abs(entry.model_cash)
-    if gap > share and gap > settings.anomaly_points:
+    least = instrument_of(entry.package.legs[0].contract).points(settings.anomaly_points)
+    if gap > share and gap > least:
         reason = f"mid {entry.mid_cash:.2f} is far from the model's {entry.model_cash:.2f}"
-        return Refusal("anomaly", reason, max(share, settings.anomaly_points), gap)
+        return Refusal("anomaly", reason, max(share, least), gap)
     return None

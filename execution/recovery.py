@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.book import Book, Position, ShareHolding, Terms
+from core.book import Book, Position, ShareHolding, position_of
 from core.bus import EventBus
 from core.contracts import Leg, Package
 from core.events import (
@@ -19,11 +18,14 @@ from core.events import (
     Level,
     PositionChanged,
 )
-from core.gateway import FAMILIES, Gateway, contract_named
+from core.gateway import Gateway
 from core.identifiers import Identifiers
-from core.settings_fields import OrderSettings
+from core.instruments import contract_named, underlying_named
+from core.parts import WHOLE, Part, PartPlan
+from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.groups import LegFill, OrderGroup, rebuild_package
+from execution.groups import LegFill, OrderGroup, rebuild_package, rebuild_terms
+from execution.settling import fewer
 from execution.tracker import PositionTracker
 from state.facts import SHARES, BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
 from state.ledger import Subject
@@ -109,7 +111,7 @@ class OrderRecovery:
         self._state.start()
         for name in self._state.names():
             self._identifiers.observe(name)
-        legs = [rebuild_package(list(row.detail["package"])).underlying.ticker for row in self._state.positions()]
+        legs = [rebuild_package(list(row.detail["package"])).underlying.price_key for row in self._state.positions()]
         self._gateway.watch([*legs, *(self._state.recall(SHARES) or {})])
         for ticker, row in (self._state.recall(SHARES) or {}).items():
             self._book.shares[ticker] = ShareHolding(ticker, *(float(figure) for figure in row))
@@ -117,7 +119,8 @@ class OrderRecovery:
             position = rebuild_position(subject)
             if position is not None:
                 self._book.positions[position.id] = position
-                self._gateway.subscribe(leg.contract for leg in position.package.legs)
+                self._gateway.subscribe(leg.contract for leg in position.legs)
+                self._tracker.agree(position, self._state.held(position.id), "closed before the restart")
         self.reconcile()
 
     @property
@@ -148,7 +151,7 @@ class OrderRecovery:
         alive = {subject.id for subject in self._state.positions()}
         for position in list(self._book.positions.values()):
             if position.id not in alive:
-                self._tracker.gone(position, "the account no longer holds it")
+                self._tracker.agree(position, {}, "the account no longer holds it")
         self._follow()
         if self.settled and self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
             self._state.fire_system(SystemTrigger.READY)
@@ -161,8 +164,8 @@ class OrderRecovery:
             return
         self._book.unowned = unowned
         contracts = [found for found in map(contract_named, unowned) if found is not None]
-        shares = [name for name in unowned if name in FAMILIES]
-        self._gateway.watch([*shares, *(contract.underlying.ticker for contract in contracts)])
+        shares = [name for name in unowned if underlying_named(name) is not None]
+        self._gateway.watch([*shares, *(contract.underlying.price_key for contract in contracts)])
         self._gateway.subscribe(contracts)
         self._tracker.announce("unowned", "", "", ChangeKind.CORRECTED, 0.0, 0.0)
 
@@ -189,11 +192,8 @@ class OrderRecovery:
             known = self._book.positions.get(subject.id)
             if known is None:
                 self._take_in(subject, package, contracts)
-            elif known.contracts != contracts:
-                share = contracts / known.contracts
-                cash, fees = known.entry_cash * share, known.entry_fees * share
-                rest = replace(known, contracts=contracts, entry_cash=cash, entry_fees=fees)
-                self._keep(rest, ChangeKind.CORRECTED, 0.0)
+            elif known.parts[0].is_whole and known.parts[0].contracts != contracts:
+                self._keep(fewer(known, contracts), ChangeKind.CORRECTED, 0.0)
 
     def _take_in(self, subject: Subject, package: Package, contracts: int) -> None:
         """An entry that filled unseen: the broker's average prices tell its cash; its fees are in nobody's report."""
@@ -203,30 +203,31 @@ class OrderRecovery:
             leg.ratio * contracts * price * leg.contract.multiplier
             for leg, price in zip(package.legs, prices, strict=True)
         )
-        position = Position(
-            id=subject.id,
+        part = Part(
+            name=WHOLE,
             package=package,
-            terms=Terms(**dict(subject.detail["terms"])),
             contracts=contracts,
             opened=subject.created,
             entry_prices=prices,
             entry_cash=cash,
             entry_fees=0.0,
-            correlation=str(subject.detail.get("correlation", "")),
+            terms=rebuild_terms(subject.detail["terms"]),
         )
+        position = position_of(subject.id, part, str(subject.detail.get("correlation", "")))
         self._book.pending.pop(position.id, None)
         self._gateway.subscribe(leg.contract for leg in package.legs)
         self._keep(position, ChangeKind.OPENED, cash)
 
     def _keep(self, position: Position, kind: ChangeKind, cash: float) -> None:
         self._book.positions[position.id] = position
+        part = position.parts[0]
         self._state.note(
             Level.POSITION,
             position.id,
-            contracts=position.contracts,
-            entry_prices=position.entry_prices,
-            entry_cash=position.entry_cash,
-            entry_fees=position.entry_fees,
+            contracts=part.contracts,
+            entry_prices=part.entry_prices,
+            entry_cash=part.entry_cash,
+            entry_fees=part.entry_fees,
             opened=position.opened,
             correlation=position.correlation,
         )
@@ -235,7 +236,7 @@ class OrderRecovery:
                 time=self._gateway.now(),
                 correlation=position.correlation,
                 position=position.id,
-                strategy=position.terms.strategy,
+                strategy=position.strategy,
                 kind=kind,
                 cash=cash,
                 fees=0.0,
@@ -245,18 +246,18 @@ class OrderRecovery:
     def _take_assigned(self, subject: Subject) -> None:
         """Assigned while away: the option legs that went are counted, the shares are to be sold, the rest unwound."""
         held = self._state.held(subject.id)
-        options = {name: quantity for name, quantity in held.items() if name not in FAMILIES}
+        options = {name: quantity for name, quantity in held.items() if underlying_named(name) is None}
         position = self._book.positions.get(subject.id)
-        for ticker in [name for name in held if name in FAMILIES]:
+        for ticker in [name for name in held if underlying_named(name) is not None]:
             tick = self._gateway.tick(ticker)
             if tick is None:
                 return  # no price yet: the next look tells
             self._tracker.take_shares(ticker, held[ticker], tick.price)
         self._executor.states.shares()
         self._state.correct_held(subject.id, options)
-        for leg in () if position is None else position.package.legs:
+        for leg in () if position is None else position.legs:
             if position is not None and leg.contract.name not in options:
-                self._tracker.assigned(position, leg.contract.name)
+                position = self._tracker.settle(position, leg, assigned=True).position
         self._state.fire(Level.POSITION, subject.id, PositionTrigger.UNWIND if options else PositionTrigger.CLOSED)
         if options:
             package = rebuild_package(list(subject.detail["package"]))
@@ -274,8 +275,10 @@ class OrderRecovery:
         legs = [
             Leg(leg.contract, round(held[leg.contract.name])) for leg in package.legs if held.get(leg.contract.name)
         ]
+        known = self._book.positions.get(name)
+        if known is not None:
+            self._tracker.agree(known, held, "the account no longer holds it")
         if legs:
-            self._book.positions.pop(name, None)
             self._gateway.subscribe(leg.contract for leg in legs)
             self._executor.unwind(name, Package(tuple(legs)))
 
@@ -293,7 +296,8 @@ class OrderRecovery:
             package=package,
             contracts=int(detail["contracts"]),
             created=self._gateway.now(),
-            terms=None if terms is None else Terms(**terms),
+            terms=None if terms is None else rebuild_terms(terms),
+            plans=() if terms is None else (PartPlan(WHOLE, package, rebuild_terms(terms)),),
             rule=str(detail.get("rule", "")),
             reason="taken over after a restart",
             limit=_number(detail.get("limit")),
@@ -324,17 +328,20 @@ def rebuild_position(subject: Subject) -> Position | None:
     if subject.state in (PositionState.PLANNED, PositionState.OPENING) or "entry_cash" not in subject.detail:
         return None
     detail: dict[str, Any] = dict(subject.detail)
-    terms = dict(detail["terms"])
-    return Position(
-        id=subject.id,
+    part = Part(
+        name=WHOLE,
         package=rebuild_package(list(detail["package"])),
-        terms=Terms(**terms),
         contracts=int(detail["contracts"]),
         opened=datetime.fromisoformat(str(detail["opened"])),
         entry_prices=tuple(float(price) for price in detail["entry_prices"]),
         entry_cash=float(detail["entry_cash"]),
         entry_fees=float(detail["entry_fees"]),
-        correlation=str(detail.get("correlation", "")),
+        terms=rebuild_terms(detail["terms"]),
+    )
+    return position_of(
+        subject.id,
+        part,
+        str(detail.get("correlation", "")),
         spot_entry=_number(detail.get("spot_entry")),
         vix_entry=_number(detail.get("vix_entry")),
     )

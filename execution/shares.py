@@ -15,7 +15,7 @@ from core.bus import EventBus
 from core.events import FillStatus, MinutePassed, OrderUpdated
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
-from core.settings_fields import OrderSettings
+from core.settings.fields import OrderSettings
 from execution.tracker import PositionTracker
 from state.manager import HierarchicalStateManager
 from state.tables import SystemState

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
-from core.book import Book, ClosedTrade, Position, ShareHolding
+from core.book import Book, Position, ShareHolding, position_of
 from core.bus import EventBus
-from core.contracts import MARKET_CLOSE, Contract, Leg, Package, Right
+from core.contracts import MARKET_CLOSE, Contract, Leg, Package
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
-from core.gateway import FAMILIES, Gateway
+from core.gateway import Gateway
+from core.instruments import underlying_named
 from core.journal import Journal, RecordKind
+from core.parts import LegExit, Part, PartPlan
 from execution.groups import OrderGroup
+from execution.settling import Ending, Gone, intrinsic, take_off, trade_of
 from market.vix import VIX
 
 
-@dataclass(slots=True)
-class _Parts:
-    """Legs of one position that ended one by one: price in points by leg, dollars of cash and fees together."""
-
-    prices: dict[str, float] = field(default_factory=dict)
-    cash: float = 0.0
-    fees: float = 0.0
-    expired: bool = False
-    assigned: bool = False
-
-
 class PositionTracker:
-    """Turns finished groups and expirations into positions and trades."""
+    """Turns finished groups and expirations into positions, their parts and trades."""
 
     def __init__(self, bus: EventBus, journal: Journal, gateway: Gateway, book: Book) -> None:
         self._bus = bus
         self._journal = journal
         self._gateway = gateway
         self._book = book
-        self._parts: dict[str, _Parts] = {}
         self.share_orders: set[int] = set()
+
+    # Entries
 
     def plan(self, group: OrderGroup) -> None:
         """Count an entry on its way as if it were open."""
         if group.terms is not None:
-            prices = tuple(0.0 for _ in group.package.legs)
-            self._book.pending[group.position] = self._position(group, prices)
+            parts = tuple(self._part(plan, plan.package, group.contracts, group) for plan in group.plans)
+            self._book.pending[group.position] = self._position(group, parts)
 
     def abandon(self, group: OrderGroup) -> None:
         """Forget an entry that came to nothing."""
@@ -49,53 +43,126 @@ class PositionTracker:
 
     def opened(self, group: OrderGroup) -> Position:
         """Take a filled entry into the book."""
+        return self._take_in(
+            group, tuple(self._part(plan, plan.package, group.contracts, group) for plan in group.plans)
+        )
+
+    def broken(self, group: OrderGroup, left: Package) -> Position:
+        """Take the filled legs of an entry into the book, so that their end is counted; ratios are contracts."""
+        parts = []
+        for plan in group.plans:
+            names = {leg.contract.name for leg in plan.package.legs}
+            legs = tuple(leg for leg in left.legs if leg.contract.name in names)
+            if legs:
+                parts.append(self._part(plan, Package(legs), 1, group))
+        return self._take_in(group, tuple(parts))
+
+    def _take_in(self, group: OrderGroup, parts: tuple[Part, ...]) -> Position:
         self._book.pending.pop(group.position, None)
-        prices = tuple(group.price_of(leg) for leg in group.package.legs)
-        position = self._position(group, prices)
+        position = self._position(group, parts)
         self._book.positions[position.id] = position
         self._publish(position, ChangeKind.OPENED, group.cash, group.fees)
         return position
 
-    def _position(self, group: OrderGroup, prices: tuple[float, ...]) -> Position:
-        if group.terms is None:
-            raise ValueError(f"group {group.id}: an entry without terms; expected the proposal's terms")
-        return Position(
-            id=group.position,
-            package=group.package,
-            terms=group.terms,
-            contracts=group.contracts,
+    def _part(self, plan: PartPlan, package: Package, contracts: int, group: OrderGroup) -> Part:
+        """A part out of what its legs filled; nothing filled yet is priced at nothing."""
+        fills = [group.fills[leg.contract.name] for leg in package.legs]
+        filled = all(round(fill.quantity) for fill in fills)
+        return Part(
+            name=plan.name,
+            package=package,
+            contracts=contracts,
             opened=self._gateway.now(),
-            entry_prices=prices,
-            entry_cash=group.cash,
-            entry_fees=group.fees,
-            correlation=group.correlation,
-            spot_entry=self._price(group.package.underlying.ticker),
-            vix_entry=self._price(VIX),
+            entry_prices=tuple(group.price_of(leg) if filled else 0.0 for leg in package.legs),
+            entry_cash=sum(fill.cash for fill in fills),
+            entry_fees=sum(fill.fees for fill in fills),
+            terms=plan.terms,
         )
 
-    def closed(self, group: OrderGroup) -> None:
-        """Take a filled exit out of the book; legs that it left to expire count as worth nothing."""
-        position = self._book.positions.pop(group.position, None)
-        if position is None:
-            return
-        traded = {leg.contract.name: group.price_of(leg) for leg in group.package.legs}
-        prices = [traded.get(leg.contract.name, 0.0) for leg in position.package.legs]
-        self._finish(position, ChangeKind.CLOSED, prices, (group.cash, group.fees), (group.rule, group.reason))
+    def _position(self, group: OrderGroup, parts: tuple[Part, ...]) -> Position:
+        first = position_of(
+            group.position,
+            parts[0],
+            group.correlation,
+            spot_entry=self._price(group.package.underlying.price_key),
+            vix_entry=self._price(VIX),
+        )
+        return replace(first, parts=parts, slot=group.slot)
 
-    def settled(self, event: OrderUpdated) -> None:
+    # Exits
+
+    def exited(self, group: OrderGroup) -> Ending | None:
+        """Take what an exit filled, all or some, off the parts that it closes; ``None`` where nothing filled."""
+        position = self._book.positions.get(group.position)
+        gone = [
+            Gone(name, LegExit(fill.quantity, fill.cash, fill.fees))
+            for name, fill in group.fills.items()
+            if round(fill.quantity)
+        ]
+        if position is None or not gone:
+            return None
+        return self._left(position, group.parts, gone, (group.rule, group.reason), ChangeKind.CLOSED)
+
+    def agree(self, position: Position, held: Mapping[str, float], reason: str) -> Ending | None:
+        """Take off what the account does not hold any more; what it brought is unknown. ``None``: all is there."""
+        gone = [
+            Gone(leg.contract.name, LegExit(round(held.get(leg.contract.name, 0.0)) - leg.ratio, None))
+            for leg in position.legs
+            if round(held.get(leg.contract.name, 0.0)) != leg.ratio
+        ]
+        if not gone:
+            return None
+        return self._left(position, (), gone, ("closed_outside", reason), ChangeKind.CORRECTED)
+
+    def _left(
+        self,
+        position: Position,
+        parts: tuple[str, ...],
+        gone: Iterable[Gone],
+        why: tuple[str, str],
+        kind: ChangeKind,
+    ) -> Ending:
+        """Something of a position left the account: the book follows, and every part that is over is a trade."""
+        cash, fees = position.cash, position.fees
+        ending = take_off(position, parts, gone, *why)
+        if ending.ended:
+            self._book.positions.pop(position.id, None)
+            self._book.blocked.pop(position.id, None)
+        else:
+            self._book.positions[position.id] = ending.position
+        for part in ending.over:
+            self._record_trade(ending, part)
+        now = ending.position.cash
+        brought = 0.0 if now is None or cash is None else now - cash
+        self._publish(position, kind if ending.ended else ChangeKind.ADJUSTED, brought, ending.position.fees - fees)
+        return ending
+
+    def settled(self, event: OrderUpdated) -> tuple[Ending, ...]:
         """Take note of a leg that expired or was assigned, and of shares (an order event of no group of ours)."""
-        if event.contract in FAMILIES:
+        if underlying_named(event.contract) is not None:
             self._move_shares(event)
-            return
+            return ()
         if event.status is not FillStatus.FILLED:
-            return
+            return ()
         if any(event.contract in about for about in self._book.doubted.values()):
-            return  # the fill of an order that is not known to be ours yet: the next look tells
+            return ()  # the fill of an order that is not known to be ours yet: the next look tells
+        endings = []
         for position in list(self._book.positions.values()):
-            leg = next((leg for leg in position.package.legs if leg.contract.name == event.contract), None)
-            if leg is None or self._has_ended(position, leg) or not self._is_settlement(leg.contract, event):
-                continue
-            self._end_leg(position, leg, event.is_assignment)
+            leg = next((leg for leg in position.legs if leg.contract.name == event.contract), None)
+            if leg is not None and self._is_settlement(leg.contract, event):
+                endings.append(self.settle(position, leg, event.is_assignment))
+        return tuple(endings)
+
+    def settle(self, position: Position, leg: Leg, assigned: bool) -> Ending:
+        """A leg (signed contracts) expired or was assigned: it is counted at its intrinsic value."""
+        key = leg.contract.underlying.price_key
+        spot = self._price(key)
+        if spot is None:
+            raise ValueError(f"{leg.contract.name}: ended without a price of {key}")
+        cash = leg.ratio * intrinsic(leg.contract, spot) * leg.contract.multiplier
+        kind = ChangeKind.ASSIGNED if assigned else ChangeKind.EXPIRED
+        why = (kind.value, "assigned" if assigned else "held to expiry")
+        return self._left(position, (), [Gone(leg.contract.name, LegExit(-leg.ratio, cash))], why, kind)
 
     def _move_shares(self, event: OrderUpdated) -> None:
         """Shares that an assignment or exercise brought, or that an order of ours took away again.
@@ -149,23 +216,6 @@ class PositionTracker:
         known = self._book.shares[ticker]
         self.take_shares(ticker, quantity - known.quantity, known.price)
 
-    def assigned(self, position: Position, name: str) -> bool:
-        """A leg was assigned while nobody looked: it is counted at its intrinsic value; whether it was the last."""
-        leg = next(leg for leg in position.package.legs if leg.contract.name == name)
-        return self._end_leg(position, leg, assigned=True)
-
-    def rest_of(self, position: Position) -> tuple[Leg, ...]:
-        """Legs (signed contracts) of a position of which others ended alone; empty when none did."""
-        parts = self._parts.get(position.id)
-        if parts is None or not parts.assigned:
-            return ()
-        legs = (leg for leg in position.package.legs if leg.contract.name not in parts.prices)
-        return tuple(Leg(leg.contract, leg.ratio * position.contracts) for leg in legs)
-
-    def _has_ended(self, position: Position, leg: Leg) -> bool:
-        parts = self._parts.get(position.id)
-        return parts is not None and leg.contract.name in parts.prices
-
     def _is_settlement(self, contract: Contract, event: OrderUpdated) -> bool:
         """An assignment, or what comes after the last session's close; before it, somebody else traded the contract."""
         if event.is_assignment:
@@ -174,98 +224,38 @@ class PositionTracker:
         ends = datetime.combine(contract.expiry, MARKET_CLOSE) if session is None else session.closes_at
         return event.time >= ends
 
-    def _end_leg(self, position: Position, leg: Leg, assigned: bool) -> bool:
-        """Value a leg at its expiry or assignment; whether it was the position's last."""
-        spot = self._price(leg.contract.underlying.ticker)
-        if spot is None:
-            raise ValueError(f"{leg.contract.name}: ended without a price of {leg.contract.underlying.ticker}")
-        parts = self._parts.setdefault(position.id, _Parts())
-        parts.expired = True
-        parts.assigned = parts.assigned or assigned
-        price = intrinsic(leg.contract, spot)
-        cash = leg.ratio * position.contracts * price * leg.contract.multiplier
-        return self.part(position, leg.contract.name, price, (cash, 0.0))
-
-    def part(self, position: Position, name: str, price: float, flow: tuple[float, float]) -> bool:
-        """One leg ended alone, bringing (cash, fees) in dollars; whether it was the last."""
-        parts = self._parts.setdefault(position.id, _Parts())
-        parts.prices[name] = price
-        parts.cash += flow[0]
-        parts.fees += flow[1]
-        if len(parts.prices) < len(position.package.legs):
-            return False
-        del self._parts[position.id]
-        self._book.positions.pop(position.id, None)
-        kind = ChangeKind.CLOSED
-        if parts.expired:
-            kind = ChangeKind.ASSIGNED if parts.assigned else ChangeKind.EXPIRED
-        why = (kind.value, "held to expiry") if parts.expired else ("unwind", "closed leg by leg")
-        prices = [parts.prices[leg.contract.name] for leg in position.package.legs]
-        self._finish(position, kind, prices, (parts.cash, parts.fees), why)
-        return True
-
-    def part_filled(self, position: Position, flow: tuple[float, float]) -> None:
-        """Some contracts of a leg were closed, bringing (cash, fees) in dollars; the leg goes on with the rest."""
-        parts = self._parts.setdefault(position.id, _Parts())
-        parts.cash += flow[0]
-        parts.fees += flow[1]
-
-    def broken(self, group: OrderGroup, left: Package) -> Position:
-        """Take the filled part of an entry into the book, so that its end is counted; its ratios are contracts."""
-        self._book.pending.pop(group.position, None)
-        prices = tuple(group.price_of(leg) for leg in left.legs)
-        position = replace(self._position(group, prices), package=left, contracts=1)
-        self._book.positions[position.id] = position
-        self._publish(position, ChangeKind.OPENED, group.cash, group.fees)
-        return position
-
-    def gone(self, position: Position, reason: str) -> None:
-        """Take a position out that a person closed at the broker; its result is unknown and counts as zero cash."""
-        self._book.positions.pop(position.id, None)
-        prices = [0.0 for _ in position.package.legs]
-        self._finish(position, ChangeKind.CORRECTED, prices, (0.0, 0.0), ("closed_outside", reason))
-
-    def _finish(
-        self,
-        position: Position,
-        kind: ChangeKind,
-        prices: list[float],
-        flows: tuple[float, float],
-        why: tuple[str, str],
-    ) -> None:
-        cash, fees = flows
-        self._book.blocked.pop(position.id, None)
-        now = self._gateway.now()
-        profit = position.entry_cash + cash - position.entry_fees - fees
-        paid = position.entry_fees + fees
-        self._book.trades.append(
-            ClosedTrade(position.terms.strategy, position.id, position.opened, now, profit, position.max_loss, paid)
-        )
+    def _record_trade(self, ending: Ending, part: Part) -> None:
+        now, position = self._gateway.now(), ending.position
+        trade = trade_of(position, part, now, ending.ended and part is ending.over[-1])
+        self._book.trades.append(trade)
+        cash = part.cash
         self._journal.record(
             RecordKind.TRADE_CLOSED,
             component="tracker",
-            reason=why[1],
+            reason=part.exit_reason,
             correlation=position.correlation,
-            exit_rule=why[0],
-            **self._row(position, now, prices),
-            cash_in=position.entry_cash,
-            cash_out=cash,
-            fees=paid,
-            profit=profit,
+            exit_rule=part.exit_rule,
+            **self._row(position, part, now),
+            cash_in=part.entry_cash,
+            cash_out=None if cash is None else cash - part.entry_cash,
+            fees=part.fees,
+            profit=trade.profit,
+            ended=trade.ended,
         )
-        self._publish(position, kind, cash, fees)
 
-    def _row(self, position: Position, now: datetime, prices: list[float]) -> dict[str, object]:
-        ticker = position.package.underlying.ticker
+    def _row(self, position: Position, part: Part, now: datetime) -> dict[str, object]:
+        ticker = part.underlying.ticker
+        exits = [part.exit_price(leg.contract) for leg in part.package.legs]
         return {
-            "strategy": position.terms.strategy,
+            "strategy": position.strategy,
             "position": position.id,
+            "part": part.name,
             "underlying": ticker,
-            "structure": position.terms.structure,
-            "opened": position.opened,
+            "structure": part.terms.structure,
+            "opened": part.opened,
             "closed": now,
-            "contracts": position.contracts,
-            "multiplier": position.multiplier,
+            "contracts": part.contracts,
+            "multiplier": part.multiplier,
             "legs": [
                 {
                     "name": leg.contract.name,
@@ -274,14 +264,14 @@ class PositionTracker:
                     "right": leg.contract.right,
                     "expiry": leg.contract.expiry,
                     "entry": round(entry, 4),
-                    "exit": round(price, 4),
+                    "exit": None if price is None else round(price, 4),
                 }
-                for leg, entry, price in zip(position.package.legs, position.entry_prices, prices, strict=True)
+                for leg, entry, price in zip(part.package.legs, part.entry_prices, exits, strict=True)
             ],
-            "credit": position.credit * position.multiplier * position.contracts,
-            "max_loss": position.max_loss,
+            "credit": part.credit * part.multiplier * part.contracts,
+            "max_loss": part.max_loss,
             "underlying_entry": position.spot_entry,
-            "underlying_exit": self._price(ticker),
+            "underlying_exit": self._price(part.underlying.price_key),
             "vix_entry": position.vix_entry,
             "vix_exit": self._price(VIX),
         }
@@ -291,7 +281,7 @@ class PositionTracker:
         return None if tick is None else tick.price
 
     def _publish(self, position: Position, kind: ChangeKind, cash: float, fees: float) -> None:
-        self.announce(position.id, position.terms.strategy, position.correlation, kind, cash, fees)
+        self.announce(position.id, position.strategy, position.correlation, kind, cash, fees)
 
     def announce(
         self, position: str, strategy: str, correlation: str, kind: ChangeKind, cash: float, fees: float
@@ -313,9 +303,3 @@ class PositionTracker:
         """No position is both open and on its way."""
         both = sorted(set(self._book.positions) & set(self._book.pending))
         return tuple(f"position {name} is open and pending" for name in both)
-
-
-def intrinsic(contract: Contract, spot: float) -> float:
-    """Value of an option at its end, in points."""
-    inside = spot - contract.strike if contract.right is Right.CALL else contract.strike - spot
-    return max(inside, 0.0)

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from core.book import DEADLINE, Book
+from core.book import Book
 from core.contracts import Leg, Quote
 from core.events import Severity
 from core.gateway import Gateway
+from core.instruments import instrument_of
 from core.journal import Journal, RecordKind
-from core.settings_fields import OrderSettings
+from core.parts import Urgency
+from core.settings.fields import OrderSettings
 
 _ASKED_WITHIN: Final = timedelta(minutes=2)
 
@@ -50,7 +52,7 @@ def sort_out(legs: Iterable[Leg], gateway: Gateway, most: float) -> Part:
         side = None if quote is None else quote.ask if leg.ratio < 0 else quote.bid
         if side is not None and quote is not None and quote.ask is not None:
             ready.append(leg)
-        elif is_worthless(leg, quote, most):
+        elif is_worthless(leg, quote, instrument_of(leg.contract).points(most)):
             worthless.append(leg)
         else:
             waiting.append(leg)
@@ -98,7 +100,7 @@ class Unwinds:
             if now - self._asked.get(position, now) > _ASKED_WITHIN:
                 del self._book.blocked[position]
 
-    def waited_enough(self, position: str, rule: str, part: Part) -> bool:
+    def waited_enough(self, position: str, rule: str, urgency: Urgency, part: Part) -> bool:
         """A side that a whole exit needs is not quoted: whether it goes in parts now, at a deadline or after so long.
 
         No order is sent at a price that nobody shows: an engine would fill it at one that is only remembered.
@@ -107,7 +109,7 @@ class Unwinds:
         fresh = position not in self._book.blocked
         self._asked[position] = now
         waited = (now - self._book.blocked.setdefault(position, now)).total_seconds() / 60
-        late = rule == DEADLINE or waited >= most
+        late = urgency is Urgency.FINAL or waited >= most
         if late or fresh:
             severity = Severity.BREACH if late else Severity.WARNING
             self._tell(position, severity, waited, f"{rule} waits: {part.why}")
@@ -144,5 +146,5 @@ class Unwinds:
             severity=severity.value,
             limit=float(self._settings.blocked_exit_minutes),
             observed=waited,
-            strategy=position.rsplit("-", 2)[0],
+            strategy=known.strategy if (known := self._book.positions.get(position)) is not None else "",
         )

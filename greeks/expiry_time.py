@@ -6,8 +6,8 @@ first, so that a daylight-saving change between them costs or adds its hour.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -15,31 +15,15 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from core.contracts import Contract, Settlement
+from core.instruments import INSTRUMENTS
+from core.trading_days import closing_time, monthly_expiry
 from greeks.black_scholes import FloatArray
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
 SECONDS_A_YEAR: Final = 365.0 * 86_400.0
-CLOSE: Final = time(16, 0)
-EARLY_CLOSE: Final = time(13, 0)
 OPEN: Final = time(9, 30)
 
-# Options on futures stop at their exchange's own time (CME rule books: 710 LO, 115A OG, 18A OZB, 261A EUU, 358A ES).
-FUTURE_OPTION_TIMES: Final[Mapping[str, time]] = {
-    "LO": time(14, 30),
-    "OG": time(13, 30),
-    "OZB": time(17, 0),
-    "EUU": time(10, 0),
-    "ES": time(16, 0),  # all but the quarterly ones, which settle at the open
-}
 OTHER_FUTURE_OPTIONS: Final = time(17, 0)  # the end of the day's session at CME
-
-
-def is_early_close(day: date) -> bool:
-    """Whether the New York exchanges close at 13:00: the day after Thanksgiving, and the weekdays that lead to
-    Independence Day (Monday to Thursday, 3 July) and Christmas (Monday to Thursday, 24 December)."""
-    if day.month == 11:
-        return day.weekday() == 4 and 23 <= day.day <= 29
-    return (day.month, day.day) in ((7, 3), (12, 24)) and day.weekday() < 4
 
 
 @lru_cache(maxsize=4096)
@@ -48,10 +32,12 @@ def settlement_time(root: str, expiry: date, settlement: Settlement) -> time:
     if settlement is Settlement.CASH_MORNING:
         return OPEN
     if settlement is Settlement.PHYSICAL_FUTURE:
-        if root == "ES" and expiry.month % 3 == 0 and _is_third_friday(expiry):
-            return OPEN
-        return FUTURE_OPTION_TIMES.get(root, OTHER_FUTURE_OPTIONS)
-    return EARLY_CLOSE if is_early_close(expiry) else CLOSE
+        if root == "ES":
+            quarterly = expiry.month % 3 == 0 and expiry == monthly_expiry(expiry.year, expiry.month)
+            return OPEN if quarterly else closing_time(expiry)
+        row = INSTRUMENTS.get(root)
+        return OTHER_FUTURE_OPTIONS if row is None else row.last_trading
+    return closing_time(expiry)
 
 
 def expires_at(contract: Contract) -> datetime:
@@ -86,19 +72,3 @@ def _end_seconds(root: str, expiry: date, settlement: Settlement) -> float:
 def _utc_seconds(moment: datetime) -> float:
     """Seconds since 1970 UTC of a naive New York moment; the first of the two in the hour that autumn repeats."""
     return moment.replace(tzinfo=NEW_YORK).astimezone(UTC).timestamp()
-
-
-def _is_third_friday(day: date) -> bool:
-    """The third Friday, or the Thursday before it when that Friday is Good Friday and the contract is moved."""
-    return (day.weekday() == 4 and 15 <= day.day <= 21) or (day.weekday() == 3 and _is_good_friday(day + timedelta(1)))
-
-
-def _is_good_friday(day: date) -> bool:
-    """Two days before Easter Sunday (Gregorian computus, Meeus)."""
-    century, year = divmod(day.year, 100)
-    golden = day.year % 19
-    epact = (19 * golden + century - century // 4 - (century - (century + 8) // 25 + 1) // 3 + 15) % 30
-    weekday = (32 + 2 * (century % 4) + 2 * (year // 4) - epact - year % 4) % 7
-    shift = (golden + 11 * epact + 22 * weekday) // 451
-    month, rest = divmod(epact + weekday - 7 * shift + 114, 31)
-    return day == date(day.year, month, rest + 1) - timedelta(2)

@@ -7,7 +7,7 @@ unknown is ``None``, never the sum of the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from itertools import pairwise
 from math import log
@@ -35,37 +35,6 @@ TREASURY_BILL: Final[Mapping[int, float]] = MappingProxyType({
 def treasury_bill(year: int) -> float:
     """Risk-free rate of a year, continuous, as a fraction; the nearest known year's outside the table."""
     return TREASURY_BILL[min(max(year, min(TREASURY_BILL)), max(TREASURY_BILL))] / 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class UnderlyingFacts:
-    """What an underlying brings to the Greeks of its options.
-
-    ``beta`` to the reference, ``None`` to measure it; ``dividend_yield`` continuous a year, ``None`` for the settings'.
-    """
-
-    group: str
-    beta: float | None = None
-    dividend_yield: float | None = None
-
-
-def _default_facts() -> Mapping[str, UnderlyingFacts]:
-    facts = {ticker: UnderlyingFacts("A2", beta=1.0) for ticker in ("SPX", "XSP", "SPY")}
-    facts |= {ticker: UnderlyingFacts("A1", beta=1.0) for ticker in ("ES", "MES")}
-    facts |= {ticker: UnderlyingFacts(group) for ticker, group in (("QQQ", "A2"), ("IWM", "A2"), ("TLT", "B1"))}
-    barren = (("GLD", "B1"), ("USO", "C1"), ("FXE", "E"))
-    return MappingProxyType(facts | {ticker: UnderlyingFacts(group, dividend_yield=0.0) for ticker, group in barren})
-
-
-@dataclass(frozen=True, slots=True)
-class UnderlyingTable:
-    """Facts by ticker; a ticker that is not in it has group ``none``, a measured beta and the settings' yield."""
-
-    facts: Mapping[str, UnderlyingFacts] = field(default_factory=_default_facts)
-
-    def of(self, ticker: str) -> UnderlyingFacts:
-        """The facts of a ticker."""
-        return self.facts.get(ticker, UnderlyingFacts("none"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +83,7 @@ class LegGreeks:
 
     @property
     def underlying(self) -> str:
-        """Ticker of the contract's underlying."""
+        """Ticker of the contract's underlying; a family's for futures."""
         return self.contract.underlying.ticker
 
 

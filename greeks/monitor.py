@@ -14,7 +14,7 @@ from typing import Final
 from core.bus import EventBus
 from core.clock import MarketClock
 from core.events import MarketData, PositionChanged, RiskThreshold, Severity
-from core.settings_fields import GreeksSettings, PhaseLimits, PhaseSettings
+from core.settings.fields import GreeksSettings, PhaseLimits, PhaseSettings
 from greeks.exposure import Exposure, PortfolioGreeks, total
 from greeks.service import CentralGreeksService
 

@@ -23,8 +23,9 @@ from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedInte
 from core.clock import MarketClock
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import PositionChanged, SessionClosed
-from core.gateway import FAMILIES, Gateway, contract_named
-from core.settings_fields import GreeksSettings
+from core.gateway import Gateway
+from core.instruments import contract_named, facts_of, group_of, underlying_named
+from core.settings.fields import GreeksSettings
 from greeks.black_scholes import FloatArray, Greeks
 from greeks.expiry_time import expires_at
 from greeks.exposure import (
@@ -33,7 +34,6 @@ from greeks.exposure import (
     PortfolioGreeks,
     ScenarioGrid,
     ShareGreeks,
-    UnderlyingTable,
     WhatIf,
     exposure_of,
     measured_beta,
@@ -42,6 +42,7 @@ from greeks.exposure import (
     unknown_names,
 )
 from greeks.implied import NoVolatility, judge_quotes
+from greeks.revalue import Priced, revalued
 from greeks.smile import (
     WIDEST_HALF_SPREAD,
     ChainGreeks,
@@ -62,7 +63,6 @@ from market.history import DailyHistory, history_of
 SPOT_MOVES: Final = (-0.20, -0.15, -0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10, 0.15, 0.20)
 VOLATILITY_MOVES: Final = (-10.0, 0.0, 10.0, 20.0, 30.0)
 DAYS_FORWARD: Final = (0.0, 1.0, 7.0)
-LOWEST_VOLATILITY: Final = 0.01  # to which a scenario may push a volatility
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,6 @@ class CentralGreeksService:
         book: Book,
         history: DailyHistory,
         settings: GreeksSettings,
-        table: UnderlyingTable | None = None,
     ) -> None:
         self._cache = cache
         self._clock = clock
@@ -132,7 +131,6 @@ class CentralGreeksService:
         self._book = book
         self._history = history
         self._settings = settings
-        self._table = table or UnderlyingTable()
         self._needs: tuple[Dependency, ...] | None = None
         self._smiles: dict[tuple[str, datetime], _Kept] = {}
         self._known: dict[str, _Known] = {}
@@ -161,7 +159,7 @@ class CentralGreeksService:
         several underlyings.
         """
         listed = tuple(contracts)
-        tickers = {contract.underlying.ticker for contract in listed}
+        tickers = {contract.underlying.price_key for contract in listed}
         if len(tickers) != 1:
             raise ValueError(f"contracts: on underlyings {sorted(tickers)}; expected contracts on exactly one")
         ticker = tickers.pop()
@@ -180,7 +178,7 @@ class CentralGreeksService:
 
     def figures_of(self, contract: Contract) -> ContractGreeks | None:
         """One contract's figures for one unit, at its newest quote; ``None`` when price or volatility is unknown."""
-        needs = self._dependencies({contract.underlying.ticker})[1:]
+        needs = self._dependencies({contract.underlying.price_key})[1:]
         key = ("greeks.contract", contract.name)
         found = self._cache.get_or_compute(key, lambda: self._compute_one(contract), depends_on=needs)
         if found is None:
@@ -205,7 +203,7 @@ class CentralGreeksService:
         """The portfolio with ``contracts`` of a package added (negative: taken away)."""
         before = self.portfolio()
         self.computations["what_if"] += 1
-        added = self._legs(_lines("proposal", strategy, package, contracts))
+        added = self._legs(_lines("proposal", strategy, package.legs, contracts))
         unknown = before.unknown + unknown_names(added)
         after = PortfolioGreeks(before.time, before.legs + added, unknown, before.shares)
         return WhatIf(before, after, total(added))
@@ -222,19 +220,23 @@ class CentralGreeksService:
         Each is priced anew, never by adding Greeks up; an option that expires on the way is worth its intrinsic value.
         """
         self.computations["scenarios"] += 1
-        lines = self._held() + (() if proposal is None else _lines("proposal", "proposal", *proposal))
+        lines = self._held() + (
+            () if proposal is None else _lines("proposal", "proposal", proposal[0].legs, proposal[1])
+        )
         shape = (len(spot_moves), len(volatility_moves), len(days))
         profits = self._profits(lines, tuple(product(spot_moves, volatility_moves, days)))
         by_position = {name: np.zeros(shape) for name in dict.fromkeys(line.position for line in lines)}
-        groups = [self._table.of(line.contract.underlying.ticker).group for line in lines]
+        groups = [group_name(line.contract.underlying.ticker) for line in lines]
         by_group = {name: np.zeros(shape) for name in dict.fromkeys(groups)}
         for line, group, profit in zip(lines, groups, profits, strict=True):
             by_position[line.position] += profit.reshape(shape)
             by_group[group] += profit.reshape(shape)
         whole = profits.sum(axis=0).reshape(shape)
         for ticker, quantity in self._share_counts().items():
-            price, group = self._price(ticker), self._table.of(ticker).group
-            each = np.full(shape, np.nan if price is None else quantity * price) * np.reshape(spot_moves, (-1, 1, 1))
+            price, group = self._price(ticker), group_name(ticker)
+            each = np.full(shape, np.nan if price is None else quantity * unit_of(ticker) * price) * np.reshape(
+                spot_moves, (-1, 1, 1)
+            )
             whole = whole + each
             by_position[f"shares {ticker}"] = each
             by_group[group] = by_group.get(group, np.zeros(shape)) + each
@@ -246,15 +248,21 @@ class CentralGreeksService:
         ``None`` where none of these knows it: its exposure is unknown then, never zero.
         """
         reference = self._settings.beta_reference
-        fixed = 1.0 if ticker == reference else self._table.of(ticker).beta
+        facts = facts_of(ticker)
+        fixed = 1.0 if ticker == reference else None if facts is None else facts.beta
         if fixed is not None:
             return fixed
+        ticker = ticker if facts is None else facts.ticker  # a future by its family
         measured = self._cache.get_or_compute(
             ("beta", ticker, reference),
             lambda: measured_beta(self._history.closes(ticker), self._history.closes(reference)),
             depends_on=(history_of(ticker), history_of(reference)),
         )
         return self._settings.betas.get(ticker) if measured is None else measured
+
+    def group_of(self, ticker: str) -> str:
+        """The correlation group of an underlying, ``none`` where it is in none."""
+        return group_name(ticker)
 
     def verify(self) -> tuple[str, ...]:
         """Names the underlyings of open positions that have neither a price nor a beta."""
@@ -277,13 +285,13 @@ class CentralGreeksService:
         for ticker, quantity in self._share_counts().items():
             price, beta, exposure = self._price(ticker), self.beta(ticker), None
             if price is not None and beta is not None and reference is not None:
-                value = quantity * price
+                value = quantity * unit_of(ticker) * price
                 exposure = Exposure(value=value, delta=value * beta / reference)
-            rows.append(ShareGreeks(ticker, self._table.of(ticker).group, quantity, exposure))
+            rows.append(ShareGreeks(ticker, group_name(ticker), quantity, exposure))
         return tuple(rows)
 
     def _tickers(self) -> set[str]:
-        return {line.contract.underlying.ticker for line in self._held()} | set(self._share_counts())
+        return {line.contract.underlying.price_key for line in self._held()} | set(self._share_counts())
 
     def _compute_one(self, contract: Contract) -> ContractGreeks | None:
         self.computations["contract"] += 1
@@ -297,7 +305,7 @@ class CentralGreeksService:
         lines = [
             line
             for position in self._book.positions.values()
-            for line in _lines(position.id, position.terms.strategy, position.package, position.contracts)
+            for line in _lines(position.id, position.strategy, position.legs)
         ]
         for name, quantity in self._book.unowned.items():
             contract = contract_named(name)
@@ -309,7 +317,7 @@ class CentralGreeksService:
         """Shares by ticker: what assignments left, and a person's own in what may be traded here."""
         counts = {ticker: held.quantity for ticker, held in self._book.shares.items()}
         for ticker, quantity in self._book.unowned.items():
-            if ticker in FAMILIES:
+            if underlying_named(ticker) is not None:
                 counts[ticker] = counts.get(ticker, 0.0) + quantity
         return counts
 
@@ -326,16 +334,30 @@ class CentralGreeksService:
                 figures = contract_greeks(found.columns, found.volatility, found.source, found.greeks, at)
                 if beta is not None and reference is not None:
                     exposure = exposure_of(figures, line.units, beta * float(found.spot[at]) / reference)
-            group = self._table.of(ticker).group
+            group = group_name(ticker)
             legs.append(LegGreeks(line.position, line.strategy, group, line.contract, line.units, figures, exposure))
         return tuple(legs)
 
+    def priced(self, contracts: tuple[Contract, ...]) -> Priced:
+        """Contracts on any underlyings at their newest spots, with volatilities and prices; NaN where unknown."""
+        columns, spot, volatility, _ = self._known_of(contracts)
+        placed = np.where(np.isnan(spot), columns.strike, spot)
+        return Priced(columns, spot, volatility, columns.prices(placed, volatility))
+
     def _compute(self, contracts: tuple[Contract, ...]) -> _Computed:
-        """One vectorised computation of contracts on any underlyings, each at its newest price.
+        """One vectorised computation of contracts on any underlyings, each at its newest price."""
+        columns, spot, volatility, sources = self._known_of(contracts)
+        placed = np.where(np.isnan(spot), columns.strike, spot)
+        return _Computed(columns, spot, volatility, sources, columns.greeks(placed, volatility))
+
+    def _known_of(
+        self, contracts: tuple[Contract, ...]
+    ) -> tuple[Columns, FloatArray, FloatArray, tuple[VolatilitySource, ...]]:
+        """Columns, spots, volatilities and their sources.
 
         A volatility is measured again once it is as old as the cache's time to live; until then it is its strike's.
         """
-        prices = [self._price(contract.underlying.ticker) for contract in contracts]
+        prices = [self._price(contract.underlying.price_key) for contract in contracts]
         spot = np.array([np.nan if price is None else price for price in prices])
         columns = self._columns(contracts)
         self._measure(columns, spot)
@@ -343,9 +365,7 @@ class CentralGreeksService:
         volatility = np.array([one.volatility for one in known])
         volatility[np.isnan(spot)] = np.nan
         volatility[columns.years <= 0.0] = 0.0
-        placed = np.where(np.isnan(spot), columns.strike, spot)
-        sources = tuple(one.source for one in known)
-        return _Computed(columns, spot, volatility, sources, columns.greeks(placed, volatility))
+        return columns, spot, volatility, tuple(one.source for one in known)
 
     def _measure(self, columns: Columns, spot: FloatArray) -> None:
         """Take the volatility of every live contract whose own is unknown or too old from its quote, else borrow it."""
@@ -370,7 +390,7 @@ class CentralGreeksService:
                 self._known[columns.contracts[one].name] = found
 
     def _columns(self, contracts: tuple[Contract, ...]) -> Columns:
-        carry = [self._smiles.get((contract.underlying.ticker, expires_at(contract))) for contract in contracts]
+        carry = [self._smiles.get((contract.underlying.price_key, expires_at(contract))) for contract in contracts]
         tickers = [contract.underlying.ticker for contract in contracts]
         yields = [
             self._yield(t) if kept is None else kept.dividend_yield for t, kept in zip(tickers, carry, strict=True)
@@ -385,7 +405,7 @@ class CentralGreeksService:
         else the last one known; ``None`` when there is none of these.
         """
         contract, now = columns.contracts[at], self._clock.now()
-        ticker, moment = contract.underlying.ticker, expires_at(contract)
+        ticker, moment = contract.underlying.price_key, expires_at(contract)
         forward = spot * math.exp((columns.rate[at] - columns.dividend_yield[at]) * columns.years[at])
         kept = self._smiles.get((ticker, moment))
         smile = None if kept is None else kept.smile.moved_to(forward)
@@ -400,7 +420,7 @@ class CentralGreeksService:
     def _beside(self, columns: Columns, ticker: str, moment: datetime, forward: float) -> Smile | None:
         """A smile through what was just measured by quote of the same expiry; ``None`` when nothing was."""
         oldest = self._clock.now() - timedelta(seconds=self._settings.cache_seconds)
-        same = (c for c in columns.contracts if c.underlying.ticker == ticker and expires_at(c) == moment)
+        same = (c for c in columns.contracts if c.underlying.price_key == ticker and expires_at(c) == moment)
         known = [(c.strike, self._known.get(c.name, _UNKNOWN)) for c in same]
         quoted = [(strike, k) for strike, k in known if k.source is VolatilitySource.QUOTE and k.time > oldest]
         strikes = np.array([strike for strike, _ in quoted])
@@ -411,16 +431,10 @@ class CentralGreeksService:
         """Dollars by (line, node): value at the node less value now."""
         if not lines:
             return np.zeros((0, len(nodes)))
-        found = self._compute(tuple(line.contract for line in lines))
-        spot_move, points, days = (np.array(column) for column in zip(*nodes, strict=True))
-        each, count = len(nodes), len(lines)
-        placed = np.where(np.isnan(found.spot), found.columns.strike, found.spot)
-        spot = (placed[:, None] * (1.0 + spot_move)).ravel()
-        known = found.volatility[:, None]
-        volatility = np.maximum(known + points / 100.0, np.minimum(known, LOWEST_VOLATILITY)).ravel()
-        many = found.columns.rows(np.repeat(np.arange(count), each)).later(np.tile(days, count) / 365.0)
+        now = self.priced(tuple(line.contract for line in lines))
+        moves, points, days = (np.array([column]) for column in zip(*nodes, strict=True))
         units: FloatArray = np.array([[line.units] for line in lines])
-        return units * (many.prices(spot, volatility).reshape(count, each) - found.greeks.price[:, None])
+        return units * (revalued(now, moves, points, days) - now.price[:, None])
 
     def _price(self, ticker: str) -> float | None:
         tick = self._gateway.tick(ticker)
@@ -431,7 +445,8 @@ class CentralGreeksService:
         return treasury_bill(now.year) if given is None else given
 
     def _yield(self, ticker: str) -> float:
-        own = self._table.of(ticker).dividend_yield
+        facts = facts_of(ticker)
+        own = None if facts is None else facts.dividend_yield
         return self._settings.dividend_yield if own is None else own
 
     def _dependencies(self, tickers: set[str]) -> tuple[Dependency, ...]:
@@ -449,8 +464,20 @@ class CentralGreeksService:
         self._known = {name: value for name, value in self._known.items() if name in held}
 
 
-def _lines(position: str, strategy: str, package: Package, contracts: int) -> tuple[_Line, ...]:
+def group_name(ticker: str) -> str:
+    """A correlation group's name; ``none`` for what is in no group."""
+    group = group_of(ticker)
+    return "none" if group is None else group.value
+
+
+def unit_of(ticker: str) -> float:
+    """Dollars a point of one share, or of one future."""
+    named = underlying_named(ticker)
+    return 1.0 if named is None else named.multiplier
+
+
+def _lines(position: str, strategy: str, legs: Sequence[Leg], contracts: int = 1) -> tuple[_Line, ...]:
     def line(leg: Leg) -> _Line:
         return _Line(position, strategy, leg.contract, float(leg.ratio * contracts) * leg.contract.multiplier)
 
-    return tuple(line(leg) for leg in package.legs)
+    return tuple(line(leg) for leg in legs)

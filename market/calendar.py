@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 
 from core.gateway import Gateway, Session
-from core.settings_fields import MarketSettings
+from core.settings.fields import MarketSettings
 
 FRIDAY = 4
 WEDNESDAY = 2

@@ -13,14 +13,19 @@ from core.bus import EventBus
 from core.cache import SessionEnd, UnifiedIntelligentCache
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import SessionOpened
-from core.gateway import FAMILIES, Gateway
-from core.settings_fields import OrderSettings
+from core.gateway import Gateway
+from core.instruments import instrument_of
+from core.parts import Part
+from core.settings.fields import OrderSettings
 from market.freshness import DataFault, quote_fault
 
 
 @dataclass(frozen=True, slots=True)
 class PackagePrice:
-    """What a package brings at the mid and at the natural price (sell at bids, buy at offers); natural <= mid."""
+    """What a package brings at the mid and at the natural price (sell at bids, buy at offers); natural <= mid.
+
+    ``tick`` is the step of a limit at the mid, in points.
+    """
 
     mid: float
     natural: float
@@ -51,7 +56,7 @@ def package_price(legs: Sequence[Leg], quotes: Sequence[Quote | None], *, closin
         bid = min(bid, quote.ask)
         mid -= leg.ratio * (bid + quote.ask) / 2
         natural -= leg.ratio * (quote.ask if leg.ratio > 0 else bid)
-    return PackagePrice(mid, natural, FAMILIES[legs[0].contract.root].tick)
+    return PackagePrice(mid, natural, instrument_of(legs[0].contract).ticks.step(mid, len(legs)))
 
 
 def current_price(gateway: Gateway, package: Package, *, closing: bool = False) -> PackagePrice | None:
@@ -133,18 +138,27 @@ class OptionChainManager:
                 found[contract] = quote
         return found
 
+    def value_of(self, part: Part) -> float | None:
+        """Worth of what a part holds at mids, in points a package; ``None`` without quotes."""
+        if part.is_whole:
+            return self.value(part.package)
+        legs = part.legs
+        worth = self.value(Package(legs)) if legs else 0.0
+        return None if worth is None else worth / part.contracts
+
     def value(self, package: Package) -> float | None:
         """Worth of a package at mids, in points: positive when closing brings money; ``None`` without quotes."""
         total = 0.0
         for leg in package.legs:
             quote = self._gateway.quote(leg.contract)
-            mid = None if quote is None else middle(quote, self._settings.worthless_offer)
+            worthless = instrument_of(leg.contract).points(self._settings.worthless_offer)
+            mid = None if quote is None else middle(quote, worthless)
             if mid is None:
                 return None
             total += leg.ratio * mid
         return total
 
-    def illiquid(self, quote: Quote | None, selling: bool) -> str | None:
+    def illiquid(self, contract: Contract, quote: Quote | None, selling: bool) -> str | None:
         """Why a leg may not be traded at this quote; ``None`` when it may (methodology, section 5)."""
         fault = quote_fault(quote)
         if quote is None or (fault is not None and (selling or fault is not DataFault.ONE_SIDED)):
@@ -155,7 +169,8 @@ class OptionChainManager:
         if selling and bid <= 0:
             return DataFault.ZERO.value
         spread, mid = quote.ask - bid, (quote.ask + bid) / 2
-        if spread > self._settings.max_spread_fraction * mid and spread > self._settings.max_spread_points:
+        widest = instrument_of(contract).points(self._settings.max_spread_points)
+        if spread > self._settings.max_spread_fraction * mid and spread > widest:
             return "wide_spread"
         return None
 

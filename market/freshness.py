@@ -9,7 +9,7 @@ from enum import StrEnum
 from core.bus import EventBus
 from core.contracts import Quote
 from core.events import DataBecameStale, MarketData, SessionOpened
-from core.settings_fields import MarketSettings
+from core.settings.fields import MarketSettings
 
 
 class DataFault(StrEnum):

@@ -13,7 +13,7 @@ from statistics import fmean
 
 from core.cache import Entry, UnifiedIntelligentCache
 from core.gateway import DailyBar, Gateway
-from core.settings_fields import CorrelationSettings, MarketSettings
+from core.settings.fields import CorrelationSettings, MarketSettings
 
 _TOP_UP_DAYS = 6  # a long weekend, a holiday and one missed session
 

@@ -14,7 +14,7 @@ from core.cache import UnifiedIntelligentCache
 from core.contracts import MARKET_OPEN
 from core.events import MarketData, SessionOpened
 from core.gateway import DailyBar
-from core.settings_fields import MarketSettings
+from core.settings.fields import MarketSettings
 from market.history import DailyHistory, history_of
 
 _OPEN_SEEN_WITHIN = timedelta(minutes=10)

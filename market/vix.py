@@ -11,7 +11,7 @@ from core.bus import EventBus
 from core.cache import UnifiedIntelligentCache
 from core.contracts import MARKET_OPEN
 from core.events import MarketData, SessionOpened
-from core.settings_fields import VixSettings
+from core.settings.fields import VixSettings
 from market.history import DailyHistory, history_of
 
 VIX = "VIX"

@@ -13,6 +13,17 @@ from reporting.markup import Markup, element, join, money, number, table
 from reporting.rows import Decision, Outcome, Trade
 
 FRIDAY = 4
+# What was seen and what bound it, for rules whose words do not say so themselves.
+NAMES: Mapping[str, tuple[str, str]] = {
+    "not_filled": ("natural price", "a limit of"),
+    "credit": ("natural credit", "at least"),
+    "delta": ("delta", "a bound of"),
+    "drawdown": ("drawdown", "a limit of"),
+    "black_swan": ("move", "a limit of"),
+    "losses_in_a_row": ("losses", "at most"),
+    "phase_positions": ("open", "at most"),
+    "minimum_equity": ("equity", "at least"),
+}
 
 
 class DayKind(Enum):
@@ -83,7 +94,11 @@ def binding_number(decision: Decision) -> str:
     """The limit that bound and what was seen, when the decision has both."""
     if decision.limit is None or decision.observed is None:
         return ""
-    return f" ({number(decision.observed)} against {number(decision.limit)})"
+    observed, limit = number(decision.observed), number(decision.limit)
+    if decision.rule in NAMES:
+        seen, bound = NAMES[decision.rule]
+        return f" ({seen} {observed} against {bound} {limit})"
+    return f" ({observed} against {limit})"
 
 
 def calendar(cells: Sequence[DayCell]) -> Markup:

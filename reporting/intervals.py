@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 20240805
 RESAMPLES = 1000
-FEWEST_MOVES = 20  # resampling a handful of trades gives paths without one, and figures that mean nothing
+FEWEST_MOVES = 30  # resampling a handful of trades gives paths without one, and figures that mean nothing
 STANDSTILL = 1e-12
 MEAN_BLOCK_DAYS = 21.0  # one trading month: as long as a volatility cluster usually lasts
 
@@ -59,7 +59,7 @@ def bootstrap(
     figure: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     confidence: float = CONFIDENCE,
 ) -> Interval | None:
-    """Stationary-bootstrap interval of a figure of daily returns; None where under 20 days moved the account.
+    """Stationary-bootstrap interval of a figure of daily returns; None where under ``FEWEST_MOVES`` days moved it.
 
     ``figure`` maps a matrix (one resampled path a row) to one number a row. The seed is fixed: one run, one report.
     """

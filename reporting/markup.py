@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from reporting.intervals import Interval
-from reporting.targets import Unit
+from reporting.intervals import FEWEST_MOVES, Interval
+from reporting.performance import EquityStatistics
+from reporting.targets import FEW, TargetRow, Unit
 
 MINUS = "\N{MINUS SIGN}"
 EN_DASH = "\N{EN DASH}"
@@ -100,3 +101,19 @@ def span(interval: Interval | None, unit: Unit) -> str:
     if interval is None:
         return EN_DASH
     return f"{figure(interval.low, unit)} to {figure(interval.high, unit)}"
+
+
+def target_texts(row: TargetRow) -> tuple[str, str, str]:
+    """A target, what was measured and its interval as texts; where there is none, why."""
+    target = ("under " if row.at_most else "") + figure(row.target, row.unit)
+    measured = row.absent if row.measured is None and row.absent else figure(row.measured, row.unit)
+    interval = row.absent if row.interval is None and row.absent else span(row.interval, row.unit)
+    return target, measured, interval
+
+
+def sharpe_texts(equity: EquityStatistics) -> tuple[str, str]:
+    """The Sharpe ratio and what it rests on; without enough days that moved, how many there were."""
+    basis = f"session closes over bills at {percent(equity.risk_free, 2)} a year"
+    if equity.sharpe is None:
+        return FEW, f"{equity.moved} of {FEWEST_MOVES} days moved"
+    return number(equity.sharpe), basis

@@ -11,10 +11,11 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from reporting.intervals import Interval, beta_posterior, bootstrap, wilson
-from reporting.rows import Decision, EquityPoint, Outcome, Trade
+from reporting.intervals import FEWEST_MOVES, Interval, beta_posterior, bootstrap, wilson
+from reporting.rows import Decision, EngineTrade, EquityPoint, Outcome, Trade
 
 TRADING_DAYS = 252
+HALF_A_CENT = 0.005  # interest is booked in cents, and sums of cents in binary are off by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,9 @@ class TradeStatistics:
 class EquityStatistics:
     """The path of the account. Rates and drawdowns are fractions (0.2 is 20 %), a year is 252 sessions.
 
-    ``sharpe`` is over ``risk_free`` (a yearly rate). Intervals come from a stationary bootstrap of the daily returns;
-    None where there are too few days to say.
+    ``moved`` counts the days on which the account moved by more than its interest. ``sharpe`` and ``sortino`` are over
+    ``risk_free`` (a yearly rate). Intervals come from a stationary bootstrap of the daily returns. Ratios and intervals
+    are None where under ``FEWEST_MOVES`` days moved: of a handful of days they say nothing.
     """
 
     start: date
@@ -78,6 +80,7 @@ class EquityStatistics:
     annual_return_interval: Interval | None
     sharpe_interval: Interval | None
     drawdown_interval: Interval | None
+    moved: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +127,11 @@ class PerformanceTracker:
         )
 
 
-def trade_statistics(name: str, trades: Sequence[Trade], priors: Priors | None = None) -> TradeStatistics:
+def trade_statistics(name: str, trades: Sequence[Trade | EngineTrade], priors: Priors | None = None) -> TradeStatistics:
     """Count, wins with their intervals, and what was kept, of the given trades."""
     wins = [trade.profit for trade in trades if trade.won]
     losses = [trade.profit for trade in trades if not trade.won]
-    credits = [trade for trade in trades if trade.credit > 0]
+    credits = [trade for trade in trades if isinstance(trade, Trade) and trade.credit > 0]
     taken_in = sum(trade.credit for trade in credits)
     lost = -sum(losses)
     return TradeStatistics(
@@ -156,7 +159,7 @@ def posterior(name: str, wins: int, count: int, priors: Priors | None) -> Interv
     return beta_posterior(wins, count, rate, priors.weight)
 
 
-def longest_losing_streak(trades: Sequence[Trade]) -> int:
+def longest_losing_streak(trades: Sequence[Trade | EngineTrade]) -> int:
     """The most trades in a row, by closing time, that did not win."""
     longest = current = 0
     for trade in sorted(trades, key=lambda trade: trade.closed):
@@ -171,27 +174,31 @@ def equity_statistics(points: Sequence[EquityPoint], risk_free: float = 0.0) -> 
         return None
     values: NDArray[np.float64] = np.array([point.equity for point in points], dtype=np.float64)
     returns = np.diff(values) / values[:-1]
+    paid = np.array([point.interest for point in points[1:]], dtype=np.float64)
+    moved = int(np.count_nonzero(np.abs(np.diff(values) - paid) > HALF_A_CENT))
+    enough = moved >= FEWEST_MOVES
     falls = np.asarray(1 - values / np.maximum.accumulate(values), dtype=np.float64)
     trough = int(np.argmax(falls))
     peak = int(np.argmax(values[: trough + 1]))
     return EquityStatistics(
         start=points[0].day,
         end=points[-1].day,
-        sessions=len(points),
+        sessions=sum(1 for point in points if not point.opening),
         first=float(values[0]),
         last=float(values[-1]),
         total_return=float(values[-1] / values[0] - 1),
         annual_return=scalar(annual_returns(returns[None, :])),
         volatility=float(np.std(returns, ddof=1) * math.sqrt(TRADING_DAYS)) if len(returns) > 1 else None,
-        sharpe=scalar(sharpe_ratios(returns[None, :], risk_free)),
-        sortino=sortino_ratio(returns, risk_free),
+        sharpe=scalar(sharpe_ratios(returns[None, :], risk_free)) if enough else None,
+        sortino=sortino_ratio(returns, risk_free) if enough else None,
         drawdown=float(falls[trough]),
         drawdown_peak=points[peak].day,
         drawdown_trough=points[trough].day,
         risk_free=risk_free,
-        annual_return_interval=bootstrap(returns, annual_returns),
-        sharpe_interval=bootstrap(returns, lambda paths: sharpe_ratios(paths, risk_free)),
-        drawdown_interval=bootstrap(returns, worst_drawdowns),
+        annual_return_interval=bootstrap(returns, annual_returns) if enough else None,
+        sharpe_interval=bootstrap(returns, lambda paths: sharpe_ratios(paths, risk_free)) if enough else None,
+        drawdown_interval=bootstrap(returns, worst_drawdowns) if enough else None,
+        moved=moved,
     )
 
 

@@ -7,26 +7,52 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from core.fills import FillRule
 from reporting.charts import account_charts, payoff_chart
+from reporting.fills import FillSummary, summarise_fills, table_rows
 from reporting.fridays import calendar, day_cells, trade_anchor
+from reporting.intervals import FEWEST_MOVES
 from reporting.markup import (
     Markup,
     element,
     escape,
-    figure,
     join,
     money,
     number,
     percent,
     section,
+    sharpe_texts,
     span,
     table,
+    target_texts,
 )
-from reporting.performance import EquityStatistics, PerformanceTracker, Priors, TradeStatistics, skip_reasons
-from reporting.rows import EquityPoint, ErrorNote, Journal, RiskNote, Trade, strategy_title
+from reporting.performance import (
+    EquityStatistics,
+    PerformanceTracker,
+    Priors,
+    TradeStatistics,
+    skip_reasons,
+    trade_statistics,
+)
+from reporting.rows import EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, Trade, strategy_title
 from reporting.targets import TargetRow, Unit, Verdict, judge
 
 MOST_NOTES = 200
+LEAN_NAMES = {
+    "Win Rate": "LEAN, by leg",
+    "Loss Rate": "LEAN, by leg",
+    "Profit-Loss Ratio": "LEAN, by leg",
+    "Average Win": "LEAN, by leg, of the account",
+    "Average Loss": "LEAN, by leg, of the account",
+    "Sharpe Ratio": "LEAN, daily samples",
+    "Sortino Ratio": "LEAN, daily samples",
+}
+LEAN_DIFFERS = (
+    "LEAN's own statistics differ from the figures above, and this is why: its win and loss rates and its profit-loss "
+    "ratio count each leg of a package as a trade of its own, so that a winning condor is often two wins and two "
+    "losses; its Sharpe and Sortino ratios take the engine's daily samples, over the rate of its own interest-rate "
+    "file, however few days moved; its drawdown and net profit count every sample, not only session closes."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +67,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """Everything a report shows of one run. ``settings`` is the whole of them as text; ``facts`` are shown as given."""
+    """Everything a report shows of one run. ``settings`` is the whole of them as text; ``facts`` are shown as given.
+
+    ``own`` is false for an algorithm that is not this project's: it has no journal and no targets, and its figures come
+    from ``engine_trades``.
+    """
 
     title: str
     start: date
@@ -55,6 +85,9 @@ class RunRecord:
     facts: Mapping[str, str] = field(default_factory=dict)
     engine_statistics: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
+    own: bool = True
+    engine_trades: tuple[EngineTrade, ...] = ()
+    fill_rule: FillRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +98,19 @@ class Summary:
     total: TradeStatistics
     strategies: tuple[TradeStatistics, ...]
     targets: tuple[TargetRow, ...]
+    fills: FillSummary | None = None
 
 
 def summarise(record: RunRecord) -> Summary:
     """Everything that is computed from a run."""
     tracker = PerformanceTracker(record.risk_free, record.priors)
     tracker.add_equity(record.equity)
+    if not record.own:
+        return Summary(tracker.equity(), trade_statistics("all", record.engine_trades), (), ())
     tracker.add_trades(record.journal.trades)
     equity, total, strategies = tracker.equity(), tracker.total(), tracker.by_strategy()
-    return Summary(equity, total, strategies, judge(equity, total, strategies))
+    fills = summarise_fills(record.journal, record.fill_rule)
+    return Summary(equity, total, strategies, judge(equity, total, strategies), fills)
 
 
 def write_report(path: Path, record: RunRecord, summary: Summary | None = None) -> None:
@@ -88,19 +125,8 @@ def render(record: RunRecord, summary: Summary) -> str:
     here = Path(__file__).parent
     style = (here / "page.css").read_text(encoding="utf-8")
     script = (here / "page.js").read_text(encoding="utf-8")
-    parts = [
-        header(record),
-        tiles(summary),
-        section("Equity and drawdown", "equity", account_charts(record.equity)),
-        section("Targets beside what was measured", "targets", targets_table(summary.targets)),
-        section("Every entry day", "days", *calendars(record)),
-        section("Why there was no trade", "skips", skips_table(record)),
-        section("By strategy", "strategies", strategies_table(summary)),
-        section("Trades", "trades", *trade_list(record.journal.trades)),
-        section("Risk and errors", "risk", risk_table(record.journal.risk), errors_table(record.journal.errors)),
-        section("What is real and what is modelled", "provenance", *provenance(record.provenance)),
-        section("Settings and engine statistics", "settings", *settings_part(record)),
-    ]
+    parts = [header(record), tiles(record, summary)]
+    parts += [section(title, anchor, *content) for anchor, title, content in sections(record, summary)]
     title = escape(f"{record.title}, {record.start} to {record.end}")
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -110,13 +136,43 @@ def render(record: RunRecord, summary: Summary) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
 
 
+def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[Markup]]]:
+    """The parts of the page below the tiles: anchor, title, content. Without our journal its parts are left out."""
+    shown = [("equity", "Equity and drawdown", [account_charts(record.equity)])]
+    if record.own:
+        shown += [
+            ("targets", "Targets beside what was measured", [targets_table(summary.targets)]),
+            ("days", "Every entry day", calendars(record)),
+            ("skips", "Why there was no trade", [skips_table(record)]),
+            ("strategies", "By strategy", [strategies_table(summary)]),
+            ("fills", "Fills, and what others would have made of them", [fills_table(summary.fills)]),
+            ("trades", "Trades", trade_list(record.journal.trades)),
+            ("risk", "Risk and errors", [risk_table(record.journal.risk), errors_table(record.journal.errors)]),
+        ]
+    else:
+        shown.append(("trades", "Trades", [engine_trades_table(record.engine_trades)]))
+    return [
+        *shown,
+        ("provenance", "What is real and what is modelled", provenance(record.provenance)),
+        ("settings", "Settings and engine statistics", settings_part(record)),
+    ]
+
+
 def header(record: RunRecord) -> Markup:
     """Title, range, market, and the links to the parts."""
-    links = {
-        "equity": "Equity", "targets": "Targets", "days": "Entry days", "skips": "Why no trade",
-        "strategies": "Strategies", "trades": "Trades", "risk": "Risk", "provenance": "Real or modelled",
-        "settings": "Settings",
-    }  # fmt: skip
+    links = {"equity": "Equity"}
+    if record.own:
+        links |= {
+            "targets": "Targets",
+            "days": "Entry days",
+            "skips": "Why no trade",
+            "strategies": "Strategies",
+            "fills": "Fills",
+        }
+    links["trades"] = "Trades"
+    if record.own:
+        links["risk"] = "Risk"
+    links |= {"provenance": "Real or modelled", "settings": "Settings"}
     failure = element("p", element("strong", "This run ended in an error: "), record.error, class_="missed")
     return element(
         "header",
@@ -127,16 +183,18 @@ def header(record: RunRecord) -> Markup:
     )
 
 
-def tiles(summary: Summary) -> Markup:
+def tiles(record: RunRecord, summary: Summary) -> Markup:
     """The figures that people look for first, each with what it rests on."""
     equity, total = summary.equity, summary.total
-    wins = f"{total.wins} of {total.count}; 95 %: {span(total.win_interval, Unit.PERCENT)}"
+    each = "packages" if record.own else "legs"
+    wins = f"{total.wins} of {total.count} {each}; 95 %: {span(total.win_interval, Unit.PERCENT)}"
     shown = [
-        ("Trades", str(total.count), f"profit {money(total.profit, signed=True)} after fees"),
+        ("Trades", str(total.count), f"{each}; profit {money(total.profit, signed=True)} after fees"),
         ("Wins", percent(total.win_rate), wins),
-        ("Credit kept", percent(total.credit_kept), "of credit taken in, before fees"),
         ("Fees", money(total.fees), "all closed trades"),
     ]
+    if record.own:
+        shown.insert(2, ("Credit kept", percent(total.credit_kept), "of credit taken in, before fees"))
     if equity is not None:
         fall = f"{equity.drawdown_peak} to {equity.drawdown_trough}"
         interval = equity.annual_return_interval
@@ -145,7 +203,7 @@ def tiles(summary: Summary) -> Markup:
             ("Return", percent(equity.total_return), f"{money(equity.first)} to {money(equity.last)}"),
             ("A year", percent(equity.annual_return), yearly),
             ("Largest drawdown", percent(equity.drawdown), fall),
-            ("Sharpe", number(equity.sharpe), f"over {percent(equity.risk_free)} a year"),
+            ("Sharpe", *sharpe_texts(equity)),
         ]
     return element(
         "dl",
@@ -164,9 +222,7 @@ def targets_table(rows: Sequence[TargetRow]) -> Markup:
         (
             row.name,
             element("span", row.verdict.value, class_=classes[row.verdict]),
-            ("under " if row.at_most else "") + figure(row.target, row.unit),
-            figure(row.measured, row.unit),
-            span(row.interval, row.unit),
+            *target_texts(row),
             row.sample,
         )
         for row in rows
@@ -175,7 +231,8 @@ def targets_table(rows: Sequence[TargetRow]) -> Markup:
     note = (
         "Targets are what public descriptions of the method state. Win rates have Wilson intervals; the account's "
         "figures have intervals from 1,000 stationary-bootstrap paths of its daily returns, which know nothing of "
-        "crises that are not in the sample."
+        f"crises that are not in the sample; with under {FEWEST_MOVES} days that moved there is neither an interval "
+        "nor a Sharpe ratio."
     )
     return join(
         [table(head, shown, "Targets and measurements", (2, 3, 4), stacked=True), element("p", note, class_="note")]
@@ -237,11 +294,39 @@ def strategies_table(summary: Summary) -> Markup:
     return table(head, rows, "Closed trades by strategy", tuple(range(1, len(head))), stacked=True)
 
 
+def fills_table(fills: FillSummary | None) -> Markup:
+    """The fill assumption, and the same trades at others, from the quotes of their own minutes."""
+    if fills is None:
+        return element("p", "No fill was recorded.", class_="note")
+    note = (
+        "From the quotes of each fill's own minute, after fees. Only the prices of fills change: entries, exits and "
+        "expiries are those of this run, so another assumption would also have traded at other times."
+    )
+    head = ("If filled at", "Profit", "Won", "Means")
+    shown = table(head, table_rows(fills), "The same trades at other fills", (1, 2), stacked=True)
+    return join([element("p", f"{fills.title}."), shown, element("p", note, class_="note")])
+
+
 def trade_list(trades: Sequence[Trade]) -> list[Markup]:
     """Every trade, folded, latest first."""
     if not trades:
         return [element("p", "No trade was closed.", class_="note")]
     return [trade_card(trade) for trade in sorted(trades, key=lambda trade: trade.opened, reverse=True)]
+
+
+def engine_trades_table(trades: Sequence[EngineTrade]) -> Markup:
+    """The trades of an algorithm that is not ours, latest first."""
+    if not trades:
+        return element("p", "No trade was closed.", class_="note")
+    rows = [
+        (f"{trade.opened:%Y-%m-%d %H:%M}", f"{trade.closed:%Y-%m-%d %H:%M}", trade.name, f"{trade.quantity:+,.10g}",
+         number(trade.entry), number(trade.exit), money(trade.fees, cents=True),
+         money(trade.profit, signed=True, cents=True))
+        for trade in sorted(trades, key=lambda trade: trade.opened, reverse=True)
+    ]  # fmt: skip
+    head = ("Opened", "Closed", "What", "Quantity", "Entry", "Exit", "Fees", "Profit")
+    words = "Closed trades as LEAN counts them, each leg on its own; profit after fees"
+    return join([element("p", f"{words}.", class_="note"), table(head, rows, words, (3, 4, 5, 6, 7), stacked=True)])
 
 
 def trade_card(trade: Trade) -> Markup:
@@ -318,6 +403,12 @@ def settings_part(record: RunRecord) -> list[Markup]:
         parts.append(table(("Fact", "Value"), list(record.facts.items()), "The run"))
     parts.append(element("details", element("summary", "All settings"), element("pre", record.settings)))
     if record.engine_statistics:
-        statistics = table(("Statistic", "Value"), list(record.engine_statistics.items()), "As LEAN computes them")
+        parts.append(element("p", LEAN_DIFFERS, class_="note"))
+        statistics = table(("Statistic", "Value"), lean_rows(record.engine_statistics), "As LEAN computes them")
         parts.append(element("details", element("summary", "LEAN's statistics"), statistics))
     return parts
+
+
+def lean_rows(statistics: Mapping[str, str]) -> list[tuple[str, str]]:
+    """LEAN's statistics, those that the page has too under a name that says whose they are."""
+    return [(f"{name} ({LEAN_NAMES[name]})" if name in LEAN_NAMES else name, text) for name, text in statistics.items()]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -86,13 +86,79 @@ class Trade:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineTrade:
+    """A closed trade of an algorithm without a journal, as LEAN's trade builder counts them: one leg each.
+
+    ``quantity`` in units, signed (bought positive); prices in points; ``profit`` in dollars after ``fees`` (zero or
+    positive); ``won`` as LEAN judges it.
+    """
+
+    name: str
+    quantity: float
+    opened: datetime
+    closed: datetime
+    entry: float
+    exit: float
+    profit: float
+    fees: float
+    won: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EquityPoint:
-    """The account at one session's close. Dollars; ``phase`` of the methodology's section 1."""
+    """The account at one session's close. Dollars; ``phase`` of the methodology's section 1.
+
+    ``interest`` is what was booked on free cash since the point before. ``opening`` marks what the account began with,
+    which is no session.
+    """
 
     day: date
     equity: float
     phase: int | None = None
     positions: int | None = None
+    interest: float = 0.0
+    opening: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One leg's fill. ``quantity`` signed contracts (bought positive), prices in points; the quote is its minute's."""
+
+    group: str
+    position: str
+    quantity: float
+    price: float
+    bid: float | None
+    ask: float | None
+
+    @property
+    def far(self) -> float | None:
+        """The side of the quote that trades at once: the offer for a purchase; ``None`` where the quote is unknown."""
+        return self.ask if self.quantity > 0 else None if self.ask is None else self.bid
+
+    @property
+    def mid(self) -> float | None:
+        """Middle of the quote; a bid that was missing counts as zero for a purchase."""
+        if self.ask is None or (self.bid is None and self.quantity < 0):
+            return None
+        return ((self.bid or 0.0) + self.ask) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class OrderStep:
+    """One step in the life of an order group."""
+
+    group: str
+    purpose: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Dollars booked on free cash at the open of a day."""
+
+    day: date
+    amount: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +193,8 @@ class Journal:
     equity: tuple[EquityPoint, ...] = ()
     risk: tuple[RiskNote, ...] = ()
     errors: tuple[ErrorNote, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    orders: tuple[OrderStep, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -225,11 +293,28 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
     return Journal(
         decisions=tuple(item for item in kept["decision"] if isinstance(item, Decision)),
         trades=tuple(item for item in kept["trade_closed"] if isinstance(item, Trade)),
-        equity=tuple(item for item in kept["equity"] if isinstance(item, EquityPoint)),
+        equity=with_interest(
+            [item for item in kept["equity"] if isinstance(item, EquityPoint)],
+            [item for item in kept["interest"] if isinstance(item, Interest)],
+        ),
         risk=tuple(item for item in kept["risk"] if isinstance(item, RiskNote)),
         errors=tuple(item for item in kept["error"] if isinstance(item, ErrorNote)),
+        fills=tuple(item for item in kept["fill"] if isinstance(item, Fill)),
+        orders=tuple(item for item in kept["order"] if isinstance(item, OrderStep)),
         counts=counts,
     )
+
+
+def with_interest(points: Sequence[EquityPoint], paid: Sequence[Interest]) -> tuple[EquityPoint, ...]:
+    """The points with what was paid after the one before each, up to its own day."""
+    found: list[EquityPoint] = []
+    waiting = list(reversed(paid))  # the journal is in order of time
+    for point in points:
+        amount = 0.0
+        while waiting and waiting[-1].day <= point.day:
+            amount += waiting.pop().amount
+        found.append(replace(point, interest=amount) if amount > 0 else point)
+    return tuple(found)
 
 
 def parse_line(line: str, place: str) -> Fields:
@@ -311,6 +396,28 @@ def read_equity(row: Fields) -> EquityPoint:
     return EquityPoint(row.day("day"), row.number("equity"), row.maybe_integer("phase"), row.maybe_integer("positions"))
 
 
+def read_fill(row: Fields) -> Fill:
+    """A ``fill`` row."""
+    return Fill(
+        group=row.text("group"),
+        position=row.text("position"),
+        quantity=row.number("quantity"),
+        price=row.number("price"),
+        bid=row.maybe_number("bid"),
+        ask=row.maybe_number("ask"),
+    )
+
+
+def read_order(row: Fields) -> OrderStep:
+    """An ``order`` row."""
+    return OrderStep(row.text("group"), str(row.values.get("purpose") or ""), row.text("action"))
+
+
+def read_interest(row: Fields) -> Interest:
+    """An ``interest`` row."""
+    return Interest(row.day("day"), row.number("amount"))
+
+
 def read_risk(row: Fields) -> RiskNote:
     """A ``risk`` row."""
     return RiskNote(
@@ -333,6 +440,9 @@ READERS: dict[str, Callable[[Fields], object]] = {
     "decision": read_decision,
     "trade_closed": read_trade,
     "equity": read_equity,
+    "interest": read_interest,
+    "fill": read_fill,
+    "order": read_order,
     "risk": read_risk,
     "error": read_error,
 }

@@ -19,6 +19,8 @@ TRADES_A_YEAR = 200.0
 ANNUAL_RETURN = 1.0
 DRAWDOWN = 0.20
 SHARPE = 2.0
+FEW = "too few days"
+NOTHING = "no trade"
 
 
 class Verdict(StrEnum):
@@ -38,7 +40,10 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TargetRow:
-    """One promise beside its measurement. ``sample`` says in words what the figure rests on."""
+    """One promise beside its measurement.
+
+    ``sample`` says in words what the figure rests on, ``absent`` why there is none where there is none.
+    """
 
     name: str
     target: float
@@ -47,6 +52,7 @@ class TargetRow:
     measured: float | None
     interval: Interval | None
     sample: str
+    absent: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -64,6 +70,9 @@ def judge(
     rows = [win_rate_row(found, WIN_RATE_TARGETS[found.name]) for found in strategies if found.name in WIN_RATE_TARGETS]
     days = counted(equity.sessions, "session") if equity is not None else "no equity recorded"
     years = equity.sessions / TRADING_DAYS if equity is not None else None
+    # An account that never traded keeps every bound and says nothing about the method.
+    traded = equity if equity is not None and (total.count or equity.moved) else None
+    few = FEW if traded is not None else NOTHING
     rows.append(
         TargetRow(
             name="trades a year",
@@ -81,9 +90,10 @@ def judge(
             target=ANNUAL_RETURN,
             at_most=False,
             unit=Unit.PERCENT,
-            measured=equity.annual_return if equity else None,
-            interval=equity.annual_return_interval if equity else None,
+            measured=traded.annual_return if traded else None,
+            interval=traded.annual_return_interval if traded else None,
             sample=days,
+            absent=few,
         )
     )
     rows.append(
@@ -92,9 +102,10 @@ def judge(
             target=DRAWDOWN,
             at_most=True,
             unit=Unit.PERCENT,
-            measured=equity.drawdown if equity else None,
-            interval=equity.drawdown_interval if equity else None,
+            measured=traded.drawdown if traded else None,
+            interval=traded.drawdown_interval if traded else None,
             sample=days,
+            absent=few,
         )
     )
     rows.append(
@@ -103,9 +114,10 @@ def judge(
             target=SHARPE,
             at_most=False,
             unit=Unit.NUMBER,
-            measured=equity.sharpe if equity else None,
-            interval=equity.sharpe_interval if equity else None,
+            measured=traded.sharpe if traded else None,
+            interval=traded.sharpe_interval if traded else None,
             sample=days,
+            absent=few,
         )
     )
     return tuple(rows)

@@ -8,16 +8,17 @@ from datetime import datetime, timedelta
 from itertools import combinations, pairwise
 
 from core.book import Book
+from core.contracts import Package
 from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.gateway import Gateway
-from core.settings_fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings, MarginSettings
+from core.settings.fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
 from market.history import correlation
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.limits import threshold
-from risk.margin import shares_margin
+from risk.margin import MarginFigures, breaker_level
 from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
 
@@ -42,9 +43,9 @@ class CircuitBreakerPlugin(RiskPlugin):
         freshness: DataFreshnessValidator,
         chains: OptionChainManager,
         settings: CircuitBreakerSettings,
-        margin: MarginSettings,
+        figures: MarginFigures,
     ) -> None:
-        self._margin = margin
+        self._figures = figures
         self._gateway = gateway
         self._book = book
         self._phases = phases
@@ -131,7 +132,7 @@ class CircuitBreakerPlugin(RiskPlugin):
         for name in [name for name in self._profits if name not in self._book.positions]:
             del self._profits[name]
         for name, position in self._book.positions.items():
-            value = self._chains.value(position.package)
+            value = self._chains.value(Package(position.legs))
             samples = self._profits.setdefault(name, {})
             if value is not None:
                 samples[event.time] = value
@@ -145,20 +146,10 @@ class CircuitBreakerPlugin(RiskPlugin):
 
     def _margin_use(self, event: Event) -> RiskThreshold:
         equity = self._equity[-1][1]
-        asked = sum(position.margin for position in self._book.positions.values())
-        used = (asked + shares_margin(self._book, self._margin)) / equity if equity > 0 else 1.0
-        return threshold("margin_use", event, self._margin_limit(event.time), used, self._settings.warn_at)
-
-    def _margin_limit(self, now: datetime) -> float:
-        settings = self._settings
-        reading = self._vix.reading(now)
-        limit = settings.margin_foundation if self._phases.phase == 1 else settings.margin
-        if reading is None:
-            return min(limit, settings.margin_vix_40)
-        for level, cap in ((40, settings.margin_vix_40), (30, settings.margin_vix_30), (20, settings.margin_vix_20)):
-            if reading.value >= level:
-                return min(limit, cap)
-        return limit
+        used = self._figures.used().dollars / equity if equity > 0 else 1.0
+        reading = self._vix.reading(event.time)
+        level = breaker_level(None if reading is None else reading.value, self._phases.phase, self._settings)
+        return threshold("margin_use", event, level, used, self._settings.warn_at)
 
 
 class DrawdownPlugin(RiskPlugin):

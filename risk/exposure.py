@@ -1,44 +1,12 @@
-"""The August 5, 2024 lesson: how many positions may depend on one thing, and what a 10 % move would cost them."""
+"""The August 5, 2024 lesson: how many positions may depend on one thing."""
 
 from __future__ import annotations
 
-from datetime import date
-from enum import StrEnum
-
 from core.book import Position
-from core.contracts import Package, Right
-from core.settings_fields import CorrelationSettings
+from core.instruments import Group, group_of, is_sp500
+from core.settings.fields import CorrelationSettings
 from market.history import Correlations
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
-
-
-class Group(StrEnum):
-    """Correlation groups (methodology, section 3)."""
-
-    EQUITY_FUTURES = "A1"
-    EQUITY_OPTIONS = "A2"
-    SAFE_HAVEN = "B1"
-    METALS = "B2"
-    CRUDE = "C1"
-    NATURAL_GAS = "C2"
-    GRAINS = "D1"
-    PROTEINS = "D2"
-    CURRENCIES = "E"
-
-
-MEMBERS: dict[Group, tuple[str, ...]] = {
-    Group.EQUITY_FUTURES: ("ES", "MES", "NQ", "MNQ", "RTY", "M2K", "YM", "MYM"),
-    Group.EQUITY_OPTIONS: ("SPY", "QQQ", "IWM", "DIA", "SPX", "XSP"),
-    Group.SAFE_HAVEN: ("GC", "MGC", "GLD", "TLT", "ZB", "ZN"),
-    Group.METALS: ("SI", "SIL", "SLV", "HG", "PL", "PA"),
-    Group.CRUDE: ("CL", "MCL", "QM", "RB", "HO", "XLE", "XOP", "USO"),
-    Group.NATURAL_GAS: ("NG", "UNG"),
-    Group.GRAINS: ("ZC", "ZS", "ZW"),
-    Group.PROTEINS: ("LE", "HE", "GF"),
-    Group.CURRENCIES: ("6E", "6B", "6A", "6C", "6J", "M6E", "M6A", "FXE"),
-}
-GROUP_OF: dict[str, Group] = {ticker: group for group, tickers in MEMBERS.items() for ticker in tickers}
-SP500 = frozenset({"SPY", "SPX", "XSP", "ES", "MES"})
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
 
 
 def limit_of(group: Group, settings: CorrelationSettings) -> int:
@@ -74,7 +42,7 @@ class CorrelationPlugin(RiskPlugin):
             return Deny("never_traded", f"{ticker} is never traded")
         if ticker == "NG" and not self._settings.experienced_with_natural_gas:
             return Deny("never_traded", "NG only with correlation.experienced_with_natural_gas")
-        group = GROUP_OF.get(ticker)
+        group = group_of(ticker)
         if group is None:
             return Deny(self.name, f"{ticker} is in no correlation group")
         if not proposal.terms.short_volatility:
@@ -87,10 +55,10 @@ class CorrelationPlugin(RiskPlugin):
         return Allow(self.name)
 
     def _joined(self, position: Position, ticker: str, group: Group) -> bool:
-        if not position.terms.short_volatility:
+        if not position.short_volatility:
             return False
-        other = position.package.underlying.ticker
-        if GROUP_OF.get(other) is group:
+        other = position.underlying.ticker
+        if group_of(other) is group:
             return True
         measured = self._correlations.between(ticker, other)
         return measured is not None and abs(measured) > self._settings.measured_joins
@@ -113,64 +81,18 @@ class ConcentrationPlugin(RiskPlugin):
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny the second position of a strategy, underlying and expiration, and full counts."""
         held = list(context.book.exposed())
-        key = _line(proposal.strategy, proposal.package)
-        if any(_line(row.terms.strategy, row.package) == key for row in held):
+        key = (proposal.strategy, proposal.package.underlying.ticker, proposal.package.expiry)
+        if any((row.strategy, row.underlying.ticker, row.expiry) == key for row in held):
             return Deny("same_expiration", f"{key[0]} already holds {key[1]} {key[2]}", 1.0, 1.0)
         if not proposal.terms.short_volatility:
             return Allow(self.name)
-        sold = [row for row in held if row.terms.short_volatility]
-        if proposal.package.underlying.ticker in SP500:
+        sold = [row for row in held if row.short_volatility]
+        if is_sp500(proposal.package.underlying.ticker):
             limit = self._settings.sp500_limit
-            count = sum(1 for row in sold if row.package.underlying.ticker in SP500)
+            count = sum(1 for row in sold if is_sp500(row.underlying.ticker))
             if count >= limit:
                 return Deny("sp500", f"{count} of {limit} S&P 500 equivalents are open", float(limit), float(count))
         limit = self._settings.short_volatility_limit
         if len(sold) >= limit:
             return Deny("short_volatility", f"{len(sold)} of {limit} are open", float(limit), float(len(sold)))
         return Allow(self.name)
-
-
-def _line(strategy: str, package: Package) -> tuple[str, str, date]:
-    return (strategy, package.underlying.ticker, package.expiry)
-
-
-def loss_at(package: Package, spot: float, entry_credit: float) -> float:
-    """Loss at expiry at a price of the underlying, positive dollars a contract, 0 for a gain; credit in points."""
-    value = 0.0
-    for leg in package.legs:
-        inside = spot - leg.contract.strike if leg.contract.right is Right.CALL else leg.contract.strike - spot
-        value += leg.ratio * max(inside, 0.0)
-    return max(-(value + entry_credit) * package.legs[0].contract.multiplier, 0.0)
-
-
-class GroupStressPlugin(RiskPlugin):
-    """What a group would lose when each of its underlyings moves against it by 10 %."""
-
-    name = "group_risk"
-    order = 110
-
-    def __init__(self, settings: CorrelationSettings) -> None:
-        self._settings = settings
-
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Contracts that fit under 15 % of equity together with what the group holds."""
-        group = GROUP_OF.get(proposal.package.underlying.ticker)
-        limit = self._settings.group_risk * context.account.equity
-        used = 0.0
-        for row in context.book.exposed():
-            if GROUP_OF.get(row.package.underlying.ticker) is group:
-                spot = row.spot_entry
-                used += row.max_loss if spot is None else self._worst(row.package, spot, row.credit) * row.contracts
-        for shares in context.book.shares.values():
-            if GROUP_OF.get(shares.ticker) is group:
-                used += self._settings.adverse_move * shares.value
-        each = self._worst(proposal.package, proposal.spot, proposal.natural_cash)
-        if each <= 0:
-            return Allow(self.name)
-        contracts = max(int((limit - used) / each + 1e-9), 0)
-        reason = f"{used:.0f} of {limit:.0f} at risk in the group, {each:.0f} a contract"
-        return Shrink(self.name, contracts, limit, used + each, reason)
-
-    def _worst(self, package: Package, spot: float, credit: float) -> float:
-        move = self._settings.adverse_move
-        return max(loss_at(package, spot * (1 - move), credit), loss_at(package, spot * (1 + move), credit))

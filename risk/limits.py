@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from core.bus import EventBus
 from core.events import Event, MarketData, RiskThreshold, SessionOpened, Severity
-from core.settings_fields import PhaseSettings, VixSettings
+from core.parts import Trait
+from core.settings.fields import PhaseSettings, VixSettings
 from greeks.monitor import GreeksMonitor, limited
 from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager
@@ -15,8 +16,7 @@ from market.vix import VIX, VixRegime
 from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
-PUT_SELLING = frozenset({"enhanced", "opportunity"})
-_NO_VOLATILITY_SOLD = frozenset({"box", "butterfly"})
+_AT_ANY_VIX = frozenset({Trait.PUT_SELLING, Trait.NO_VOLATILITY_SOLD, Trait.COVERED})
 
 
 class PhasePlugin(RiskPlugin):
@@ -65,15 +65,15 @@ class VixRegimePlugin(RiskPlugin):
         panic = self._settings.panic_jump
         if reading.jump is not None and reading.jump >= panic:
             return Deny("vix_jump", f"VIX rose {reading.jump:.0%} within the day", panic, reading.jump)
-        strategy = proposal.strategy
+        traits = proposal.terms.traits
         extreme = reading.regime in (VixRegime.EXTREME, VixRegime.PANIC)
-        if extreme and strategy not in PUT_SELLING | _NO_VOLATILITY_SOLD:
+        if extreme and not traits & _AT_ANY_VIX:
             high = self._settings.high
             return Deny(self.name, f"VIX {reading.value:.2f} is above {high:g}: put selling only", high, reading.value)
-        if reading.regime is VixRegime.LOW and strategy == "futures_strangle":
+        if reading.regime is VixRegime.LOW and Trait.STRANGLE in traits:
             low = self._settings.low
             return Deny(self.name, f"VIX {reading.value:.2f} is below {low:g}: no strangles", low, reading.value)
-        if reading.value > self._settings.normal and strategy == "diagonal":
+        if reading.value > self._settings.normal and Trait.LOW_VIX_ONLY in traits:
             normal = self._settings.normal
             return Deny(self.name, f"VIX {reading.value:.2f} is above {normal:g}: no diagonals", normal, reading.value)
         return Allow(self.name)
@@ -119,7 +119,7 @@ class FreshnessPlugin(RiskPlugin):
 
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny when the underlying's price is missing, stale, frozen or zero."""
-        ticker = proposal.package.underlying.ticker
+        ticker = proposal.package.underlying.price_key
         fault = self._freshness.fault(ticker, context.now)
         return Allow(self.name) if fault is None else Deny(self.name, f"{ticker}'s price is {fault.value}")
 
@@ -136,7 +136,7 @@ class LiquidityPlugin(RiskPlugin):
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny at the first leg that may not be traded."""
         for leg in proposal.package.legs:
-            fault = self._chains.illiquid(self._chains.quote(leg.contract), selling=leg.ratio < 0)
+            fault = self._chains.illiquid(leg.contract, self._chains.quote(leg.contract), selling=leg.ratio < 0)
             if fault is not None:
                 return Deny(self.name, f"{leg.contract.name}: {fault}")
         return Allow(self.name)

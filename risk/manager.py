@@ -8,6 +8,7 @@ from typing import Any
 
 from core.book import Book, ClosedTrade, Position
 from core.bus import EventBus
+from core.contracts import Package
 from core.events import (
     Command,
     CommandReceived,
@@ -21,10 +22,10 @@ from core.events import (
 )
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
+from core.parts import WHOLE, Trait
 from market.chains import OptionChainManager
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin, DrawdownPlugin
-from risk.limits import PUT_SELLING
 from risk.phases import PhaseManager
 from risk.proposal import Decision, Deny, Proposal, RiskContext, RiskPlugin, Verdict, settle
 from state.ledger import SYSTEM_ID
@@ -32,7 +33,6 @@ from state.manager import HierarchicalStateManager
 from state.tables import SystemTrigger
 
 _GREEKS = "greeks_"  # these limits block what is new and close nothing
-_SHORT_DATED = frozenset({"friday_0dte", "butterfly", "futures_strangle", "enhanced"})
 
 
 class UnifiedRiskManager:
@@ -139,9 +139,9 @@ class UnifiedRiskManager:
         held = sorted(self._book.positions.values(), key=lambda row: (-row.max_loss, row.id))
         if passed.severity is Severity.EMERGENCY:
             if passed.rule == "black_swan":
-                return [row for row in held if row.terms.strategy in _SHORT_DATED]
+                return [row for row in held if Trait.SHORT_DATED in row.traits]
             if passed.rule == "vix_panic":
-                return [row for row in held if row.terms.short_volatility and row.terms.strategy not in PUT_SELLING]
+                return [row for row in held if row.short_volatility and Trait.PUT_SELLING not in row.traits]
             return held
         if passed.severity is Severity.BREACH:
             losing = [row for row in held if self._loses(row)]
@@ -150,8 +150,8 @@ class UnifiedRiskManager:
 
     def _loses(self, position: Position) -> bool:
         """Whether it would close at a loss at mids; a position without quotes counts as losing."""
-        value = self._chains.value(position.package)
-        return value is None or position.credit + value < 0
+        value, cash = self._chains.value(Package(position.legs)), position.cash
+        return value is None or cash is None or cash + value * position.parts[0].multiplier < 0
 
     @property
     def phase(self) -> int:
@@ -235,10 +235,14 @@ class EmergencyProtocol:
 
 
 def _row(trade: ClosedTrade) -> list[object]:
-    return [trade.strategy, trade.position, trade.opened, trade.closed, trade.profit, trade.max_loss, trade.fees]
+    times = [trade.opened, trade.closed]
+    return [trade.strategy, trade.position, *times, trade.profit, trade.max_loss, trade.fees, trade.part, trade.ended]
 
 
 def _trade(row: list[Any]) -> ClosedTrade:
-    strategy, position, opened, closed, profit, max_loss, *fees = row  # records of before had no fees
+    strategy, position, opened, closed, profit, max_loss, *more = row  # records of before had no fees and no part
+    fees = float(more[0]) if more else 0.0
+    part, ended = (str(more[1]), bool(more[2])) if len(more) > 1 else (WHOLE, True)
     start, end = datetime.fromisoformat(opened), datetime.fromisoformat(closed)
-    return ClosedTrade(strategy, position, start, end, float(profit), float(max_loss), float(sum(fees)))
+    result = None if profit is None else float(profit)
+    return ClosedTrade(strategy, position, start, end, result, float(max_loss), fees, part, ended)

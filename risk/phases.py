@@ -7,7 +7,7 @@ from core.bus import EventBus
 from core.events import SessionClosed
 from core.gateway import Gateway
 from core.performance import record_of
-from core.settings_fields import PhaseLimits, PhaseSettings
+from core.settings.fields import PhaseLimits, PhaseSettings
 
 
 class PhaseManager:

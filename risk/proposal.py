@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import ClassVar
 
-from core.book import Book, EntryIntent, Terms
-from core.contracts import Package
+from core.book import Book, EntryIntent, Reason
+from core.contracts import Leg, Package
 from core.events import Event, RiskThreshold
 from core.gateway import Account
-from core.settings_fields import PhaseLimits
+from core.parts import WHOLE, PartPlan, Terms
+from core.settings.fields import PhaseLimits
 from market.vix import VixReading
 
 
@@ -22,8 +23,8 @@ class Proposal:
 
     ``mid_cash``, ``natural_cash`` and ``model_cash`` are points a package, a credit positive; the last ``None`` where
     no model price could be had. ``wanted`` is the most contracts the strategy's own row allows. ``win_rate`` and
-    ``reward_ratio`` are the Kelly priors. ``delta``, ``gamma`` and ``vega`` are one contract's, in shares of the
-    underlying and dollars a vol point, ``None`` when not computed.
+    ``reward_ratio`` are the Kelly priors. ``parts`` says which legs are which part, each leg in one; none: one part.
+    ``onto`` names the position that it adds to, empty for a new one; ``slot`` which of the strategy's entries it is.
     """
 
     strategy: str
@@ -39,16 +40,44 @@ class Proposal:
     win_rate: float
     reward_ratio: float
     reason: str
-    delta: float | None = None
-    gamma: float | None = None
-    vega: float | None = None
+    parts: tuple[PartPlan, ...] = ()
+    onto: str = ""
+    slot: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            return
+        named = [leg for plan in self.parts for leg in plan.package.legs]
+        if sorted(map(_described, named)) != sorted(map(_described, self.package.legs)):
+            raise ValueError(f"parts: {sorted(map(_described, named))}; expected each leg of the package in one part")
+        names = [plan.name for plan in self.parts]
+        if len(set(names)) < len(names):
+            raise ValueError(f"parts: {names} repeats a name; expected each name once")
+
+    @property
+    def plans(self) -> tuple[PartPlan, ...]:
+        """Its parts; a package without any is one part."""
+        return self.parts or (PartPlan(WHOLE, self.package, self.terms),)
 
     @property
     def intent(self) -> EntryIntent:
         """What the executor needs of it."""
         return EntryIntent(
-            self.strategy, self.day, self.package, self.terms, self.mid_cash, self.model_cash, self.reason
+            strategy=self.strategy,
+            day=self.day,
+            package=self.package,
+            terms=self.terms,
+            mid_cash=self.mid_cash,
+            model_cash=self.model_cash,
+            reason=self.reason,
+            plans=self.plans,
+            onto=self.onto,
+            slot=self.slot,
         )
+
+
+def _described(leg: Leg) -> str:
+    return f"{leg.contract.name} x{leg.ratio:+d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +99,8 @@ class Shrink:
 
 
 @dataclass(frozen=True, slots=True)
-class Deny:
-    """The rule forbids it; ``limit`` and ``observed`` in the rule's own unit, ``None`` where it has no number."""
-
-    rule: str
-    reason: str
-    limit: float | None = None
-    observed: float | None = None
+class Deny(Reason):
+    """The rule forbids it."""
 
 
 Verdict = Allow | Shrink | Deny

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from core.book import Book
+from core.parts import Trait
 from core.performance import record_of
-from core.settings_fields import SizingSettings
-from risk.proposal import Allow, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
-
-_SCALED_LIKE_STRANGLES = frozenset({"futures_strangle", "enhanced"})
+from core.settings.fields import SizingSettings
+from greeks.stress import StressEngine
+from risk.margin import is_amount, is_loan
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
 
 def posterior(prior: float, weight: float, successes: float, count: int) -> float:
@@ -23,9 +25,9 @@ def kelly_fraction(win_rate: float, reward_ratio: float, settings: SizingSetting
     return min(max(settings.kelly_fraction * full, 0.0), settings.max_fraction)
 
 
-def vix_scale(strategy: str, vix: float, settings: SizingSettings) -> float:
+def vix_scale(traits: Collection[Trait], vix: float, settings: SizingSettings) -> float:
     """Scale of the risk budget at a VIX; strangles grow with it, everything else shrinks at both ends."""
-    if strategy in _SCALED_LIKE_STRANGLES:
+    if Trait.SCALED_LIKE_STRANGLES in traits:
         scale = vix / settings.strangle_reference_vix
         return min(max(scale, settings.strangle_scale_min), settings.strangle_scale_max)
     if vix < 15:
@@ -41,8 +43,9 @@ class PositionSizer(RiskPlugin):
     name = "sizing"
     order = 130
 
-    def __init__(self, book: Book, settings: SizingSettings) -> None:
+    def __init__(self, book: Book, engine: StressEngine, settings: SizingSettings) -> None:
         self._book = book
+        self._engine = engine
         self._settings = settings
 
     def fraction(self, strategy: str, win_rate: float, reward_ratio: float) -> float:
@@ -54,12 +57,30 @@ class PositionSizer(RiskPlugin):
 
     def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Contracts that the budget buys: share of equity, scaled, over the loss of one contract."""
-        if proposal.terms.max_loss <= 0:
-            return Allow(self.name)
+        if is_loan(proposal.package.legs):
+            return Allow(self.name)  # what it costs is interest, and a person asked for it
+        loss = self.loss_of(proposal)
+        if loss is None:
+            return Deny(self.name, f"the loss of one contract is unknown ({proposal.terms.max_loss} proposed)")
         share = self.fraction(proposal.strategy, proposal.win_rate, proposal.reward_ratio)
         share = min(share, context.limits.max_risk_per_position)
-        scale = vix_scale(proposal.strategy, proposal.vix, self._settings) * context.size_factor
-        budget = share * scale * context.account.equity
-        contracts = math.floor(budget / proposal.terms.max_loss + 1e-9)
-        reason = f"budget {budget:.0f} over {proposal.terms.max_loss:.0f} a contract allows {contracts}"
-        return Shrink(self.name, contracts, budget, proposal.terms.max_loss, reason)
+        scale = vix_scale(proposal.terms.traits, proposal.vix, self._settings) * context.size_factor
+        budget = min(share * scale, context.limits.max_risk_per_position) * context.account.equity
+        contracts = math.floor(budget / loss + 1e-9)
+        reason = f"budget {budget:.0f} over {loss:.0f} a contract allows {contracts}"
+        return Shrink(self.name, contracts, budget, loss, reason)
+
+    def loss_of(self, proposal: Proposal) -> float | None:
+        """Dollars that one contract puts at risk; ``None`` when it cannot be told.
+
+        What the row plans to lose. With a short option that nothing covers the larger of that and the stress's loss;
+        where the row plans with nothing, the largest loss there is.
+        """
+        planned, one = proposal.terms.max_loss, self._engine.one_lot(proposal.package)
+        if not is_amount(planned) or (one.naked and not one.known):
+            return None
+        if one.naked:
+            planned = max(planned, one.loss)
+        if planned > 0.0:
+            return planned
+        return one.largest_loss if is_amount(one.largest_loss) and one.largest_loss > 0.0 else None

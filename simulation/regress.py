@@ -203,7 +203,7 @@ def _last_line(text: str) -> str:
 
 def worker() -> None:
     """What each process does: run one algorithm, write its figures as one line of JSON."""
-    from simulation.folder import LeanFolder
+    from simulation.data.lean_folder import LeanFolder
     from simulation.runner import RunRequest, run_backtest
 
     checkout, name = Path(sys.argv[1]), sys.argv[2]

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from simulation.blocks import DataSource
-from simulation.clock import UTC
+from simulation.data.source import DataSource
+from simulation.lean.clock import UTC
 
 NAMESPACES = ("clr", "System", "QuantConnect")
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -73,6 +73,10 @@ class RunResult:
     runtime_statistics: Mapping[str, str] = field(default_factory=dict)
 
 
+class AlgorithmExitError(Exception):
+    """The algorithm asked Python to end: `sys.exit`, `exit` or `quit`."""
+
+
 class _Namespaces(MetaPathFinder, Loader):
     """`clr`, `System` and `QuantConnect...`: LEAN's namespaces, each holding the names of AlgorithmImports."""
 
@@ -94,26 +98,29 @@ class _Namespaces(MetaPathFinder, Loader):
 def _imports(algorithm: Path) -> Iterator[None]:
     """While active, AlgorithmImports is ours and the algorithm's folder can be imported; afterwards nothing of it is
     left."""
-    before = set(sys.modules)
+    before, finders = dict(sys.modules), list(sys.meta_path)
     folder = str(algorithm.resolve().parent)
     places = [str(EMBEDDED), folder]
-    namespaces = _Namespaces()
-    sys.meta_path.append(namespaces)
+    sys.meta_path.append(_Namespaces())
     hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name == "AlgorithmImports"}
     sys.path[:0] = places
     try:
         yield
     finally:
-        sys.meta_path.remove(namespaces)
+        own = [finder for finder in sys.meta_path if finder not in finders]  # an algorithm may bring its own
+        sys.meta_path[:] = finders
         for place in places:
             sys.path.remove(place)
-        for name in set(sys.modules) - before:
+        for name in set(sys.modules) - set(before):
             origin = getattr(sys.modules[name], "__file__", None) or ""
-            if name.split(".")[0] in ("AlgorithmImports", *NAMESPACES) or (
-                origin.startswith(folder) and not _keeps(name, origin)
+            if (
+                name.split(".")[0] in ("AlgorithmImports", *NAMESPACES)
+                or getattr(sys.modules[name], "__loader__", None) in own
+                or (origin.startswith(folder) and not _keeps(name, origin))
             ):
                 del sys.modules[name]
         sys.modules.update(hidden)
+        sys.modules.update(before)  # what the algorithm put in the place of another
 
 
 def _keeps(name: str, origin: str) -> bool:
@@ -138,7 +145,7 @@ def _keeps(name: str, origin: str) -> bool:
 
 def load_algorithm(path: Path) -> type:
     """The QCAlgorithm of a file. Raises ValueError when there is none; errors of the file itself pass through."""
-    from simulation.algorithm import QCAlgorithm
+    from simulation.algorithm.algorithm import QCAlgorithm
 
     name = f"algorithm_{next(_RUNS)}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -167,7 +174,7 @@ def load_algorithm(path: Path) -> type:
 def run_backtest(request: RunRequest) -> RunResult:
     """Runs an algorithm. Its exceptions end the run and are in the result's `error`; a refused market or file
     raises."""
-    from simulation.identifiers import use_map_files
+    from simulation.lean.identifiers import use_map_files
 
     before = use_map_files(request.source.map_resolver)
     try:
@@ -177,13 +184,13 @@ def run_backtest(request: RunRequest) -> RunResult:
 
 
 def _run(request: RunRequest) -> RunResult:
-    from simulation.consolidators import Consolidators
-    from simulation.hours import MarketHoursDatabase
-    from simulation.kernel import Engine
-    from simulation.properties import SymbolPropertiesDatabase
-    from simulation.sampling import Samples
-    from simulation.services import ObjectStore
-    from simulation.symbols import SymbolCache
+    from simulation.algorithm.consolidators import Consolidators
+    from simulation.algorithm.object_store import ObjectStore
+    from simulation.data.market_hours import MarketHoursDatabase
+    from simulation.data.symbol_properties import SymbolPropertiesDatabase
+    from simulation.engine.kernel import Engine
+    from simulation.lean.symbols import SymbolCache
+    from simulation.results.sampling import Samples
 
     begun = time.perf_counter()
     MarketHoursDatabase.use(request.source.hours)
@@ -196,10 +203,11 @@ def _run(request: RunRequest) -> RunResult:
     error: str | None = None
     with _imports(request.algorithm):
         try:
-            algorithm = _start(engine, request, store)
-            with _swept(engine, request.progress):
-                engine.run()
-            del algorithm
+            with _exits_told():
+                algorithm = _start(engine, request, store)
+                with _swept(engine, request.progress):
+                    engine.run()
+                del algorithm
         except Exception:  # whatever the algorithm raises is the run's result
             error = traceback.format_exc()
             if engine.algorithm is None or engine.portfolio is None:
@@ -208,10 +216,21 @@ def _run(request: RunRequest) -> RunResult:
     return _result(engine, request, error, time.perf_counter() - begun)
 
 
+@contextmanager
+def _exits_told() -> Iterator[None]:
+    """While active, an algorithm that calls `sys.exit` ends its run, and not the program that runs it."""
+    try:
+        yield
+    except SystemExit as stop:
+        code = "" if stop.code is None else repr(stop.code)
+        told = AlgorithmExitError(f"the algorithm called sys.exit({code})")
+        raise told.with_traceback(stop.__traceback__) from None  # the last line that it names is the algorithm's
+
+
 def _start(engine: Any, request: RunRequest, store: Any) -> Any:
     """Makes the algorithm, calls initialize, moves the clock to its first instant."""
-    from simulation.algorithm import waiting_for
-    from simulation.sampling import MINIMUM_STEP_MS, SAMPLES
+    from simulation.algorithm.algorithm import waiting_for
+    from simulation.results.sampling import MINIMUM_STEP_MS, SAMPLES
 
     kind = load_algorithm(request.algorithm)
     with waiting_for(engine):
@@ -292,7 +311,7 @@ def _result(engine: Any, request: RunRequest, error: str | None, seconds: float)
 
 def _summarize(engine: Any, request: RunRequest) -> tuple[dict[str, str], tuple[Any, ...]]:
     """LEAN's statistics and closed trades; writes the result files when a folder was given."""
-    from simulation import results
+    from simulation.results import results
 
     summary = results.summarize(engine)
     if request.results is not None:

@@ -42,6 +42,10 @@ class DuplicateIntentError(StateError):
     """The same intent (fingerprint) is already known; it is never sent twice."""
 
 
+class UnkeptStateError(StateError):
+    """An entry while the state cannot be kept where it outlives the machine; nothing was sent."""
+
+
 class StoreError(StateError):
     """The store cannot be used; the message names the key and the way out."""
 

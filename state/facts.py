@@ -147,7 +147,7 @@ def instruments_of(package: Package) -> dict[str, dict[str, Any]]:
         sign = 1.0 if contract.right is Right.CALL else -1.0
         rows[contract.name] = {
             "expiry": contract.expiry.isoformat(),
-            "underlying": contract.underlying.ticker,
+            "underlying": contract.underlying.price_key,
             "shares": sign * unit if delivers else 0.0,
         }
     return rows

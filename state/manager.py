@@ -18,6 +18,7 @@ from state.errors import (
     GatedTransitionError,
     IllegalTransitionError,
     PendingIntentError,
+    UnkeptStateError,
     UnknownSubjectError,
 )
 from state.ledger import SYSTEM_ID, Ledger, Subject
@@ -103,6 +104,8 @@ class HierarchicalStateManager:
         self._clock = clock
         self._journal = journal
         self._ledger = Ledger()
+        self.unkept: str | None = None
+        """Why the state could not be saved where it outlives the machine; ``None`` while it is."""
         loaded = store.load()
         self.start_report = self._rebuild(loaded)
         bus.subscribe(EntriesHalted, self._on_entries_halted, component=COMPONENT, critical=True)
@@ -204,12 +207,29 @@ class HierarchicalStateManager:
         return self.fire(Level.SYSTEM, SYSTEM_ID, trigger, **detail)
 
     def intent(self, level: Level, subject: str, trigger: Trigger, **detail: object) -> OpenIntent:
-        """Write that ``trigger`` is about to be acted on; the block that follows acts, its end completes."""
+        """Write that ``trigger`` is about to be acted on; the block that follows acts, its end completes.
+
+        What an order rests on is saved before it goes out. Raises ``UnkeptStateError`` for an entry that cannot be.
+        """
         found = self._subject(level, subject)
         after = self._check(found, trigger)
         record = {"op": "intent", "level": level.value, "id": subject, "trigger": trigger.value, "to": after}
         self._write({**record, "detail": detail})
+        if level is Level.ORDER_GROUP:
+            self.keep()
+            if self.unkept is not None and found.detail.get("purpose") == OrderPurpose.ENTRY:
+                self.withdraw(level, subject, self.unkept)
+                raise UnkeptStateError(f"{level.value} {subject}: state cannot be kept: {self.unkept}")
         return OpenIntent(self, self._subject(level, subject))
+
+    def keep(self) -> None:
+        """Save what was written where it outlives the machine (live); a failure is told once, and so is its end."""
+        failed = self._store.keep()
+        if failed == self.unkept:
+            return
+        told = f"state cannot be kept, entries stop: {failed}" if failed is not None else "state is kept again"
+        self.unkept = failed
+        self._journal.record(RecordKind.SYSTEM, component=COMPONENT, reason=told)
 
     def complete(self, level: Level, subject: str, **detail: object) -> Subject:
         """The intended act happened: make the transition. Raises ``PendingIntentError`` when nothing was intended."""
@@ -277,6 +297,7 @@ class HierarchicalStateManager:
     def close(self) -> None:
         """Leave a snapshot behind and let go of the store."""
         self.snapshot()
+        self.keep()
         self._store.close()
 
     def verify(self) -> tuple[str, ...]:

@@ -13,11 +13,12 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from core.storage import Storage, replace_file, sync_folder
+from state.copies import Copy, StateCopies
 from state.errors import CorruptStoreError, NewerSchemaError, StoreError, StoreLockedError
 
 Record = dict[str, Any]
@@ -78,10 +79,18 @@ class Disk:
 class StateStore:
     """One writer's store below ``options.prefix``; ``load`` first, then ``append`` and ``snapshot``."""
 
-    def __init__(self, storage: Storage, options: StoreOptions | None = None, disk: Disk | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        options: StoreOptions | None = None,
+        disk: Disk | None = None,
+        copies: StateCopies | None = None,
+    ) -> None:
         self.options = options or StoreOptions()
         self._storage = storage
         self._disk = disk or Disk()
+        self._copies = copies
+        self._kept = -1
         self._lock: StoreLock | None = None
         self._descriptor: int | None = None
         self._generation = 0
@@ -94,17 +103,44 @@ class StateStore:
     def load(self) -> Loaded:
         """Take the lock and read everything back.
 
-        A torn tail is cut to the last good record and reported. Raises ``StoreLockedError``, ``CorruptStoreError`` with
+        A torn tail is cut to the last good record and reported. Where a copy is saved elsewhere, the newer of the two
+        counts, and the copy alone where the file is damaged. Raises ``StoreLockedError``, ``CorruptStoreError`` with
         the key and the way out, or ``NewerSchemaError``.
         """
         if self._lock is not None:
             raise StoreError(f"{self.options.prefix}: already loaded; expected one load")
         self._lock = StoreLock(self._path("lock"))
         try:
-            return self._load()
+            return self._load() if self._copies is None else self._load_newer(self._copies)
         except BaseException:
             self.close()
             raise
+
+    def _load_newer(self, copies: StateCopies) -> Loaded:
+        """The newer of file and saved copy, by the number of the last record."""
+        copy, wrong = copies.read()
+        told = () if wrong is None else (wrong,)
+        try:
+            loaded = self._load()
+        except CorruptStoreError as error:
+            if copy is None:
+                raise
+            return self._restored(copy, (*told, f"{error}; the saved copy, record {copy.sequence}, is used instead"))
+        if copy is not None and copy.sequence > self._sequence:
+            words = f"the saved copy has record {copy.sequence}, the file ends at {self._sequence}: the copy counts"
+            return self._restored(copy, (*told, *loaded.reports, words))
+        return replace(loaded, reports=(*told, *loaded.reports))
+
+    def _restored(self, copy: Copy, reports: tuple[str, ...]) -> Loaded:
+        """Put the copy in the place of the file; a kill in between leaves a file that is older or damaged again."""
+        self._release_segment()
+        for kind, end in (("segment-", ".jsonl"), ("snapshot-", ".json")):
+            for number in self._numbers(kind, end):
+                self._disk.remove(self._path(f"{kind}{number}{end}"))
+        for name, text in sorted(copy.files.items()):
+            self._disk.replace(self._path(name), text, self.options.durable)
+        loaded = self._load()
+        return replace(loaded, reports=(*reports, *loaded.reports))
 
     def _load(self) -> Loaded:
         snapshots = self._numbers("snapshot-", ".json")
@@ -239,11 +275,27 @@ class StateStore:
             if number < self._generation - 1:
                 self._disk.remove(self._path(f"snapshot-{number}.json"))
 
-    def close(self) -> None:
-        """Let go of the files and the lock; closing twice does no harm."""
+    def keep(self) -> str | None:
+        """Save a copy of what was written since the last one; why that failed, ``None`` when the copy is up to date."""
+        if self._copies is None or self._kept == self._sequence:
+            return None
+        names = [f"segment-{self._generation}.jsonl"]
+        if self._generation in self._numbers("snapshot-", ".json"):
+            names.append(f"snapshot-{self._generation}.json")
+        files = {name: self._path(name).read_text(encoding="utf-8") for name in names}
+        failed = self._copies.write(Copy(self._sequence, files))
+        if failed is None:
+            self._kept = self._sequence
+        return failed
+
+    def _release_segment(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def close(self) -> None:
+        """Let go of the files and the lock; closing twice does no harm."""
+        self._release_segment()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -258,8 +310,7 @@ class StateStore:
         return sum(path.stat().st_size for path in self._path("lock").parent.glob("s*-*.json*"))
 
     def _open_segment(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        self._release_segment()
         path = self._path(f"segment-{self._generation}.jsonl")
         fresh = not path.exists() or path.stat().st_size == 0
         binary = getattr(os, "O_BINARY", 0)

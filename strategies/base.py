@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from typing import ClassVar
 
-from core.book import Position
+from core.book import EntryIntent, Position, Reason
 from core.gateway import Session
+from core.parts import Part, Urgency, added
 from market.vix import VixReading
 from risk.proposal import Proposal
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When a strategy may look for an entry: weekdays (Monday is 0), from ``opens`` until ``closes``, New York."""
+    """When a strategy may look for an entry: weekdays (Monday is 0), from ``opens`` until ``closes``, New York.
+
+    ``rule`` narrows the weekdays (a second Tuesday); ``onto``: once for each position it holds, to add a part to it.
+    """
 
     name: str
     weekdays: tuple[int, ...]
     opens: time
     closes: time
+    rule: Callable[[date], bool] | None = None
+    onto: bool = False
+
+    def falls_on(self, day: date) -> bool:
+        """Whether it opens on a day, were the market open."""
+        return day.weekday() in self.weekdays and (self.rule is None or self.rule(day))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +44,8 @@ class Deadline:
 
 
 @dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(Reason):
     """No entry today, by a rule and its number (``None`` where the rule has none)."""
-
-    rule: str
-    reason: str
-    limit: float | None = None
-    observed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +63,58 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the whole position; ``urgent`` crosses the spread at once."""
+    """Close parts of a position by name, or the whole where none is named."""
 
     rule: str
     reason: str
-    urgent: bool = False
+    urgency: Urgency = Urgency.NORMAL
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Roll:
-    """Close the position and, when it is gone, open another package in its place, both by the usual walk.
-
-    One decision: the new position carries the old one's correlation id. Risk judges ``proposal`` as any entry, at the
-    prices of that minute and without the old position; what it denies then stays closed, and so does what was closed at
-    a loss (methodology, section 3: a loser is never rolled). Asked again while the exit works, the newest counts.
-    """
+class Add:
+    """Open what ``proposal`` holds as new parts of the position. Risk judges it as any entry."""
 
     proposal: Proposal
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Close parts (all where none is named) and, when they are gone, open a proposal in their place.
+
+    Both go by the usual walk, and it is one decision. What stays of the position gets the proposal's parts; where
+    nothing stays, they become a new position that carries the old one's correlation id. Risk judges ``proposal`` as any
+    entry, at the prices of that minute and without what was closed; what it denies then stays closed, and so does what
+    was closed at a loss (methodology, section 3: a loser is never rolled) unless ``calendar`` says that the row
+    prescribes the roll. Asked again while the exit works, the newest counts.
+    """
+
+    proposal: Proposal
+    reason: str
+    parts: tuple[str, ...] = ()
+    calendar: bool = False
+
+
 Answer = Proposal | Skip | Wait
-Action = Hold | Close | Roll
+Action = Hold | Close | Add | Roll
 
 
 @dataclass(frozen=True, slots=True)
 class EntryContext:
-    """What a strategy is told when it looks: time, session, the VIX (``None``: not fresh), the account."""
+    """What a strategy is told when it looks: time, session, the VIX (``None``: not fresh), the account.
+
+    ``window`` and ``slot`` say which of its entries is asked for; ``position`` is what it would add to.
+    """
 
     now: datetime
     session: Session
     vix: VixReading | None
     equity: float
     phase: int
+    window: str = ""
+    slot: str = ""
+    position: Position | None = None
 
     @property
     def today(self) -> date:
@@ -99,18 +124,37 @@ class EntryContext:
 
 @dataclass(frozen=True, slots=True)
 class HoldContext:
-    """What a strategy is told about a position: ``value`` is what closing at mids brings, in points a package (``None``
-    without quotes; negative for what was sold), ``spot`` the underlying's price.
+    """What a strategy is told about a position; ``spot`` is the underlying's price.
+
+    ``values`` by part: what closing its held legs at mids brings, in points a package; ``None`` without quotes,
+    negative for what was sold.
     """
 
     now: datetime
     session: Session
-    value: float | None
-    spot: float | None
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    spot: float | None = None
 
-    def profit(self, position: Position) -> float | None:
-        """Profit so far in points a package, before fees."""
-        return None if self.value is None else position.credit + self.value
+    def value(self, part: Part) -> float | None:
+        """Points a package that closing the part now brings, with what legs brought that have ended before."""
+        value = self.values.get(part.name)
+        if part.is_whole:
+            return value
+        brought = added(part.cash, -part.entry_cash)
+        unit = part.multiplier * part.contracts
+        return added(value, None if brought is None else brought / unit)
+
+    def profit(self, part: Part) -> float | None:
+        """Profit of a part so far in points a package, before fees."""
+        return added(part.credit, self.value(part))
+
+    def total(self, position: Position) -> float | None:
+        """Profit of a position over its whole life so far in dollars, before fees."""
+        total = position.cash
+        for part in position.parts:
+            value = self.values.get(part.name)
+            total = added(total, None if value is None else value * part.multiplier * part.contracts)
+        return total
 
 
 class Strategy(ABC):
@@ -131,13 +175,24 @@ class Strategy(ABC):
     def deadlines(self) -> tuple[Deadline, ...]:
         """When what it holds must be looked at, whatever the market does."""
 
+    def slots(self, window: str) -> tuple[str, ...]:
+        """Which entries a window has, each with a decision of its own: one, unless a row says several tickers."""
+        return ("",)
+
     @abstractmethod
     def propose(self, context: EntryContext, rank: int) -> Answer:
         """Look for an entry with the contract of a rank."""
 
     @abstractmethod
-    def manage(self, position: Position, context: HoldContext) -> Action:
-        """Decide about a position it holds."""
+    def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
+        """Why an entry on its walk ends at this step: its own VIX window, its own credit floor.
+
+        ``brings`` is points a package, a credit positive: what the step would be filled at, at worst.
+        """
+
+    @abstractmethod
+    def manage(self, position: Position, context: HoldContext) -> Action | tuple[Action, ...]:
+        """Decide about a position it holds; several acts are for several parts."""
 
     @abstractmethod
     def verify(self) -> tuple[str, ...]:

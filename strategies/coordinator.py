@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 
-from core.book import Book, OrderDesk, Position, Refusal
+from core.book import Book, EntryIntent, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.events import (
     ChangeKind,
@@ -28,13 +28,12 @@ from core.events import (
 )
 from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
-from core.settings_fields import RunSettings
-from market.calendar import EventCalendar
-from market.chains import OptionChainManager, current_quotes, package_price
-from market.vix import UnifiedVIXManager
+from core.parts import Urgency
+from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
-from strategies.base import Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
+from strategies.base import Action, Close, EntryContext, HoldContext, Roll, Skip, Strategy, Wait, Window
+from strategies.roster import MarketAccess, StrategyRoster
 
 _REOPEN_WITHIN = timedelta(minutes=15)
 _SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
@@ -105,6 +104,7 @@ class StrategyCoordinator:
         self._sent: dict[str, _Sent] = {}
         self._rolls: dict[str, _Rolling] = {}
         self._decided: dict[str, set[date]] = {}
+        desk.judged_by(self)
         bus.subscribe(EntryWindow, self._on_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
@@ -168,9 +168,7 @@ class StrategyCoordinator:
         session = self._market.calendar.session(waiting.day)
         if session is None:
             return
-        context = EntryContext(
-            now, session, self._market.vix.reading(now), self._gateway.account().equity, self._risk.phase
-        )
+        context = self._context(now, session)
         too_large: list[Skip] = []
         for rank in range(waiting.strategy.family_size):
             answer = waiting.strategy.propose(context, rank)
@@ -192,15 +190,28 @@ class StrategyCoordinator:
             too_large.append(Skip(denied.rule, f"{ticker}: {denied.reason}", denied.limit, denied.observed))
         self._decide_skip(waiting, _join(too_large[:-1], too_large[-1]))
 
+    def _context(self, now: datetime, session: Session) -> EntryContext:
+        equity = self._gateway.account().equity
+        return EntryContext(now, session, self._market.vix.reading(now), equity, self._risk.phase)
+
+    def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+        """The strategy's word on an entry at a step of its walk."""
+        now, strategy = self._gateway.now(), self._strategies.get(entry.strategy)
+        session = self._market.calendar.session(now.date())
+        if strategy is None or session is None:
+            return Refusal("market_closed", f"no {entry.strategy} or no session on {now.date()}")
+        skip = strategy.still_wanted(entry, brings, self._context(now, session))
+        return None if skip is None else Refusal(skip.rule, skip.reason, skip.limit, skip.observed)
+
     def _take_up(self, waiting: _Waiting, proposal: Proposal) -> Skip | None:
         """Risk's word, then the desk's; ``None`` when the entry is on its way."""
         decision = self._risk.review(proposal)
         if decision.contracts <= 0:
-            return Skip(decision.rule, decision.reason, decision.limit, decision.observed)
+            return Skip.because(decision)
         self._waiting.pop(proposal.strategy, None)
         position = self._desk.open(proposal.intent, decision.contracts, waiting.correlation)
         if isinstance(position, Refusal):
-            return Skip(position.rule, position.reason, position.limit, position.observed)
+            return Skip.because(position)
         self._market.chains.watch(position, [leg.contract for leg in proposal.package.legs])
         self._sent[position] = _Sent(proposal.strategy, waiting.day, proposal, decision.contracts, waiting.correlation)
         return None
@@ -246,7 +257,10 @@ class StrategyCoordinator:
         if filled:
             skip = Skip("filled", sent.proposal.reason)
         else:
-            skip = Skip("not_filled", event.reason or event.outcome.value, event.limit, event.natural)
+            ended = event.refusal or Refusal(
+                "not_filled", event.reason or event.outcome.value, event.limit, event.natural
+            )
+            skip = Skip(ended.rule, ended.reason, ended.limit, ended.observed)
             self._market.chains.unwatch(event.position)
         if sent.rolled is not None:
             into = event.position if filled else None
@@ -285,15 +299,11 @@ class StrategyCoordinator:
         if session is None:
             return
         for position in list(self._book.positions.values()):
-            strategy = self._strategies.get(position.terms.strategy)
+            strategy = self._strategies.get(position.strategy)
             if strategy is None:
                 continue
-            tick = self._gateway.tick(position.package.underlying.ticker)
-            value = self._market.chains.value(position.package)
             try:
-                action = strategy.manage(
-                    position, HoldContext(now, session, value, None if tick is None else tick.price)
-                )
+                action = strategy.manage(position, self._holding(position, now, session))
             except Exception as error:  # a strategy's error must not keep the others from their exits
                 if self._bus.entries_halted is None:  # told once: the rest of the account may need a person
                     detail = f"{type(error).__name__}: {error}"
@@ -301,11 +311,20 @@ class StrategyCoordinator:
                     self._journal.record(RecordKind.ERROR, **row, detail=detail)
                     self._bus.halt_entries(f"{strategy.name} failed while managing {position.id}: {detail}")
                 continue
-            if isinstance(action, Close):
-                self._drop_roll(position.id, Skip(action.rule, action.reason))
-                self._desk.close(position, action.rule, action.reason, action.urgent)
-            elif isinstance(action, Roll):
-                self._roll(position, action)
+            for one in action if isinstance(action, tuple) else (action,):
+                self._do(position, one)
+
+    def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
+        tick = self._gateway.tick(position.underlying.price_key)
+        values = {part.name: self._market.chains.value_of(part) for part in position.parts}
+        return HoldContext(now, session, values, None if tick is None else tick.price)
+
+    def _do(self, position: Position, action: Action) -> None:
+        if isinstance(action, Close):
+            self._drop_roll(position.id, Skip(action.rule, action.reason))
+            self._desk.close(position, action.rule, action.reason, action.urgency, action.parts)
+        elif isinstance(action, Roll):
+            self._roll(position, action)
 
     # Rolling: close, then open another in its place
 
@@ -337,6 +356,8 @@ class StrategyCoordinator:
         if rolling.ended is not ChangeKind.CLOSED:
             return Skip("not_closed_by_us", f"{old.id} was {rolling.ended}")
         result = next(trade.profit for trade in reversed(self._book.trades) if trade.position == old.id)
+        if result is None:
+            return Skip("rolling_a_loser", f"nobody knows what {old.id} was closed at")
         if result < 0:
             return Skip("rolling_a_loser", f"{old.id} was closed at a loss of {-result:.2f}", 0.0, result)
         price = package_price(package.legs, current_quotes(self._market.chains, package))
@@ -345,10 +366,10 @@ class StrategyCoordinator:
         proposal = replace(rolling.proposal, mid_cash=price.mid, natural_cash=price.natural)
         decision = self._risk.review(proposal)
         if decision.contracts <= 0:
-            return Skip(decision.rule, decision.reason, decision.limit, decision.observed)
+            return Skip.because(decision)
         position = self._desk.open(proposal.intent, decision.contracts, old.correlation)
         if isinstance(position, Refusal):
-            return Skip(position.rule, position.reason, position.limit, position.observed)
+            return Skip.because(position)
         self._market.chains.watch(position, [leg.contract for leg in package.legs])
         self._sent[position] = _Sent(
             proposal.strategy, proposal.day, proposal, decision.contracts, old.correlation, rolling
@@ -363,7 +384,7 @@ class StrategyCoordinator:
             component="coordinator",
             reason=rolling.reason if into is not None else why.reason,
             correlation=rolling.position.correlation,
-            strategy=rolling.position.terms.strategy,
+            strategy=rolling.position.strategy,
             day=self._gateway.now().date(),
             position=rolling.position.id,
             into=into,
@@ -381,7 +402,7 @@ class StrategyCoordinator:
             self._desk.cancel_entries(f"{event.rule} {event.severity.value}")
         for position in self._risk.must_close(event):
             reason = f"{event.rule} {event.observed:.3f} against {event.limit:.3f}"
-            self._desk.close(position, f"risk_{event.rule}", reason, urgent=True)
+            self._desk.close(position, f"risk_{event.rule}", reason, urgency=Urgency.URGENT)
 
     def _on_command(self, event: CommandReceived) -> None:
         """A person's word: halt and reduce stop entries, close all also closes, resume allows again, status reports."""
@@ -390,7 +411,7 @@ class StrategyCoordinator:
             self._desk.cancel_entries(event.command.value)
         if event.command is Command.CLOSE_ALL:
             for position in list(self._book.positions.values()):
-                self._desk.close(position, "command", "a person said close_all", urgent=True)
+                self._desk.close(position, "command", "a person said close_all", urgency=Urgency.URGENT)
         if event.command is Command.RESUME:
             self._bus.resume_entries()
             self._risk.reset_drawdown()
@@ -459,34 +480,6 @@ class StrategyCoordinator:
         """What the strategies say, and that one is there at all."""
         problems = [problem for strategy in self._strategies.values() for problem in strategy.verify()]
         return tuple(problems) if self._strategies else ("no strategy is enabled",)
-
-
-class StrategyRoster:
-    """The strategies that a run enables, of all that exist."""
-
-    def __init__(self, strategies: tuple[Strategy, ...], settings: RunSettings) -> None:
-        known = {strategy.name: strategy for strategy in strategies}
-        unknown = sorted(set(settings.strategies) - set(known))
-        if unknown:
-            raise ValueError(f"run.strategies: {unknown} unknown; expected some of {sorted(known)}")
-        self.enabled = tuple(known[name] for name in settings.strategies)
-
-    def verify(self) -> tuple[str, ...]:
-        """Unknown names were refused when it was made."""
-        return ()
-
-
-class MarketAccess:
-    """The parts of market knowledge that the coordinator hands to strategies."""
-
-    def __init__(self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager) -> None:
-        self.calendar = calendar
-        self.chains = chains
-        self.vix = vix
-
-    def verify(self) -> tuple[str, ...]:
-        """Its parts answer for themselves."""
-        return ()
 
 
 def _join(before: list[Skip], last: Skip) -> Skip:

@@ -7,16 +7,17 @@ from datetime import datetime, time, timedelta
 
 from core.book import DEADLINE, Position
 from core.gateway import Session
-from core.settings_strategies import ExitSettings
+from core.parts import Part, Urgency
+from core.settings.strategies import ExitSettings
 from strategies.base import Action, Close, Hold, HoldContext
 
-Rule = Callable[[Position, HoldContext], Close | None]
+Rule = Callable[[Part, HoldContext], Close | None]
 
 
 def first_of(rules: Iterable[Rule], position: Position, context: HoldContext) -> Action:
-    """The first rule's answer, or hold."""
+    """The first rule's answer for a position of one part, or hold."""
     for rule in rules:
-        action = rule(position, context)
+        action = rule(position.parts[0], context)
         if action is not None:
             return action
     return Hold()
@@ -31,12 +32,12 @@ def moment_of(session: Session, at: time, minutes_before_close: int) -> datetime
 def profit_target(share: float) -> Rule:
     """Take profit when so much of the credit (or of the debit, as a multiple) is gained."""
 
-    def rule(position: Position, context: HoldContext) -> Close | None:
-        profit = context.profit(position)
-        wanted = share * abs(position.credit)
+    def rule(part: Part, context: HoldContext) -> Close | None:
+        profit = context.profit(part)
+        wanted = share * abs(part.credit)
         if profit is None or profit < wanted:
             return None
-        return Close("profit_target", f"{profit:.2f} of {abs(position.credit):.2f} points gained")
+        return Close("profit_target", f"{profit:.2f} of {abs(part.credit):.2f} points gained")
 
     return rule
 
@@ -44,11 +45,11 @@ def profit_target(share: float) -> Rule:
 def stop_loss(multiple: float) -> Rule:
     """Close when the loss reaches a multiple of the credit; crossing the spread, a stop does not wait."""
 
-    def rule(position: Position, context: HoldContext) -> Close | None:
-        profit = context.profit(position)
-        if profit is None or -profit < multiple * abs(position.credit):
+    def rule(part: Part, context: HoldContext) -> Close | None:
+        profit = context.profit(part)
+        if profit is None or -profit < multiple * abs(part.credit):
             return None
-        return Close("stop_loss", f"{-profit:.2f} points lost on {abs(position.credit):.2f}", urgent=True)
+        return Close("stop_loss", f"{-profit:.2f} points lost on {abs(part.credit):.2f}", Urgency.URGENT)
 
     return rule
 
@@ -56,7 +57,7 @@ def stop_loss(multiple: float) -> Rule:
 def closing_time(at: time, minutes_before_close: int) -> Rule:
     """Close from a time on, by the usual walk."""
 
-    def rule(position: Position, context: HoldContext) -> Close | None:
+    def rule(part: Part, context: HoldContext) -> Close | None:
         moment = moment_of(context.session, at, minutes_before_close)
         return Close("time_exit", f"it is {context.now:%H:%M}") if context.now >= moment else None
 
@@ -66,10 +67,10 @@ def closing_time(at: time, minutes_before_close: int) -> Rule:
 def hard_deadline(at: time, minutes_before_close: int) -> Rule:
     """Close from a time on whatever it costs."""
 
-    def rule(position: Position, context: HoldContext) -> Close | None:
+    def rule(part: Part, context: HoldContext) -> Close | None:
         if context.now < moment_of(context.session, at, minutes_before_close):
             return None
-        return Close(DEADLINE, f"it is {context.now:%H:%M}", urgent=True)
+        return Close(DEADLINE, f"it is {context.now:%H:%M}", Urgency.FINAL)
 
     return rule
 
@@ -77,8 +78,8 @@ def hard_deadline(at: time, minutes_before_close: int) -> Rule:
 def days_to_expiry(settings: ExitSettings) -> Rule:
     """The 21 DTE exit, and taking smaller profits under 21 and 7 days; no exception and no grace."""
 
-    def rule(position: Position, context: HoldContext) -> Close | None:
-        days = (position.package.expiry - context.now.date()).days
+    def rule(part: Part, context: HoldContext) -> Close | None:
+        days = (part.expiry - context.now.date()).days
         if days <= settings.exit_days:
             return Close("days_to_expiry", f"{days} days to expiry")
         return None
@@ -89,12 +90,12 @@ def days_to_expiry(settings: ExitSettings) -> Rule:
 def early_profit(settings: ExitSettings) -> Rule:
     """Under 21 days over 25 % profit, under 7 days over 10 %: close (for positions that the 21 DTE exit spares)."""
 
-    def rule(position: Position, context: HoldContext) -> Close | None:
-        profit = context.profit(position)
+    def rule(part: Part, context: HoldContext) -> Close | None:
+        profit = context.profit(part)
         if profit is None:
             return None
-        days = (position.package.expiry - context.now.date()).days
-        share = profit / abs(position.credit) if position.credit else 0.0
+        days = (part.expiry - context.now.date()).days
+        share = profit / abs(part.credit) if part.credit else 0.0
         near = days < settings.under_7_days and share > settings.profit_under_7_days
         if near or (days < settings.exit_days and share > settings.profit_under_21_days):
             return Close("early_profit", f"{share:.0%} gained with {days} days left")

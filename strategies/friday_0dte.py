@@ -2,7 +2,7 @@
 
 A move since the open over 0.5 % sells the call spread, under -0.5 % the put spread, between them the iron condor. Short
 strikes stand at a multiple of ATR14 from the price and are checked to be 10 to 25 delta; wings are 30 index points, 50
-on the side that the trend tests.
+on the side that the trend tests, at an index of 4500.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.book import Position, Terms
+from core.book import EntryIntent, Position
 from core.contracts import Contract, Leg, Package, Right
-from core.gateway import FAMILIES, Family
-from core.settings_fields import MarginSettings
-from core.settings_strategies import FridayZeroDaySettings
+from core.instruments import INSTRUMENTS, Instrument
+from core.parts import Terms, Trait
+from core.settings.fields import MarginSettings, OrderSettings
+from core.settings.strategies import FridayZeroDaySettings
 from greeks.service import CentralGreeksService
 from greeks.smile import ChainGreeks
 from market.chains import OptionChainManager, current_quotes, nearest_strike, of_right, package_price
@@ -23,9 +24,11 @@ from risk.margin import package_margin
 from risk.proposal import Proposal
 from strategies.base import Action, Answer, Deadline, EntryContext, HoldContext, Skip, Strategy, Wait, Window
 from strategies.exits import closing_time, first_of, hard_deadline, profit_target, stop_loss
+from strategies.floors import thin_credit
 
 INDEX = "SPX"
 ROOTS = ("SPXW", "SPY")  # largest that fits
+TRAITS = frozenset({Trait.SHORT_VOLATILITY, Trait.SHORT_DATED, Trait.ENDS_TODAY, Trait.SPARED_BY_21_DTE})
 _FRIDAY = 4
 _REACH = 1.8  # how much farther than the wanted short strikes are quoted, to find 10 to 25 delta
 
@@ -52,12 +55,14 @@ class FridayZeroDay(Strategy):
         settings: FridayZeroDaySettings,
         greeks: CentralGreeksService,
         margin: MarginSettings,
+        orders: OrderSettings,
     ) -> None:
         self._chains = chains
         self._trend = trend
         self._settings = settings
         self._greeks = greeks
         self._margin = margin
+        self._orders = orders
         self._rules = (
             hard_deadline(settings.deadline, settings.half_day_deadline_minutes),
             stop_loss(settings.stop_multiple),
@@ -86,6 +91,13 @@ class FridayZeroDay(Strategy):
         """Deadline, stop, profit, time: in this order."""
         return first_of(self._rules, position, context)
 
+    def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
+        """Its VIX window and its credit floor, at a step of the walk; without a VIX nothing opens."""
+        blocked = self._vix_gate(context)
+        if isinstance(blocked, Wait):
+            return Skip(blocked.rule, blocked.reason)
+        return blocked or thin_credit(entry.package, brings, self._settings, self._orders)
+
     def propose(self, context: EntryContext, rank: int) -> Answer:
         """Today's package on the contract of a rank, or why there is none."""
         if context.now.time() < self._settings.entry_time:
@@ -99,7 +111,7 @@ class FridayZeroDay(Strategy):
         if trend is None:
             return Skip("history", f"not enough daily history of {INDEX} for ATR and averages")
         plan = self._plan(day.move, trend)
-        return self._build(context, plan, day.move, FAMILIES[ROOTS[rank]])
+        return self._build(context, plan, day.move, INSTRUMENTS[ROOTS[rank]])
 
     def _vix_gate(self, context: EntryContext) -> Skip | Wait | None:
         vix, settings = context.vix, self._settings
@@ -122,7 +134,7 @@ class FridayZeroDay(Strategy):
             return _Plan((Right.PUT,), settings.spread_distance, tested, "put_spread")
         return _Plan((Right.PUT, Right.CALL), settings.condor_distance, tested, "iron_condor")
 
-    def _build(self, context: EntryContext, plan: _Plan, move: float, family: Family) -> Answer:
+    def _build(self, context: EntryContext, plan: _Plan, move: float, family: Instrument) -> Answer:
         day, trend = self._trend.day(family.underlying), self._trend.trend(family.underlying)
         if day is None or trend is None:
             return Skip("history", f"not enough history of {family.underlying}")
@@ -144,15 +156,19 @@ class FridayZeroDay(Strategy):
             legs.extend(found)
         return self._proposal(context, plan, Package(tuple(legs)), chain, f"moved {move:+.2%} since the open")
 
-    def _near(self, listed: Sequence[Contract], spot: float, distance: float, family: Family) -> list[Contract]:
+    def _near(self, listed: Sequence[Contract], spot: float, distance: float, family: Instrument) -> list[Contract]:
         """Contracts that may become a leg: from the money to beyond the farthest wing."""
-        reach = distance * _REACH + self._settings.broken_wing_points * 1.2 / family.index_scale
+        reach = distance * _REACH + self._points(self._settings.broken_wing_points, spot, family) * 1.2
         return [
             contract
             for contract in listed
             if (spot < contract.strike <= spot + reach and contract.right is Right.CALL)
             or (spot - reach <= contract.strike < spot and contract.right is Right.PUT)
         ]
+
+    def _points(self, points: float, spot: float, family: Instrument) -> float:
+        """Index points of the row in points of a family's underlying, at the index's level now."""
+        return self._settings.index_points(points, spot * family.index_scale) / family.index_scale
 
     def _side(
         self,
@@ -161,7 +177,7 @@ class FridayZeroDay(Strategy):
         spot: float,
         distance: float,
         tested: bool,
-        family: Family,
+        family: Instrument,
     ) -> list[Leg] | Skip:
         """Short and wing of one side."""
         settings = self._settings
@@ -176,7 +192,7 @@ class FridayZeroDay(Strategy):
             reason = f"no strike of {label} is {settings.min_delta:g} to {settings.max_delta:g} delta"
             low = seen is not None and seen < settings.min_delta
             return Skip("delta", reason, settings.min_delta if low else settings.max_delta, seen)
-        width = (settings.broken_wing_points if tested else settings.wing_points) / family.index_scale
+        width = self._points(settings.broken_wing_points if tested else settings.wing_points, spot, family)
         wing = nearest_strike(contracts, short.strike + sign * width)
         if wing is None or (wing.strike - short.strike) * sign <= 0:
             return Skip("wing", f"no wing is listed {width:g} beyond {short.name}")
@@ -193,21 +209,16 @@ class FridayZeroDay(Strategy):
         price = package_price(package.legs, current_quotes(self._chains, package))
         if price is None or context.vix is None:
             return Wait("quotes", "a leg has no two-sided quote")
-        if price.natural <= 0:
-            return Skip("credit", "no credit at the natural price", 0.0, price.natural)
+        thin = thin_credit(package, price.natural, self._settings, self._orders)
+        if thin is not None:
+            return thin
         multiplier = package.legs[0].contract.multiplier
         figures = [chain.of(leg.contract) for leg in package.legs]
         mids = [0.0 if row is None else row.price for row in figures]
         known = [row for row in figures if row is not None]
         complete = len(known) == len(figures)
 
-        def total(name: str) -> float | None:
-            if not complete:
-                return None
-            pairs = zip(package.legs, known, strict=True)
-            return sum(leg.ratio * float(getattr(row, name)) for leg, row in pairs)
-
-        model, delta, gamma, vega = (total(name) for name in ("price", "delta", "gamma", "vega"))
+        model = sum(leg.ratio * row.price for leg, row in zip(package.legs, known, strict=True)) if complete else None
         widths = [abs(wing.contract.strike - short.contract.strike) for short, wing in _pairs(package)]
         return Proposal(
             strategy=self.name,
@@ -218,8 +229,9 @@ class FridayZeroDay(Strategy):
                 structure=plan.structure,
                 max_loss=(max(widths) - price.natural) * multiplier,
                 margin=package_margin(package, chain.spot, mids, self._margin),
+                traits=TRAITS,
             ),
-            wanted=self._contracts(context),
+            wanted=self._contracts(context) * round(INSTRUMENTS[package.legs[0].contract.root].index_scale),
             mid_cash=price.mid,
             natural_cash=price.natural,
             model_cash=None if model is None else -model,
@@ -228,19 +240,16 @@ class FridayZeroDay(Strategy):
             win_rate=self._settings.win_rate,
             reward_ratio=self._settings.reward_ratio,
             reason=f"{plan.structure} {reason}",
-            delta=None if delta is None else delta * multiplier,
-            gamma=None if gamma is None else gamma * multiplier,
-            vega=None if vega is None else vega * multiplier,
         )
 
     def _contracts(self, context: EntryContext) -> int:
-        """The phase's maximum, one under 40k."""
+        """The phase's maximum, one under 40k, in contracts of full size; ten of a tenth-size product count as one."""
         most = self._settings.contracts_by_phase[context.phase - 1]
         return min(most, 1) if context.equity < self._settings.one_contract_under else most
 
     def verify(self) -> tuple[str, ...]:
         """Its roots are known to the gateway."""
-        return tuple(f"root {root} is unknown" for root in ROOTS if root not in FAMILIES)
+        return tuple(f"root {root} is unknown" for root in ROOTS if root not in INSTRUMENTS)
 
 
 def _pairs(package: Package) -> list[tuple[Leg, Leg]]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
-from core.contracts import AssetKind, Contract, Package, Quote, Right, Underlying
+from core.contracts import AssetKind, Contract, Package, Quote, Right
 from core.events import FillStatus, OrderUpdated
-from core.gateway import FAMILIES, Account, DailyBar, Holding, OpenOrder, OrderRefusedError, Session, Tick
+from core.gateway import Account, DailyBar, Holding, Listing, OpenOrder, OrderRefusedError, Session, Tick
+from core.instruments import INSTRUMENTS
 from core.journal import MemorySink
-from core.settings_fields import Settings
+from core.settings.fields import Settings
 from core.storage import FolderStorage
 from greeks.black_scholes import european_price
 from greeks.expiry_time import years_to_expiry
@@ -75,7 +76,7 @@ class FakeGateway:
     def broker_seen(self) -> bool:
         return True
 
-    def session(self, day: date) -> Session | None:
+    def session(self, day: date, root: str = "") -> Session | None:
         if day.weekday() > 4 or day in self.closed_days:
             return None
         close = time(13, 0) if day in self.half_days else time(16, 0)
@@ -108,24 +109,24 @@ class FakeGateway:
         return [DailyBar(day, base, base * (1 + half), base * (1 - half), base) for day in reversed(days)]
 
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
-        family = FAMILIES[root]
+        row = INSTRUMENTS[root]
         day, found = expiries[0], []
-        scale = family.index_scale
+        scale = row.index_scale
         step = 5.0 / (5.0 if root == "SPY" else 1.0)
         centre = round(self.spot(self.time) / scale / step) * step
-        underlying = Underlying(family.underlying, family.kind)
         while day <= expiries[1]:
             if self.session(day) is not None:
                 for count in range(-60, 61):
                     for right in Right:
                         strike = centre + count * step
-                        found.append(
-                            Contract(
-                                underlying, root, day, strike, right, family.style, family.settlement, 100.0, "handle"
-                            )
-                        )
+                        found.append(row.contract(day, strike, right, "handle"))
             day += timedelta(days=1)
         return sorted(found, key=lambda row: (row.expiry, row.strike, row.right))
+
+    def listing(self, contract: Contract) -> Listing | None:
+        """Yesterday closed as it is now, at the same volatility."""
+        volatility = self.vix(self.time) / 100
+        return None if contract.name in self.missing else Listing(self.worth(contract), volatility)
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:
         self.subscribed.update({contract.name: contract for contract in contracts})
@@ -138,17 +139,19 @@ class FakeGateway:
     def quote(self, contract: Contract) -> Quote | None:
         if contract.name not in self.subscribed or contract.name in self.missing:
             return None
-        years = years_to_expiry([contract], self.time)
-        spot = self.price_of(contract.underlying.ticker)
-        vol = self.vix(self.time) / 100
-        call = contract.right is Right.CALL
-        value = float(european_price(spot, contract.strike, years, vol, 0.02, 0.015, call)[0])
+        value = self.worth(contract)
         tick = 0.05 if contract.underlying.kind is AssetKind.INDEX else 0.01
         half = self.half_spread if tick > 0.01 else self.half_spread / 5
         bid = math.floor((value - half) / tick) * tick
         ask = math.ceil((value + half) / tick) * tick
         shown = None if contract.name in self.no_offer else round(max(ask, tick), 2)
         return Quote(round(bid, 2) if bid > 0 and contract.name not in self.no_bid else None, shown, self.time)
+
+    def worth(self, contract: Contract) -> float:
+        """The model's price now."""
+        years = years_to_expiry([contract], self.time)
+        spot, vol = self.price_of(contract.underlying.ticker), self.vix(self.time) / 100
+        return float(european_price(spot, contract.strike, years, vol, 0.02, 0.015, contract.right is Right.CALL)[0])
 
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         if self.refuse:
@@ -190,6 +193,9 @@ class FakeGateway:
 
     def forget(self, order_ids: Sequence[int]) -> None:
         self.forgotten = tuple(order_ids)
+
+    def book_interest(self, amount: float) -> None:
+        self.cash += amount
 
     def account(self) -> Account:
         value = 0.0

@@ -11,23 +11,17 @@ from typing import *
 
 import numpy as np
 
-from simulation.algorithm import QCAlgorithm
-from simulation.bars import (
-    Bar,
-    BaseData,
-    Delisting,
-    Dividend,
-    OpenInterest,
-    QuoteBar,
-    Split,
-    SymbolChangedEvent,
-    TradeBar,
-)
-from simulation.brokerages import *
-from simulation.chain_files import UniverseRow as FutureUniverse
-from simulation.chain_files import UniverseRow as OptionUniverse
-from simulation.chains import FuturesChain, FuturesContract, OptionChain, OptionContract
-from simulation.consolidators import (
+from simulation.account.brokerages import *
+from simulation.account.buying_power import *
+from simulation.account.holdings import *
+from simulation.account.margin_calls import *
+from simulation.account.margin_futures import *
+from simulation.account.portfolio import *
+from simulation.account.positions import *
+from simulation.account.tradebuilder import *
+from simulation.algorithm.algorithm import QCAlgorithm
+from simulation.algorithm.algorithm_settings import *
+from simulation.algorithm.consolidators import (
     BaseDataConsolidator,
     Calendar,
     CalendarInfo,
@@ -36,24 +30,10 @@ from simulation.consolidators import (
     QuoteBarConsolidator,
     TradeBarConsolidator,
 )
-from simulation.derivatives import *
-from simulation.dictionaries import CircularQueue, KeyValuePair
-from simulation.enums import *
-from simulation.exchange_hours import *
-from simulation.exercise import *
-from simulation.extensions import *
-from simulation.fees import *
-from simulation.fills import *
-from simulation.fills_equity import *
-from simulation.futures import *
-from simulation.holdings import *
-from simulation.hours import *
-from simulation.identifiers import *
-from simulation.indicators import *
-from simulation.margin import *
-from simulation.margin_calls import *
-from simulation.margin_futures import *
-from simulation.option_indicators import (
+from simulation.algorithm.extensions import *
+from simulation.algorithm.indicators import *
+from simulation.algorithm.object_store import *
+from simulation.algorithm.option_indicators import (
     ConstantDividendYieldModel,
     ConstantRiskFreeRateInterestRateModel,
     Delta,
@@ -69,7 +49,48 @@ from simulation.option_indicators import (
     Theta,
     Vega,
 )
-from simulation.option_models import (
+from simulation.algorithm.option_strategies import *
+from simulation.algorithm.security_initializers import *
+from simulation.algorithm.services import *
+from simulation.algorithm.trading_api import PortfolioTarget
+from simulation.algorithm.words import *
+from simulation.data.chain_files import UniverseRow as FutureUniverse
+from simulation.data.chain_files import UniverseRow as OptionUniverse
+from simulation.data.market_hours import *
+from simulation.data.symbol_properties import *
+from simulation.engine.schedule import ScheduledEvent
+from simulation.engine.schedule_rules import DateRules, TimeRules
+from simulation.lean.bars import (
+    Bar,
+    BaseData,
+    Delisting,
+    Dividend,
+    OpenInterest,
+    QuoteBar,
+    Split,
+    SymbolChangedEvent,
+    TradeBar,
+)
+from simulation.lean.contract_months import *
+from simulation.lean.dictionaries import CircularQueue, KeyValuePair, RollingWindow
+from simulation.lean.enums import *
+from simulation.lean.exchange_hours import *
+from simulation.lean.identifiers import *
+from simulation.lean.lazy_module import LazyModule
+from simulation.lean.symbols import *
+from simulation.orders.exercise import *
+from simulation.orders.fees import *
+from simulation.orders.fills import *
+from simulation.orders.fills_equity import *
+from simulation.orders.order_event import *
+from simulation.orders.order_parts import *
+from simulation.orders.orders import *
+from simulation.orders.requests import *
+from simulation.orders.tickets import *
+from simulation.securities.chains import FuturesChain, FuturesContract, OptionChain, OptionContract
+from simulation.securities.contract_filters import FutureFilterUniverse, OptionFilterUniverse
+from simulation.securities.derivatives import *
+from simulation.securities.option_models import (
     ArgumentException,
     CurrentPriceOptionPriceModel,
     IndicatorBasedOptionPriceModel,
@@ -80,21 +101,9 @@ from simulation.option_models import (
     QLOptionPriceModelProvider,
     RegressionTestException,
 )
-from simulation.option_strategies import *
-from simulation.order_parts import *
-from simulation.orders import *
-from simulation.portfolio import *
-from simulation.positions import *
-from simulation.pricing import Greeks, OptionPriceModelResult
-from simulation.properties import *
-from simulation.requests import *
-from simulation.schedule import ScheduledEvent
-from simulation.schedule_rules import DateRules, TimeRules
-from simulation.securities import *
-from simulation.selection import OptionChainedUniverseSelectionModel, ScheduledUniverse, SecurityChanges
-from simulation.services import *
-from simulation.services import LazyModule
-from simulation.slices import (
+from simulation.securities.pricing import Greeks, OptionPriceModelResult
+from simulation.securities.securities import *
+from simulation.securities.slices import (
     Delistings,
     Dividends,
     FuturesChains,
@@ -105,10 +114,8 @@ from simulation.slices import (
     SymbolChangedEvents,
     TradeBars,
 )
-from simulation.symbols import *
-from simulation.tradebuilder import *
-from simulation.trading_api import PortfolioTarget
-from simulation.universe import FutureFilterUniverse, OptionFilterUniverse
+from simulation.securities.universes import OptionChainedUniverseSelectionModel, ScheduledUniverse, SecurityChanges
+from simulation.securities.volatility_models import *
 
 pd = LazyModule("pandas")
 plt = LazyModule("matplotlib.pyplot")

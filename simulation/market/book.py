@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.blocks import FactorRow, MarginRow
-from simulation.enums import SecurityType
+from simulation.data.columns import FactorRow, MarginRow
+from simulation.lean.enums import SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.market.assets import Asset, AssetDay, AssetSeries, AssetSpec, Carry, DrivenAsset, Kind
 from simulation.market.calendar import TRADED_SHARE, FloatArray, IntArray, Profile, calendar
 from simulation.market.corporate import SHARES, FundShare, ShareLaw, halted_minutes, index_dividend_yield, risk_free
@@ -27,7 +28,6 @@ from simulation.market.listings import RULES, ListingBook, Listings
 from simulation.market.quotes import ETF_QUOTES, INDEX_QUOTES, MORNING_QUOTES, QuoteFaults, QuoteLaw
 from simulation.market.scenarios import Scenario, history_of, run_range, scenario
 from simulation.market.valuation import OptionRoot, Style
-from simulation.symbols import Symbol
 
 Silence = tuple[int, int]
 

@@ -1,21 +1,23 @@
 """Trading days, session lengths and the market's own clock, in which variance passes evenly.
 
-The calendar is computed from the exchange's published holiday rules instead of a table, so that expirations years ahead
-fall on real trading days. Variance does not pass evenly in calendar time: a session holds most of it, in a U over the
-day (Wood, McInish and Ord, 1985), and a weekend adds little to a night (French and Roll, 1986: the variance from
-Friday's close to Monday's is 1.107 times that of a weekday).
+The days come from the exchange's published holiday rules (`core.trading_days`) instead of a table, so that expirations
+years ahead fall on real trading days. Variance does not pass evenly in calendar time: a session holds most of it, in a
+U over the day (Wood, McInish and Ord, 1985), and a weekend adds little to a night (French and Roll, 1986: the variance
+from Friday's close to Monday's is 1.107 times that of a weekday).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core.trading_days import closing_time, is_trading_day
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -74,85 +76,6 @@ _CONSUMER_PRICES = """
 2025 0115 0212 0312 0410 0513 0611 0715 0812 0911 1024 1218
 2026 0113 0213 0311 0410 0512 0610 0714 0812 0911 1014 1110 1210
 """  # releases of the consumer price index (bls.gov, schedule of releases); October 2025 was never published
-
-_SPECIAL_CLOSURES = frozenset(
-    date.fromisoformat(text)
-    for text in [
-        "1985-09-27",
-        "1994-04-27",
-        "2001-09-11",
-        "2001-09-12",
-        "2001-09-13",
-        "2001-09-14",
-        "2004-06-11",
-        "2007-01-02",
-        "2012-10-29",
-        "2012-10-30",
-        "2018-12-05",
-        "2025-01-09",
-    ]
-)
-
-
-def _nth_weekday(year: int, month: int, weekday: int, nth: int) -> date:
-    first = date(year, month, 1)
-    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (nth - 1))
-
-
-def _last_monday(year: int, month: int) -> date:
-    last = date(year, month + 1, 1) - timedelta(days=1)
-    return last - timedelta(days=last.weekday())
-
-
-def _easter(year: int) -> date:
-    """Gregorian Easter Sunday (the anonymous algorithm of 1876)."""
-    a, (b, c) = year % 19, divmod(year, 100)
-    d, e = divmod(b, 4)
-    g = (8 * b + 13) // 25
-    h = (19 * a + b - d - g + 15) % 30
-    i, k = divmod(c, 4)
-    l_ = (32 + 2 * e + 2 * i - h - k) % 7
-    m = (a + 11 * h + 22 * l_) // 451
-    month, day = divmod(h + l_ - 7 * m + 114, 31)
-    return date(year, month, day + 1)
-
-
-def _observed(day: date) -> date | None:
-    """The weekday on which a fixed holiday closes the exchange; a Saturday New Year's Day closes nothing."""
-    if day.weekday() == 5:
-        return None if (day.month, day.day) == (1, 1) else day - timedelta(days=1)
-    return day + timedelta(days=1) if day.weekday() == 6 else day
-
-
-def holidays(year: int) -> frozenset[date]:
-    """Full closures of the New York Stock Exchange in ``year`` (NYSE rule 7.2), special closures included."""
-    days = [
-        _observed(date(year, 1, 1)),
-        _nth_weekday(year, 2, 0, 3),
-        _easter(year) - timedelta(days=2),
-        _last_monday(year, 5),
-        _observed(date(year, 7, 4)),
-        _nth_weekday(year, 9, 0, 1),
-        _nth_weekday(year, 11, 3, 4),
-        _observed(date(year, 12, 25)),
-    ]
-    if year >= 1998:
-        days.append(_nth_weekday(year, 1, 0, 3))
-    if year >= 2022:
-        days.append(_observed(date(year, 6, 19)))
-    return frozenset(day for day in days if day is not None) | {day for day in _SPECIAL_CLOSURES if day.year == year}
-
-
-def half_days(year: int) -> frozenset[date]:
-    """Days that close at 13:00: the Friday after Thanksgiving, Christmas Eve and the day before Independence Day."""
-    days = [_nth_weekday(year, 11, 3, 4) + timedelta(days=1)]
-    if date(year, 12, 24).weekday() < 4:
-        days.append(date(year, 12, 24))
-    weekday = date(year, 7, 4).weekday()
-    if weekday in (1, 2, 3, 4):
-        days.append(date(year, 7, 5 if weekday == 3 and year < 2013 else 3))
-    closed = holidays(year)
-    return frozenset(day for day in days if day not in closed and day.weekday() < 5)
 
 
 def _ordinals(table: str) -> frozenset[int]:
@@ -230,7 +153,7 @@ class Calendar:
         return [date.fromordinal(int(ordinal)) for ordinal in self.ordinals[low:high]]
 
     def session_minutes(self, day: date) -> int:
-        """Minutes of the regular session: 390, or 210 on a half day."""
+        """Minutes of the regular session: 390, or 210 on a half day (until 1992: 270)."""
         return int(self.minutes[self.index(day)])
 
 
@@ -239,14 +162,12 @@ def calendar() -> Calendar:
     """The one calendar, computed at first use."""
     ordinals: list[int] = []
     minutes: list[int] = []
-    for year in range(FIRST_YEAR, LAST_YEAR + 1):
-        closed, short = holidays(year), half_days(year)
-        day = date(year, 1, 1)
-        while day.year == year:
-            if day.weekday() < 5 and day not in closed:
-                ordinals.append(day.toordinal())
-                minutes.append(HALF_SESSION if day in short else FULL_SESSION)
-            day += timedelta(days=1)
+    for ordinal in range(date(FIRST_YEAR, 1, 1).toordinal(), date(LAST_YEAR, 12, 31).toordinal() + 1):
+        day = date.fromordinal(ordinal)
+        if is_trading_day(day):
+            close = closing_time(day)
+            ordinals.append(ordinal)
+            minutes.append(close.hour * 60 + close.minute - OPEN_MINUTE)
     numbers = np.asarray(ordinals, dtype=np.int64)
     gaps = np.diff(numbers, prepend=numbers[0] - 1) - 1
     weekday = (numbers - 1) % 7

@@ -11,11 +11,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.blocks import FactorRow
+from core.trading_days import monthly_expiry
+from simulation.data.columns import FactorRow
 from simulation.market.assets import DAYS_KEPT, Asset, AssetDay, AssetSpec, Carry, Kind
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import MinutePath
-from simulation.market.listings import third_friday
 
 # Three-month Treasury bill, secondary market, average of the year in percent (Federal Reserve H.15, FRED TB3MS).
 # Checked: 1990 to 2018 against the one-month bill in Fama and French's data (within 0.45 each year, 0.15 on average),
@@ -70,7 +70,7 @@ def quarterly(year: int) -> list[date]:
 
     Invesco and iShares pay within days of it).
     """
-    return [third_friday(year, month) for month in QUARTER_MONTHS]
+    return [monthly_expiry(year, month) for month in QUARTER_MONTHS]
 
 
 @lru_cache(maxsize=128)

@@ -9,16 +9,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from simulation.blocks import MarginRow
-from simulation.futures import expiry_of_contract_month, third_friday
+from core.trading_days import holidays, monthly_expiry
+from simulation.data.columns import MarginRow
+from simulation.lean.contract_months import expiry_of_contract_month
+from simulation.lean.symbols import Symbol
 from simulation.market.assets import Asset, AssetDay, AssetSpec, Carry, Kind, memory_of
-from simulation.market.calendar import FIRST_YEAR, LAST_YEAR, FloatArray, calendar, holidays
+from simulation.market.calendar import FIRST_YEAR, LAST_YEAR, FloatArray, calendar
 from simulation.market.corporate import index_dividend_yield, risk_free
 from simulation.market.days import MinutePath, to_tick
 from simulation.market.listings import ListingBook, ListingRule, Listings, StrikeBand
 from simulation.market.quotes import QuoteLaw
 from simulation.market.valuation import OptionRoot, Style
-from simulation.symbols import Symbol
 
 FutureDay = AssetDay
 MARGIN_MEMORY = 40  # days that the volatility behind a margin is averaged over
@@ -45,7 +46,7 @@ def _index_options(month: date, expiry: date) -> list[date]:
     exercised at expiry only; here they are under the one root that LEAN knows.
     """
     firsts = [_month(month, -back) for back in (0, 1, 2)]
-    monthly = [third_friday(first.year, first.month) for first in firsts]
+    monthly = [monthly_expiry(first.year, first.month) for first in firsts]
     fridays = [expiry - timedelta(days=7 * weeks) for weeks in range(13)]
     ends = [_month(month, -back) - timedelta(days=1) for back in (0, 1, 2)]
     return sorted({calendar().on_or_before(day) for day in monthly + fridays + ends})

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from core.trading_days import monthly_expiry
 from simulation.market.calendar import FloatArray, IntArray, calendar
 
 
@@ -210,15 +211,9 @@ RULES: dict[str, ListingRule] = {
 }
 
 
-def third_friday(year: int, month: int) -> date:
-    """The third Friday, or the trading day before it when the exchange is closed."""
-    first = date(year, month, 1)
-    return calendar().on_or_before(first + timedelta(days=(4 - first.weekday()) % 7 + 14))
-
-
 @lru_cache(maxsize=64)
 def _third_fridays() -> frozenset[date]:
-    return frozenset(third_friday(year, month) for year in range(1986, 2045) for month in range(1, 13))
+    return frozenset(monthly_expiry(year, month) for year in range(1986, 2045) for month in range(1, 13))
 
 
 @lru_cache(maxsize=1)

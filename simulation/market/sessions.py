@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from simulation.blocks import QuoteBlock, TradeBlock, UniverseBlock
-from simulation.enums import OptionRight, Resolution, SecurityType
+from simulation.data.columns import QuoteBlock, TradeBlock, UniverseBlock
+from simulation.lean.enums import OptionRight, Resolution, SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.market.assets import Asset, AssetDay
 from simulation.market.book import Book
 from simulation.market.calendar import (
@@ -33,7 +34,6 @@ from simulation.market.days import stream, to_tick
 from simulation.market.futures import FutureStrip
 from simulation.market.quotes import bid_and_ask, full_spread, sizes
 from simulation.market.valuation import settlement_day
-from simulation.symbols import Symbol
 
 MINUTE = 60_000
 HOUR = 3_600_000

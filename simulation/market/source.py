@@ -5,51 +5,37 @@ Every block is worked out when it is asked for, and only then.
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from simulation.blocks import TradeBlock
-from simulation.market.calendar import NEW_YORK, FloatArray, IntArray, session_open_utc, session_weights
-from simulation.market.days import stream
-
-if TYPE_CHECKING:
-    from simulation.market.book import Book
-from collections import OrderedDict
-from collections.abc import Sequence
-from datetime import timedelta
-
-from simulation.blocks import (
+from simulation.data.columns import (
     FactorRow,
     InterestBlock,
     InterestRates,
     MapRow,
     MarginRow,
     QuoteBlock,
+    TradeBlock,
     UnderlyingRow,
     UniverseBlock,
 )
-from simulation.definitions import market_hours, symbol_properties
-from simulation.enums import OptionRight, Resolution, SecurityType
-from simulation.hours import MarketHoursDatabase
+from simulation.data.market_hours import MarketHoursDatabase
+from simulation.data.symbol_properties import SymbolPropertiesDatabase
+from simulation.lean.enums import OptionRight, Resolution, SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.market.book import Book, BuildRequest, MarketSpecError, build
+from simulation.market.calendar import NEW_YORK, FloatArray, IntArray, session_open_utc, session_weights
 from simulation.market.corporate import interest_rates
-from simulation.market.days import to_tick
+from simulation.market.days import stream, to_tick
+from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.listings import Listings
 from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, quote_rows, sizes
 from simulation.market.sessions import LongBars, evening_quotes, future_minutes, future_universe, joined
-from simulation.market.valuation import (
-    ChainColumns,
-    ChainRows,
-    LazyUniverse,
-    OptionRoot,
-    activity,
-    settlement_day,
-)
-from simulation.properties import SymbolPropertiesDatabase
-from simulation.symbols import Symbol
+from simulation.market.valuation import ChainColumns, ChainRows, LazyUniverse, OptionRoot, activity, settlement_day
 
 MINUTE = 60_000
 HOUR = 3_600_000

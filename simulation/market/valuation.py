@@ -16,7 +16,8 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.blocks import UnderlyingRow, UniverseBlock
+from simulation.data.columns import UnderlyingRow, UniverseBlock
+from simulation.lean.symbols import Symbol
 from simulation.market.american import (
     DEEPEST,
     SHALLOWEST,
@@ -42,7 +43,6 @@ from simulation.market.quotes import (
     usual_activity,
 )
 from simulation.market.surface import Greeks, black, black_greeks, smile, steepness
-from simulation.symbols import Symbol
 
 
 class Style(Enum):

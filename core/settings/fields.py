@@ -1,0 +1,248 @@
+"""Every number of the trading rules as a typed field: default, allowed range, and the rule that it comes from.
+
+Defaults are the methodology's. Fractions are of one (0.05 is 5 %), money is dollars, times are New York, VIX is in
+points, deltas are absolute times 100. Lists are given as comma-separated text in parameters (``1,2,3,4``).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from core.fills import FillAssumption, FillRule
+from core.settings.base import SettingsGroup, SettingsRoot
+from core.settings.notices import NoticeSettings
+from core.settings.risk import (
+    BlackSwanSettings,
+    CircuitBreakerSettings,
+    CorrelationSettings,
+    DrawdownSettings,
+    MarginSettings,
+    OptimisationLimits,
+    PhaseLimits,
+    PhaseSettings,
+    ProfessionalLimits,
+    ScalingLimits,
+    SizingSettings,
+    VixSettings,
+)
+from core.settings.strategies import (
+    AVAILABLE,
+    BoxSettings,
+    ButterflySettings,
+    Count,
+    Dates,
+    DiagonalSettings,
+    Dollars,
+    EnhancedSettings,
+    ExitSettings,
+    Fraction,
+    FridayZeroDaySettings,
+    FuturesStrangleSettings,
+    IpmccSettings,
+    LeapLadderSettings,
+    Lt112Settings,
+    Names,
+    RatioSettings,
+)
+
+__all__ = [
+    "BETAS",
+    "BlackSwanSettings",
+    "CacheSettings",
+    "CircuitBreakerSettings",
+    "CorrelationSettings",
+    "DrawdownSettings",
+    "ExitSettings",
+    "FridayZeroDaySettings",
+    "GreeksSettings",
+    "InterestSettings",
+    "MarginSettings",
+    "FillSettings",
+    "MarketSettings",
+    "OptimisationLimits",
+    "OrderSettings",
+    "PhaseLimits",
+    "PhaseSettings",
+    "ProfessionalLimits",
+    "RunSettings",
+    "ScalingLimits",
+    "Settings",
+    "SizingSettings",
+    "VixSettings",
+]
+
+
+class RunSettings(SettingsGroup):
+    """What a run covers. ``seed`` separates modelled markets; live runs ignore dates and cash."""
+
+    start: date = date(2015, 7, 1)
+    end: date = date(2018, 12, 31)
+    cash: float = Field(100_000.0, gt=0)
+    strategies: Names = ("friday_0dte",)
+    seed: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        unknown = [name for name in self.strategies if name not in AVAILABLE]
+        if unknown or not self.strategies:
+            raise ValueError(f"run.strategies: {unknown or 'none'}; expected some of {', '.join(AVAILABLE)}")
+        if self.end < self.start:
+            raise ValueError(f"run.end: {self.end} is before run.start {self.start}; expected a later date")
+        return self
+
+
+BETAS = {
+    "QQQ": 1.18, "NQ": 1.18, "MNQ": 1.18, "IWM": 1.18, "RTY": 1.18, "M2K": 1.18, "TLT": -0.33, "ZB": -0.33,
+    "GLD": -0.12, "GC": -0.12, "MGC": -0.12, "USO": 0.62, "CL": 0.62, "MCL": 0.62, "FXE": 0.12, "6E": 0.12,
+    "M6E": 0.12,
+}  # fmt: skip
+"""Betas to the S&P 500, of calm and stressed days the larger in size.
+
+NASDAQ and crude: regression on daily closes (crude with the VIX over 35); Russell 2000: Frank Russell's fact sheets
+(1.1 to 1.2); long Treasuries: Campbell, Sunderam and Viceira (2017); gold: Baur and Lucey (2010); euro: Ranaldo and
+Soderlind (2010).
+"""
+
+
+class GreeksSettings(SettingsGroup):
+    """Greeks service and monitor (methodology, section 4; limits by phase are in ``phases``)."""
+
+    cache_seconds: int = Field(300, gt=0)
+    price_tolerance: Fraction = 0.001
+    stress_tolerance: Fraction = 0.002
+    """Move of an underlying after which what is held is stressed anew."""
+    warn_at: Fraction = 0.80
+    beta_reference: str = "SPY"
+    betas: dict[str, float] = Field(default_factory=lambda: dict(BETAS))
+    """Betas to the reference where 60 sessions cannot be measured. A ticker in neither is unknown, and that denies."""
+    risk_free_rate: float | None = Field(None, ge=-0.05, le=0.25)
+    """Continuous a year; none: the year's Treasury bill (``greeks/exposure.py``)."""
+    dividend_yield: float = Field(0.015, ge=0, le=0.25)
+
+
+class InterestSettings(SettingsGroup):
+    """What free cash earns in a backtest: the year's Treasury bill less ``spread`` (a fraction a year), at least zero.
+
+    The default spread is what Interactive Brokers keeps of its benchmark on dollars.
+    """
+
+    spread: Fraction = 0.005
+
+
+class OrderSettings(SettingsGroup):
+    """Price walk, liquidity, anomaly and rate rules of orders (methodology, section 5)."""
+
+    walk_step: Fraction = 0.10
+    walk_interval_seconds: int = Field(60, gt=0)
+    walk_steps: int = Field(5, ge=0)
+    worthless_offer: float = Field(1.00, ge=0)
+    """Points up to which the offer of an option that nobody bids for makes it worth next to nothing."""
+    blocked_exit_minutes: int = Field(3, ge=1)
+    """Minutes an exit waits for a missing side of a quote before its package is closed in parts."""
+    shares_step: Fraction = 0.001
+    """Share of the price by which the limit of assigned shares goes further through the market each minute."""
+    unwind_after_seconds: int = Field(120, gt=0)
+    max_spread_fraction: Fraction = 0.10
+    max_spread_points: float = Field(0.50, ge=0)
+    anomaly_fraction: Fraction = 0.25
+    anomaly_points: float = Field(0.50, ge=0)
+    errors_per_hour: Count = 10
+    rejections_in_a_row: Count = 3
+    orders_per_minute: int = Field(30, gt=0)
+    reconcile_minutes: int = Field(15, gt=0)
+    settle_seconds: int = Field(120, ge=0)
+    """Seconds after the first look at a live broker before what it does not show counts as not there."""
+    max_legs: int = Field(4, gt=0)
+    fee_to_open: Dollars = 1.00
+    """Fee of an option contract to open, as the broker's price list has it; an option on a future has its own."""
+    fee_to_close: Dollars = 0.0
+    future_option_fee_to_open: Dollars = 2.50
+    future_option_fee_to_close: Dollars = 0.0
+
+
+class FillSettings(SettingsGroup):
+    """What backtests take a limit order on options to fill at (methodology, section 5; docs/decisions, fills)."""
+
+    model: FillAssumption = FillAssumption.WORKED
+    share: Fraction = 0.60
+    """worked: the share of the way from mid to natural that a limit must have given up before it fills."""
+
+    @property
+    def rule(self) -> FillRule:
+        """Both as the fill model takes them."""
+        return FillRule(self.model, self.share)
+
+
+class MarketSettings(SettingsGroup):
+    """Market knowledge: freshness, trend and warm-up."""
+
+    stale_after_seconds: int = Field(300, gt=0)
+    frozen_after_minutes: int = Field(30, gt=0)
+    idle_minutes: int = Field(5, ge=1, le=30)
+    """Minutes between looks at prices while nothing is held, ordered or waited for."""
+    average_true_range_days: int = Field(14, ge=2)
+    fast_average_days: int = Field(8, ge=2)
+    middle_average_days: int = Field(21, ge=2)
+    slow_average_days: int = Field(50, ge=2)
+    high_days: int = Field(20, ge=2)
+    history_days: int = Field(300, ge=60)
+    adverse_event_dates: Dates = ()
+    fomc_dates: Dates = ()
+    inflation_dates: Dates = ()
+    jobs_dates: Dates = ()
+
+
+class CacheSettings(SettingsGroup):
+    """Size of the one cache."""
+
+    max_bytes: int = Field(500_000_000, gt=0)
+
+
+DEFAULT_ACCOUNT = "default"
+
+
+class StoreSettings(SettingsGroup):
+    """Where state and journal are kept when live. The object store belongs to a whole organization: keys begin with the
+    project's number and ``account``.
+    """
+
+    account: str = Field(DEFAULT_ACCOUNT, pattern=r"^[A-Za-z0-9_-]{1,40}$")
+    """A name of your own for the account, such as paper or main (not its number): each has its own state."""
+    journal_months: int = Field(24, ge=1, le=600)
+    """Months for which the journal is kept; months before the running one are packed."""
+
+
+class Settings(SettingsRoot):
+    """All settings, one section a room or a strategy."""
+
+    run: RunSettings = RunSettings()
+    phases: PhaseSettings = PhaseSettings()
+    vix: VixSettings = VixSettings()
+    correlation: CorrelationSettings = CorrelationSettings()
+    sizing: SizingSettings = SizingSettings()
+    drawdown: DrawdownSettings = DrawdownSettings()
+    circuit_breakers: CircuitBreakerSettings = CircuitBreakerSettings()
+    black_swan: BlackSwanSettings = BlackSwanSettings()
+    greeks: GreeksSettings = GreeksSettings()
+    margin: MarginSettings = MarginSettings()
+    interest: InterestSettings = InterestSettings()
+    orders: OrderSettings = OrderSettings()
+    fills: FillSettings = FillSettings()
+    market: MarketSettings = MarketSettings()
+    cache: CacheSettings = CacheSettings()
+    store: StoreSettings = StoreSettings()
+    notices: NoticeSettings = NoticeSettings()
+    exits: ExitSettings = ExitSettings()
+    friday_0dte: FridayZeroDaySettings = FridayZeroDaySettings()
+    lt112: Lt112Settings = Lt112Settings()
+    futures_strangle: FuturesStrangleSettings = FuturesStrangleSettings()
+    leap_ladder: LeapLadderSettings = LeapLadderSettings()
+    ipmcc: IpmccSettings = IpmccSettings()
+    box: BoxSettings = BoxSettings()
+    butterfly: ButterflySettings = ButterflySettings()
+    ratio: RatioSettings = RatioSettings()
+    diagonal: DiagonalSettings = DiagonalSettings()
+    enhanced: EnhancedSettings = EnhancedSettings()

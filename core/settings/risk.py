@@ -1,0 +1,244 @@
+"""The numbers of risk: phases, VIX regimes, groups, sizing, drawdown, breakers, margin, and the floors of survival.
+
+Kinds of numbers and units as in ``strategies.py``; each group names the section of the methodology it is from.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from core.settings.base import SettingsGroup
+from core.settings.strategies import Count, Days, Dollars, Fraction, Multiple, Names, VixPoints
+
+
+class PhaseLimits(SettingsGroup):
+    """One row of the phases' table (methodology, section 1; Greeks limits section 4): phase 1, Foundation."""
+
+    equity_from: Dollars = 30_000.0
+    buying_power_cap: Fraction = 0.50
+    max_positions: Count = 3
+    max_risk_per_position: Fraction = 0.05
+    trades_needed: Count = 0
+    wins_needed: Fraction = 0.0
+    greeks_delta: float = Field(300, gt=0)
+    greeks_gamma: float = Field(-10, lt=0)
+    greeks_vega: float = Field(-500, lt=0)
+
+
+class ScalingLimits(PhaseLimits):
+    """Phase 2, Scaling."""
+
+    equity_from: Dollars = 50_000.0
+    buying_power_cap: Fraction = 0.65
+    max_positions: Count = 5
+    trades_needed: Count = 20
+    wins_needed: Fraction = 0.60
+    greeks_delta: float = Field(500, gt=0)
+    greeks_gamma: float = Field(-20, lt=0)
+    greeks_vega: float = Field(-750, lt=0)
+
+
+class OptimisationLimits(PhaseLimits):
+    """Phase 3, Optimisation."""
+
+    equity_from: Dollars = 80_000.0
+    buying_power_cap: Fraction = 0.75
+    max_positions: Count = 7
+    trades_needed: Count = 50
+    wins_needed: Fraction = 0.65
+    greeks_delta: float = Field(750, gt=0)
+    greeks_gamma: float = Field(-30, lt=0)
+    greeks_vega: float = Field(-1000, lt=0)
+
+
+class ProfessionalLimits(PhaseLimits):
+    """Phase 4, Professional."""
+
+    equity_from: Dollars = 100_000.0
+    buying_power_cap: Fraction = 0.80
+    max_positions: Count = 10
+    trades_needed: Count = 100
+    wins_needed: Fraction = 0.70
+    greeks_delta: float = Field(1000, gt=0)
+    greeks_gamma: float = Field(-40, lt=0)
+    greeks_vega: float = Field(-1500, lt=0)
+
+
+class PhaseSettings(SettingsGroup):
+    """The four phases, promotion and demotion (methodology, section 1)."""
+
+    earned_progression: bool = True
+    minimum_equity: Dollars = 30_000.0
+    demotion_margin: Fraction = 0.05
+    foundation: PhaseLimits = PhaseLimits()
+    scaling: ScalingLimits = ScalingLimits()
+    optimisation: OptimisationLimits = OptimisationLimits()
+    professional: ProfessionalLimits = ProfessionalLimits()
+
+    @property
+    def rows(self) -> tuple[PhaseLimits, PhaseLimits, PhaseLimits, PhaseLimits]:
+        """The phases 1 to 4 in order."""
+        return (self.foundation, self.scaling, self.optimisation, self.professional)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        starts = [row.equity_from for row in self.rows]
+        if starts != sorted(starts) or len(set(starts)) != len(starts):
+            raise ValueError(f"phases: equity_from {starts} does not ascend; expected each phase above the one before")
+        return self
+
+
+class VixSettings(SettingsGroup):
+    """VIX regimes and the caps on buying power they bring (methodology, section 2)."""
+
+    low: VixPoints = 13.0
+    normal: VixPoints = 18.0
+    elevated: VixPoints = 25.0
+    high: VixPoints = 30.0
+    extreme: VixPoints = 40.0
+    cap_low: Fraction = 0.45
+    cap_normal: Fraction = 0.65
+    cap_elevated: Fraction = 0.75
+    cap_high: Fraction = 0.50
+    cap_extreme: Fraction = 0.80
+    stale_after_seconds: int = Field(300, gt=0)
+    panic_jump: float = Field(0.50, gt=0)
+    percentile_days: int = Field(252, ge=20)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        bounds = [self.low, self.normal, self.elevated, self.high, self.extreme]
+        if bounds != sorted(bounds):
+            raise ValueError(f"vix: bounds {bounds} do not ascend; expected low <= ... <= extreme")
+        return self
+
+
+class CorrelationSettings(SettingsGroup):
+    """Correlation groups, their limits and the August 5 lesson's counts (methodology, section 3)."""
+
+    group_limit: Count = 3
+    sp500_limit: Count = 3
+    short_volatility_limit: Count = 5
+    measured_joins: Fraction = 0.70
+    measured_reported: Fraction = 0.50
+    measured_days: int = Field(60, ge=20)
+    adverse_move: Fraction = 0.10
+    group_risk: Fraction = 0.15
+    crash_move: Fraction = 0.20
+    crash_risk: Fraction = 0.30
+    equity_futures_limit: Count = 2
+    equity_options_limit: Count = 3
+    safe_haven_limit: Count = 2
+    metals_limit: Count = 2
+    crude_limit: Count = 2
+    natural_gas_limit: Count = 1
+    grains_limit: Count = 2
+    proteins_limit: Count = 1
+    currencies_limit: Count = 2
+    experienced_with_natural_gas: bool = False
+    never_traded: Names = ("OJ", "LBS", "DX", "VX", "ZR", "PA", "KC", "CC", "SB")
+
+
+class SizingSettings(SettingsGroup):
+    """Kelly sizing and VIX scaling (methodology, section 4)."""
+
+    kelly_fraction: Fraction = 0.25
+    max_fraction: Fraction = 0.05
+    prior_weight: float = Field(50, gt=0)
+    scale_under_15: Multiple = 0.75
+    scale_15_to_25: Multiple = 1.0
+    scale_25_to_35: Multiple = 0.75
+    scale_over_35: Multiple = 0.5
+    strangle_reference_vix: VixPoints = 20.0
+    strangle_scale_min: Multiple = 0.5
+    strangle_scale_max: Multiple = 2.0
+    stress_move: Fraction = 0.10
+    stress_vix: VixPoints = 20.0
+    stress_vix_days: Days = 30
+    """Days at which a volatility rises by the whole of ``stress_vix``; longer ones rise with the root of the share."""
+
+
+class DrawdownSettings(SettingsGroup):
+    """What the distance from the equity peak forbids (methodology, section 4)."""
+
+    halve_at: Fraction = 0.10
+    stop_entries_at: Fraction = 0.15
+    close_all_at: Fraction = 0.20
+    disable_at: Fraction = 0.30
+    pause_days: Days = 14
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        steps = [self.halve_at, self.stop_entries_at, self.close_all_at, self.disable_at]
+        if steps != sorted(steps):
+            raise ValueError(f"drawdown: steps {steps} do not ascend; expected halve <= stop <= close all <= disable")
+        return self
+
+
+class CircuitBreakerSettings(SettingsGroup):
+    """The four circuit breakers, standard and tighter in phase 1 (methodology, sections 1 and 4)."""
+
+    fast_loss: Fraction = 0.03
+    fast_loss_foundation: Fraction = 0.02
+    fast_loss_minutes: int = Field(5, gt=0)
+    correlation: Fraction = 0.90
+    correlation_foundation: Fraction = 0.80
+    correlation_hours: int = Field(24, gt=0)
+    margin: Fraction = 0.80
+    margin_foundation: Fraction = 0.60
+    margin_vix_20: Fraction = 0.70
+    margin_vix_30: Fraction = 0.60
+    margin_vix_40: Fraction = 0.50
+    losses_in_a_row: Count = 3
+    losses_in_a_row_foundation: Count = 2
+    warn_at: Fraction = 0.80
+    emergency_at: float = Field(1.5, ge=1)
+    lock_hours: int = Field(24, gt=0)
+    calm_minutes: int = Field(30, ge=0)
+
+
+class BlackSwanSettings(SettingsGroup):
+    """What a day beyond 5 % brings (methodology, section 4)."""
+
+    index_move: Fraction = 0.05
+    pause_hours: int = Field(24, gt=0)
+
+
+SCANS = {
+    "ES": 0.07, "MES": 0.07, "NQ": 0.08, "MNQ": 0.08, "RTY": 0.08, "M2K": 0.08, "CL": 0.12, "MCL": 0.12, "GC": 0.06,
+    "MGC": 0.06, "ZB": 0.04, "ZN": 0.025, "6E": 0.03, "M6E": 0.03,
+}  # fmt: skip
+"""Scanning range of a future as a share of its price: about one and a half times the outright margins that CME asked
+in 2024 (ES 4.5 %, CL 8 %, GC 4 %, ZB 3 %, 6E 2 %), because exchanges raise them when they are needed."""
+
+
+class MarginSettings(SettingsGroup):
+    """Our own margin figures, as a broker asks them; the engine's is a second opinion.
+
+    ``naked_*``: shares of the underlying (Regulation T; tastytrade holds SPX and XSP at 0.25 with a floor of 0.15).
+    """
+
+    authority: str = Field("own", pattern="^(own|engine)$")
+    reserve: Fraction = 0.20
+    breaker_share: Fraction = 0.75
+    """Share of the margin breaker's level up to which entries may use buying power."""
+    naked_equity: Fraction = 0.20
+    naked_index: Fraction = 0.15
+    naked_floor: Fraction = 0.10
+    naked_minimum: float = Field(2.50, ge=0)
+    """Points that a naked option asks at least."""
+    house_multiple: float = Field(1.0, ge=1, le=10)
+    """What the broker's house margin is of these figures; some raise it by half when markets fall."""
+    future_notional: Fraction = 0.10
+    """Scanning range of futures that ``future_scans`` does not name."""
+    future_scans: dict[str, float] = Field(default_factory=lambda: dict(SCANS))
+    future_volatility_scan: Fraction = 0.25
+    """Share by which a scan of futures options moves their volatility."""
+    shares: Fraction = 0.50
+    """Of the value of shares that an assignment left (Regulation T)."""
+
+    def scan_of(self, ticker: str) -> float:
+        """Scanning range of a future, a share of its price."""
+        return self.future_scans.get(ticker, self.future_notional)

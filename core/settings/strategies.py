@@ -1,0 +1,250 @@
+"""The numbers of the ten strategies' rows (methodology, section 6), and the kinds of numbers of all settings.
+
+Fractions are of one (0.05 is 5 %), money is dollars, times are New York, VIX is in points,
+deltas are absolute times 100.
+"""
+
+from __future__ import annotations
+
+from datetime import date, time
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from core.settings.base import SettingsGroup
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Multiple = Annotated[float, Field(ge=0, le=100)]
+VixPoints = Annotated[float, Field(ge=0, le=200)]
+DeltaPoints = Annotated[float, Field(ge=0, le=100)]
+Dollars = Annotated[float, Field(ge=0)]
+Days = Annotated[int, Field(ge=0, le=3650)]
+Count = Annotated[int, Field(ge=0, le=1000)]
+ByPhase = tuple[int, int, int, int]
+Levels = tuple[float, float, float, float]
+Names = tuple[str, ...]
+Dates = tuple[date, ...]
+
+
+AVAILABLE: Names = ("friday_0dte",)
+"""Strategies that can be run; the others have their numbers only."""
+
+
+class ExitSettings(SettingsGroup):
+    """Exits that all short premium shares (methodology, section 6, notes)."""
+
+    exit_days: Days = 21
+    profit_under_21_days: Fraction = 0.25
+    under_7_days: Days = 7
+    profit_under_7_days: Fraction = 0.10
+
+
+class StrategySettings(SettingsGroup):
+    """What every strategy's row has: VIX window, exits, Kelly priors, contracts by phase (methodology, section 6)."""
+
+    min_vix: VixPoints = 0.0
+    max_vix: VixPoints = 200.0
+    profit_target: Multiple = 0.50
+    stop_multiple: Multiple = 2.0
+    win_rate: Fraction = 0.70
+    reward_ratio: float = Field(0.60, gt=0)
+    contracts_by_phase: ByPhase = (1, 1, 1, 1)
+    days_to_expiry: Days = 0
+    points_reference: float = Field(4500.0, ge=0, le=100_000)
+    """Level of the index that the row's index points are for; they scale with the index. 0: as printed."""
+    min_credit_of_width: Fraction = 0.03
+    """Least credit of a spread or condor as a share of its width."""
+    min_credit_fees: Multiple = 10.0
+    """Least credit of a spread or condor in fees of the round trip."""
+
+    def index_points(self, points: float, index: float) -> float:
+        """The row's index points at a level of the index; strikes are then the nearest listed."""
+        return points * index / self.points_reference if self.points_reference > 0 else points
+
+    @model_validator(mode="after")
+    def _window(self) -> Self:
+        if self.max_vix < self.min_vix:
+            raise ValueError(f"max_vix: {self.max_vix} is below min_vix {self.min_vix}; expected max_vix >= min_vix")
+        if min(self.contracts_by_phase) < 0:
+            raise ValueError(f"contracts_by_phase: {self.contracts_by_phase} has a negative; expected four >= 0")
+        return self
+
+
+class FridayZeroDaySettings(StrategySettings):
+    """Row 1: Friday 0DTE."""
+
+    min_vix: VixPoints = 22.0
+    win_rate: Fraction = 0.88
+    reward_ratio: float = Field(0.40, gt=0)
+    contracts_by_phase: ByPhase = (2, 2, 3, 4)
+    entry_time: time = time(10, 30)
+    entry_until: time = time(10, 45)
+    exit_time: time = time(15, 0)
+    deadline: time = time(15, 30)
+    half_day_exit_minutes: int = Field(60, ge=5)
+    half_day_deadline_minutes: int = Field(30, ge=1)
+    trend_move: Fraction = 0.005
+    spread_distance: Multiple = 0.7
+    condor_distance: Multiple = 0.5
+    min_delta: DeltaPoints = 10.0
+    max_delta: DeltaPoints = 25.0
+    wing_points: float = Field(30.0, gt=0)
+    broken_wing_points: float = Field(50.0, gt=0)
+    wing_tolerance: Fraction = 0.5
+    one_contract_under: Dollars = 40_000.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.entry_time < time(10, 30):
+            raise ValueError(f"friday_0dte.entry_time: {self.entry_time}; expected 10:30 or later, never earlier")
+        if not self.entry_time <= self.entry_until < self.exit_time < self.deadline:
+            raise ValueError("friday_0dte: expected entry_time <= entry_until < exit_time < deadline")
+        if self.max_delta < self.min_delta:
+            raise ValueError(f"friday_0dte.max_delta: {self.max_delta} is below min_delta {self.min_delta}")
+        return self
+
+
+class Lt112Settings(StrategySettings):
+    """Row 2: LT112."""
+
+    min_vix: VixPoints = 12.0
+    max_vix: VixPoints = 35.0
+    profit_target: Multiple = 0.90
+    win_rate: Fraction = 0.75
+    reward_ratio: float = Field(0.55, gt=0)
+    contracts_by_phase: ByPhase = (0, 2, 2, 3)
+    days_to_expiry: Days = 120
+    entry_time: time = time(10, 0)
+    debit_long_delta: DeltaPoints = 25.0
+    debit_long_distance: Fraction = 0.07
+    debit_width: float = Field(50.0, gt=0)
+    naked_delta: DeltaPoints = 5.0
+    naked_distance: Fraction = 0.12
+    naked_per_spread: Count = 2
+    stop_points: float = Field(25.0, ge=0)
+    weekly_calls_from_day: Days = 30
+    weekly_calls_days: Days = 7
+
+
+class FuturesStrangleSettings(StrategySettings):
+    """Row 3: futures strangle."""
+
+    min_vix: VixPoints = 13.0
+    max_vix: VixPoints = 40.0
+    contracts_by_phase: ByPhase = (1, 3, 4, 5)
+    days_to_expiry: Days = 90
+    put_delta_min: DeltaPoints = 5.0
+    put_delta_max: DeltaPoints = 7.0
+    call_delta_min: DeltaPoints = 5.0
+    call_delta_max: DeltaPoints = 6.0
+    min_iv_rank: Fraction = 0.30
+    full_exit_delta: DeltaPoints = 30.0
+    tested_exit_delta: DeltaPoints = 25.0
+    roll_delta: DeltaPoints = 20.0
+    elevated_scale: Multiple = 1.5
+
+
+class LeapLadderSettings(StrategySettings):
+    """Row 4: LEAP put ladder."""
+
+    min_vix: VixPoints = 15.0
+    profit_target: Multiple = 0.30
+    win_rate: Fraction = 0.82
+    reward_ratio: float = Field(0.50, gt=0)
+    contracts_by_phase: ByPhase = (0, 2, 3, 10)
+    days_to_expiry: Days = 365
+    weekly_deltas: Levels = (12.0, 13.0, 14.0, 12.0)
+    double_over_vix: VixPoints = 20.0
+    roll_days: Days = 150
+
+
+class IpmccSettings(StrategySettings):
+    """Row 5: in-perpetuity poor man's covered call."""
+
+    profit_target: Multiple = 0.90
+    stop_multiple: Multiple = 0.30
+    win_rate: Fraction = 0.80
+    reward_ratio: float = Field(0.50, gt=0)
+    contracts_by_phase: ByPhase = (1, 2, 3, 4)
+    days_to_expiry: Days = 365
+    tickers: Names = ("QQQ", "SPY", "IWM")
+    entry_time: time = time(9, 45)
+    leap_delta: DeltaPoints = 80.0
+    max_extrinsic: Fraction = 0.05
+    weekly_days: Days = 7
+    extended_over_average: Fraction = 0.02
+    leap_roll_days: Days = 90
+
+
+class BoxSettings(StrategySettings):
+    """Row 6: box spread."""
+
+    contracts_by_phase: ByPhase = (0, 0, 1, 2)
+    days_to_expiry: Days = 365
+    max_days: Days = 730
+    width: float = Field(500.0, gt=0)
+    broker_margin_rate: Fraction = 0.08
+    full_size_over_rate: Fraction = 0.0025
+    standard_size_over_rate: Fraction = 0.0050
+    small_size_over_rate: Fraction = 0.0100
+
+
+class ButterflySettings(StrategySettings):
+    """Row 7: butterfly."""
+
+    profit_target: Multiple = 3.0
+    win_rate: Fraction = 0.18
+    reward_ratio: float = Field(6.0, gt=0)
+    contracts_by_phase: ByPhase = (0, 0, 2, 4)
+    entry_time: time = time(10, 35)
+    time_exit: time = time(15, 30)
+    width: float = Field(10.0, gt=0)
+    strong_move: Fraction = 0.01
+    weak_move: Fraction = 0.005
+    center_distance: float = Field(10.0, ge=0)
+    max_debit_fraction: Fraction = 0.003
+    reference_vix: VixPoints = 15.0
+    max_debit: Dollars = 500.0
+
+
+class RatioSettings(StrategySettings):
+    """Row 8: ratio spread."""
+
+    min_vix: VixPoints = 13.0
+    max_vix: VixPoints = 35.0
+    win_rate: Fraction = 0.72
+    contracts_by_phase: ByPhase = (0, 2, 4, 5)
+    days_to_expiry: Days = 45
+    tickers: Names = ("SPY", "IWM", "TLT")
+    long_delta: DeltaPoints = 25.0
+    short_delta: DeltaPoints = 16.0
+    full_exit_delta: DeltaPoints = 40.0
+    tested_exit_delta: DeltaPoints = 30.0
+
+
+class DiagonalSettings(StrategySettings):
+    """Row 9: diagonal."""
+
+    max_vix: VixPoints = 18.0
+    stop_multiple: Multiple = 0.50
+    win_rate: Fraction = 0.63
+    reward_ratio: float = Field(1.0, gt=0)
+    contracts_by_phase: ByPhase = (0, 0, 2, 4)
+    days_to_expiry: Days = 60
+    tickers: Names = ("SPY", "QQQ", "IWM")
+    full_size_under_vix: VixPoints = 15.0
+    long_delta: DeltaPoints = 30.0
+    short_days: Days = 30
+    short_exit_days: Days = 7
+
+
+class EnhancedSettings(StrategySettings):
+    """Row 10: enhanced positions and the high-VIX opportunity protocol."""
+
+    min_vix: VixPoints = 13.0
+    max_vix: VixPoints = 30.0
+    contracts_by_phase: ByPhase = (0, 1, 2, 3)
+    days_to_expiry: Days = 45
+    opportunity_vix: VixPoints = 30.0
+    reserve_vix: VixPoints = 40.0
+    opportunity_shares: Levels = (0.30, 0.30, 0.20, 0.20)

@@ -1,0 +1,1 @@
+"""What is held and what it reserves: cash, holdings, position groups, margin, closed trades."""

@@ -1,0 +1,438 @@
+"""Closed trades out of fills, per symbol (TradeBuilder.cs), and LEAN's statistics of them (TradeStatistics.cs)."""
+
+from __future__ import annotations
+
+import math
+import statistics as moments
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from simulation.lean.clock import utc_datetime
+from simulation.lean.enums import FillGroupingMethod, FillMatchingMethod, OrderDirection, OrderType, TradeDirection
+from simulation.lean.names import Named
+from simulation.lean.numbers import clean
+from simulation.orders.order_event import OrderEvent
+
+_NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
+
+
+@dataclass
+class Trade(Named):
+    """One entry with its exit; profit and excursions in dollars, fees a positive cost, times UTC."""
+
+    symbol: Any
+    entry_ms: int
+    entry_price: float
+    direction: TradeDirection
+    quantity: float
+    total_fees: float
+    order_ids: list[int]
+    exit_ms: int = 0
+    exit_price: float = 0.0
+    profit_loss: float = 0.0
+    mae: float = 0.0
+    mfe: float = 0.0
+    end_trade_drawdown: float = 0.0
+    is_win: bool = False
+    id: str = ""
+    best: float = 0.0
+    fall: float = 0.0
+
+    @property
+    def symbols(self) -> list[Any]:
+        """LEAN's list of the one symbol."""
+        return [self.symbol]
+
+    @property
+    def entry_time(self) -> datetime:
+        """UTC time of the entry."""
+        return utc_datetime(self.entry_ms)
+
+    @property
+    def exit_time(self) -> datetime:
+        """UTC time of the exit."""
+        return utc_datetime(self.exit_ms)
+
+    @property
+    def duration(self) -> timedelta:
+        """Time from entry to exit."""
+        return self.exit_time - self.entry_time
+
+    def see(self, price: float) -> None:
+        """Follows the profit per unit: its best value, and the largest fall from it."""
+        profit = (price - self.entry_price) * self.sign
+        if profit < self.best:
+            self.fall = max(self.fall, self.best - profit)
+        else:
+            self.best = profit
+
+    @property
+    def sign(self) -> int:
+        """1 for a long trade, -1 for a short one."""
+        return 1 if self.direction == TradeDirection.LONG else -1
+
+
+@dataclass
+class _Position:
+    """Open trades of a symbol (fill to fill) or its open fills (the other groupings)."""
+
+    trades: list[Trade] = field(default_factory=list)
+    fills: list[tuple[OrderEvent, float]] = field(default_factory=list)
+    fees: float = 0.0
+    highest: float = 0.0
+    lowest: float = 0.0
+
+    def see(self, price: float) -> None:
+        """Widens the range of prices seen while the position was open."""
+        if price > self.highest:
+            self.highest = price
+        elif price < self.lowest:
+            self.lowest = price
+        for trade in self.trades:
+            trade.see(price)
+
+
+class TradeBuilder(Named):
+    """Fill to fill and first in first out unless set otherwise (`algorithm.set_trade_builder`)."""
+
+    def __init__(
+        self,
+        grouping: FillGroupingMethod = FillGroupingMethod.FILL_TO_FILL,
+        matching: FillMatchingMethod = FillMatchingMethod.FIFO,
+    ) -> None:
+        self._grouping = grouping
+        self._last_in_first_out = matching == FillMatchingMethod.LIFO
+        self._positions: dict[Any, _Position] = {}
+        self._charged: set[int] = set()
+        self.closed_trades: list[Trade] = []
+
+    def has_open_position(self, symbol: Any) -> bool:
+        """Whether fills of the symbol wait for their exit."""
+        position = self._positions.get(symbol)
+        return position is not None and bool(position.trades or position.fills)
+
+    def see_prices(self, securities: Any) -> None:
+        """New market prices for the excursions of open trades."""
+        for symbol, position in self._positions.items():
+            price = securities[symbol].price
+            if price:
+                position.see(price)
+
+    def book_fill(self, fill: OrderEvent, security: Any) -> None:
+        """Books a fill; the fee of an order counts once."""
+        fee = 0.0
+        if fill.order_id not in self._charged:
+            self._charged.add(fill.order_id)
+            fee = fill.order_fee.value.amount
+        factor = security.quote_currency.conversion_rate * security.symbol_properties.contract_multiplier
+        if self._grouping == FillGroupingMethod.FILL_TO_FILL:
+            self._fill_to_fill(fill, fee, factor, security)
+        else:
+            self._flat(fill, fee, factor, security)
+
+    def _open(self, fill: OrderEvent, quantity: float, fee: float) -> Trade:
+        direction = TradeDirection.LONG if quantity > 0 else TradeDirection.SHORT
+        return Trade(fill.symbol, fill.utc_ms, fill.fill_price, direction, abs(quantity), fee, [fill.order_id])
+
+    def _fill_to_fill(self, fill: OrderEvent, fee: float, factor: float, security: Any) -> None:
+        position = self._positions.get(fill.symbol)
+        if position is None or not position.trades:
+            trade = self._open(fill, fill.fill_quantity, fee)
+            price = fill.fill_price
+            self._positions[fill.symbol] = _Position([trade], highest=price, lowest=price)
+            return
+        position.see(fill.fill_price)
+        index = len(position.trades) - 1 if self._last_in_first_out else 0
+        if (fill.fill_quantity > 0) == (position.trades[index].sign > 0):
+            position.trades.append(self._open(fill, fill.fill_quantity, fee))
+            return
+        left = fill.absolute_fill_quantity
+        while position.trades and left > 0:
+            index = len(position.trades) - 1 if self._last_in_first_out else 0
+            trade = position.trades[index]
+            closed = min(left, trade.quantity)
+            left = clean(left - closed)
+            if closed >= trade.quantity:
+                position.trades.pop(index)
+                done = trade
+            else:
+                done = Trade(
+                    trade.symbol, trade.entry_ms, trade.entry_price, trade.direction, closed, trade.total_fees, []
+                )
+                done.order_ids, done.best, done.fall = list(trade.order_ids), trade.best, trade.fall
+                trade.quantity = clean(trade.quantity - closed)
+                trade.total_fees = 0.0
+            done.total_fees = clean(done.total_fees + fee)
+            fee = 0.0
+            self._close(done, fill, position, factor, security)
+        if left > 0:
+            opened = self._open(fill, left if fill.fill_quantity > 0 else -left, 0.0)
+            price = fill.fill_price
+            self._positions[fill.symbol] = _Position([opened], highest=price, lowest=price)
+        elif not position.trades:
+            del self._positions[fill.symbol]
+
+    def _close(self, trade: Trade, fill: OrderEvent, position: _Position, factor: float, security: Any) -> None:
+        units = trade.quantity * factor
+        worst, best = (position.lowest, position.highest) if trade.sign > 0 else (position.highest, position.lowest)
+        trade.exit_ms, trade.exit_price = fill.utc_ms, fill.fill_price
+        trade.profit_loss = round(clean((trade.exit_price - trade.entry_price) * trade.sign * units), 2)
+        trade.mae = round(clean((worst - trade.entry_price) * trade.sign * units), 2)
+        trade.mfe = round(clean((best - trade.entry_price) * trade.sign * units), 2)
+        trade.end_trade_drawdown = round(clean(trade.fall * units), 2)
+        if fill.order_id not in trade.order_ids:
+            trade.order_ids.append(fill.order_id)
+        self._finish(trade, fill, security)
+
+    def _finish(self, trade: Trade, fill: OrderEvent, security: Any) -> None:
+        from simulation.account.tradebuilder import is_win  # the portfolio owns a trade builder
+
+        trade.is_win = is_win(fill, security, trade.profit_loss)
+        # LEAN draws a random id; ours names the trade and is the same in every run
+        trade.id = str(uuid.uuid5(_NAMESPACE, f"{len(self.closed_trades)} {trade.symbol} {trade.order_ids}"))
+        self.closed_trades.append(trade)
+
+    def _flat(self, fill: OrderEvent, fee: float, factor: float, security: Any) -> None:
+        """Flat to flat, and flat to reduced: entries averaged, one trade per return to flat or per reduction."""
+        position = self._positions.get(fill.symbol)
+        if position is None or not position.fills:
+            price = fill.fill_price
+            made = _Position(fills=[(fill, fill.fill_quantity)], fees=fee, highest=price, lowest=price)
+            self._positions[fill.symbol] = made
+            return
+        position.see(fill.fill_price)
+        position.fees = clean(position.fees + fee)
+        held = clean(sum(quantity for _, quantity in position.fills))
+        flat_only = self._grouping == FillGroupingMethod.FLAT_TO_FLAT
+        if (fill.fill_quantity > 0) == (position.fills[0][1] > 0) or (
+            flat_only and fill.absolute_fill_quantity < abs(held)
+        ):
+            position.fills.append((fill, fill.fill_quantity))
+            return
+        closed = abs(held) if flat_only else min(abs(held), fill.absolute_fill_quantity)
+        self._reduce(position, fill, closed, factor, security)
+        turned = clean(held + fill.fill_quantity)
+        if not turned:
+            del self._positions[fill.symbol]
+        elif (turned > 0) != (held > 0):
+            price = fill.fill_price
+            self._positions[fill.symbol] = _Position(fills=[(fill, turned)], highest=price, lowest=price)
+
+    def _reduce(self, position: _Position, fill: OrderEvent, closed: float, factor: float, security: Any) -> None:
+        entries = [(event, quantity) for event, quantity in position.fills if quantity * position.fills[0][1] > 0]
+        exits = [(event, quantity) for event, quantity in position.fills if quantity * position.fills[0][1] < 0]
+        if self._grouping == FillGroupingMethod.FLAT_TO_FLAT:
+            exits.append((fill, fill.fill_quantity))
+            used, kept = entries, entries[:0]
+        else:
+            exits = [(fill, fill.fill_quantity)]
+            used, kept = _take(entries, closed, self._last_in_first_out)
+        quantity = clean(sum(q for _, q in used))
+        entry = sum(e.fill_price * q for e, q in used) / quantity
+        out = sum(e.fill_price * q for e, q in exits) / sum(q for _, q in exits)
+        trade = self._open(used[0][0], quantity, position.fees)
+        trade.entry_price = clean(entry)
+        trade.order_ids = sorted({e.order_id for e, _ in used} | {e.order_id for e, _ in exits})
+        trade.exit_ms, trade.exit_price = fill.utc_ms, clean(out)
+        trade.profit_loss = round(clean((out - entry) * trade.sign * trade.quantity * factor), 2)
+        self._finish(trade, fill, security)
+        position.fills, position.fees = kept, 0.0
+
+
+def _take(
+    entries: list[tuple[OrderEvent, float]], amount: float, from_end: bool
+) -> tuple[list[tuple[OrderEvent, float]], list[tuple[OrderEvent, float]]]:
+    """Splits entries into the part that closes and the part that stays."""
+    ordered = list(reversed(entries)) if from_end else list(entries)
+    used: list[tuple[OrderEvent, float]] = []
+    kept: list[tuple[OrderEvent, float]] = []
+    for event, quantity in ordered:
+        part = min(abs(quantity), amount)
+        amount = clean(amount - part)
+        sign = 1 if quantity > 0 else -1
+        if part > 0:
+            used.append((event, part * sign))
+        if part < abs(quantity):
+            kept.append((event, clean(quantity - part * sign)))
+    return used, list(reversed(kept)) if from_end else kept
+
+
+MUCH_BETTER = 10.0
+"""What LEAN writes for a ratio whose denominator is nothing."""
+
+
+@dataclass
+class TradeStatistics:
+    """LEAN's figures; times are UTC milliseconds, durations milliseconds, rates fractions."""
+
+    start_ms: int | None = None
+    end_ms: int | None = None
+    total_number_of_trades: int = 0
+    number_of_winning_trades: int = 0
+    number_of_losing_trades: int = 0
+    total_profit_loss: float = 0.0
+    total_profit: float = 0.0
+    total_loss: float = 0.0
+    largest_profit: float = 0.0
+    largest_loss: float = 0.0
+    average_profit_loss: float = 0.0
+    average_profit: float = 0.0
+    average_loss: float = 0.0
+    average_duration: float = 0.0
+    average_winning_duration: float = 0.0
+    average_losing_duration: float = 0.0
+    median_duration: float = 0.0
+    median_winning_duration: float = 0.0
+    median_losing_duration: float = 0.0
+    max_consecutive_winning_trades: int = 0
+    max_consecutive_losing_trades: int = 0
+    profit_loss_ratio: float = 0.0
+    win_loss_ratio: float = 0.0
+    win_rate: float = 0.0
+    loss_rate: float = 0.0
+    average_mae: float = 0.0
+    average_mfe: float = 0.0
+    largest_mae: float = 0.0
+    largest_mfe: float = 0.0
+    maximum_closed_trade_drawdown: float = 0.0
+    maximum_intra_trade_drawdown: float = 0.0
+    profit_loss_standard_deviation: float = 0.0
+    profit_loss_downside_deviation: float = 0.0
+    profit_factor: float = 0.0
+    sharpe_ratio: float = 0.0
+    sortino_ratio: float = 0.0
+    profit_to_max_drawdown_ratio: float = 0.0
+    maximum_end_trade_drawdown: float = 0.0
+    average_end_trade_drawdown: float = 0.0
+    maximum_drawdown_duration: float = 0.0
+    total_fees: float = 0.0
+
+
+@dataclass
+class _Walk:
+    """What is carried from trade to trade."""
+
+    total: float = 0.0
+    peak: float = 0.0
+    peak_with_excursion: float = 0.0
+    peak_ms: int | None = None
+    falling: bool = False
+    winners: int = 0
+    losers: int = 0
+    durations: list[int] = field(default_factory=list)
+
+
+def trade_statistics(trades: Sequence[Trade]) -> TradeStatistics:
+    """LEAN's trade statistics of closed trades in the order in which they closed."""
+    made = TradeStatistics(total_number_of_trades=len(trades))
+    if not trades:
+        return made
+    walk = _Walk()
+    for trade in trades:
+        _one(made, walk, trade)
+    won = [trade for trade in trades if trade.profit_loss > 0]
+    lost = [trade for trade in trades if trade.profit_loss <= 0]
+    bonus = sum(1 for trade in lost if trade.is_win)
+    made.number_of_winning_trades, made.number_of_losing_trades = len(won) + bonus, len(lost) - bonus
+    made.start_ms = min(trade.entry_ms for trade in trades)
+    made.end_ms = max(trade.exit_ms for trade in trades)
+    _amounts(made, trades, won, lost)
+    _durations(made, trades, won, lost)
+    _ratios(made, len(trades))
+    return made
+
+
+def _one(made: TradeStatistics, walk: _Walk, trade: Trade) -> None:
+    walk.peak_ms = trade.entry_ms if walk.peak_ms is None else walk.peak_ms
+    walk.peak_with_excursion = max(walk.peak_with_excursion, walk.total + trade.mfe)
+    fall = walk.total + trade.mae - walk.peak_with_excursion
+    made.maximum_intra_trade_drawdown = min(made.maximum_intra_trade_drawdown, fall)
+    walk.total += trade.profit_loss
+    if trade.profit_loss > 0 or trade.is_win:
+        walk.winners, walk.losers = walk.winners + 1, 0
+    else:
+        walk.winners, walk.losers = 0, walk.losers + 1
+    made.max_consecutive_winning_trades = max(made.max_consecutive_winning_trades, walk.winners)
+    made.max_consecutive_losing_trades = max(made.max_consecutive_losing_trades, walk.losers)
+    if trade.profit_loss <= 0:
+        made.maximum_closed_trade_drawdown = min(made.maximum_closed_trade_drawdown, walk.total - walk.peak)
+        walk.falling = True
+    elif walk.total > walk.peak:
+        walk.peak = walk.total
+        if walk.falling:
+            made.maximum_drawdown_duration = max(made.maximum_drawdown_duration, trade.exit_ms - walk.peak_ms)
+        walk.peak_ms, walk.falling = trade.exit_ms, False
+
+
+def _amounts(made: TradeStatistics, trades: Sequence[Trade], won: list[Trade], lost: list[Trade]) -> None:
+    profits = [trade.profit_loss for trade in trades]
+    made.total_profit_loss = sum(profits)
+    made.total_profit = sum(trade.profit_loss for trade in won)
+    made.total_loss = sum(trade.profit_loss for trade in lost)
+    made.largest_profit = max((trade.profit_loss for trade in won), default=0.0)
+    made.largest_loss = min((*(trade.profit_loss for trade in lost), 0.0))
+    made.average_profit_loss = made.total_profit_loss / len(trades)
+    made.average_profit = made.total_profit / len(won) if won else made.total_profit
+    made.average_loss = made.total_loss / len(lost) if lost else made.total_loss
+    made.average_mae = sum(trade.mae for trade in trades) / len(trades)
+    made.average_mfe = sum(trade.mfe for trade in trades) / len(trades)
+    made.largest_mae = min((*(trade.mae for trade in trades), 0.0))
+    made.largest_mfe = max((*(trade.mfe for trade in trades), 0.0))
+    made.maximum_end_trade_drawdown = max((*(trade.end_trade_drawdown for trade in trades), 0.0))
+    made.average_end_trade_drawdown = made.average_profit_loss - made.average_mfe
+    made.total_fees = sum(trade.total_fees for trade in trades)
+    made.profit_loss_standard_deviation = _deviation(profits)
+    made.profit_loss_downside_deviation = _deviation([trade.profit_loss for trade in lost])
+
+
+def _deviation(values: list[float]) -> float:
+    return math.sqrt(moments.variance(values)) if len(values) > 1 else 0.0 * len(values)
+
+
+def _durations(made: TradeStatistics, trades: Sequence[Trade], won: list[Trade], lost: list[Trade]) -> None:
+    for name, group in (("", trades), ("winning_", won), ("losing_", lost)):
+        spans = [trade.exit_ms - trade.entry_ms for trade in group]
+        if spans:
+            setattr(made, f"average_{name}duration", _running_average(spans))
+            setattr(made, f"median_{name}duration", moments.median(spans))
+
+
+def _running_average(spans: Sequence[int]) -> float:
+    """Average in milliseconds as LEAN keeps it: trade by trade, cut to ticks of 100 ns each time."""
+    ticks = 0
+    for count, milliseconds in enumerate(spans, 1):
+        ticks += int((milliseconds / 1000 - ticks / 10_000_000) / count * 10_000_000)
+    return ticks / 10_000
+
+
+def _ratios(made: TradeStatistics, count: int) -> None:
+    losing = made.number_of_losing_trades
+    made.profit_loss_ratio = made.average_profit / abs(made.average_loss) if made.average_loss else made.average_loss
+    made.win_loss_ratio = made.number_of_winning_trades / losing if losing > 0 else MUCH_BETTER
+    made.win_rate = made.number_of_winning_trades / count
+    made.loss_rate = 1 - made.win_rate
+    if made.total_profit:
+        made.profit_factor = made.total_profit / abs(made.total_loss) if made.total_loss < 0 else MUCH_BETTER
+    if made.profit_loss_standard_deviation > 0:
+        made.sharpe_ratio = made.average_profit_loss / made.profit_loss_standard_deviation
+    if made.profit_loss_downside_deviation > 0:
+        made.sortino_ratio = made.average_profit_loss / made.profit_loss_downside_deviation
+    if made.total_profit_loss:
+        fall = made.maximum_closed_trade_drawdown
+        made.profit_to_max_drawdown_ratio = made.total_profit_loss / abs(fall) if fall < 0 else MUCH_BETTER
+
+
+def is_win(fill: OrderEvent, security: Any, profit: float) -> bool:
+    """Whether a closing fill won; an exercise is judged by its in-the-money amount too (Extensions.IsWin)."""
+    ticket = fill.ticket
+    if not security.is_option or ticket is None or ticket.order_type != OrderType.OPTION_EXERCISE:
+        return profit > 0
+    amount = security.holdings.quantity_value(
+        fill.absolute_fill_quantity, security.get_pay_off(security.underlying.price)
+    )
+    if fill.direction == OrderDirection.SELL:
+        return fill.is_in_the_money and abs(profit) < amount
+    return not fill.is_in_the_money or abs(profit) > amount

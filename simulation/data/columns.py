@@ -1,0 +1,184 @@
+"""Columnar market data: one block holds what one subscription has in one data file.
+
+Minute data: a block is a day. Hour and daily data: a block is the whole history of the file that the day falls into.
+Times are UTC milliseconds. Prices are plain dollars. Rows are real rows only (sparse): the engine fills forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulation.lean.enums import OptionRight, SecurityType
+from simulation.lean.symbols import Symbol, option_contract
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TradeBlock:
+    """Trade bars, ascending. volume in units of the security."""
+
+    end: Integers
+    start: Integers
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteBlock:
+    """Quote bars, ascending. NaN where a side is missing. Sizes in contracts or shares."""
+
+    end: Integers
+    start: Integers
+    bid_open: Floats
+    bid_high: Floats
+    bid_low: Floats
+    bid_close: Floats
+    bid_size: Floats
+    ask_open: Floats
+    ask_high: Floats
+    ask_low: Floats
+    ask_close: Floats
+    ask_size: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class InterestBlock:
+    """Open interest as it was published; end is the moment of publication."""
+
+    end: Integers
+    value: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class UnderlyingRow:
+    """The underlying's day, as the first row of an option universe carries it."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class UniverseBlock:
+    """One day's chain: a row for each listed contract, in file order. The engine sees it from the next midnight on.
+
+    expiry: ordinal days (date.toordinal). right: 0 call, 1 put. theta: per calendar day, as in the file.
+    For futures: strike and right are zero. Greeks are zero where the file has none (futures, futures options).
+    """
+
+    canonical: Symbol
+    day: date
+    underlying: UnderlyingRow | None
+    expiry: Integers
+    strike: Floats
+    right: Integers
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    open_interest: Floats
+    implied_volatility: Floats
+    delta: Floats
+    gamma: Floats
+    vega: Floats
+    theta: Floats
+    rho: Floats
+    _symbols: list[Symbol | None] = field(default_factory=list, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.expiry)
+
+    def symbol(self, row: int) -> Symbol:
+        """The contract of a row, made when first asked for."""
+        made = self._symbols
+        if not made:
+            made.extend([None] * len(self.expiry))
+        found = made[row]
+        if found is None:
+            expiry = date.fromordinal(int(self.expiry[row]))
+            if self.canonical.security_type is SecurityType.FUTURE:
+                found = Symbol.create_future(self.canonical.id.symbol, self.canonical.id.market, expiry)
+            else:
+                right = OptionRight.PUT if self.right[row] else OptionRight.CALL
+                found = option_contract(self.canonical, expiry, float(self.strike[row]), right)
+            made[row] = found
+        return found
+
+    def symbols(self, rows: Sequence[int] | Integers | None = None) -> list[Symbol]:
+        """The contracts of some rows, or of all."""
+        return [self.symbol(int(row)) for row in (range(len(self)) if rows is None else rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class FactorRow:
+    """One row of a factor file: up to and including `day`, prices are multiplied by both factors."""
+
+    day: date
+    price_factor: float
+    split_factor: float
+    reference_price: float
+
+
+@dataclass(frozen=True, slots=True)
+class MapRow:
+    """One row of a map file: the ticker (of a future: the identifier of the contract) up to and including `day`.
+
+    mode: the value of the DataMappingMode that a future's row is for; None where it holds for all.
+    """
+
+    day: date
+    ticker: str
+    exchange: str
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContractFactorRow:
+    """One row of a future's factor file, in force up to and including `day` for one DataMappingMode.
+
+    Each tuple begins with the front month and goes on with the back months: ratio multiplies prices, the two others
+    are added to them (points).
+    """
+
+    day: date
+    mode: int | None
+    backwards_ratio: tuple[float, ...]
+    backwards_panama: tuple[float, ...]
+    forward_panama: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarginRow:
+    """Initial and maintenance margin of one futures contract from `day` on, dollars, overnight and intraday."""
+
+    day: date
+    initial: float
+    maintenance: float
+    initial_intraday: float
+    maintenance_intraday: float
+
+
+@dataclass(frozen=True, slots=True)
+class InterestRates:
+    """Risk-free rate by day (ordinals, ascending), as a fraction a year; each holds until the next."""
+
+    days: Integers
+    rates: Floats
+
+    def at(self, moment: date | datetime) -> float:
+        """The rate of a day; before the first row the first rate (Common/Data/InterestRateProvider.cs)."""
+        row = int(np.searchsorted(self.days, moment.toordinal(), side="right")) - 1
+        return float(self.rates[max(row, 0)])

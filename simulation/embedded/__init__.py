@@ -1,0 +1,1 @@
+"""The folder that a backtest puts on the import path, so that `from AlgorithmImports import *` finds this engine."""

@@ -1,0 +1,1 @@
+"""Time: the loop, what it can be asked for, and what is due at an instant."""

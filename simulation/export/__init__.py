@@ -1,0 +1,1 @@
+"""A market written out in LEAN's layout."""

@@ -1,0 +1,1 @@
+"""LEAN's words: names, enumerations, symbols, times, bars."""

@@ -1,0 +1,1 @@
+"""What a run leaves: samples, statistics, analysis and LEAN's result files."""

@@ -1,0 +1,152 @@
+"""A run that is told to stop: one line, the right exit code, and nothing half-written; leftovers of killed runs go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from cli import stopping
+from cli.app import run
+from cli.backtest import results_folder
+from tests.conftest import ROOT
+
+SLOW = """
+import time
+from pathlib import Path
+from AlgorithmImports import *
+
+
+class Slow(QCAlgorithm):
+    def initialize(self):
+        self.set_start_date(2018, 2, 5)
+        self.set_end_date(2018, 2, 9)
+        self.add_equity("SPY", Resolution.MINUTE)
+
+    def on_data(self, data):
+        Path(self.get_parameter("mark")).touch()
+        time.sleep(0.2)
+"""
+EXITING = """
+import sys
+from AlgorithmImports import *
+
+
+class Exiting(QCAlgorithm):
+    def initialize(self):
+        self.set_start_date(2018, 2, 5)
+        self.set_end_date(2018, 2, 6)
+        self.add_equity("SPY", Resolution.MINUTE)
+        {early}
+
+    def on_data(self, data):
+        sys.exit(3)
+"""
+UNIX = pytest.mark.skipif(os.name == "nt", reason="Windows ends processes otherwise")
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    """A backtest that is in the middle of its first day."""
+    algorithm, mark = folder / "slow.py", folder / "mark"
+    algorithm.write_text(SLOW, encoding="utf-8")
+    command = [sys.executable, str(ROOT / "run.py"), "backtest", "--algorithm", str(algorithm)]
+    command += ["--param", f"mark={mark}", "--out", str(folder / "results" / "one")]
+    done = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not mark.exists():
+        assert done.poll() is None, done.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return done
+
+
+@UNIX
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("SIGINT", 130, "error: interrupted; nothing half-written was left\n"),
+        ("SIGTERM", 143, "error: stopped by SIGTERM; nothing half-written was left\n"),
+        ("SIGHUP", 129, "error: stopped by SIGHUP; nothing half-written was left\n"),
+    ],
+)
+def test_a_signal_ends_a_run_in_one_line(name: str, code: int, words: str, tmp_path: Path) -> None:
+    process = started(tmp_path)
+    working = [path.name for path in (tmp_path / "results").iterdir()]
+    assert working == [f".one-{process.pid}.tmp"], process.communicate(timeout=60)
+    process.send_signal(getattr(signal, name))
+    process.send_signal(getattr(signal, name))  # an impatient second one must not interrupt the clearing up
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, "")
+    assert err == words
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+@UNIX
+def test_the_next_run_clears_what_a_killed_one_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = started(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    results = tmp_path / "results"
+    dead = results / f".one-{process.pid}.tmp"
+    assert dead.is_dir()
+    living, foreign = results / f".two-{os.getpid()}.tmp", results / f".mine-{process.pid}.tmp"
+    for made, inside in ((living, "storage"), (foreign, "thesis.txt")):
+        (made / inside).mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    scratch = [tmp_path / f"{stopping.SCRATCH}{number}-abc" for number in (process.pid, os.getpid())]
+    for kept in scratch:
+        kept.mkdir()
+    with results_folder(results / "three") as folder:
+        assert folder.work.is_dir()
+    # What lives stays, and what is not ours: only the killed run's folder is gone.
+    assert sorted(path.name for path in results.iterdir()) == sorted([living.name, foreign.name, "three"])
+    assert [kept.exists() for kept in scratch] == [False, True]
+
+
+@UNIX
+def test_what_is_ignored_from_outside_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with stopping.stoppable():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@UNIX
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    told = ""
+    try:
+        with stopping.stoppable():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+    except stopping.StoppedError as stop:
+        told = stop.words
+    assert told == "stopped by SIGTERM"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("early", "words"),
+    [
+        ("", "stopped: simulation.runner.AlgorithmExitError: the algorithm called sys.exit(3), File "),
+        ("sys.exit('no')", "stopped: simulation.runner.AlgorithmExitError: the algorithm called sys.exit('no'), File "),
+    ],
+)
+def test_an_algorithm_that_exits_says_so(
+    early: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    algorithm = tmp_path / "exiting.py"
+    algorithm.write_text(EXITING.format(early=early), encoding="utf-8")
+    assert run(["backtest", "--algorithm", str(algorithm), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f'error: exiting.py {words}"{algorithm}", line ')
+    assert len(said.splitlines()) == 1

@@ -1,0 +1,79 @@
+"""The executor on a fake gateway, with one spread to trade."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+from core.book import EntryIntent, Refusal
+from core.contracts import Contract, Leg, Package, Quote, Right
+from core.events import (
+    FillStatus,
+    OrderUpdated,
+)
+from core.instruments import INSTRUMENTS
+from core.journal import MemorySink
+from core.parts import Terms
+from execution.executor import AtomicExecutor
+from state.manager import HierarchicalStateManager
+from tests.fake_gateway import FRIDAY, FakeGateway, build
+from trading_system import TradingSystem
+
+SPXW = INSTRUMENTS["SPXW"]
+
+
+NOON = datetime.combine(FRIDAY, time(12, 0))
+
+
+def put(strike: float, expiry: date = FRIDAY) -> Contract:
+    return SPXW.contract(expiry, strike, Right.PUT, "handle")
+
+
+def spread() -> Package:
+    return Package((Leg(put(4950.0), -1), Leg(put(4920.0), 1)))
+
+
+def quote(bid: float | None, ask: float | None) -> Quote:
+    return Quote(bid, ask, NOON)
+
+
+def intent(mid: float = 3.1, model: float | None = None) -> EntryIntent:
+    return EntryIntent(
+        "friday_0dte", FRIDAY, spread(), Terms("friday_0dte", "put_spread", 2700.0, 3000.0), mid, model, ""
+    )
+
+
+class Room:
+    """A system at noon with the legs quoted, and its executor."""
+
+    def __init__(self, folder: Path, vix: float = 24.0) -> None:
+        self.gateway = FakeGateway(NOON, lambda _: 5000.0, lambda _: vix, folder)
+        self.system: TradingSystem
+        self.sink: MemorySink
+        self.system, self.sink = build(self.gateway)
+        self.executor = self.system.managers[AtomicExecutor]
+        self.state = self.system.managers[HierarchicalStateManager]
+        self.gateway.subscribe([leg.contract for leg in spread().legs])
+
+    def open(self, contracts: int = 1) -> str | Refusal:
+        return self.executor.open(intent(), contracts, "test")
+
+    def minutes(self, count: int) -> None:
+        for _ in range(count):
+            self.gateway.time += timedelta(minutes=1)
+            self.system.clock.advance(self.gateway.time)
+            self.gateway.work_orders()
+            self.executor.advance(self.gateway.time)
+
+    def tell(self, order_id: int, contract: str, status: FillStatus, quantity: float = 0.0, price: float = 1.0) -> None:
+        self.system.happened(
+            OrderUpdated(
+                time=self.gateway.time,
+                order_id=order_id,
+                contract=contract,
+                status=status,
+                fill_quantity=quantity,
+                fill_price=price if quantity else None,
+                fee=0.0,
+            )
+        )

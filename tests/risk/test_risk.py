@@ -1,0 +1,419 @@
+"""Every risk rule at its numbers, the smallest answer standing, and a denial wherever a rule cannot answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.book import Book, ClosedTrade, Position
+from core.contracts import Package
+from core.events import Command, MarketData, RiskThreshold, SessionClosed, Severity
+from core.gateway import Account
+from core.instruments import Group, group_of
+from core.journal import RecordKind
+from core.parts import SOLD, Trait
+from core.settings.fields import (
+    CorrelationSettings,
+    DrawdownSettings,
+    PhaseSettings,
+    SizingSettings,
+    VixSettings,
+)
+from greeks.stress import Stressed, StressEngine
+from risk.breakers import CircuitBreakerPlugin, DrawdownPlugin
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin, limit_of
+from risk.limits import PhasePlugin, VixRegimePlugin
+from risk.manager import UnifiedRiskManager
+from risk.phases import PhaseManager
+from risk.proposal import Allow, Deny, RiskPlugin, Shrink, Verdict, settle
+from risk.sizing import PositionSizer, kelly_fraction, posterior, vix_scale
+from state.manager import HierarchicalStateManager
+from tests.fake_gateway import FRIDAY, FakeGateway, build
+from tests.risk.proposals import NOW, context, held, proposal, rule
+from trading_system import TradingSystem
+
+
+def book(*positions: Position) -> Book:
+    return Book(positions={position.id: position for position in positions})
+
+
+class _Engine:
+    """A stress engine that says of every package what a test gives it."""
+
+    def __init__(self, naked: int, loss: float, largest: float) -> None:
+        self.figures = naked, loss, largest
+
+    def one_lot(self, package: Package) -> Stressed:
+        naked, loss, largest = self.figures
+        profits = np.array([0.0, -loss, 0.0, -2 * loss, 0.0])
+        return Stressed("p", "SPX", package.legs, profits, profits, 0.0, profits, largest, naked)
+
+
+def engine(naked: int = 0, loss: float = 0.0, largest: float = 2_700.0) -> StressEngine:
+    return _Engine(naked, loss, largest)  # type: ignore[return-value]  # one of its methods
+
+
+# Sizing
+
+
+def test_kelly_is_a_quarter_and_never_over_five_percent() -> None:
+    # 0.25 x (0.88 - 0.12 / 0.40) = 0.145, capped at 0.05; 0.25 x (0.5 - 0.5 / 1.0) = 0; a loser gets nothing.
+    settings = SizingSettings()
+    assert kelly_fraction(0.88, 0.40, settings) == 0.05
+    assert kelly_fraction(0.5, 1.0, settings) == 0.0
+    assert kelly_fraction(0.2, 1.0, settings) == 0.0
+    assert kelly_fraction(0.55, 1.0, settings) == pytest.approx(0.025)  # 0.25 x (0.55 - 0.45)
+
+
+@given(st.floats(0, 1), st.floats(0.01, 20))
+def test_kelly_stays_between_its_bounds(win_rate: float, ratio: float) -> None:
+    assert 0.0 <= kelly_fraction(win_rate, ratio, SizingSettings()) <= 0.05
+
+
+def test_the_prior_is_worth_fifty_trades() -> None:
+    # (0.88 x 50 + 30) / (50 + 50) = 0.74 after 30 wins in 50.
+    assert posterior(0.88, 50, 30, 50) == pytest.approx(0.74)
+
+
+@pytest.mark.parametrize(
+    ("kind", "vix", "scale"),
+    [
+        ("spread", 14.9, 0.75),
+        ("spread", 15.0, 1.0),
+        ("spread", 25.0, 1.0),
+        ("spread", 35.0, 0.75),
+        ("spread", 35.1, 0.5),
+        ("strangle", 20.0, 1.0),
+        ("strangle", 8.0, 0.5),
+        ("strangle", 60.0, 2.0),
+    ],
+)
+def test_vix_scales_the_budget(kind: str, vix: float, scale: float) -> None:
+    traits = {Trait.SCALED_LIKE_STRANGLES} if kind == "strangle" else {Trait.SHORT_VOLATILITY}
+    assert vix_scale(traits, vix, SizingSettings()) == scale
+
+
+def test_contracts_are_the_budget_over_the_loss_of_one() -> None:
+    # 5 % of 100,000 is 5,000: one contract of 2,700; at VIX 30 three quarters of it, 3,750: one; of 30,000 none.
+    sizer = PositionSizer(Book(), engine(), SizingSettings())
+    for equity, vix, contracts in (
+        (100_000.0, 20.0, 1),
+        (120_000.0, 20.0, 2),
+        (100_000.0, 30.0, 1),
+        (30_000.0, 20.0, 0),
+    ):
+        verdict = sizer.review(proposal(vix=vix), context(equity=equity))
+        assert isinstance(verdict, Shrink)
+        assert verdict.contracts == contracts
+
+
+@pytest.mark.parametrize(
+    ("planned", "naked", "stress", "largest", "expected"),
+    [
+        (2_700.0, 0, 9_000.0, 2_700.0, 2_700.0),  # covered: the width, whatever the stress says
+        (2_700.0, 1, 9_000.0, math.inf, 9_000.0),  # naked: the larger of the plan (its stop) and the stress
+        (12_000.0, 1, 9_000.0, math.inf, 12_000.0),
+        (0.0, 0, 0.0, 450.0, 450.0),  # the row plans with nothing: what there is to lose
+        (0.0, 1, 0.0, math.inf, None),
+        (math.nan, 0, 0.0, 450.0, None),
+        (-5.0, 0, 0.0, 450.0, None),
+        (math.inf, 0, 0.0, 450.0, None),
+        (2_700.0, 1, math.nan, math.inf, None),  # naked and not to be stressed
+    ],
+)
+def test_what_one_contract_puts_at_risk(
+    planned: float, naked: int, stress: float, largest: float, expected: float | None
+) -> None:
+    sizer = PositionSizer(Book(), engine(naked, stress, largest), SizingSettings())
+    row = proposal()
+    row = replace(row, terms=replace(row.terms, max_loss=planned))
+    assert sizer.loss_of(row) == expected
+    if expected is None:
+        assert isinstance(sizer.review(row, context()), Deny)
+
+
+def test_no_scaling_lifts_a_position_over_five_percent() -> None:
+    # a strangle at VIX 40 would be doubled: 5 % x 2 of 100,000; it stays at 5,000 over 2,700: one
+    sizer = PositionSizer(Book(), engine(), SizingSettings())
+    strangle = replace(proposal().terms, traits=SOLD | {Trait.SCALED_LIKE_STRANGLES})
+    verdict = sizer.review(replace(proposal(vix=40.0), terms=strangle), context(vix=40.0))
+    assert isinstance(verdict, Shrink)
+    assert (verdict.contracts, verdict.limit) == (1, 5_000.0)
+
+
+def test_a_losing_record_shrinks_the_share() -> None:
+    trades = [ClosedTrade("friday_0dte", str(n), NOW, NOW, -100.0 if n % 2 else 40.0, 2_700.0) for n in range(200)]
+    sizer = PositionSizer(Book(trades=trades), engine(), SizingSettings())
+    # W = (44 + 100) / 250 = 0.576, R = (20 + 80) / 250 = 0.40: 0.576 - 0.424 / 0.40 < 0, so nothing.
+    assert sizer.fraction("friday_0dte", 0.88, 0.40) == 0.0
+
+
+# Exposure
+
+
+def test_groups_and_their_limits() -> None:
+    settings = CorrelationSettings()
+    assert {group.value: limit_of(group, settings) for group in Group} == {
+        "A1": 2, "A2": 3, "B1": 2, "B2": 2, "C1": 2, "C2": 1, "D1": 2, "D2": 1, "E": 2,
+    }  # fmt: skip
+    assert (group_of("SPX"), group_of("MES"), group_of("TLT")) == (
+        Group.EQUITY_OPTIONS, Group.EQUITY_FUTURES, Group.SAFE_HAVEN,
+    )  # fmt: skip
+
+
+class _Measured:
+    def __init__(self, value: float | None) -> None:
+        self.value = value
+
+    def between(self, one: str, other: str) -> float | None:
+        return 1.0 if one == other else self.value
+
+
+def correlation(value: float | None = None) -> CorrelationPlugin:
+    return CorrelationPlugin(_Measured(value), CorrelationSettings())  # type: ignore[arg-type]
+
+
+def test_the_fourth_position_of_a_group_is_denied() -> None:
+    three = book(*(held(f"p{n}", f"s{n}", root) for n, root in enumerate(("SPY", "QQQ", "IWM"))))
+    verdict = correlation().review(proposal(), context(three))
+    assert isinstance(verdict, Deny)
+    assert (verdict.limit, verdict.observed) == (3.0, 3.0)
+
+
+def test_what_sells_no_volatility_does_not_count() -> None:
+    three = book(*(held(f"p{n}", f"s{n}", "SPY", sold=False) for n in range(3)))
+    assert rule(correlation().review(proposal(), context(three))) == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"), [(0.71, "correlation"), (-0.71, "correlation"), (0.69, "allowed"), (None, "allowed")]
+)
+def test_measured_correlation_joins_groups(measured: float | None, expected: str) -> None:
+    others = book(*(held(f"p{n}", f"s{n}", root) for n, root in enumerate(("TLT", "GLD", "USO"))))
+    assert rule(correlation(measured).review(proposal(), context(others))) == expected
+
+
+def test_never_two_of_one_strategy_underlying_and_expiration() -> None:
+    plugin = ConcentrationPlugin(CorrelationSettings())
+    same = book(held("p", "friday_0dte", "SPXW"))
+    later = book(held("p", "friday_0dte", "SPXW", FRIDAY + timedelta(days=7)))
+    assert rule(plugin.review(proposal(), context(same))) == "same_expiration"
+    assert rule(plugin.review(proposal(), context(later))) == "allowed"
+
+
+def test_sp500_equivalents_count_together_and_short_volatility_in_all() -> None:
+    plugin = ConcentrationPlugin(CorrelationSettings())
+    three = book(held("a", "s1", "SPXW"), held("b", "s2", "SPY"), held("c", "s3", "XSP"))
+    assert rule(plugin.review(proposal(), context(three))) == "sp500"
+    five = book(*(held(f"p{n}", f"s{n}", root) for n, root in enumerate(("QQQ", "IWM", "TLT", "GLD", "USO"))))
+    assert rule(plugin.review(proposal(), context(five))) == "short_volatility"
+
+
+# Account
+
+
+def test_the_table_of_regimes() -> None:
+    plugin = VixRegimePlugin(VixSettings())
+    cases = {
+        (Trait.ENDS_TODAY, 30.0): "allowed", (Trait.ENDS_TODAY, 30.1): "vix_regime",
+        (Trait.PUT_SELLING, 45.0): "allowed", (Trait.NO_VOLATILITY_SOLD, 45.0): "allowed",
+        (Trait.STRANGLE, 12.9): "vix_regime", (Trait.STRANGLE, 13.0): "allowed",
+        (Trait.LOW_VIX_ONLY, 18.0): "allowed", (Trait.LOW_VIX_ONLY, 18.1): "vix_regime",
+    }  # fmt: skip
+    for (trait, vix), expected in cases.items():
+        wanted = replace(proposal(), terms=replace(proposal().terms, traits=SOLD | {trait}))
+        assert rule(plugin.review(wanted, context(vix=vix))) == expected, (trait, vix)
+    assert rule(plugin.review(proposal(), context(vix=None))) == "vix_missing"
+    jumped = context(vix=29.0)
+    assert jumped.vix is not None
+    assert rule(plugin.review(proposal(), replace(jumped, vix=replace(jumped.vix, jump=0.5)))) == "vix_jump"
+
+
+class _Bus:
+    entries_halted: str | None = None
+
+
+def test_phase_places_minimum_equity_and_halt() -> None:
+    plugin = PhasePlugin(_Bus(), PhaseSettings())  # type: ignore[arg-type]
+    three = book(*(held(f"p{n}", f"s{n}", "SPY") for n in range(3)))
+    assert rule(plugin.review(proposal(), context(three))) == "phase_positions"
+    assert rule(plugin.review(proposal(), context(three, phase=2))) == "allowed"
+    assert rule(plugin.review(proposal(), context(equity=29_999.0))) == "minimum_equity"
+    bus = _Bus()
+    bus.entries_halted = "three rejections"
+    assert rule(PhasePlugin(bus, PhaseSettings()).review(proposal(), context())) == "entries_halted"  # type: ignore[arg-type]
+
+
+def system(folder: Path, **parameters: str) -> tuple[TradingSystem, FakeGateway]:
+    gateway = FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, folder, cash=45_000.0)
+    return build(gateway, **parameters)[0], gateway
+
+
+def close_at(running: TradingSystem, gateway: FakeGateway, equity: float) -> int:
+    gateway.cash = equity
+    running.bus.publish(SessionClosed(time=gateway.time, day=FRIDAY, equity=equity))
+    return running.managers[PhaseManager].phase
+
+
+def test_arriving_with_the_size_is_enough_when_progression_is_not_earned(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path, phases__earned_progression="false")
+    # Up at the boundary; down only 5 % below the lower boundary of the phase: 50,000 x 0.95 = 47,500.
+    for equity, phase in ((45_000, 1), (50_000, 2), (47_600, 2), (47_400, 1), (100_000, 4), (95_100, 4), (94_900, 3)):
+        assert close_at(running, gateway, float(equity)) == phase, equity
+
+
+def test_promotion_needs_the_record(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path)
+    assert close_at(running, gateway, 60_000.0) == 1
+    wins = [ClosedTrade("s", str(n), NOW, NOW, 50.0 if n < 12 else -50.0, 100.0) for n in range(20)]
+    running.book.trades.extend(wins)  # 20 trades, 60 % wins
+    assert close_at(running, gateway, 60_000.0) == 2
+    assert close_at(running, gateway, 120_000.0) == 2
+
+
+def test_losses_in_a_row_stop_and_let_one_position_in_after_a_day(tmp_path: Path) -> None:
+    running, _ = system(tmp_path)
+    plugin = running.managers[CircuitBreakerPlugin]
+    losses = [ClosedTrade("s", str(n), NOW, NOW, -50.0, 100.0) for n in range(2)]
+    running.book.trades.extend(losses)
+    assert rule(plugin.review(proposal(), context(running.book))) == "losses_in_a_row"
+    later = replace(context(running.book), now=NOW + timedelta(days=1))
+    assert rule(plugin.review(proposal(), later)) == "allowed"
+    running.book.positions["p"] = held("p", "s", "SPY")
+    assert rule(plugin.review(proposal(), later)) == "losses_in_a_row"
+
+
+def test_steps_of_the_drawdown(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path)
+    plugin = running.managers[DrawdownPlugin]
+    plugin.drawdown(100_000.0)
+    assert plugin.size_factor(91_000.0) == 1.0
+    assert plugin.size_factor(90_000.0) == 0.5
+    assert rule(plugin.review(proposal(), context(equity=86_000.0))) == "allowed"
+    assert rule(plugin.review(proposal(), context(equity=85_000.0))) == "drawdown"
+    passed = list(plugin.watch(SessionClosed(time=NOW, day=FRIDAY, equity=79_000.0)))
+    assert [row.severity for row in passed] == [Severity.EMERGENCY]
+    assert rule(plugin.review(proposal(), context(equity=100_000.0))) == "drawdown_pause"
+    later = replace(context(equity=85_000.0), now=NOW + timedelta(days=14))
+    assert rule(plugin.review(proposal(), later)) == "allowed"
+    assert plugin.size_factor(85_000.0) == 0.5
+    list(plugin.watch(SessionClosed(time=NOW, day=FRIDAY, equity=69_000.0)))
+    assert rule(plugin.review(proposal(), later)) == "drawdown_disabled"
+    gateway.cash = 69_000.0
+    plugin.reset()
+    assert rule(plugin.review(proposal(), replace(later, account=Account(69_000.0, 69_000.0)))) == "allowed"
+
+
+def test_drawdown_steps_must_ascend() -> None:
+    with pytest.raises(ValueError, match="do not ascend"):
+        DrawdownSettings(halve_at=0.5)
+
+
+def test_three_percent_in_five_minutes_trips_and_closes_the_riskiest(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path)
+    small, large = held("small", "s1", "SPY"), held("large", "s2", "SPXW")
+    large = replace(large, parts=(replace(large.parts[0], contracts=2),))
+    running.book.positions.update({"small": small, "large": large})
+    seen: list[RiskThreshold] = []
+    running.bus.subscribe(RiskThreshold, seen.append, component="test")
+    # 2.2 % down, then 3.1 %: over the 2 % of phase 1, then over 150 % of it.
+    for minute, equity in enumerate((45_000.0, 44_500.0, 44_000.0, 43_600.0)):
+        gateway.cash = equity
+        at = NOW + timedelta(minutes=minute)
+        gateway.time = at
+        running.bus.publish(MarketData(time=at, ticker="SPX", open=1, high=1, low=1, price=5000.0, fresh_at=at))
+    tripped = [row for row in seen if row.rule == "fast_loss" and row.severity is Severity.BREACH]
+    assert tripped
+    closing = running.managers[UnifiedRiskManager].must_close(tripped[0])
+    assert [position.id for position in closing] == ["large"]
+    (worst,) = [row for row in seen if row.severity is Severity.EMERGENCY]
+    closing = running.managers[UnifiedRiskManager].must_close(worst)
+    assert [position.id for position in closing] == ["large", "small"]
+    plugin = running.managers[CircuitBreakerPlugin]
+    assert rule(plugin.review(proposal(), context())) == "circuit_lock"
+
+
+# The manager
+
+
+def test_the_smallest_answer_stands() -> None:
+    shrinks: list[Verdict] = [
+        Shrink("a", 3, 1, 1, ""),
+        Allow("b"),
+        Shrink("c", 1, 2.0, 5.0, "tight"),
+        Shrink("d", 2, 1, 1, ""),
+    ]
+    decision = settle(proposal(), shrinks)
+    assert (decision.contracts, decision.rule, decision.limit, decision.observed) == (1, "c", 2.0, 5.0)
+    assert settle(proposal(), [*shrinks, Deny("e", "no")]).contracts == 0
+    assert settle(proposal(wanted=0), []).rule == "phase_maximum"
+
+
+@given(st.lists(st.integers(-3, 10), max_size=8), st.integers(1, 6))
+def test_a_decision_is_never_more_than_any_answer(limits: list[int], wanted: int) -> None:
+    decision = settle(proposal(wanted=wanted), [Shrink(str(n), limit, 0.0, 0.0, "") for n, limit in enumerate(limits)])
+    assert decision.contracts == max(min([wanted, *limits]), 0)
+
+
+def test_every_plugin_denies_when_it_fails_and_names_itself(tmp_path: Path) -> None:
+    gateway = FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path)
+    running, sink = build(gateway)
+    manager = running.managers[UnifiedRiskManager]
+    plugins = running.managers.all_of(RiskPlugin)  # type: ignore[type-abstract]  # the base class of all is meant
+    assert {"correlation", "concentration", "circuit_breaker", "margin"} <= {plugin.name for plugin in plugins}
+    for plugin in plugins:
+        verdict = manager._ask(plugin, None, None)  # type: ignore[arg-type]
+        assert isinstance(verdict, Deny), plugin.name
+    failed = {row["component"] for row in sink.rows(RecordKind.ERROR)}
+    assert failed | {"black_swan"} == {plugin.name for plugin in plugins}  # that one denies without a price already
+
+
+def test_every_plugin_answers_a_sound_proposal(tmp_path: Path) -> None:
+    gateway = FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path)
+    running, _ = build(gateway)
+    for plugin in running.managers.all_of(RiskPlugin):  # type: ignore[type-abstract]  # as above
+        verdict = plugin.review(proposal(), running.managers[UnifiedRiskManager].context())
+        assert isinstance(verdict, Allow | Shrink | Deny)
+        assert list(plugin.watch(SessionClosed(time=NOW, day=FRIDAY, equity=100_000.0))) == []
+        assert plugin.verify() == ()
+
+
+def test_vix_above_40_closes_all_but_put_selling_once(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path)
+    sold = held("b", "enhanced", "SPY")
+    terms = replace(sold.parts[0].terms, traits=SOLD | {Trait.PUT_SELLING})
+    puts = sold.with_part(replace(sold.parts[0], terms=terms))
+    running.book.positions.update({"a": held("a", "friday_0dte", "SPY"), "b": puts})
+    seen: list[RiskThreshold] = []
+    running.bus.subscribe(RiskThreshold, seen.append, component="test")
+    for minute, vix in enumerate((39.0, 41.0, 45.0, 39.0, 42.0)):
+        at = NOW + timedelta(minutes=minute)
+        gateway.time = at
+        running.bus.publish(MarketData(time=at, ticker="VIX", open=vix, high=vix, low=vix, price=vix, fresh_at=at))
+    passed = [row for row in seen if row.rule == "vix_panic"]
+    assert [row.observed for row in passed] == [41.0, 42.0]
+    assert [row.id for row in running.managers[UnifiedRiskManager].must_close(passed[0])] == ["a"]
+
+
+def test_commands_move_the_system_and_the_record_outlives_the_process(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path, phases__earned_progression="false")
+    state = running.managers[HierarchicalStateManager]
+    running.command(NOW, Command.HALT)
+    assert state.system.value == "halted"
+    running.command(NOW, Command.RESUME)
+    assert state.system.value == "normal"
+    running.book.trades.append(ClosedTrade("s", "p", NOW, NOW, 12.5, 100.0))
+    assert close_at(running, gateway, 60_000.0) == 2
+    running.end(NOW)
+    gateway.cash = 48_000.0  # by equity alone this would be phase 1
+    again, _ = build(gateway)
+    assert again.managers[PhaseManager].phase == 2
+    assert again.managers[DrawdownPlugin].peak == 60_000.0
+    assert again.book.trades == running.book.trades

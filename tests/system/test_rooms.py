@@ -1,0 +1,368 @@
+"""The rooms at their edges: the record of trades, exit rules, breakers, limits, and what the 0DTE refuses by name."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+
+from core.book import Book, ClosedTrade, Position
+from core.contracts import Leg, Package, Right
+from core.events import MarketData, MinutePassed, SessionClosed, SessionOpened, Severity
+from core.gateway import Session
+from core.journal import RecordKind
+from core.journal_schema import ROWS
+from core.parts import BOUGHT
+from core.performance import PerformanceTracker, record_of
+from core.settings.fields import CorrelationSettings
+from core.settings.strategies import ExitSettings
+from market.history import Correlations
+from market.trend import Trend, TrendDirection
+from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin, _together
+from risk.exposure import CorrelationPlugin
+from risk.proposal import Allow, Deny
+from strategies.base import Close, EntryContext, HoldContext, Skip, Wait
+from strategies.exits import days_to_expiry, early_profit
+from strategies.friday_0dte import FridayZeroDay, _Plan
+from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
+from tests.risk.proposals import context, held, package, proposal, rule
+from trading_system import TradingSystem
+
+NOON = datetime.combine(FRIDAY, time(12))
+OPEN = datetime.combine(FRIDAY, time(9, 30))
+
+
+def trade(profit: float, strategy: str = "friday_0dte", fees: float = 2.0) -> ClosedTrade:
+    return ClosedTrade(strategy, "p", NOON, NOON, profit, 100.0, fees)
+
+
+# The record of trades
+
+
+def test_the_record_of_closed_trades() -> None:
+    # Wins 30 and 50: 40 on average; losses 10 and 70: 40; zero is neither, but keeps the streak: 0, -70 are the last.
+    record = record_of([trade(30.0), trade(-10.0), trade(50.0), trade(0.0), trade(-70.0)])
+    assert (record.trades, record.wins, record.win_rate, record.losing_streak) == (5, 2, 0.4, 2)
+    assert (record.profit, record.fees) == pytest.approx((0.0, 10.0))
+    assert (record.average_win, record.average_loss, record.reward_ratio) == pytest.approx((40.0, 40.0, 1.0))
+
+
+def test_an_empty_record_knows_nothing() -> None:
+    record = record_of(())
+    assert (record.trades, record.win_rate, record.average_win, record.average_loss) == (0, None, None, None)
+    assert record.reward_ratio is None
+    assert record_of([trade(5.0)]).reward_ratio is None  # no loss to compare with
+
+
+def test_the_tracker_follows_the_book_by_strategy() -> None:
+    book = Book(trades=[trade(10.0), trade(-4.0, "butterfly")])
+    tracker = PerformanceTracker(book)
+    assert {name: row.profit for name, row in tracker.by_strategy().items()} == {"friday_0dte": 10.0, "butterfly": -4.0}
+    book.trades.append(trade(-6.0))
+    assert (tracker.of("friday_0dte").trades, tracker.of("friday_0dte").losing_streak) == (2, 1)
+    assert tracker.total().profit == pytest.approx(0.0)
+    assert tracker.total().losing_streak == 2
+    assert tracker.of("unknown").trades == 0
+    assert tracker.verify() == ()
+
+
+# Exit rules
+
+
+def hold(days: int, value: float | None) -> HoldContext:
+    now = NOON - timedelta(days=days)
+    return HoldContext(now, Session(now.date(), OPEN, OPEN + timedelta(hours=6.5), False), {"whole": value}, 5000.0)
+
+
+def test_twenty_one_days_end_a_position() -> None:
+    sold = held("p", "lt112", "SPXW")
+    settings = ExitSettings()
+    close = days_to_expiry(settings)(sold.parts[0], hold(21, -3.0))
+    assert close == Close("days_to_expiry", "21 days to expiry")
+    assert days_to_expiry(settings)(sold.parts[0], hold(22, -3.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("days", "value", "closes"),
+    # Sold at 3.00: closing at 2.20 keeps 0.80, 27 %; at 2.60 it keeps 0.40, 13 %; at 2.80 it keeps 7 %.
+    [(22, -2.2, False), (20, -2.2, True), (20, -2.6, False), (6, -2.6, True), (6, -2.8, False), (6, None, False)],
+)
+def test_small_profits_are_taken_when_time_is_short(days: int, value: float | None, closes: bool) -> None:
+    answer = early_profit(ExitSettings())(held("p", "ladder", "SPXW").parts[0], hold(days, value))
+    assert (answer is not None) is closes
+    if answer is not None:
+        assert answer.rule == "early_profit"
+
+
+def test_a_position_that_cost_nothing_has_no_share_to_gain() -> None:
+    free = replace(held("p", "ladder", "SPXW").parts[0], entry_prices=(1.0, 1.0))
+    assert early_profit(ExitSettings())(free, hold(6, 5.0)) is None
+
+
+# Risk
+
+
+def system_at_noon(tmp_path: Path, vix: float = 24.0, **parameters: str) -> TradingSystem:
+    gateway = FakeGateway(NOON, lambda _: 5000.0, lambda _: vix, tmp_path)
+    return build(gateway, **parameters)[0]
+
+
+def index_minute(now: datetime, price: float = 5000.0) -> MarketData:
+    return MarketData(time=now, ticker="SPX", open=5000.0, high=5000.0, low=5000.0, price=price, fresh_at=now)
+
+
+def test_half_as_much_again_locks_for_a_day_and_then_waits_for_calm(tmp_path: Path) -> None:
+    system = system_at_noon(tmp_path, phases__earned_progression="false")
+    breaker = system.managers[CircuitBreakerPlugin]
+    gateway = system.gateway
+    assert isinstance(gateway, FakeGateway)
+    system.book.positions["p"] = held("p", "friday_0dte", "SPXW")
+    assert list(breaker.watch(index_minute(NOON))) == []
+    gateway.cash = 95_000.0  # 5 % lost within a minute; phase 4's limit is 3 %, and 150 % of it 4.5 %
+    found = list(breaker.watch(index_minute(NOON + timedelta(minutes=1))))
+    assert [(row.rule, row.severity) for row in found] == [("fast_loss", Severity.EMERGENCY)]
+    at = NOON + timedelta(minutes=1)
+    denied = breaker.review(proposal(), replace(context(), now=at + timedelta(hours=23)))
+    assert rule(denied) == "circuit_lock"
+    later = replace(context(), now=at + timedelta(hours=24))
+    assert rule(breaker.review(proposal(), later)) == "allowed"  # the lock is over, and so is the calm
+
+
+def test_calm_and_fresh_lets_one_position_at_a_time_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = system_at_noon(tmp_path, phases__earned_progression="false")
+    breaker, gateway = system.managers[CircuitBreakerPlugin], system.gateway
+    assert isinstance(gateway, FakeGateway)
+    monkeypatch.setattr(type(breaker._freshness), "all_fresh", lambda _self, _now: True)
+    system.book.positions["p"] = held("p", "friday_0dte", "SPXW")
+    list(breaker.watch(index_minute(NOON)))
+    gateway.cash = 96_500.0  # 3.5 %: over the limit, under 150 % of it
+    (found,) = breaker.watch(index_minute(NOON + timedelta(minutes=1)))
+    assert found.severity is Severity.BREACH
+    at = NOON + timedelta(minutes=1)
+    early = replace(context(), now=at + timedelta(minutes=29))
+    assert rule(breaker.review(proposal(), early)) == "circuit_breaker"
+    calm = replace(early, now=at + timedelta(minutes=30))
+    assert rule(breaker.review(proposal(), calm)) == "allowed"
+    busy = replace(calm, book=system.book)
+    assert rule(breaker.review(proposal(), busy)) == "circuit_breaker"  # one at a time
+    list(breaker.watch(SessionClosed(time=at, day=FRIDAY, equity=96_500.0)))
+    assert rule(breaker.review(proposal(), busy)) == "allowed"
+    list(breaker.watch(SessionOpened(time=at, day=FRIDAY, closes_at=at)))
+    assert not breaker._equity
+
+
+def test_profits_that_move_together_need_two_hours_of_samples() -> None:
+    times = [NOON + timedelta(minutes=5 * count) for count in range(24)]
+    one = {moment: float(count**2) for count, moment in enumerate(times)}
+    assert _together(one, {moment: 2 * value for moment, value in one.items()}) == pytest.approx(1.0)
+    assert _together(one, {moment: -value for moment, value in one.items()}) == pytest.approx(-1.0)
+    few = dict(list(one.items())[:23])
+    assert _together(few, one) == 0.0
+
+
+def test_after_a_pause_half_size_until_the_drawdown_is_under_ten_percent(tmp_path: Path) -> None:
+    system = system_at_noon(tmp_path)
+    plugin = system.managers[DrawdownPlugin]
+    plugin.drawdown(100_000.0)
+    steps = list(plugin.watch(SessionClosed(time=NOON, day=FRIDAY, equity=79_000.0)))
+    assert [row.severity for row in steps] == [Severity.EMERGENCY]
+    assert rule(plugin.review(proposal(), replace(context(equity=79_000.0), now=NOON + timedelta(days=13)))) == (
+        "drawdown_pause"
+    )
+    after = replace(context(equity=85_000.0), now=NOON + timedelta(days=14))
+    assert rule(plugin.review(proposal(), after)) == "allowed"
+    assert plugin.size_factor(85_000.0) == 0.5
+    assert rule(plugin.review(proposal(), replace(after, account=context(equity=91_000.0).account))) == "allowed"
+    assert plugin.size_factor(91_000.0) == 1.0
+    list(plugin.watch(SessionClosed(time=NOON, day=FRIDAY, equity=69_000.0)))
+    assert rule(plugin.review(proposal(), after)) == "drawdown_disabled"
+    plugin.reset()
+    assert plugin.peak == pytest.approx(100_000.0)  # the account's equity now
+    assert rule(plugin.review(proposal(), replace(after, account=context().account))) == "allowed"
+
+
+def test_a_black_swan_pauses_for_a_day_and_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = system_at_noon(tmp_path)
+    plugin = system.managers[BlackSwanPlugin]
+    assert rule(plugin.review(proposal(), context())) == "black_swan"  # no price of today was seen: unknown
+    monkeypatch.setattr(plugin, "_move", lambda: 0.051)
+    assert [row.severity for row in plugin.watch(index_minute(NOON))] == [Severity.EMERGENCY]
+    assert list(plugin.watch(index_minute(NOON + timedelta(minutes=1)))) == []
+    monkeypatch.setattr(plugin, "_move", lambda: 0.05)
+    at = replace(context(), now=NOON + timedelta(hours=24))
+    assert rule(plugin.review(proposal(), at)) == "black_swan"  # 24 hours after the last minute beyond the limit
+    assert rule(plugin.review(proposal(), replace(at, now=NOON + timedelta(hours=24, minutes=1)))) == "allowed"
+
+
+def named(ticker: str) -> Package:
+    base = package("SPY").underlying
+    return Package(
+        tuple(
+            Leg(replace(leg.contract, underlying=replace(base, ticker=ticker)), leg.ratio)
+            for leg in package("SPY").legs
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("ticker", "expected"), [("KC", "never_traded"), ("NG", "never_traded"), ("XYZ", "correlation")]
+)
+def test_symbols_that_may_not_be_traded(tmp_path: Path, ticker: str, expected: str) -> None:
+    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], CorrelationSettings())
+    answer = plugin.review(replace(proposal(), package=named(ticker)), context())
+    assert rule(answer) == expected
+    assert isinstance(answer, Deny)
+    assert ticker in answer.reason
+
+
+def test_natural_gas_for_those_who_know_it_and_bought_volatility_anywhere(tmp_path: Path) -> None:
+    settings = CorrelationSettings(experienced_with_natural_gas=True)
+    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], settings)
+    assert isinstance(plugin.review(replace(proposal(), package=named("NG")), context()), Allow)
+    bought = replace(proposal(), terms=replace(proposal().terms, traits=BOUGHT))
+    assert isinstance(plugin.review(bought, context()), Allow)
+    assert plugin.verify() == ()
+
+
+# Friday 0DTE refuses by name
+
+
+def ask(system: TradingSystem, now: datetime, vix_at: datetime | None = None) -> object:
+    session = system.gateway.session(FRIDAY)
+    assert session is not None
+    reading = context(vix=24.0).vix if vix_at is None else None
+    return system.managers[FridayZeroDay].propose(EntryContext(now, session, reading, 100_000.0, 4), 0)
+
+
+def morning(tmp_path: Path) -> tuple[TradingSystem, FakeGateway]:
+    gateway = FakeGateway(OPEN + timedelta(minutes=1), lambda _: 5000.0, lambda _: 24.0, tmp_path)
+    system, _ = build(gateway)
+    system.open_session(gateway.time)
+    gateway.time = datetime.combine(FRIDAY, time(10, 30))
+    system.clock.advance(gateway.time)
+    return system, gateway
+
+
+def test_it_waits_for_half_past_ten_and_for_a_vix(tmp_path: Path) -> None:
+    system, _ = morning(tmp_path)
+    early = ask(system, datetime.combine(FRIDAY, time(10, 29)))
+    assert isinstance(early, Wait)
+    assert early.rule == "entry_time"
+    blind = ask(system, datetime.combine(FRIDAY, time(10, 30)), vix_at=NOON)
+    assert isinstance(blind, Wait)
+    assert blind.rule == "vix_missing"
+
+
+def test_an_open_that_was_not_seen_is_a_skip(tmp_path: Path) -> None:
+    system = system_at_noon(tmp_path)
+    answer = ask(system, NOON)
+    assert isinstance(answer, Skip)
+    assert answer.rule == "open_unknown"
+
+
+def test_nothing_that_expires_today_is_a_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, gateway = morning(tmp_path)
+    monkeypatch.setattr(gateway, "chain", lambda _root, _expiries: [])
+    answer = ask(system, gateway.time)
+    assert isinstance(answer, Skip)
+    assert (answer.rule, answer.reason) == ("no_expiry", "no SPXW contract expires today")
+
+
+def test_without_quotes_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, gateway = morning(tmp_path)
+    monkeypatch.setattr(gateway, "quote", lambda _contract: None)
+    answer = ask(system, gateway.time)
+    assert isinstance(answer, Wait)
+    assert answer.rule == "quotes"
+
+
+@pytest.mark.parametrize(("low", "high", "binding"), [(60.0, 70.0, 60.0), (10.0, 10.0001, 10.0001)])
+def test_no_strike_in_the_band_names_the_delta_that_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low: float, high: float, binding: float
+) -> None:
+    system, gateway = morning(tmp_path)
+    strategy = system.managers[FridayZeroDay]
+    monkeypatch.setattr(
+        strategy, "_settings", strategy._settings.model_copy(update={"min_delta": low, "max_delta": high})
+    )
+    answer = ask(system, gateway.time)
+    assert isinstance(answer, Skip)
+    assert (answer.rule, answer.limit) == ("delta", binding)
+    assert answer.observed is not None
+    assert not low <= answer.observed <= high
+
+
+def test_a_wing_that_is_not_listed_is_a_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, gateway = morning(tmp_path)
+    strategy = system.managers[FridayZeroDay]
+    monkeypatch.setattr(
+        strategy, "_settings", strategy._settings.model_copy(update={"wing_points": 33.0, "wing_tolerance": 0.01})
+    )
+    answer = ask(system, gateway.time)
+    assert isinstance(answer, Skip)
+    # 33 points at an index of 4500 are 36.67 at 5000. Strikes are 5 apart: 35 is 1.67 off, 4.5 %, more than the 1 %.
+    assert (answer.rule, answer.limit) == ("wing", 0.01)
+    assert answer.observed == pytest.approx(1 - 35 / (33 * 5000 / 4500))
+
+
+def test_the_plan_of_each_trend(tmp_path: Path) -> None:
+    strategy = system_at_noon(tmp_path).managers[FridayZeroDay]
+    for direction in TrendDirection:
+        trend = Trend.__new__(Trend)
+        object.__setattr__(trend, "direction", direction)
+        plan = strategy._plan(0.0051, trend)
+        assert isinstance(plan, _Plan)
+        assert plan.structure == "call_spread"
+        expected = {TrendDirection.UP: Right.CALL, TrendDirection.DOWN: Right.PUT}.get(direction)
+        assert plan.tested is expected
+        assert strategy._plan(-0.0051, trend).sides == (Right.PUT,)
+        assert strategy._plan(0.005, trend).structure == "iron_condor"
+
+
+def test_every_row_that_a_day_leaves_has_the_fields_of_its_kind(tmp_path: Path) -> None:
+    gateway = FakeGateway(
+        datetime.combine(FRIDAY, time()), lambda now: 5000.0 + math.sin(now.minute), lambda _: 24.0, tmp_path
+    )
+    system, sink = build(gateway)
+    run_day(system, gateway, FRIDAY)
+    seen = set()
+    for line in sink.lines:
+        row = json.loads(line)
+        fields = ROWS.get(row["kind"])
+        if fields is not None:
+            seen.add(row["kind"])
+            missing = set(fields.__annotations__) - set(row)
+            assert not missing, f"{row['kind']}: {missing}"
+    assert seen >= {"decision", "order", "fill", "trade_closed", "equity"}
+    assert set(ROWS) <= {kind.value for kind in RecordKind}
+
+
+def test_a_strategy_that_fails_keeps_no_other_position_from_its_exit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = FakeGateway(NOON, lambda _: 5000.0, lambda _: 60.0, tmp_path)
+    system, sink = build(gateway)
+    for name in ("a", "b", "nobody's"):
+        system.book.positions[name] = held(name, "friday_0dte" if name != "nobody's" else "unknown", "SPXW")
+    closed: list[str] = []
+
+    def manage(_self: FridayZeroDay, position: Position, _context: HoldContext) -> Close:
+        if position.id == "a":
+            raise ArithmeticError("a figure is missing")
+        return Close("stop_loss", "because")
+
+    monkeypatch.setattr(FridayZeroDay, "manage", manage)
+    monkeypatch.setattr(type(system.coordinator._desk), "close", lambda _self, row, *_: closed.append(row.id))
+    for _ in range(2):
+        system.bus.publish(MinutePassed(time=NOON))
+    assert closed == ["b", "b"]
+    (row,) = sink.rows(RecordKind.ERROR)
+    assert (row["reason"], row["detail"]) == ("failed while managing a", "ArithmeticError: a figure is missing")
+    assert "friday_0dte failed while managing a" in str(system.bus.entries_halted)
+    gateway.closed_days = frozenset({FRIDAY})
+    system.bus.publish(MinutePassed(time=NOON))
+    assert closed == ["b", "b"]
