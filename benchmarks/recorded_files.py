@@ -18,8 +18,8 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 from benchmarks.recorded_moments import moment_of_quotes, stated_moment
-from simulation.market.calendar import NEW_YORK, OPEN_MINUTE, calendar
-from simulation.market.listings import third_friday
+from simulation.lean.contract_months import third_friday
+from simulation.market.calendar import OPEN_MINUTE, calendar
 
 MORNING_ROOTS = frozenset({"SPX", "VIX", "VIXW", "NDX", "RUT", "DJX"})
 OLD_INDEX_CLASSES = frozenset({"SPX", "SPB", "SPL", "SPQ", "SPT", "SPZ", "SXB", "SXG", "SXM", "SXY", "SXZ", "SYF"}
@@ -174,7 +174,9 @@ def quote_table(path: Path, lines: Sequence[str]) -> list[Recorded]:
             for symbol, bid, ask in places:
                 found = SERIES.match(row[symbol].strip())
                 if found is None:
-                    raise RecordedError(f"{path.name} line {number}: symbol {row[symbol]!r}; expected root, date, strike")
+                    raise RecordedError(
+                        f"{path.name} line {number}: symbol {row[symbol]!r}; expected root, date, strike"
+                    )
                 root, written, right, _ = found.groups()
                 expiry = trading_expiry(datetime.strptime(written, "%y%m%d").date())
                 series = Series(root, expiry, float(row[middle].replace(",", "")), 1 if right == "C" else -1)
@@ -346,6 +348,3 @@ def chains(folder: Path) -> list[Recorded]:
     if not paths:
         raise RecordedError(f"{folder}: no recordings; expected folders {', '.join(names)}")
     return sorted((chain for path in paths for chain in read(path)), key=lambda chain: (chain.moment, chain.source))
-
-
-__all__ = ["NEW_YORK", "Quoted", "Recorded", "RecordedError", "Series", "chains", "read", "settlement"]

@@ -1,4 +1,5 @@
 """When the quotes of a delayed table were taken, from its as-of line in the reader's own language and zone."""
+# ruff: noqa: RUF001 - months and dates of Cyrillic readers
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from datetime import date, datetime, time, timedelta, timezone
 
 from simulation.market.calendar import NEW_YORK, OPEN_MINUTE, calendar
 
-# First letters of each month as browsers write it: English, Spanish, Portuguese, French, Italian, German, Dutch, Polish,
-# Turkish, Swedish, Russian, Ukrainian. Accents are taken off before; the longest beginning that fits decides.
+# First letters of each month as browsers write it: English, Spanish, Portuguese, French, Italian, German, Dutch,
+# Polish, Turkish, Swedish, Russian, Ukrainian. Accents are taken off before; the longest beginning that fits decides.
 _MONTHS = (
     "jan ene gen sty oca янв січ",
     "feb fev fév lut sub фев лют",
@@ -79,7 +80,9 @@ def stated_moment(line: str) -> datetime:
     text = _plain(re.split(r"\bBid\b|\bДо\b", re.sub(r"^\W*Date:\s*", "", line.strip()))[0])
     day, clock = _day(text), _CLOCK.search(text)
     if day is None or clock is None:
-        raise ValueError(f"as-of line {line[:80]!r}; expected a day, a month by name and a time, as browsers write them")
+        raise ValueError(
+            f"as-of line {line[:80]!r}; expected a day, a month by name and a time, as browsers write them"
+        )
     hour, minute = int(clock.group(1)), int(clock.group(2))
     if clock.group(3):
         hour = hour % 12 + (12 if clock.group(3).lower() == "p" else 0)

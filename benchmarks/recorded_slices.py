@@ -54,7 +54,9 @@ class Slice:
         return self.strike[kept], sign[kept], 0.5 * (bid + ask)[kept], (ask - bid)[kept]
 
 
-def _arrays(quotes: Sequence[Quoted]) -> tuple[FloatArray, tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
+def _arrays(
+    quotes: Sequence[Quoted],
+) -> tuple[FloatArray, tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]:
     strikes = np.array(sorted({one.series.strike for one in quotes}))
     place = {strike: row for row, strike in enumerate(strikes.tolist())}
     table = np.full((4, len(strikes)), np.nan)

@@ -107,11 +107,22 @@ def memory_of(closes: FloatArray, span: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class Carry:
-    """What holding the underlying costs: rate and yield a year (continuous), and cash dividends by ex-date ordinal."""
+    """What holding the underlying costs: rate and yield a year (continuous), and cash dividends by ex-date ordinal.
+
+    ``terms``: years and the rates that forwards to them grow by, where those differ from ``rate``.
+    """
 
     rate: float
     dividend_yield: float = 0.0
     dividends: tuple[tuple[int, float], ...] = ()
+    terms: tuple[tuple[float, float], ...] = ()
+
+    def growth(self, years: FloatArray) -> FloatArray | float:
+        """The rate that a forward to each term grows by."""
+        if not self.terms:
+            return self.rate
+        known, rates = (np.array(column) for column in zip(*self.terms, strict=True))
+        return np.asarray(np.interp(years, known, rates))
 
 
 class AssetDay:
@@ -200,7 +211,7 @@ class AssetDay:
 
     def _forward(self, expiry: date, morning: bool) -> FloatArray:
         years = self.years(expiry, morning=morning)
-        grown = np.exp((self.carry.rate - self.carry.dividend_yield) * years)
+        grown = np.exp((self.carry.growth(years) - self.carry.dividend_yield) * years)
         paid = sum(
             amount * np.exp(-self.carry.rate * (ordinal - self.day.toordinal()) / 365.0)
             for ordinal, amount in self.carry.dividends
