@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from AlgorithmImports import DayOfWeek, OrderStatus, QCAlgorithm
 
-from core.events import BrokerReconnected, Command, FillStatus, OrderUpdated
+from core.events import BrokerReconnected, Event, FillStatus, OrderUpdated
 from core.journal import FileSink
 from core.keeping.journal_months import MonthlySink
 from core.keeping.lean_keeper import LeanKeeper
@@ -23,6 +24,8 @@ from core.notices.log_budget import LogBudget
 from core.notices.messenger import LeanMessenger
 from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
+from core.taking.commands import CommandRefusedError, command_of
+from core.taking.inbox import Inbox
 from state.copies import StateCopies
 from trading_system import TICKERS, Surroundings, TradingSystem
 
@@ -43,7 +46,7 @@ class TomKing(QCAlgorithm):
 
     def initialize(self) -> None:
         """Read settings, set the engine up, build the system, schedule the calendar."""
-        self.ready = False
+        self.ready = self.ended = False
         self.options = Settings.from_parameters(self.read_parameters())
         run = self.options.run
         if not self.live_mode:
@@ -63,6 +66,7 @@ class TomKing(QCAlgorithm):
             OrderStatus.UPDATE_SUBMITTED: FillStatus.UPDATED,
         }
         self.system = TradingSystem(self.surroundings(), self.options, datetime(*self.time.timetuple()[:6]))
+        self.inbox = Inbox(self.system.failed if self.live_mode else None)
         self.system.start()
         if self.live_mode:  # a backtest's table is in its journal, without the times that differ from run to run
             self.words.write(self.time, self.system.managers.table())
@@ -116,39 +120,65 @@ class TomKing(QCAlgorithm):
                 self.schedule.on(every_day, self.time_rules.at(deadline.at.hour, deadline.at.minute), act)
                 self.schedule.on(every_day, early, act)
         self.schedule.on(every_day, self.time_rules.before_market_close(shares, 0), self.session_closes)
+        if self.live_mode:  # what order and broker threads left, and a minute that no data brought
+            self.schedule.on(every_day, self.time_rules.every(timedelta(seconds=5)), self.inbox.drain)
 
-    def window_of(self, strategy: str, window: str) -> Any:
+    def window_of(self, strategy: str, window: str) -> Callable[[], None]:
         """The callback of an entry window."""
-        return lambda: self.system.entry_window(self.time, strategy, window)
+        return self.scheduled(lambda now: self.system.entry_window(now, strategy, window))
 
-    def deadline_of(self, strategy: str, deadline: str) -> Any:
+    def deadline_of(self, strategy: str, deadline: str) -> Callable[[], None]:
         """The callback of a deadline."""
-        return lambda: self.system.deadline(self.time, strategy, deadline)
+        return self.scheduled(lambda now: self.system.deadline(now, strategy, deadline))
+
+    def scheduled(self, act: Callable[[datetime], object]) -> Callable[[], None]:
+        """A callback that takes ``act`` with the minute at which it was called."""
+
+        def callback() -> None:
+            now = self.gateway.now()
+            self.inbox.take(lambda: act(now))
+
+        return callback
 
     def session_opens(self) -> None:
         """The first minute of a session is in."""
-        self.system.open_session(self.time)
+        self.scheduled(self.system.open_session)()
 
     def session_closes(self) -> None:
         """The regular close of the share market."""
-        self.system.close_session(self.time)
+        self.scheduled(self.close_session)()
+
+    def close_session(self, now: datetime) -> None:
+        """Close the session and show what it came to."""
+        self.system.close_session(now)
         for name, value in self.system.figures().items():
             self.set_runtime_statistic(name, value)
 
     def on_data(self, data: Any) -> None:
         """A minute's prices are in."""
         if self.system.in_session or self.live_mode:
-            self.system.minute(self.time)
+            now = self.gateway.now()
+            self.inbox.take(lambda: self.system.minute(now))
+
+    def tell(self, event: Event) -> None:
+        """Something happened at the broker: live its threads only leave it, a backtest has one thread."""
+        if self.live_mode:
+            self.inbox.leave(lambda: self.system.happened(event))
+        else:
+            self.inbox.take(lambda: self.system.happened(event))
 
     def on_order_event(self, order_event: Any) -> None:
         """The broker reported on one leg."""
         status = self.statuses.get(order_event.status)
         if status is None or not self.ready:
             return
+        if self.ended:  # the files are closed (lean-facts 13.13); the next start reconciles
+            self.words.write(self.time, f"order event after the end, left to the next start: {order_event}")
+            return
         quantity = float(order_event.fill_quantity)
-        self.system.happened(
+        self.tell(
             OrderUpdated(
-                time=self.time,
+                time=self.gateway.now(),
                 order_id=int(order_event.order_id),
                 contract=self.gateway.name_of(order_event.symbol),
                 status=status,
@@ -162,19 +192,22 @@ class TomKing(QCAlgorithm):
 
     def on_brokerage_reconnect(self) -> None:
         """The connection to the broker is back: reconcile."""
-        self.system.happened(BrokerReconnected(time=self.time))
+        if self.ready and not self.ended:
+            self.tell(BrokerReconnected(time=self.gateway.now()))
 
     def on_command(self, data: Any) -> bool:
-        """A person's word: ``{"command": "halt"}`` and so on."""
-        word = str(getattr(data, "command", "")).lower()
-        known = {command.value: command for command in Command}
-        if word not in known:
-            self.error(f"command: {word!r}; expected one of {', '.join(sorted(known))}")
+        """A person's word: ``{"command": "halt"}`` and so on; its answer is in the log, where one who asks looks."""
+        try:
+            order = command_of(data)
+        except CommandRefusedError as error:
+            self.words.write(self.time, f"refused: {error}")
             return False
-        self.system.command(self.time, known[word], str(getattr(data, "subject", "")))
+        self.scheduled(lambda now: self.words.write(now, self.system.command(now, order.command, order.subject)))()
         return True
 
     def on_end_of_algorithm(self) -> None:
         """Decide what still waits, and close journal and state."""
         if self.ready:
-            self.system.end(self.time)
+            now = self.gateway.now()
+            self.inbox.finish(lambda: self.system.end(now))
+            self.ended = True

@@ -43,13 +43,19 @@ from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
 from market.history import Correlations, DailyHistory
+from market.quotes import QuoteJudge
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
-from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin
+from risk.breakers import CircuitBreakerPlugin
+from risk.commands import CommandDesk
+from risk.drawdown import DrawdownPlugin
+from risk.emergency import EmergencyProtocol
+from risk.equity import SteadyEquity
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
 from risk.interest import InterestBooking
 from risk.limits import (
+    BlackSwanPlugin,
     FreshnessPlugin,
     GreeksLimitsPlugin,
     LiquidityPlugin,
@@ -57,10 +63,13 @@ from risk.limits import (
     VixPanicPlugin,
     VixRegimePlugin,
 )
-from risk.manager import EmergencyProtocol, UnifiedRiskManager
+from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures, MarginPlugin
+from risk.memory import RiskMemory
 from risk.phases import PhaseManager
+from risk.records import RiskRecord
 from risk.sizing import PositionSizer
+from risk.status import HealthCheck, RiskStatus
 from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
@@ -87,7 +96,10 @@ MANAGERS: tuple[type, ...] = (
     TrendWatcher,
     EventCalendar,
     OptionChainManager,
+    QuoteJudge,
     MarketAccess,
+    SteadyEquity,
+    RiskMemory,
     MarginFigures,
     GroupRisk,
     PhaseManager,
@@ -107,6 +119,10 @@ MANAGERS: tuple[type, ...] = (
     PositionSizer,
     UnifiedRiskManager,
     EmergencyProtocol,
+    RiskRecord,
+    HealthCheck,
+    RiskStatus,
+    CommandDesk,
     PositionTracker,
     PerformanceTracker,
     InterestBooking,
@@ -154,7 +170,7 @@ class TradingSystem:
         self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
         self._priced_at: datetime | None = None
-        self._kept_at: datetime | None = None
+        self._minute_at: datetime | None = None
         self._reconcile_at = start
 
     def _build(self, surroundings: Surroundings) -> Managers:
@@ -176,7 +192,7 @@ class TradingSystem:
     def start(self) -> None:
         """Take over: load history, rebuild and reconcile state, and begin to trade."""
         self.gateway.watch(TICKERS)
-        self.managers[EmergencyProtocol].restore()
+        self.managers[RiskRecord].restore()
         self._recovery.start()
         for ticker in TICKERS:
             self._history.refresh((ticker,))
@@ -199,7 +215,10 @@ class TradingSystem:
         return self._session is not None
 
     def minute(self, now: datetime) -> None:
-        """A minute's prices are in."""
+        """A minute's prices are in; told twice (LEAN does so after contracts were added), it is one minute."""
+        if now == self._minute_at:
+            return
+        self._minute_at = now
         session = self._session
         if self.gateway.is_live():
             self._look_after(now)
@@ -226,12 +245,9 @@ class TradingSystem:
 
     def _look_after(self, now: datetime) -> None:
         """Once a minute: save what must outlive the machine, and tell a person what there is to tell."""
-        minute = now.replace(second=0, microsecond=0)
-        if minute != self._kept_at:
-            self._kept_at = minute
-            self._state.keep()
-            self.journal.keep()
-            self.managers[Notifier].pass_minute(now, self.in_session)
+        self._state.keep()
+        self.journal.keep()
+        self.managers[Notifier].pass_minute(now, self.in_session)
 
     def _join_session(self, now: datetime) -> None:
         """A process that started within a session must look after what it holds today, not from tomorrow on."""
@@ -300,14 +316,36 @@ class TradingSystem:
         self.clock.advance(event.time)
         self.bus.publish(event)
 
-    def command(self, now: datetime, command: Command, subject: str = "") -> None:
-        """A person's word."""
+    def failed(self, error: Exception) -> None:
+        """Something raised where nothing may end the run: told, and nothing new opens until a person resumes."""
+        detail = f"{type(error).__name__}: {error}"
+        self.journal.record(RecordKind.ERROR, component="main", reason="failed outside of every handler", detail=detail)
+        self.bus.halt_entries(f"main failed: {detail}")
+
+    def command(self, now: datetime, command: Command, subject: str = "") -> str:
+        """A person's word, and what is answered: that it was taken, and how things stand after it."""
         self.happened(CommandReceived(time=now, command=command, subject=subject))
+        return f"{command.value} {subject}".strip() + f" taken at {now:%H:%M}\n" + "\n".join(self.status())
+
+    def status(self) -> list[str]:
+        """How things stand, a line each: account, entries, what is held, what is ordered."""
+        account = self.gateway.account()
+        figures = ", ".join(f"{name.lower()} {value}" for name, value in self.figures().items())
+        held = [f"holds {name}" for name in self.book.positions] or ["holds nothing"]
+        return [
+            f"equity {account.equity:,.2f}, cash {account.cash:,.2f}",
+            figures,
+            *held,
+            *self.managers[AtomicExecutor].why(),
+        ]
 
     def end(self, now: datetime) -> None:
         """The run is over."""
         self.clock.advance(now)
         self.coordinator.finish(now, () if self.gateway.is_live() else self._days())
+        for order in self.gateway.open_orders():
+            left = f"still works at the broker at the end: {order.quantity:g} {order.name} ({order.tag or 'no tag'})"
+            self.journal.record(RecordKind.SYSTEM, component="main", reason=left)
         self.journal.record(
             RecordKind.SYSTEM,
             component="main",

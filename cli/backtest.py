@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from core.settings.fields import Settings
     from simulation.runner import RunResult
 
+RESULTS = "backtests"  # one of the few folders that the lean command line never takes for source
 JOURNAL = "journal.jsonl"
 TRACE = "error.txt"  # the traceback of an algorithm that stopped
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -56,6 +57,7 @@ def run_and_report(options: BacktestOptions) -> Finished:
     begun = time.monotonic()
     with results_folder(plan.out) as folder:
         result = run(plan, market, folder.work)
+        market.warn_of_gaps()
         record = record_of(plan, market, result, folder.work)
         summary = summarise(record)
         write_report(folder.work / "report.html", record, summary)
@@ -79,7 +81,7 @@ def run_backtest_command(options: BacktestOptions) -> int:
 
 backtest = command_of(
     run_backtest_command,
-    """Run main.py over a market and leave a report in results/.
+    """Run main.py over a market and leave a report in backtests/.
 
     Examples:
 
@@ -93,6 +95,7 @@ backtest = command_of(
 
     python run.py backtest --algorithm probe.py --market lean:data --param seed=yes
     """,
+    BacktestOptions,
 )
 
 
@@ -119,7 +122,7 @@ class ResultsFolder:
 @contextmanager
 def results_folder(out: Path | None) -> Iterator[ResultsFolder]:
     """A folder to work in that gets its name when all is written; on an error nothing is left of it."""
-    final = out if out is not None else ROOT / "results" / f"{datetime.now():%Y%m%d-%H%M%S}"
+    final = out if out is not None else ROOT / RESULTS / f"{datetime.now():%Y%m%d-%H%M%S}"
     final = final.absolute()
     folder = ResultsFolder(final.with_name(f".{final.name}-{os.getpid()}.tmp"), final)
     clear_leftovers(final.parent)
@@ -161,6 +164,7 @@ def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
             results=work,
             object_store=storage,
             progress=report,
+            warn=market.warn,
         )
         try:
             return run_backtest(request)
@@ -203,6 +207,7 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         engine_statistics=result.statistics,
         error=result.error.strip().splitlines()[-1] if result.error else None,
         own=own,
+        warnings=tuple(market.warnings),
         fill_rule=plan.settings.fills.rule if plan.settings is not None else None,
         engine_trades=() if own else tuple(engine_trade(trade) for trade in result.closed_trades),
     )

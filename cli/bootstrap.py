@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 USAGE = """\
 Tom King Trading System
 
-  python run.py backtest            run main.py over real S&P 500 and VIX history; a report is left in results/
+  python run.py backtest            run main.py over real S&P 500 and VIX history; a report is left in backtests/
   python run.py test                everything that CI runs: format, lint, types, import contract, placeholders, tests
   python run.py scenario --list     named days and weeks that the system must survive, for example August 5, 2024
   python run.py data --help         write the modelled market as a LEAN data folder

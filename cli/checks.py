@@ -13,10 +13,13 @@ from typing import Annotated
 
 import typer
 
+from cli.errors import UserError
+
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = ROOT.parent / "shared" / "conformance"
 FLOOR = 85.0  # percent of branches
 FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine recorded (RECORDINGS)
+SLOWEST = 25  # named by --durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,42 @@ class Step:
 
 
 def checks(
+    room: Annotated[
+        str | None,
+        typer.Argument(help="One room's tests, types and lint, all without it. Example: test simulation/orders"),
+    ] = None,
     fast: Annotated[bool, typer.Option(help="Leave out slow tests and coverage. Example: test --fast")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With the tests that take minutes each: mutations, campaigns, a browser.")
+    ] = False,
     tests: Annotated[bool, typer.Option(help="Run the tests; --no-tests makes only the other checks.")] = True,
+    durations: Annotated[
+        bool,
+        typer.Option(
+            "--durations",
+            help="Name the slowest tests, write tests/durations.json; no coverage.",
+        ),
+    ] = False,
 ) -> int:
-    """Format, lint, types, import contract, placeholders and sizes, tests with their coverage. Example: test --fast"""
-    verdicts = [(step.name, execute(step)) for step in static_steps()]
+    """Format, lint, types, import contract, placeholders and sizes, tests with their coverage.
+
+    Examples:
+
+    python run.py test --fast
+
+    python run.py test risk
+
+    python run.py test --all --durations
+    """
+    if fast and everything:
+        raise UserError("--fast and --all: one of them at most (--fast leaves tests out, --all adds the longest)")
+    places = () if room is None else places_of(room)
+    whole = room is None and not fast and not durations
+    verdicts = [(step.name, execute(step)) for step in static_steps(places)]
     if tests:
-        verdicts.append(("tests", execute(Step("tests", pytest_command(fast)))))
-        if not fast:
+        chosen = Selection(places, fast=fast, everything=everything, durations=durations, coverage=whole)
+        verdicts.append(("tests", execute(Step("tests", pytest_command(chosen)))))
+        if whole:
             verdicts.append(("coverage", coverage()))
     failed = [name for name, passed in verdicts if not passed]
     print(
@@ -45,24 +76,56 @@ def checks(
     return 1 if failed else 0
 
 
-def static_steps() -> tuple[Step, ...]:
-    """The checks that read the code without running it."""
-    return (
-        Step("format", (sys.executable, "-m", "ruff", "format", "--check", ".")),
-        Step("lint", (sys.executable, "-m", "ruff", "check", ".")),
-        Step("types", (sys.executable, "-m", "mypy")),
-        Step("import contract", (sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()")),
-        Step("placeholders and sizes", (sys.executable, "-m", "pytest", "-q", "tests/test_repository.py")),
+def places_of(room: str) -> tuple[str, ...]:
+    """What belongs to a room: its source and its tests, as paths. Raises UserError for a room that there is not.
+
+    A room of the simulation is named with it: ``simulation/orders``. ``system`` is the algorithm, all rooms at once.
+    """
+    name = room.strip("/").removeprefix("tests/")
+    tests = ROOT / "tests"
+    rooms = {path.parent.relative_to(tests).as_posix() for path in tests.rglob("__init__.py")} - {"."}
+    if name not in rooms:
+        raise UserError(f"test {room}: no such room; there are {', '.join(sorted(rooms))}")
+    sources = {"system": ("main.py", "trading_system.py"), "cli": ("cli", "run.py")}.get(name, (name,))
+    return (*sources, f"tests/{name}")
+
+
+def static_steps(places: tuple[str, ...] = ()) -> tuple[Step, ...]:
+    """The checks that read the code without running it: all of it, or the places given. The import contract is one."""
+    ruff, lint = (sys.executable, "-m", "ruff"), "from importlinter.cli import lint_imports_command as c; c()"
+    steps = (
+        Step("format", (*ruff, "format", "--check", *(places or (".",)))),
+        Step("lint", (*ruff, "check", *(places or (".",)))),
+        Step("types", (sys.executable, "-m", "mypy", *places)),
+        Step("import contract", (sys.executable, "-c", lint)),
     )
+    if places:
+        return steps
+    sizes = (sys.executable, "-m", "pytest", "-q", "tests/test_repository.py")
+    return (*steps, Step("placeholders and sizes", sizes))
 
 
-def pytest_command(fast: bool) -> tuple[str, ...]:
-    """pytest on every core; whole runs measure coverage."""
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which tests run, and what is written down of them."""
+
+    places: tuple[str, ...] = ()
+    fast: bool = False
+    everything: bool = False
+    durations: bool = False
+    coverage: bool = False
+
+
+def pytest_command(chosen: Selection) -> tuple[str, ...]:
+    """pytest on every core."""
     command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile"]
-    chosen = (
-        ["-m", "not slow"] if fast else ["--cov", "--cov-report=term:skip-covered", "--cov-report=json:.coverage.json"]
-    )
-    return (*command, *chosen)
+    if not chosen.everything:
+        command += ["-m", "not slow and not long" if chosen.fast else "not long"]
+    if chosen.durations:
+        command += ["--measure", f"--durations={SLOWEST}"]
+    if chosen.coverage:
+        command += ["--cov", "--cov-report=term:skip-covered", "--cov-report=json:.coverage.json"]
+    return (*command, *chosen.places[-1:])
 
 
 def execute(step: Step) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,9 @@ from reporting.report import Provenance
 if TYPE_CHECKING:
     from simulation.data.source import DataSource
 
+WRITTEN = "written.json"
+"""What ``data`` notes in a folder that it wrote: its days, market, seed and parameters."""
+UNDERLYINGS = ("index/usa/minute/spx", "index/usa/minute/vix", "equity/usa/minute/spy")
 OPTIONS_MODELLED = (
     "Option prices: an arbitrage-free volatility surface whose 30-day variance is the VIX of the minute; skew, term "
     "structure, spreads, open interest and volume follow stated rules (docs/market.md)",
@@ -57,13 +62,35 @@ PROVENANCE: Mapping[MarketKind, Provenance] = {
 
 @dataclass(frozen=True, slots=True)
 class OpenedMarket:
-    """A market ready to run on. ``usual`` is the range run when none is asked for; None where the market knows none."""
+    """A market ready to run on. ``usual`` is the range run when none is asked for; None where the market knows none.
+
+    ``warnings`` gathers what it turned out not to have.
+    """
 
     source: DataSource
     provenance: Provenance
     first: date | None
     last: date | None
     usual: tuple[date, date] | None
+    warnings: list[str] = field(default_factory=list)
+
+    def warn_of_gaps(self) -> None:
+        """Say which contracts a folder lacked although its listing has them: the run was then another one."""
+        from simulation.data.source import KnowsGaps
+
+        gaps = self.source.gaps() if isinstance(self.source, KnowsGaps) else ()
+        if gaps:
+            name, day = min(gaps, key=lambda gap: (gap[1], gap[0]))
+            self.warn(
+                f"the folder lacks {len(gaps)} contracts or chains that this run asked for and that were listed, first "
+                f"{name} on {day}: the run did without; write the folder with this run's settings (run.py data --set)"
+            )
+
+    def warn(self, words: str) -> None:
+        """Say at once on standard error, and keep for the report."""
+        self.warnings.append(words)
+        sys.stderr.write(f"warning: {words}\n")
+        sys.stderr.flush()
 
 
 def open_market(choice: MarketChoice, seed: int) -> OpenedMarket:
@@ -78,8 +105,35 @@ def open_folder(choice: MarketChoice) -> OpenedMarket:
     """A LEAN data folder as it is."""
     from simulation.data.lean_folder import LeanFolder
 
-    source = LeanFolder(Path(choice.detail).resolve())
-    return OpenedMarket(source, described(choice, ()), None, None, None)
+    root = Path(choice.detail).resolve()
+    source = LeanFolder(root)
+    return OpenedMarket(source, described(choice, ()), None, None, folder_range(root))
+
+
+def folder_range(root: Path) -> tuple[date, date] | None:
+    """The days of a data folder: those it was written for, else those on which all of main.py's underlyings traded.
+
+    None where it holds no minutes of any of them. Raises ValueError for a note that cannot be read.
+    """
+    note = root / WRITTEN
+    if note.is_file():
+        try:
+            said = json.loads(note.read_text(encoding="utf-8"))
+            return date.fromisoformat(said["start"]), date.fromisoformat(said["end"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{note} is damaged ({error}); without it the days of the files are taken") from error
+    ranges = [days for name in UNDERLYINGS if (days := days_of_files(root / name)) is not None]
+    if not ranges:
+        return None
+    return max(first for first, _ in ranges), min(last for _, last in ranges)
+
+
+def days_of_files(folder: Path) -> tuple[date, date] | None:
+    """First and last day of a folder of daily files, ``20180205_trade.zip``; None without one."""
+    stamps = sorted(path.name[:8] for path in folder.glob("[0-9]*_trade.zip") if path.name[:8].isdecimal())
+    if not stamps:
+        return None
+    return datetime.strptime(stamps[0], "%Y%m%d").date(), datetime.strptime(stamps[-1], "%Y%m%d").date()
 
 
 def open_model(choice: MarketChoice, seed: int) -> OpenedMarket:
@@ -126,7 +180,7 @@ def bounds(market: OpenedMarket, start: date | None, end: date | None) -> tuple[
     """First and last day to run; raises ``UserError`` for a day that the market does not have."""
     if market.usual is None:
         if start is None or end is None:
-            raise UserError("--start and --end: both are needed with --market lean:FOLDER, which names no usual range")
+            raise UserError("--start and --end: both are needed; the folder has no minutes of SPX, VIX or SPY")
         return start, end
     usual_start, usual_end = market.usual
     first, last = market.first or usual_start, market.last or usual_end

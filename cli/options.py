@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -25,10 +25,15 @@ LISTINGS = ("today", "then")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BacktestOptions:
-    """Every option of ``backtest``, as text, unchecked."""
+class MarketOptions:
+    """What a run is over and with which settings, as text, unchecked."""
 
-    start: Annotated[str | None, typer.Option(help="First day. Example: --start 2015-01-02")] = None
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="First day; without it and --end the range that suits the market. Example: --start 2015-01-02"
+        ),
+    ] = None
     end: Annotated[str | None, typer.Option(help="Last day. Example: --end 2016-12-30")] = None
     cash: Annotated[str | None, typer.Option(help="Dollars to begin with. Example: --cash 45000")] = None
     strategies: Annotated[
@@ -61,6 +66,12 @@ class BacktestOptions:
             "0.004 without it, in scenarios only their own. Example: --faults 0.02"
         ),
     ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestOptions(MarketOptions):
+    """Every option of ``backtest``, as text, unchecked."""
+
     algorithm: Annotated[
         Path | None, typer.Option(help="Another LEAN algorithm than main.py. Example: --algorithm probe.py")
     ] = None
@@ -68,32 +79,40 @@ class BacktestOptions:
         list[str],
         typer.Option(help="A parameter for --algorithm's file, as often as needed. Example: --param seed=yes"),
     ] = field(default_factory=list)
-    out: Annotated[Path | None, typer.Option(help="Folder for the results, made new. Example: --out results/first")] = (
-        None
-    )
+    out: Annotated[Path | None, typer.Option(help="Folder for the results, made new. Example: --out results")] = None
 
 
-def command_of(body: Callable[[BacktestOptions], int], words: str) -> Callable[..., int]:
-    """A function with one keyword parameter for each field of ``BacktestOptions``, as Typer wants to see it."""
+Chosen = TypeVar("Chosen", bound=MarketOptions)
+
+
+def command_of(body: Callable[[Chosen], int], words: str, kind: type[Chosen]) -> Callable[..., int]:
+    """A function with one keyword parameter for each field of ``kind``, as Typer wants to see it."""
 
     def command(**values: Any) -> int:
-        return body(BacktestOptions(**values))
+        return body(kind(**values))
 
-    hints = get_type_hints(BacktestOptions, include_extras=True)
+    hints = get_type_hints(kind, include_extras=True)
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(
                 item.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=item.default if item.default is not MISSING else [],
+                default=default_of(item),
                 annotation=hints[item.name],
             )
-            for item in fields(BacktestOptions)
+            for item in fields(kind)
         ]
     )
-    command.__annotations__ = {item.name: hints[item.name] for item in fields(BacktestOptions)}
+    command.__annotations__ = {item.name: hints[item.name] for item in fields(kind)}
     command.__doc__ = words
     return command
+
+
+def default_of(item: Field[Any]) -> object:
+    """The default of a field as a signature states it; a field without one must be given."""
+    if item.default is not MISSING:
+        return item.default
+    return item.default_factory() if item.default_factory is not MISSING else inspect.Parameter.empty
 
 
 class MarketKind(StrEnum):

@@ -14,14 +14,14 @@ SECONDS_BETWEEN_REDRAWS = 0.2
 
 
 class Reading(Protocol):
-    """What the engine reports: simulated time, share done (0 to 1), equity in dollars."""
+    """What the engine reports: simulated time, share done (0 to 1), equity in dollars (None where there is none)."""
 
     @property
     def time(self) -> datetime: ...
     @property
     def fraction(self) -> float: ...
     @property
-    def equity(self) -> float: ...
+    def equity(self) -> float | None: ...
 
 
 Report = Callable[[Reading], None]
@@ -61,7 +61,7 @@ def bar(title: str) -> Iterator[Report]:
             if now - drawn >= SECONDS_BETWEEN_REDRAWS:
                 drawn = now
                 shown.update(
-                    task, completed=reading.fraction, day=f"{reading.time:%Y-%m-%d}", equity=f"${reading.equity:,.0f}"
+                    task, completed=reading.fraction, day=f"{reading.time:%Y-%m-%d}", equity=dollars(reading).strip()
                 )
 
         yield report
@@ -79,7 +79,12 @@ def lines(title: str) -> Report:
         told = now
         # The first days pay for reading and warming up: what they took says little about the rest.
         left = f"  {(now - begun) * (1 / reading.fraction - 1):.0f} s left" if reading.fraction >= 0.05 else ""
-        sys.stderr.write(f"{title}: {reading.fraction:4.0%}  {reading.time:%Y-%m-%d}  ${reading.equity:,.0f}{left}\n")
+        sys.stderr.write(f"{title}: {reading.fraction:4.0%}  {reading.time:%Y-%m-%d}{dollars(reading)}{left}\n")
         sys.stderr.flush()
 
     return report
+
+
+def dollars(reading: Reading) -> str:
+    """The equity after two spaces; nothing where there is none."""
+    return "" if reading.equity is None else f"  ${reading.equity:,.0f}"

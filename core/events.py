@@ -187,6 +187,7 @@ class Command(StrEnum):
     CLOSE_ALL = "close_all"
     RECONCILE = "reconcile"
     STATUS = "status"
+    EXPLAIN = "explain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +196,16 @@ class CommandReceived(Event):
 
     command: Command
     subject: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAnswered(Event):
+    """What became of a person's command. Published by risk's command desk; whoever talks to the person passes it on."""
+
+    command: Command
+    subject: str
+    accepted: bool
+    answer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

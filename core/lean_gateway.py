@@ -22,6 +22,7 @@ from AlgorithmImports import (
     NullOptionAssignmentModel,
     QuoteBar,
     Resolution,
+    SecurityPositionGroupModel,
     SecurityType,
     TradeBar,
 )
@@ -39,7 +40,10 @@ _NEW_YORK = ZoneInfo("America/New_York")
 
 
 def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> None:
-    """Set broker, margin, assignment, fills and first prices, before any security is added (p06 honest, p10, p14).
+    """Set broker, margin, assignment, fills and first prices, before any security is added (p06 honest, p14, p17).
+
+    With ``own_margin`` nothing of LEAN's is left: without the groups' model it still reserves for what it recognises as
+    a strategy (5,000 a condor), refuses orders for it and closes single legs by margin calls (recording p17).
 
     The initializer is added, not set: one that is set replaces the brokerage's own and with it tastytrade's fees
     (LEAN, QCAlgorithm.SetSecurityInitializer and AddSecurityInitializer). Without ``fills`` LEAN's own rule stands.
@@ -60,6 +64,8 @@ def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> 
     algorithm.set_brokerage_model(BrokerageName.TASTYTRADE, AccountType.MARGIN)
     algorithm.settings.seed_initial_prices = True
     algorithm.add_security_initializer(initialize_security)
+    if own_margin:
+        algorithm.portfolio.set_positions(SecurityPositionGroupModel.NULL)
     if algorithm.live_mode:
         _hear_of_every_order(algorithm)
 
@@ -92,9 +98,9 @@ class LeanGateway(LeanOrders):
         self._sessions: dict[tuple[str, date], Session | None] = {}
 
     def now(self) -> datetime:
-        """The algorithm's clock: naive New York time."""
+        """The minute of the algorithm's clock, naive New York time: live it has microseconds (lean-facts 13.2)."""
         time_now: datetime = self._algorithm.time
-        return time_now
+        return time_now.replace(second=0, microsecond=0)
 
     def is_live(self) -> bool:
         """Whether LEAN runs live."""

@@ -21,6 +21,7 @@ class DataFault(StrEnum):
     ZERO = "zero"
     CROSSED = "crossed"
     ONE_SIDED = "one_sided"
+    WIDE = "wide"
 
 
 @dataclass(slots=True)

@@ -86,6 +86,7 @@ class RunRecord:
     engine_statistics: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
     own: bool = True
+    warnings: tuple[str, ...] = ()
     engine_trades: tuple[EngineTrade, ...] = ()
     fill_rule: FillRule | None = None
 
@@ -179,6 +180,7 @@ def header(record: RunRecord) -> Markup:
         element("h1", record.title),
         element("p", f"{record.start} to {record.end}. Market: {record.provenance.market}", class_="lead"),
         failure if record.error else "",
+        *(element("p", element("strong", "Note: "), words, class_="missed") for words in record.warnings),
         element("nav", *(element("a", words, href=f"#{anchor}") for anchor, words in links.items())),
     )
 

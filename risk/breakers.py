@@ -1,279 +1,280 @@
-"""What stops the system when it loses: circuit breakers, drawdown steps and the black swan rule."""
+"""Circuit breakers: fast loss, margin use, correlated losses, losses in a row (methodology, section 4).
+
+Each is a state: what is true at a minute binds at that minute. After the last minute of a trip it waits for calm, fresh
+data and a reconciled account, then lets one position at a time in. Everything that limits outlives the process.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import combinations, pairwise
+from statistics import fmean
 
-from core.book import Book
-from core.contracts import Package
-from core.events import Event, MarketData, RiskThreshold, SessionClosed, SessionOpened, Severity
-from core.gateway import Gateway
-from core.settings.fields import BlackSwanSettings, CircuitBreakerSettings, DrawdownSettings
-from market.chains import OptionChainManager
+from core.book import Book, losing_streak
+from core.events import Event, MinutePassed, RiskThreshold, SessionClosed, SessionOpened, Severity
+from core.instruments import group_of
+from core.settings.fields import CircuitBreakerSettings
+from greeks.stress import StressEngine
 from market.freshness import DataFreshnessValidator
 from market.history import correlation
-from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
+from risk.equity import SteadyEquity
 from risk.limits import threshold
 from risk.margin import MarginFigures, breaker_level
+from risk.memory import moment, truth, words
 from risk.phases import PhaseManager
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
 
-_INDEX = "SPX"
 _SAMPLE_MINUTES = 5
 _FEWEST_SAMPLES = 24  # two hours
+_FEWEST_POSITIONS = 3
 _NEVER = 1.0  # a warning share that is the limit itself: profits of one market are always somewhat correlated
+_CLOSES = ("fast_loss", "margin_use")
 
 
 class CircuitBreakerPlugin(RiskPlugin):
-    """Fast loss of equity, margin use, and losses in a row; after a trip it waits for calm."""
+    """The breakers that watch the account as a whole."""
 
     name = "circuit_breaker"
     order = 40
 
     def __init__(
         self,
-        gateway: Gateway,
+        equity: SteadyEquity,
         book: Book,
         phases: PhaseManager,
         vix: UnifiedVIXManager,
         freshness: DataFreshnessValidator,
-        chains: OptionChainManager,
-        settings: CircuitBreakerSettings,
+        engine: StressEngine,
         figures: MarginFigures,
+        settings: CircuitBreakerSettings,
     ) -> None:
-        self._figures = figures
-        self._gateway = gateway
+        self._equity = equity
         self._book = book
-        self._phases = phases
+        self.phases = phases
         self._vix = vix
         self._freshness = freshness
-        self._chains = chains
+        self._profits = ProfitCorrelation(book, engine, settings)
+        self._figures = figures
         self._settings = settings
-        self._equity: deque[tuple[datetime, float]] = deque()
+        self._window: deque[tuple[datetime, float]] = deque()
+        self._found: dict[str, RiskThreshold] = {}
         self._tripped_at: datetime | None = None
         self._tripped_by = ""
-        self._profits: dict[str, dict[datetime, float]] = {}
         self._locked_until: datetime | None = None
         self._recovering = False
-        self.warned = False
+        self._streak_from: datetime | None = None
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Deny until it was calm for long enough and data is fresh, then let one position at a time in again."""
-        if self._locked_until is not None and context.now < self._locked_until:
-            return Deny("circuit_lock", f"{self._tripped_by}, locked until {self._locked_until:%Y-%m-%d %H:%M}")
-        if self._tripped_at is not None:
-            calm = timedelta(minutes=self._settings.calm_minutes)
-            if context.now - self._tripped_at < calm or not self._freshness.all_fresh(context.now):
-                return Deny(self.name, f"{self._tripped_by} at {self._tripped_at:%Y-%m-%d %H:%M}, waiting for calm")
-            self._tripped_at, self._recovering = None, True
-        if self._recovering and any(context.book.exposed()):
+    @property
+    def warned(self) -> bool:
+        """Whether a figure is at 80 % of its threshold or over now: new sizes are halved."""
+        return any(row.severity is not Severity.NORMAL for row in self._found.values())
+
+    @property
+    def locked(self) -> str | None:
+        """Why everything is closed and stays so, or ``None``."""
+        if self._locked_until is None:
+            return None
+        return f"{self._tripped_by or 'fast_loss'}, locked until {self._locked_until:%Y-%m-%d %H:%M}"
+
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny until it was calm for long enough and all is known again, then let one position at a time in."""
+        now = context.now
+        if self._locked_until is not None and now < self._locked_until:
+            return Deny("circuit_lock", self.locked or "locked")
+        if self._equity.value is None or not self._equity.value > 0.0:
+            return Deny(self.name, f"equity {self._equity.value} is no amount that anything can be measured by")
+        if self._tripped_at is not None and not self._is_calm(now):
+            return Deny(self.name, f"{self._tripped_by} at {self._tripped_at:%Y-%m-%d %H:%M}, waiting for calm")
+        if (self._recovering or self._tripped_at is not None) and any(context.book.exposed()):
             return Deny(self.name, f"one position at a time after {self._tripped_by}")
-        limit = self._losses_limit(context.phase)
-        losses = self._book.losses_in_a_row()
-        if limit and losses >= limit:
-            return self._after_losses(context, limit, losses)
+        return self._after_losses(context)
+
+    def _is_calm(self, now: datetime) -> bool:
+        """30 minutes since the last minute of the trip, all data fresh, and nothing of the account in doubt."""
+        calm = self._tripped_at is None or now - self._tripped_at >= timedelta(minutes=self._settings.calm_minutes)
+        return calm and self._freshness.all_fresh(now) and not self._book.doubted
+
+    def _after_losses(self, context: RiskContext) -> Verdict:
+        """No entry for the lock's hours after the last of too many losses; then one position at a time."""
+        foundation = context.phase == 1
+        limit = self._settings.losses_in_a_row_foundation if foundation else self._settings.losses_in_a_row
+        streak, last = self._streak()
+        if limit and last is not None and streak >= limit:
+            if context.now - last < timedelta(hours=self._settings.lock_hours):
+                return Deny("losses_in_a_row", f"{streak} losing trades in a row", float(limit), float(streak))
+            self._streak_from = last
+        if self._streak_from is not None and any(context.book.exposed()):
+            return Deny("losses_in_a_row", "one position at a time after losses in a row", float(limit), float(streak))
         return Allow(self.name)
 
-    def _after_losses(self, context: RiskContext, limit: int, losses: int) -> Verdict:
-        """Hold entries for the calm period after the last loss, then let one position at a time in again."""
-        last = self._book.trades[-1].closed
-        if context.now - last < timedelta(hours=self._settings.lock_hours):
-            return Deny("losses_in_a_row", f"{losses} losing trades in a row", float(limit), float(losses))
-        if self._book.positions or self._book.pending:
-            return Deny("losses_in_a_row", "one position at a time after losses in a row", float(limit), float(losses))
-        return Allow(self.name)
+    def _streak(self) -> tuple[int, datetime | None]:
+        """Losing positions in a row since the last lock, and when the newest trade closed; a win ends the lock too."""
+        if self._streak_from is not None and not self._book.losses_in_a_row():
+            self._streak_from = None
+        since = self._streak_from
+        trades = [trade for trade in self._book.trades if since is None or trade.closed > since]
+        return losing_streak(trades), trades[-1].closed if trades else None
 
-    def _losses_limit(self, phase: int) -> int:
-        return self._settings.losses_in_a_row_foundation if phase == 1 else self._settings.losses_in_a_row
+    # What happens
 
-    def watch(self, event: Event) -> Iterable[RiskThreshold]:
-        """Measure equity each minute while something is held, and margin use."""
+    def observe(self, event: Event) -> Iterable[RiskThreshold]:
+        """Measure equity, margin use and profits each minute while something is held."""
         if isinstance(event, SessionOpened):
-            self._equity.clear()
+            self._window.clear()
         if isinstance(event, SessionClosed) and self._tripped_at is None:
             self._recovering = False
-        if not isinstance(event, MarketData) or event.ticker != _INDEX:
+        if not isinstance(event, MinutePassed):
             return ()
-        if not self._book.positions and not self._book.shares:
-            self.warned = False
-            self._equity.clear()
+        self._unlock(event.time)
+        if not self._book.positions and not self._book.shares and not self._book.unowned:
+            over = [_calm(row, event) for row in self._found.values() if row.severity is not Severity.NORMAL]
+            self._found.clear()
+            self._window.clear()
+            return over
+        value = self._equity.look(event.time).value
+        if value is None:
             return ()
-        found = [self._fast_loss(event), self._margin_use(event), *self._profit_correlation(event)]
-        self.warned = any(row.severity is not Severity.NORMAL for row in found)
-        for row in found:
-            if row.severity in (Severity.BREACH, Severity.EMERGENCY):
-                self._tripped_at, self._tripped_by = event.time, row.rule
-            if row.severity is Severity.EMERGENCY:
-                self._locked_until = event.time + timedelta(hours=self._settings.lock_hours)
-        return [row for row in found if row.severity is not Severity.NORMAL]
+        rows = [self._fast_loss(event, value), self._margin_use(event, value), *self._profits.look(event, self.phases)]
+        self._found.update({row.rule: row for row in rows})
+        for row in rows:
+            self._trip(row, event.time)
+        return rows
 
-    def _fast_loss(self, event: Event) -> RiskThreshold:
-        foundation = self._phases.phase == 1
-        limit = self._settings.fast_loss_foundation if foundation else self._settings.fast_loss
-        equity = self._gateway.account().equity
-        self._equity.append((event.time, equity))
-        while event.time - self._equity[0][0] > timedelta(minutes=self._settings.fast_loss_minutes):
-            self._equity.popleft()
-        highest = max(value for _, value in self._equity)
-        loss = 1 - equity / highest
-        if loss >= limit * self._settings.emergency_at:
-            return _step(event, "fast_loss", Severity.EMERGENCY, limit, loss)
-        return threshold("fast_loss", event, limit, loss, self._settings.warn_at)
+    def _trip(self, row: RiskThreshold, now: datetime) -> None:
+        if row.severity in (Severity.BREACH, Severity.EMERGENCY):
+            self._tripped_at, self._tripped_by = now, row.rule
+        if row.severity is Severity.EMERGENCY:
+            self._locked_until = now + timedelta(hours=self._settings.lock_hours)
 
-    def _profit_correlation(self, event: Event) -> tuple[RiskThreshold, ...]:
-        """Correlation of the positions' profits over the last day, sampled every few minutes; the highest pair's."""
-        if event.time.minute % _SAMPLE_MINUTES or len(self._book.positions) < 2:
+    def _unlock(self, now: datetime) -> None:
+        """A lock of time ends by its time, and what it waited for by calm; then one position at a time."""
+        if self._locked_until is not None and now >= self._locked_until:
+            self._locked_until = None
+        if self._tripped_at is not None and self._locked_until is None and self._is_calm(now):
+            self._tripped_at, self._recovering = None, True
+
+    def _fast_loss(self, event: Event, equity: float) -> RiskThreshold:
+        settings = self._settings
+        limit = settings.fast_loss_foundation if self.phases.phase == 1 else settings.fast_loss
+        self._window.append((event.time, equity))
+        while event.time - self._window[0][0] > timedelta(minutes=settings.fast_loss_minutes):
+            self._window.popleft()
+        highest = max(value for _, value in self._window)
+        loss = 1 - equity / highest if highest > 0.0 else 1.0
+        if loss >= limit * settings.emergency_at:
+            return _row(event, "fast_loss", Severity.EMERGENCY, limit * settings.emergency_at, loss)
+        return threshold("fast_loss", event, limit, loss, settings.warn_at)
+
+    def _margin_use(self, event: Event, equity: float) -> RiskThreshold:
+        used = self._figures.used().dollars / equity if equity > 0.0 else 1.0
+        return threshold("margin_use", event, self._margin_level(event.time), used, self._settings.warn_at)
+
+    def _margin_level(self, now: datetime) -> float:
+        reading = self._vix.reading(now)
+        return breaker_level(None if reading is None else reading.value, self.phases.phase, self._settings)
+
+    def wanted(self, now: datetime) -> Iterable[Wanted]:
+        """Everything gone while it is locked; the riskiest, one at a time, while loss or margin are over a limit."""
+        rows = [row for name, row in self._found.items() if name in _CLOSES]
+        if self._locked_until is not None:
+            limit, loss = self._settings.fast_loss, self._found.get("fast_loss")
+            return (Wanted("fast_loss", Scope.ALL, limit, limit if loss is None else loss.observed),)
+        return tuple(
+            Wanted(row.rule, Scope.RISKIEST, row.limit, row.observed, self._still(row, now))
+            for row in rows
+            if row.severity is Severity.BREACH
+        )
+
+    def _still(self, row: RiskThreshold, now: datetime) -> Callable[[frozenset[str]], bool] | None:
+        """Margin tells what the next one frees; a loss of the last minutes does not: one at a time there."""
+        equity = self._equity.value
+        if row.rule != "margin_use" or equity is None or not equity > 0.0:
+            return None
+        level = self._margin_level(now)
+        return lambda gone: self._figures.used_without(gone).dollars / equity >= level
+
+    def cash_moved(self, amount: float) -> bool:
+        """The window's figures are of the account as it is now."""
+        self._window = deque((time, value + amount) for time, value in self._window)
+        return True
+
+    # Over restarts
+
+    def memory(self) -> Mapping[str, object]:
+        """Everything that limits, in JSON types."""
+        return {
+            "tripped_at": self._tripped_at,
+            "tripped_by": self._tripped_by,
+            "locked_until": self._locked_until,
+            "recovering": self._recovering,
+            "streak_from": self._streak_from,
+        }
+
+    def restore(self, row: Mapping[str, object]) -> None:
+        """Go on with what the last process knew. Raises ``ValueError`` for what cannot be true."""
+        self._tripped_at, self._locked_until = moment(row, "tripped_at"), moment(row, "locked_until")
+        self._streak_from, self._recovering = moment(row, "streak_from"), truth(row, "recovering")
+        self._tripped_by = words(row, "tripped_by")
+
+
+class ProfitCorrelation:
+    """Whether positions of different groups lose together: the mean correlation of their profits over the last day."""
+
+    def __init__(self, book: Book, engine: StressEngine, settings: CircuitBreakerSettings) -> None:
+        self._book = book
+        self._engine = engine
+        self._settings = settings
+        self._values: dict[str, dict[datetime, float]] = {}
+
+    def look(self, event: Event, phases: PhaseManager) -> tuple[RiskThreshold, ...]:
+        """A sample every few minutes, and what the samples say; nothing in between."""
+        if event.time.minute % _SAMPLE_MINUTES:
             return ()
-        since = event.time - timedelta(hours=self._settings.correlation_hours)
-        for name in [name for name in self._profits if name not in self._book.positions]:
-            del self._profits[name]
-        for name, position in self._book.positions.items():
-            value = self._chains.value(Package(position.legs))
-            samples = self._profits.setdefault(name, {})
-            if value is not None:
-                samples[event.time] = value
+        self._sample(event.time)
+        foundation = phases.phase == 1
+        limit = self._settings.correlation_foundation if foundation else self._settings.correlation
+        return (threshold("profit_correlation", event, limit, self._mean(), _NEVER),)
+
+    def _sample(self, now: datetime) -> None:
+        since = now - timedelta(hours=self._settings.correlation_hours)
+        for name in [name for name in self._values if name not in self._book.positions]:
+            del self._values[name]
+        for row in self._engine.held().rows:
+            if row.position in self._book.positions and row.known:
+                self._values.setdefault(row.position, {})[now] = row.value
+        for samples in self._values.values():
             for old in [time for time in samples if time < since]:
                 del samples[old]
-        pairs = combinations(sorted(self._profits), 2)
-        highest = max((_together(self._profits[one], self._profits[other]) for one, other in pairs), default=0.0)
-        foundation = self._phases.phase == 1
-        limit = self._settings.correlation_foundation if foundation else self._settings.correlation
-        return (threshold("profit_correlation", event, limit, highest, _NEVER),)
 
-    def _margin_use(self, event: Event) -> RiskThreshold:
-        equity = self._equity[-1][1]
-        used = self._figures.used().dollars / equity if equity > 0 else 1.0
-        reading = self._vix.reading(event.time)
-        level = breaker_level(None if reading is None else reading.value, self._phases.phase, self._settings)
-        return threshold("margin_use", event, level, used, self._settings.warn_at)
-
-
-class DrawdownPlugin(RiskPlugin):
-    """Steps down with the distance from the equity peak: half size, no entries, close, disable."""
-
-    name = "drawdown"
-    order = 50
-
-    def __init__(self, gateway: Gateway, settings: DrawdownSettings) -> None:
-        self._gateway = gateway
-        self._settings = settings
-        self.peak = 0.0
-        self._paused_until: datetime | None = None
-        self._disabled = False
-        self._recovering = False
-        self._closing = False
-
-    def drawdown(self, equity: float) -> float:
-        """Distance from the peak as a fraction, zero or positive."""
-        self.peak = max(self.peak, equity)
-        return round(1 - equity / self.peak, 9) if self.peak > 0 else 0.0
-
-    def size_factor(self, equity: float) -> float:
-        """Half in a drawdown of 10 %, and after a pause until the drawdown is under 10 % again."""
-        deep = self.drawdown(equity) >= self._settings.halve_at
-        return 0.5 if deep or self._recovering else 1.0
-
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Deny while disabled, paused, or 15 % below the peak (unless recovering after the pause)."""
-        depth = self.drawdown(context.account.equity)
-        if self._disabled:
-            return Deny("drawdown_disabled", "disabled until a person resets it", self._settings.disable_at, depth)
-        if self._paused_until is not None:
-            if context.now < self._paused_until:
-                reason = f"paused until {self._paused_until:%Y-%m-%d}"
-                return Deny("drawdown_pause", reason, self._settings.close_all_at, depth)
-            self._paused_until, self._recovering = None, True
-        if self._recovering:
-            self._recovering = depth >= self._settings.halve_at
-            return Allow(self.name)
-        if depth >= self._settings.stop_entries_at:
-            reason = f"{depth:.1%} below the peak"
-            return Deny(self.name, reason, self._settings.stop_entries_at, depth)
-        return Allow(self.name)
-
-    def reset(self) -> None:
-        """A person's word: trade again, measured from the equity now."""
-        self.peak = self._gateway.account().equity
-        self._disabled = self._recovering = False
-        self._paused_until = None
-
-    def watch(self, event: Event) -> Iterable[RiskThreshold]:
-        """Measure at closes, and each index minute that something may be held; every step is reported once."""
-        if isinstance(event, SessionClosed):
-            equity = event.equity
-        elif isinstance(event, MarketData) and event.ticker == _INDEX:
-            equity = self._gateway.account().equity
-        else:
-            return ()
-        depth = self.drawdown(equity)
-        settings = self._settings
-        if depth >= settings.disable_at:
-            self._disabled = True
-        if depth < settings.stop_entries_at:
-            self._closing = False
-            return ()
-        if depth >= settings.close_all_at and self._paused_until is None and not self._recovering:
-            self._paused_until = event.time + timedelta(days=settings.pause_days)
-            return (_step(event, "drawdown", Severity.EMERGENCY, settings.close_all_at, depth),)
-        if not self._closing:
-            self._closing = True
-            return (_step(event, "drawdown", Severity.BREACH, settings.stop_entries_at, depth),)
-        return ()
+    def _mean(self) -> float:
+        """Over pairs of positions in different groups, three positions at least, while their sum lost; else nothing."""
+        groups = {name: group_of(self._book.positions[name].underlying.ticker) for name in self._values}
+        pairs = [pair for pair in combinations(sorted(groups), 2) if groups[pair[0]] is not groups[pair[1]]]
+        if len({name for pair in pairs for name in pair}) < _FEWEST_POSITIONS:
+            return 0.0  # nothing to say
+        changes = [_together(self._values[one], self._values[other]) for one, other in pairs]
+        known = [row for row in changes if row is not None]
+        ends = [list(samples.values()) for samples in self._values.values()]
+        lost = sum(values[-1] - values[0] for values in ends if values)
+        return max(fmean(known), 0.0) if known and lost < 0.0 else 0.0
 
 
-class BlackSwanPlugin(RiskPlugin):
-    """An index that moves more than 5 % in a day: short-dated positions close, nothing opens for a day."""
-
-    name = "black_swan"
-    order = 60
-
-    def __init__(self, trend: TrendWatcher, settings: BlackSwanSettings) -> None:
-        self._trend = trend
-        self._settings = settings
-        self._until: datetime | None = None
-
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Deny while the pause lasts; without yesterday's close the move is unknown and that denies too."""
-        move = self._move()
-        if move is None:
-            return Deny(self.name, f"{_INDEX}'s move since yesterday's close is unknown")
-        if move > self._settings.index_move:
-            self._until = context.now + timedelta(hours=self._settings.pause_hours)
-        if self._until is not None and context.now < self._until:
-            reason = f"an index moved more than {self._settings.index_move:.0%} in a day"
-            return Deny(self.name, reason, self._settings.index_move, move)
-        return Allow(self.name)
-
-    def _move(self) -> float | None:
-        day, close = self._trend.day(_INDEX), self._trend.previous_close(_INDEX)
-        return None if day is None or close is None else abs(day.price / close - 1)
-
-    def watch(self, event: Event) -> Iterable[RiskThreshold]:
-        """Report the first minute beyond the limit."""
-        if not isinstance(event, MarketData) or event.ticker != _INDEX:
-            return ()
-        move = self._move()
-        if move is None or move <= self._settings.index_move:
-            return ()
-        fresh = self._until is None or event.time >= self._until
-        self._until = event.time + timedelta(hours=self._settings.pause_hours)
-        limit = self._settings.index_move
-        return (_step(event, self.name, Severity.EMERGENCY, limit, move),) if fresh else ()
+def _together(one: dict[datetime, float], other: dict[datetime, float]) -> float | None:
+    """Correlation of the changes of two series over the moments that both have; ``None`` with too few of them."""
+    times = [time for time in one if time in other]
+    if len(times) < _FEWEST_SAMPLES:
+        return None
+    first = [one[after] - one[before] for before, after in pairwise(times)]
+    second = [other[after] - other[before] for before, after in pairwise(times)]
+    return correlation(first, second)
 
 
-def _step(event: Event, rule: str, severity: Severity, limit: float, observed: float) -> RiskThreshold:
+def _row(event: Event, rule: str, severity: Severity, limit: float, observed: float) -> RiskThreshold:
     return RiskThreshold(time=event.time, rule=rule, severity=severity, limit=limit, observed=observed)
 
 
-def _together(one: dict[datetime, float], other: dict[datetime, float]) -> float:
-    """Correlation of the changes of two series over the moments that both have; 0 with too few of them."""
-    times = [time for time in one if time in other]
-    if len(times) < _FEWEST_SAMPLES:
-        return 0.0  # nothing to say yet
-    first = [one[after] - one[before] for before, after in pairwise(times)]
-    second = [other[after] - other[before] for before, after in pairwise(times)]
-    return correlation(first, second) or 0.0
+def _calm(row: RiskThreshold, event: Event) -> RiskThreshold:
+    return _row(event, row.rule, Severity.NORMAL, row.limit, 0.0)

@@ -35,7 +35,7 @@ class CorrelationPlugin(RiskPlugin):
         self._correlations = correlations
         self._settings = settings
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny symbols that may never be traded, symbols in no group, and a group that is full."""
         ticker = proposal.package.underlying.ticker
         if ticker in self._settings.never_traded:
@@ -78,7 +78,7 @@ class ConcentrationPlugin(RiskPlugin):
     def __init__(self, settings: CorrelationSettings) -> None:
         self._settings = settings
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny the second position of a strategy, underlying and expiration, and full counts."""
         held = list(context.book.exposed())
         key = (proposal.strategy, proposal.package.underlying.ticker, proposal.package.expiry)

@@ -8,18 +8,21 @@ liquidates is what ended August 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
 
+from core.events import Event, MinutePassed, RiskThreshold, Severity
 from core.instruments import group_of
 from core.settings.fields import CorrelationSettings
 from greeks.black_scholes import FloatArray
 from greeks.stress import EQUITY_GROUPS, Node, StressBook, Stressed, StressEngine
+from risk.equity import SteadyEquity
 from risk.margin import MarginFigures
-from risk.proposal import Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+from risk.proposal import Deny, Proposal, RiskContext, RiskPlugin, Scope, Shrink, Verdict, Wanted
 
 EQUITIES: Final = "A"
 """The line of the equity groups together."""
@@ -98,6 +101,13 @@ class GroupRisk:
         uses = {line: self.share(loss, equity) for line, loss in self.lines().items()}
         return {line: 1.0 if use != use else use for line, use in uses.items() if not use < 1.0}
 
+    def use_without(self, line: str, equity: float, gone: frozenset[str]) -> float:
+        """Use of a line's limit without these positions (by id); an unknown one counts as at its limit."""
+        rows = [row for row in self._engine.held().rows if row.position not in gone]
+        loss = line_losses(profits_by_ticker(rows)).get(line, LineLoss(0.0, 0.0))
+        use = self.share(loss, equity)
+        return 1.0 if use != use else use
+
     def with_added(self, one: Stressed, contracts: int) -> LineLoss:
         """The proposal's line with so many packages added."""
         profits = profits_by_ticker(self._engine.held().rows)
@@ -137,12 +147,42 @@ class GroupStressPlugin(RiskPlugin):
     name = "group_risk"
     order = 110
 
-    def __init__(self, engine: StressEngine, groups: GroupRisk, settings: CorrelationSettings) -> None:
+    def __init__(
+        self, engine: StressEngine, groups: GroupRisk, equity: SteadyEquity, settings: CorrelationSettings
+    ) -> None:
         self._engine = engine
         self._groups = groups
+        self._equity = equity
         self._settings = settings
+        self._over: dict[str, float] = {}
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def observe(self, event: Event) -> Iterable[RiskThreshold]:
+        """Each minute that something may be held: which lines prices have carried past their limit."""
+        if not isinstance(event, MinutePassed):
+            return ()
+        value = self._equity.look(event.time).value
+        before, self._over = self._over, {} if value is None else self._groups.over(value)
+        ended = [(line, 0.0) for line in before if line not in self._over]
+        return [self._threshold(event, line, use) for line, use in (*self._over.items(), *ended)]
+
+    def _threshold(self, event: Event, line: str, use: float) -> RiskThreshold:
+        severity = Severity.NORMAL if use < 1.0 else Severity.BREACH
+        return RiskThreshold(time=event.time, rule=f"{self.name}_{line}", severity=severity, limit=1.0, observed=use)
+
+    def wanted(self, now: datetime) -> Iterable[Wanted]:
+        """The riskiest of a line that is over one and a half times its limit, one after the other until under it."""
+        most = self._settings.line_close_at
+        return [
+            Wanted(self.name, Scope.RISKIEST, most, use, self._still(line), line)
+            for line, use in self._over.items()
+            if use >= most
+        ]
+
+    def _still(self, line: str) -> Callable[[frozenset[str]], bool]:
+        equity, most = self._equity.value or 0.0, self._settings.line_close_at
+        return lambda gone: self._groups.use_without(line, equity, gone) >= most
+
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """The most contracts within the lines; what cannot be stressed denies."""
         equity = context.account.equity
         held, one = self._engine.held(), self._engine.one_lot(proposal.package)

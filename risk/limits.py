@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 
 from core.bus import EventBus
 from core.events import Event, MarketData, RiskThreshold, SessionOpened, Severity
 from core.parts import Trait
-from core.settings.fields import PhaseSettings, VixSettings
+from core.settings.fields import BlackSwanSettings, PhaseSettings, VixSettings
 from greeks.monitor import GreeksMonitor, limited
 from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator
-from market.vix import VIX, VixRegime
+from market.quotes import TwoLooks
+from market.trend import TrendWatcher
+from market.vix import VIX, UnifiedVIXManager, VixRegime
+from risk.memory import moment, number
 from risk.phases import PhaseManager
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Shrink, Verdict, Wanted
+from state.manager import HierarchicalStateManager
+from state.tables import SystemState
 
 _AT_ANY_VIX = frozenset({Trait.PUT_SELLING, Trait.NO_VOLATILITY_SOLD, Trait.COVERED})
+
+
+INDICES = ("SPX", "SPY")
+"""By whose moves a day is judged: the index, and its shares where a feed has no index."""
+
+_NOTHING_OPENS = (SystemState.REDUCING, SystemState.HALTED, SystemState.EMERGENCY, SystemState.LOCKED)
 
 
 class PhasePlugin(RiskPlugin):
@@ -25,21 +37,24 @@ class PhasePlugin(RiskPlugin):
     name = "phase"
     order = 10
 
-    def __init__(self, bus: EventBus, settings: PhaseSettings) -> None:
+    def __init__(self, bus: EventBus, state: HierarchicalStateManager, settings: PhaseSettings) -> None:
         self._bus = bus
+        self._state = state
         self._settings = settings
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny under the smallest equity, while entries are halted, and when every place is taken."""
         if self._bus.entries_halted is not None:
             return Deny("entries_halted", self._bus.entries_halted)
+        if self._state.system in _NOTHING_OPENS:
+            return Deny("system_state", f"the system is {self._state.system.value}")
         if context.book.doubted:
             names = ", ".join(sorted(context.book.doubted))
             return Deny("in_doubt", f"the broker may not have told everything about {names} yet")
         if context.book.blocked:
             return Deny("exit_blocked", f"the exit of {', '.join(sorted(context.book.blocked))} waits for a quote")
         equity, least = context.account.equity, self._settings.minimum_equity
-        if equity < least:
+        if not equity >= least:
             return Deny("minimum_equity", f"equity {equity:.0f} is under {least:.0f}", least, equity)
         count = sum(1 for _ in context.book.exposed())
         most = context.limits.max_positions
@@ -57,7 +72,7 @@ class VixRegimePlugin(RiskPlugin):
     def __init__(self, settings: VixSettings) -> None:
         self._settings = settings
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Apply the table of regimes (methodology, section 2)."""
         reading = context.vix
         if reading is None:
@@ -80,32 +95,103 @@ class VixRegimePlugin(RiskPlugin):
 
 
 class VixPanicPlugin(RiskPlugin):
-    """Above VIX 40 every short-volatility position closes but those that sell puts by the opportunity protocol."""
+    """Above VIX 40 what sells volatility closes, by part, but for puts that are meant to be sold there."""
 
     name = "vix_panic"
     order = 25
 
-    def __init__(self, settings: VixSettings) -> None:
+    def __init__(self, vix: UnifiedVIXManager, settings: VixSettings) -> None:
+        self._vix = vix
         self._settings = settings
-        self._told = False
+        self._looks = TwoLooks()
+        self._value: float | None = None
+        self._panic: float | None = None
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Entries are the regime's affair."""
         return Allow(self.name) if context.vix is not None else Deny(self.name, "no VIX that is fresh enough")
 
-    def watch(self, event: Event) -> Iterable[RiskThreshold]:
-        """Report the first minute above the limit, and be ready again once the VIX is back under it."""
-        if not isinstance(event, MarketData) or event.ticker != VIX:
+    def observe(self, event: Event) -> Iterable[RiskThreshold]:
+        """Above the limit at every minute that it is; a value that leapt by half within a minute at its second look."""
+        if not isinstance(event, MarketData) or event.ticker != VIX or not event.price > 0.0:
             return ()
+        before, self._value = self._value, event.price
+        leapt = before is not None and event.price > before * (1.0 + self._settings.panic_jump)
         above = event.price > self._settings.extreme
-        told, self._told = self._told, above
-        if not above or told:
-            return ()
+        seen = self._looks.again("vix", event.time, above)
+        if above and (not leapt or seen or self._panic is not None):
+            self._panic = event.price
+        elif not above:
+            self._panic = None
+        severity = Severity.NORMAL if self._panic is None else Severity.EMERGENCY
         limit = self._settings.extreme
-        passed = RiskThreshold(
-            time=event.time, rule=self.name, severity=Severity.EMERGENCY, limit=limit, observed=event.price
-        )
-        return (passed,)
+        return (RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=event.price),)
+
+    def wanted(self, now: datetime) -> Iterable[Wanted]:
+        """What sells volatility gone, while the last VIX was above the limit."""
+        if self._panic is None:
+            return ()
+        return (Wanted(self.name, Scope.SHORT_VOLATILITY, self._settings.extreme, self._panic),)
+
+
+class BlackSwanPlugin(RiskPlugin):
+    """An index that moves more than 5 % in a day: short-dated parts close, nothing opens for a day.
+
+    It is seen with something held and without, by every index that is watched, at two looks running.
+    """
+
+    name = "black_swan"
+    order = 60
+
+    def __init__(self, trend: TrendWatcher, settings: BlackSwanSettings) -> None:
+        self._trend = trend
+        self._settings = settings
+        self._looks = TwoLooks()
+        self._moves: dict[str, float] = {}
+        self._until: datetime | None = None
+        self._observed = 0.0
+
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny while the pause lasts; without yesterday's close the move is unknown and that denies too."""
+        moves = [move for ticker in INDICES if (move := self._move(ticker)) is not None]
+        if not moves:
+            return Deny(self.name, f"the move of {' and '.join(INDICES)} since yesterday's close is unknown")
+        limit = self._settings.index_move
+        if max(moves) > limit or (self._until is not None and context.now < self._until):
+            return Deny(self.name, f"an index moved more than {limit:.0%} in a day", limit, max(*moves, self._observed))
+        return Allow(self.name)
+
+    def _move(self, ticker: str) -> float | None:
+        day, close = self._trend.day(ticker), self._trend.previous_close(ticker)
+        return None if day is None or not close or not day.price > 0.0 else round(abs(day.price / close - 1), 9)
+
+    def observe(self, event: Event) -> Iterable[RiskThreshold]:
+        """Take note of each index's move; what is beyond the limit twice running starts the pause anew."""
+        if not isinstance(event, MarketData) or event.ticker not in INDICES:
+            return ()
+        move, limit = self._move(event.ticker), self._settings.index_move
+        if move is None:
+            return ()
+        if self._looks.again(event.ticker, event.time, move > limit):
+            self._until, self._observed = event.time + timedelta(hours=self._settings.pause_hours), move
+        swan = self._until is not None and event.time < self._until
+        severity = Severity.EMERGENCY if swan else Severity.NORMAL
+        observed = max(move, self._observed) if swan else move
+        return (RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=observed),)
+
+    def wanted(self, now: datetime) -> Iterable[Wanted]:
+        """What is short-dated gone, while the pause lasts."""
+        if self._until is None or now >= self._until:
+            return ()
+        return (Wanted(self.name, Scope.SHORT_DATED, self._settings.index_move, self._observed),)
+
+    def memory(self) -> Mapping[str, object]:
+        """The pause."""
+        return {"until": self._until, "observed": self._observed} if self._until is not None else {}
+
+    def restore(self, row: Mapping[str, object]) -> None:
+        """Go on with the pause. Raises ``ValueError`` for what cannot be true."""
+        self._until, self._observed = moment(row, "until"), number(row, "observed", 0.0) or 0.0
 
 
 class FreshnessPlugin(RiskPlugin):
@@ -117,7 +203,7 @@ class FreshnessPlugin(RiskPlugin):
     def __init__(self, freshness: DataFreshnessValidator) -> None:
         self._freshness = freshness
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny when the underlying's price is missing, stale, frozen or zero."""
         ticker = proposal.package.underlying.price_key
         fault = self._freshness.fault(ticker, context.now)
@@ -133,7 +219,7 @@ class LiquidityPlugin(RiskPlugin):
     def __init__(self, chains: OptionChainManager) -> None:
         self._chains = chains
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny at the first leg that may not be traded."""
         for leg in proposal.package.legs:
             fault = self._chains.illiquid(leg.contract, self._chains.quote(leg.contract), selling=leg.ratio < 0)
@@ -157,7 +243,7 @@ class GreeksLimitsPlugin(RiskPlugin):
         self._monitor = monitor
         self._phases = phases
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """The most contracts at which every limit holds; unknown Greeks deny."""
         self._monitor.use_limits(context.limits)
         reason, limit, observed = "within the limits", 0.0, 0.0
@@ -172,7 +258,7 @@ class GreeksLimitsPlugin(RiskPlugin):
             reason = f"{over[0].rule} would be {observed:.0f} against {limit:g} with {contracts}"
         return Shrink(self.name, 0, limit, observed, reason)
 
-    def watch(self, event: Event) -> Iterable[RiskThreshold]:
+    def observe(self, event: Event) -> Iterable[RiskThreshold]:
         """The Greeks monitor watches what is held; it only has to know the phase."""
         if isinstance(event, SessionOpened):
             self._monitor.use_limits(self._phases.limits)

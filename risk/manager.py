@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from math import inf, isfinite
 
-from core.book import Book, ClosedTrade, Position
+from core.book import Book, EntryIntent, Refusal
 from core.bus import EventBus
-from core.contracts import Package
-from core.events import (
-    Command,
-    CommandReceived,
-    Event,
-    Level,
-    MarketData,
-    RiskThreshold,
-    SessionClosed,
-    SessionOpened,
-    Severity,
-)
+from core.contracts import Leg
+from core.events import Event, MarketData, MinutePassed, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.gateway import Gateway
+from core.identifiers import intent_fingerprint
 from core.journal import Journal, RecordKind
-from core.parts import WHOLE, Trait
-from market.chains import OptionChainManager
+from market.quotes import worth_at_most
 from market.vix import UnifiedVIXManager
-from risk.breakers import CircuitBreakerPlugin, DrawdownPlugin
+from risk.breakers import CircuitBreakerPlugin
+from risk.drawdown import DrawdownPlugin
+from risk.equity import SteadyEquity
+from risk.memory import RiskMemory
 from risk.phases import PhaseManager
-from risk.proposal import Decision, Deny, Proposal, RiskContext, RiskPlugin, Verdict, settle
-from state.ledger import SYSTEM_ID
-from state.manager import HierarchicalStateManager
-from state.tables import SystemTrigger
+from risk.proposal import FAILED, Decision, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict, Wanted, settle
 
-_GREEKS = "greeks_"  # these limits block what is new and close nothing
+_SURVIVAL = frozenset({"correlation", "concentration", "circuit_breaker", "margin"})
+_AT_EACH_STEP = frozenset({"phase", "vix_regime", "freshness", "circuit_breaker", "drawdown", "black_swan"})
 
 
 class UnifiedRiskManager:
-    """Judges proposals, watches events, and says what must be closed."""
+    """Judges proposals, watches events, and says what must be gone."""
 
     def __init__(
         self,
@@ -44,33 +36,37 @@ class UnifiedRiskManager:
         journal: Journal,
         gateway: Gateway,
         book: Book,
-        chains: OptionChainManager,
+        equity: SteadyEquity,
         vix: UnifiedVIXManager,
-        phases: PhaseManager,
+        memory: RiskMemory,
         plugins: tuple[RiskPlugin, ...],
     ) -> None:
         self._bus = bus
         self._journal = journal
         self._gateway = gateway
         self._book = book
-        self._chains = chains
+        self._equity = equity
         self._vix = vix
-        self._phases = phases
+        self._memory = memory
         self._plugins = tuple(sorted(plugins, key=lambda plugin: plugin.order))
         self._drawdown = next(plugin for plugin in plugins if isinstance(plugin, DrawdownPlugin))
         self._breaker = next(plugin for plugin in plugins if isinstance(plugin, CircuitBreakerPlugin))
-        for event_type in (SessionOpened, MarketData, SessionClosed):
+        self._budgets: dict[str, float] = {}
+        self._phases: PhaseManager = self._breaker.phases
+        self._told: dict[str, Severity] = {}
+        for event_type in (SessionOpened, MarketData, MinutePassed, SessionClosed):
             bus.subscribe(event_type, self._on_event, component="risk", critical=True)
 
     def context(self) -> RiskContext:
         """What is known now."""
         now, account = self._gateway.now(), self._gateway.account()
-        factor = self._drawdown.size_factor(account.equity)
+        steady = self._equity.look(now).value
+        factor = self._drawdown.size_factor(account.equity if steady is None else steady)
         if self._breaker.warned:
             factor /= 2
         return RiskContext(
             now=now,
-            account=account,
+            account=account if steady is None else replace(account, equity=steady),
             vix=self._vix.reading(now),
             phase=self._phases.phase,
             limits=self._phases.limits,
@@ -82,6 +78,9 @@ class UnifiedRiskManager:
         """Ask every plugin; the smallest answer stands; what bound it is journalled."""
         context = self.context()
         decision = settle(proposal, [self._ask(plugin, proposal, context) for plugin in self._plugins])
+        sized = next((row for row in decision.verdicts if isinstance(row, Shrink) and row.rule == "sizing"), None)
+        fingerprint = intent_fingerprint(proposal.strategy, proposal.day, proposal.package)
+        self._budgets[fingerprint] = inf if sized is None else sized.limit
         if decision.contracts < proposal.wanted:
             self._journal.record(
                 RecordKind.RISK,
@@ -95,63 +94,92 @@ class UnifiedRiskManager:
             )
         return decision
 
+    def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+        """Whether an entry may stand at its next step: regime, breakers, halts, freshness, and its largest loss there.
+
+        ``brings`` is points a package, a credit positive. Implements ``core.book.EntryJudge``.
+        """
+        context = self.context()
+        others = {name: row for name, row in self._book.pending.items() if row.legs != _legs(entry, contracts)}
+        context = replace(context, book=replace(self._book, pending=others))
+        proposal = _proposal(entry, contracts, brings, context)
+        for plugin in self._plugins:
+            verdict = self._ask(plugin, proposal, context) if plugin.name in _AT_EACH_STEP else None
+            if isinstance(verdict, Deny):
+                return Refusal.because(verdict)
+        most = worth_at_most(entry.package.reversed().legs)
+        loss = (most - brings) * entry.package.legs[0].contract.multiplier
+        budget = self._budgets.get(intent_fingerprint(entry.strategy, entry.day, entry.package))
+        if budget is None:
+            return Refusal("not_approved", f"no decision of today approved {entry.strategy}'s package")
+        if isfinite(loss) and loss > entry.terms.max_loss and loss * contracts > budget * (1.0 + 1e-9):
+            reason = f"at {brings:.2f} it could lose {loss * contracts:.0f}, approved were {budget:.0f}"
+            return Refusal("largest_loss", reason, budget, loss * contracts)
+        return None
+
     def _ask(self, plugin: RiskPlugin, proposal: Proposal, context: RiskContext) -> Verdict:
-        try:
-            return plugin.review(proposal, context)
-        except Exception as error:  # fail closed: whatever went wrong in a rule, it denies
-            detail = f"{type(error).__name__}: {error}"
-            self._journal.record(RecordKind.ERROR, component=plugin.name, reason="review failed", detail=detail)
-            return Deny(plugin.name, f"the rule failed: {detail}")
+        verdict = plugin.review(proposal, context)
+        if isinstance(verdict, Deny) and verdict.reason.startswith(FAILED):
+            self._journal.record(RecordKind.ERROR, component=plugin.name, reason="review failed", detail=verdict.reason)
+        return verdict
+
+    def _failed(self, plugin: RiskPlugin, what: str, error: Exception) -> None:
+        detail = f"{type(error).__name__}: {error}"
+        self._journal.record(RecordKind.ERROR, component=plugin.name, reason=f"{what} failed", detail=detail)
+
+    # What happens
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, MarketData) and not self._book.positions and not self._book.shares:
-            return
+        """Let every plugin look; a plugin that fails halts entries and keeps no other from looking."""
+        if isinstance(event, SessionOpened):
+            self._budgets.clear()
+        if not isinstance(event, MarketData):
+            moved = self._equity.look(event.time).moved
+            if moved:
+                for plugin in self._plugins:
+                    plugin.cash_moved(moved)
         for plugin in self._plugins:
-            for passed in plugin.watch(event):
-                self._report(passed)
+            try:
+                rows = list(plugin.watch(event))
+            except Exception as error:  # fail closed: a rule that cannot look must not let anything in
+                self._failed(plugin, "watch", error)
+                self._bus.halt_entries(f"{plugin.name} failed while watching: {type(error).__name__}: {error}")
+                continue
+            for row in rows:
+                self._report(row)
+        if not isinstance(event, MarketData):
+            self._memory.keep()
 
-    def _report(self, passed: RiskThreshold) -> None:
+    def _report(self, row: RiskThreshold) -> None:
+        """Tell a change of severity once; what is true at a minute is acted on whether it was told or not."""
+        if row.severity is self._told.get(row.rule, Severity.NORMAL):
+            return
+        self._told[row.rule] = row.severity
         self._journal.record(
             RecordKind.RISK,
             component="risk",
-            reason=f"{passed.rule} {passed.severity.value}",
-            rule=passed.rule,
-            severity=passed.severity.value,
-            limit=passed.limit,
-            observed=passed.observed,
+            reason=f"{row.rule} {row.severity.value}",
+            rule=row.rule,
+            severity=row.severity.value,
+            limit=row.limit,
+            observed=row.observed,
             strategy="",
         )
-        self._bus.publish(passed)
+        self._bus.publish(row)
 
-    def stops_entries(self, passed: RiskThreshold) -> bool:
-        """Whether entries on their way are taken back; Greeks limits judged them before they were sent."""
-        return not passed.rule.startswith(_GREEKS)
+    def wanted(self, now: datetime) -> Iterator[Wanted]:
+        """What must be gone at this minute, by the rules in their order; a rule that fails halts entries."""
+        for plugin in self._plugins:
+            try:
+                yield from plugin.wanted(now)
+            except Exception as error:  # the other rules' emergencies must be pursued
+                self._failed(plugin, "wanted", error)
+                self._bus.halt_entries(f"{plugin.name} failed while asked what it wants: {error}")
 
-    def must_close(self, passed: RiskThreshold) -> Sequence[Position]:
-        """What the emergency protocol closes after a threshold (methodology, section 4).
-
-        A VIX above 40 closes what is short volatility but put selling; a drawdown of 20 % (or a fast loss at 150 % of
-        its limit) closes everything; 15 % the losing positions, riskiest first; a black swan the short-dated ones; a
-        tripped breaker the riskiest position.
-        """
-        if passed.rule.startswith(_GREEKS):
-            return ()
-        held = sorted(self._book.positions.values(), key=lambda row: (-row.max_loss, row.id))
-        if passed.severity is Severity.EMERGENCY:
-            if passed.rule == "black_swan":
-                return [row for row in held if Trait.SHORT_DATED in row.traits]
-            if passed.rule == "vix_panic":
-                return [row for row in held if row.short_volatility and Trait.PUT_SELLING not in row.traits]
-            return held
-        if passed.severity is Severity.BREACH:
-            losing = [row for row in held if self._loses(row)]
-            return losing if passed.rule == "drawdown" else held[:1]
-        return ()
-
-    def _loses(self, position: Position) -> bool:
-        """Whether it would close at a loss at mids; a position without quotes counts as losing."""
-        value, cash = self._chains.value(Package(position.legs)), position.cash
-        return value is None or cash is None or cash + value * position.parts[0].multiplier < 0
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """Why everything is closed and stays so: locks of time, and the drawdown's disabling."""
+        return tuple(why for why in (self._breaker.locked, self._drawdown.locked) if why is not None)
 
     @property
     def phase(self) -> int:
@@ -162,87 +190,33 @@ class UnifiedRiskManager:
         """Distance from the equity peak, a fraction."""
         return self._drawdown.drawdown(equity)
 
-    def reset_drawdown(self) -> None:
-        """A person resumes after the system disabled itself."""
-        self._drawdown.reset()
-
     def verify(self) -> tuple[str, ...]:
         """The four plugins that survival rests on are there."""
         names = {plugin.name for plugin in self._plugins}
-        needed = {"correlation", "concentration", "circuit_breaker", "margin"}
-        return tuple(f"plugin {name} is missing" for name in sorted(needed - names))
+        return tuple(f"plugin {name} is missing" for name in sorted(_SURVIVAL - names))
 
 
-_TRIGGERS = {
-    Command.HALT: SystemTrigger.HALT,
-    Command.REDUCE: SystemTrigger.REDUCE,
-    Command.CLOSE_ALL: SystemTrigger.EMERGENCY,
-    Command.RESUME: SystemTrigger.RESUME,
-}
-_TRADES_KEPT = 300
+def _legs(entry: EntryIntent, contracts: int) -> tuple[Leg, ...]:
+    return tuple(Leg(leg.contract, leg.ratio * contracts) for leg in entry.package.legs)
 
 
-class EmergencyProtocol:
-    """Moves the system's state on commands, and keeps phase, equity peak and trade record in the state."""
-
-    def __init__(
-        self,
-        bus: EventBus,
-        book: Book,
-        state: HierarchicalStateManager,
-        phases: PhaseManager,
-        drawdown: DrawdownPlugin,
-    ) -> None:
-        self._book = book
-        self._state = state
-        self._phases = phases
-        self._drawdown = drawdown
-        bus.subscribe(CommandReceived, self._on_command, component="emergency", critical=True)
-        bus.subscribe(SessionClosed, self._on_session_closed, component="emergency")
-
-    def restore(self) -> None:
-        """Go on with what the last process knew."""
-        record = self._state.recall("record")
-        if not isinstance(record, dict):
-            return
-        self._phases.restore(int(record["phase"]))
-        self._drawdown.peak = float(record["peak"])
-        self._book.trades.extend(_trade(row) for row in record["trades"])
-
-    def _on_command(self, event: CommandReceived) -> None:
-        trigger = _TRIGGERS.get(event.command)
-        if trigger is None or self._state.may(Level.SYSTEM, SYSTEM_ID, trigger) is not None:
-            return
-        self._state.fire_system(trigger, command=event.command)
-        if self._state.may(Level.SYSTEM, SYSTEM_ID, SystemTrigger.READY) is None:
-            self._state.fire_system(SystemTrigger.READY)
-
-    def _on_session_closed(self, event: SessionClosed) -> None:
-        """Written once a session, and only when something of it changed."""
-        self._drawdown.drawdown(event.equity)
-        self._state.remember(
-            "record",
-            {
-                "phase": self._phases.phase,
-                "peak": self._drawdown.peak,
-                "trades": [_row(trade) for trade in self._book.trades[-_TRADES_KEPT:]],
-            },
-        )
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it once it was made."""
-        return ()
-
-
-def _row(trade: ClosedTrade) -> list[object]:
-    times = [trade.opened, trade.closed]
-    return [trade.strategy, trade.position, *times, trade.profit, trade.max_loss, trade.fees, trade.part, trade.ended]
-
-
-def _trade(row: list[Any]) -> ClosedTrade:
-    strategy, position, opened, closed, profit, max_loss, *more = row  # records of before had no fees and no part
-    fees = float(more[0]) if more else 0.0
-    part, ended = (str(more[1]), bool(more[2])) if len(more) > 1 else (WHOLE, True)
-    start, end = datetime.fromisoformat(opened), datetime.fromisoformat(closed)
-    result = None if profit is None else float(profit)
-    return ClosedTrade(strategy, position, start, end, result, float(max_loss), fees, part, ended)
+def _proposal(entry: EntryIntent, contracts: int, brings: float, context: RiskContext) -> Proposal:
+    """The entry as it would be proposed at this step."""
+    return Proposal(
+        strategy=entry.strategy,
+        day=entry.day,
+        package=entry.package,
+        terms=entry.terms,
+        wanted=contracts,
+        mid_cash=entry.mid_cash,
+        natural_cash=brings,
+        model_cash=entry.model_cash,
+        spot=entry.package.legs[0].contract.strike,  # no rule of a step asks for it
+        vix=1.0 if context.vix is None else context.vix.value,
+        win_rate=0.0,
+        reward_ratio=1.0,
+        reason=entry.reason,
+        parts=entry.plans,
+        onto=entry.onto,
+        slot=entry.slot,
+    )

@@ -219,9 +219,15 @@ class MarginFigures:
             uses[node] = self._count(held, node)
         return uses[node]
 
-    def _count(self, held: StressBook, node: Node) -> MarginUse:
+    def used_without(self, gone: frozenset[str]) -> MarginUse:
+        """Buying power that would be in use without these positions (by id)."""
+        return self._count(self._engine.held(), Node.NOW, gone)
+
+    def _count(self, held: StressBook, node: Node, gone: frozenset[str] = frozenset()) -> MarginUse:
         total, unknown = 0.0, []
         for row in held.rows:
+            if row.position in gone:
+                continue
             asked = self.of(row, node)
             if asked is None:
                 unknown.append(row.position)
@@ -277,7 +283,7 @@ class MarginPlugin(RiskPlugin):
         self._engine = engine
         self._settings = settings
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Contracts that the free part of the cap carries; a margin that cannot be true denies."""
         cap = self._figures.cap(context)
         if cap is None:

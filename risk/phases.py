@@ -33,9 +33,18 @@ class PhaseManager:
         """The row of the phase now."""
         return self._settings.rows[self.phase - 1]
 
-    def restore(self, phase: int) -> None:
-        """Go on with a phase kept from before a restart."""
-        self._phase = min(max(phase, 1), len(self._settings.rows))
+    @property
+    def known(self) -> int | None:
+        """The phase as far as it was worked out; ``None`` before the first question."""
+        return self._phase
+
+    def restore(self, phase: object) -> None:
+        """Go on with a phase kept from before a restart. Raises ``ValueError`` for what is none."""
+        if phase is None:
+            return
+        if isinstance(phase, bool) or not isinstance(phase, int) or not 1 <= phase <= len(self._settings.rows):
+            raise ValueError(f"phase: {repr(phase)[:40]}; expected 1 to {len(self._settings.rows)}")
+        self._phase = phase
 
     def _on_session_closed(self, event: SessionClosed) -> None:
         self._promote(event.equity)

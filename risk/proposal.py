@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
+from math import inf, isfinite
 from typing import ClassVar
 
 from core.book import Book, EntryIntent, Reason
 from core.contracts import Leg, Package
-from core.events import Event, RiskThreshold
+from core.events import Event, MarketData, RiskThreshold, Severity
 from core.gateway import Account
 from core.parts import WHOLE, PartPlan, Terms
 from core.settings.fields import PhaseLimits
@@ -131,6 +133,32 @@ class RiskContext:
     size_factor: float = 1.0
 
 
+class Scope(StrEnum):
+    """What an emergency wants gone."""
+
+    ALL = "all"  # everything but what only a person closes
+    LOSING = "losing"  # positions that would close at a loss
+    SHORT_DATED = "short_dated"  # what a black swan closes
+    SHORT_VOLATILITY = "short_volatility"  # what a VIX above 40 closes, by part
+    RISKIEST = "riskiest"  # one position at a time, the riskiest first
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A state that a rule wants the account in; pursued each minute until it is reached or not wanted any more.
+
+    ``limit`` and ``observed`` in the rule's own unit. ``still``: whether more would have to go after these positions
+    (by id) are gone; without it, one is enough at a time. ``line``: of group risk, whose positions it is about.
+    """
+
+    rule: str
+    scope: Scope
+    limit: float
+    observed: float
+    still: Callable[[frozenset[str]], bool] | None = None
+    line: str = ""
+
+
 class RiskPlugin(ABC):
     """One rule, or a family of rules. What it cannot judge it must deny; an exception counts as a denial.
 
@@ -140,18 +168,87 @@ class RiskPlugin(ABC):
 
     name: ClassVar[str]
     order: ClassVar[int]
+    _newest: datetime | None = None
+    _raised: frozenset[str] = frozenset()
+
+    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Judge a proposal before it may be sent. What cannot be true denies, and so does a rule that fails."""
+        try:
+            untrue = untrue_of(proposal, context)
+            return self.judge(proposal, context) if untrue is None else Deny(self.name, untrue)
+        except Exception as error:  # fail closed: whatever went wrong in a rule, it denies
+            return Deny(self.name, f"{FAILED}{type(error).__name__}: {error}")
 
     @abstractmethod
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Judge a proposal before it may be sent."""
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """The rule itself, of figures that can be true."""
 
     def watch(self, event: Event) -> Iterable[RiskThreshold]:
-        """Look at an event and report limits that came near or were passed; most rules bind entries only."""
+        """Look at an event and report limits that came near or were passed, and once when they are over.
+
+        An event from before the newest, or with a price that cannot be true, is ignored.
+        """
+        if isinstance(event, MarketData) and not 0.0 < event.price < inf:
+            return ()
+        if self._newest is not None and event.time < self._newest:
+            return ()
+        self._newest = event.time
+        rows = list(self.observe(event))
+        told = [row for row in rows if row.severity is not Severity.NORMAL or row.rule in self._raised]
+        if told:
+            calm = {row.rule for row in told if row.severity is Severity.NORMAL}
+            self._raised = (self._raised | {row.rule for row in told}) - calm
+        return told
+
+    def observe(self, event: Event) -> Iterable[RiskThreshold]:
+        """What the rule makes of an event; most rules bind entries only."""
         return ()
+
+    def wanted(self, now: datetime) -> Iterable[Wanted]:
+        """What it wants gone at this minute, whether or not it wanted it before; most rules bind entries only."""
+        return ()
+
+    def cash_moved(self, amount: float) -> bool:
+        """Cash came (positive) or went without a trade; whether it measures anything over time and took it out."""
+        return False
+
+    def memory(self) -> Mapping[str, object]:
+        """What it must know after a restart, in JSON types; empty for a rule without a memory."""
+        return {}
+
+    def restore(self, row: Mapping[str, object]) -> None:
+        """Take back what ``memory`` gave. Raises ``ValueError`` for what cannot be true."""
+        if row:
+            raise ValueError(f"{self.name}: remembers nothing; found {sorted(row)[:5]}")
 
     def verify(self) -> tuple[str, ...]:
         """What is wrong with it; nothing, for a rule without parts of its own."""
         return ()
+
+
+FAILED = "the rule failed: "
+"""How a denial begins whose rule raised."""
+MOST_CONTRACTS = 1_000
+MOST_DOLLARS = 1e10  # what an account, a loss or a margin of ours can be
+
+
+def untrue_of(proposal: Proposal, context: RiskContext) -> str | None:
+    """The first figure of a proposal or of the account that cannot be true, in words; ``None`` when all can."""
+    terms, equity, model = proposal.terms, context.account.equity, proposal.model_cash
+    checks = (
+        ("equity", equity, 0.0 < equity < MOST_DOLLARS, "dollars over 0"),
+        ("wanted", proposal.wanted, 0 <= proposal.wanted <= MOST_CONTRACTS, f"0 to {MOST_CONTRACTS} contracts"),
+        ("max_loss", terms.max_loss, 0.0 <= terms.max_loss < MOST_DOLLARS, "dollars a contract, 0 or more"),
+        ("margin", terms.margin, 0.0 <= terms.margin < MOST_DOLLARS, "dollars a contract, 0 or more"),
+        ("spot", proposal.spot, 0.0 < proposal.spot < inf, "points over 0"),
+        ("vix", proposal.vix, 0.0 < proposal.vix < inf, "over 0"),
+        ("reward_ratio", proposal.reward_ratio, 0.0 < proposal.reward_ratio < inf, "over 0"),
+        ("win_rate", proposal.win_rate, 0.0 <= proposal.win_rate <= 1.0, "0 to 1"),
+        ("mid_cash", proposal.mid_cash, isfinite(proposal.mid_cash), "points"),
+        ("natural_cash", proposal.natural_cash, isfinite(proposal.natural_cash), "points"),
+        ("model_cash", model, model is None or isfinite(model), "points, or none"),
+    )
+    return next((f"{name} {value}: expected {meant}" for name, value, true, meant in checks if not true), None)
 
 
 def settle(proposal: Proposal, verdicts: Iterable[Verdict]) -> Decision:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from statistics import fmean
 
-from core.book import Book
+from core.book import Book, ClosedTrade
 from core.parts import Trait
 from core.performance import record_of
 from core.settings.fields import SizingSettings
 from greeks.stress import StressEngine
 from risk.margin import is_amount, is_loan
+from risk.memory import moment, text_of
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
 
@@ -38,7 +41,10 @@ def vix_scale(traits: Collection[Trait], vix: float, settings: SizingSettings) -
 
 
 class PositionSizer(RiskPlugin):
-    """The plugin that turns equity and record into a number of contracts."""
+    """The plugin that turns equity and record into a number of contracts.
+
+    A strategy whose record leaves it no share is suspended until a person resumes it; its record counts anew from then.
+    """
 
     name = "sizing"
     order = 130
@@ -47,28 +53,67 @@ class PositionSizer(RiskPlugin):
         self._book = book
         self._engine = engine
         self._settings = settings
+        self._suspended: dict[str, datetime] = {}
+        self._counted_from: dict[str, datetime] = {}
+
+    @property
+    def suspended(self) -> Mapping[str, datetime]:
+        """Strategies without a share by their own record, and since when."""
+        return self._suspended
+
+    def resume(self, strategy: str, now: datetime) -> bool:
+        """A person's word: its record counts anew from now. Whether it was suspended."""
+        if self._suspended.pop(strategy, None) is None:
+            return False
+        self._counted_from[strategy] = now
+        return True
 
     def fraction(self, strategy: str, win_rate: float, reward_ratio: float) -> float:
         """Kelly share of equity for a strategy, its priors moved by its own record."""
-        record = record_of(self._book.trades_of(strategy))
-        weight, count, ratio = self._settings.prior_weight, record.trades, record.reward_ratio
+        since = self._counted_from.get(strategy)
+        trades = [trade for trade in self._book.trades_of(strategy) if since is None or trade.closed > since]
+        record, ratio = record_of(trades), self._ratio(trades)
+        weight, count = self._settings.prior_weight, record.trades
         reward = reward_ratio if ratio is None else posterior(reward_ratio, weight, ratio * count, count)
+        most = max(self._settings.most_reward_ratio, reward_ratio)
+        reward = min(max(reward, self._settings.least_reward_ratio), most)
         return kelly_fraction(posterior(win_rate, weight, record.wins, count), reward, self._settings)
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
+    def _ratio(self, trades: Sequence[ClosedTrade]) -> float | None:
+        """Average win over average loss, the loss a tenth of the planned one at least; ``None`` without one of both."""
+        record = record_of(trades)
+        if record.average_win is None or record.average_loss is None:
+            return None
+        planned = [trade.max_loss for trade in trades if trade.profit is not None and trade.max_loss > 0.0]
+        least = self._settings.least_loss * fmean(planned) if planned else 0.0
+        return record.average_win / max(record.average_loss, least)
+
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Contracts that the budget buys: share of equity, scaled, over the loss of one contract."""
         if is_loan(proposal.package.legs):
             return Allow(self.name)  # what it costs is interest, and a person asked for it
+        since = self._suspended.get(proposal.strategy)
+        share = self.fraction(proposal.strategy, proposal.win_rate, proposal.reward_ratio)
+        if since is not None or share <= 0.0:
+            since = self._suspended.setdefault(proposal.strategy, context.now)
+            return Deny("suspended", f"{proposal.strategy} is suspended by its own record since {since:%Y-%m-%d %H:%M}")
         loss = self.loss_of(proposal)
         if loss is None:
             return Deny(self.name, f"the loss of one contract is unknown ({proposal.terms.max_loss} proposed)")
-        share = self.fraction(proposal.strategy, proposal.win_rate, proposal.reward_ratio)
         share = min(share, context.limits.max_risk_per_position)
         scale = vix_scale(proposal.terms.traits, proposal.vix, self._settings) * context.size_factor
         budget = min(share * scale, context.limits.max_risk_per_position) * context.account.equity
         contracts = math.floor(budget / loss + 1e-9)
         reason = f"budget {budget:.0f} over {loss:.0f} a contract allows {contracts}"
         return Shrink(self.name, contracts, budget, loss, reason)
+
+    def memory(self) -> Mapping[str, object]:
+        """Suspensions, and from when a resumed record counts."""
+        return {"suspended": dict(self._suspended), "counted_from": dict(self._counted_from)}
+
+    def restore(self, row: Mapping[str, object]) -> None:
+        """Go on with what the last process knew. Raises ``ValueError`` for what cannot be true."""
+        self._suspended, self._counted_from = _times(row, "suspended"), _times(row, "counted_from")
 
     def loss_of(self, proposal: Proposal) -> float | None:
         """Dollars that one contract puts at risk; ``None`` when it cannot be told.
@@ -84,3 +129,10 @@ class PositionSizer(RiskPlugin):
         if planned > 0.0:
             return planned
         return one.largest_loss if is_amount(one.largest_loss) and one.largest_loss > 0.0 else None
+
+
+def _times(row: Mapping[str, object], name: str) -> dict[str, datetime]:
+    value = row.get(name, {})
+    if not isinstance(value, dict):
+        raise ValueError(f"{name}: {text_of(value)}; expected strategies with times")
+    return {str(key): found for key in value if (found := moment(value, key)) is not None}

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from simulation.data.source import DataSource
+from simulation.data.source import DataSource, KnowsAssets
 from simulation.lean.clock import UTC
 
 NAMESPACES = ("clr", "System", "QuantConnect")
@@ -43,7 +43,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to run. `results` None: no files are written. `name` None: the algorithm's own."""
+    """What to run. `results` None: no files are written. `name` None: the algorithm's own.
+
+    `warn` hears at once of an asset that the algorithm added and the market does not have.
+    """
 
     algorithm: Path
     source: DataSource
@@ -52,6 +55,7 @@ class RunRequest:
     object_store: Path
     progress: Callable[[Progress], None] | None = None
     name: str | None = None
+    warn: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +209,9 @@ def _run(request: RunRequest) -> RunResult:
         try:
             with _exits_told():
                 algorithm = _start(engine, request, store)
-                with _swept(engine, request.progress):
+                missing = _Missing(engine, request)
+                missing.tell()
+                with _swept(engine, request.progress, missing):
                     engine.run()
                 del algorithm
         except Exception:  # whatever the algorithm raises is the run's result
@@ -214,6 +220,35 @@ def _run(request: RunRequest) -> RunResult:
                 raise  # too early for a result: the caller gets the error itself
             engine.algorithm.error(f"Runtime Error: {error.strip().splitlines()[-1]}")
     return _result(engine, request, error, time.perf_counter() - begun)
+
+
+class _Missing:
+    """Tells of every asset that the algorithm asked for and the market has not, once, by the end of its first day."""
+
+    def __init__(self, engine: Any, request: RunRequest) -> None:
+        self._engine = engine
+        self._warn = request.warn
+        self._source = request.source if isinstance(request.source, KnowsAssets) else None
+        self._seen: set[Any] = set()
+        self._told = False
+
+    def tell(self) -> None:
+        """Looks at what was added since the last time."""
+        if self._warn is None or self._source is None:
+            return
+        for symbol in [one for one in self._engine.securities.everything if one not in self._seen]:
+            self._seen.add(symbol)
+            specifications = self._engine.configs.get(symbol, ())
+            if specifications and all(one.internal for one in specifications):
+                continue  # the engine's own: the benchmark
+            instead = self._source.missing_asset(symbol)
+            if instead is not None:
+                kind = str(symbol.security_type).lower().replace("_", " ")
+                self._warn(
+                    f"{symbol.value} ({kind}): this market has it not, nothing will come for it"
+                    + ("" if self._told else f"; {instead}")
+                )
+                self._told = True
 
 
 @contextmanager
@@ -248,7 +283,7 @@ def _start(engine: Any, request: RunRequest, store: Any) -> Any:
 
 
 @contextmanager
-def _swept(engine: Any, report: Callable[[Progress], None] | None) -> Iterator[None]:
+def _swept(engine: Any, report: Callable[[Progress], None] | None, missing: _Missing | None = None) -> Iterator[None]:
     """While active, each day ends with its progress told and, after many securities left, their cycles collected.
 
     A removed security and its models hold each other. Left to Python's own schedule such cycles wait until they are
@@ -265,6 +300,8 @@ def _swept(engine: Any, report: Callable[[Progress], None] | None) -> Iterator[N
             swept = engine.forgotten
             gc.collect()
             give_back()
+        if missing is not None:
+            missing.tell()
         if report is not None:
             fraction = min(max((utc_ms - engine.start_ms) / span, 0.0), 1.0)
             report(Progress(engine.zone.local(utc_ms), fraction, float(engine.portfolio.total_portfolio_value)))

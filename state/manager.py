@@ -287,7 +287,7 @@ class HierarchicalStateManager:
             self.fire_system(SystemTrigger.RESTART)
         if self.system is SystemState.STARTING:
             self.fire_system(SystemTrigger.RECOVER)
-        if self.system in STOPPED:
+        if self.system in (SystemState.HALTED, SystemState.EMERGENCY):  # a lock ends by its own rule, no person needed
             why = self._subject(Level.SYSTEM, SYSTEM_ID).detail.get("reason", "no reason was given")
             self._bus.halt_entries(f"the last process left the system {self.system.value}: {why}")
         for report in self.start_report.reports:

@@ -14,21 +14,16 @@ from core.book import Book, EntryIntent, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.events import (
     ChangeKind,
-    Command,
-    CommandReceived,
     DeadlineReached,
     EntryWindow,
     GroupOutcome,
     MinutePassed,
     OrderGroupFinished,
     PositionChanged,
-    RiskThreshold,
     SessionClosed,
-    Severity,
 )
 from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
-from core.parts import Urgency
 from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
@@ -110,8 +105,6 @@ class StrategyCoordinator:
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
         bus.subscribe(OrderGroupFinished, self._on_group_finished, component="coordinator")
         bus.subscribe(PositionChanged, self._on_position_changed, component="coordinator")
-        bus.subscribe(RiskThreshold, self._on_threshold, component="coordinator", critical=True)
-        bus.subscribe(CommandReceived, self._on_command, component="coordinator", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="coordinator")
 
     @property
@@ -393,34 +386,6 @@ class StrategyCoordinator:
             limit=why.limit,
             observed=why.observed,
             contracts=contracts,
-        )
-
-    def _on_threshold(self, event: RiskThreshold) -> None:
-        if event.severity not in (Severity.BREACH, Severity.EMERGENCY):
-            return
-        if self._risk.stops_entries(event):
-            self._desk.cancel_entries(f"{event.rule} {event.severity.value}")
-        for position in self._risk.must_close(event):
-            reason = f"{event.rule} {event.observed:.3f} against {event.limit:.3f}"
-            self._desk.close(position, f"risk_{event.rule}", reason, urgency=Urgency.URGENT)
-
-    def _on_command(self, event: CommandReceived) -> None:
-        """A person's word: halt and reduce stop entries, close all also closes, resume allows again, status reports."""
-        if event.command in (Command.HALT, Command.REDUCE, Command.CLOSE_ALL):
-            self._bus.halt_entries(f"a person said {event.command.value}")
-            self._desk.cancel_entries(event.command.value)
-        if event.command is Command.CLOSE_ALL:
-            for position in list(self._book.positions.values()):
-                self._desk.close(position, "command", "a person said close_all", urgency=Urgency.URGENT)
-        if event.command is Command.RESUME:
-            self._bus.resume_entries()
-            self._risk.reset_drawdown()
-        self._journal.record(
-            RecordKind.COMMAND,
-            component="coordinator",
-            reason=event.command.value,
-            positions=sorted(self._book.positions),
-            orders=self._desk.why(),
         )
 
     def _on_session_closed(self, event: SessionClosed) -> None:

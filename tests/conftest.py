@@ -1,8 +1,13 @@
-"""What every test may count on: quiet property tests that fit a small machine, and the recordings where they exist."""
+"""What every test may count on: quiet property tests, the recordings where they exist, and marks by measured time.
+
+`python run.py test --durations` writes tests/durations.json; what is slow by it, `--fast` leaves out.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,11 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFORMANCE = ROOT.parent / "shared" / "conformance"
+DURATIONS = ROOT / "tests" / "durations.json"
+SLOW_SECONDS = 0.35
+"""A test function of more processor seconds, all its cases together, is slow: the rest fits into a minute."""
+WORTH_A_ROW = 0.2
+SPENT = "processor_seconds"
 
 settings.register_profile(
     "project", deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -24,3 +34,82 @@ def conformance() -> Path:
     if not CONFORMANCE.is_dir():
         pytest.skip("the recordings of the real engine are not beside this clone")
     return CONFORMANCE
+
+
+def function_of(test: str) -> str:
+    """A test's function without its case: one row of durations.json."""
+    return test.partition("[")[0]
+
+
+def recorded_durations() -> dict[str, float]:
+    """Processor seconds by test function, as they were measured last; only those worth a row."""
+    if not DURATIONS.exists():
+        return {}
+    rows: dict[str, float] = json.loads(DURATIONS.read_text(encoding="utf-8"))
+    return rows
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--measure``: write down what each test function takes."""
+    parser.addoption("--measure", action="store_true", help="write tests/durations.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measures in the process that gathers the reports."""
+    if config.getoption("--measure") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Stopwatch(), "stopwatch")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what was measured to be."""
+    rows = recorded_durations()
+    for item in items:
+        if rows.get(function_of(item.nodeid), 0.0) > SLOW_SECONDS:
+            item.add_marker(pytest.mark.slow)
+
+
+def spent() -> float:
+    """Processor seconds of this process and of the children that it has waited for, however busy the machine is."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Notes what set-up, call and everything before the tear-down's report took."""
+    item.stash[BEGUN] = spent()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Hands the figure on with the last report of the test, out of a worker process too."""
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append((SPENT, spent() - item.stash[BEGUN]))
+
+
+BEGUN = pytest.StashKey[float]()
+
+
+class Stopwatch:
+    """Adds up what the test functions take and writes it down; what did not run keeps its row while its file exists."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """The last report of a test carries its figure."""
+        if report.when == "teardown":
+            taken = sum(float(str(value)) for name, value in report.user_properties if name == SPENT)
+            function = function_of(report.nodeid)
+            self.seconds[function] = self.seconds.get(function, 0.0) + taken
+
+    def pytest_sessionfinish(self) -> None:
+        """Writes the rows in order, so that a change of one test is a change of one line."""
+        kept = {
+            name: value for name, value in recorded_durations().items() if (ROOT / name.partition("::")[0]).exists()
+        }
+        rows = kept | self.seconds
+        worth = {name: round(value, 1) for name, value in sorted(rows.items()) if value >= WORTH_A_ROW}
+        DURATIONS.write_text(json.dumps(worth, indent=0) + "\n", encoding="utf-8")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -54,7 +56,7 @@ def config_managers(workspace: Path) -> tuple[Any, Any]:
 
     value = SimpleNamespace(get_value=lambda default=None: default)
     projects = ProjectConfigManager(XMLManager())
-    cache = Storage(str(workspace / "cache.json"))
+    cache = Storage(str(workspace.parent / f"{workspace.name}.cache.json"))
     user: Any = SimpleNamespace(user_id=value, api_token=value)
     module: Any = None
     return LeanConfigManager(silent(), user, projects, module, cache), projects
@@ -64,6 +66,83 @@ def test_lean_finds_the_workspace_and_its_data(workspace: Path) -> None:
     leans, _ = config_managers(workspace)
     assert leans.get_lean_config_path() == workspace / "lean.json"
     assert leans.get_data_directory() == workspace / "data"
+
+
+def test_lean_rewrites_its_files_as_they_are(workspace: Path) -> None:
+    """What `lean backtest .` writes into the tracked files is what stands in them, byte for byte."""
+    leans, projects = config_managers(workspace)
+    before = {name: (workspace / name).read_bytes() for name in ("lean.json", "config.json")}
+    local = ("data-provider", "map-file-provider", "factor-file-provider")  # what the provider "Local" sets
+    leans.set_properties({name: leans.get_lean_config()[name] for name in local})
+    project = projects.get_project_config(workspace)
+    project.set("local-id", project.get("local-id"))
+    assert {name: (workspace / name).read_bytes() for name in before} == before
+
+
+def test_a_local_backtest_needs_no_organization(workspace: Path) -> None:
+    from lean.components.util.organization_manager import OrganizationManager
+
+    leans, _ = config_managers(workspace)
+    assert OrganizationManager(silent(), leans).try_get_working_organization_id() == ""
+
+
+def test_an_organization_goes_into_a_file_that_git_ignores(workspace: Path) -> None:
+    """The README's way for what needs one: `--lean-config lean.local.json`, a copy beside lean.json."""
+    from lean.components.util.organization_manager import OrganizationManager
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments]
+        return subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True).stdout
+
+    shutil.copy(ROOT / ".gitignore", workspace / ".gitignore")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "clone")
+    shutil.copy(workspace / "lean.json", workspace / "lean.local.json")
+    leans, _ = config_managers(workspace)
+    leans.set_default_lean_config_path(workspace / "lean.local.json")  # what --lean-config does
+    OrganizationManager(silent(), leans).configure_working_organization_id("0123456789abcdef" * 2)
+    assert leans.get_data_directory() == workspace / "data"
+    for made in ("backtests/2026-01-02_03-04-05", "live/1", "optimizations/1", "storage", "data", "report", ".vscode"):
+        (workspace / made).mkdir(parents=True)
+        (workspace / made / "x.json").write_text("{}", encoding="utf-8")
+    assert "0123456789abcdef" in (workspace / "lean.local.json").read_text(encoding="utf-8")
+    assert git("status", "--porcelain") == ""
+
+
+def test_no_tracked_file_names_an_organization() -> None:
+    for name in ("lean.json", "config.json"):
+        held = json.loads((ROOT / name).read_text(encoding="utf-8"))
+        assert not held.get("organization-id")
+        assert not held.get("job-organization-id")
+        assert "cloud-id" not in held
+
+
+def test_a_push_leaves_results_out(workspace: Path) -> None:
+    from cli.backtest import RESULTS
+
+    projects: Any = None
+    leans, _ = config_managers(workspace)
+    (workspace / RESULTS / "20260102-030405").mkdir(parents=True)
+    (workspace / RESULTS / "20260102-030405" / "report.html").write_text("", encoding="utf-8")
+    from lean.components.util.project_manager import ProjectManager
+
+    manager = ProjectManager(silent(), projects, leans, projects, projects, projects, projects, projects)
+    assert [path for path in manager.get_source_files(workspace) if path.suffix == ".html"] == []
+
+
+def test_the_projects_days_lie_in_the_readmes_example() -> None:
+    """`lean backtest .` runs the days of config.json on what the README's `data` command has written."""
+    from cli.options import configured_parameters
+
+    held = configured_parameters()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    written = re.findall(r"run\.py data (.*?)(?:  |$)", text, re.MULTILINE)
+    assert written
+    for command in written:
+        days = dict(re.findall(r"--(start|end) (\S+)", command))
+        assert days.get("start", held["run.start"]) <= held["run.start"]
+        assert held["run.end"] <= days.get("end", held["run.end"])
 
 
 def test_lean_completes_the_configuration_for_main(workspace: Path) -> None:

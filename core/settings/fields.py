@@ -19,6 +19,8 @@ from core.settings.risk import (
     CircuitBreakerSettings,
     CorrelationSettings,
     DrawdownSettings,
+    EquitySettings,
+    HealthSettings,
     MarginSettings,
     OptimisationLimits,
     PhaseLimits,
@@ -55,9 +57,11 @@ __all__ = [
     "CircuitBreakerSettings",
     "CorrelationSettings",
     "DrawdownSettings",
+    "EquitySettings",
     "ExitSettings",
     "FridayZeroDaySettings",
     "GreeksSettings",
+    "HealthSettings",
     "InterestSettings",
     "MarginSettings",
     "FillSettings",
@@ -67,6 +71,7 @@ __all__ = [
     "PhaseLimits",
     "PhaseSettings",
     "ProfessionalLimits",
+    "QuoteSettings",
     "RunSettings",
     "ScalingLimits",
     "Settings",
@@ -176,6 +181,17 @@ class FillSettings(SettingsGroup):
         return FillRule(self.model, self.share)
 
 
+class QuoteSettings(SettingsGroup):
+    """When an option's quote may be believed (methodology, section 5). Points are those of SPX options."""
+
+    oldest_seconds: int = Field(120, gt=0)
+    """Age over which a quote is stale when its partners have quoted since, or its underlying has moved."""
+    stale_move: Fraction = 0.001
+    widest_fraction: Fraction = 0.50
+    widest_points: float = Field(2.0, ge=0)
+    """A spread over both (a fraction of the mid, points) says nothing of what an option is worth."""
+
+
 class MarketSettings(SettingsGroup):
     """Market knowledge: freshness, trend and warm-up."""
 
@@ -223,6 +239,8 @@ class Settings(SettingsRoot):
     vix: VixSettings = VixSettings()
     correlation: CorrelationSettings = CorrelationSettings()
     sizing: SizingSettings = SizingSettings()
+    equity: EquitySettings = EquitySettings()
+    health: HealthSettings = HealthSettings()
     drawdown: DrawdownSettings = DrawdownSettings()
     circuit_breakers: CircuitBreakerSettings = CircuitBreakerSettings()
     black_swan: BlackSwanSettings = BlackSwanSettings()
@@ -230,6 +248,7 @@ class Settings(SettingsRoot):
     margin: MarginSettings = MarginSettings()
     interest: InterestSettings = InterestSettings()
     orders: OrderSettings = OrderSettings()
+    quotes: QuoteSettings = QuoteSettings()
     fills: FillSettings = FillSettings()
     market: MarketSettings = MarketSettings()
     cache: CacheSettings = CacheSettings()

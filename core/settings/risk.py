@@ -128,6 +128,8 @@ class CorrelationSettings(SettingsGroup):
     group_risk: Fraction = 0.15
     crash_move: Fraction = 0.20
     crash_risk: Fraction = 0.30
+    line_close_at: float = Field(1.5, ge=1)
+    """Use of a group's line from which its riskiest position is closed, one after the other until it is under."""
     equity_futures_limit: Count = 2
     equity_options_limit: Count = 3
     safe_haven_limit: Count = 2
@@ -147,6 +149,11 @@ class SizingSettings(SettingsGroup):
     kelly_fraction: Fraction = 0.25
     max_fraction: Fraction = 0.05
     prior_weight: float = Field(50, gt=0)
+    least_reward_ratio: float = Field(0.1, gt=0)
+    most_reward_ratio: float = Field(3.0, gt=0)
+    """R stays between these two; a row's own prior may be over the upper one."""
+    least_loss: Fraction = 0.1
+    """An average loss counts as this share of the planned one at least."""
     scale_under_15: Multiple = 0.75
     scale_15_to_25: Multiple = 1.0
     scale_25_to_35: Multiple = 0.75
@@ -158,6 +165,31 @@ class SizingSettings(SettingsGroup):
     stress_vix: VixPoints = 20.0
     stress_vix_days: Days = 30
     """Days at which a volatility rises by the whole of ``stress_vix``; longer ones rise with the root of the share."""
+
+
+class HealthSettings(SettingsGroup):
+    """Health score of a position (methodology, section 4): points taken off 100, and what counts as at its stop."""
+
+    short_dated: float = Field(20.0, ge=0)
+    at_stop: float = Field(30.0, ge=0)
+    group: float = Field(25.0, ge=0)
+    buying_power: float = Field(25.0, ge=0)
+    stop_of_credit: Multiple = 2.0
+    stop_of_debit: Fraction = 0.5
+
+
+class EquitySettings(SettingsGroup):
+    """How the account is valued for peaks, drawdown and breakers; points are those of SPX options."""
+
+    unquestioned_move: Fraction = 0.0025
+    """Change of the engine's figure since the last look that is taken without looking at each leg."""
+    far_fraction: Fraction = 0.25
+    far_points: float = Field(0.50, ge=0)
+    """A middle farther than both from the model's value is believed at the second look running."""
+    smallest_transfer: Fraction = 0.005
+    """Share of equity from which cash without a trade counts as paid in or taken out."""
+    transfer_tolerance: Fraction = 0.25
+    """Share of it by which equity may have moved otherwise in the same minute."""
 
 
 class DrawdownSettings(SettingsGroup):

@@ -280,6 +280,13 @@ def brokerage_model(name: BrokerageName, account_type: AccountType = AccountType
     return model(account_type)
 
 
+def brokerage_name(model: Any) -> BrokerageName:
+    """The broker that a result file names for a model, by what it inherits; DEFAULT for a model of one's own
+    (IBrokerageModel.cs GetBrokerageName)."""
+    kinds = [name for name, kind in _MODELS.items() if kind is not DefaultBrokerageModel and isinstance(model, kind)]
+    return kinds[0] if kinds else BrokerageName.DEFAULT
+
+
 class _SecurityDefaults(DefaultBrokerageModel):
     """What LEAN's security classes carry by themselves: Interactive Brokers' fees, for index options too."""
 

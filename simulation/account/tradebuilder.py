@@ -11,7 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from simulation.lean.clock import utc_datetime
-from simulation.lean.enums import FillGroupingMethod, FillMatchingMethod, OrderDirection, OrderType, TradeDirection
+from simulation.lean.enums import (
+    FillGroupingMethod,
+    FillMatchingMethod,
+    OrderDirection,
+    OrderType,
+    SecurityType,
+    TradeDirection,
+)
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean
 from simulation.orders.order_event import OrderEvent
@@ -114,10 +121,18 @@ class TradeBuilder(Named):
         position = self._positions.get(symbol)
         return position is not None and bool(position.trades or position.fills)
 
-    def see_prices(self, securities: Any) -> None:
-        """New market prices for the excursions of open trades."""
+    def see_prices(self, securities: Any, ms: int) -> None:
+        """New market prices for the excursions of open trades, as of an instant in UTC milliseconds.
+
+        LEAN looks after each of a step's data, trades before quotes: where a minute has both, the trade's close is an
+        option's price before the quote's middle is (AlgorithmManager.cs:265, SecurityCache.cs:209).
+        """
         for symbol, position in self._positions.items():
-            price = securities[symbol].price
+            security = securities[symbol]
+            trade = None if symbol.security_type == SecurityType.EQUITY else security.last_trade()
+            if trade is not None and trade.end_ms == ms and trade.close:
+                position.see(trade.close)
+            price = security.price
             if price:
                 position.see(price)
 

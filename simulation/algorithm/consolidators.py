@@ -326,21 +326,30 @@ class SessionConsolidator(MarketHourAwareConsolidator):
 
 
 class _Registration:
-    __slots__ = ("alive", "consolidator", "kind", "symbol", "zone")
+    __slots__ = ("alive", "consolidator", "kind", "number", "symbol", "zone")
 
-    def __init__(self, symbol: Any, consolidator: Any, kind: TickType | None, zone: Zone) -> None:
-        self.symbol, self.consolidator, self.kind, self.zone = symbol, consolidator, kind, zone
+    def __init__(self, symbol: Any, consolidator: Any, kind: TickType, zone: Zone, number: int) -> None:
+        self.symbol, self.consolidator, self.kind, self.zone, self.number = symbol, consolidator, kind, zone, number
         self.alive = True
+
+    def place(self) -> tuple[int, int, str, int]:
+        """Where its subscription stands among a slice's data (SubscriptionCollection.cs SortSubscriptions)."""
+        return int(self.symbol.security_type), int(self.kind), self.symbol.value.upper(), self.number
 
 
 class Consolidators:
-    """All consolidators of a run, fed in the order of their symbols' registration."""
+    """All consolidators of a run.
+
+    They are fed as a slice's data come: by type of security, then trades before quotes, then by ticker; those of one
+    subscription in the order of their registration. At 16:00 a share's daily bar so comes before an index's quarter of
+    an hour (recording p12), whichever was asked for first. What ended before a slice comes before all of that.
+    """
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         self._items: list[_Registration] = []
-        self._due: list[tuple[int, int, _Registration]] = []
-        self._sequence = 0
+        self._due: list[tuple[int, int, int, _Registration]] = []
+        self._sequence = self._added = 0
         self.active = False
 
     def add(self, symbol: Any, consolidator: Any, kind: TickType | None = None) -> None:
@@ -353,7 +362,9 @@ class Consolidators:
         if kind is None:
             kind = TickType.QUOTE if isinstance(consolidator, QuoteBarConsolidator) else TickType.TRADE
         zone = zone_of(self._engine.hours_of(symbol).time_zone)
-        self._items.append(_Registration(symbol, consolidator, kind, zone))
+        self._added += 1
+        self._items.append(_Registration(symbol, consolidator, kind, zone, self._added))
+        self._items.sort(key=_Registration.place)
         self.active = True
 
     def remove(self, symbol: Any, consolidator: Any) -> None:
@@ -380,12 +391,12 @@ class Consolidators:
         end = item.consolidator.working_end() if isinstance(item.consolidator, DataConsolidator) else None
         if end is not None:
             self._sequence += 1
-            heapq.heappush(self._due, (item.zone.utc_ms(end), self._sequence, item))
+            heapq.heappush(self._due, (item.zone.utc_ms(end), item.number, self._sequence, item))
 
     def scan_past(self, now: int) -> None:
         """Hands out bars whose end lies before now and came without data, with the clock at their end."""
         while self._due and self._due[0][0] < now:
-            end_ms, _, item = heapq.heappop(self._due)
+            end_ms, _, _, item = heapq.heappop(self._due)
             if not item.alive or item.consolidator.working_bar is None:
                 continue
             if item.zone.utc_ms(item.consolidator.working_end()) == end_ms:
@@ -393,7 +404,7 @@ class Consolidators:
                     self._engine.utc_ms = end_ms
                 item.consolidator.scan(item.zone.local(end_ms))
         if len(self._due) > 4 * len(self._items) + 64:
-            self._due = [entry for entry in self._due if entry[2].alive and entry[0] >= now]
+            self._due = [entry for entry in self._due if entry[3].alive and entry[0] >= now]
             heapq.heapify(self._due)
 
 

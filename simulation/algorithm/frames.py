@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from simulation.data.chain_files import UniverseRow, universe_files, universe_frame
-from simulation.engine.history import Joined, Request, bars_back, default_kinds, points
+from simulation.engine.history import Joined, Request, bars_back, default_kinds, points, whole_bars_back
 from simulation.engine.kernel import Engine
 from simulation.lean.bars import BaseData, OpenInterest, QuoteBar, TradeBar
 from simulation.lean.clock import zone_of
@@ -201,7 +201,11 @@ def _moment(value: date) -> datetime:
 
 
 def frame(engine: Engine, requests: list[Request], flatten: bool = False) -> Any:
-    """A pandas frame of all requests, indexed by symbol and time; options by expiry, strike and right as well."""
+    """A pandas frame of all requests, indexed by symbol and time; options by expiry, strike and right as well.
+
+    A column that is zero or missing in all rows of a symbol is left out of them (PandasData.cs ShouldFilter): daily
+    bars of an index have no volume.
+    """
     import pandas as pd
 
     del flatten
@@ -216,9 +220,10 @@ def frame(engine: Engine, requests: list[Request], flatten: bool = False) -> Any
     for symbol, rows in by_symbol.items():
         zone = zone_of(engine.hours_of(symbol).time_zone)
         lead, names = _lead(symbol)
+        told = {name for row in rows.values() for name, value in row.items() if value and value == value}
         for end in sorted(rows):
             index.append((*lead, symbol, zone.local(end)))
-            cells.append(rows[end])
+            cells.append({name: value for name, value in rows[end].items() if name in told})
     if not cells:
         return pd.DataFrame()
     made = pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(index, names=names))
@@ -271,5 +276,6 @@ class HistoryApi(Named):
         for symbol, specs in engine.configs.items():
             if not symbol.is_canonical() or is_continuous(symbol):
                 chosen = resolution if resolution is not None else min(spec.resolution for spec in specs)
-                starts.append(bars_back(engine, symbol, chosen, span, specs[0].extended))
+                back = bars_back if chosen < Resolution.HOUR else whole_bars_back
+                starts.append(back(engine, symbol, chosen, span, specs[0].extended))
         return min(starts)

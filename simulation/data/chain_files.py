@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from simulation.data.columns import UniverseBlock
 from simulation.lean.bars import trade_bar
 from simulation.lean.clock import DAY_MS, NEW_YORK
 from simulation.lean.dictionaries import LeanDictionary
-from simulation.lean.enums import OptionRight
+from simulation.lean.enums import OptionRight, SecurityType
 from simulation.lean.names import Named
 
 ONE_DAY = timedelta(days=1)
@@ -86,7 +86,9 @@ class UniverseRow(Named):
 
     @property
     def expiry(self) -> datetime:
-        """Expiry date at midnight."""
+        """Expiry date at midnight; a future's with its time of day."""
+        if self.block.canonical.security_type is SecurityType.FUTURE:
+            return self.symbol.id.date  # type: ignore[no-any-return]
         day = date.fromordinal(self.block.expiry.item(self.row))
         return datetime(day.year, day.month, day.day)
 
@@ -351,6 +353,12 @@ _OPTION_COLUMNS = (
     *("underlying_last_price", "underlying_symbol"),
 )
 _GREEKS = ("delta", "gamma", "vega", "theta", "rho")
+_WHOLE_NUMBERS = ("volume", "bidsize", "asksize")
+
+
+def tells_something(values: Iterable[Any]) -> bool:
+    """Whether a column of a frame stays: LEAN leaves out decimals that are all zero or missing (PandasData.cs:670)."""
+    return any(not isinstance(value, float) or (value != 0.0 and value == value) for value in values)
 
 
 def chain_frame(canonical: Any, contracts: list[Any]) -> Any:
@@ -365,6 +373,7 @@ def chain_frame(canonical: Any, contracts: list[Any]) -> Any:
     if is_option:
         for name in _GREEKS:
             rows[name] = [getattr(contract.greeks, name) for contract in contracts]
+    rows = {name: values for name, values in rows.items() if name in _WHOLE_NUMBERS or tells_something(values)}
     return pd.DataFrame(rows, index=pd.Index([contract.symbol for contract in contracts], name="symbol"))
 
 
@@ -434,6 +443,7 @@ def universe_frame(blocks: list[tuple[Any, UniverseBlock]], flatten: bool) -> An
         if canonical.has_underlying:
             columns |= {name: getattr(block, _FIELDS.get(name, name)) for name in _OPTION_UNIVERSE_COLUMNS}
             columns["theta"] = block.theta * 365
+        columns = {name: values for name, values in columns.items() if np.any(np.nan_to_num(values))}
         symbols = pd.Index([block.symbol(row) for row in range(len(block))], name="symbol")
         frames.append(pd.DataFrame(columns, index=symbols)[sorted(columns)])
         keys.append((canonical, _known_from(block)) if several else _known_from(block))

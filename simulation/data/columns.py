@@ -13,6 +13,7 @@ from datetime import date, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from simulation.lean.contract_months import moment_of_expiry
 from simulation.lean.enums import OptionRight, SecurityType
 from simulation.lean.symbols import Symbol, option_contract
 
@@ -110,7 +111,8 @@ class UniverseBlock:
         if found is None:
             expiry = date.fromordinal(int(self.expiry[row]))
             if self.canonical.security_type is SecurityType.FUTURE:
-                found = Symbol.create_future(self.canonical.id.symbol, self.canonical.id.market, expiry)
+                ticker = self.canonical.id.symbol
+                found = Symbol.create_future(ticker, self.canonical.id.market, moment_of_expiry(ticker, expiry))
             else:
                 right = OptionRight.PUT if self.right[row] else OptionRight.CALL
                 found = option_contract(self.canonical, expiry, float(self.strike[row]), right)

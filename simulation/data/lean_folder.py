@@ -144,6 +144,7 @@ _WIDTH = {TickType.TRADE: 6, TickType.QUOTE: 11, TickType.OPEN_INTEREST: 2}
 _PERIOD_MS = {Resolution.MINUTE: MINUTE_MS, Resolution.HOUR: HOUR_MS}
 _TRADES_ONLY = frozenset({SecurityType.EQUITY, SecurityType.INDEX})
 _KEPT_UNIVERSES = 12
+_LISTING_DAYS = 7
 _KEPT_HISTORIES = 256
 _Block = TypeVar("_Block", TradeBlock, QuoteBlock, InterestBlock)
 
@@ -158,6 +159,7 @@ class LeanFolder:
         self._archives = ArchiveCache(root)
         self._zones: dict[Symbol, Zone] = {}
         self._universes: OrderedDict[tuple[Symbol, date], UniverseBlock | None] = OrderedDict()
+        self._gaps: dict[Symbol, date] = {}
         self._histories: OrderedDict[tuple[Symbol, Resolution, TickType, int], object] = OrderedDict()
 
     @cached_property
@@ -216,11 +218,55 @@ class LeanFolder:
         archive = self._archives.get(where.archive, _layout(symbol.security_type, resolution, tick))
         table = None if archive is None else archive.table(where.entry)
         if table is None or table.rows == 0:
+            if tick is TickType.QUOTE and resolution is Resolution.MINUTE and symbol.security_type in OPTION_TYPES:
+                self._note_gap(symbol, day)
             return None
         start, end = self._times(symbol, resolution, day, table)
         if tick is TickType.OPEN_INTEREST:
             return kind(start, table.columns[1])  # type: ignore[call-arg,arg-type]  # each tick has its own shape
         return kind(end, start, *table.columns[1:])  # type: ignore[arg-type]  # each tick has its own shape
+
+    def _note_gap(self, symbol: Symbol, day: date) -> None:
+        """Remembers a contract without quotes on a day on which the listing has it and its underlying traded."""
+        if symbol in self._gaps or symbol.is_canonical():
+            return
+        if day <= symbol.id.date.date() and self._is_listed(symbol, day):
+            underlying = symbol.underlying
+            if self.trades(underlying, Resolution.MINUTE, day) is not None:
+                self._gaps[symbol] = day
+
+    def _note_chain(self, canonical: Symbol, day: date) -> None:
+        """Remembers a day without the chain of a root although its underlying traded."""
+        underlying = canonical.underlying
+        if canonical not in self._gaps and self.trades(underlying, Resolution.MINUTE, day) is not None:
+            self._gaps[canonical] = day
+
+    def _is_listed(self, symbol: Symbol, day: date) -> bool:
+        """Whether the newest chain up to `day`, of the last week, holds a contract."""
+        for back in range(_LISTING_DAYS):
+            chain = self.universe(symbol.canonical, day - timedelta(days=back))
+            if chain is not None:
+                call = 0 if symbol.id.option_right is OptionRight.CALL else 1
+                same = (chain.expiry == symbol.id.date.toordinal()) & (chain.right == call)
+                return bool((same & (np.abs(chain.strike - symbol.id.strike_price) < 1e-6)).any())
+        return False
+
+    def gaps(self) -> tuple[tuple[str, date], ...]:
+        """Contracts asked for that the folder's own listing has and the folder has not, with the first such day."""
+        named = (
+            (f"the chain of {one.id.symbol}" if one.is_canonical() else one.value, day)
+            for one, day in self._gaps.items()
+        )
+        return tuple(sorted(named))
+
+    def missing_asset(self, symbol: Symbol) -> str | None:
+        """None for what has a file at some resolution; else where one was looked for."""
+        kind, ticker = type_name(symbol.security_type), ticker_of(symbol)
+        base = self.root / kind / symbol.id.market
+        places = [base / "minute" / ticker, base / "universes" / ticker]
+        if any(place.is_dir() for place in places) or any(base.glob(f"*/{ticker}*.zip")):
+            return None
+        return f"'{base}' holds no file of {ticker}"
 
     def _times(self, symbol: Symbol, resolution: Resolution, day: date, table: Table) -> tuple[Integers, Integers]:
         zone = self._zone(symbol.canonical if symbol.has_canonical() else symbol)
@@ -253,6 +299,8 @@ class LeanFolder:
             return self._universes[key]
         path = self.root / universe_path(canonical, day)
         found = auxiliary.read_universe(path, canonical, day, self.expiry_holidays) if path.is_file() else None
+        if found is None and canonical.security_type in OPTION_TYPES:
+            self._note_chain(canonical, day)
         self._universes[key] = found
         if len(self._universes) > _KEPT_UNIVERSES:
             self._universes.popitem(last=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from simulation.data.columns import (
     FactorRow,
@@ -59,3 +59,19 @@ class DataSource(Protocol):
 
     def map_resolver(self, ticker: str, market: str) -> tuple[str, datetime] | None:
         """First ticker and first date of an equity by its map file; None without one."""
+
+
+@runtime_checkable
+class KnowsAssets(Protocol):
+    """A source that can say at once what it will never have."""
+
+    def missing_asset(self, symbol: Symbol) -> str | None:
+        """None for an asset or chain that the source has on some day; else in words what it has instead."""
+
+
+@runtime_checkable
+class KnowsGaps(Protocol):
+    """A source that notes which contracts its own listing has and it has not."""
+
+    def gaps(self) -> tuple[tuple[str, date], ...]:
+        """Contracts asked for that are listed and lack quotes, and chains that lack: name and first such day."""

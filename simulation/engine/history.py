@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simulation.data.feeds import RESOLUTION_MS, Column, Feed, FeedSpec
+from simulation.data.feeds import RESOLUTION_MS, Column, Feed, FeedSpec, seen_from
 from simulation.engine.kernel import Engine
 from simulation.lean.bars import BaseData, OpenInterest, QuoteBar, TradeBar
 from simulation.lean.clock import FOREVER, zone_of
@@ -86,8 +86,35 @@ def bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, e
     raise ValueError(f"{symbol}: {count} bars of {resolution} reach back before any session of its exchange")
 
 
+def whole_bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, extended: bool) -> int:
+    """The instant from which so many hours or days, each with some trade in it, lie before now: a day begins at
+    midnight of the data, not at the open (Time.cs GetStartTimeForTradeBars). Bars this long have no extended hours."""
+    del extended
+    entry = engine.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type)
+    hours = entry.exchange_hours
+    zone, data_zone = zone_of(hours.time_zone), zone_of(entry.data_time_zone)
+    now = zone.local(engine.utc_ms)
+    period = timedelta(milliseconds=RESOLUTION_MS[resolution])
+    today = datetime(now.year, now.month, now.day)
+    over = (
+        resolution == Resolution.DAILY and hours.is_date_open(now) and hours.get_next_market_close(today, False) <= now
+    )
+    current = now
+    if not over:
+        stamped = data_zone.local(engine.utc_ms)
+        current = zone.local(data_zone.utc_ms(stamped - (stamped - datetime(1, 1, 1)) % period))
+    left = count
+    for _ in range(40_000):
+        if left <= 0:
+            return zone.utc_ms(current)
+        left -= hours.is_open(current - period, current, False)
+        current -= period
+    raise ValueError(f"{symbol}: {count} bars of {resolution} reach back before any session of its exchange")
+
+
 def feed_for(engine: Engine, request: Request) -> Feed:
-    """A feed of its own for a request."""
+    """A feed of its own for a request. A bar that ends just at its begin is no point of it, but is filled forward
+    (SubscriptionDataReader.cs:384, SubscriptionDataReaderHistoryProvider.cs TimeBasedFilter)."""
     symbol = request.symbol
     entry = engine.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type)
     hours = entry.exchange_hours
@@ -102,7 +129,7 @@ def feed_for(engine: Engine, request: Request) -> Feed:
     mapping, depth = request.joined.mapping, request.joined.depth
     spec.data_mapping_mode = own.data_mapping_mode if mapping is None else mapping
     spec.contract_depth_offset = own.contract_depth_offset if depth is None else depth
-    return feed_of(engine.source, spec, request.low)
+    return feed_of(engine.source, spec, seen_from(spec, request.low, 0))
 
 
 def points(engine: Engine, request: Request) -> list[BaseData]:
@@ -171,7 +198,8 @@ def _last_of(engine: Engine, spec: FeedSpec, resolution: Resolution, count: int)
         return None
     low = bars_back(engine, spec.symbol, resolution, count, spec.extended)
     feed = feed_for(engine, Request(spec.symbol, spec.kind, resolution, low, engine.utc_ms, False, spec.extended))
-    return feed.column(max(engine.utc_ms - engine.tick, 1)).last_real(engine.utc_ms)
+    point = feed.column(max(engine.utc_ms - engine.tick, 1)).last_real(engine.utc_ms)
+    return None if point is None or point.end_ms <= low else point
 
 
 def default_kinds(symbol: Any, resolution: Resolution) -> list[TickType]:

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from simulation.engine.schedule import ScheduledEvent, Scheduler
-from simulation.engine.timeline import DividendCalendar, Timeline, delisting_date, trades_again
+from simulation.engine.timeline import DividendCalendar, Timeline, delisting_date, delisting_moment, trades_again
 from simulation.engine.views import Views
 from simulation.lean.bars import Delisting
 from simulation.lean.clock import FOREVER, MINUTE_MS, NEW_YORK, Zone
@@ -178,12 +178,12 @@ class Engine(Views):
         self._watched.add(symbol)
         last = delisting_date(symbol, security.exchange.hours)
         following = security.exchange.hours.get_next_trading_day(datetime(last.year, last.month, last.day))
-        for kind, day in ((DelistingType.WARNING, last), (DelistingType.DELISTED, last + timedelta(days=1))):
+        for kind in (DelistingType.WARNING, DelistingType.DELISTED):
             if kind == DelistingType.DELISTED and security.zone.midnight_ms(following.date()) > self.end_ms:
                 continue  # LEAN emits it when it reaches the next trading day's data, which is not in the run
             self._sequence += 1
-            moment = max(security.zone.midnight_ms(day), self.utc_ms)
-            heapq.heappush(self._delistings, (moment, self._sequence, kind, security))
+            at = security.zone.utc_ms(delisting_moment(symbol, security.exchange.hours, kind))
+            heapq.heappush(self._delistings, (max(at, self.utc_ms - self.tick), self._sequence, kind, security))
 
     def _due_delistings(self, ms: int) -> list[tuple[DelistingType, Security]]:
         due = []
@@ -433,11 +433,8 @@ class Engine(Views):
         moment = self.current_slice
         assert moment is not None
         for kind, security in delistings:
-            day = delisting_date(security.symbol, security.exchange.hours)
-            day += timedelta(days=1 if kind == DelistingType.DELISTED else 0)
-            event = Delisting(
-                security.symbol, datetime(day.year, day.month, day.day), security.price, kind, security.zone
-            )
+            at = delisting_moment(security.symbol, security.exchange.hours, kind)
+            event = Delisting(security.symbol, at, security.price, kind, security.zone)
             moment.delistings[security.symbol] = event
             moment.has_data = moment.has_data or not security.is_internal
 

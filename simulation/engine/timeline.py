@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from simulation.data.feeds import RESOLUTION_MS, Feed
 from simulation.lean.bars import Dividend, Split
 from simulation.lean.clock import FOREVER, MINUTE_MS
-from simulation.lean.enums import DataNormalizationMode, Resolution, SecurityType, SplitType
+from simulation.lean.enums import DataNormalizationMode, DelistingType, Resolution, SecurityType, SplitType
 from simulation.lean.numbers import clean
 
 Times = NDArray[np.int64]
@@ -214,6 +214,16 @@ def delisting_date(symbol: Any, hours: Any) -> date:
             moment -= timedelta(days=1)
         return moment.date()
     return day
+
+
+def delisting_moment(symbol: Any, hours: Any, kind: DelistingType) -> datetime:
+    """When a delisting lies, in the exchange's zone: the warning at midnight of the last day, the removal a day after
+    it, that of a future at the time of day which its identifier has (DelistingEventProvider.cs:78-107)."""
+    day = delisting_date(symbol, hours)
+    if kind == DelistingType.WARNING:
+        return datetime(day.year, day.month, day.day)
+    clock = symbol.id.date.time() if symbol.security_type == SecurityType.FUTURE else time()
+    return datetime.combine(day + timedelta(days=1), clock)
 
 
 def trades_again(security: Any, ms: int, end: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.reach import MarketNeeds
 from simulation.data.columns import (
     FactorRow,
     InterestBlock,
@@ -34,7 +35,7 @@ from simulation.data.lean_folder import (
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
-from simulation.export.export_reach import BENCHMARK, INDICES, Plan, root_symbol
+from simulation.export.export_reach import Plan, root_symbol
 from simulation.export.export_text import (
     Block,
     block_text,
@@ -126,12 +127,13 @@ def write_folder(
     return _Writer(source, selection, start, end, out).write(progress)
 
 
-def parse_selection(source: DataSource, texts: Iterable[str], day: date, end: date | None = None) -> Selection:
+def parse_selection(
+    source: DataSource, texts: Iterable[str], day: date, end: date | None = None, needs: MarketNeeds | None = None
+) -> Selection:
     """Reads texts like ``SPY``, ``ES``, ``SPXW:0-7``, ``SPY:20-60:0.8-1.1``, ``methodology``.
 
-    A bare ticker is an underlying. ``ROOT:DAYS:MONEYNESS`` is a chain with its underlying. ``methodology`` is what the
-    ten strategies can look at and hold when they trade from `day` to `end` (`day` alone without it). Raises
-    ExportRequestError.
+    A bare ticker is an underlying. ``ROOT:DAYS:MONEYNESS`` is a chain with its underlying. ``methodology`` is what
+    `needs` declares, for strategies that trade from `day` to `end` (`day` alone without it). Raises ExportRequestError.
     """
     selection = Selection()
     for text in texts:
@@ -141,7 +143,9 @@ def parse_selection(source: DataSource, texts: Iterable[str], day: date, end: da
                 f"'{text}' names no market; accepted are TICKER and ROOT:DAYS[:MONEYNESS], as SPXW:0-7"
             )
         if parts == [METHODOLOGY_NAME]:
-            _plan(source, selection, day, end or day)
+            if needs is None:
+                raise ExportRequestError(f"'{text}' is what strategies declare, and none was handed in")
+            _plan(selection, Plan(source, day, end or day, needs))
             continue
         if len(parts) == 1:
             selection.underlyings.append(underlying_named(source, parts[0]))
@@ -161,11 +165,10 @@ def parse_selection(source: DataSource, texts: Iterable[str], day: date, end: da
     return selection
 
 
-def _plan(source: DataSource, selection: Selection, first: date, end: date) -> None:
-    """Adds the ten strategies: daily bars of every underlying, hours of the indices and the benchmark only."""
-    selection.plan = plan = Plan(source, first, end)
-    hourly = [plan.underlying(ticker) for ticker in (*INDICES, BENCHMARK)]
-    selection.long = {(symbol, Resolution.HOUR) for symbol in hourly}
+def _plan(selection: Selection, plan: Plan) -> None:
+    """Adds what strategies declare: daily bars of every underlying, hours of those only that need them."""
+    selection.plan = plan
+    selection.long = {(plan.underlying(ticker), Resolution.HOUR) for ticker in plan.needs.hourly}
     selection.long |= {(symbol, Resolution.DAILY) for symbol in plan.underlyings()}
     selection.underlyings.extend(plan.underlyings())
 

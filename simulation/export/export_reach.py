@@ -1,4 +1,4 @@
-"""Which option contracts the ten strategies of the methodology can look at and hold: `--symbols methodology`.
+"""Which option contracts strategies can look at and hold, by what they declare (`core.reach`): `--symbols methodology`.
 
 A contract is written from the trading day before a strategy may choose it until the last day on which that strategy
 may hold it. What may be chosen on a day is read from the chain that is seen on it (the day before's), and follows the
@@ -13,6 +13,8 @@ from datetime import date, datetime, time, timedelta
 
 import numpy as np
 
+from core.contracts import Right
+from core.reach import Around, Deltas, MarketNeeds, Reach, Term
 from simulation.data.columns import Floats, Integers, TradeBlock, UniverseBlock
 from simulation.data.source import DataSource
 from simulation.lean.clock import DAY_MS
@@ -20,114 +22,12 @@ from simulation.lean.enums import Resolution, SecurityType
 from simulation.lean.identifiers import future_of_option_root, index_of_option_root
 from simulation.lean.symbols import Symbol
 
-CALL, PUT = 0, 1
-_MONDAY, _TUESDAY, _WEDNESDAY, _FRIDAY = 0, 1, 2, 4
+_SIDES = {Right.CALL: 0, Right.PUT: 1}
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _SLACK = 3
 """Calendar days for which a contract is written beyond the exit: holidays, and orders that do not fill at once."""
 _FARTHEST_SEARCH = 10
 _RANGE_DAYS = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Deltas:
-    """Contracts of one right by absolute delta x 100 at the close; both ends included."""
-
-    right: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """Both rights within `ranges` average daily ranges and `share` of the price beyond the day's low and high.
-
-    grid: only strikes that are a multiple of it, in points; None for all.
-    """
-
-    ranges: float
-    share: float
-    grid: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """The `nearest` listed expirations to so many calendar days ahead, no farther than `tolerance` from it."""
-
-    days: int
-    tolerance: int
-    nearest: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What one strategy may choose, and how long it may hold it.
-
-    weekdays: of entry, 0 Monday. weeks: which of its month, 1 the first; None for all. leave: days to expiry of its
-    last exit. vix_over: chosen only on days whose VIX was over it. rolls: once a contract that was chosen has this
-    delta, the bands of the other right are looked for again in its expiration, each day until the exit.
-    """
-
-    strategy: str
-    roots: tuple[str, ...]
-    term: Term
-    bands: tuple[Deltas | Around, ...]
-    leave: int
-    weekdays: tuple[int, ...] = (0, 1, 2, 3, 4)
-    weeks: tuple[int, ...] | None = None
-    vix_over: float | None = None
-    rolls: float | None = None
-
-    def opens(self, day: date) -> bool:
-        """Whether its calendar lets it enter on a day."""
-        return day.weekday() in self.weekdays and (self.weeks is None or (day.day + 6) // 7 in self.weeks)
-
-
-_STRANGLED = ("CL", "GC", "ZB", "6E", "ES", "USO", "GLD", "TLT", "FXE")
-METHODOLOGY: tuple[Reach, ...] = (
-    # 1, 7: 0.7 ATR to the short, searched to 1.8 times that; wings and bodies within 60 index points.
-    Reach("Friday 0DTE, butterfly", ("SPXW", "SPY"), Term(0, 0), (Around(1.5, 0.025),), 0, (_FRIDAY,)),
-    # 2: 25 delta (or 7 % out), 50 index points below it; 5 delta (or 12 % out). Every Wednesday from phase 4.
-    Reach(
-        "LT112",
-        ("ES", "SPY"),
-        Term(120, 30),
-        (Deltas(PUT, 23.5, 26.5), Deltas(PUT, 15, 19), Deltas(PUT, 4, 6.5)),
-        21,
-        (_WEDNESDAY,),
-    ),
-    Reach("LT112, calls", ("ES", "SPY"), Term(7, 4, 1), (Deltas(CALL, 5, 30),), 0, (_MONDAY,)),
-    # 3, 10a: puts 5 to 7 delta, calls 5 to 6; the put side of 10a is a ratio, with its long put above the short ones.
-    # The untested side is rolled once, when the other has 20 delta.
-    Reach(
-        "Strangle",
-        _STRANGLED,
-        Term(90, 30),
-        (Deltas(PUT, 4.5, 7.5), Deltas(CALL, 4.5, 6.5)),
-        21,
-        (_TUESDAY,),
-        (2,),
-        rolls=18.0,
-    ),
-    Reach("Strangle with a ratio", _STRANGLED, Term(90, 30), (Deltas(PUT, 9, 14),), 21, (_TUESDAY,), (2,)),
-    # 4: 12 to 14 delta, rolled at 150 days whichever day that is.
-    Reach("LEAP put ladder", ("SPY",), Term(365, 120), (Deltas(PUT, 11, 15),), 150),
-    # 5: any day on which the trend allows the LEAP; weeklies on Friday, on Monday after an assignment.
-    Reach("IPMCC", ("SPY", "QQQ", "IWM"), Term(365, 120), (Deltas(CALL, 77, 83),), 90),
-    Reach("IPMCC, weeklies", ("SPY", "QQQ", "IWM"), Term(7, 4), (Deltas(CALL, 45, 72),), 0, (_MONDAY, _FRIDAY)),
-    # 6: 500 wide, half of it on each side of the price, at round strikes; every expiration of one to two years.
-    Reach("Box", ("SPX",), Term(547, 183, 9), (Around(0.0, 0.115, 100.0),), 0, (_WEDNESDAY,)),
-    # 8: 25 and 16 delta.
-    Reach("Ratio", ("SPY", "IWM", "TLT"), Term(45, 12), (Deltas(PUT, 23, 27), Deltas(PUT, 14, 18)), 21, (_TUESDAY,)),
-    # 9: 60 days at 30 delta against 30 days at another strike, closed when that has 7 days left.
-    Reach("Diagonal, long", ("SPY", "QQQ", "IWM"), Term(60, 14), (Deltas(PUT, 28, 32),), 25, (_TUESDAY,)),
-    Reach("Diagonal, short", ("SPY", "QQQ", "IWM"), Term(30, 10), (Deltas(PUT, 24, 36),), 5, (_TUESDAY,)),
-    # 10b: over VIX 30.
-    Reach("Opportunity, 45 days", ("SPY", "IWM"), Term(45, 12), (Deltas(PUT, 16, 29),), 21, vix_over=30.0),
-    Reach("Opportunity, 60 days", ("ES", "SPY"), Term(60, 14), (Deltas(PUT, 12, 18),), 21, vix_over=30.0),
-)
-INDICES = ("SPX", "VIX")
-BENCHMARK = "SPY"
 
 
 def root_symbol(source: DataSource, root: str) -> Symbol:
@@ -181,7 +81,7 @@ class Plan:
     source: DataSource
     first: date
     end: date
-    reaches: Sequence[Reach] = METHODOLOGY
+    needs: MarketNeeds
     _held: dict[Symbol, dict[_Key, _Held]] = field(default_factory=dict)
     _rolling: dict[tuple[int, Symbol], dict[int, _Rolling]] = field(default_factory=dict)
     _done: date | None = None
@@ -190,7 +90,7 @@ class Plan:
 
     def underlyings(self) -> list[Symbol]:
         """Indices, shares and futures (their chains' symbols), each once."""
-        roots = (*INDICES, *(root for reach in self.reaches for root in reach.roots))
+        roots = (*self.needs.hourly, *(root for reach in self.needs.reaches for root in reach.roots))
         return list(dict.fromkeys(self.underlying(root) for root in roots))
 
     def underlying(self, root: str) -> Symbol:
@@ -227,7 +127,7 @@ class Plan:
         following = min(self._next_day(day), self.end)
         while before < following:
             entry = self._next_day(before)
-            for number, reach in enumerate(self.reaches):
+            for number, reach in enumerate(self.needs.reaches):
                 self._enter(number, reach, before, entry)
             before = entry
         self._done = before
@@ -277,7 +177,7 @@ class Plan:
                 for row in here
                 if (expiry, float(block.strike[row]), int(block.right[row])) in open_there.chosen
             }
-            bands = [band for band in reach.bands if isinstance(band, Deltas) and 1 - band.right in tested]
+            bands = [band for band in reach.bands if isinstance(band, Deltas) and 1 - _SIDES[band.right] in tested]
             self._choose(which, block, expiry, bands, day)
 
     def _rows(self, bands: Iterable[Deltas | Around], block: UniverseBlock, expiry: int, day: date) -> Integers:
@@ -286,7 +186,7 @@ class Plan:
         low, high, close = self._moved(block, day)
         for band in bands:
             if isinstance(band, Deltas):
-                side = here & (block.right == band.right)
+                side = here & (block.right == _SIDES[band.right])
                 hull = self._hull(band, block, expiry, day, (low, high, close))
             else:
                 side = here if band.grid is None else here & (np.abs(block.strike % band.grid) < 1e-6)
@@ -407,7 +307,7 @@ def _nearest(term: Term, blocks: Sequence[UniverseBlock], day: date) -> list[int
 
 def _strikes(band: Deltas, chain: UniverseBlock, expiry: int) -> tuple[float, float] | None:
     """Lowest and highest strike of a band of deltas, the nearest to its middle included; None without such a side."""
-    side = np.flatnonzero((chain.expiry == expiry) & (chain.right == band.right))
+    side = np.flatnonzero((chain.expiry == expiry) & (chain.right == _SIDES[band.right]))
     if not len(side):
         return None
     strikes, deltas = chain.strike[side], np.abs(chain.delta[side]) * 100

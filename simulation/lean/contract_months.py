@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Callable, Set
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 from simulation.lean.names import Named
 
@@ -227,6 +227,23 @@ _RULES: dict[str, tuple[Rule, frozenset[int] | None]] = {
     **dict.fromkeys(("ZC", "ZW", "KE", "ZO", "ZS", "ZM", "ZL"), (_grain, None)),
     "LE": (_last_business_day, None),
 }
+
+
+# The time of day that LEAN's functions add to the date; midnight where they add none.
+_TIMES: dict[str, time] = {
+    **dict.fromkeys(("ES", "NQ", "YM", "RTY", "MES", "MNQ", "MYM", "M2K"), time(13, 30)),
+    "VX": time(13, 0),
+    "HG": time(17, 0),
+    **dict.fromkeys(("ZB", "ZN", "UB", "ZF", "ZT"), time(12, 1)),
+    **dict.fromkeys(("6E", "6B", "6J", "6A", "6S", "6N", "6C", "M6E"), time(14, 16)),
+    **dict.fromkeys(("BTC", "ETH"), time(15, 0)),
+    "LE": time(12, 0),
+}
+
+
+def moment_of_expiry(ticker: str, day: date) -> datetime:
+    """What LEAN's identifier of a listed contract has for a date: the last trading date with its time of day."""
+    return datetime.combine(day, _TIMES.get(ticker.upper(), time()))
 
 
 def known_futures() -> frozenset[str]:

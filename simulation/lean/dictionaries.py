@@ -188,3 +188,63 @@ class RollingWindow(Named):
 
     def __iter__(self) -> Any:
         return iter(self._values)
+
+
+_TABLE_SIZES = (
+    *(37, 89, 197, 431, 919, 1931, 4049, 8419, 17519, 36353, 75431, 156437, 324449, 672827, 1395263, 2893249),
+)
+"""Buckets of a table that begins with .NET's default of 31, made prime, and doubles (HashHelpers.GetPrime)."""
+
+
+class OrderTable(Generic[V]):
+    """.NET's ConcurrentDictionary from order numbers to something, for the order in which it lists them.
+
+    A number lies in the bucket of its remainder, the newest first, and buckets are listed in turn: with 37 of them
+    order 112 comes before order 77 (recording fuzz july-505). The table grows when as many entries as buckets are in
+    it: so does .NET's on a machine of several processors, with numbers that come one after the other.
+    """
+
+    __slots__ = ("_buckets", "_entries")
+
+    def __init__(self) -> None:
+        self._entries: dict[int, V] = {}
+        self._buckets: list[list[int]] = [[] for _ in range(_TABLE_SIZES[0])]
+
+    def __getitem__(self, number: int) -> V:
+        return self._entries[number]
+
+    def __setitem__(self, number: int, value: V) -> None:
+        if number not in self._entries:
+            self._buckets[number % len(self._buckets)].insert(0, number)
+        self._entries[number] = value
+        if len(self._entries) >= len(self._buckets):
+            self._grow()
+
+    def _grow(self) -> None:
+        size = next((size for size in _TABLE_SIZES if size > len(self._buckets)), 2 * len(self._buckets) + 1)
+        grown: list[list[int]] = [[] for _ in range(size)]
+        for bucket in self._buckets:
+            for number in bucket:
+                grown[number % size].insert(0, number)
+        self._buckets = grown
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, number: int) -> V | None:
+        """The entry of a number, None without one."""
+        return self._entries.get(number)
+
+    def pop(self, number: int) -> V | None:
+        """Takes an entry out and gives it back, None without one."""
+        value = self._entries.pop(number, None)
+        if value is not None:
+            self._buckets[number % len(self._buckets)].remove(number)
+        return value
+
+    def values(self) -> list[V]:
+        """The entries in the table's own order."""
+        return [self._entries[number] for bucket in self._buckets for number in bucket]

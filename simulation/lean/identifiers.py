@@ -212,8 +212,11 @@ class SecurityIdentifier(Named):
 
     @staticmethod
     def generate_future(expiry: Day, symbol: str, market: str) -> SecurityIdentifier:
-        """A future's identifier."""
-        return SecurityIdentifier.pack(symbol.upper(), SecurityType.FUTURE, market, expiry)
+        """A future's identifier. Its date keeps the time of day that it was made with; the number does not."""
+        made = SecurityIdentifier.pack(symbol.upper(), SecurityType.FUTURE, market, expiry)
+        if isinstance(expiry, datetime):
+            made.date = expiry
+        return made
 
     @staticmethod
     def generate_equity(

@@ -305,7 +305,8 @@ class Symbol(Named):
 
 
 class _AliasedSymbol(Symbol):
-    """A second value for one identity (a renamed ticker): equal to, and hashed like, the first one."""
+    """A second value or time of day for one identity (a renamed ticker, a future's expiry): equal to, and hashed like,
+    the first one."""
 
     __slots__ = ("primary",)
     primary: Symbol
@@ -335,7 +336,7 @@ def _intern(sid: SecurityIdentifier, value: str, underlying: Symbol | None) -> S
         found = _fill(object.__new__(Symbol), sid, value, underlying)
         _interned[key] = found
         return found
-    if found.value == value:
+    if found.value == value and found.id.date == sid.date:
         return found
     alias = object.__new__(_AliasedSymbol)
     alias.primary = found

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.data.columns import FactorRow, MarginRow
+from simulation.data.columns import FactorRow, MapRow, MarginRow
 from simulation.lean.enums import SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market.assets import Asset, AssetDay, AssetSeries, AssetSpec, Carry, DrivenAsset, Kind
@@ -185,6 +185,14 @@ class Book:
             return None
         return self.share(symbol.id.symbol).factor_rows(self.first_day, self.last_day)
 
+    def map_rows(self, ticker: str) -> list[MapRow] | None:
+        """A fund's ticker, which never changed, from its first day on; ``None`` for what is no fund of the market."""
+        if ticker not in self.share_makers:
+            return None
+        law = SHARES[ticker]
+        days = (min(law.since, self.first_day), LAST_MAPPED_DAY)
+        return [MapRow(day, ticker, law.exchange) for day in days]
+
     def margin_rows(self, symbol: Symbol) -> list[MarginRow] | None:
         """Margins of a future; the cash products have none."""
         strip = self.strips.get(symbol.id.symbol)
@@ -228,6 +236,7 @@ class Book:
 
 DEFAULT_START, DEFAULT_END = date(2015, 7, 1), date(2018, 12, 31)
 VOLATILITIES = {"VIX": "SPX", "VXN": "NDX", "RVX": "RUT", "GVZ": "GOLD", "OVX": "OIL", "EVZ": "EURO", "VXTLT": "BOND"}
+LAST_MAPPED_DAY = date(2050, 12, 31)  # of a ticker that is still in use (LEAN's map files)
 REAL_SERIES = {"NDX": ("NASDAQ", "NDX", "IXIC", "QQQ"), "OIL": ("WTI", "USO", "CL")}
 COMPOSITE_TO_100 = 0.90  # the NASDAQ-100 over the composite: 0.86 in January 2014, 0.95 in December 2018
 

@@ -156,6 +156,8 @@ class ShareLaw:
     Yields: S&P 500 by year (above); QQQ 1.1 % and IWM 1.4 %, averages of 2014 to 2018 in LEAN's factor files; TLT
     2.6 %, not checked. GLD and FXE lose their 0.40 % fee; USO lost 12 % a year against spot oil from December 2013
     to December 2018 by rolling its futures (oil: 98.17 to 45 dollars in arch's WTI; USO: 35.32 to 9.66, not checked).
+    ``since`` and ``exchange`` are the first row of LEAN's map file (its data start in 1998; of those that its
+    repository lacks the fund's first day), from which its identifier is made.
     """
 
     ticker: str
@@ -163,6 +165,8 @@ class ShareLaw:
     ratio: float
     yearly: Yield
     ex_dates: Callable[[int], list[date]]
+    since: date
+    exchange: str = "P"
     fade: float = 0.0
     volume: float = 2.0e7
 
@@ -170,13 +174,13 @@ class ShareLaw:
 SHARES: dict[str, ShareLaw] = {
     law.ticker: law
     for law in (
-        ShareLaw("SPY", "SPX", 0.1, index_dividend_yield, quarterly, volume=8.0e7),
-        ShareLaw("QQQ", "NDX", 0.02415, lambda _: 0.011, quarterly, volume=3.0e7),
-        ShareLaw("IWM", "RUT", 0.0995, lambda _: 0.014, quarterly, volume=2.5e7),
-        ShareLaw("TLT", "BOND", 1.0, lambda _: 0.026, monthly, volume=1.0e7),
-        ShareLaw("GLD", "GOLD", 0.0967, lambda _: 0.0, never, fade=0.004, volume=8.0e6),
-        ShareLaw("USO", "OIL", 0.359, lambda _: 0.0, never, fade=0.12, volume=1.5e7),
-        ShareLaw("FXE", "EURO", 98.6, lambda _: 0.0, never, fade=0.004, volume=5.0e5),
+        ShareLaw("SPY", "SPX", 0.1, index_dividend_yield, quarterly, date(1998, 1, 2), volume=8.0e7),
+        ShareLaw("QQQ", "NDX", 0.02415, lambda _: 0.011, quarterly, date(1999, 3, 10), "Q", volume=3.0e7),
+        ShareLaw("IWM", "RUT", 0.0995, lambda _: 0.014, quarterly, date(2000, 5, 26), volume=2.5e7),
+        ShareLaw("TLT", "BOND", 1.0, lambda _: 0.026, monthly, date(2002, 7, 30), "Q", volume=1.0e7),
+        ShareLaw("GLD", "GOLD", 0.0967, lambda _: 0.0, never, date(2004, 11, 18), fade=0.004, volume=8.0e6),
+        ShareLaw("USO", "OIL", 0.359, lambda _: 0.0, never, date(2006, 4, 10), fade=0.12, volume=1.5e7),
+        ShareLaw("FXE", "EURO", 98.6, lambda _: 0.0, never, date(2005, 12, 12), fade=0.004, volume=5.0e5),
     )
 }
 

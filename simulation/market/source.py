@@ -279,8 +279,8 @@ class ModelledMarket:
         return self._universes[key]
 
     def map_file(self, symbol: Symbol) -> Sequence[MapRow] | None:
-        """No ticker of the model ever changed."""
-        return None
+        """A fund's one ticker; ``None`` for everything else."""
+        return self.book.map_rows(symbol.id.symbol) if symbol.security_type is SecurityType.EQUITY else None
 
     def factor_file(self, symbol: Symbol) -> Sequence[FactorRow] | None:
         """Cash dividends of an ETF as factors; ``None`` for what pays none."""
@@ -297,8 +297,30 @@ class ModelledMarket:
         return InterestRates(days, np.array(list(table.values())))
 
     def map_resolver(self, ticker: str, market: str) -> tuple[str, datetime] | None:
-        """Tickers are what they always were."""
-        return None
+        """Ticker and first day of a fund: what its identifier is made of, here as over a written folder."""
+        rows = self.book.map_rows(ticker.upper()) if market == "usa" else None
+        if not rows:
+            return None
+        return rows[0].ticker, datetime(rows[0].day.year, rows[0].day.month, rows[0].day.day)
+
+    def missing_asset(self, symbol: Symbol) -> str | None:
+        """None for what the model has; else the kinds and tickers that it has."""
+        book = self.book
+        if symbol.security_type in OPTION_KINDS:
+            known = book.root(symbol) is not None
+        elif symbol.security_type is SecurityType.FUTURE:
+            known = symbol.id.symbol in book.strips
+        else:
+            known = book.ticker(symbol) is not None
+        if known:
+            return None
+        named = {
+            "indices": sorted({*book.makers, *book.volatilities}),
+            "shares": sorted(book.share_makers),
+            "futures": sorted(book.strips),
+            "option roots": sorted(book.roots),
+        }
+        return "it has " + "; ".join(f"{kind} {', '.join(names)}" for kind, names in named.items() if names)
 
     # --- futures -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from simulation.lean.dictionaries import OrderTable
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.orders import Order
 from simulation.orders.requests import OrderRequest
@@ -14,9 +15,9 @@ class OrderHandler(Protocol):
     """The handler of all orders (`TransactionHandler`), as its broker, the exercises and `transactions` see it."""
 
     engine: Any
-    open: dict[int, tuple[Order, OrderTicket]]
-    complete: dict[int, Order]
-    tickets: dict[int, OrderTicket]
+    open: OrderTable[tuple[Order, OrderTicket]]
+    complete: OrderTable[Order]
+    tickets: OrderTable[OrderTicket]
     total_orders: int
 
     def submit(self, request: OrderRequest) -> OrderTicket:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from simulation.lean.dictionaries import OrderTable
 from simulation.lean.enums import (
     OrderDirection,
     OrderRequestStatus,
@@ -48,9 +49,9 @@ class TransactionHandler:
         self.transactions = SecurityTransactionManager(self)
         self.broker = SimulatedBroker(self)
         self.rounding = PriceRounding(self)
-        self.open: dict[int, tuple[Order, OrderTicket]] = {}
-        self.complete: dict[int, Order] = {}
-        self.tickets: dict[int, OrderTicket] = {}
+        self.open: OrderTable[tuple[Order, OrderTicket]] = OrderTable()
+        self.complete: OrderTable[Order] = OrderTable()
+        self.tickets: OrderTable[OrderTicket] = OrderTable()
         self.total_orders = 0
         self._queue: deque[OrderRequest] = deque()
         self._draining = False
@@ -92,8 +93,8 @@ class TransactionHandler:
         raise TypeError(f"unknown order request {type(request).__name__}: submit, update and cancel are accepted")
 
     def open_tickets(self) -> list[OrderTicket]:
-        """Tickets of open orders by id."""
-        return [entry[1] for _, entry in sorted(self.open.items())]
+        """Tickets of open orders, in the order of LEAN's table."""
+        return [ticket for _, ticket in self.open.values()]
 
     # ---------------------------------------------------------------- taking requests in
 
@@ -346,7 +347,7 @@ class TransactionHandler:
         known: list[OrderEvent] = []
         for event in events:
             if is_closed(event.status):
-                entry = self.open.pop(event.order_id, None)
+                entry = self.open.pop(event.order_id)
                 if entry is not None:
                     self.complete[event.order_id], self.tickets[event.order_id] = entry
             found = self._find(event.order_id)

@@ -110,14 +110,14 @@ class SecurityTransactionManager(Named):
 
     @signed("filter=None")
     def get_orders(self, order_filter: Callable[[Order], bool] | None = None) -> list[Order]:
-        """Copies of all orders that pass the filter, by id."""
-        orders = [order for _, order in sorted(self._handler.complete.items())]
+        """Copies of all orders that pass the filter."""
+        orders = self._handler.complete.values()
         return [order.clone() for order in orders if order_filter is None or order_filter(order)]
 
     @signed("filter=None", "symbol")
     def get_open_orders(self, what: Any = None) -> list[Order]:
         """Copies of the open orders, of one symbol, of those passing a filter, or all."""
-        orders = [entry[0] for _, entry in sorted(self._handler.open.items())]
+        orders = [order for order, _ in self._handler.open.values()]
         return [order.clone() for order in orders if _matches(order, what)]
 
     @signed("filter=None", "symbol")
@@ -128,7 +128,7 @@ class SecurityTransactionManager(Named):
     @signed("filter=None")
     def get_order_tickets(self, what: Any = None) -> list[OrderTicket]:
         """All tickets, of one symbol, of those passing a filter, or all."""
-        return [ticket for _, ticket in sorted(self._handler.tickets.items()) if _matches(ticket, what)]
+        return [ticket for ticket in self._handler.tickets.values() if _matches(ticket, what)]
 
     @signed("filter=None", "symbol")
     def get_open_orders_remaining_quantity(self, what: Any = None) -> float:

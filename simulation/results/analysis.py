@@ -1,8 +1,9 @@
 """What LEAN's analyzer finds in a finished run (Engine/Results/Analysis): the `analysis` block of the result file.
 
-Offered: fills outside regular hours, unused margin, a Sharpe ratio under the benchmark's, daily returns that are not
+Offered: days on which the equity stood still, fills at stale prices and outside regular hours, unused margin, more than
+ten parameters, a Sharpe ratio under the benchmark's over the run or over a known crisis, daily returns that are not
 significantly over the benchmark's. LEAN's analyzer has some sixty more; those need its logs, its clock or its own
-random numbers, and say nothing here.
+random numbers, and say nothing here. Their words are LEAN's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from simulation.lean.clock import EPOCH, zone_of
 from simulation.lean.enums import OrderStatus, Resolution, SecurityType
 from simulation.lean.numbers import decimal_text
 from simulation.lean.symbols import Symbol
+from simulation.results import analysis_texts as texts
+from simulation.results.results_text import iso
 from simulation.results.sampling import Samples
 
 DAY_S = 86_400
@@ -27,6 +30,9 @@ _LITTLE_MARGIN_PERCENT = 50.0
 _SMOOTHED_DAYS = 3
 _SIGNIFICANT = 0.05
 _FROM_DELISTING = "liquidate from delisting"
+_STALE = "warning: fill at stale price"
+_FEW_PARAMETERS = 10
+_SEGMENTS = 5
 _OUTPERFORM = "Try adjusting the trading rules and/or the universe to get a strategy that outperforms the benchmark."
 Curve = dict[int, float]
 """Value by second since 1970."""
@@ -36,9 +42,13 @@ def findings(engine: Any, events: Sequence[Mapping[str, Any]]) -> list[dict[str,
     """What was found, weightiest first. events: the run's order events as they are written, in order."""
     equity, benchmark = curves(engine)
     found = (
+        _flat_equity(equity),
+        _stale_fills(engine, events),
         _outside_hours(engine, events),
         _unused_margin(engine.samples),
+        _many_parameters(engine.algorithm),
         _worse_than_benchmark(engine, equity, benchmark),
+        _worse_in_a_crisis(engine, equity, benchmark),
         _insignificant(equity, benchmark),
     )
     return [one for one in found if one is not None]
@@ -52,6 +62,23 @@ def _finding(name: str, issue: str, sample: Any, solutions: Sequence[str], count
 
 
 # -------------------------------------------------------------------- fills and margin
+
+
+def _stale_fills(engine: Any, events: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    pairs = zip(engine.order_events, events, strict=True)
+    stale = [written for event, written in pairs if _STALE in (event.message or "").lower()]
+    if not stale:
+        return None
+    issue = "Some orders filled at stale prices."
+    return _finding("StaleOrderFills", issue, stale[0], texts.STALE_FILLS, len(stale))
+
+
+def _many_parameters(algorithm: Any) -> dict[str, Any] | None:
+    count = len(algorithm.parameters)
+    if count <= _FEW_PARAMETERS:
+        return None
+    issue = "The algorithm has so many numeric parameters it's at risk of overfitting."
+    return _finding("ParameterCount", issue, f"{count} Parameters Detected", texts.PARAMETERS)
 
 
 def _outside_hours(engine: Any, events: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -108,6 +135,48 @@ def _unused_margin(samples: Samples) -> dict[str, Any] | None:
 
 
 # -------------------------------------------------------------------- against SPY
+
+
+def _flat_equity(equity: Curve) -> dict[str, Any] | None:
+    """Stretches of sessions that ended at one value; the five longest are shown."""
+    segments: list[tuple[int, int, int]] = []
+    for _, group in groupby(equity.items(), key=lambda item: decimal_text(item[1])):
+        moments = [moment for moment, _ in group]
+        if len(moments) > 1:
+            segments.append((moments[0], moments[-1], len(moments)))
+    if not segments:
+        return None
+    longest = sorted(segments, key=lambda segment: -segment[2])[:_SEGMENTS]
+    sample = [{"start": _utc(start), "end": _utc(end), "trading_days": days} for start, end, days in longest]
+    issue = "The equity curve is flat for several days in a row."
+    count = len(segments) if len(segments) > _SEGMENTS else 1
+    return _finding("FlatEquityCurve", issue, sample, texts.FLAT_EQUITY, count)
+
+
+def _utc(moment: int) -> str | None:
+    return iso(EPOCH + timedelta(seconds=moment))
+
+
+def _worse_in_a_crisis(engine: Any, equity: Curve, benchmark: Curve) -> dict[str, Any] | None:
+    """LEAN's list of crises that lie in the run whole; the first in which SPY had the better Sharpe ratio is shown."""
+    worse: list[dict[str, Any]] = []
+    for name, start, end in texts.CRISES:
+        low, high = (int((moment - EPOCH).total_seconds()) for moment in (start, end))
+        if not equity or low < min(equity) or high > max(equity):
+            continue
+        parts = [
+            {moment: value for moment, value in curve.items() if low <= moment <= high} for curve in (equity, benchmark)
+        ]
+        if not all(parts):
+            continue
+        free = _free_rate(engine, min(parts[0]), max(parts[0]))
+        ours, theirs = (_sharpe(_returns(part).values(), free) for part in parts)
+        if ours < theirs:
+            worse.append({"crisisEvent": name, "backtestSharpe": ours, "benchmarkSharpe": theirs})
+    if not worse:
+        return None
+    issue = "The strategy underperformed the benchmark during some crisis events in terms of risk-adjusted returns."
+    return _finding("CrisisEvents", issue, worse[0], texts.CRISIS, len(worse))
 
 
 def curves(engine: Any) -> tuple[Curve, Curve]:

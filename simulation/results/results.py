@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from simulation.account.brokerages import brokerage_name
 from simulation.account.tradebuilder import Trade, TradeStatistics, trade_statistics
 from simulation.lean.clock import EPOCH, utc_datetime
 from simulation.orders.order_event import OrderEvent
@@ -32,6 +33,7 @@ from simulation.results.results_text import (
     trade_json,
     trade_statistics_json,
 )
+from simulation.results.sampling import OTHERS
 from simulation.results.statistics import PortfolioStatistics, StatisticsInput
 
 EQUITY_CHART = "Strategy Equity"
@@ -242,6 +244,7 @@ def charts_json(engine: Any) -> dict[str, Any]:
     equity = _series("Equity", "$", _CANDLE, [[p[0] // 1000, *p[1:]] for p in samples.equity])
     margin = [
         _series(name, "%", _BAR, _points(values), indexName="Margin Used (%)", tooltip="{SERIES_NAME}: {VALUE}%")
+        | ({"color": "#808080"} if name == OTHERS else {})
         for name, values in samples.margin.items()
         if len(values) > 1
     ]
@@ -288,7 +291,7 @@ def _configuration(engine: Any) -> dict[str, Any]:
         "name": algorithm.name,
         "tags": list(algorithm.tags),
         "accountCurrency": algorithm.account_currency,
-        "brokerage": int(getattr(algorithm.brokerage_model, "brokerage_name", 0)),
+        "brokerage": int(brokerage_name(algorithm.brokerage_model)),
         "accountType": int(algorithm.brokerage_model.account_type),
         "parameters": dict(algorithm.parameters),
         "outOfSampleMaxEndDate": None,

@@ -15,7 +15,7 @@ import numpy as np
 
 from simulation.data.columns import FactorRow, Floats, Integers
 from simulation.data.lean_folder import LeanFolder
-from simulation.lean.clock import DAY_MS, FOREVER, HOUR_MS, zone_of
+from simulation.lean.clock import DAY_MS, HOUR_MS, zone_of
 from simulation.lean.enums import DelistingType, Resolution, SecurityType
 from simulation.lean.numbers import clean
 from simulation.lean.symbols import Symbol
@@ -24,6 +24,9 @@ from simulation.results.capacity import CapacityEstimate
 _CLOSE_TO_MIDNIGHT_MS = 8 * HOUR_MS
 _LONGEST_CLOSURE_DAYS = 10
 MINIMUM_STEP_MS = 240_000
+NO_STEP = -1
+MARGIN_SERIES = 40
+OTHERS = "OTHERS"
 SAMPLES = 4000
 """LEAN aims at this many points of the equity curve, at least four minutes apart."""
 
@@ -51,11 +54,12 @@ class Benchmark:
     def last_step_ms(self) -> int:
         """The last hour of the benchmark inside the run: until then LEAN's clock goes on where nothing else has data.
 
-        It is filled forward to the end of the run; FOREVER where the market has none.
+        It is filled forward to the end of the run. Minus one where the market has none: the clock stops with the last
+        data, on a weekend before the run's last date too (recording fuzz march-573).
         """
         engine, symbol = self._engine, self._symbol()
         if symbol is None or not len(self._known(symbol)[0]):
-            return FOREVER
+            return NO_STEP
         hours = engine.hours_of(symbol)
         day = zone_of(hours.time_zone).date_of(engine.end_ms)
         for back in range(_LONGEST_CLOSURE_DAYS):
@@ -63,7 +67,7 @@ class Benchmark:
             inside = [close for close in closes if close <= engine.end_ms]
             if inside:
                 return int(max(inside))
-        return FOREVER
+        return NO_STEP
 
     def hours_between(self, low: int, high: int) -> list[int]:
         """Ends of the benchmark's hours in a stretch of UTC milliseconds, its ends left out; none without such bars."""
@@ -152,7 +156,7 @@ class Samples:
 
     def before_orders(self) -> None:
         """Called with new prices before anything trades on them: excursions of open trades."""
-        self._engine.portfolio.trade_builder.see_prices(self._engine.securities)
+        self._engine.portfolio.trade_builder.see_prices(self._engine.securities, self._engine.data_ms)
 
     def see(self) -> None:
         """The end of a step, where every step is followed."""
@@ -266,13 +270,24 @@ class Samples:
         series.append((utc_ms, share))
 
     def _sample_margin(self, utc_ms: int, value: float) -> None:
+        """Shares of the portfolio by group: the largest forty by name, the rest as one (PortfolioMarginChart.cs)."""
         if not value:
             return
+        shares: list[tuple[str, float]] = []
         for group in self._engine.portfolio.positions.groups:
             if group.positions:
                 names = ", ".join(position.symbol.value for position in group.positions)
-                share = float(f"{group.reserved_buying_power() / value:.4g}")
-                self.margin.setdefault(names, []).append((utc_ms, clean(share * 100)))
+                shares.append((names, float(f"{group.reserved_buying_power() / value:.4g}")))
+        ranked = dict.fromkeys(name for name, _ in sorted(shares, key=lambda item: -item[1]))
+        largest = set(list(ranked)[:MARGIN_SERIES])
+        rest: float | None = None
+        for name, share in shares:
+            if name in largest:
+                self.margin.setdefault(name, []).append((utc_ms, clean(share * 100)))
+            else:
+                rest = clean((rest or 0.0) + share * 100)
+        if rest is not None:
+            self.margin.setdefault(OTHERS, []).append((utc_ms, rest))
         for series in self.margin.values():
             if series[-1][0] != utc_ms and series[-1][1] is not None:
                 series.append((utc_ms, None))

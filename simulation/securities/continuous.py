@@ -21,7 +21,7 @@ from simulation.data.columns import ContractFactorRow
 from simulation.data.feeds import PRICE_FIELDS, Feed, FeedSpec
 from simulation.lean.bars import SymbolChangedEvent
 from simulation.lean.clock import FOREVER, Zone
-from simulation.lean.contract_months import expiry_of_contract_month
+from simulation.lean.contract_months import expiry_of_contract_month, moment_of_expiry
 from simulation.lean.enums import DataMappingMode, DataNormalizationMode, Resolution, SecurityType
 from simulation.lean.identifiers import SecurityIdentifier
 from simulation.lean.symbols import Symbol
@@ -114,7 +114,7 @@ def _back_month(source: Any, contract: Symbol, depth: int) -> Symbol:
         while later <= expiry:
             months += 1
             later = expiry_of_contract_month(ticker, date(months // 12, months % 12 + 1, 1), holidays)
-        contract = Symbol.create_future(ticker, market, later)
+        contract = Symbol.create_future(ticker, market, moment_of_expiry(ticker, later))
     return contract
 
 

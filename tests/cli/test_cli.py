@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -14,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cli import app, backtest, checks, markets, options, progress
+from cli import app, backtest, markets, options, progress
 from cli.errors import RunFailedError, UserError
 from cli.options import BacktestOptions, MarketChoice, MarketKind, plan_of
 from reporting.report import Provenance
@@ -398,50 +396,3 @@ def test_a_real_run_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixt
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "friday_0dte.min_vix = 0" in page
     assert "What is real and what is modelled" in page
-
-
-# --- the checks -------------------------------------------------------------------------------------------------------
-
-
-def test_checks_run_every_step_and_name_what_failed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ran = []
-
-    def execute(step: checks.Step) -> bool:
-        ran.append(step.name)
-        return step.name != "types"
-
-    monkeypatch.setattr(checks, "execute", execute)
-    assert app.run(["test", "--fast"]) == 1
-    assert ran == ["format", "lint", "types", "import contract", "placeholders and sizes", "tests"]
-    assert "5 of 6 checks passed; failed: types" in capsys.readouterr().out
-    monkeypatch.setattr(checks, "execute", lambda step: True)
-    assert app.run(["test", "--no-tests"]) == 0
-
-
-def test_a_step_that_fails_is_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert checks.execute(checks.Step("fine", (sys.executable, "-c", "")))
-    assert not checks.execute(checks.Step("broken", (sys.executable, "-c", "raise SystemExit(3)")))
-    assert "== broken: FAILED" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("taken", "recordings", "floor"), [(849, True, 85), (850, True, 85), (799, False, 80), (800, False, 80)]
-)
-def test_coverage_of_branches_has_a_floor(
-    taken: int,
-    recordings: bool,
-    floor: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(checks, "ROOT", tmp_path)
-    monkeypatch.setattr(checks, "RECORDINGS", tmp_path if recordings else tmp_path / "none")
-    assert not checks.coverage()
-    # Every line taken does not make up for branches: 849 of 1000 is under the floor of 85 %, 799 under that of 80 %.
-    totals = {"covered_branches": taken, "num_branches": 1000, "covered_lines": 9, "num_statements": 9}
-    (tmp_path / ".coverage.json").write_text(json.dumps({"totals": totals}), encoding="utf-8")
-    assert checks.coverage() is (taken >= 10 * floor)
-    assert f"{taken / 10:.1f} % of branches, floor {floor} % (lines 100.0 %)" in capsys.readouterr().out

@@ -79,6 +79,8 @@ class Probe(QCAlgorithm):
 
     def after(self):
         self.seen["held"] = [[row.name, row.quantity] for row in self.desk.holdings()]
+        reserved = self.portfolio.total_portfolio_value - self.portfolio.margin_remaining
+        self.seen["margin"] = [round(self.portfolio.total_margin_used, 2), round(reserved, 2)]
         self.desk.release((self.short, self.wing))
         self.seen["fees"] = round(self.portfolio.total_fees, 2)
         self.seen["kept_while_held"] = self.desk.quote(self.wing) is not None
@@ -154,6 +156,11 @@ def test_ordered_and_held_contracts_are_never_removed(seen: dict[str, Any]) -> N
     assert seen["kept_while_held"]
     short, wing = seen["names"]
     assert sorted(seen["held"]) == sorted([[short, -2.0], [wing, 2.0]])
+
+
+def test_nothing_is_reserved_by_leans_own_margin(seen: dict[str, Any]) -> None:
+    # Two verticals are held: LEAN's groups would reserve their widths beside the options' own (recording p17).
+    assert seen["margin"] == [0.0, 0.0]
 
 
 def test_fees_are_the_brokers(seen: dict[str, Any]) -> None:
@@ -249,14 +256,19 @@ def test_a_live_account_hears_of_orders_from_outside_and_is_judged_once_it_was_l
             self.owner = owner
 
     handlers: list[Any] = []
+    taken: list[Any] = []
     locked = [False]
     algorithm = SimpleNamespace(
         time=NOON, live_mode=live, settings=SimpleNamespace(), get_locked=lambda: locked[0],
         set_brokerage_model=lambda *_: None, add_security_initializer=lambda _: None,
-        set_brokerage_message_handler=handlers.append,
+        set_brokerage_message_handler=handlers.append, portfolio=SimpleNamespace(set_positions=taken.append),
     )  # fmt: skip
     monkeypatch.setattr(sys.modules["AlgorithmImports"], "DefaultBrokerageMessageHandler", Default, raising=False)
+    lean_gateway.prepare(algorithm, False)
+    assert taken == []  # LEAN's own margin stays where it is asked for
+    handlers.clear()
     lean_gateway.prepare(algorithm, True)
+    assert taken == [sys.modules["AlgorithmImports"].SecurityPositionGroupModel.NULL]
     assert [(row.owner, row.handle_order(None)) for row in handlers] == ([(algorithm, True)] if live else [])
     desk = lean_gateway.LeanGateway(algorithm)
     assert desk.answers_at_once() is not live

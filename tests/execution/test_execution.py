@@ -16,8 +16,6 @@ from core.events import (
     Command,
     FillStatus,
     MinutePassed,
-    RiskThreshold,
-    Severity,
 )
 from core.gateway import Holding
 from core.journal import RecordKind
@@ -391,25 +389,6 @@ def test_windows_of_nobody_and_days_that_were_never_seen(room: Room) -> None:
     room.system.entry_window(room.gateway.time, "friday_0dte", "open")  # decided already
     assert len(room.sink.rows(RecordKind.DECISION)) == 2
     assert coordinator.position_of("nobody") is None
-
-
-def test_a_breach_of_risk_takes_entries_back_and_closes_the_riskiest(tmp_path: Path) -> None:
-    room = Room(tmp_path, vix=60.0)
-    name = room.open()
-    assert isinstance(name, str)
-    room.minutes(6)
-    room.system.bus.publish(
-        RiskThreshold(time=room.gateway.time, rule="fast_loss", severity=Severity.BREACH, limit=0.03, observed=0.04)
-    )
-    group = room.executor.group_of(name)
-    assert group is not None
-    assert (group.rule, group.urgency) == ("risk_fast_loss", Urgency.URGENT)
-    assert "risk_fast_loss" not in room.executor.why()[0]
-    room.system.bus.publish(
-        RiskThreshold(time=room.gateway.time, rule="greeks_delta", severity=Severity.BREACH, limit=1.0, observed=2.0)
-    )
-    room.minutes(3)
-    assert room.system.book.positions == {}
 
 
 def test_a_contract_of_no_leg_is_an_error_and_halts(room: Room) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from core.contracts import Contract, Leg, Package, Right
+from core.events import MinutePassed, Severity
 from core.parts import Terms
 from core.settings.fields import CircuitBreakerSettings, CorrelationSettings, MarginSettings
 from greeks.stress import Node, Stressed
 from risk.group_risk import GroupRisk, GroupStressPlugin, LineLoss, line_losses, line_of, profits_by_ticker
 from risk.margin import MarginFigures
-from risk.proposal import Deny, Proposal, Shrink
+from risk.proposal import Deny, Proposal, Scope, Shrink
 from tests.greeks.chains import MORNING, spxw, spy
 from tests.greeks.stress import FOUR_MONTHS, Stress
 from tests.risk.proposals import context, proposal
@@ -52,7 +53,8 @@ class Lines:
             self.stress.engine, self.stress.system.book, vix, MarginSettings(), CircuitBreakerSettings(),  # type: ignore[arg-type]
         )  # fmt: skip
         self.groups = GroupRisk(self.stress.engine, figures, CorrelationSettings())
-        self.plugin = GroupStressPlugin(self.stress.engine, self.groups, CorrelationSettings())
+        equity = SimpleNamespace(value=530_000.0, look=lambda now: SimpleNamespace(value=530_000.0))
+        self.plugin = GroupStressPlugin(self.stress.engine, self.groups, equity, CorrelationSettings())  # type: ignore[arg-type]
 
     def ask(self, legs: dict[Contract, int], wanted: int, equity: float, volatility: float = 0.15) -> Shrink | Deny:
         self.stress.system.quote_all(legs, volatility)
@@ -164,3 +166,26 @@ def test_lines_over_their_limit_are_named_and_unknown_counts_as_over(lines: Line
     assert lines.groups.over(0.0) == {"A": math.inf}
     system.hold("unknown", {spy(470.0, Right.PUT, FOUR_MONTHS): -1})
     assert lines.groups.over(10_000_000.0) == {"A": 1.0}
+
+
+def test_a_line_passed_through_prices_is_told_and_over_one_and_a_half_times_closed_one_by_one(lines: Lines) -> None:
+    # 6 of the 4800 puts use 1.85 of the crash line of 530,000 (see above): breach, and the riskiest must go
+    put, other = spxw(4800.0, Right.PUT, FOUR_MONTHS), spxw(4700.0, Right.PUT, FOUR_MONTHS)
+    system = lines.stress.system
+    system.quote_all({put: -1, other: -1})
+    system.hold("large", {put: -1}, contracts=5, strategy="lt112")
+    system.hold("small", {other: -1}, contracts=1, strategy="lt112")
+    minute = MinutePassed(time=MORNING + timedelta(minutes=1))
+    (passed,) = lines.plugin.watch(minute)
+    assert (passed.rule, passed.severity) == ("group_risk_A", Severity.BREACH)
+    (want,) = lines.plugin.wanted(minute.time)
+    assert (want.scope, want.line) == (Scope.RISKIEST, "A")
+    assert want.still is not None
+    assert want.still(frozenset())
+    assert want.still(frozenset({"small"}))
+    assert not want.still(frozenset({"large"}))
+    del system.book.positions["large"]
+    system.changed("large")
+    (ended,) = lines.plugin.watch(MinutePassed(time=MORNING + timedelta(minutes=2)))
+    assert ended.severity is Severity.NORMAL
+    assert list(lines.plugin.wanted(minute.time)) == []

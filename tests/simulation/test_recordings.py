@@ -6,6 +6,8 @@ Implied volatility may differ by 0.0005 and Greeks by 0.5 %; everything else mus
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,44 @@ from simulation.data.lean_folder import LeanFolder
 from simulation.runner import RunRequest, run_backtest
 from tests.conftest import CONFORMANCE
 
-PARAMETERS = {
+VARIANTS = {
     "tastytrade": {"brokerage": "tastytrade"},
     "seed": {"seed": "yes"},
-    "security-null": {"margin": "security-null"},
     "honest": {"initializer": "honest"},
+    **{margin: {"margin": margin} for margin in ("security-null", "groups-null", "all-null")},
 }
-RECORDINGS = sorted(path.name.removesuffix(".jsonl") for path in CONFORMANCE.glob("expected/*.jsonl"))
+PARTS = {"": "data", "march": "march/data", "february": "february/data", "july": "data", "xsp": "xsp/data"}
+"""Folders of recordings, and the data that their probes ran on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What ran on the real engine: the algorithm, its data and parameters, and the lines that it wrote."""
+
+    name: str
+    algorithm: Path
+    data: Path
+    parameters: dict[str, str]
+    lines: Path
+
+
+def recordings() -> Iterator[Recording]:
+    """Every recording beside this clone; none where the folder is not there."""
+    for part, data in PARTS.items():
+        folder = CONFORMANCE / part
+        for lines in sorted(folder.glob("expected/*.jsonl")):
+            probe, _, variant = lines.name.removesuffix(".jsonl").partition(".")
+            algorithm = folder / "probes" / f"{probe}.py"
+            parameters = VARIANTS[variant] if variant else {}
+            yield Recording(lines.name.removesuffix(".jsonl"), algorithm, CONFORMANCE / data, parameters, lines)
+    cases = CONFORMANCE / "fuzz" / "cases.json"
+    for case in json.loads(cases.read_text(encoding="utf-8")) if cases.is_file() else ():
+        name, market = case["name"], CONFORMANCE / PARTS[case["data"]]
+        lines = CONFORMANCE / "fuzz" / "expected" / f"{name}.jsonl"
+        yield Recording(f"fuzz-{name}", CONFORMANCE / "fuzz" / "fuzz.py", market, case["parameters"], lines)
+
+
+RECORDINGS = {recording.name: recording for recording in recordings()}
 
 
 def near(got: Any, expected: Any, path: str = "") -> bool:
@@ -42,16 +75,23 @@ def same(got: str, expected: str) -> bool:
 
 
 @pytest.mark.skipif(not RECORDINGS, reason="the recordings of the real engine are not beside this clone")
-@pytest.mark.parametrize("name", RECORDINGS or ["none"])
+@pytest.mark.parametrize("name", list(RECORDINGS) or ["none"])
 def test_the_recording_comes_out_line_for_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    probe, _, variant = name.partition(".")
+    recording = RECORDINGS[name]
     out = tmp_path / "out.jsonl"
     monkeypatch.setenv("PROBE_OUT", str(out))
-    source = LeanFolder(CONFORMANCE / "data")
-    algorithm = CONFORMANCE / "probes" / f"{probe}.py"
-    result = run_backtest(RunRequest(algorithm, source, PARAMETERS.get(variant, {}), None, tmp_path / "storage"))
-    assert result.error is None
+    source = LeanFolder(recording.data)
+    request = RunRequest(recording.algorithm, source, dict(recording.parameters), None, tmp_path / "storage")
+    assert run_backtest(request).error is None
     got = out.read_text(encoding="utf-8").splitlines()
-    expected = (CONFORMANCE / "expected" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [g for g, e in zip(got, expected, strict=False) if not same(g, e)] == []
+    expected = recording.lines.read_text(encoding="utf-8").splitlines()
+    assert [(g, e) for g, e in zip(got, expected, strict=False) if not same(g, e)] == []
     assert len(got) == len(expected)
+
+
+@pytest.mark.skipif(not RECORDINGS, reason="the recordings of the real engine are not beside this clone")
+def test_no_recording_is_left_out() -> None:
+    # live/ holds another mode's recordings, results/ a run's files: both have tests of their own.
+    folders = {path.parent.parent.name for path in CONFORMANCE.rglob("expected/*.jsonl")}
+    assert folders - {CONFORMANCE.name} == {part for part in PARTS if part} | {"fuzz"}
+    assert len(RECORDINGS) == len(list(CONFORMANCE.rglob("expected/*.jsonl")))

@@ -12,7 +12,7 @@ import pytest
 
 from core.book import Book, ClosedTrade, Position
 from core.contracts import Leg, Package, Right
-from core.events import MarketData, MinutePassed, SessionClosed, SessionOpened, Severity
+from core.events import MinutePassed
 from core.gateway import Session
 from core.journal import RecordKind
 from core.journal_schema import ROWS
@@ -22,7 +22,6 @@ from core.settings.fields import CorrelationSettings
 from core.settings.strategies import ExitSettings
 from market.history import Correlations
 from market.trend import Trend, TrendDirection
-from risk.breakers import BlackSwanPlugin, CircuitBreakerPlugin, DrawdownPlugin, _together
 from risk.exposure import CorrelationPlugin
 from risk.proposal import Allow, Deny
 from strategies.base import Close, EntryContext, HoldContext, Skip, Wait
@@ -109,93 +108,6 @@ def test_a_position_that_cost_nothing_has_no_share_to_gain() -> None:
 def system_at_noon(tmp_path: Path, vix: float = 24.0, **parameters: str) -> TradingSystem:
     gateway = FakeGateway(NOON, lambda _: 5000.0, lambda _: vix, tmp_path)
     return build(gateway, **parameters)[0]
-
-
-def index_minute(now: datetime, price: float = 5000.0) -> MarketData:
-    return MarketData(time=now, ticker="SPX", open=5000.0, high=5000.0, low=5000.0, price=price, fresh_at=now)
-
-
-def test_half_as_much_again_locks_for_a_day_and_then_waits_for_calm(tmp_path: Path) -> None:
-    system = system_at_noon(tmp_path, phases__earned_progression="false")
-    breaker = system.managers[CircuitBreakerPlugin]
-    gateway = system.gateway
-    assert isinstance(gateway, FakeGateway)
-    system.book.positions["p"] = held("p", "friday_0dte", "SPXW")
-    assert list(breaker.watch(index_minute(NOON))) == []
-    gateway.cash = 95_000.0  # 5 % lost within a minute; phase 4's limit is 3 %, and 150 % of it 4.5 %
-    found = list(breaker.watch(index_minute(NOON + timedelta(minutes=1))))
-    assert [(row.rule, row.severity) for row in found] == [("fast_loss", Severity.EMERGENCY)]
-    at = NOON + timedelta(minutes=1)
-    denied = breaker.review(proposal(), replace(context(), now=at + timedelta(hours=23)))
-    assert rule(denied) == "circuit_lock"
-    later = replace(context(), now=at + timedelta(hours=24))
-    assert rule(breaker.review(proposal(), later)) == "allowed"  # the lock is over, and so is the calm
-
-
-def test_calm_and_fresh_lets_one_position_at_a_time_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    system = system_at_noon(tmp_path, phases__earned_progression="false")
-    breaker, gateway = system.managers[CircuitBreakerPlugin], system.gateway
-    assert isinstance(gateway, FakeGateway)
-    monkeypatch.setattr(type(breaker._freshness), "all_fresh", lambda _self, _now: True)
-    system.book.positions["p"] = held("p", "friday_0dte", "SPXW")
-    list(breaker.watch(index_minute(NOON)))
-    gateway.cash = 96_500.0  # 3.5 %: over the limit, under 150 % of it
-    (found,) = breaker.watch(index_minute(NOON + timedelta(minutes=1)))
-    assert found.severity is Severity.BREACH
-    at = NOON + timedelta(minutes=1)
-    early = replace(context(), now=at + timedelta(minutes=29))
-    assert rule(breaker.review(proposal(), early)) == "circuit_breaker"
-    calm = replace(early, now=at + timedelta(minutes=30))
-    assert rule(breaker.review(proposal(), calm)) == "allowed"
-    busy = replace(calm, book=system.book)
-    assert rule(breaker.review(proposal(), busy)) == "circuit_breaker"  # one at a time
-    list(breaker.watch(SessionClosed(time=at, day=FRIDAY, equity=96_500.0)))
-    assert rule(breaker.review(proposal(), busy)) == "allowed"
-    list(breaker.watch(SessionOpened(time=at, day=FRIDAY, closes_at=at)))
-    assert not breaker._equity
-
-
-def test_profits_that_move_together_need_two_hours_of_samples() -> None:
-    times = [NOON + timedelta(minutes=5 * count) for count in range(24)]
-    one = {moment: float(count**2) for count, moment in enumerate(times)}
-    assert _together(one, {moment: 2 * value for moment, value in one.items()}) == pytest.approx(1.0)
-    assert _together(one, {moment: -value for moment, value in one.items()}) == pytest.approx(-1.0)
-    few = dict(list(one.items())[:23])
-    assert _together(few, one) == 0.0
-
-
-def test_after_a_pause_half_size_until_the_drawdown_is_under_ten_percent(tmp_path: Path) -> None:
-    system = system_at_noon(tmp_path)
-    plugin = system.managers[DrawdownPlugin]
-    plugin.drawdown(100_000.0)
-    steps = list(plugin.watch(SessionClosed(time=NOON, day=FRIDAY, equity=79_000.0)))
-    assert [row.severity for row in steps] == [Severity.EMERGENCY]
-    assert rule(plugin.review(proposal(), replace(context(equity=79_000.0), now=NOON + timedelta(days=13)))) == (
-        "drawdown_pause"
-    )
-    after = replace(context(equity=85_000.0), now=NOON + timedelta(days=14))
-    assert rule(plugin.review(proposal(), after)) == "allowed"
-    assert plugin.size_factor(85_000.0) == 0.5
-    assert rule(plugin.review(proposal(), replace(after, account=context(equity=91_000.0).account))) == "allowed"
-    assert plugin.size_factor(91_000.0) == 1.0
-    list(plugin.watch(SessionClosed(time=NOON, day=FRIDAY, equity=69_000.0)))
-    assert rule(plugin.review(proposal(), after)) == "drawdown_disabled"
-    plugin.reset()
-    assert plugin.peak == pytest.approx(100_000.0)  # the account's equity now
-    assert rule(plugin.review(proposal(), replace(after, account=context().account))) == "allowed"
-
-
-def test_a_black_swan_pauses_for_a_day_and_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    system = system_at_noon(tmp_path)
-    plugin = system.managers[BlackSwanPlugin]
-    assert rule(plugin.review(proposal(), context())) == "black_swan"  # no price of today was seen: unknown
-    monkeypatch.setattr(plugin, "_move", lambda: 0.051)
-    assert [row.severity for row in plugin.watch(index_minute(NOON))] == [Severity.EMERGENCY]
-    assert list(plugin.watch(index_minute(NOON + timedelta(minutes=1)))) == []
-    monkeypatch.setattr(plugin, "_move", lambda: 0.05)
-    at = replace(context(), now=NOON + timedelta(hours=24))
-    assert rule(plugin.review(proposal(), at)) == "black_swan"  # 24 hours after the last minute beyond the limit
-    assert rule(plugin.review(proposal(), replace(at, now=NOON + timedelta(hours=24, minutes=1)))) == "allowed"
 
 
 def named(ticker: str) -> Package:

@@ -385,7 +385,10 @@ def test_a_future_universe_dates_its_contracts(root: Path) -> None:
     path.write_text("#expiry,open,high,low,close,volume,open_interest\n202409,5500,5510,5490,5505,100,200\n")
     block = LeanFolder(root).universe(Symbol.create("ES", SecurityType.FUTURE, Market.CME), date(2024, 7, 2))
     assert block is not None
-    assert block.symbol(0) is ES
+    assert block.symbol(0) == ES
+    # LEAN's function for ES adds 13:30 to the date; a contract made by hand keeps the midnight it was made with.
+    assert (block.symbol(0).id.date, ES.id.date) == (datetime(2024, 9, 20, 13, 30), datetime(2024, 9, 20))
+    assert {ES: 1}[block.symbol(0)] == 1
     assert block.open_interest[0] == 200.0
 
 

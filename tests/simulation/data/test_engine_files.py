@@ -26,6 +26,7 @@ from simulation.export.export_text import hours_text
 from simulation.lean.enums import OptionRight, OptionStyle, Resolution, SecurityType
 from simulation.lean.enums import TickType as Tick
 from simulation.lean.errors import MalformedDataError
+from simulation.lean.identifiers import SecurityIdentifier, use_map_files
 from simulation.lean.symbols import Symbol, option_contract
 from simulation.market import history
 from simulation.market.definitions import market_hours, symbol_properties
@@ -243,7 +244,7 @@ def test_only_what_had_an_answer_is_recorded(market: ModelledMarket) -> None:
     assert source.demand.minutes == {put: (monday, monday), SPY: (monday, monday)}
     assert source.demand.universes == {SPXW: (monday, monday)}
     assert (source.margins(ES), source.map_file(SPY), source.map_resolver("SPY", "usa")) == (
-        market.margins(ES), None, None)  # fmt: skip
+        market.margins(ES), market.map_file(SPY), ("SPY", datetime(1998, 1, 2)))  # fmt: skip
 
 
 def test_an_export_writes_only_the_days_and_histories_chosen(market: ModelledMarket, tmp_path: Path) -> None:
@@ -266,6 +267,23 @@ def test_an_export_writes_only_the_days_and_histories_chosen(market: ModelledMar
     assert folder.trades(SPX, Resolution.MINUTE, day - timedelta(days=3)) is not None
 
 
+def test_map_files_lie_beside_the_factor_files(market: ModelledMarket, tmp_path: Path) -> None:
+    day = date(2024, 8, 5)
+    write_folder(market, day, day, tmp_path / "out", Selection(underlyings=[SPY]))
+    files = tmp_path / "out" / "equity" / "usa"
+    names = {kind: {path.name for path in (files / kind).iterdir()} for kind in ("map_files", "factor_files")}
+    assert names == {"map_files": {"spy.csv"}, "factor_files": {"spy.csv"}}  # LEAN logs an error without the first
+    assert (files / "map_files" / "spy.csv").read_text() == "19980102,spy,P\n20501231,spy,P\n"
+    # The model and its folder make the same identifier, which is LEAN's own.
+    folder = LeanFolder(tmp_path / "out")
+    for source in (market, folder):
+        before = use_map_files(source.map_resolver)
+        try:
+            assert str(SecurityIdentifier.generate_equity("SPY", "usa")) == "SPY R735QTJ8XC9X"
+        finally:
+            use_map_files(before)
+
+
 # --- what the modelled market has not --------------------------------------------------------------------------------
 
 
@@ -284,8 +302,8 @@ def test_the_model_answers_none_to_what_it_does_not_have(market: ModelledMarket)
     assert market.universe(Symbol.create_canonical_option(gold), day) is None
     assert market.universe(Symbol.create("XY", SecurityType.FUTURE, "cme"), day) is None
     assert market.universe(SPXW, date(2024, 8, 4)) is None
-    assert market.map_file(SPY) is None
-    assert market.map_resolver("SPY", "usa") is None
+    assert (market.map_file(SPX), market.map_file(gold)) == (None, None)
+    assert (market.map_resolver("XYZ", "usa"), market.map_resolver("SPY", "cme")) == (None, None)
     put = option_contract(SPXW, date(2024, 8, 9), 5300.0, OptionRight.PUT)
     assert market.trades(put, Resolution.SECOND, day) is None
     assert market.open_interest(put, Resolution.SECOND, day) is None

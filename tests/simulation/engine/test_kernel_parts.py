@@ -242,9 +242,10 @@ def test_history_reaches_bars_of_market_time_back_and_fills_forward() -> None:
 
     play(market, script)
     # Three market minutes before 09:32: Friday's last (16:14 to 16:15, filled from 16:14), and Monday's first two.
+    # The bar that ends at 16:14 itself lies before.
     rows = [(f"{bar.end_time:%d %H:%M}", bar.close, bar.is_fill_forward) for bar in found[:-1]]
-    assert rows == [("08 08:31", 5450.0, False), ("08 08:32", 5450.0, True)]
-    assert found[-1] == (["close", "high", "low", "open", "volume"], ["symbol", "time"], 2)
+    assert rows == [("05 15:15", 5400.0, True), ("08 08:31", 5450.0, False), ("08 08:32", 5450.0, True)]
+    assert found[-1] == (["close", "high", "low", "open", "volume"], ["symbol", "time"], 3)
 
 
 def test_zones_convert_both_ways_across_the_change_of_clocks() -> None:

@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.contracts import Right
+from core.reach import Around, Deltas, MarketNeeds, Reach, Term
 from simulation.data.columns import (
     FactorRow,
     Floats,
@@ -32,13 +34,14 @@ from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
 from simulation.export.export import ExportRequestError, RecordingSource, parse_selection, selection_of, write_folder
-from simulation.export.export_reach import METHODOLOGY, Around, Deltas, Plan, Reach, Term
+from simulation.export.export_reach import Plan
 from simulation.export.export_text import plain
 from simulation.lean.enums import OptionRight, Resolution, SecurityType
 from simulation.lean.symbols import Symbol, option_contract
 from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, RunResult, run_backtest
+from strategies.reach import METHODOLOGY, NEEDS
 from tests.conftest import ROOT
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")
@@ -297,18 +300,16 @@ def test_a_number_as_text_has_no_exponent(value: float) -> None:
 
 # ------------------------------------------------------------------ what the ten strategies can reach
 
-CALL, PUT = 0, 1
-
 
 def reach(**changes: Any) -> Reach:
     """Three-day SPXW puts around 5.5 delta (those of strike 5500 in the small market), held to expiry."""
     usual: dict[str, Any] = {"strategy": "test", "roots": ("SPXW",), "term": Term(3, 0), "leave": 0}
-    return Reach(**{**usual, "bands": (Deltas(PUT, 5.45, 5.55),), **changes})
+    return Reach(**{**usual, "bands": (Deltas(Right.PUT, 5.45, 5.55),), **changes})
 
 
 def planned(reaches: Sequence[Reach], first: date, end: date, market: DataSource | None = None) -> dict[date, set[str]]:
     """Expiry, right and strike of the contracts whose minutes are written, by day, from a week before the first."""
-    plan = Plan(market or SmallMarket(), first, end, reaches)
+    plan = Plan(market or SmallMarket(), first, end, MarketNeeds(tuple(reaches), NEEDS.hourly))
     found = {}
     for back in range(-7, (end - first).days + 1):
         day = first + timedelta(days=back)
@@ -365,7 +366,7 @@ def test_an_untested_side_is_looked_for_again() -> None:
     strangle = reach(
         roots=("TLT",),
         term=Term(45, 30),
-        bands=(Deltas(PUT, 15, 20), Deltas(CALL, 15, 20)),
+        bands=(Deltas(Right.PUT, 15, 20), Deltas(Right.CALL, 15, 20)),
         leave=33,
         weekdays=(1,),
         weeks=(2,),
@@ -394,8 +395,13 @@ def test_every_rule_of_the_table_finds_contracts() -> None:
         assert planned((small,), day, day, model), one.strategy
 
 
+def test_the_engine_knows_no_method() -> None:
+    with pytest.raises(ExportRequestError, match="what strategies declare, and none was handed in"):
+        parse_selection(SmallMarket(), ["methodology"], DAY)
+
+
 def test_a_market_without_trading_days_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(SmallMarket(), date(2024, 7, 2), date(2024, 7, 2))
+    plan = Plan(SmallMarket(), date(2024, 7, 2), date(2024, 7, 2), NEEDS)
     monkeypatch.setattr(Plan, "_is_open", lambda plan, day: False)
     chains = plan.chains(DAY)
     with pytest.raises(ValueError, match="no trading day within 10 days"):
@@ -405,12 +411,12 @@ def test_a_market_without_trading_days_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_main_sends_the_same_orders_on_a_written_methodology(tmp_path: Path) -> None:
     day = date(2018, 5, 4)  # a Friday
     market = ModelledMarket.from_history("history", seed=1)
-    selection = parse_selection(market, ["methodology"], day)
+    selection = parse_selection(market, ["methodology"], day, needs=NEEDS)
     assert selection.plan is not None
     assert (SPY, Resolution.HOUR) in (selection.long or ())
     selection.underlyings = selection.underlyings[:3]  # SPX, VIX, SPY: the table's first rule
     selection.long = {(symbol, Resolution.DAILY) for symbol in selection.underlyings}
-    selection.plan.reaches = METHODOLOGY[:1]
+    selection.plan.needs = MarketNeeds(METHODOLOGY[:1], NEEDS.hourly)
     write_folder(market, day, day, tmp_path / "data", selection)
     settings = {"run.start": day.isoformat(), "run.end": day.isoformat(), "friday_0dte.min_vix": "0"}
 

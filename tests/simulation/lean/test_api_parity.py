@@ -335,7 +335,11 @@ def test_a_class_agrees_with_the_stubs(name: str) -> None:
     assert list(problems_of(name, getattr(engine(), name))) == []
 
 
-ENUMERATIONS = [(name, owner) for name, owner in engine_classes() if issubclass(owner, LeanEnum)]
+MISCOUNTED = ("BrokerageName",)
+"""The stubs number its members without LEAN's alias and gap: the real engine wrote 36 for tastytrade, they say 32."""
+ENUMERATIONS = [
+    (name, owner) for name, owner in engine_classes() if issubclass(owner, LeanEnum) and name not in MISCOUNTED
+]
 
 
 @pytest.mark.parametrize(("name", "owner"), ENUMERATIONS)
@@ -345,6 +349,15 @@ def test_an_enumeration_has_the_stubs_values(name: str, owner: type[LeanEnum]) -
         member: ANY_DEFAULT if theirs.get(member) is ANY_DEFAULT else int(value)
         for member, value in owner.__members__.items()
     }
+
+
+def test_brokers_have_leans_numbers() -> None:
+    names = engine().BrokerageName
+    # BrokerageName.cs: one alias of 0 at the top, and GDAX set to 12.
+    assert set(stubs()["BrokerageName"][0].values) >= set(names.__members__)
+    known = {"DEFAULT": 0, "INTERACTIVE_BROKERS_BROKERAGE": 1, "BINANCE": 6, "GDAX": 12, "ALPACA": 13, "KRAKEN": 19}
+    known |= {"COINBASE": 32, "CHARLES_SCHWAB": 35, "TASTYTRADE": 36, "INTERACTIVE_BROKERS_FIX": 37, "PUBLIC": 40}
+    assert {name: int(names[name]) for name in known} == known
 
 
 def test_a_wrong_name_is_seen() -> None:

@@ -19,7 +19,6 @@ from scipy import stats
 from simulation.account.tradebuilder import Trade, TradeBuilder, trade_statistics
 from simulation.data.columns import FactorRow, InterestRates, TradeBlock
 from simulation.data.lean_folder import LeanFolder
-from simulation.lean.clock import FOREVER
 from simulation.lean.enums import (
     FillGroupingMethod,
     FillMatchingMethod,
@@ -429,8 +428,8 @@ def test_a_run_goes_on_until_the_last_close_of_its_benchmark() -> None:
     assert benchmark().last_step_ms() == utc(FRIDAY, 20)
     monday = FRIDAY + timedelta(days=3)
     assert benchmark(end=monday).last_step_ms() == utc(monday, 20)
-    assert benchmark(closes=()).last_step_ms() == FOREVER
-    assert benchmark(lambda _: 7.0).last_step_ms() == FOREVER
+    assert benchmark(closes=()).last_step_ms() == sampling.NO_STEP
+    assert benchmark(lambda _: 7.0).last_step_ms() == sampling.NO_STEP
 
 
 def test_hours_of_the_benchmark_are_points_of_the_curve() -> None:

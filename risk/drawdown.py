@@ -1,0 +1,203 @@
+"""The distance from the equity peak, as states with exits: half size, no entries, close, pause, disable.
+
+Whatever is true at a minute is acted on at that minute. Losses of 10 and 30 % are measured from the true peak, always;
+those of 15 and 20 % from the equity at the end of the last pause, once there was one (methodology, section 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from core.book import Book
+from core.events import Event, MinutePassed, RiskThreshold, SessionClosed, SessionOpened, Severity
+from core.settings.fields import DrawdownSettings
+from risk.equity import SteadyEquity
+from risk.memory import moment, number, text_of, truth
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
+
+
+class DrawdownPlugin(RiskPlugin):
+    """Steps down with the distance from the peak."""
+
+    name = "drawdown"
+    order = 50
+
+    def __init__(self, equity: SteadyEquity, book: Book, settings: DrawdownSettings) -> None:
+        self._equity = equity
+        self._book = book
+        self._settings = settings
+        self.peak = 0.0
+        self._base: float | None = None
+        self._paused_until: datetime | None = None
+        self._disabled = False
+        self._reset_at: float | None = None
+        self._recovering = False
+        self._flat_since: datetime | None = None
+        self._depths = (0.0, 0.0)
+
+    # What others ask
+
+    def drawdown(self, equity: float) -> float:
+        """Distance from the true peak as a fraction, zero or positive; a higher equity is the new peak."""
+        if equity == equity:  # not NaN
+            self.peak = max(self.peak, equity)
+        return _depth(equity, self.peak)
+
+    def size_factor(self, equity: float) -> float:
+        """Half in a drawdown of 10 %, and after a pause until the drawdown is under 10 % again."""
+        deep = not self.drawdown(equity) < self._settings.halve_at
+        return 0.5 if deep or self._recovering else 1.0
+
+    @property
+    def locked(self) -> str | None:
+        """Why everything is closed and stays so, or ``None``."""
+        if self._disabled:
+            return f"disabled at {self._settings.disable_at:.0%} below the peak until a person resets it"
+        return None if self._paused_until is None else f"drawdown, paused until {self._paused_until:%Y-%m-%d %H:%M}"
+
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny while disabled, paused, or 15 % down; and while nobody knows what the account is worth."""
+        settings, (true_depth, depth) = self._settings, self._seen(context)
+        if true_depth != true_depth or self.peak <= 0.0:
+            return Deny(self.name, f"equity {context.account.equity} and peak {self.peak} tell no drawdown")
+        if self._disabled:
+            return Deny("drawdown_disabled", "disabled until a person resets it", settings.disable_at, true_depth)
+        if self._paused_until is not None and context.now < self._paused_until:
+            reason = f"paused until {self._paused_until:%Y-%m-%d}"
+            return Deny("drawdown_pause", reason, settings.close_all_at, depth)
+        if depth >= settings.stop_entries_at:
+            return Deny(self.name, f"{depth:.1%} below the peak", settings.stop_entries_at, depth)
+        return Allow(self.name)
+
+    def _seen(self, context: RiskContext) -> tuple[float, float]:
+        equity = context.account.equity
+        true_depth = self.drawdown(equity)
+        return true_depth, true_depth if self._base is None else _depth(equity, max(self._base, equity))
+
+    def reset(self) -> bool:
+        """A person's word after 30 %: trade again, at half size; the peak stays. Whether there was anything to lift."""
+        if not self._disabled:
+            return False
+        self._disabled, self._reset_at = False, self._equity.value
+        self._base = self._equity.value
+        self._recovering, self._paused_until = True, None
+        return True
+
+    # What happens
+
+    def observe(self, event: Event) -> Iterable[RiskThreshold]:
+        """Measure each minute that something may be held, and at opens and closes."""
+        if not isinstance(event, MinutePassed | SessionOpened | SessionClosed):
+            return ()
+        value = self._equity.look(event.time).value
+        if value is None:
+            return ()
+        self._measure(value, event.time)
+        return (self._threshold(event),)
+
+    def _measure(self, equity: float, now: datetime) -> None:
+        settings = self._settings
+        if self._paused_until is not None and now >= self._paused_until and not self._disabled:
+            self._paused_until, self._base, self._recovering = None, equity, True
+        true_depth = self.drawdown(equity)
+        if self._base is not None:
+            self._base = max(self._base, equity)
+        depth = true_depth if self._base is None else _depth(equity, self._base)
+        self._depths = (true_depth, depth)
+        if true_depth < settings.halve_at:
+            self._recovering = False
+        self._disable(equity, true_depth)
+        if depth >= settings.close_all_at and self._paused_until is None:
+            self._paused_until = now + timedelta(days=settings.pause_days)
+        self._rest(equity, depth, now)
+
+    def _disable(self, equity: float, depth: float) -> None:
+        """At 30 %; after a person's reset at another 30 % of what there was then, or once it had been less."""
+        if depth < self._settings.disable_at:
+            self._reset_at = None
+        elif self._reset_at is None or _depth(equity, self._reset_at) >= self._settings.disable_at:
+            self._disabled = True
+
+    def _rest(self, equity: float, depth: float, now: datetime) -> None:
+        """So many days flat between 15 and 20 % count as a pause."""
+        settings = self._settings
+        flat = not (self._book.positions or self._book.pending or self._book.shares)
+        if not flat or not settings.stop_entries_at <= depth < settings.close_all_at or self._paused_until is not None:
+            self._flat_since = None
+            return
+        self._flat_since = self._flat_since or now
+        if now - self._flat_since >= timedelta(days=settings.pause_days):
+            self._flat_since, self._base, self._recovering = None, equity, True
+
+    def _threshold(self, event: Event) -> RiskThreshold:
+        settings, (true_depth, depth) = self._settings, self._depths
+        if self._disabled:
+            severity, limit, depth = Severity.EMERGENCY, settings.disable_at, true_depth
+        elif depth >= settings.close_all_at or self._paused_until is not None:
+            severity, limit = Severity.EMERGENCY, settings.close_all_at
+        elif depth >= settings.stop_entries_at:
+            severity, limit = Severity.BREACH, settings.stop_entries_at
+        else:
+            severity = Severity.WARNING if true_depth >= settings.halve_at else Severity.NORMAL
+            limit, depth = settings.halve_at, true_depth
+        return RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=depth)
+
+    def wanted(self, now: datetime) -> Iterable[Wanted]:
+        """Everything gone while disabled or paused; the losing positions from 15 % on."""
+        settings, (true_depth, depth) = self._settings, self._depths
+        if self._disabled:
+            return (Wanted(self.name, Scope.ALL, settings.disable_at, true_depth),)
+        if self._paused_until is not None:
+            return (Wanted(self.name, Scope.ALL, settings.close_all_at, depth),)
+        if depth >= settings.stop_entries_at:
+            return (Wanted(self.name, Scope.LOSING, settings.stop_entries_at, depth),)
+        return ()
+
+    def cash_moved(self, amount: float) -> bool:
+        """What was paid in or taken out is no gain and no loss: the peaks move with it, by the same share."""
+        before = None if self._equity.value is None else self._equity.value - amount
+        if before is None or before <= 0.0:
+            return False
+        share = max(1.0 + amount / before, 0.0)
+        self.peak *= share
+        self._base = None if self._base is None else self._base * share
+        self._reset_at = None if self._reset_at is None else self._reset_at * share
+        return True
+
+    # Over restarts
+
+    def memory(self) -> Mapping[str, object]:
+        """Everything that limits, in JSON types."""
+        return {
+            "peak": self.peak,
+            "base": self._base,
+            "paused_until": self._paused_until,
+            "disabled": self._disabled,
+            "reset_at": self._reset_at,
+            "recovering": self._recovering,
+            "flat_since": self._flat_since,
+            "depths": list(self._depths),
+        }
+
+    def restore(self, row: Mapping[str, object]) -> None:
+        """Go on with what the last process knew. Raises ``ValueError`` for what cannot be true."""
+        self.peak = number(row, "peak", 0.0) or 0.0
+        self._base = number(row, "base", 0.0)
+        self._paused_until, self._flat_since = moment(row, "paused_until"), moment(row, "flat_since")
+        self._disabled, self._recovering = truth(row, "disabled"), truth(row, "recovering")
+        self._reset_at = number(row, "reset_at", 0.0)
+        self._depths = _pair(row.get("depths"))
+
+
+def _depth(equity: float, peak: float) -> float:
+    """Loss from a peak as a fraction, zero or positive; NaN stays NaN."""
+    if equity != equity:  # NaN
+        return equity
+    return max(round(1.0 - equity / peak, 9), 0.0) if peak > 0.0 else 0.0
+
+
+def _pair(value: object) -> tuple[float, float]:
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(item, int | float) for item in value):
+        return (float(value[0]), float(value[1]))
+    raise ValueError(f"depths: {text_of(value)}; expected two numbers")

@@ -1,0 +1,172 @@
+"""What the account is worth by marks that outlive a bad quote, and cash that moved without a trade.
+
+Peaks, drawdown and breakers read this, never the engine's figure alone: one crossed quote of a minute moves that by a
+fifth. A change of the engine's figure that is too small to matter is taken as it is; a larger one is looked at leg by
+leg. Dollars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite
+
+from core.book import Book
+from core.bus import EventBus
+from core.contracts import Contract, Quote
+from core.events import ChangeKind, OrderUpdated, PositionChanged
+from core.gateway import Gateway
+from core.instruments import contract_named, instrument_of
+from core.journal import Journal, RecordKind
+from core.settings.fields import EquitySettings
+from greeks.service import CentralGreeksService, unit_of
+from market.quotes import QuoteJudge, TwoLooks
+
+_SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
+
+
+@dataclass(frozen=True, slots=True)
+class EquityLook:
+    """One look: ``value`` is ``None`` when it cannot be told; ``moved`` is cash that came or went without a trade."""
+
+    time: datetime
+    value: float | None
+    moved: float = 0.0
+
+
+class SteadyEquity:
+    """Looks at the account once a minute."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        journal: Journal,
+        gateway: Gateway,
+        book: Book,
+        judge: QuoteJudge,
+        service: CentralGreeksService,
+        settings: EquitySettings,
+    ) -> None:
+        self._journal = journal
+        self._gateway = gateway
+        self._book = book
+        self._judge = judge
+        self._service = service
+        self._settings = settings
+        self._looks = TwoLooks()
+        self._good: dict[str, float] = {}
+        self._last: tuple[float, float, float] | None = None  # cash, the engine's figure, ours
+        self._booked = 0.0
+        self._interest = book.interest
+        self._now: EquityLook | None = None
+        bus.subscribe(OrderUpdated, self._on_order, component="equity", critical=True)
+        bus.subscribe(PositionChanged, self._on_position_changed, component="equity", critical=True)
+
+    @property
+    def value(self) -> float | None:
+        """What the last look found; before any, a look now."""
+        return (self._now or self.look(self._gateway.now())).value
+
+    def look(self, now: datetime) -> EquityLook:
+        """The account now; the same moment is looked at once."""
+        if self._now is None or self._now.time != now:
+            self._now = self._look(now)
+        return self._now
+
+    def _look(self, now: datetime) -> EquityLook:
+        account = self._gateway.account()
+        if not isfinite(account.equity) or not isfinite(account.cash):
+            return EquityLook(now, None)
+        moved = self._moved(account.cash, account.equity)
+        expected = None if self._last is None else self._last[2] + moved
+        value = account.equity
+        if expected is None or abs(value - expected) > self._settings.unquestioned_move * abs(expected):
+            value = self._corrected(value, now)
+        self._last = (account.cash, account.equity, value)
+        return EquityLook(now, value, moved)
+
+    # Cash
+
+    def _on_order(self, event: OrderUpdated) -> None:
+        if event.fill_price is None or not event.fill_quantity:
+            return
+        contract = contract_named(event.contract)
+        unit = unit_of(event.contract) if contract is None else contract.multiplier
+        self._booked -= event.fill_quantity * event.fill_price * unit + event.fee
+
+    def _on_position_changed(self, event: PositionChanged) -> None:
+        if event.kind in _SETTLED:
+            self._booked += event.cash
+
+    def _moved(self, cash: float, equity: float) -> float:
+        """Cash that no fill, fee, settlement or interest explains, when equity moved with it: a person's transfer."""
+        booked = self._booked + self._book.interest - self._interest
+        self._booked, self._interest = 0.0, self._book.interest
+        unexplained = 0.0 if self._last is None else cash - self._last[0] - booked
+        moved = unexplained if self._is_transfer(unexplained, equity) else 0.0
+        if moved:
+            reason = f"cash moved without a trade: {moved:+,.2f}"
+            self._journal.record(RecordKind.SYSTEM, component="equity", reason=reason, moved=moved, equity=equity)
+        return moved
+
+    def _is_transfer(self, unexplained: float, equity: float) -> bool:
+        """Large enough, and equity moved by the same amount: what was traded or settled leaves it nearly as it was."""
+        if self._last is None or abs(unexplained) < self._settings.smallest_transfer * abs(self._last[2]):
+            return False
+        rest = equity - self._last[1] - unexplained
+        return abs(rest) <= self._settings.transfer_tolerance * abs(unexplained)
+
+    # Marks
+
+    def _corrected(self, equity: float, now: datetime) -> float:
+        """The engine's figure with what it counts for doubtful legs replaced by their marks."""
+        prices = {holding.name: holding.price for holding in self._gateway.holdings()}
+        for position in self._book.positions.values():
+            legs = position.legs
+            partners = [leg.contract for leg in legs]
+            for leg in legs:
+                mark = self._mark(leg.contract, now, partners)
+                counted = self._counted(leg.contract, prices)
+                if mark is not None and counted is not None:
+                    equity += leg.ratio * leg.contract.multiplier * (mark - counted)
+        return equity
+
+    def _counted(self, contract: Contract, prices: dict[str, float]) -> float | None:
+        """What the engine values one unit at, in points: its own price, else the middle that it makes of a quote."""
+        price = prices.get(contract.name, 0.0)
+        if price > 0.0:
+            return price
+        quote = self._gateway.quote(contract)
+        return None if quote is None or quote.ask is None else ((quote.bid or 0.0) + quote.ask) / 2
+
+    def _mark(self, contract: Contract, now: datetime, partners: Sequence[Contract]) -> float | None:
+        """Points: a quote that may be believed, else the model's value, else the last good one.
+
+        A quote far from the model is believed at the second look running.
+        """
+        name = contract.name
+        figures = self._service.figures_of(contract)
+        model = None if figures is None else figures.price
+        fault = self._judge.fault(contract, now, partners)
+        quote = self._gateway.quote(contract)
+        middle = None if fault is not None or quote is None else quote.mid
+        if middle is None:
+            return model if model is not None else self._good.get(name)
+        far = model is not None and self._is_far(contract, middle, model, quote)
+        if far and not self._looks.again(name, now, True):
+            return model
+        if not far:
+            self._looks.again(name, now, False)
+        self._good[name] = middle
+        return middle
+
+    def _is_far(self, contract: Contract, middle: float, model: float, quote: Quote | None) -> bool:
+        gap = abs(middle - model)
+        points = instrument_of(contract).points(self._settings.far_points)
+        half = 0.0 if quote is None or quote.spread is None else quote.spread / 2
+        return gap > max(self._settings.far_fraction * model, points, half)
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before something is held."""
+        return ()

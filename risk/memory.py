@@ -1,0 +1,115 @@
+"""What limits is remembered when it changes and comes back after a restart; what is read is checked like a stranger's.
+
+Every plugin that has a memory gives it as JSON types and takes it back. A record that cannot be true is not used: its
+plugin starts anew, entries are halted until a person looks, and the record is journalled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from math import isfinite
+from typing import Final
+
+from core.bus import EventBus
+from core.journal import Journal, RecordKind
+from risk.proposal import RiskPlugin
+from state.manager import HierarchicalStateManager
+
+MEMORY: Final = "risk"
+"""Under which name the state keeps it."""
+
+
+class RiskMemory:
+    """Keeps and restores the memory of the plugins."""
+
+    def __init__(
+        self, state: HierarchicalStateManager, journal: Journal, bus: EventBus, plugins: tuple[RiskPlugin, ...]
+    ) -> None:
+        self._state = state
+        self._journal = journal
+        self._bus = bus
+        self._plugins = tuple(sorted(plugins, key=lambda plugin: plugin.order))
+        self._kept: dict[str, Mapping[str, object]] = {}
+
+    def keep(self) -> None:
+        """Write what changed since the last time."""
+        now = {plugin.name: row for plugin in self._plugins if (row := plugin.memory())}
+        if now != self._kept:
+            self._kept = now
+            self._state.remember(MEMORY, now)
+
+    def restore(self) -> None:
+        """Give every plugin back what the last process knew."""
+        rows = self._state.recall(MEMORY)
+        if rows is None:
+            return
+        for plugin in self._plugins:
+            row = rows.get(plugin.name) if isinstance(rows, dict) else rows
+            if row is None:
+                continue
+            try:
+                plugin.restore(_mapping(row))
+            except (ValueError, TypeError, KeyError, OverflowError) as error:
+                self._refuse(plugin.name, f"{type(error).__name__}: {error}")
+
+    def _refuse(self, name: str, detail: str) -> None:
+        reason = f"what was remembered of {name} cannot be read"
+        self._journal.record(RecordKind.ERROR, component=name, reason=reason, detail=detail)
+        self._bus.halt_entries(f"{reason}: {detail}")
+
+    def verify(self) -> tuple[str, ...]:
+        """Plugins with a memory have names of their own."""
+        names = [plugin.name for plugin in self._plugins]
+        return tuple(f"plugin {name} is there twice" for name in sorted({n for n in names if names.count(n) > 1}))
+
+
+def _mapping(row: object) -> Mapping[str, object]:
+    if not isinstance(row, dict):
+        raise ValueError(f"{text_of(row)}; expected names with values")
+    return row
+
+
+def text_of(value: object) -> str:
+    """A value in an error message, at most so long."""
+    return repr(value)[:80]
+
+
+def number(row: Mapping[str, object], name: str, least: float) -> float | None:
+    """A finite number of at least ``least``; ``None`` where nothing was remembered. Raises ``ValueError``."""
+    value = row.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < least:
+        raise ValueError(f"{name}: {text_of(value)}; expected a number of at least {least:g}")
+    return float(value)
+
+
+def moment(row: Mapping[str, object], name: str) -> datetime | None:
+    """A naive time as ISO text; ``None`` where nothing was remembered. Raises ``ValueError``."""
+    value = row.get(name)
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is not None:
+        raise ValueError(f"{name}: {text_of(value)}; expected a time without a zone, as ISO text")
+    return found
+
+
+def truth(row: Mapping[str, object], name: str) -> bool:
+    """A truth value, false where nothing was remembered. Raises ``ValueError``."""
+    value = row.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: {text_of(value)}; expected true or false")
+    return value
+
+
+def words(row: Mapping[str, object], name: str) -> str:
+    """A text, empty where nothing was remembered. Raises ``ValueError``."""
+    value = row.get(name, "")
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: {text_of(value)}; expected text")
+    return value
