@@ -4,11 +4,11 @@ Smile: an extended SSVI (Gatheral and Jacquier, 2014, "Arbitrage-free SVI volati
 2019, "The extended SSVI volatility surface"): for at-the-money total variance theta a steepness phi and a tilt rho that
 both change with theta, so that the wings of a day, a month and a year differ: calls of a few days are dear, those of a
 year cheap. Free of butterfly arbitrage while theta phi (1 + |rho|) < 4 and theta phi^2 (1 + |rho|) <= 4, and of
-calendar arbitrage while theta grows with term, theta phi grows with theta, |d(rho theta phi)| <= d(theta phi) and phi falls. Far
-under the forward the put wing bends up, for which no such condition is known: tests look for arbitrage at every theta
-and strength that can occur. Shape and numbers follow recorded chains (``benchmarks/recorded.py``). How strong a smile
-is follows the year's average of Cboe's SKEW index: what a smile of that skewness leaves at the money under a given VIX
-is what one-month options cost (docs/market.md).
+calendar arbitrage while theta grows with term, theta phi grows with theta, |d(rho theta phi)| <= d(theta phi) and phi
+falls. Far under the forward the put wing bends up, for which no such condition is known: tests look for arbitrage at
+every theta and strength that can occur. Shape and numbers follow recorded chains (``benchmarks/recorded.py``). How
+strong a smile is follows the year's average of Cboe's SKEW index: what a smile of that skewness leaves at the money
+under a given VIX is what one-month options cost (docs/market.md).
 
 Term structure: forward variance is a long-run level and three decaying factors (months, a week, a day). The slowest is
 solved for at each minute, so that the 30-day variance of the whole strip, as Cboe's VIX formula computes it, is the
@@ -202,11 +202,12 @@ class SmileLaw:
     """Shape of one underlying's surface.
 
     ``rho`` tilts the smile (negative: puts dear), by term where it is `Wings`; ``eta`` at a volatility index of
-    ``reference`` percent sets how strong it is (``None``: by the year's SKEW), and grows with the power ``stress`` of
-    the index: Cboe's SKEW of 2014 to 2026 falls from 134 at a VIX under 20 to 123 over 40, that of 1990 to 2013 does
-    not. Speeds are per year of variance time. ``week`` is the week factor over the forward variance of today: at rest,
-    by the log of the index over its recent level, and by that of the recent over the lasting level. ``day`` is the day factor over the sum of
-    the slower ones: at ``reference``, and by the log of the index over it.
+    ``reference`` percent sets how strong it is (``None``: by the year's SKEW), and grows with the power
+    ``stress`` of the index: Cboe's SKEW of 2014 to 2026 falls from 134 at a VIX under 20 to 123 over 40, that of
+    1990 to 2013 does not. Speeds are per year of variance time. ``week`` is the week factor over the forward
+    variance of today: at rest, by the log of the index over its recent level, and by that of the recent over the
+    lasting level. ``day`` is the day factor over the sum of the slower ones: at ``reference``, and by the log of
+    the index over it.
     """
 
     rho: float | Wings = Wings()
