@@ -33,6 +33,7 @@ from core.performance import PerformanceTracker
 from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
+from execution.reckoning import AccountReckoning
 from execution.recovery import BrokerLooks, OrderRecovery
 from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
@@ -130,6 +131,7 @@ MANAGERS: tuple[type, ...] = (
     ShareSeller,
     BrokerLooks,
     OrderRecovery,
+    AccountReckoning,
     FridayZeroDay,
     StrategyRoster,
     StrategyCoordinator,
@@ -166,6 +168,7 @@ class TradingSystem:
         self._history = self.managers[DailyHistory]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
+        self.reckoning = self.managers[AccountReckoning]
         self._idle_minutes = settings.market.idle_minutes
         self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
@@ -194,6 +197,7 @@ class TradingSystem:
         self.gateway.watch(TICKERS)
         self.managers[RiskRecord].restore()
         self._recovery.start()
+        self.reckoning.start()
         for ticker in TICKERS:
             self._history.refresh((ticker,))
 
@@ -343,6 +347,7 @@ class TradingSystem:
         """The run is over."""
         self.clock.advance(now)
         self.coordinator.finish(now, () if self.gateway.is_live() else self._days())
+        self.reckoning.finish()
         for order in self.gateway.open_orders():
             left = f"still works at the broker at the end: {order.quantity:g} {order.name} ({order.tag or 'no tag'})"
             self.journal.record(RecordKind.SYSTEM, component="main", reason=left)

@@ -47,9 +47,9 @@ class MarketOptions:
     market: Annotated[
         str,
         typer.Option(
-            help="Where prices come from: history (real daily S&P 500 and VIX, minutes and options modelled), csv:FILE "
-            "(your own daily bars, and VIX), lean:FOLDER (a LEAN data folder), garch:SEED (years that never happened), "
-            "scenario:NAME. Example: --market lean:data"
+            help="Where prices come from: history (real daily S&P 500 and VIX, minutes and options modelled), "
+            "csv:spx=FILE,vix=FILE (your own daily bars), lean:FOLDER (a LEAN data folder), garch:SEED (years that "
+            "never happened), scenario:NAME. Example: --market lean:data"
         ),
     ] = "history"
     listings: Annotated[

@@ -11,7 +11,7 @@ from reporting.fills import FillSummary, table_rows
 from reporting.markup import money, percent, sharpe_texts, span, target_texts
 from reporting.performance import EquityStatistics, TradeStatistics, skip_reasons
 from reporting.report import RunRecord, Summary
-from reporting.rows import strategy_title
+from reporting.rows import AccountCheck, strategy_title
 from reporting.targets import Unit, Verdict
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def figures_table(record: RunRecord, summary: Summary) -> Sheet:
     table = Sheet(f"{record.title}: {record.start} to {record.end}", ("Figure", "Value", "Rests on"), (1,))
     if record.journal.counts or not record.own:
         add_trades(table, summary.total, own=record.own)
+    if record.journal.account is not None:
+        add_account(table, record.journal.account, [row.position for row in record.journal.unknown])
     if record.journal.errors:
         table.add("errors", str(len(record.journal.errors)), "each is in the journal and in the report")
     if summary.equity is not None:
@@ -131,6 +133,17 @@ def add_trades(table: Sheet, total: TradeStatistics, *, own: bool) -> None:
     if own:
         table.add("credit kept", percent(total.credit_kept), "of the credit taken in, before fees")
     table.add("fees", money(total.fees), "of the closed trades")
+
+
+def add_account(table: Sheet, account: AccountCheck, unknown: list[str]) -> None:
+    """Whether trades and account agree, and the trades of which nobody knows the result."""
+    agrees = abs(account.difference) < 0.01
+    words = "starting cash, trades, open parts, shares and interest are the account's cash"
+    if not agrees:
+        words = f"{money(account.cash)} in the account, {money(account.expected)} by trades"
+    table.add("account", "agrees" if agrees else f"differs by {money(account.difference, signed=True)}", words)
+    if unknown:
+        table.add("unknown trades", str(len(unknown)), f"closed by hand, counted nowhere: {', '.join(unknown)}")
 
 
 def add_equity(table: Sheet, equity: EquityStatistics) -> None:

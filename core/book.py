@@ -244,6 +244,7 @@ class Book:
     nothing is sent for them, and nothing new may open. ``shares``: what assignments left, by ticker, until it is sold.
     ``unowned``: what the account holds that belongs to no package (``Contract.name`` or ticker, signed): never touched,
     counted for Greeks. ``interest``: dollars that a backtest booked on free cash so far.
+    ``shares_brought``: dollars that assigned shares brought which are gone again, fees taken off.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -254,11 +255,17 @@ class Book:
     shares: dict[str, ShareHolding] = field(default_factory=dict)
     unowned: dict[str, float] = field(default_factory=dict)
     interest: float = 0.0
+    shares_brought: float = 0.0
 
     def exposed(self) -> Iterator[Position]:
-        """What is open and what may become open, for every limit on counts and risk."""
-        yield from self.positions.values()
-        yield from self.pending.values()
+        """What is open and what may become open, for every limit on counts and risk.
+
+        Parts on their way to a position that stands are its own already.
+        """
+        for name, position in self.positions.items():
+            coming = self.pending.get(name)
+            yield position if coming is None else replace(position, parts=(*position.parts, *coming.parts))
+        yield from (position for name, position in self.pending.items() if name not in self.positions)
 
     def of_strategy(self, strategy: str) -> list[Position]:
         """Open positions of one strategy, oldest first."""

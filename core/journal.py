@@ -47,6 +47,7 @@ class RecordKind(StrEnum):
     RISK = "risk"
     REGIME = "regime"
     DATA = "data"
+    ACCOUNT = "account"
     COMMAND = "command"
     SESSION = "session"
     SYSTEM = "system"

@@ -95,7 +95,10 @@ class TradeLeg(TypedDict):
 
 
 class TradeClosedRow(TypedDict):
-    """kind ``trade_closed``: a package is gone. ``reason`` of the row is the exit's.
+    """kind ``trade_closed``: a part of a position is gone. ``reason`` of the row is the exit's.
+
+    ``part`` names it, ``ended`` says whether its position ended with it. ``cash_out`` and ``profit`` are ``null`` where
+    nobody knows what it brought (closed by hand, without executions told): such a trade is counted nowhere as a win.
 
     ``credit`` is dollars taken in at entry (negative: a debit); ``cash_in`` the entry's cash, ``cash_out`` the exit's
     (both signed, money in positive), ``fees`` zero or positive, ``profit`` = cash_in + cash_out - fees.
@@ -104,6 +107,8 @@ class TradeClosedRow(TypedDict):
 
     strategy: str
     position: str
+    part: str
+    ended: bool
     underlying: str
     structure: str
     opened: str
@@ -113,15 +118,34 @@ class TradeClosedRow(TypedDict):
     legs: list[TradeLeg]
     credit: float
     cash_in: float
-    cash_out: float
+    cash_out: float | None
     fees: float
-    profit: float
+    profit: float | None
     max_loss: float
     exit_rule: str
     underlying_entry: float | None
     underlying_exit: float | None
     vix_entry: float | None
     vix_exit: float | None
+
+
+class AccountRow(TypedDict):
+    """kind ``account``: starting cash + trades + cash of open parts + shares + interest against the account's cash.
+
+    Dollars, fees taken off; ``working`` is the cash of fills whose group is not over, ``unknown`` how many trades are
+    in none of the terms. Written when the ``difference`` changes, and at the end of a run.
+    """
+
+    starting: float
+    trades: float
+    open_parts: float
+    working: float
+    shares: float
+    interest: float
+    cash: float
+    unknown: int
+    expected: float
+    difference: float
 
 
 class EquityRow(TypedDict):
@@ -173,6 +197,7 @@ ROWS: dict[str, type] = {
     "order": OrderRow,
     "fill": FillRow,
     "trade_closed": TradeClosedRow,
+    "account": AccountRow,
     "equity": EquityRow,
     "interest": InterestRow,
     "risk": RiskRow,

@@ -1,33 +1,35 @@
-"""Order groups: what is being sent as one, how far it got, and how it is written down before it is acted on."""
+"""Order groups, what is being sent as one and how far it got, and what their fills do to positions.
+
+The second half is arithmetic: a position before and after, ready to be written down and then told.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import reduce
 from math import gcd
-from typing import Any
 
-from core.book import Book, EntryIntent, Position, Refusal
-from core.contracts import Leg, Package, Right
-from core.events import GroupOutcome, Level
-from core.instruments import INSTRUMENTS
-from core.journal import Journal, RecordKind
-from core.parts import BOUGHT, SOLD, PartPlan, Terms, Trait, Urgency
-from state.facts import SHARES, changes_of, instruments_of
-from state.manager import HierarchicalStateManager, OpenIntent
-from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyState, StrategyTrigger
+from core.book import ClosedTrade, EntryIntent, Position, Refusal
+from core.contracts import Contract, Leg, Package, Right
+from core.events import ChangeKind
+from core.parts import LegExit, Part, PartPlan, Terms, Urgency, added
+from state.tables import OrderPurpose
 
 
 @dataclass(slots=True)
 class LegFill:
-    """What one leg has filled: signed contracts, cash in dollars (money in positive), fees in dollars."""
+    """What one leg has filled: signed contracts, cash in dollars (money in positive), fees in dollars.
+
+    ``priced`` is false where some of it filled unseen and nobody told at which price.
+    """
 
     quantity: float = 0.0
     cash: float = 0.0
     fees: float = 0.0
     done: bool = False
+    priced: bool = True
 
 
 @dataclass(slots=True)
@@ -35,7 +37,8 @@ class OrderGroup:
     """One package on its way. ``limit`` is points a package, a credit positive; times are the market's.
 
     ``plans`` are the parts that an entry opens, ``parts`` the names of those that an exit closes (none named: all).
-    ``entry`` is what was approved, for an entry of this process; ``refusal`` what ended its walk, where a rule did.
+    ``entry`` is what was approved, for an entry of this process; ``why_ended`` and ``refusal`` why it was
+    taken back, in words and by a rule where one did it.
     """
 
     id: str
@@ -54,6 +57,7 @@ class OrderGroup:
     correlation: str = ""
     rule: str = ""
     reason: str = ""
+    why_ended: str = ""
     urgency: Urgency = Urgency.NORMAL
     limit: float | None = None
     step: int = 0
@@ -108,77 +112,15 @@ class OrderGroup:
         fill = self.fills[leg.contract.name]
         return -fill.cash / (fill.quantity * leg.contract.multiplier)
 
-    def unfilled(self) -> tuple[Leg, ...]:
-        """What an exit has not closed yet: legs held with signed contracts as ratios."""
-        gaps = (
-            (leg.contract, round(self.fills[leg.contract.name].quantity) - self.wanted(leg))
-            for leg in self.package.legs
-        )
-        return tuple(Leg(contract, held) for contract, held in gaps if held)
+    @property
+    def opens(self) -> bool:
+        """Whether it is an entry, of a position or of parts of one."""
+        return self.purpose in (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
 
-    def leftover(self) -> Package | None:
-        """One package of what filled without the rest, with signed contracts as ratios; ``None`` when nothing did."""
-        legs = tuple(
-            Leg(leg.contract, round(self.fills[leg.contract.name].quantity))
-            for leg in self.package.legs
-            if round(self.fills[leg.contract.name].quantity)
-        )
-        return Package(legs) if legs else None
-
-
-def describe_package(package: Package) -> list[dict[str, Any]]:
-    """Legs as plain values, for the journal and for the store."""
-    return [
-        {
-            "name": leg.contract.name,
-            "root": leg.contract.root,
-            "expiry": leg.contract.expiry.isoformat(),
-            "strike": leg.contract.strike,
-            "right": leg.contract.right.value,
-            "ratio": leg.ratio,
-        }
-        for leg in package.legs
-    ]
-
-
-def record_step(journal: Journal, group: OrderGroup, action: str) -> None:
-    """Journal one step in the life of a group, with the rule that ended its walk where one did."""
-    refusal = group.refusal or Refusal("", "")
-    journal.record(
-        RecordKind.ORDER,
-        component="executor",
-        reason=group.rejected or group.reason,
-        correlation=group.correlation,
-        group=group.id,
-        position=group.position,
-        strategy=group.strategy,
-        action=action,
-        purpose=group.purpose,
-        contracts=group.contracts,
-        limit_cash=group.limit,
-        legs=describe_package(group.package),
-        rule=refusal.rule or None,
-        limit=refusal.limit,
-        observed=refusal.observed,
-    )
-
-
-def rebuild_package(rows: Sequence[Mapping[str, Any]]) -> Package:
-    """The package that ``describe_package`` wrote; its contracts have no gateway handle until they are listed again."""
-    legs = []
-    for row in rows:
-        instrument = INSTRUMENTS[str(row["root"])]
-        expiry = date.fromisoformat(str(row["expiry"]))
-        contract = instrument.contract(expiry, float(row["strike"]), Right(str(row["right"])))
-        legs.append(Leg(contract, int(row["ratio"])))
-    return Package(tuple(legs))
-
-
-def rebuild_terms(row: Mapping[str, Any]) -> Terms:
-    """The terms that were written as plain values; version 0.1.0 knew one trait only, as ``short_volatility``."""
-    traits = row.get("traits")
-    known = (SOLD if row.get("short_volatility", True) else BOUGHT) if traits is None else frozenset(map(Trait, traits))
-    return Terms(str(row["strategy"]), str(row["structure"]), float(row["max_loss"]), float(row["margin"]), known)
+    @property
+    def is_broken(self) -> bool:
+        """Whether something filled, but not all: what is there is no whole package."""
+        return not self.is_filled and not self.is_untouched
 
 
 def reduced(legs: Sequence[Leg], contracts: int) -> tuple[Package, int]:
@@ -187,153 +129,203 @@ def reduced(legs: Sequence[Leg], contracts: int) -> tuple[Package, int]:
     return Package(tuple(Leg(leg.contract, leg.ratio // divisor) for leg in legs)), contracts * divisor
 
 
-class GroupStates:
-    """Writes the life of an order group, of its position and of its strategy into the state."""
-
-    def __init__(self, state: HierarchicalStateManager, book: Book) -> None:
-        self._state = state
-        self._book = book
-
-    def plan_entry(self, group: OrderGroup, fingerprint: str) -> None:
-        """Create position and group. Raises DuplicateIntentError and GatedTransitionError, before anything is sent."""
-        terms = group.terms
-        self._state.create(
-            Level.POSITION,
-            group.position,
-            group.strategy,
-            package=describe_package(group.package),
-            instruments=instruments_of(group.package),
-            contracts=group.contracts,
-            terms=terms,
-        )
-        try:
-            self._state.fire(Level.POSITION, group.position, PositionTrigger.OPEN)
-            self._create(group, fingerprint)
-            self._enter(group.strategy)
-        except Exception:
-            self._state.fire(Level.POSITION, group.position, PositionTrigger.ABANDON)
-            raise
-
-    def _enter(self, strategy: str) -> None:
-        self._state.strategy(strategy)
-        self._try(Level.STRATEGY, strategy, StrategyTrigger.ENTER)
-
-    def plan_exit(self, group: OrderGroup) -> None:
-        """Create the group that closes (or unwinds) a position."""
-        trigger = PositionTrigger.CLOSE if group.purpose is OrderPurpose.EXIT else PositionTrigger.UNWIND
-        self._try(Level.POSITION, group.position, trigger, rule=group.rule)
-        self._create(group, None)
-        self._try(Level.STRATEGY, group.strategy, StrategyTrigger.EXIT)
-
-    def _create(self, group: OrderGroup, fingerprint: str | None) -> None:
-        detail: dict[str, object] = {
-            "purpose": group.purpose,
-            "package": describe_package(group.package),
-            "contracts": group.contracts,
-            "changes": changes_of(group.package, group.contracts),
-            "rule": group.rule,
-        }
-        if fingerprint is not None:
-            detail["fingerprint"] = fingerprint
-        self._state.create(Level.ORDER_GROUP, group.id, group.position, **detail)
-
-    def sending(self, group: OrderGroup) -> OpenIntent:
-        """The intent to send, to be held open while it is sent."""
-        return self._state.intent(Level.ORDER_GROUP, group.id, OrderTrigger.SEND, limit=group.limit)
-
-    def step(self, group: OrderGroup, trigger: OrderTrigger, **detail: object) -> None:
-        """A step of the group itself, where its state knows it."""
-        self._try(Level.ORDER_GROUP, group.id, trigger, **detail)
-
-    def refused(self, group: OrderGroup) -> None:
-        """The group never left: forget it and what it was for."""
-        self.step(group, OrderTrigger.ABANDON)
-        self._settle_position(group, filled=False)
-
-    def opened(self, group: OrderGroup, position: Position) -> None:
-        """The entry is complete: what was paid is kept with the position."""
-        self.step(group, OrderTrigger.FILL, filled=group.filled)
-        part = position.parts[0]
-        self._state.fire(
-            Level.POSITION,
-            group.position,
-            PositionTrigger.OPENED,
-            entry_prices=part.entry_prices,
-            entry_cash=part.entry_cash,
-            entry_fees=part.entry_fees,
-            opened=position.opened,
-            correlation=position.correlation,
-            spot_entry=position.spot_entry,
-            vix_entry=position.vix_entry,
-        )
-        self._try(Level.STRATEGY, group.strategy, StrategyTrigger.ENTERED)
-
-    def ended(self, group: OrderGroup, outcome: GroupOutcome) -> None:
-        """The group is over: filled exits close the position, cancelled ones leave it as it was."""
-        triggers = {
-            GroupOutcome.FILLED: OrderTrigger.FILL,
-            GroupOutcome.CANCELLED: OrderTrigger.CANCELLED,
-            GroupOutcome.REJECTED: OrderTrigger.REJECT,
-        }
-        self.step(group, triggers[outcome], filled=group.filled)
-        self._settle_position(group, filled=outcome is GroupOutcome.FILLED)
-
-    def strategy_of(self, position: str) -> str:
-        """Whose position it is."""
-        return self._state.position(position).parent
-
-    def _settle_position(self, group: OrderGroup, filled: bool) -> None:
-        """A filled exit closes what it was for, unless legs stay that nobody bids for."""
-        if group.purpose is OrderPurpose.ENTRY:
-            trigger = PositionTrigger.ABANDON
-        else:
-            over = filled and group.position not in self._book.positions
-            trigger = PositionTrigger.CLOSED if over else PositionTrigger.KEEP
-        self._try(Level.POSITION, group.position, trigger)
-        self.rest(group.strategy)
-
-    def rest(self, strategy: str) -> None:
-        """Bring a strategy back to holding or idle, by what it still holds."""
-        state = StrategyState(self._state.strategy(strategy).state)
-        if self._book.of_strategy(strategy):
-            self._try(Level.STRATEGY, strategy, StrategyTrigger.KEEP)
-        elif state in (StrategyState.ENTERING, StrategyState.WAITING):
-            self._try(Level.STRATEGY, strategy, StrategyTrigger.ABANDON)
-            self._try(Level.STRATEGY, strategy, StrategyTrigger.SKIP)
-        else:
-            self._try(Level.STRATEGY, strategy, StrategyTrigger.EXITED)
-
-    def closed(self, position: str, strategy: str) -> None:
-        """The position's last leg is gone."""
-        self._try(Level.POSITION, position, PositionTrigger.CLOSED)
-        self.rest(strategy)
-
-    def shares(self) -> None:
-        """Keep what assignments left over restarts: ticker to quantity, price and cash."""
-        rows = {row.ticker: [row.quantity, row.price, row.cash] for row in self._book.shares.values()}
-        if rows or self._state.recall(SHARES):
-            self._state.remember(SHARES, rows)
-
-    def assigned(self, position: str, name: str) -> None:
-        """A leg left the account by assignment while others stay."""
-        held = self._state.held(position)
-        held.pop(name, None)
-        self._state.correct_held(position, held)
-
-    def expired(self, position: str, strategy: str, assigned: bool) -> None:
-        """The clearing house took the position away."""
-        trigger = PositionTrigger.ASSIGN if assigned else PositionTrigger.EXPIRE
-        self._try(Level.POSITION, position, trigger)
-        if assigned:
-            self._try(Level.POSITION, position, PositionTrigger.CLOSED)
-        self.rest(strategy)
-
-    def _try(self, level: Level, subject: str, trigger: _Trigger, **detail: object) -> bool:
-        """Fire where the state knows the trigger; whether it did. What another room did first is no error here."""
-        if self._state.may(level, subject, trigger) is not None:
-            return False
-        self._state.fire(level, subject, trigger, **detail)
-        return True
+def whole_packages(group: OrderGroup) -> int:
+    """How many complete packages an entry has filled: with some legs missing, those that every leg has."""
+    return min(max(round(group.fills[leg.contract.name].quantity) // leg.ratio, 0) for leg in group.package.legs)
 
 
-_Trigger = OrderTrigger | PositionTrigger | StrategyTrigger
+BROKEN = "-broken"
+"""What the name of a part ends in whose legs came without the rest: it is closed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Contracts of one leg that left the account: signed as traded, with dollars before fees (``None``: unknown)."""
+
+    name: str
+    exit: LegExit
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A position before (``None``: new) and after something; ``over`` are the parts that ended with it.
+
+    ``held`` is what the account gained and lost by it: signed contracts by name.
+    """
+
+    before: Position | None
+    after: Position
+    kind: ChangeKind
+    moment: datetime
+    over: tuple[Part, ...] = ()
+    held: Mapping[str, float] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the position has no open part any more."""
+        return not self.after.parts
+
+    @property
+    def cash(self) -> float:
+        """Dollars that the change brought before fees; 0 where it is unknown."""
+        before = 0.0 if self.before is None else self.before.cash
+        now = self.after.cash
+        return 0.0 if now is None or before is None else now - before
+
+    @property
+    def fees(self) -> float:
+        """Dollars of fees of the change."""
+        return self.after.fees - (0.0 if self.before is None else self.before.fees)
+
+    @property
+    def trades(self) -> tuple[ClosedTrade, ...]:
+        """One for each part that is over; the last says whether the position ended with it."""
+        rows = []
+        for part in self.over:
+            cash = part.cash
+            rows.append(
+                ClosedTrade(
+                    strategy=self.after.strategy,
+                    position=self.after.id,
+                    opened=part.opened,
+                    closed=self.moment,
+                    profit=None if cash is None else cash - part.fees,
+                    max_loss=part.max_loss,
+                    fees=part.fees,
+                    part=part.name,
+                    ended=self.ended and part is self.over[-1],
+                )
+            )
+        return tuple(rows)
+
+
+def take_off(
+    position: Position,
+    parts: Sequence[str],
+    gone: Iterable[Gone],
+    why: tuple[str, str],
+    kind: ChangeKind,
+    moment: datetime,
+) -> Change:
+    """Take contracts off the named parts (all where none is named), oldest first, each with its share of the cash.
+
+    What none of them holds is not theirs and is left out. ``why`` is the rule and its words.
+    """
+    before, held = position, dict[str, float]()
+    for one in gone:
+        left = one.exit
+        for part in position.chosen(parts):
+            share = _share_of(part, one.name, left)
+            if share is None:
+                continue
+            position = position.with_part(part.with_exit(one.name, share, *why))
+            held[one.name] = held.get(one.name, 0.0) + share.quantity
+            left = LegExit(
+                left.quantity - share.quantity,
+                added(left.cash, None if share.cash is None else -share.cash),
+                left.fees - share.fees,
+            )
+    over = tuple(part for part in position.parts if part.is_over)
+    for part in over:
+        position = position.without(part)
+    return Change(before, position, kind if not position.parts else ChangeKind.ADJUSTED, moment, over, held)
+
+
+def _share_of(part: Part, name: str, left: LegExit) -> LegExit | None:
+    """What of an exit closes contracts that the part holds; ``None`` where it closes none."""
+    held = sum(leg.ratio for leg in part.legs if leg.contract.name == name)
+    wanted = round(left.quantity)
+    if held * wanted >= 0:
+        return None
+    count = min(abs(held), abs(wanted))
+    if count == abs(wanted):
+        return left
+    share = count / abs(wanted)
+    cash = None if left.cash is None else round(left.cash * share, 10)
+    return LegExit(count if wanted > 0 else -count, cash, round(left.fees * share, 10))
+
+
+def opened_parts(group: OrderGroup, moment: datetime) -> tuple[Part, ...]:
+    """The parts that an entry's fills make: whole packages of each plan, and what came without the rest by itself."""
+    whole, parts = whole_packages(group), []
+    for plan in group.plans:
+        fills = {leg.contract.name: group.fills[leg.contract.name] for leg in plan.package.legs}
+        counts = {leg.contract.name: leg.ratio * whole for leg in plan.package.legs}
+        if whole:
+            parts.append(_part(group, plan, plan.package, whole, _share(fills, counts), moment))
+        left = [
+            Leg(leg.contract, round(fills[leg.contract.name].quantity) - counts[leg.contract.name])
+            for leg in plan.package.legs
+            if round(fills[leg.contract.name].quantity) != counts[leg.contract.name]
+        ]
+        if left:
+            rest = {leg.contract.name: leg.ratio for leg in left}
+            broken = replace(plan, name=plan.name + BROKEN)
+            parts.append(_part(group, broken, Package(tuple(left)), 1, _share(fills, rest), moment))
+    return tuple(parts)
+
+
+def planned_parts(group: OrderGroup, moment: datetime) -> tuple[Part, ...]:
+    """The parts that an entry on its way may become, at no price."""
+    nothing = (0.0, 0.0)
+    return tuple(_part(group, plan, plan.package, group.contracts, nothing, moment) for plan in group.plans)
+
+
+def _share(fills: Mapping[str, LegFill], counts: Mapping[str, int]) -> tuple[float, float]:
+    """Cash and fees of so many of the contracts that filled."""
+    cash = fees = 0.0
+    for name, count in counts.items():
+        fill = fills[name]
+        share = count / fill.quantity if round(fill.quantity) else 0.0
+        whole = round(fill.quantity) == count
+        cash += fill.cash if whole else round(fill.cash * share, 10)
+        fees += fill.fees if whole else round(fill.fees * share, 10)
+    return cash, fees
+
+
+def _part(
+    group: OrderGroup, plan: PartPlan, package: Package, contracts: int, paid: tuple[float, float], moment: datetime
+) -> Part:
+    filled = all(round(group.fills[leg.contract.name].quantity) for leg in package.legs)
+    return Part(
+        name=plan.name,
+        package=package,
+        contracts=contracts,
+        opened=moment,
+        entry_prices=tuple(group.price_of(leg) if filled else 0.0 for leg in package.legs),
+        entry_cash=paid[0],
+        entry_fees=paid[1],
+        terms=plan.terms,
+    )
+
+
+def some_closed(
+    position: Position, part: Part, left: int, brought: Mapping[str, LegExit], why: tuple[str, str], moment: datetime
+) -> Change:
+    """A person closed some packages of a whole part: it goes on with ``left``, what went is a trade of its own."""
+    share = left / part.contracts
+    rest = replace(
+        part,
+        contracts=left,
+        entry_cash=round(part.entry_cash * share, 10),
+        entry_fees=round(part.entry_fees * share, 10),
+    )
+    went = replace(
+        part,
+        contracts=part.contracts - left,
+        entry_cash=part.entry_cash - rest.entry_cash,
+        entry_fees=part.entry_fees - rest.entry_fees,
+        exits=brought,
+        exit_rule=why[0],
+        exit_reason=why[1],
+    )
+    realised = position.without(went).realised
+    after = replace(position.with_part(rest), realised=realised)
+    held = {name: gone.quantity for name, gone in brought.items()}
+    return Change(position, after, ChangeKind.CORRECTED, moment, (went,), held)
+
+
+def intrinsic(contract: Contract, spot: float) -> float:
+    """Value of an option at its end, in points."""
+    inside = spot - contract.strike if contract.right is Right.CALL else contract.strike - spot
+    return max(inside, 0.0)

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from core.book import Book, Position, ShareHolding, position_of
+from core.book import Book, Position, ShareHolding
 from core.bus import EventBus
-from core.contracts import Leg, Package
+from core.contracts import Leg
 from core.events import (
     BrokerReconnected,
     ChangeKind,
     Command,
     CommandReceived,
     FillStatus,
-    Level,
-    PositionChanged,
 )
 from core.gateway import Gateway
 from core.identifiers import Identifiers
 from core.instruments import contract_named, underlying_named
-from core.parts import WHOLE, Part, PartPlan
+from core.parts import LegExit, Part, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.groups import LegFill, OrderGroup, rebuild_package, rebuild_terms
-from execution.settling import fewer
+from execution.groups import BROKEN, LegFill, OrderGroup
+from execution.records import rebuild_package, rebuild_plans, rebuild_position, rebuild_trade
 from execution.tracker import PositionTracker
 from state.facts import SHARES, BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
-from state.tables import OrderPurpose, PositionState, PositionTrigger, SystemState, SystemTrigger
+from state.tables import OrderPurpose, PositionState, SystemState, SystemTrigger
+
+OUTSIDE = "outside"
+"""Under which state remembers what others traded in contracts of ours."""
+DAYS_BACK = 40
+"""Sessions of daily bars in which the close of an expiry is looked for."""
 
 
 class BrokerLooks:
@@ -115,13 +118,28 @@ class OrderRecovery:
         self._gateway.watch([*legs, *(self._state.recall(SHARES) or {})])
         for ticker, row in (self._state.recall(SHARES) or {}).items():
             self._book.shares[ticker] = ShareHolding(ticker, *(float(figure) for figure in row))
+        for name, (quantity, cash, fees) in (self._state.recall(OUTSIDE) or {}).items():
+            self._tracker.outside[name] = LegExit(float(quantity), None if cash is None else float(cash), float(fees))
         for subject in self._state.positions():
             position = rebuild_position(subject)
             if position is not None:
                 self._book.positions[position.id] = position
                 self._gateway.subscribe(leg.contract for leg in position.legs)
-                self._tracker.agree(position, self._state.held(position.id), "closed before the restart")
+        self._recall_trades()
         self.reconcile()
+
+    def _recall_trades(self) -> None:
+        """Trades that closed since the record was last kept, and rows of them that the journal may lack."""
+        known = {(trade.position, trade.part, trade.closed) for trade in self._book.trades}
+        for subject in self._state.positions(ended=True):
+            for trade in map(rebuild_trade, subject.detail.get("trades", ())):
+                if (trade.position, trade.part, trade.closed) not in known:
+                    self._book.trades.append(trade)
+            rows = subject.detail.get("untold", ())
+            if rows:
+                self._tracker.tell(rows)
+                self._executor.states.told(subject.id)
+        self._book.trades.sort(key=lambda trade: trade.closed)
 
     @property
     def settled(self) -> bool:
@@ -133,8 +151,7 @@ class OrderRecovery:
 
         A system that recovers goes on only after a look that was certain: nothing opens before.
         """
-        followed = (self._executor.group_of(position.id) for position in self._state.positions())
-        outcome = self._looks.reconcile([group.id for group in followed if group is not None])
+        outcome = self._looks.reconcile(self._executor.followed)
         if outcome is None:
             return Reconciliation()
         self._book.doubted = outcome.in_doubt
@@ -143,19 +160,23 @@ class OrderRecovery:
         self._count_unowned(outcome)
         if outcome.orders_to_cancel:
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
-        for name in outcome.positions_to_unwind:
-            self._unwind(name)
+        self._fold()
         for subject in self._state.positions():
             if subject.state == PositionState.ASSIGNED:
-                self._take_assigned(subject)
-        alive = {subject.id for subject in self._state.positions()}
+                self._take_shares(subject)
         for position in list(self._book.positions.values()):
-            if position.id not in alive:
-                self._tracker.agree(position, {}, "the account no longer holds it")
-        self._follow()
+            if position.id not in self._book.doubted:
+                self._follow(position)
+        for subject in self._state.positions():
+            if subject.state == PositionState.UNWINDING and subject.id not in self._book.doubted:
+                self._unwind(subject)
+        self._state.remember(OUTSIDE, {name: [row.quantity, row.cash, row.fees] for name, row in self._outside()})
         if self.settled and self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
             self._state.fire_system(SystemTrigger.READY)
         return outcome
+
+    def _outside(self) -> list[tuple[str, LegExit]]:
+        return sorted(self._tracker.outside.items())
 
     def _count_unowned(self, outcome: Reconciliation) -> None:
         """What belongs to nobody counts for Greeks: its prices are asked for, and a change of it is told."""
@@ -171,123 +192,93 @@ class OrderRecovery:
 
     def _adopt(self) -> None:
         """Go on with groups that work at the broker and that nobody follows: those of the process before."""
+        followed = set(self._executor.followed)
         for subject in self._state.order_groups():
-            if subject.parent in self._book.doubted or self._executor.group_of(subject.parent) is not None:
+            if subject.parent in self._book.doubted or subject.id in followed:
                 continue
             group = self._rebuild_group(subject)
             self._gateway.subscribe(leg.contract for leg in group.package.legs)
             self._executor.adopt(group)
 
-    def _follow(self) -> None:
-        """Let the book hold what the state learned: entries that filled unseen, and fewer packages than there were."""
-        for subject in self._state.positions():
-            if subject.state != PositionState.OPEN:
+    def _fold(self) -> None:
+        """Groups that ended while nobody followed them: what they filled becomes their positions'."""
+        for subject in self._state.order_groups(ended=True):
+            if not subject.ended or subject.detail.get("folded") or subject.parent in self._book.doubted:
                 continue
-            held = self._state.held(subject.id)
-            package = rebuild_package(list(subject.detail["package"]))
-            counts = {round(held.get(leg.contract.name, 0.0) / leg.ratio) for leg in package.legs}
-            contracts = counts.pop()
-            if counts or contracts < 1:
-                continue
-            known = self._book.positions.get(subject.id)
-            if known is None:
-                self._take_in(subject, package, contracts)
-            elif known.parts[0].is_whole and known.parts[0].contracts != contracts:
-                self._keep(fewer(known, contracts), ChangeKind.CORRECTED, 0.0)
+            group = self._rebuild_group(subject)
+            self._gateway.subscribe(leg.contract for leg in group.package.legs if not group.is_untouched)
+            self._executor.ended_before(group)
 
-    def _take_in(self, subject: Subject, package: Package, contracts: int) -> None:
-        """An entry that filled unseen: the broker's average prices tell its cash; its fees are in nobody's report."""
-        averages = {row.name: row.average_price for row in self._gateway.holdings()}
-        prices = tuple(averages[leg.contract.name] for leg in package.legs)
-        cash = -sum(
-            leg.ratio * contracts * price * leg.contract.multiplier
-            for leg, price in zip(package.legs, prices, strict=True)
-        )
-        part = Part(
-            name=WHOLE,
-            package=package,
-            contracts=contracts,
-            opened=subject.created,
-            entry_prices=prices,
-            entry_cash=cash,
-            entry_fees=0.0,
-            terms=rebuild_terms(subject.detail["terms"]),
-        )
-        position = position_of(subject.id, part, str(subject.detail.get("correlation", "")))
-        self._book.pending.pop(position.id, None)
-        self._gateway.subscribe(leg.contract for leg in package.legs)
-        self._keep(position, ChangeKind.OPENED, cash)
+    def _follow(self, position: Position) -> None:
+        """The account does not hold all of a position any more: its parts follow, and what broke is unwound."""
+        held, today = self._state.held(position.id), self._gateway.now().date()
+        broken: list[str] = []
+        for part, has in _allotted(position, held):
+            expired = [leg for leg in part.legs if leg.contract.expiry < today and not has[leg.contract.name]]
+            for leg in expired:
+                position = self._expire(position, leg, part)
+            left = position.part(part.name)
+            change = None
+            if left is not None:
+                change = self._tracker.of_difference(position, left, has, "the account no longer holds it")
+            if change is not None:
+                position = change.after
+                self._executor.left_account(change, counted=True)
+            after = position.part(part.name)
+            naked = after is not None and any(leg.ratio < 0 for leg in after.legs)
+            if after is not None and not after.is_whole and (change is not None or (expired and naked)):
+                broken.append(part.name)
+        if broken:
+            self._executor.unwind(position.id, broken)
 
-    def _keep(self, position: Position, kind: ChangeKind, cash: float) -> None:
-        self._book.positions[position.id] = position
-        part = position.parts[0]
-        self._state.note(
-            Level.POSITION,
-            position.id,
-            contracts=part.contracts,
-            entry_prices=part.entry_prices,
-            entry_cash=part.entry_cash,
-            entry_fees=part.entry_fees,
-            opened=position.opened,
-            correlation=position.correlation,
-        )
-        self._bus.publish(
-            PositionChanged(
-                time=self._gateway.now(),
-                correlation=position.correlation,
-                position=position.id,
-                strategy=position.strategy,
-                kind=kind,
-                cash=cash,
-                fees=0.0,
-            )
-        )
+    def _expire(self, position: Position, leg: Leg, part: Part) -> Position:
+        """A leg that expired while nobody looked, at its underlying's close of that day; unknown without one."""
+        bars = self._gateway.daily_bars(leg.contract.underlying.price_key, DAYS_BACK)
+        close = next((bar.close for bar in bars if bar.day == leg.contract.expiry), None)
+        change = self._tracker.of_end(position, leg, close, part.name)
+        self._executor.left_account(change, counted=True)
+        return change.after
 
-    def _take_assigned(self, subject: Subject) -> None:
+    def _take_shares(self, subject: Subject) -> None:
         """Assigned while away: the option legs that went are counted, the shares are to be sold, the rest unwound."""
         held = self._state.held(subject.id)
         options = {name: quantity for name, quantity in held.items() if underlying_named(name) is None}
-        position = self._book.positions.get(subject.id)
-        for ticker in [name for name in held if underlying_named(name) is not None]:
-            tick = self._gateway.tick(ticker)
-            if tick is None:
-                return  # no price yet: the next look tells
-            self._tracker.take_shares(ticker, held[ticker], tick.price)
+        tickers = [name for name in held if underlying_named(name) is not None]
+        prices = {ticker: tick.price for ticker in tickers if (tick := self._gateway.tick(ticker)) is not None}
+        if len(prices) < len(tickers):
+            return  # no price yet: the next look tells
+        for ticker in tickers:
+            self._tracker.take_shares(ticker, held[ticker], prices[ticker])
         self._executor.states.shares()
         self._state.correct_held(subject.id, options)
+        position = self._book.positions.get(subject.id)
+        names = set[str]()
         for leg in () if position is None else position.legs:
             if position is not None and leg.contract.name not in options:
-                position = self._tracker.settle(position, leg, assigned=True).position
-        self._state.fire(Level.POSITION, subject.id, PositionTrigger.UNWIND if options else PositionTrigger.CLOSED)
+                names |= {part.name for part in position.parts if leg in part.legs}
+                change = self._tracker.of_assignment(position, leg)
+                self._executor.left_account(change, counted=True)
+                position = change.after
         if options:
-            package = rebuild_package(list(subject.detail["package"]))
-            legs = tuple(
-                Leg(leg.contract, round(options[leg.contract.name]))
-                for leg in package.legs
-                if leg.contract.name in options
-            )
-            self._executor.unwind(subject.id, Package(legs))
+            self._executor.unwind(subject.id, sorted(names))
+        else:
+            self._executor.states.changed(None, subject.id, (), busy=False)
 
-    def _unwind(self, name: str) -> None:
-        """Send off what is left of a broken package; a position with its package whole in the book is left alone."""
-        held = self._state.held(name)
-        package = rebuild_package(list(self._state.position(name).detail["package"]))
-        legs = [
-            Leg(leg.contract, round(held[leg.contract.name])) for leg in package.legs if held.get(leg.contract.name)
-        ]
-        known = self._book.positions.get(name)
-        if known is not None:
-            self._tracker.agree(known, held, "the account no longer holds it")
-        if legs:
-            self._gateway.subscribe(leg.contract for leg in legs)
-            self._executor.unwind(name, Package(tuple(legs)))
+    def _unwind(self, subject: Subject) -> None:
+        """Go on with what is being unwound; parts that are whole are left alone."""
+        position = self._book.positions.get(subject.id)
+        if position is None:
+            return
+        named = [part.name for part in position.parts if part.name in subject.detail.get("unwinding", ())]
+        loose = [part.name for part in position.parts if not part.is_whole or part.name.endswith(BROKEN)]
+        self._executor.unwind(subject.id, named or loose)
 
     def _rebuild_group(self, subject: Subject) -> OrderGroup:
-        """A working group out of what its state remembers."""
+        """A group out of what its state remembers; what filled unseen is priced by the account, or by nobody."""
         detail: dict[str, Any] = dict(subject.detail)
         position = self._state.position(subject.parent)
         package = rebuild_package(list(detail["package"]))
-        terms = position.detail.get("terms")
+        plans = rebuild_plans(detail.get("plans", ()))
         group = OrderGroup(
             id=subject.id,
             position=position.id,
@@ -296,19 +287,37 @@ class OrderRecovery:
             package=package,
             contracts=int(detail["contracts"]),
             created=self._gateway.now(),
-            terms=None if terms is None else rebuild_terms(terms),
-            plans=() if terms is None else (PartPlan(WHOLE, package, rebuild_terms(terms)),),
+            terms=plans[0].terms if plans else None,
+            plans=plans,
+            parts=tuple(str(name) for name in detail.get("parts", ())) if not plans else (),
+            slot=str(position.detail.get("slot", "")),
+            correlation=str(position.detail.get("correlation", "")),
             rule=str(detail.get("rule", "")),
-            reason="taken over after a restart",
+            reason=str(detail.get("reason") or "taken over after a restart"),
+            urgency=Urgency(str(detail.get("urgency", Urgency.NORMAL.value))),
             limit=_number(detail.get("limit")),
             order_ids=tuple(int(number) for number in detail.get("orders", ())),
         )
-        filled = dict(detail.get("filled", {}))
         at_work = {row.name for row in self._gateway.open_orders() if row.tag == subject.id}
+        averages = {row.name: row.average_price for row in self._gateway.holdings()}
         for leg in package.legs:
             name = leg.contract.name
-            group.fills[name] = LegFill(quantity=float(filled.get(name, 0.0)), done=name not in at_work)
+            group.fills[name] = self._rebuild_fill(group, leg, detail, averages.get(name))
+            group.fills[name].done = name not in at_work
         return group
+
+    def _rebuild_fill(self, group: OrderGroup, leg: Leg, detail: Mapping[str, Any], average: float | None) -> LegFill:
+        """What a leg filled; of an entry, what nobody saw is priced at the account's average."""
+        name, multiplier = leg.contract.name, leg.contract.multiplier
+        quantity = float(detail.get("filled", {}).get(name, 0.0))
+        cash, fees = detail.get("cash", {}).get(name), float(detail.get("fees", {}).get(name, 0.0))
+        unseen = quantity - float(detail.get("priced", {}).get(name, 0.0))
+        total = float(cash or 0.0)
+        if abs(unseen) < 0.5:
+            return LegFill(quantity, total, fees)
+        if group.opens and average is not None:
+            return LegFill(quantity, total - unseen * average * multiplier, fees)
+        return LegFill(quantity, total, fees, priced=False)
 
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
         self._looks.start_over()
@@ -323,28 +332,19 @@ class OrderRecovery:
         return ()
 
 
-def rebuild_position(subject: Subject) -> Position | None:
-    """An open position out of what its state remembers; ``None`` for one that never opened."""
-    if subject.state in (PositionState.PLANNED, PositionState.OPENING) or "entry_cash" not in subject.detail:
-        return None
-    detail: dict[str, Any] = dict(subject.detail)
-    part = Part(
-        name=WHOLE,
-        package=rebuild_package(list(detail["package"])),
-        contracts=int(detail["contracts"]),
-        opened=datetime.fromisoformat(str(detail["opened"])),
-        entry_prices=tuple(float(price) for price in detail["entry_prices"]),
-        entry_cash=float(detail["entry_cash"]),
-        entry_fees=float(detail["entry_fees"]),
-        terms=rebuild_terms(detail["terms"]),
-    )
-    return position_of(
-        subject.id,
-        part,
-        str(detail.get("correlation", "")),
-        spot_entry=_number(detail.get("spot_entry")),
-        vix_entry=_number(detail.get("vix_entry")),
-    )
+def _allotted(position: Position, held: Mapping[str, float]) -> list[tuple[Part, dict[str, int]]]:
+    """What each part has of what the account holds; of a contract that several hold the oldest goes short first."""
+    left = {name: round(quantity) for name, quantity in held.items()}
+    rows: list[tuple[Part, dict[str, int]]] = []
+    for part in reversed(position.parts):
+        has = {}
+        for leg in part.legs:
+            there = left.get(leg.contract.name, 0)
+            count = max(min(there, leg.ratio), 0) if leg.ratio > 0 else min(max(there, leg.ratio), 0)
+            has[leg.contract.name] = count
+            left[leg.contract.name] = there - count
+        rows.append((part, has))
+    return rows[::-1]
 
 
 def _number(value: object) -> float | None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from core.book import Book, Position, ShareHolding, position_of
 from core.bus import EventBus
-from core.contracts import MARKET_CLOSE, Contract, Leg, Package
+from core.contracts import MARKET_CLOSE, Contract, Leg
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
 from core.gateway import Gateway
 from core.instruments import underlying_named
 from core.journal import Journal, RecordKind
-from core.parts import LegExit, Part, PartPlan
-from execution.groups import OrderGroup
-from execution.settling import Ending, Gone, intrinsic, take_off, trade_of
+from core.parts import LegExit, Part
+from execution.groups import Change, Gone, OrderGroup, intrinsic, opened_parts, planned_parts, some_closed, take_off
 from market.vix import VIX
+
+CLOSED_OUTSIDE = "closed_outside"
+"""The exit rule of what a person closed at the broker."""
 
 
 class PositionTracker:
-    """Turns finished groups and expirations into positions, their parts and trades."""
+    """Works out what fills, expirations and other hands do to positions; the book follows once it is written down."""
 
     def __init__(self, bus: EventBus, journal: Journal, gateway: Gateway, book: Book) -> None:
         self._bus = bus
@@ -28,56 +30,19 @@ class PositionTracker:
         self._gateway = gateway
         self._book = book
         self.share_orders: set[int] = set()
+        self.outside: dict[str, LegExit] = {}
+        """By contract: what others traded in contracts of ours, as far as the engine told, and no position took yet."""
 
-    # Entries
+    # Entries on their way
 
     def plan(self, group: OrderGroup) -> None:
         """Count an entry on its way as if it were open."""
-        if group.terms is not None:
-            parts = tuple(self._part(plan, plan.package, group.contracts, group) for plan in group.plans)
-            self._book.pending[group.position] = self._position(group, parts)
+        if group.plans:
+            self._book.pending[group.position] = self._position(group, planned_parts(group, self._gateway.now()))
 
     def abandon(self, group: OrderGroup) -> None:
         """Forget an entry that came to nothing."""
         self._book.pending.pop(group.position, None)
-
-    def opened(self, group: OrderGroup) -> Position:
-        """Take a filled entry into the book."""
-        return self._take_in(
-            group, tuple(self._part(plan, plan.package, group.contracts, group) for plan in group.plans)
-        )
-
-    def broken(self, group: OrderGroup, left: Package) -> Position:
-        """Take the filled legs of an entry into the book, so that their end is counted; ratios are contracts."""
-        parts = []
-        for plan in group.plans:
-            names = {leg.contract.name for leg in plan.package.legs}
-            legs = tuple(leg for leg in left.legs if leg.contract.name in names)
-            if legs:
-                parts.append(self._part(plan, Package(legs), 1, group))
-        return self._take_in(group, tuple(parts))
-
-    def _take_in(self, group: OrderGroup, parts: tuple[Part, ...]) -> Position:
-        self._book.pending.pop(group.position, None)
-        position = self._position(group, parts)
-        self._book.positions[position.id] = position
-        self._publish(position, ChangeKind.OPENED, group.cash, group.fees)
-        return position
-
-    def _part(self, plan: PartPlan, package: Package, contracts: int, group: OrderGroup) -> Part:
-        """A part out of what its legs filled; nothing filled yet is priced at nothing."""
-        fills = [group.fills[leg.contract.name] for leg in package.legs]
-        filled = all(round(fill.quantity) for fill in fills)
-        return Part(
-            name=plan.name,
-            package=package,
-            contracts=contracts,
-            opened=self._gateway.now(),
-            entry_prices=tuple(group.price_of(leg) if filled else 0.0 for leg in package.legs),
-            entry_cash=sum(fill.cash for fill in fills),
-            entry_fees=sum(fill.fees for fill in fills),
-            terms=plan.terms,
-        )
 
     def _position(self, group: OrderGroup, parts: tuple[Part, ...]) -> Position:
         first = position_of(
@@ -89,80 +54,159 @@ class PositionTracker:
         )
         return replace(first, parts=parts, slot=group.slot)
 
-    # Exits
+    # What happens to positions
 
-    def exited(self, group: OrderGroup) -> Ending | None:
-        """Take what an exit filled, all or some, off the parts that it closes; ``None`` where nothing filled."""
-        position = self._book.positions.get(group.position)
+    def of_group(self, group: OrderGroup) -> Change | None:
+        """What the fills of a group that is over do to its position; ``None`` where nothing filled."""
+        known, now = self._book.positions.get(group.position), self._gateway.now()
+        if group.is_untouched:
+            return None
+        if group.opens:
+            parts = opened_parts(group, now)
+            if known is None:
+                return Change(None, self._position(group, parts), ChangeKind.OPENED, now)
+            return Change(known, replace(known, parts=(*known.parts, *parts)), ChangeKind.ADJUSTED, now)
+        if known is None:
+            return None
         gone = [
-            Gone(name, LegExit(fill.quantity, fill.cash, fill.fees))
+            Gone(name, LegExit(fill.quantity, fill.cash if fill.priced else None, fill.fees))
             for name, fill in group.fills.items()
             if round(fill.quantity)
         ]
-        if position is None or not gone:
-            return None
-        return self._left(position, group.parts, gone, (group.rule, group.reason), ChangeKind.CLOSED)
+        return take_off(known, group.parts, gone, (group.rule, group.reason), ChangeKind.CLOSED, now)
 
-    def agree(self, position: Position, held: Mapping[str, float], reason: str) -> Ending | None:
-        """Take off what the account does not hold any more; what it brought is unknown. ``None``: all is there."""
-        gone = [
-            Gone(leg.contract.name, LegExit(round(held.get(leg.contract.name, 0.0)) - leg.ratio, None))
-            for leg in position.legs
-            if round(held.get(leg.contract.name, 0.0)) != leg.ratio
-        ]
-        if not gone:
-            return None
-        return self._left(position, (), gone, ("closed_outside", reason), ChangeKind.CORRECTED)
+    def of_settlement(self, event: OrderUpdated) -> Sequence[Change]:
+        """What an order event of no group of ours does: legs that expired or were assigned; shares are taken at once.
 
-    def _left(
-        self,
-        position: Position,
-        parts: tuple[str, ...],
-        gone: Iterable[Gone],
-        why: tuple[str, str],
-        kind: ChangeKind,
-    ) -> Ending:
-        """Something of a position left the account: the book follows, and every part that is over is a trade."""
-        cash, fees = position.cash, position.fees
-        ending = take_off(position, parts, gone, *why)
-        if ending.ended:
-            self._book.positions.pop(position.id, None)
-            self._book.blocked.pop(position.id, None)
-        else:
-            self._book.positions[position.id] = ending.position
-        for part in ending.over:
-            self._record_trade(ending, part)
-        now = ending.position.cash
-        brought = 0.0 if now is None or cash is None else now - cash
-        self._publish(position, kind if ending.ended else ChangeKind.ADJUSTED, brought, ending.position.fees - fees)
-        return ending
-
-    def settled(self, event: OrderUpdated) -> tuple[Ending, ...]:
-        """Take note of a leg that expired or was assigned, and of shares (an order event of no group of ours)."""
+        What somebody else traded in contracts of ours is kept for the reconciliation that finds them gone.
+        """
         if underlying_named(event.contract) is not None:
             self._move_shares(event)
             return ()
-        if event.status is not FillStatus.FILLED:
+        if event.status not in (FillStatus.FILLED, FillStatus.PARTLY_FILLED) or not event.fill_quantity:
             return ()
         if any(event.contract in about for about in self._book.doubted.values()):
             return ()  # the fill of an order that is not known to be ours yet: the next look tells
-        endings = []
+        changes = []
         for position in list(self._book.positions.values()):
             leg = next((leg for leg in position.legs if leg.contract.name == event.contract), None)
-            if leg is not None and self._is_settlement(leg.contract, event):
-                endings.append(self.settle(position, leg, event.is_assignment))
-        return tuple(endings)
+            if leg is None:
+                continue
+            if self._is_settlement(leg.contract, event):
+                assigned = event.is_assignment
+                spot = self._spot(leg.contract)
+                changes.append(self.of_assignment(position, leg) if assigned else self.of_end(position, leg, spot))
+            else:
+                self._note_outside(leg.contract, event)
+                break
+        return changes
 
-    def settle(self, position: Position, leg: Leg, assigned: bool) -> Ending:
-        """A leg (signed contracts) expired or was assigned: it is counted at its intrinsic value."""
-        key = leg.contract.underlying.price_key
-        spot = self._price(key)
-        if spot is None:
-            raise ValueError(f"{leg.contract.name}: ended without a price of {key}")
-        cash = leg.ratio * intrinsic(leg.contract, spot) * leg.contract.multiplier
-        kind = ChangeKind.ASSIGNED if assigned else ChangeKind.EXPIRED
-        why = (kind.value, "assigned" if assigned else "held to expiry")
-        return self._left(position, (), [Gone(leg.contract.name, LegExit(-leg.ratio, cash))], why, kind)
+    def _note_outside(self, contract: Contract, event: OrderUpdated) -> None:
+        cash = None if event.fill_price is None else -event.fill_quantity * event.fill_price * contract.multiplier
+        told = LegExit(event.fill_quantity, cash, event.fee)
+        before = self.outside.get(contract.name)
+        self.outside[contract.name] = told if before is None else before + told
+
+    def of_end(self, position: Position, leg: Leg, spot: float | None, part: str = "") -> Change:
+        """A leg (signed contracts) expired with its underlying at ``spot``: worth its intrinsic value, else unknown."""
+        return self._ended(position, leg, spot, ChangeKind.EXPIRED, "held to expiry", part)
+
+    def of_assignment(self, position: Position, leg: Leg) -> Change:
+        """A leg (signed contracts) was assigned or exercised: worth its intrinsic value at the price of now."""
+        return self._ended(position, leg, self._spot(leg.contract), ChangeKind.ASSIGNED, "assigned", "")
+
+    def _spot(self, contract: Contract) -> float:
+        key = contract.underlying.price_key
+        price = self._price(key)
+        if price is None:
+            raise ValueError(f"{contract.name}: ended without a price of {key}")
+        return price
+
+    def _ended(
+        self, position: Position, leg: Leg, spot: float | None, kind: ChangeKind, reason: str, part: str
+    ) -> Change:
+        cash = None if spot is None else leg.ratio * intrinsic(leg.contract, spot) * leg.contract.multiplier
+        gone = [Gone(leg.contract.name, LegExit(-leg.ratio, cash))]
+        names = (part,) if part else ()
+        return take_off(position, names, gone, (kind.value, reason), kind, self._gateway.now())
+
+    def of_difference(self, position: Position, part: Part, held: Mapping[str, int], reason: str) -> Change | None:
+        """A part of which the account holds only so much by contract; ``None`` where all is there.
+
+        What others closed brought what the engine was told of it, else nobody knows.
+        """
+        missing = {leg.contract.name: held.get(leg.contract.name, 0) - leg.ratio for leg in part.legs}
+        gone = {name: self._outside(name, quantity) for name, quantity in missing.items() if quantity}
+        if not gone:
+            return None
+        why, now = (CLOSED_OUTSIDE, reason), self._gateway.now()
+        left = {held.get(leg.contract.name, 0) // leg.ratio for leg in part.package.legs}
+        count = left.pop()
+        if part.is_whole and not left and 0 < count < part.contracts:
+            return some_closed(position, part, count, gone, why, now)
+        rows = [Gone(name, one) for name, one in gone.items()]
+        return take_off(position, (part.name,), rows, why, ChangeKind.CORRECTED, now)
+
+    def _outside(self, name: str, quantity: float) -> LegExit:
+        """What so many contracts brought that others traded, used up with it; unknown where it was not told."""
+        told = self.outside.get(name)
+        if told is None or told.quantity * quantity <= 0 or abs(told.quantity) < abs(quantity) - 0.5:
+            return LegExit(quantity, None)
+        share = quantity / told.quantity
+        taken = LegExit(quantity, None if told.cash is None else round(told.cash * share, 10), told.fees * share)
+        rest = told + LegExit(-taken.quantity, None if taken.cash is None else -taken.cash, -taken.fees)
+        self.outside[name] = rest
+        if abs(rest.quantity) < 0.5:
+            del self.outside[name]
+        return taken
+
+    # Once it is written down
+
+    def rows_of(self, change: Change) -> list[dict[str, object]]:
+        """The journal's rows of the parts that are over with a change."""
+        rows = []
+        for part, trade in zip(change.over, change.trades, strict=True):
+            cash = part.cash
+            rows.append(
+                {
+                    "reason": part.exit_reason,
+                    "correlation": change.after.correlation,
+                    "exit_rule": part.exit_rule,
+                    **self._row(change.after, part, change.moment),
+                    "cash_in": part.entry_cash,
+                    "cash_out": None if cash is None else cash - part.entry_cash,
+                    "fees": part.fees,
+                    "profit": trade.profit,
+                    "ended": trade.ended,
+                }
+            )
+        return rows
+
+    def commit(self, change: Change, rows: Sequence[Mapping[str, object]]) -> None:
+        """Let the book follow, journal the trades, and tell."""
+        after = change.after
+        if change.ended:
+            self._book.positions.pop(after.id, None)
+            self._book.blocked.pop(after.id, None)
+        else:
+            self._book.positions[after.id] = after
+        self._book.trades.extend(change.trades)
+        self.tell(rows)
+        self.announce(after.id, after.strategy, after.correlation, change.kind, change.cash, change.fees)
+
+    def tell(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Journal closed trades."""
+        for row in rows:
+            values = {name: value for name, value in row.items() if name not in ("reason", "correlation")}
+            self._journal.record(
+                RecordKind.TRADE_CLOSED,
+                component="tracker",
+                reason=str(row["reason"]),
+                correlation=str(row["correlation"]),
+                **values,
+            )
+
+    # Shares
 
     def _move_shares(self, event: OrderUpdated) -> None:
         """Shares that an assignment or exercise brought, or that an order of ours took away again.
@@ -193,6 +237,7 @@ class PositionTracker:
         kind = ChangeKind.ADJUSTED
         if abs(now.quantity) < 0.5:
             self._book.shares.pop(ticker, None)
+            self._book.shares_brought += now.cash
             kind = ChangeKind.CLOSED
         else:
             self._book.shares[ticker] = now
@@ -223,25 +268,6 @@ class PositionTracker:
         session = self._gateway.session(contract.expiry)
         ends = datetime.combine(contract.expiry, MARKET_CLOSE) if session is None else session.closes_at
         return event.time >= ends
-
-    def _record_trade(self, ending: Ending, part: Part) -> None:
-        now, position = self._gateway.now(), ending.position
-        trade = trade_of(position, part, now, ending.ended and part is ending.over[-1])
-        self._book.trades.append(trade)
-        cash = part.cash
-        self._journal.record(
-            RecordKind.TRADE_CLOSED,
-            component="tracker",
-            reason=part.exit_reason,
-            correlation=position.correlation,
-            exit_rule=part.exit_rule,
-            **self._row(position, part, now),
-            cash_in=part.entry_cash,
-            cash_out=None if cash is None else cash - part.entry_cash,
-            fees=part.fees,
-            profit=trade.profit,
-            ended=trade.ended,
-        )
 
     def _row(self, position: Position, part: Part, now: datetime) -> dict[str, object]:
         ticker = part.underlying.ticker
@@ -280,9 +306,6 @@ class PositionTracker:
         tick = self._gateway.tick(ticker)
         return None if tick is None else tick.price
 
-    def _publish(self, position: Position, kind: ChangeKind, cash: float, fees: float) -> None:
-        self.announce(position.id, position.strategy, position.correlation, kind, cash, fees)
-
     def announce(
         self, position: str, strategy: str, correlation: str, kind: ChangeKind, cash: float, fees: float
     ) -> None:
@@ -300,6 +323,11 @@ class PositionTracker:
         )
 
     def verify(self) -> tuple[str, ...]:
-        """No position is both open and on its way."""
-        both = sorted(set(self._book.positions) & set(self._book.pending))
-        return tuple(f"position {name} is open and pending" for name in both)
+        """No part is both open and on its way."""
+        twice = [
+            f"{name} {part.name}"
+            for name, pending in sorted(self._book.pending.items())
+            for part in (() if name not in self._book.positions else self._book.positions[name].parts)
+            if pending.part(part.name) is not None
+        ]
+        return tuple(f"part {name} is open and pending" for name in twice)

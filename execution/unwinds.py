@@ -1,13 +1,14 @@
-"""What is left of packages that could not close whole, and which part of it may go now without adding risk.
+"""Parts of positions that could not close whole, and which of their legs may go now without adding risk.
 
-Shorts are bought back first. A long leg goes only when no short of its right (call or put) stays behind: sold earlier,
-it would leave that short naked. A long option that nobody bids for, at an offer that is next to nothing, is left to
-expire (worth nothing); one whose bid is missing at a real offer waits for its bid.
+Shorts are bought back first. A long leg goes only when no short of its right (call or put) is held any more: sold
+earlier, it would leave that short naked. What is held is read from the book each time, so that an order that was
+refused, or filled in part, changes nothing about what must go. A long option that nobody bids for, at an offer that is
+next to nothing, is left to expire; one whose bid is missing at a real offer waits for its bid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,14 +19,14 @@ from core.events import Severity
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.journal import Journal, RecordKind
-from core.parts import Urgency
+from core.parts import Urgency, merged
 from core.settings.fields import OrderSettings
 
 _ASKED_WITHIN: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Sorted:
     """Legs held (signed) that may be closed now, those that wait and why, and the long ones that are worth nothing."""
 
     ready: tuple[Leg, ...]
@@ -39,12 +40,21 @@ class Part:
         return ", ".join(names)
 
 
+@dataclass(frozen=True, slots=True)
+class Unwind:
+    """What is being unwound of a position: the names of its parts, and the rule that asked for it."""
+
+    parts: frozenset[str]
+    rule: str
+    reason: str
+
+
 def is_worthless(leg: Leg, quote: Quote | None, most: float) -> bool:
     """Whether a long leg is without a bid while it is offered at ``most`` points or less; unknown is not worthless."""
     return leg.ratio > 0 and quote is not None and quote.bid is None and quote.ask is not None and quote.ask <= most
 
 
-def sort_out(legs: Iterable[Leg], gateway: Gateway, most: float) -> Part:
+def sort_out(legs: Iterable[Leg], gateway: Gateway, most: float) -> Sorted:
     """Every leg by whether the side that closing it needs is quoted now; ``most`` as in ``is_worthless``."""
     ready, waiting, worthless = [], [], []
     for leg in legs:
@@ -56,52 +66,67 @@ def sort_out(legs: Iterable[Leg], gateway: Gateway, most: float) -> Part:
             worthless.append(leg)
         else:
             waiting.append(leg)
-    return Part(tuple(ready), tuple(waiting), tuple(worthless))
+    return Sorted(tuple(ready), tuple(waiting), tuple(worthless))
 
 
 class Unwinds:
-    """By position: the legs (signed contracts) that are still to be closed and in no order."""
+    """By position: which of its parts are still to be closed leg by leg."""
 
     def __init__(self, gateway: Gateway, book: Book, journal: Journal, settings: OrderSettings) -> None:
         self._gateway = gateway
         self._book = book
         self._journal = journal
         self._settings = settings
-        self._left: dict[str, dict[str, Leg]] = {}
+        self._of: dict[str, Unwind] = {}
         self._asked: dict[str, datetime] = {}
 
     def __contains__(self, position: str) -> bool:
-        return position in self._left
+        return position in self._of
 
     @property
     def positions(self) -> tuple[str, ...]:
         """Positions with something left to close."""
-        return tuple(self._left)
+        return tuple(self._of)
 
-    def plan(self, position: str, held: Iterable[Leg]) -> None:
-        """Close all of these, in place of what was planned for the position before."""
-        self._left[position] = {leg.contract.name: leg for leg in held}
+    def of(self, position: str) -> Unwind | None:
+        """What is being unwound of a position."""
+        return self._of.get(position)
+
+    def parts_of(self, position: str) -> frozenset[str]:
+        """Names of the parts that are being unwound."""
+        found = self._of.get(position)
+        return frozenset() if found is None else found.parts
+
+    def plan(self, position: str, parts: Collection[str], rule: str, reason: str) -> None:
+        """Close these parts leg by leg, with those that are being unwound already."""
+        before = self._of.get(position)
+        if before is None:
+            self._of[position] = Unwind(frozenset(parts), rule, reason)
+        else:
+            self._of[position] = Unwind(before.parts | frozenset(parts), before.rule, before.reason)
 
     def forget(self, position: str) -> None:
-        """The position is gone, whatever was left to do."""
-        self._left.pop(position, None)
+        """Nothing of it is left to do."""
+        self._of.pop(position, None)
         self._book.blocked.pop(position, None)
-
-    def put_back(self, position: str, legs: Iterable[Leg]) -> None:
-        """Legs of an order that came to nothing."""
-        self._left.setdefault(position, {}).update({leg.contract.name: leg for leg in legs})
 
     def pass_minute(self, now: datetime) -> None:
         """Forget what no longer trades (the clearing house settles it), and exits that nobody asks for any more."""
-        for position, legs in list(self._left.items()):
-            if all(leg.contract.expiry < now.date() for leg in legs.values()):
+        for position in list(self._of):
+            if all(leg.contract.expiry < now.date() for leg in self._legs(position)):
                 self.forget(position)
-        for position in [name for name in self._book.blocked if name not in self._left]:
+        for position in [name for name in self._book.blocked if name not in self._of]:
             if now - self._asked.get(position, now) > _ASKED_WITHIN:
                 del self._book.blocked[position]
 
-    def waited_enough(self, position: str, rule: str, urgency: Urgency, part: Part) -> bool:
-        """A side that a whole exit needs is not quoted: whether it goes in parts now, at a deadline or after so long.
+    def _legs(self, position: str) -> tuple[Leg, ...]:
+        """What the parts that are being unwound hold."""
+        known = self._book.positions.get(position)
+        names = self.parts_of(position)
+        return () if known is None else merged(leg for part in known.parts if part.name in names for leg in part.legs)
+
+    def waited_enough(self, position: str, rule: str, urgency: Urgency, found: Sorted) -> bool:
+        """A side that a whole exit needs is not quoted: whether it goes leg by leg now, at the last or after so long.
 
         No order is sent at a price that nobody shows: an engine would fill it at one that is only remembered.
         """
@@ -112,32 +137,33 @@ class Unwinds:
         late = urgency is Urgency.FINAL or waited >= most
         if late or fresh:
             severity = Severity.BREACH if late else Severity.WARNING
-            self._tell(position, severity, waited, f"{rule} waits: {part.why}")
+            self._tell(position, severity, waited, f"{rule} waits: {found.why}")
         return late
 
-    def next_part(self, position: str) -> Part:
-        """Take out what may go now: shorts alone while there are any, then longs that cover nothing any more.
+    def next_legs(self, position: str, flying: Collection[str]) -> Sorted:
+        """What may go now: shorts alone while there are any, then longs that cover nothing any more.
 
-        With nothing ready and nothing waiting, what is left is ``worthless``.
+        ``flying`` names contracts that an order works on already. With nothing ready, waiting or flying, what is left
+        is ``worthless``.
         """
-        left = self._left[position]
-        found = sort_out(left.values(), self._gateway, self._settings.worthless_offer)
+        held = self._legs(position)
+        found = sort_out((leg for leg in held if leg.contract.name not in flying), self._gateway, self._worthless)
         shorts = tuple(leg for leg in found.ready if leg.ratio < 0)
-        stuck = {leg.contract.right for leg in found.waiting if leg.ratio < 0}
-        longs = tuple(leg for leg in found.ready if leg.ratio > 0 and leg.contract.right not in stuck)
+        sold = {leg.contract.right for leg in held if leg.ratio < 0}
+        longs = tuple(leg for leg in found.ready if leg.ratio > 0 and leg.contract.right not in sold)
         if not found.waiting:
             self._book.blocked.pop(position, None)
         elif position not in self._book.blocked:
             self._book.blocked[position] = self._gateway.now()
             self._tell(position, Severity.WARNING, 0.0, f"what is left waits: {found.why}")
-        part = Part(shorts or longs, found.waiting, found.worthless)
-        for leg in part.ready:
-            del left[leg.contract.name]
-        if not left:
-            self.forget(position)
-        return part
+        return Sorted(shorts or longs, found.waiting, found.worthless)
+
+    @property
+    def _worthless(self) -> float:
+        return self._settings.worthless_offer
 
     def _tell(self, position: str, severity: Severity, waited: float, reason: str) -> None:
+        known = self._book.positions.get(position)
         self._journal.record(
             RecordKind.RISK,
             component="executor",
@@ -146,5 +172,5 @@ class Unwinds:
             severity=severity.value,
             limit=float(self._settings.blocked_exit_minutes),
             observed=waited,
-            strategy=known.strategy if (known := self._book.positions.get(position)) is not None else "",
+            strategy="" if known is None else known.strategy,
         )

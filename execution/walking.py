@@ -1,16 +1,67 @@
-"""The walk of one order group from the mid through natural, and whether an entry is still wanted at its next step."""
+"""Prices of packages and the walk of an order group from the mid through natural: points a package, a credit positive.
+
+Before each step of an entry it is asked whether it is still wanted.
+"""
 
 from __future__ import annotations
 
+import math
+
 from core.book import EntryIntent, EntryJudge, Refusal
 from core.gateway import Gateway
+from core.instruments import instrument_of
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
-from execution.pricing import crossing_limit, walk_limit
 from market.chains import PackagePrice, current_price
 from state.tables import OrderPurpose
 
-_MOST_ATTEMPTS = 10
+_ROUNDING = 1e-6
+
+
+def round_down(cash: float, tick: float) -> float:
+    """The tick at or below, in our sign: never better for us than asked; never zero, which no engine can express."""
+    steps = math.floor(cash / tick + _ROUNDING)
+    return round((steps or -1) * tick, 10)
+
+
+def through(cash: float, tick: float) -> float:
+    """The first tick below, in our sign: what must be given beyond a price to trade at it; never zero."""
+    steps = math.ceil(cash / tick - _ROUNDING) - 1
+    return round((steps or -1) * tick, 10)
+
+
+def walk_limit(price: PackagePrice, step: int, settings: OrderSettings) -> float:
+    """Limit after so many steps from the mid: each a share of the spread, the last one a tick through natural.
+
+    A limit exactly at natural waits for the market to come to it; one through it is marketable and executes at natural
+    or better (methodology, section 5). A walk without steps stays at the mid.
+    """
+    if step and step >= settings.walk_steps:
+        return through(price.natural, price.tick)
+    wanted = price.mid - step * settings.walk_step * price.spread
+    return round_down(max(wanted, price.natural), price.tick)
+
+
+def crossing_limit(price: PackagePrice, attempt: int, settings: OrderSettings) -> float:
+    """Limit that must trade, still a limit: natural and an allowance for what the market does within the next minute.
+
+    The allowance grows with each attempt (from 1); a fill is at the market's own price, not at the limit.
+    """
+    allowance = max(price.spread, settings.crossing_share * abs(price.natural), 2 * price.tick)
+    return round_down(price.natural - attempt * allowance, price.tick)
+
+
+def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
+    """A mid far from the model's (over both limits) is not traded."""
+    if entry.model_cash is None:
+        return None
+    gap = abs(entry.mid_cash - entry.model_cash)
+    share = settings.anomaly_fraction * abs(entry.model_cash)
+    least = instrument_of(entry.package.legs[0].contract).points(settings.anomaly_points)
+    if gap > share and gap > least:
+        reason = f"mid {entry.mid_cash:.2f} is far from the model's {entry.model_cash:.2f}"
+        return Refusal("anomaly", reason, max(share, least), gap)
+    return None
 
 
 class PriceWalk:
@@ -31,7 +82,7 @@ class PriceWalk:
             limit = walk_limit(price, group.step, self._settings)
             return limit if group.limit is None else min(limit, group.limit)
         beyond = group.step + 1 if group.urgency.crosses else group.step - self._settings.walk_steps
-        return crossing_limit(price, min(beyond, _MOST_ATTEMPTS))
+        return crossing_limit(price, min(beyond, self._settings.most_crossings), self._settings)
 
     def refusal(self, group: OrderGroup) -> Refusal | None:
         """Why an entry ends at the step it has come to: the first judge that has something against it.

@@ -55,7 +55,7 @@ class TradeLeg:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One package from open to close. All cash in dollars, money in positive; ``fees`` zero or positive."""
+    """One part of a position from open to close. All cash in dollars, money in positive; ``fees`` zero or positive."""
 
     strategy: str
     position: str
@@ -78,11 +78,33 @@ class Trade:
     underlying_exit: float | None
     vix_entry: float | None
     vix_exit: float | None
+    part: str = "whole"
 
     @property
     def won(self) -> bool:
         """Whether money was made after fees; exactly nothing is not a win."""
         return self.profit > 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownTrade:
+    """A part of a position that somebody closed at the broker: nobody told what it brought, so it counts nowhere."""
+
+    strategy: str
+    position: str
+    part: str
+    closed: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCheck:
+    """Trades against the account at the end: ``difference`` in dollars, and how many trades are in no term of it."""
+
+    expected: float
+    cash: float
+    difference: float
+    unknown: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +212,8 @@ class Journal:
 
     decisions: tuple[Decision, ...] = ()
     trades: tuple[Trade, ...] = ()
+    unknown: tuple[UnknownTrade, ...] = ()
+    account: AccountCheck | None = None
     equity: tuple[EquityPoint, ...] = ()
     risk: tuple[RiskNote, ...] = ()
     errors: tuple[ErrorNote, ...] = ()
@@ -293,6 +317,8 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
     return Journal(
         decisions=tuple(item for item in kept["decision"] if isinstance(item, Decision)),
         trades=tuple(item for item in kept["trade_closed"] if isinstance(item, Trade)),
+        unknown=tuple(item for item in kept["trade_closed"] if isinstance(item, UnknownTrade)),
+        account=next((item for item in reversed(kept["account"]) if isinstance(item, AccountCheck)), None),
         equity=with_interest(
             [item for item in kept["equity"] if isinstance(item, EquityPoint)],
             [item for item in kept["interest"] if isinstance(item, Interest)],
@@ -348,8 +374,17 @@ def read_decision(row: Fields) -> Decision:
     )
 
 
-def read_trade(row: Fields) -> Trade:
-    """A ``trade_closed`` row."""
+def read_account(row: Fields) -> AccountCheck:
+    """An ``account`` row."""
+    return AccountCheck(row.number("expected"), row.number("cash"), row.number("difference"), row.integer("unknown"))
+
+
+def read_trade(row: Fields) -> Trade | UnknownTrade:
+    """A ``trade_closed`` row; journals of version 0.1.0 name no part."""
+    part = str(row.values.get("part") or "whole")
+    if "profit" in row.values and row.values["profit"] is None:
+        strategy, position = row.text("strategy"), row.text("position")
+        return UnknownTrade(strategy, position, part, row.moment("closed"), row.text("reason"))
     return Trade(
         strategy=row.text("strategy"),
         position=row.text("position"),
@@ -372,6 +407,7 @@ def read_trade(row: Fields) -> Trade:
         underlying_exit=row.maybe_number("underlying_exit"),
         vix_entry=row.maybe_number("vix_entry"),
         vix_exit=row.maybe_number("vix_exit"),
+        part=part,
     )
 
 
@@ -439,6 +475,7 @@ def read_error(row: Fields) -> ErrorNote:
 READERS: dict[str, Callable[[Fields], object]] = {
     "decision": read_decision,
     "trade_closed": read_trade,
+    "account": read_account,
     "equity": read_equity,
     "interest": read_interest,
     "fill": read_fill,

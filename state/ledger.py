@@ -12,6 +12,7 @@ from core.events import Level
 from state.errors import CorruptStoreError
 from state.store import Record
 from state.tables import TABLES, OrderTrigger
+from state.upgrades import upgraded_group, upgraded_position
 
 SYSTEM_ID = "system"
 
@@ -74,10 +75,14 @@ class Ledger:
         return self._fingerprints.get(fingerprint)
 
     def held(self, position: str) -> dict[str, float]:
-        """What its order groups filled, and the corrections of reconciliations; signed, without zeros."""
+        """What its order groups filled, and the corrections of reconciliations; signed, without zeros.
+
+        A group whose fills are in the corrections already is ``folded``.
+        """
         total: dict[str, float] = {}
         subject = self._subjects[Level.POSITION][position]
-        filled = [group.detail.get("filled", {}) for group in self._groups_of(position)]
+        groups = [group for group in self._groups_of(position) if not group.detail.get("folded")]
+        filled = [group.detail.get("filled", {}) for group in groups]
         for part in (*filled, subject.detail.get("corrections", {})):
             for name, quantity in part.items():
                 total[name] = total.get(name, 0.0) + quantity
@@ -86,6 +91,10 @@ class Ledger:
     def apply(self, record: Record) -> None:
         """Take one record in; raises ``CorruptStoreError`` for one that names what does not exist."""
         operation = record["op"]
+        if operation == "batch":
+            for one in record["records"]:
+                self.apply(one)
+            return
         if operation == "memory":
             self._memory[record["name"]] = record["value"]
             return
@@ -128,6 +137,18 @@ class Ledger:
         for record in snapshot["subjects"]:
             self._put(_from_record(record))
 
+    def upgrade(self) -> None:
+        """Bring what an older version wrote into the form of this one (``state.upgrades``)."""
+        for subject in self.all_of(Level.POSITION):
+            groups, settled = self._groups_of(subject.id), dict[str, float]()
+            for group in groups:
+                for name, quantity in group.detail.get("filled", {}).items() if group.ended else ():
+                    settled[name] = settled.get(name, 0.0) + quantity
+            detail = upgraded_position(subject.detail, settled)
+            self._put(replace(subject, detail=_frozen(detail)))
+            for group in groups:
+                self._put(replace(group, detail=_frozen(upgraded_group(group.detail, detail, group.ended))))
+
     def __iter__(self) -> Iterator[Subject]:
         for level in Level:
             yield from self._subjects[level].values()
@@ -135,7 +156,8 @@ class Ledger:
     def _is_over(self, subject: Subject) -> bool:
         """Ended, and no open position's holdings are counted from it."""
         parent = self.find(Level.POSITION, subject.parent) if subject.level is Level.ORDER_GROUP else None
-        return subject.ended and subject.pending is None and (parent is None or parent.ended)
+        counted = parent is not None and not parent.ended and not subject.detail.get("folded")
+        return subject.ended and subject.pending is None and not counted
 
     def _groups_of(self, position: str) -> list[Subject]:
         groups = self._subjects[Level.ORDER_GROUP]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
@@ -104,6 +105,8 @@ class HierarchicalStateManager:
         self._clock = clock
         self._journal = journal
         self._ledger = Ledger()
+        self._batch: list[Record] | None = None
+        self._untold: list[Callable[[], None]] = []
         self.unkept: str | None = None
         """Why the state could not be saved where it outlives the machine; ``None`` while it is."""
         loaded = store.load()
@@ -275,6 +278,27 @@ class HierarchicalStateManager:
         if self._ledger.memory(name) != plain:
             self._write({"op": "memory", "name": name, "value": plain})
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Everything fired, noted, created or remembered in the block is one record: all of it is kept, or nothing.
+
+        It is told once it is written. When the block raises, what it did before is written all the same.
+        """
+        if self._batch is not None:
+            yield
+            return
+        self._batch = []
+        try:
+            yield
+        finally:
+            records, self._batch = self._batch, None
+            untold, self._untold = self._untold, []
+            if records:
+                self._store.append(records[0] if len(records) == 1 else {"op": "batch", "records": records})
+            self._snapshot_when_due()
+            for tell in untold:
+                tell()
+
     def snapshot(self) -> None:
         """Write everything that still matters, begin a new segment, and forget the rest here as well."""
         record = self._ledger.snapshot(self._clock.now(), KEEP_ENDED)
@@ -317,6 +341,8 @@ class HierarchicalStateManager:
             self._ledger.restore(loaded.snapshot)
         for record in loaded.records:
             self._ledger.apply(record)
+        if loaded.upgraded:
+            self._ledger.upgrade()
         if self._ledger.find(Level.SYSTEM, SYSTEM_ID) is None:
             self._write({"op": "create", "level": Level.SYSTEM.value, "id": SYSTEM_ID, "parent": "", "detail": {}})
         if loaded.upgraded:
@@ -352,7 +378,8 @@ class HierarchicalStateManager:
 
     def _gates(self, subject: Subject, trigger: Trigger) -> tuple[Gate, ...]:
         gates = TABLES[subject.level].gates.get(trigger.value, ())
-        if trigger in (OrderTrigger.SEND, OrderTrigger.REPRICE) and subject.detail.get("purpose") == OrderPurpose.ENTRY:
+        opens = subject.detail.get("purpose") in (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
+        if opens and trigger in (OrderTrigger.SEND, OrderTrigger.REPRICE):
             return gates + ENTRY_GATE
         return gates
 
@@ -366,6 +393,13 @@ class HierarchicalStateManager:
     def _finish(self, before: Subject, trigger: str, after: str, detail: dict[str, Any]) -> Subject:
         record = {"op": "done", "level": before.level.value, "id": before.id, "trigger": trigger, "to": after}
         self._write({**record, "detail": detail})
+        if self._batch is None:
+            self._tell(before, trigger, after, detail)
+        else:
+            self._untold.append(lambda: self._tell(before, trigger, after, detail))
+        return self._subject(before.level, before.id)
+
+    def _tell(self, before: Subject, trigger: str, after: str, detail: dict[str, Any]) -> None:
         self._journal.record(
             RecordKind.TRANSITION,
             component=COMPONENT,
@@ -385,13 +419,18 @@ class HierarchicalStateManager:
                 after=after,
             )
         )
-        return self._subject(before.level, before.id)
 
     def _write(self, record: Record) -> None:
         plain: Record = as_json({"t": self._clock.now(), **record})
-        self._store.append(plain)
+        if self._batch is None:
+            self._store.append(plain)
+        else:
+            self._batch.append(plain)
         self._ledger.apply(plain)
-        if self._store.snapshot_due:
+        self._snapshot_when_due()
+
+    def _snapshot_when_due(self) -> None:
+        if self._batch is None and self._store.snapshot_due:
             self.snapshot()
 
     def _on_entries_halted(self, event: EntriesHalted) -> None:

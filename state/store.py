@@ -20,10 +20,11 @@ from typing import Any, Final
 from core.storage import Storage, replace_file, sync_folder
 from state.copies import Copy, StateCopies
 from state.errors import CorruptStoreError, NewerSchemaError, StoreError, StoreLockedError
+from state.upgrades import UPGRADES
 
 Record = dict[str, Any]
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 _FAR: Final = (
     1 << 20
 )  # Windows locks are mandatory: the byte locked lies beyond the text, so that others can read the owner
@@ -41,7 +42,7 @@ class StoreOptions:
     durable: bool = True
     segment_bytes: int = 256 * 1024
     schema: int = SCHEMA
-    upgrades: Mapping[int, Callable[[Record], Record]] = field(default_factory=dict)
+    upgrades: Mapping[int, Callable[[Record], Record]] = field(default_factory=lambda: UPGRADES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +259,8 @@ class StateStore:
 
     def append(self, record: Record) -> None:
         """Add one record, durably; its number ``n`` is given here."""
-        self._sequence += 1
-        self._write_line({"n": self._sequence, **record})
+        self._write_line({"n": self._sequence + 1, **record})
+        self._sequence += 1  # a record that could not be written has no number
 
     def snapshot(self, state: Record) -> None:
         """Begin a new generation from ``state``, which holds everything up to the last record; drop the oldest."""

@@ -69,7 +69,7 @@ class StrategyTrigger(StrEnum):
 
 
 class PositionState(StrEnum):
-    """The life of one strategy package."""
+    """The life of what a strategy opened; its parts come and go while it is open."""
 
     PLANNED = "planned"
     OPENING = "opening"
@@ -91,7 +91,7 @@ class PositionTrigger(StrEnum):
     ADJUST = "adjust"
     ADJUSTED = "adjusted"
     CLOSE = "close"
-    KEEP = "keep"  # the exit was cancelled, the package is held as before
+    KEEP = "keep"  # what was under way is over, and something is still held
     CLOSED = "closed"
     CLOSED_OUTSIDE = "closed_outside"  # a person closed it at the broker
     ASSIGN = "assign"
@@ -193,7 +193,6 @@ _SYSTEM = Table(
 )
 
 _ENTRY = frozenset({SystemState.NORMAL.value})
-_WORK = frozenset({SystemState.NORMAL.value, SystemState.REDUCING.value})
 
 _G, _GT = StrategyState, StrategyTrigger
 _STRATEGY = Table(
@@ -233,16 +232,16 @@ _POSITION = Table(
         (_PT.ADJUST, (_P.OPEN,), _P.ADJUSTING),
         (_PT.ADJUSTED, (_P.ADJUSTING,), _P.OPEN),
         (_PT.CLOSE, (_P.OPEN, _P.ADJUSTING, _P.ASSIGNED), _P.CLOSING),
-        (_PT.KEEP, (_P.CLOSING, _P.ADJUSTING), _P.OPEN),
+        (_PT.KEEP, (_P.CLOSING, _P.ADJUSTING, _P.UNWINDING), _P.OPEN),
         (_PT.UNWIND, (_P.OPENING, _P.OPEN, _P.ADJUSTING, _P.CLOSING, _P.ASSIGNED), _P.UNWINDING),
-        (_PT.CLOSED, (_P.CLOSING, _P.UNWINDING, _P.ASSIGNED), _P.CLOSED),
+        (_PT.CLOSED, (_P.OPEN, _P.ADJUSTING, _P.CLOSING, _P.UNWINDING, _P.ASSIGNED), _P.CLOSED),
         (_PT.CLOSED_OUTSIDE, (_P.OPENING, *_HELD, _P.ASSIGNED), _P.CLOSED),
         (_PT.ASSIGN, _HELD, _P.ASSIGNED),
         (_PT.EXPIRE, _HELD, _P.EXPIRED),
     ),
     gates={
         _PT.OPEN.value: (Gate(Level.SYSTEM, _ENTRY), Gate(Level.STRATEGY, _NOT_SUSPENDED)),
-        _PT.ADJUST.value: (Gate(Level.SYSTEM, _WORK),),
+        _PT.ADJUST.value: (Gate(Level.SYSTEM, _ENTRY), Gate(Level.STRATEGY, _NOT_SUSPENDED)),
     },
     terminal=frozenset({_P.CLOSED.value, _P.EXPIRED.value}),
 )

@@ -143,6 +143,12 @@ class OrderSettings(SettingsGroup):
     walk_step: Fraction = 0.10
     walk_interval_seconds: int = Field(60, gt=0)
     walk_steps: int = Field(5, ge=0)
+    split_after_steps: int = Field(5, ge=1)
+    """Steps beyond natural after which an exit that no price fills whole is closed leg by leg."""
+    crossing_share: Fraction = 0.05
+    """Share of the natural price that each attempt to cross the spread may give up beyond it."""
+    most_crossings: int = Field(10, ge=1)
+    """Attempts after which the allowance for crossing does not grow any more."""
     worthless_offer: float = Field(1.00, ge=0)
     """Points up to which the offer of an option that nobody bids for makes it worth next to nothing."""
     blocked_exit_minutes: int = Field(3, ge=1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from simulation.market.days import DayShape, MinutePath
 from simulation.market.factors import LAWS, FactorLaw, follow, simulate
 from simulation.market.futures import FUTURES, FutureDay, FutureLaw, FutureStrip
 from simulation.market.garch import simulated_history
-from simulation.market.history import DailyBars, MarketHistory, from_arch, from_csv
+from simulation.market.history import DailyBars, MarketHistory, files_of, from_arch, from_csv
 from simulation.market.listings import RULES, ListingBook, Listings
 from simulation.market.quotes import ETF_QUOTES, INDEX_QUOTES, MORNING_QUOTES, QuoteFaults, QuoteLaw
 from simulation.market.scenarios import Scenario, history_of, run_range, scenario
@@ -394,7 +393,7 @@ def build(request: BuildRequest) -> Book:
     if request.spec == "history":
         return book_of("history", from_arch(), request)
     if kind == "csv" and rest:
-        return book_of(request.spec, from_csv([Path(part.strip()) for part in rest.split(",")]), request)
+        return book_of(request.spec, from_csv(files_of(rest)), request)
     if kind == "garch":
         if not rest.isdecimal():
             raise MarketSpecError(f"market: {request.spec!r}; expected garch:SEED with a whole number, such as garch:7")
@@ -402,5 +401,6 @@ def build(request: BuildRequest) -> Book:
     if kind == "scenario" and rest:
         return book_of_scenario(scenario(rest), request)
     raise MarketSpecError(
-        f"market: {request.spec!r}; expected history, csv:FILE[,FILE...], garch:SEED or scenario:NAME"
+        f"market: {request.spec!r}; expected history, csv:FILE[,FILE...], csv:spx=FILE,vix=FILE, "
+        "garch:SEED or scenario:NAME"
     )

@@ -10,7 +10,7 @@ import gzip
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -18,11 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, FloatArray, IntArray, Profile, calendar
+from simulation.market.daily_text import columns_of, day_of, numbers_of, rows_of
 
 TICK = 0.01
 STRAY_DAYS = 5
 MISPRINT_DEVIATIONS = 3.0
 ROUNDING = 0.0051  # a source that rounds each price to a cent may contradict itself by half a cent
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+SATURDAY = 5
+LOWEST_VOLATILITY, HIGHEST_VOLATILITY = 1.0, 200.0  # the VIX closed between 9.14 and 82.69, and never printed over 103
+LARGEST_INDEX_MOVE = 0.30  # October 19, 1987 was 20.5 %
 SPLIT_RATIOS = (2.0, 3.0, 4.0, 5.0, 10.0, 1.5, 0.5, 1 / 3, 0.25, 0.2, 0.1)
 
 
@@ -52,6 +57,10 @@ class InconsistentBarError(HistoryError):
 
 class SplitError(HistoryError):
     """A jump that looks like an unadjusted split."""
+
+
+class OutOfBoundsError(HistoryError):
+    """A level or a move that no such index ever had."""
 
 
 class Role(StrEnum):
@@ -228,72 +237,19 @@ def arch_series(name: str) -> DailyBars:
     with gzip.open(path, "rt", encoding="utf-8") as stream:
         rows = list(csv.reader(stream))
     role = {"vix": Role.VOLATILITY, "sp500": Role.INDEX}.get(name, Role.UNDERLYING)
-    bars = _bars_of_rows(rows, path, role)
+    bars, _ = _bars_of_rows(rows, path, role)
     bars = replace(bars, name=f"arch {name}", profile=CASH_INDEX if len(rows[0]) > 2 else TRADED_SHARE)
     return check(bars, holes=False)
 
 
 # --- CSV files -------------------------------------------------------------------------------------------------------
 
-_NAMES_OF_COLUMNS = {
-    "date": ("date", "observation_date", "day", "<date>"),
-    "open": ("open", "<open>"),
-    "high": ("high", "<high>"),
-    "low": ("low", "<low>"),
-    "close": ("close", "<close>", "close/last", "last", "price"),
-}
-_DATE_FORMATS = ("%m/%d/%Y", "%Y%m%d", "%d.%m.%Y", "%b %d, %Y")
 _ROLE_WORDS = (
     (Role.VOLATILITY, ("vix", "vxn", "volatility")),
     (Role.RATE, ("rate", "irx", "tb3ms", "dtb3", "dgs", "pcredit")),
     (Role.INDEX, ("spx", "spy", "gspc", "sp500", "sp_500", "s&p")),
 )
 _CASH_WORDS = ("spx", "gspc", "sp500", "ndx", "ixic", "rut")
-
-
-def _columns_of(header: Sequence[str], path: Path) -> dict[str, int]:
-    cells = [cell.strip().strip('"').lower() for cell in header]
-    found = {
-        key: next(cells.index(name) for name in names if name in cells)
-        for key, names in _NAMES_OF_COLUMNS.items()
-        if any(name in cells for name in names)
-    }
-    if "date" in found and "close" not in found and len(cells) == 2:
-        found["close"] = 1 - found["date"]  # FRED: the date and the series' own name
-    if "date" not in found or "close" not in found:
-        raise LayoutError(
-            f"{path.name}: columns {cells[:8]}; expected a header with date and close (open, high, low), "
-            "as Cboe, Yahoo, Stooq or FRED write it"
-        )
-    return found
-
-
-def _parse_day(text: str, where: str) -> date:
-    cleaned = text.strip().strip('"')
-    if len(cleaned) >= 10 and cleaned[4] == "-" and cleaned[7] == "-":
-        try:
-            return date.fromisoformat(cleaned[:10])
-        except ValueError as error:
-            raise LayoutError(f"{where}: date {text!r}; {error}") from error
-    for pattern in _DATE_FORMATS:
-        try:
-            return datetime.strptime(cleaned, pattern).date()
-        except ValueError:
-            continue
-    raise LayoutError(f"{where}: date {text!r}; expected YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD")
-
-
-def _parse_price(cells: Sequence[str], column: int | None, where: str) -> float | None:
-    """The cell as a number; ``None`` for what these sources write when a day has no value."""
-    if column is None or column >= len(cells):
-        return None
-    text = cells[column].strip().strip('"').replace("$", "")
-    if text.lower() in ("", ".", "null", "nan", "n/a", "-"):
-        return None
-    try:
-        return float(text.replace(",", ""))
-    except ValueError as error:
-        raise LayoutError(f"{where}: price {text!r}; expected a number") from error
 
 
 def role_of(path: Path) -> Role:
@@ -305,43 +261,95 @@ def role_of(path: Path) -> Role:
     return Role.UNDERLYING
 
 
-def _bars_of_rows(rows: Sequence[Sequence[str]], path: Path, role: Role) -> DailyBars:
-    columns = _columns_of(rows[0] if rows else [], path)
-    days: list[int] = []
-    table: list[list[float]] = []
-    for number, cells in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        where = f"{path.name} line {number}"
-        close = _parse_price(cells, columns["close"], where)
-        day = _parse_day(cells[columns["date"]], where)
-        if close is None or not calendar().is_open(day):
-            continue  # a source's empty row for a holiday; a trading day left empty is found as a hole later
-        others = [_parse_price(cells, columns.get(key), where) for key in ("open", "high", "low")]
-        days.append(day.toordinal())
-        table.append([np.nan if value is None else value for value in others] + [close])
-    if not days:
+def _bars_of_rows(rows: Sequence[Sequence[str]], path: Path, role: Role) -> tuple[DailyBars, list[int]]:
+    """The series of a file's rows, header first, and the line of each of its days."""
+    try:
+        columns = columns_of(rows[0] if rows else [], path.name)
+        filled = [(row, cells) for row, cells in enumerate(rows[1:]) if any(cell.strip() for cell in cells)]
+        dates = {row: "".join(cells[columns["date"] :][:1]) for row, cells in filled}
+        days = {row: day_of(text, f"{path.name} line {row + 2}") for row, text in dates.items()}
+        prices = {key: column for key, column in columns.items() if key != "date"}
+        values = numbers_of(rows[1:], prices, path.name)
+    except ValueError as error:
+        raise LayoutError(str(error)) from error
+    kept: list[tuple[int, int]] = []  # day and row
+    stray: list[tuple[date, int]] = []
+    for row, day in days.items():
+        close = values["close"][row]
+        if close is not None and calendar().is_open(day):
+            kept.append((day.toordinal(), row))
+        elif close is not None and day.weekday() >= SATURDAY and not (kept and values["close"][kept[-1][1]] == close):
+            stray.append((day, row + 2))
+        # else a source's empty row for a holiday; a trading day left empty is found as a hole later
+    if stray and kept and role is not Role.RATE:
+        raise _shifted(path, stray, [date.fromordinal(day) for day, _ in kept])
+    if not kept:
         raise LayoutError(f"{path.name}: no row with a price on a trading day; expected at least 2")
-    values = np.round(np.asarray(table, dtype=np.float64), 2 if role is not Role.RATE else 6)
-    ordinals = np.asarray(days, dtype=np.int64)
-    return DailyBars(path.name, role, ordinals, values[:, 0], values[:, 1], values[:, 2], values[:, 3])
+    table = np.full((len(kept), 4), np.nan)
+    for column, key in enumerate(("open", "high", "low", "close")):
+        if key in values:
+            table[:, column] = [np.nan if (price := values[key][row]) is None else price for _, row in kept]
+    table = np.round(table, 2 if role is not Role.RATE else 6)
+    ordinals = np.asarray([day for day, _ in kept], dtype=np.int64)
+    bars = DailyBars(path.name, role, ordinals, table[:, 0], table[:, 1], table[:, 2], table[:, 3])
+    return bars, [row + 2 for _, row in kept]
 
 
-def read_csv(path: Path) -> DailyBars:
+def _shifted(path: Path, stray: list[tuple[date, int]], days: list[date]) -> LayoutError:
+    """The error of a file with prices of their own on weekends."""
+    day, line = stray[0]
+    bare = [name for number, name in enumerate(WEEKDAYS) if all(one.weekday() != number for one in days)]
+    guess = f", and none falls on a {bare[0]}: the dates look shifted by a day" if bare else ""
+    name = "Saturday" if day.weekday() == SATURDAY else "Sunday"
+    return LayoutError(
+        f"{path.name} line {line}: {day} is a {name} and has a price of its own; expected trading days only "
+        f"({len(stray)} such rows{guess})"
+    )
+
+
+def read_csv(path: Path, role: Role | None = None) -> DailyBars:
     """The daily series of a CSV file in the layout of Cboe, Yahoo, Stooq or FRED.
 
-    Raises a HistoryError naming file and line.
+    ``role`` is what the file's name says unless it is given. Raises a HistoryError naming file and line.
     """
     if not path.is_file():
         raise LayoutError(f"{path}: no such file; expected a CSV of daily prices")
-    role = role_of(path)
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        bars = _bars_of_rows(list(csv.reader(stream)), path, role)
+    role = role or role_of(path)
+    try:
+        rows = rows_of(path)
+    except ValueError as error:
+        raise LayoutError(str(error)) from error
+    bars, lines = _bars_of_rows(rows, path, role)
     if any(word in path.stem.lower() for word in _CASH_WORDS):
         bars = replace(bars, profile=CASH_INDEX)
     if role is Role.RATE:
         return bars
-    return check(bars, holes=role is not Role.VOLATILITY)
+    bars = check(bars, holes=role is not Role.VOLATILITY)
+    _check_bounds(bars, lines)
+    return bars
+
+
+def _check_bounds(bars: DailyBars, lines: list[int]) -> None:
+    """Raises for a level or a move that no such index ever had: a number that was misread, or another series."""
+    if bars.role is Role.VOLATILITY:
+        for label, prices in (("open", bars.open), ("high", bars.high), ("low", bars.low), ("close", bars.close)):
+            wrong = (prices > HIGHEST_VOLATILITY) | (prices < LOWEST_VOLATILITY)
+            if bool(wrong.any()):
+                at = int(np.argmax(wrong))
+                raise OutOfBoundsError(
+                    f"{bars.name} line {lines[at]}: {label} {prices[at]:g} on {_day(bars.days[at])}; expected a "
+                    f"volatility index in points, {LOWEST_VOLATILITY:g} to {HIGHEST_VOLATILITY:g}"
+                )
+    elif bars.role is Role.INDEX or bars.profile is CASH_INDEX:
+        moves = bars.close[1:] / bars.close[:-1] - 1.0
+        wrong = np.abs(moves) > LARGEST_INDEX_MOVE
+        if bool(wrong.any()):
+            at = int(np.argmax(wrong)) + 1
+            raise OutOfBoundsError(
+                f"{bars.name} line {lines[at]}: close {bars.close[at - 1]:g} to {bars.close[at]:g} on "
+                f"{_day(bars.days[at])}, {moves[at - 1]:+.0%}; expected a move of an index, at most "
+                f"{LARGEST_INDEX_MOVE:.0%} in a day"
+            )
 
 
 @dataclass(frozen=True)
@@ -414,27 +422,58 @@ def from_arch() -> MarketHistory:
     return join(arch_series("sp500"), arch_series("vix"), {"NASDAQ": arch_series("nasdaq"), "WTI": arch_series("wti")})
 
 
-def from_csv(paths: Sequence[Path]) -> MarketHistory:
-    """A history from files.
+ROLES_BY_KEY = {"spx": Role.INDEX, "spy": Role.INDEX, "vix": Role.VOLATILITY, "rate": Role.RATE}
+
+
+def files_of(spec: str) -> list[tuple[str, Path]]:
+    """``FILE[,FILE...]`` or ``spx=FILE,vix=FILE``: keys (empty where the file's name says what it is) and paths.
+
+    Keys: spx, or spy taken ten times, vix, rate, and any other ticker for an underlying. Raises LayoutError.
+    """
+    parts = [part.strip() for part in spec.split(",")]
+    if Path(spec).is_file():
+        parts = [spec]  # a name with a comma in it
+    found: list[tuple[str, Path]] = []
+    for part in parts:
+        key, equals, name = part.partition("=")
+        if not part or (equals and not name.strip()):
+            raise LayoutError(f"csv: {part!r} names no file; expected FILE,FILE or spx=FILE,vix=FILE")
+        is_key = bool(equals) and key.strip().isalnum() and not Path(part).is_file()
+        found.append((key.strip().lower(), Path(name.strip())) if is_key else ("", Path(part)))
+    keys = [key for key, _ in found if key]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise LayoutError(f"csv: {twice} is given twice; expected each of spx, vix, rate or a ticker once")
+    return found
+
+
+def from_csv(files: Sequence[Path | tuple[str, Path]]) -> MarketHistory:
+    """A history from files, each alone or with its key (``files_of``).
 
     One index (SPX, or SPY taken ten times), one volatility index, a rate and underlyings if there are any.
     """
-    found = [read_csv(path) for path in paths]
-    by_role = {role: [bars for bars in found if bars.role is role] for role in Role}
-    for role, expected in ((Role.INDEX, "spx, gspc, sp500 or spy"), (Role.VOLATILITY, "vix")):
+    named = [item if isinstance(item, tuple) else ("", item) for item in files]
+    found = [(key, read_csv(path, ROLES_BY_KEY.get(key, Role.UNDERLYING) if key else None)) for key, path in named]
+    by_role = {role: [(key, bars) for key, bars in found if bars.role is role] for role in Role}
+    for role, expected, example in ((Role.INDEX, "spx, gspc, sp500 or spy", "spx"), (Role.VOLATILITY, "vix", "vix")):
         if len(by_role[role]) != 1:
-            names = ", ".join(path.name for path in paths)
+            names = ", ".join(path.name for _, path in named)
             raise LayoutError(
                 f"csv: {len(by_role[role])} files for the {role} among {names}; "
-                f"expected one whose name holds {expected}"
+                f"expected one whose name holds {expected}, or {example}=FILE"
             )
-    index = by_role[Role.INDEX][0]
-    if float(np.median(index.close)) < 700.0 and "spy" in index.name.lower():
+    key, index = by_role[Role.INDEX][0]
+    if key == "spx":
+        index = replace(index, profile=CASH_INDEX)
+    elif key == "spy" or (float(np.median(index.close)) < 700.0 and "spy" in index.name.lower()):
         note = f"{index.name}: the index is ten times this share"
         index = replace(index.scaled(10.0, index.name), notes=(*index.notes, note))
-    others = {Path(bars.name).stem.split("-")[0].split("_")[0].upper(): bars for bars in by_role[Role.UNDERLYING]}
-    rate = by_role[Role.RATE][0] if by_role[Role.RATE] else None
-    return join(index, by_role[Role.VOLATILITY][0], others, rate)
+    others = {
+        key.upper() or Path(bars.name).stem.split("-")[0].split("_")[0].upper(): bars
+        for key, bars in by_role[Role.UNDERLYING]
+    }
+    rate = by_role[Role.RATE][0][1] if by_role[Role.RATE] else None
+    return join(index, by_role[Role.VOLATILITY][0][1], others, rate)
 
 
 def previous_day(day: date) -> date:

@@ -22,9 +22,8 @@ from core.journal import RecordKind
 from core.parts import Terms, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.groups import describe_package, rebuild_package
-from execution.pricing import anomaly, crossing_limit, round_down, walk_limit
-from execution.recovery import rebuild_position
+from execution.records import describe_package, rebuild_package, rebuild_position
+from execution.walking import anomaly, crossing_limit, round_down, walk_limit
 from market.chains import package_price
 from state.manager import HierarchicalStateManager
 from state.store import StateStore
@@ -46,7 +45,7 @@ def test_a_debit_walks_up_in_what_it_pays() -> None:
     assert price is not None
     assert price.natural == pytest.approx(-3.4)
     assert walk_limit(price, 0, SETTINGS) == pytest.approx(-3.1)
-    assert crossing_limit(price, 1) == pytest.approx(-4.0)  # the allowance is the spread of 0.60
+    assert crossing_limit(price, 1, SETTINGS) == pytest.approx(-4.0)  # the allowance is the spread of 0.60
 
 
 @pytest.mark.parametrize(
@@ -164,7 +163,7 @@ def test_shorts_are_bought_back_before_longs_are_sold(tmp_path: Path) -> None:
     room.gateway.fills_allowed = False
     room.open(2)
     order = room.gateway.orders.pop()
-    # Both shorts and one of two longs filled: what is left must go, the shorts first.
+    # Both shorts and one of two longs filled: one package is whole and stays, the other short must go.
     for order_id, leg, count in zip(order.ids, order.package.legs, (-2, 1), strict=True):
         room.tell(order_id, leg.contract.name, FillStatus.PARTLY_FILLED, float(count))
         room.gateway.held[leg.contract.name] = (leg.contract, count)
@@ -176,8 +175,13 @@ def test_shorts_are_bought_back_before_longs_are_sold(tmp_path: Path) -> None:
         [(leg.contract.strike, leg.ratio * count) for leg in package.legs]
         for _, package, count, _ in room.gateway.sent[1:]
     ]
-    assert unwinding == [[(4950.0, 2)], [(4920.0, -1)]]
-    assert room.gateway.held == {}
+    assert unwinding == [[(4950.0, 1)]]
+    assert {contract.strike: count for contract, count in room.gateway.held.values()} == {4950.0: -1, 4920.0: 1}
+    (position,) = room.system.book.positions.values()
+    assert [(part.name, part.contracts) for part in position.parts] == [("whole", 1)]
+    assert room.state.position(position.id).state == "open"
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert (row["part"], row["ended"]) == ("whole-broken", False)
 
 
 def test_an_exit_is_never_given_up(tmp_path: Path) -> None:
@@ -201,7 +205,7 @@ def test_an_exit_is_never_given_up(tmp_path: Path) -> None:
     assert room.system.book.positions == {}
     assert room.state.positions() == ()
     (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
-    assert row["exit_rule"] == "unwind"
+    assert row["exit_rule"] == "test"
     assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
 
 
@@ -308,7 +312,9 @@ def test_half_of_what_a_person_closed_is_gone_from_the_book(room: Room, monkeypa
     after = room.system.book.positions[name]
     assert after.parts[0].contracts == 1
     assert after.parts[0].entry_cash == pytest.approx(before.parts[0].entry_cash / 2)
-    assert room.state.position(name).detail["contracts"] == 1
+    assert room.state.position(name).detail["parts"]["whole"]["contracts"] == 1
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)  # the other half: a trade of which nobody knows the result
+    assert (row["contracts"], row["profit"], row["exit_rule"], row["ended"]) == (1, None, "closed_outside", False)
 
 
 def test_a_package_of_which_a_leg_is_gone_is_unwound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from core.gateway import OpenOrder
 from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
 from core.parts import Terms, Urgency
-from execution.guards import OrderGuards
 from execution.recovery import OrderRecovery
+from execution.sending import OrderGuards
 from greeks.exposure import Exposure
 from greeks.service import CentralGreeksService
 from market.chains import OptionChainManager, package_price

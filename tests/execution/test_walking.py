@@ -17,7 +17,7 @@ from core.parts import Terms
 from core.settings.fields import OrderSettings
 from core.settings.strategies import FridayZeroDaySettings
 from execution.executor import AtomicExecutor
-from execution.pricing import walk_limit
+from execution.walking import walk_limit
 from market.chains import PackagePrice
 from strategies.base import EntryContext, Skip
 from strategies.floors import least_credit, round_trip_fees, spread_width, thin_credit
@@ -108,8 +108,8 @@ def walked(tmp_path: Path) -> Walked:
 def test_a_walk_that_stays_wanted_goes_to_its_end(walked: Walked) -> None:
     walked.minutes(5)
     limits = [row["limit_cash"] for row in walked.sink.rows(RecordKind.ORDER)]
-    group = next(iter(walked.executor._groups.values()))
-    price = walked.executor._walk.price(group)
+    group = next(iter(walked.executor._working))
+    price = walked.executor._working._walk.price(group)
     assert price is not None
     assert limits == sorted(limits, reverse=True)
     assert limits[-1] == pytest.approx(price.natural - 0.05)
@@ -175,7 +175,7 @@ def test_judges_see_what_a_step_brings_and_the_first_that_refuses_counts(walked:
 
     walked.executor.judged_by(Judge("first", 9))
     walked.executor.judged_by(Judge("second", 5))
-    price = walked.executor._walk.price(next(iter(walked.executor._groups.values())))
+    price = walked.executor._working._walk.price(next(iter(walked.executor._working)))
     assert price is not None
     walked.minutes(5)
     assert (walked.last["action"], walked.last["rule"]) == ("cancelled", "second")

@@ -170,7 +170,7 @@ def test_a_damaged_snapshot_names_the_file_to_remove_and_that_works(tmp_path: Pa
 
 
 def test_an_older_schema_is_upgraded_step_by_step_and_a_newer_one_refused(tmp_path: Path) -> None:
-    written(tmp_path)
+    written(tmp_path, schema=1)
     upgrades = {
         1: lambda record: {**record, "name": record["name"].upper()} if "name" in record else record,
         2: lambda record: {**record, "name": record["name"] + "!"} if "name" in record else record,
@@ -181,7 +181,7 @@ def test_an_older_schema_is_upgraded_step_by_step_and_a_newer_one_refused(tmp_pa
         loaded(tmp_path, schema=3, upgrades={2: upgrades[2]})
     newer = tmp_path / "newer"
     written(newer, schema=3)
-    with pytest.raises(NewerSchemaError, match=r"segment-0\.jsonl: schema 3, this program knows up to 1"):
+    with pytest.raises(NewerSchemaError, match=r"segment-0\.jsonl: schema 3, this program knows up to 2"):
         loaded(newer)
     store = store_at(newer, schema=3)
     store.load()
@@ -192,7 +192,7 @@ def test_an_older_schema_is_upgraded_step_by_step_and_a_newer_one_refused(tmp_pa
 
 
 def test_an_upgraded_store_goes_on_in_the_new_schema(tmp_path: Path) -> None:
-    manager_at(tmp_path).close()
+    manager_at(tmp_path, schema=1).close()
     upgrades = {1: lambda record: {**record, "upgraded": True}}
     first = manager_at(tmp_path, schema=2, upgrades=upgrades)
     first.remember("x", 1)

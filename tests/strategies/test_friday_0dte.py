@@ -13,12 +13,12 @@ import pytest
 from core import journal_schema
 from core.book import EntryIntent
 from core.contracts import Leg, Package, Right
+from core.events import Command
 from core.instruments import INSTRUMENTS
 from core.journal import MemorySink, RecordKind
 from core.parts import Terms, Urgency
 from core.performance import PerformanceTracker
 from execution.executor import AtomicExecutor
-from execution.tracker import PositionTracker
 from market.trend import Trend, TrendDirection
 from strategies.base import Action, Close, EntryContext, Hold, Roll, Skip, Strategy, Wait
 from strategies.friday_0dte import FridayZeroDay
@@ -461,6 +461,7 @@ def test_a_position_that_expired_or_was_closed_by_hand_is_not_replaced(rolled: R
     rolled.minutes(1)
     (order,) = rolled.gateway.orders
     rolled.gateway.cancel(order.ids, "the broker's own")
-    rolled.system.managers[PositionTracker].agree(rolled.system.book.positions[rolled.name], {}, "by hand")
+    rolled.gateway.held.clear()
+    rolled.system.command(rolled.gateway.time, Command.RECONCILE)
     rolled.minutes(1)
     assert rolled.row()["rule"] == "not_closed_by_us"

@@ -29,7 +29,7 @@ from core.parts import Urgency
 from core.settings.fields import Settings
 from core.storage import FolderStorage, replace_file
 from execution.executor import AtomicExecutor
-from execution.groups import describe_package, rebuild_package
+from execution.records import describe_package, rebuild_package
 from execution.recovery import OrderRecovery
 from state.manager import HierarchicalStateManager
 from state.store import StateStore
@@ -218,10 +218,10 @@ def check(system: TradingSystem, gateway: LastingGateway) -> None:
     assert set(wings) <= {(FRIDAY, True)}, "only worthless wings are left to expire"
     assert gateway.orders == []
     assert len(set(gateway.tags)) == len(gateway.tags)
-    assert min(held_by(system.book).values(), default=0) >= 0
+    assert held_by(system.book) == {name: count for name, (_, count) in gateway.held.items()}
     assert system.book.pending == {}
     assert manager.pending() == ()
-    assert {position.id for position in manager.positions()} >= set(system.book.positions)
+    assert [position.id for position in manager.positions()] == list(system.book.positions)
     assert [group.id for group in manager.order_groups()] == []
     assert system.bus.errors == {}
     outcome = system.managers[OrderRecovery].reconcile()
@@ -250,7 +250,7 @@ def test_killed_at_every_write_the_friday_ends_with_nothing_sold(tmp_path: Path)
     assert len(gateway.tags) == 2, "an entry and an exit"
     assert gateway.time.date() == FRIDAY
     points = int((whole_day / "points").read_text())
-    assert points > 100
+    assert points > 70
     failed = []
     for point in range(1, points + 1):
         folder = tmp_path / f"killed-{point}"

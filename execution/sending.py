@@ -1,0 +1,308 @@
+"""Order groups at work: sent as one, walked from the mid through natural, cancelled, and followed to their end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from core.book import Book, EntryJudge, Refusal
+from core.bus import EventBus
+from core.contracts import Package
+from core.events import FillStatus, OrderUpdated
+from core.gateway import Gateway, OrderRefusedError
+from core.journal import Journal, RecordKind
+from core.settings.fields import OrderSettings
+from execution.groups import OrderGroup
+from execution.records import describe_package
+from execution.states import GroupStates
+from execution.walking import PriceWalk
+from state.errors import StateError
+from state.tables import OrderPurpose, OrderTrigger
+
+_ENDED: Final = frozenset({FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED})
+
+
+class OrderGuards:
+    """Counts orders and rejections; halts entries by the bus when there are too many of the latter."""
+
+    def __init__(self, bus: EventBus, book: Book, settings: OrderSettings) -> None:
+        self._bus = bus
+        self._book = book
+        self._settings = settings
+        self._sends: deque[datetime] = deque()
+        self._errors: deque[datetime] = deque()
+        self._in_a_row = 0
+
+    def overlap(self, package: Package) -> Refusal | None:
+        """A contract held the other way round by another package would be netted by the broker."""
+        ratios = {leg.contract.name: leg.ratio for leg in package.legs}
+        for position in self._book.exposed():
+            for leg in position.legs:
+                if ratios.get(leg.contract.name, 0) * leg.ratio < 0:
+                    return Refusal("overlap", f"{leg.contract.name} is held the other way round by {position.id}")
+        return None
+
+    def sent(self, now: datetime) -> None:
+        """An order or a new price left."""
+        self._sends.append(now)
+
+    def too_fast(self, now: datetime) -> bool:
+        """Whether the last minute already saw as many as allowed."""
+        while self._sends and now - self._sends[0] >= timedelta(minutes=1):
+            self._sends.popleft()
+        return len(self._sends) >= self._settings.orders_per_minute
+
+    def rejected(self, now: datetime, message: str) -> None:
+        """The broker refused: halt entries at so many in a row, or so many within an hour."""
+        self._in_a_row += 1
+        self._errors.append(now)
+        while now - self._errors[0] > timedelta(hours=1):
+            self._errors.popleft()
+        if self._in_a_row >= self._settings.rejections_in_a_row:
+            self._bus.halt_entries(f"{self._in_a_row} rejected orders in a row, the last: {message}")
+        if len(self._errors) >= self._settings.errors_per_hour:
+            self._bus.halt_entries(f"{len(self._errors)} errors of orders within an hour")
+
+    def filled(self) -> None:
+        """Something traded: the row of rejections ends."""
+        self._in_a_row = 0
+
+
+class WorkingGroups:
+    """Every group that the broker works on; ``finished`` is called when it works nothing of one any more.
+
+    ``foreign`` is called with what the broker says of orders that are none of ours.
+    """
+
+    def __init__(
+        self,
+        bus: EventBus,
+        journal: Journal,
+        gateway: Gateway,
+        states: GroupStates,
+        guards: OrderGuards,
+        settings: OrderSettings,
+    ) -> None:
+        self._journal = journal
+        self._gateway = gateway
+        self._states = states
+        self._guards = guards
+        self._settings = settings
+        self._walk = PriceWalk(gateway, settings)
+        self._groups: dict[str, OrderGroup] = {}
+        self._by_order: dict[int, OrderGroup] = {}
+        self._early: list[OrderUpdated] = []
+        self.finished: Callable[[OrderGroup], None] = _nobody
+        self.foreign: Callable[[OrderUpdated], None] = _nobody
+        bus.subscribe(OrderUpdated, self._on_order, component="executor", critical=True)
+
+    def __iter__(self) -> Iterator[OrderGroup]:
+        return iter(tuple(self._groups.values()))
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def judged_by(self, judge: EntryJudge) -> None:
+        """Ask a judge at each step of each entry from now on, after those that came before."""
+        self._walk.judges.append(judge)
+
+    def of(self, position: str) -> tuple[OrderGroup, ...]:
+        """The groups on their way for a position."""
+        return tuple(group for group in self._groups.values() if group.position == position)
+
+    # Sending
+
+    def send(self, group: OrderGroup, limit: float) -> Refusal | None:
+        """Send a planned group; what forbids it is returned, not raised."""
+        group.limit = limit
+        now = self._gateway.now()
+        self._groups[group.id] = group
+        refused: str | None = None
+        ids: tuple[int, ...] = ()
+        try:
+            with self._states.sending(group) as intent:
+                try:
+                    ids = self._gateway.send(group.package, group.contracts, limit, group.id)
+                except OrderRefusedError as error:
+                    refused = str(error)
+                    intent.withdraw(refused)
+                else:
+                    intent.note(orders=ids)
+        except StateError as error:
+            refused = str(error)
+        if refused is not None:
+            return self._refused(group, refused)
+        group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
+        self._follow(group, ids)
+        self._guards.sent(now)
+        record_step(self._journal, group, "sent")
+        early, self._early = self._early, []
+        for event in early:
+            self._on_order(event)
+        return None
+
+    def _follow(self, group: OrderGroup, ids: tuple[int, ...]) -> None:
+        group.order_ids = ids
+        for order_id in ids:
+            self._by_order[order_id] = group
+
+    def _refused(self, group: OrderGroup, message: str) -> Refusal:
+        self._groups.pop(group.id, None)
+        group.rejected = message
+        self._guards.rejected(self._gateway.now(), message)
+        record_step(self._journal, group, "rejected")
+        self._states.refused(group)
+        self._early = []
+        return Refusal("order_refused", message)
+
+    def adopt(self, group: OrderGroup) -> None:
+        """Go on with a group that still works at the broker: an exit walks on, an entry is taken back."""
+        self._groups[group.id] = group
+        self._follow(group, group.order_ids)
+        if group.opens:
+            self.cancel(group, "the process was restarted")
+        else:
+            group.next_step_at = self._gateway.now()
+
+    # Walking
+
+    def advance(self, now: datetime) -> None:
+        """Once a minute: walk, cross or cancel what is due."""
+        for group in self:
+            if group.id in self._groups and not group.cancelling:
+                self._advance(group, now)
+
+    def _advance(self, group: OrderGroup, now: datetime) -> None:
+        timeout = timedelta(seconds=self._settings.unwind_after_seconds)
+        if group.first_fill_at is not None and now - group.first_fill_at > timeout:
+            self.cancel(group, "filled in part for too long")
+            return
+        if group.next_step_at is None or now < group.next_step_at or self._guards.too_fast(now):
+            return
+        group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
+        group.step += 1
+        if group.opens and group.step > self._settings.walk_steps:
+            self.cancel(group, "not filled by the end of its walk")
+            return
+        group.refusal = self._walk.refusal(group)
+        if group.refusal is not None:
+            self.cancel(group, group.refusal.reason)
+            return
+        last = self._settings.walk_steps + self._settings.split_after_steps
+        if group.purpose is OrderPurpose.EXIT and group.step > last:
+            group.split = len(group.package.legs) > 1
+            group.step = self._settings.walk_steps
+            if group.split:
+                self.cancel(group, "no price fills all legs at once")
+                return
+        self._reprice(group, now)
+
+    def _reprice(self, group: OrderGroup, now: datetime) -> None:
+        price = self._walk.price(group)
+        if price is None:
+            return
+        limit = self._walk.limit(group, price)
+        if group.limit is not None and abs(limit - group.limit) < 1e-9:
+            return
+        group.limit = limit
+        if self._gateway.reprice(group.order_ids, limit, group.id):
+            self._states.step(group, OrderTrigger.REPRICE, limit=limit)
+            self._guards.sent(now)
+            record_step(self._journal, group, "repriced")
+
+    def cancel(self, group: OrderGroup, reason: str) -> None:
+        """Ask the broker to take a group back; what fills on the way counts."""
+        group.cancelling = True
+        group.why_ended = reason
+        self._states.step(group, OrderTrigger.CANCEL, reason=reason)
+        self._gateway.cancel(group.order_ids, group.id)
+        record_step(self._journal, group, "cancelled")
+
+    # Broker's reports
+
+    def _on_order(self, event: OrderUpdated) -> None:
+        group = self._by_order.get(event.order_id)
+        if group is None:
+            if any(not waiting.order_ids for waiting in self._groups.values()):
+                self._early.append(event)
+            else:
+                self.foreign(event)
+            return
+        fill = group.fills.get(event.contract)
+        if fill is None:
+            raise ValueError(f"{group.id}: a report on {event.contract}, which is none of its legs")
+        if event.status is FillStatus.SUBMITTED:
+            self._states.step(group, OrderTrigger.ACKNOWLEDGE)
+        if event.status in (FillStatus.FILLED, FillStatus.PARTLY_FILLED) and event.fill_price is not None:
+            self._take_fill(group, event)
+        fill.done = fill.done or event.status in _ENDED
+        if event.status is FillStatus.REJECTED:
+            group.rejected = event.message or "rejected"
+        if group.is_done:
+            self._finish(group)
+
+    def _take_fill(self, group: OrderGroup, event: OrderUpdated) -> None:
+        leg = next(leg for leg in group.package.legs if leg.contract.name == event.contract)
+        fill, price = group.fills[event.contract], event.fill_price or 0.0
+        fill.quantity += event.fill_quantity
+        fill.cash -= event.fill_quantity * price * leg.contract.multiplier
+        fill.fees += event.fee
+        if group.first_fill_at is None:
+            group.first_fill_at = event.time
+            self._guards.filled()
+        if not group.is_filled:
+            self._states.filled_some(group)
+        quote = self._gateway.quote(leg.contract)
+        self._journal.record(
+            RecordKind.FILL,
+            component="executor",
+            reason=group.rule,
+            correlation=group.correlation,
+            group=group.id,
+            position=group.position,
+            strategy=group.strategy,
+            contract=event.contract,
+            quantity=event.fill_quantity,
+            price=price,
+            fee=event.fee,
+            bid=None if quote is None else quote.bid,
+            ask=None if quote is None else quote.ask,
+        )
+
+    def _finish(self, group: OrderGroup) -> None:
+        self._groups.pop(group.id, None)
+        for order_id in group.order_ids:
+            self._by_order.pop(order_id, None)
+        self._gateway.forget(group.order_ids)
+        if group.rejected and not group.is_filled:
+            self._guards.rejected(self._gateway.now(), group.rejected)
+            record_step(self._journal, group, "rejected")
+        self.finished(group)
+
+
+def _nobody(_subject: object) -> None:
+    """Until somebody wants to know."""
+
+
+def record_step(journal: Journal, group: OrderGroup, action: str) -> None:
+    """Journal one step in the life of a group, with the rule that ended its walk where one did."""
+    refusal = group.refusal or Refusal("", "")
+    journal.record(
+        RecordKind.ORDER,
+        component="executor",
+        reason=group.rejected or group.why_ended or group.reason,
+        correlation=group.correlation,
+        group=group.id,
+        position=group.position,
+        strategy=group.strategy,
+        action=action,
+        purpose=group.purpose,
+        contracts=group.contracts,
+        limit_cash=group.limit,
+        legs=describe_package(group.package),
+        rule=refusal.rule or None,
+        limit=refusal.limit,
+        observed=refusal.observed,
+    )
