@@ -1,11 +1,15 @@
 """The modelled market beside recorded option chains: ``python -m benchmarks.recorded [FOLDER] [--write PAGE]``.
 
-FOLDER holds the recordings (their layouts: `recorded_files`; their README names them), ``../shared/recorded`` unless
-given; daily closes of the VIX lie in ``../data/vix-daily.csv`` beside it, or where ``--vix`` says. Nothing of them is
-kept in this repository. For each recorded date and for each cell of term and delta the tables say how far the model's
-implied volatility lies from the recorded one, in points, and what its price is over the recorded price. Every second
-date, counted from 2005, was looked at when the form of the smile and its numbers were chosen; the others only report.
-With ``--write`` the tables replace those between the two marks of a page (docs/market.md has them).
+FOLDER holds the recordings (their layouts: `simulation/market/recordings`; their README names them),
+``../shared/recorded`` unless given; daily closes of the VIX lie in ``../data/vix-daily.csv`` beside it, or where
+``--vix`` says. Nothing of them is kept in this repository. For each recorded date and for each cell of term and delta
+the tables say how far the model's implied volatility lies from the recorded one, in points, and what its price is
+over the recorded price. Every second date, counted from 2005, was looked at when the form of the smile and its
+numbers were chosen; the others only report. With ``--write`` the tables replace those between the two marks of a page
+(docs/market.md has them).
+
+``--writing SPEC`` rebuilds Cboe's option-selling indices on a market (``history``, or ``csv:`` with files) instead,
+over ``--seeds`` seeds.
 """
 
 from __future__ import annotations
@@ -19,10 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.recorded_files import Recorded, RecordedError, chains
-from benchmarks.recorded_model import UNDERLYINGS, Compared, Fears, Shown, compared, forwards, shown
-from benchmarks.recorded_zero_day import zero_day_tables
 from simulation.market.calendar import FloatArray
+from simulation.market.recordings.beside import UNDERLYINGS, Compared, Fears, Shown, compared, forwards, shown
+from simulation.market.recordings.files import Recorded, RecordedError, chains
+from simulation.market.recordings.writing import writing_tables
+from simulation.market.recordings.zero_day import zero_day_tables
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "recorded"
 CHOSEN = frozenset(
@@ -211,7 +216,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
     parser.add_argument("--vix", type=Path, help="CSV of daily values of the VIX")
     parser.add_argument("--write", type=Path, help="page whose tables are replaced")
+    parser.add_argument("--writing", metavar="SPEC", help="rebuild Cboe's option-selling indices on this market")
+    parser.add_argument("--seeds", type=int, default=4, help="how many seeds of that market")
     chosen = parser.parse_args(arguments)
+    if chosen.writing is not None:
+        monthly = chosen.folder / "index_histories" / "cboe_put_bxm_monthly.csv"
+        print("\n".join(writing_tables(chosen.writing, chosen.seeds, monthly)))
+        return 0
     fears = Fears.read(chosen.vix or chosen.folder.resolve().parent / "data" / "vix-daily.csv")
     try:
         lines = report(chosen.folder, fears)

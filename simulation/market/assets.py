@@ -343,7 +343,7 @@ class Asset:
             self.spec.volatility_law,
             (float(self._filled[row - 1]), close),
             float(np.log(bar.open / before)),
-            float(np.log(bar.close / before)),
+            self.spec.profile.unseen,
         )
         return Bar(opened, np.nan, np.nan, close)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.trading_days import monthly_expiry
 from simulation.data.columns import FactorRow
 from simulation.market.assets import DAYS_KEPT, Asset, AssetDay, AssetSpec, Carry, Kind
-from simulation.market.calendar import FloatArray, IntArray, calendar
+from simulation.market.calendar import FloatArray, IntArray, calendar, settlement_weights
 from simulation.market.days import MinutePath
 
 # Three-month Treasury bill, secondary market, average of the year in percent (Federal Reserve H.15, FRED TB3MS).
@@ -334,6 +334,4 @@ def opening_settlement(state: AssetDay) -> float:
     The special opening quotation takes each member's own first trade; those come over the first minutes, so the
     value is the mean of the index over them, falling in weight as members open.
     """
-    minutes = np.arange(1, 11)
-    weights = np.exp(-minutes / 3.0)
-    return round(float(np.sum(weights * state.spot.points[1:11]) / weights.sum()), 2)
+    return round(float(np.sum(settlement_weights() * state.spot.points[1:11])), 2)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks.recorded import BEGIN, CHOSEN, END, FOLDER, STRESS, body, gathered, main, replaced
-from benchmarks.recorded_files import read
-from benchmarks.recorded_model import Compared, Fears, Shown, compared, forwards, shown, strip_volatility
 from simulation.market.history import DailyBars, Role
+from simulation.market.recordings.beside import Compared, Fears, Shown, compared, forwards, shown, strip_volatility
+from simulation.market.recordings.files import read
 
 VIX = FOLDER.parent / "data" / "vix-daily.csv"
 absent = pytest.mark.skipif(not FOLDER.is_dir() or not VIX.is_file(), reason="no recordings beside the repository")

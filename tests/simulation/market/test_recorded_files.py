@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.recorded_files import RecordedError, Series, chains, read, settlement
-from benchmarks.recorded_moments import moment_of_quotes, stated_moment
-from benchmarks.recorded_slices import forward_by_parity, implied_deviation, slices
+from simulation.market.recordings.files import RecordedError, Series, chains, read, settlement
+from simulation.market.recordings.moments import moment_of_quotes, stated_moment
+from simulation.market.recordings.slices import forward_by_parity, implied_deviation, slices
 from simulation.market.surface import black
 
 HEADER = (

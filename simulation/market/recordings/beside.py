@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.recorded_files import MORNING_ROOTS, Recorded
-from benchmarks.recorded_slices import Slice, implied_deviation, size_of_delta, slices
 from simulation.market.assets import AssetDay, AssetSpec, Carry, Kind, anchor_years, memory_of
 from simulation.market.calendar import CASH_INDEX, OPEN_MINUTE, FloatArray, VarianceClock, calendar
 from simulation.market.corporate import index_carry
@@ -28,6 +26,8 @@ from simulation.market.quotes import (
     hour_of_day,
     stress_of,
 )
+from simulation.market.recordings.files import MORNING_ROOTS, Recorded
+from simulation.market.recordings.slices import Slice, implied_deviation, size_of_delta, slices
 from simulation.market.surface import (
     EQUITY_INDEX,
     MEAN_SURPRISE,

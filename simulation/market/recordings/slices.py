@@ -9,8 +9,8 @@ from datetime import date, datetime
 import numpy as np
 from scipy.special import ndtr
 
-from benchmarks.recorded_files import Quoted, Recorded, settlement
 from simulation.market.calendar import FloatArray
+from simulation.market.recordings.files import Quoted, Recorded, settlement
 from simulation.market.surface import black
 
 NEAREST = 9  # strikes about the money whose median gives the forward

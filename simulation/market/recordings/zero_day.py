@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.recorded_model import USUAL_SURPRISE, Fears
-from benchmarks.recorded_slices import implied_deviation, size_of_delta
 from simulation.market.assets import anchor_years
 from simulation.market.calendar import CASH_INDEX, OPEN_MINUTE, FloatArray, VarianceClock, calendar
+from simulation.market.recordings.beside import USUAL_SURPRISE, Fears
+from simulation.market.recordings.slices import implied_deviation, size_of_delta
 from simulation.market.surface import (
     EQUITY_INDEX,
     TermState,

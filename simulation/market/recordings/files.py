@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
-from benchmarks.recorded_moments import moment_of_quotes, stated_moment
 from simulation.lean.contract_months import third_friday
 from simulation.market.calendar import OPEN_MINUTE, calendar
+from simulation.market.recordings.moments import moment_of_quotes, stated_moment
 
 MORNING_ROOTS = frozenset({"SPX", "VIX", "VIXW", "NDX", "RUT", "DJX"})
 OLD_INDEX_CLASSES = frozenset({"SPX", "SPB", "SPL", "SPQ", "SPT", "SPZ", "SXB", "SXG", "SXM", "SXY", "SXZ", "SYF"}
