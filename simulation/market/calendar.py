@@ -189,12 +189,15 @@ class Profile:
     ``overnight`` is the share of close-to-close variance that a data source shows before its first print;
     ``opening`` the share that its first ``opening_minutes`` carry on top of the U. A cash index prints its first
     value from yesterday's prices, so that most of the night's move appears in the first minutes after the open; a
-    share's first print already holds it.
+    share's first print already holds it. ``shared`` is twice the covariance of gap and session, which go the same way
+    where the first print is late: the session moves by that much less than a day without its gap, and options that are
+    bought after the open do not pay for it.
     """
 
     overnight: float
     opening: float
     opening_minutes: int = 10
+    shared: float = 0.0
 
     @property
     def unseen(self) -> float:
@@ -204,7 +207,7 @@ class Profile:
 
 # arch S&P 500, 2014 to 2018: 0.083 of close-to-close variance before the first print. What its first half hour holds
 # was set by what is left to the close at 10:00 and at 11:00, and by SPY's first half hour, 0.149 of a day's variance.
-CASH_INDEX = Profile(overnight=0.08, opening=0.10)
+CASH_INDEX = Profile(overnight=0.08, opening=0.09, shared=0.09)
 TRADED_SHARE = Profile(overnight=0.33, opening=0.05)  # SPY, 1998 to 2021: 0.37; the rest is the first minutes
 
 
@@ -221,7 +224,7 @@ def session_weights(minutes: int, profile: Profile) -> FloatArray:
     position = (np.arange(minutes) + 0.5) / minutes
     u_shape = 1.0 + 3.0 * np.exp(-position * 18.0) + 1.1 * np.exp(-(1.0 - position) * 9.0)
     part = HALF_DAY_WEIGHT if minutes < FULL_SESSION else 1.0
-    weights = u_shape / u_shape.sum() * (1.0 - profile.overnight - profile.opening) * part
+    weights = u_shape / u_shape.sum() * (1.0 - profile.overnight - profile.shared - profile.opening) * part
     decay = np.exp(-np.arange(minutes) / (profile.opening_minutes / 3.0))
     weights += decay / decay.sum() * profile.opening
     weights.flags.writeable = False
@@ -296,7 +299,7 @@ def _cumulative(profile: Profile) -> FloatArray:
     half = float(session_weights(HALF_SESSION, profile).sum())
     session = np.where(days.minutes == FULL_SESSION, full, half)
     session = session + days.statements
-    gap = profile.overnight + CLOSED_DAY_WEIGHT * days.closed_days + days.morning_news
+    gap = profile.overnight + profile.shared + CLOSED_DAY_WEIGHT * days.closed_days + days.morning_news
     return np.asarray(np.cumsum(session + gap), dtype=np.float64)
 
 

@@ -288,6 +288,9 @@ class FundShare:
         return sorted(rows, key=lambda row: row.day)
 
 
+# The index fell from the opening settlement to the sale of the next call by 1.1 points a year of BXM, a twelfth of it
+# each month (Israelov, 2017, "PutWrite versus BuyWrite: yes, put-call parity holds here too").
+SETTLEMENT_PRESSURE = 0.011 / 12.0
 HALT_MINUTES = 15
 LAST_HALT_MINUTE = 355  # after 15:25 the first two levels halt nothing (NYSE rule 7.12)
 RULE_SINCE = date(2013, 4, 8)
@@ -332,6 +335,8 @@ def opening_settlement(state: AssetDay) -> float:
     """What morning-settled options of the day are worth their intrinsic value on: not the first print, in points.
 
     The special opening quotation takes each member's own first trade; those come over the first minutes, so the
-    value is the mean of the index over them, falling in weight as members open.
+    value is the mean of the index over them, falling in weight as members open, and a little more: on the mornings of
+    expirations it lay over what the index came back to by noon, which cost holders of Cboe's BXM 1.1 points a year.
     """
-    return round(float(np.sum(settlement_weights() * state.spot.points[1:11])), 2)
+    mean = float(np.sum(settlement_weights() * state.spot.points[1:11]))
+    return round(mean * (1.0 + SETTLEMENT_PRESSURE), 2)

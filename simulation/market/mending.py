@@ -19,11 +19,11 @@ def usual_shadows(
 ) -> tuple[FloatArray, FloatArray, list[tuple[int, float]]]:
     """Highs and lows with those of bad years drawn in, and each such year with its share of days that reach too far.
 
-    ``bars``: open, high, low and close in points; ``level``: the volatility index in percent, NaN where unknown. A
-    shadow is how far a day's high lies over its open and close, or its low under them, in deviations of a day by the
-    volatility index. Both together are 0.39 to 0.56 on average in SPY's years 1998 and 2007 to 2020, over 1.5 on at
-    most 2 % of their days; in public files of 1999 to 2006 over 1.5 on 4 to 20 %, which no index shows. In such a year a
-    shadow counts for at most one deviation, and all are scaled to what is usual.
+    ``bars``: open, high, low and close in points; ``level``: the volatility index in percent, NaN where unknown.
+    A shadow is how far a day's high lies over its open and close, or its low under them, in deviations of a day
+    by the volatility index. Both together are 0.39 to 0.56 on average in SPY's years 1998 and 2007 to 2020, over
+    1.5 on at most 2 % of their days; in public files of 1999 to 2006 over 1.5 on 4 to 20 %, which no index shows.
+    In such a year a shadow counts for at most one deviation, and all are scaled to what is usual.
     """
     opened, high, low, close = bars
     unit = np.where(np.isnan(level), np.nanmedian(level), level) / 100.0 / np.sqrt(252.0)

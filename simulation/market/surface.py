@@ -219,8 +219,8 @@ class SmileLaw:
     fast: float = 150.0
     long_run: float = 0.33
     long_run_share: float = 0.13
-    week: tuple[float, float, float] = (0.50, 2.0, -0.1)
-    day: tuple[float, float] = (-0.35, 0.25)
+    week: tuple[float, float, float] = (0.40, 1.6, -0.1)
+    day: tuple[float, float] = (-0.42, 0.22)
 
     def lasting_variance(self, level: float) -> float:
         """Variance a year in the long run, when the volatility index has been at ``level`` percent for months."""
