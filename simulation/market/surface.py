@@ -266,7 +266,7 @@ def strip_variance(theta: float, rho: float | Wings, eta: float) -> float:
     price = black(np.ones_like(k), np.exp(k), variance, 1.0, sign)
     fear = 100.0 * float(np.sqrt(1.4 * theta / ANCHOR_YEARS))
     stress = max(1.0, fear / 16.0)  # spreads, and with them strikes without a bid; they have a widest
-    wide = min(stress, 4.0) ** 2.2 * max(1.0, stress / 4.0)
+    wide = min(stress, 4.0) ** 2.2 * max(1.0, stress / 4.0) ** 0.4
     integrand = np.where(price > STRIP_FLOOR * wide, price * np.exp(-k), 0.0)
     return float(2.0 * np.trapz(integrand, k))
 

@@ -93,7 +93,7 @@ def test_the_hour_and_the_years() -> None:
     hours = hour_of_day(390)
     assert hours[0] == pytest.approx(2.6, abs=0.01)
     assert hours[200] == pytest.approx(1.0, abs=0.01)
-    assert hours[390] == pytest.approx(2.25, abs=0.01)
+    assert hours[390] == pytest.approx(1.35, abs=0.01)
     assert hours[380] < 1.2
     assert age_of(INDEX_QUOTES, date(2022, 6, 1)) == 1.0
     assert age_of(INDEX_QUOTES, date(2009, 1, 1)) == pytest.approx(2.0, rel=0.01)
