@@ -25,7 +25,7 @@ from core.events import (
 )
 from core.factory import ManagerFactory, Managers
 from core.gateway import Gateway, Session
-from core.identifiers import Identifiers
+from core.identifiers import Identifiers, correlation_of
 from core.journal import Journal, JournalSink, RecordKind
 from core.notices.messenger import Messenger
 from core.notices.notifier import Notifier, Silence
@@ -37,6 +37,7 @@ from execution.reckoning import AccountReckoning
 from execution.recovery import BrokerLooks, OrderRecovery
 from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
+from greeks.marks import Marks
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
@@ -48,7 +49,7 @@ from market.quotes import QuoteJudge
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
-from risk.commands import CommandDesk
+from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
 from risk.equity import SteadyEquity
@@ -70,7 +71,6 @@ from risk.memory import RiskMemory
 from risk.phases import PhaseManager
 from risk.records import RiskRecord
 from risk.sizing import PositionSizer
-from risk.status import HealthCheck, RiskStatus
 from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
@@ -98,6 +98,7 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     QuoteJudge,
+    Marks,
     MarketAccess,
     SteadyEquity,
     RiskMemory,
@@ -283,7 +284,7 @@ class TradingSystem:
         self.clock.advance(now)
         if self._session is not None and self._session.day == now.date():
             self._publish_prices(now)
-        correlation = f"{strategy}-{now:%Y%m%d}"  # leads from here to verdicts, orders, fills, exit and profit
+        correlation = correlation_of(strategy, now.date())
         self.bus.publish(EntryWindow(time=now, correlation=correlation, strategy=strategy, window=window))
 
     def deadline(self, now: datetime, strategy: str, deadline: str) -> None:

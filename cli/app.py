@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from cli.errors import RunFailedError, UserError
-from cli.output import make_lenient
+from cli.progress import make_lenient
 from cli.stopping import StoppedError, stoppable
 
 TRACEBACK = "--traceback"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.errors import RunFailedError, UserError, last_words
 from cli.markets import OpenedMarket, chosen_range, open_market
-from cli.options import ROOT, BacktestOptions, RunPlan, command_of, plan_of, settings_of
+from cli.options import ROOT, BacktestOptions, MarketKind, RunPlan, command_of, plan_of, settings_of
 from cli.progress import progress
 from cli.stopping import clear_leftovers, clear_scratch
 from greeks.exposure import treasury_bill
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 RESULTS = "backtests"  # one of the few folders that the lean command line never takes for source
 JOURNAL = "journal.jsonl"
+NOTHING_HELD = "nothing was held: this scenario tested nothing"
 TRACE = "error.txt"  # the traceback of an algorithm that stopped
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 MIDNIGHT_SAMPLE = timedelta(hours=12)
@@ -59,6 +60,8 @@ def run_and_report(options: BacktestOptions) -> Finished:
         result = run(plan, market, folder.work)
         market.warn_of_gaps()
         record = record_of(plan, market, result, folder.work)
+        if plan.market.kind is MarketKind.SCENARIO and record.own and not was_held(record.journal):
+            record = replace(record, warnings=(*record.warnings, NOTHING_HELD))
         summary = summarise(record)
         write_report(folder.work / "report.html", record, summary)
         if result.error is not None:
@@ -67,12 +70,19 @@ def run_and_report(options: BacktestOptions) -> Finished:
     return Finished(record, summary, folder.final, time.monotonic() - begun, result.error)
 
 
+def was_held(journal: Journal) -> bool:
+    """Whether anything was ever in the account: a closed trade, or a position at some close."""
+    return bool(journal.trades) or any(point.positions for point in journal.equity)
+
+
 def run_backtest_command(options: BacktestOptions) -> int:
     """Run, then print the tables. Returns 0, or raises what the command line turns into one line."""
     done = run_and_report(options)
     from cli.summary import print_summary
 
     print_summary(done.record, done.summary, done.folder, done.seconds)
+    if NOTHING_HELD in done.record.warnings:
+        sys.stdout.write(f"{NOTHING_HELD}\n")
     if done.error is not None:
         trace = done.folder / TRACE
         raise RunFailedError(f"{done.record.facts['Algorithm']} stopped: {last_words(done.error)} (trace: {trace})")

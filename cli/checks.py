@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from cli.bootstrap import Environment, PackageSet
 from cli.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +23,10 @@ RECORDINGS = ROOT.parent / "shared" / "conformance"
 FLOOR = 85.0  # percent of branches
 FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine recorded (RECORDINGS)
 SLOWEST = 25  # named by --durations
+
+# The commands of a first use: the smaller set of packages, then what the developers' commands add to it.
+FIRST_COMMANDS = (("scenario", "--list"), ("tool", "ruff", "--version"))
+FIRST_USE = (sys.executable, "-c", "import sys; from cli.checks import first_use; sys.exit(first_use())")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,13 @@ def checks(
             help="Name the slowest tests, write tests/durations.json; no coverage.",
         ),
     ] = False,
+    first_use: Annotated[
+        bool,
+        typer.Option(
+            "--first-use",
+            help="Also build both sets of packages as a new user does, in a clean clone with pip alone (as CI does).",
+        ),
+    ] = False,
 ) -> int:
     """Format, lint, types, import contract, placeholders and sizes, tests with their coverage.
 
@@ -62,12 +76,16 @@ def checks(
         raise UserError("--fast and --all: one of them at most (--fast leaves tests out, --all adds the longest)")
     places = () if room is None else places_of(room)
     whole = room is None and not fast and not durations
+    building = subprocess.Popen(FIRST_USE, cwd=ROOT, stdout=subprocess.PIPE, text=True) if first_use else None
     verdicts = [(step.name, execute(step)) for step in static_steps(places)]
     if tests:
         chosen = Selection(places, fast=fast, everything=everything, durations=durations, coverage=whole)
         verdicts.append(("tests", execute(Step("tests", pytest_command(chosen)))))
         if whole:
             verdicts.append(("coverage", coverage()))
+    if building is not None:  # it waits for the network while the tests use the processors
+        print(f"== first use, pip alone\n{building.communicate()[0].rstrip()}", flush=True)
+        verdicts.append(("first use, pip alone", building.returncode == 0))
     failed = [name for name, passed in verdicts if not passed]
     print(
         f"\n{len(verdicts) - len(failed)} of {len(verdicts)} checks passed"
@@ -153,3 +171,36 @@ def coverage() -> bool:
     words = f"{branches:.1f} % of branches, floor {floor:.0f} % (lines {lines:.1f} %)"
     print(f"== coverage: {words}: {'passed' if passed else 'FAILED'}")
     return passed
+
+
+def first_use() -> int:
+    """Clone what is committed and use it without uv: 0 when both sets of packages were built by pip alone.
+
+    A green run of the tests says nothing of this: it runs in an environment that was built before, perhaps by uv.
+    """
+    begun = time.monotonic()
+    path = without("uv", os.environ.get("PATH", ""))
+    hidden = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
+    environment = {**{key: value for key, value in os.environ.items() if key not in hidden}, "PATH": path}
+    python = getattr(sys, "_base_executable", sys.executable)
+    with tempfile.TemporaryDirectory(prefix="tomking-first-") as folder:
+        clone = Path(folder) / "clone"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        for arguments in FIRST_COMMANDS:
+            command = [python, "run.py", *arguments]
+            done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                print(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+                return 1
+        built = Environment(clone)
+        by_uv = "uv = " in (built.folder / "pyvenv.cfg").read_text(encoding="utf-8")
+        if by_uv or not all(built.ready(one) for one in PackageSet):
+            print("the environment was built by uv" if by_uv else "not every set of packages is ready")
+            return 1
+    print(f"both sets of packages were built by pip alone in {time.monotonic() - begun:.0f} s")
+    return 0
+
+
+def without(program: str, path: str) -> str:
+    """A PATH without the folders that hold a program."""
+    return os.pathsep.join(place for place in path.split(os.pathsep) if shutil.which(program, path=place) is None)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.backtest import Finished, run_and_report
+from cli.backtest import NOTHING_HELD, Finished, run_and_report
 from cli.errors import RunFailedError, UserError
-from cli.options import BacktestOptions
+from cli.options import BacktestOptions, plan_of
 
 if TYPE_CHECKING:
     from simulation.market.scenarios import Scenario
@@ -104,7 +104,9 @@ def shown(name: str, seed: int, settings: list[str]) -> bool:
     from simulation.market.pictures import sparkline
 
     path = run_scenario(name, seed)
-    typer.echo(f"\n{name}: {path.plan.title}\n  {path.plan.facts}")
+    plan_of(options_of(path, seed, settings))  # what is asked for wrongly is refused before anything is printed
+    tries = path.plan.tries
+    typer.echo(f"\n{name}: {path.plan.title}\n  {path.plan.facts}\n  will try: {tries[:1].lower()}{tries[1:]}")
     for label, values in (("S&P 500", path.index), ("VIX", path.volatility)):
         known = [value for value in values if value == value]
         ends = f"{known[0]:,.2f} to {known[-1]:,.2f}, between {min(known):,.2f} and {max(known):,.2f}"
@@ -113,6 +115,8 @@ def shown(name: str, seed: int, settings: list[str]) -> bool:
     done = run_and_report(options_of(path, seed, settings))
     (done.folder / "path.svg").write_text(path.picture(), encoding="utf-8")
     typer.echo(f"  {outcome(done)} in {time.monotonic() - begun:.1f} s; {done.folder}")
+    if NOTHING_HELD in done.record.warnings:
+        typer.echo(f"  {NOTHING_HELD}")
     if done.error is not None:
         typer.echo(f"  stopped: {done.error.strip().splitlines()[-1]}")
     return done.error is None

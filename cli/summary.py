@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.output import width
+from cli.progress import width
 from reporting.fills import FillSummary, table_rows
 from reporting.markup import money, percent, sharpe_texts, span, target_texts
 from reporting.performance import EquityStatistics, TradeStatistics, skip_reasons

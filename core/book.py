@@ -6,7 +6,7 @@ The position tracker (execution) writes it; everybody else reads. Dollars, money
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from types import MappingProxyType
@@ -65,6 +65,44 @@ class EntryIntent:
     plans: tuple[PartPlan, ...] = ()
     onto: str = ""
     slot: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovedEntry:
+    """An entry and how many contracts of it risk allows; only ``EntryMint`` makes one that the desk takes."""
+
+    entry: EntryIntent
+    contracts: int
+
+
+class EntryMint:
+    """Makes what the desk accepts. The risk manager claims the only right to; the desk redeems each value once."""
+
+    def __init__(self) -> None:
+        self._claimed = False
+        self._minted: list[ApprovedEntry] = []
+
+    def claim(self) -> Callable[[EntryIntent, int], ApprovedEntry]:
+        """The right to approve, given once. Raises ``PermissionError`` to whoever asks second."""
+        if self._claimed:
+            raise PermissionError("the right to approve entries is taken; expected the risk manager alone to ask")
+        self._claimed = True
+        return self._approve
+
+    def _approve(self, entry: EntryIntent, contracts: int) -> ApprovedEntry:
+        approved = ApprovedEntry(entry, contracts)
+        self._minted = [approved]  # an older one that nobody redeemed was for prices that have passed
+        return approved
+
+    def redeem(self, approved: ApprovedEntry) -> bool:
+        """Whether this very value was minted and not redeemed before."""
+        mine = any(approved is minted for minted in self._minted)
+        self._minted = []
+        return mine and approved.contracts > 0
+
+    def verify(self) -> tuple[str, ...]:
+        """Somebody approves."""
+        return () if self._claimed else ("nobody claimed the right to approve entries",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +282,8 @@ class Book:
     nothing is sent for them, and nothing new may open. ``shares``: what assignments left, by ticker, until it is sold.
     ``unowned``: what the account holds that belongs to no package (``Contract.name`` or ticker, signed): never touched,
     counted for Greeks. ``interest``: dollars that a backtest booked on free cash so far.
-    ``shares_brought``: dollars that assigned shares brought which are gone again, fees taken off.
+    ``mint``: where risk approves entries and the desk redeems them. ``shares_brought``: dollars that assigned shares
+    brought which are gone again, fees taken off.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -255,6 +294,7 @@ class Book:
     shares: dict[str, ShareHolding] = field(default_factory=dict)
     unowned: dict[str, float] = field(default_factory=dict)
     interest: float = 0.0
+    mint: EntryMint = field(default_factory=EntryMint, compare=False, repr=False)
     shares_brought: float = 0.0
 
     def exposed(self) -> Iterator[Position]:
@@ -308,7 +348,7 @@ class OrderDesk(ABC):
         """Ask a judge at each step of each entry from now on, after those that came before."""
 
     @abstractmethod
-    def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
+    def open(self, approved: ApprovedEntry, correlation: str) -> str | Refusal:
         """Send an approved entry; the name of the position it will be, or why it was not sent."""
 
     @abstractmethod

@@ -52,3 +52,8 @@ def intent_fingerprint(strategy: str, day: date, package: Package, purpose: str 
     legs = sorted(f"{leg.contract.name} x{leg.ratio:+d}" for leg in package.legs)
     text = "|".join([purpose, strategy, day.isoformat(), package.underlying.ticker, *legs])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def correlation_of(strategy: str, day: date, slot: str = "") -> str:
+    """The id that leads from an entry's day to its verdicts, orders, fills, exits and profit."""
+    return f"{strategy}-{day:%Y%m%d}" + (f"-{slot}" if slot else "")

@@ -11,13 +11,17 @@ from typing import Literal, TypedDict
 
 
 class DecisionRow(TypedDict):
-    """kind ``decision``: one a strategy and entry day, a trade or a skip. ``reason`` (of the row) says why in words.
+    """kind ``decision``: one an entry (strategy, ``window``, ``slot``) and day, a trade or a skip.
+
+    ``reason`` (of the row) says why in words.
 
     ``rule`` is the rule that bound (``vix_window``, ``market_closed``, ``sizing`` ...); ``limit`` and ``observed`` are
     the binding number and what was seen, in the rule's own unit. ``outcome`` ``trade`` means the package was filled.
     """
 
     strategy: str
+    window: str
+    slot: str
     day: str
     outcome: Literal["trade", "skip"]
     rule: str
@@ -37,6 +41,7 @@ class RollRow(TypedDict):
     strategy: str
     day: str
     position: str
+    parts: list[str]
     into: str | None
     outcome: Literal["rolled", "closed_only"]
     rule: str
@@ -175,6 +180,22 @@ class InterestRow(TypedDict):
     amount: float
 
 
+class VerdictRow(TypedDict):
+    """kind ``verdict``: every rule's answer to a proposal, ``contracts`` and ``rule`` what stood.
+
+    Each of ``verdicts`` has ``rule`` and ``answer`` (``allow``, ``shrink``, ``deny``), a shrink its ``contracts``, and
+    ``reason``, ``limit`` and ``observed`` where it did not allow.
+    """
+
+    strategy: str
+    slot: str
+    onto: str
+    wanted: int
+    contracts: int
+    rule: str
+    verdicts: list[dict[str, object]]
+
+
 class RiskRow(TypedDict):
     """kind ``risk``: a verdict that shrank or denied, or a threshold passed."""
 
@@ -201,5 +222,6 @@ ROWS: dict[str, type] = {
     "equity": EquityRow,
     "interest": InterestRow,
     "risk": RiskRow,
+    "verdict": VerdictRow,
     "error": ErrorRow,
 }

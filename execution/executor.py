@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from core.book import Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
+from core.book import ApprovedEntry, Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, uncovered
 from core.events import GroupOutcome, OrderGroupFinished, OrderUpdated
@@ -25,7 +25,7 @@ from execution.sending import OrderGuards, WorkingGroups
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
 from execution.unwinds import Unwinds, sort_out
-from execution.walking import anomaly, crossing_limit, walk_limit
+from execution.walking import anomaly, exit_limit, walk_limit
 from market.chains import current_price
 from state.errors import StateError
 from state.manager import HierarchicalStateManager
@@ -107,8 +107,11 @@ class AtomicExecutor(OrderDesk):
 
     # Entries
 
-    def open(self, entry: EntryIntent, contracts: int, correlation: str) -> str | Refusal:
-        """Send an approved entry at the mid; what forbids it is returned, not raised."""
+    def open(self, approved: ApprovedEntry, correlation: str) -> str | Refusal:
+        """Send an approved entry at the mid; what forbids it is returned, not raised. Only what risk minted is sent."""
+        if not self._book.mint.redeem(approved):
+            return Refusal("not_approved", "risk did not approve this entry, or it was sent before")
+        entry, contracts = approved.entry, approved.contracts
         plans = entry.plans or (PartPlan(WHOLE, entry.package, entry.terms),)
         refusal = self._no_place(entry, plans) or self._guards.overlap(entry.package) or anomaly(entry, self._settings)
         price = current_price(self._gateway, entry.package)
@@ -241,7 +244,7 @@ class AtomicExecutor(OrderDesk):
             return
         leaving = {name for other in self._working.of(position.id) for name in _names(other, position)} | set(parts)
         self.states.plan_exit(group, whole=leaving >= {part.name for part in position.parts})
-        limit = crossing_limit(price, 1, self._settings) if why[2].crosses else walk_limit(price, 0, self._settings)
+        limit = exit_limit(price, group.package, crosses=why[2].crosses, settings=self._settings)
         self._working.send(group, limit)
 
     # What became of a group

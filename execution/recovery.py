@@ -23,7 +23,7 @@ from core.parts import LegExit, Part, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.groups import BROKEN, LegFill, OrderGroup
-from execution.records import rebuild_package, rebuild_plans, rebuild_position, rebuild_trade
+from execution.states import rebuild_package, rebuild_plans, rebuild_position, rebuild_trade
 from execution.tracker import PositionTracker
 from state.facts import SHARES, BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
 from state.ledger import Subject

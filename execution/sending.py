@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
+from weakref import ref
 
 from core.book import Book, EntryJudge, Refusal
 from core.bus import EventBus
@@ -15,8 +16,7 @@ from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
-from execution.records import describe_package
-from execution.states import GroupStates
+from execution.states import GroupStates, describe_package
 from execution.walking import PriceWalk
 from state.errors import StateError
 from state.tables import OrderPurpose, OrderTrigger
@@ -106,7 +106,7 @@ class WorkingGroups:
 
     def judged_by(self, judge: EntryJudge) -> None:
         """Ask a judge at each step of each entry from now on, after those that came before."""
-        self._walk.judges.append(judge)
+        self._walk.judges.append(ref(judge))
 
     def of(self, position: str) -> tuple[OrderGroup, ...]:
         """The groups on their way for a position."""

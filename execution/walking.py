@@ -6,14 +6,16 @@ Before each step of an entry it is asked whether it is still wanted.
 from __future__ import annotations
 
 import math
+from weakref import ReferenceType
 
 from core.book import EntryIntent, EntryJudge, Refusal
+from core.contracts import Package
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from market.chains import PackagePrice, current_price
-from state.tables import OrderPurpose
+from market.quotes import worth_at_most
 
 _ROUNDING = 1e-6
 
@@ -51,6 +53,21 @@ def crossing_limit(price: PackagePrice, attempt: int, settings: OrderSettings) -
     return round_down(price.natural - attempt * allowance, price.tick)
 
 
+def within_worth(limit: float, package: Package, tick: float) -> float:
+    """The limit of an exit, never beyond what the package that it buys back can be worth: its largest payoff.
+
+    ``package`` is as it is traded (bought legs positive). What can be worth nothing is given away for a tick at most.
+    """
+    most = worth_at_most(package.legs)
+    return limit if most == math.inf else max(limit, -max(most, tick))
+
+
+def exit_limit(price: PackagePrice, package: Package, *, crosses: bool, settings: OrderSettings) -> float:
+    """Where an exit begins: at the mid, or beyond natural where it crosses."""
+    limit = crossing_limit(price, 1, settings) if crosses else walk_limit(price, 0, settings)
+    return within_worth(limit, package, price.tick)
+
+
 def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
     """A mid far from the model's (over both limits) is not traded."""
     if entry.model_cash is None:
@@ -65,19 +82,29 @@ def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
 
 
 class PriceWalk:
-    """Finds the next limit of a group; asks the judges about an entry before it stands there."""
+    """Finds the next limit of a group; asks the judges about an entry before it stands there.
+
+    The judges stand above it, so it does not hold them: it knows where to ask.
+    """
 
     def __init__(self, gateway: Gateway, settings: OrderSettings) -> None:
         self._gateway = gateway
         self._settings = settings
-        self.judges: list[EntryJudge] = []
+        self.judges: list[ReferenceType[EntryJudge]] = []
 
     def price(self, group: OrderGroup) -> PackagePrice | None:
         """The group's package at its quotes now."""
-        return current_price(self._gateway, group.package, closing=group.purpose is not OrderPurpose.ENTRY)
+        return current_price(self._gateway, group.package, closing=not group.opens)
 
     def limit(self, group: OrderGroup, price: PackagePrice) -> float:
-        """The walk goes on from the market's prices, but never back up: that would run away from a fill."""
+        """The walk goes on from the market's prices, but never back up: that would run away from a fill.
+
+        No exit stands beyond what the package that it buys back can be worth.
+        """
+        limit = self._wanted(group, price)
+        return limit if group.opens else within_worth(limit, group.package, price.tick)
+
+    def _wanted(self, group: OrderGroup, price: PackagePrice) -> float:
         if not group.urgency.crosses and group.step <= self._settings.walk_steps:
             limit = walk_limit(price, group.step, self._settings)
             return limit if group.limit is None else min(limit, group.limit)
@@ -90,7 +117,7 @@ class PriceWalk:
         It is judged by what the step would bring: the better of its limit and natural, since a marketable limit
         executes at natural or better. Without prices it cannot be judged, so it ends.
         """
-        if group.purpose is not OrderPurpose.ENTRY or group.entry is None:
+        if not group.opens or group.entry is None:
             return None
         price = self.price(group)
         if price is None:
@@ -100,7 +127,10 @@ class PriceWalk:
         return next((answer for answer in answers if answer is not None), None)
 
 
-def _ask(judge: EntryJudge, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+def _ask(reference: ReferenceType[EntryJudge], entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+    judge = reference()
+    if judge is None:
+        return Refusal("judge_error", "who judges this entry is gone")
     try:
         return judge.still_allowed(entry, contracts, brings)
     except Exception as error:  # fail closed: whatever went wrong in a judge, the entry ends

@@ -32,17 +32,18 @@ from greeks.exposure import (
     Exposure,
     LegGreeks,
     PortfolioGreeks,
+    Priced,
     ScenarioGrid,
     ShareGreeks,
     WhatIf,
     exposure_of,
     measured_beta,
+    revalued,
     total,
     treasury_bill,
     unknown_names,
 )
 from greeks.implied import NoVolatility, judge_quotes
-from greeks.revalue import Priced, revalued
 from greeks.smile import (
     WIDEST_HALF_SPREAD,
     ChainGreeks,
@@ -109,6 +110,8 @@ class _Computed:
 
 
 UNOWNED: Final = "unowned"
+LARGEST_LEAP: Final = 0.5  # of a volatility between two measurements that one quote alone may bring about
+SMALL_LEAP: Final = 0.05  # volatility: smaller ones are no leap
 _PORTFOLIO_KEY: Final = "greeks.portfolio"
 
 
@@ -134,6 +137,7 @@ class CentralGreeksService:
         self._needs: tuple[Dependency, ...] | None = None
         self._smiles: dict[tuple[str, datetime], _Kept] = {}
         self._known: dict[str, _Known] = {}
+        self._leaps: dict[str, tuple[float, datetime]] = {}
         self.computations: Counter[str] = Counter()
         bus.subscribe(PositionChanged, self._on_position_changed, component="greeks", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="greeks")
@@ -382,12 +386,22 @@ class CentralGreeksService:
         half = half_spreads(some, spot[at], implied.volatility, 0.5 * (ask - bid))
         usable = (implied.reason == NoVolatility.FOUND) & (half <= WIDEST_HALF_SPREAD)
         for contract, good, value, width in zip(some.contracts, usable, implied.volatility, half, strict=True):
-            if good:
+            if good and self._is_steady(contract.name, float(value), now):
                 self._known[contract.name] = _Known(float(value), float(width), VolatilitySource.QUOTE, now)
         for one in at[~usable].tolist():
             found = self._borrowed(columns, float(spot[one]), one)
             if found is not None:
                 self._known[columns.contracts[one].name] = found
+
+    def _is_steady(self, name: str, value: float, now: datetime) -> bool:
+        """Whether a quote's volatility may replace the known one: a leap counts when a later minute repeats it."""
+        known, leapt = self._known.get(name), self._leaps.pop(name, None)
+        if known is None or abs(value - known.volatility) <= max(LARGEST_LEAP * known.volatility, SMALL_LEAP):
+            return True
+        if leapt is not None and leapt[1] < now and abs(value - leapt[0]) <= LARGEST_LEAP * value:
+            return True
+        self._leaps[name] = leapt if leapt is not None and leapt[1] == now else (value, now)
+        return False
 
     def _columns(self, contracts: tuple[Contract, ...]) -> Columns:
         carry = [self._smiles.get((contract.underlying.price_key, expires_at(contract))) for contract in contracts]

@@ -21,7 +21,7 @@ from core.gateway import Gateway
 from core.instruments import contract_named, underlying_named
 from core.settings.fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.black_scholes import FloatArray
-from greeks.revalue import Priced, revalued, volatility_rise, worst_value
+from greeks.exposure import Priced, revalued, volatility_rise, worst_value
 from greeks.service import UNOWNED, CentralGreeksService, unit_of
 
 EQUITY_GROUPS: Final = frozenset({"A1", "A2"})

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from math import inf
 
 from core.bus import EventBus
-from core.contracts import Contract, Leg, Quote, Right, uncovered
+from core.contracts import Contract, Leg, Quote, Right
 from core.events import MarketData, SessionOpened
 from core.gateway import Gateway
 from core.instruments import instrument_of
@@ -43,7 +43,12 @@ class QuoteJudge:
 
     def fault(self, contract: Contract, now: datetime, partners: Iterable[Contract] = ()) -> DataFault | None:
         """What keeps a quote from being believed; ``partners`` are what it is held or traded with."""
-        quote = self._gateway.quote(contract)
+        return self.fault_of(contract, self._gateway.quote(contract), now, partners)
+
+    def fault_of(
+        self, contract: Contract, quote: Quote | None, now: datetime, partners: Iterable[Contract] = ()
+    ) -> DataFault | None:
+        """The same of a quote that was read already."""
         fault = quote_fault(quote)
         if fault is not None or quote is None:
             return fault
@@ -84,9 +89,10 @@ class QuoteJudge:
 
 
 class TwoLooks:
-    """What must be seen at two looks running before it is acted on."""
+    """What must be seen at two looks running (at most so far apart) before it is acted on."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart: timedelta = _LOOKS_APART) -> None:
+        self._apart = apart
         self._seen: dict[str, datetime] = {}
 
     def again(self, key: str, now: datetime, seen: bool) -> bool:
@@ -96,7 +102,7 @@ class TwoLooks:
             return False
         same = before is not None and before == now
         self._seen[key] = now
-        return before is not None and not same and now - before <= _LOOKS_APART
+        return before is not None and not same and now - before <= self._apart
 
     def confirmed(self, key: str, now: datetime, usable: bool, agrees: bool | None) -> bool:
         """Whether a stop that the quotes show may trade: the model agrees, or usable quotes said so twice running.
@@ -112,7 +118,8 @@ def worth_at_most(legs: Sequence[Leg]) -> float:
 
     ``ratio`` counts contracts of a package, a short leg negative. Legs of one expiry only: later ones have time value.
     """
-    if len({leg.contract.expiry for leg in legs}) != 1 or uncovered([Leg(leg.contract, -leg.ratio) for leg in legs]):
+    calls = sum(leg.ratio for leg in legs if leg.contract.right is Right.CALL)
+    if len({leg.contract.expiry for leg in legs}) != 1 or calls > 0:
         return inf
     prices = {0.0, *(leg.contract.strike for leg in legs)}
     return max(_payoff(legs, price) for price in prices)

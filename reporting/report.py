@@ -185,8 +185,8 @@ def header(record: RunRecord) -> Markup:
     )
 
 
-def tiles(record: RunRecord, summary: Summary) -> Markup:
-    """The figures that people look for first, each with what it rests on."""
+def tile_texts(record: RunRecord, summary: Summary) -> list[tuple[str, str, str]]:
+    """The figures that people look for first: name, value, and what it rests on."""
     equity, total = summary.equity, summary.total
     each = "packages" if record.own else "legs"
     wins = f"{total.wins} of {total.count} {each}; 95 %: {span(total.win_interval, Unit.PERCENT)}"
@@ -207,6 +207,12 @@ def tiles(record: RunRecord, summary: Summary) -> Markup:
             ("Largest drawdown", percent(equity.drawdown), fall),
             ("Sharpe", *sharpe_texts(equity)),
         ]
+    return shown
+
+
+def tiles(record: RunRecord, summary: Summary) -> Markup:
+    """The figures that people look for first, as tiles."""
+    shown = tile_texts(record, summary)
     return element(
         "dl",
         *(

@@ -1,4 +1,4 @@
-"""What people may say, and what becomes of it; ``reconcile`` is recovery's and only answered here.
+"""What people may ask and say, and what becomes of it: status and health, commands and their answers.
 
 Every command is answered, journalled and safe to repeat. ``resume`` lifts one thing at a time, the first that a person
 may lift or the one that is named: a halt (and an emergency of one's own, once everything is closed), a reduction, the
@@ -8,19 +8,166 @@ drawdown's disabling, a strategy suspended by its record. A lock of time stays; 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from core.book import Book, OrderDesk
+from core.book import Book, OrderDesk, Position
 from core.bus import EventBus
 from core.events import Command, CommandAnswered, CommandReceived, Level
 from core.journal import Journal, RecordKind
+from core.settings.fields import ExitSettings, HealthSettings
+from greeks.stress import StressEngine
+from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
-from risk.status import RiskStatus
+from risk.group_risk import GroupRisk, LineLoss, line_of
+from risk.manager import UnifiedRiskManager
+from risk.margin import MarginFigures
+from risk.proposal import Scope
+from risk.sizing import PositionSizer
 from state.ledger import SYSTEM_ID
 from state.manager import HierarchicalStateManager
 from state.tables import SystemState, SystemTrigger
 
 LONGEST_SUBJECT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a position does, from 100 down to 0, and what took points off."""
+
+    position: str
+    score: float
+    causes: tuple[str, ...]
+
+
+class HealthCheck:
+    """100 less what is short-dated, at its stop, and its share of a full group and of used buying power."""
+
+    def __init__(
+        self,
+        book: Book,
+        engine: StressEngine,
+        groups: GroupRisk,
+        figures: MarginFigures,
+        risk: UnifiedRiskManager,
+        exits: ExitSettings,
+        settings: HealthSettings,
+    ) -> None:
+        self._book = book
+        self._engine = engine
+        self._groups = groups
+        self._figures = figures
+        self._risk = risk
+        self._exits = exits
+        self._settings = settings
+
+    def of(self, position: Position, now: datetime) -> Health:
+        """The score of an open position; a use that is unknown counts as full."""
+        settings, context = self._settings, self._risk.context()
+        equity = context.account.equity
+        days = (position.expiry - now.date()).days
+        line = self._groups.lines().get(line_of(position.underlying.ticker), LineLoss(0.0, 0.0))
+        cap = self._figures.cap(context)
+        power = self._figures.used().dollars / (cap * equity) if cap and equity > 0.0 else 1.0
+        taken = {
+            f"{days} days to expiry": settings.short_dated if days < self._exits.exit_days else 0.0,
+            "at its stop": settings.at_stop if self._at_stop(position) else 0.0,
+            "its group's use": settings.group * _share(self._groups.share(line, equity)),
+            "buying power in use": settings.buying_power * _share(power),
+        }
+        causes = tuple(f"{cause} -{points:.0f}" for cause, points in taken.items() if points >= 0.5)
+        return Health(position.id, round(max(100.0 - sum(taken.values()), 0.0), 1), causes)
+
+    def _at_stop(self, position: Position) -> bool:
+        """Whether it has lost what a row's stop allows, of what it took in or paid; unknown counts as that."""
+        row, cash = self._engine.held().of(position.id), position.cash
+        if row is None or not row.known or cash is None:
+            return True
+        entry = sum(part.entry_cash for part in position.parts)
+        stop = self._settings.stop_of_credit * entry if entry > 0.0 else -self._settings.stop_of_debit * entry
+        return -(cash + row.value - position.fees) >= stop
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before something is held."""
+        return ()
+
+
+class RiskStatus:
+    """Answers in words; changes nothing but what a person may lift."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        book: Book,
+        state: HierarchicalStateManager,
+        risk: UnifiedRiskManager,
+        drawdown: DrawdownPlugin,
+        sizer: PositionSizer,
+        figures: MarginFigures,
+        health: HealthCheck,
+    ) -> None:
+        self._bus = bus
+        self._book = book
+        self._state = state
+        self._risk = risk
+        self._drawdown = drawdown
+        self._sizer = sizer
+        self._figures = figures
+        self._health = health
+
+    def text(self, now: datetime) -> str:
+        """The whole of it, a line each."""
+        context = self._risk.context()
+        equity, cap, used = context.account.equity, self._figures.cap(context), self._figures.used()
+        share = used.dollars / equity if equity > 0.0 else float("nan")
+        vix = "unknown" if context.vix is None else f"{context.vix.value:.2f} ({context.vix.regime.value})"
+        lines = [
+            f"system {self._state.system.value}; entries {self._bus.entries_halted or 'allowed'}",
+            f"equity {equity:,.2f}, {self._drawdown.drawdown(equity):.1%} below the peak {self._drawdown.peak:,.2f}; "
+            f"new sizes x {context.size_factor:g}",
+            f"phase {context.phase}, VIX {vix}, buying power {share:.1%} of "
+            f"{'no cap without a VIX' if cap is None else f'{cap:.1%}'}",
+            *(f"locked: {lock}" for lock in self._risk.locks),
+            *(f"{name} is suspended by its own record since {since:%Y-%m-%d %H:%M}"
+              for name, since in self._sizer.suspended.items()),
+            *(f"{want.rule} wants {want.scope.value} gone" for want in self._risk.wanted(now)),
+        ]  # fmt: skip
+        lines += [self._line(position, now) for position in self._book.positions.values()]
+        return "\n".join(lines)
+
+    def about(self, word: str, now: datetime) -> list[str]:
+        """What is known of a position (by id) or of a strategy's positions."""
+        found = [row for row in self._book.positions.values() if word in (row.id, row.strategy)]
+        return [self._line(row, now) for row in found]
+
+    def _line(self, position: Position, now: datetime) -> str:
+        health = self._health.of(position, now)
+        why = f" ({', '.join(health.causes)})" if health.causes else ""
+        what = f"{position.id} {position.structure} {position.underlying.ticker} {position.expiry}"
+        return f"{what}: health {health.score:g}{why}"
+
+    def time_locks(self) -> tuple[str, ...]:
+        """Locks that end by their time or by a rule, which no person lifts here."""
+        return tuple(lock for lock in self._risk.locks if "until a person" not in lock)
+
+    def wants_everything(self) -> bool:
+        """Whether a rule (not a person) wants everything gone now."""
+        return any(want.scope is Scope.ALL for want in self._risk.wanted(self._risk.context().now))
+
+    def reset_drawdown(self) -> str | None:
+        """Lift the disabling at 30 %; its peak stays. ``None`` when it was not disabled."""
+        return "lifted the drawdown's disabling; its peak stays" if self._drawdown.reset() else None
+
+    def resume_strategy(self, name: str) -> str | None:
+        """Let a strategy that its record suspended start a new record; the first one where none is named."""
+        chosen = name or next(iter(self._sizer.suspended), "")
+        resumed = chosen and self._sizer.resume(chosen, self._risk.context().now)
+        return f"{chosen} trades again, its record counts from now" if resumed else None
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before something is held."""
+        return ()
 
 
 class CommandDesk:
@@ -152,3 +299,7 @@ class CommandDesk:
     def verify(self) -> tuple[str, ...]:
         """Every command has its answer."""
         return tuple(f"command {word.value} has no answer" for word in Command if word not in self._acts)
+
+
+def _share(use: float) -> float:
+    return min(max(use, 0.0), 1.0) if use == use else 1.0

@@ -60,6 +60,7 @@ class EmergencyProtocol:
         self._person_since: datetime | None = None
         self._flying: dict[str, list[str]] = {}
         self._told: set[str] = set()
+        desk.judged_by(risk)
         bus.subscribe(MinutePassed, self._on_minute, component="emergency", critical=True)
         bus.subscribe(RiskThreshold, self._on_threshold, component="emergency", critical=True)
         bus.subscribe(MarketData, self._on_quiet, component="emergency", critical=True)

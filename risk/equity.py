@@ -7,21 +7,20 @@ leg. Dollars.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 
 from core.book import Book
 from core.bus import EventBus
-from core.contracts import Contract, Quote
+from core.contracts import Contract
 from core.events import ChangeKind, OrderUpdated, PositionChanged
 from core.gateway import Gateway
-from core.instruments import contract_named, instrument_of
+from core.instruments import contract_named
 from core.journal import Journal, RecordKind
 from core.settings.fields import EquitySettings
-from greeks.service import CentralGreeksService, unit_of
-from market.quotes import QuoteJudge, TwoLooks
+from greeks.marks import Marks
+from greeks.service import unit_of
 
 _SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
 
@@ -44,18 +43,14 @@ class SteadyEquity:
         journal: Journal,
         gateway: Gateway,
         book: Book,
-        judge: QuoteJudge,
-        service: CentralGreeksService,
+        marks: Marks,
         settings: EquitySettings,
     ) -> None:
         self._journal = journal
         self._gateway = gateway
         self._book = book
-        self._judge = judge
-        self._service = service
+        self._marks = marks
         self._settings = settings
-        self._looks = TwoLooks()
-        self._good: dict[str, float] = {}
         self._last: tuple[float, float, float] | None = None  # cash, the engine's figure, ours
         self._booked = 0.0
         self._interest = book.interest
@@ -126,7 +121,7 @@ class SteadyEquity:
             legs = position.legs
             partners = [leg.contract for leg in legs]
             for leg in legs:
-                mark = self._mark(leg.contract, now, partners)
+                mark = self._marks.mark(leg.contract, now, partners)
                 counted = self._counted(leg.contract, prices)
                 if mark is not None and counted is not None:
                     equity += leg.ratio * leg.contract.multiplier * (mark - counted)
@@ -139,33 +134,6 @@ class SteadyEquity:
             return price
         quote = self._gateway.quote(contract)
         return None if quote is None or quote.ask is None else ((quote.bid or 0.0) + quote.ask) / 2
-
-    def _mark(self, contract: Contract, now: datetime, partners: Sequence[Contract]) -> float | None:
-        """Points: a quote that may be believed, else the model's value, else the last good one.
-
-        A quote far from the model is believed at the second look running.
-        """
-        name = contract.name
-        figures = self._service.figures_of(contract)
-        model = None if figures is None else figures.price
-        fault = self._judge.fault(contract, now, partners)
-        quote = self._gateway.quote(contract)
-        middle = None if fault is not None or quote is None else quote.mid
-        if middle is None:
-            return model if model is not None else self._good.get(name)
-        far = model is not None and self._is_far(contract, middle, model, quote)
-        if far and not self._looks.again(name, now, True):
-            return model
-        if not far:
-            self._looks.again(name, now, False)
-        self._good[name] = middle
-        return middle
-
-    def _is_far(self, contract: Contract, middle: float, model: float, quote: Quote | None) -> bool:
-        gap = abs(middle - model)
-        points = instrument_of(contract).points(self._settings.far_points)
-        half = 0.0 if quote is None or quote.spread is None else quote.spread / 2
-        return gap > max(self._settings.far_fraction * model, points, half)
 
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it before something is held."""

@@ -21,7 +21,19 @@ from risk.drawdown import DrawdownPlugin
 from risk.equity import SteadyEquity
 from risk.memory import RiskMemory
 from risk.phases import PhaseManager
-from risk.proposal import FAILED, Decision, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict, Wanted, settle
+from risk.proposal import (
+    FAILED,
+    Decision,
+    Deny,
+    Proposal,
+    RiskContext,
+    RiskPlugin,
+    Shrink,
+    Verdict,
+    Wanted,
+    describe_verdict,
+    settle,
+)
 
 _SURVIVAL = frozenset({"correlation", "concentration", "circuit_breaker", "margin"})
 _AT_EACH_STEP = frozenset({"phase", "vix_regime", "freshness", "circuit_breaker", "drawdown", "black_swan"})
@@ -41,6 +53,7 @@ class UnifiedRiskManager:
         memory: RiskMemory,
         plugins: tuple[RiskPlugin, ...],
     ) -> None:
+        self._approve = book.mint.claim()
         self._bus = bus
         self._journal = journal
         self._gateway = gateway
@@ -92,7 +105,25 @@ class UnifiedRiskManager:
                 observed=decision.observed,
                 strategy=proposal.strategy,
             )
-        return decision
+        self._tell_verdicts(proposal, decision)
+        if decision.contracts <= 0:
+            return decision
+        return replace(decision, approved=self._approve(proposal.intent, decision.contracts))
+
+    def _tell_verdicts(self, proposal: Proposal, decision: Decision) -> None:
+        """Every rule's answer to a proposal, in the order of asking."""
+        self._journal.record(
+            RecordKind.VERDICT,
+            component="risk",
+            reason=decision.reason,
+            strategy=proposal.strategy,
+            slot=proposal.slot,
+            onto=proposal.onto,
+            wanted=proposal.wanted,
+            contracts=decision.contracts,
+            rule=decision.rule,
+            verdicts=[describe_verdict(verdict) for verdict in decision.verdicts],
+        )
 
     def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
         """Whether an entry may stand at its next step: regime, breakers, halts, freshness, and its largest loss there.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from math import inf, isfinite
 from typing import ClassVar
 
-from core.book import Book, EntryIntent, Reason
+from core.book import ApprovedEntry, Book, EntryIntent, Reason
 from core.contracts import Leg, Package
 from core.events import Event, MarketData, RiskThreshold, Severity
 from core.gateway import Account
@@ -118,6 +118,7 @@ class Decision:
     limit: float | None
     observed: float | None
     verdicts: tuple[Verdict, ...]
+    approved: ApprovedEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,3 +266,15 @@ def settle(proposal: Proposal, verdicts: Iterable[Verdict]) -> Decision:
             allowed = max(verdict.contracts, 0)
             best = Decision(allowed, verdict.rule, verdict.reason, verdict.limit, verdict.observed, found)
     return best
+
+
+def describe_verdict(verdict: Verdict) -> dict[str, object]:
+    """A verdict as plain values: who answered, what, and the number that it rests on."""
+    if isinstance(verdict, Allow):
+        return {"rule": verdict.rule, "answer": "allow"}
+    row: dict[str, object] = {"rule": verdict.rule, "reason": verdict.reason}
+    if isinstance(verdict, Shrink):
+        row |= {"answer": "shrink", "contracts": verdict.contracts}
+    else:
+        row |= {"answer": "deny"}
+    return {**row, "limit": verdict.limit, "observed": verdict.observed}

@@ -216,7 +216,7 @@ def _run(request: RunRequest) -> RunResult:
                 del algorithm
         except Exception:  # whatever the algorithm raises is the run's result
             error = traceback.format_exc()
-            if engine.algorithm is None or engine.portfolio is None:
+            if not (hasattr(engine, "algorithm") and hasattr(engine, "portfolio")):
                 raise  # too early for a result: the caller gets the error itself
             engine.algorithm.error(f"Runtime Error: {error.strip().splitlines()[-1]}")
     return _result(engine, request, error, time.perf_counter() - begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.settings.fields import RunSettings
+from greeks.marks import Marks
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.vix import UnifiedVIXManager
@@ -27,10 +28,13 @@ class StrategyRoster:
 class MarketAccess:
     """The parts of market knowledge that the coordinator hands to strategies."""
 
-    def __init__(self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager) -> None:
+    def __init__(
+        self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager, marks: Marks
+    ) -> None:
         self.calendar = calendar
         self.chains = chains
         self.vix = vix
+        self.marks = marks
 
     def verify(self) -> tuple[str, ...]:
         """Its parts answer for themselves."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import time, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol, cast
 
 from simulation.account.buying_power import BuyingPowerModel, OptionMarginModel, SecurityMarginModel
 from simulation.account.holdings import DelayedSettlementModel, ImmediateSettlementModel
@@ -30,6 +30,9 @@ from simulation.orders.fees import (
 from simulation.orders.fills import FillModel, FutureFillModel, FutureOptionFillModel, ImmediateFillModel
 from simulation.orders.fills_equity import EquityFillModel
 from simulation.orders.orders import Order
+from simulation.orders.requests import UpdateOrderRequest
+from simulation.securities.derivatives import Option
+from simulation.securities.securities import Security
 
 NOTHING_KEPT_FREE = 0.0
 SETTLEMENT_DAYS, SETTLEMENT_TIME = 1, timedelta(hours=6)
@@ -59,7 +62,7 @@ class BrokerageMessageEvent(Named):
         return f"{self.type.to_string()} - Code: {self.code} - {self.message}"
 
 
-def _answer(given: Any) -> tuple[bool, BrokerageMessageEvent | None]:
+def _answer(given: object) -> tuple[bool, BrokerageMessageEvent | None]:
     """An algorithm's own model answers yes or no, or as C#'s out parameters come in Python: (yes or no, message)."""
     return (bool(given[0]), given[1]) if isinstance(given, tuple) else (bool(given), None)
 
@@ -75,7 +78,7 @@ class DefaultBrokerageModel(Named):
         """Fraction of the portfolio that orders must leave free."""
         return NOTHING_KEPT_FREE
 
-    def refusal(self, security: Any, order: Order) -> BrokerageMessageEvent | None:
+    def refusal(self, security: Security, order: Order) -> BrokerageMessageEvent | None:
         """Why the broker does not take an order; None when it does."""
         if order.type == OrderType.MARKET_ON_OPEN and security.type in (
             SecurityType.FUTURE,
@@ -88,7 +91,9 @@ class DefaultBrokerageModel(Named):
             return message or BrokerageMessageEvent(BrokerageMessageType.WARNING, "InvalidOrder", "")
         return None
 
-    def update_refusal(self, security: Any, order: Order, request: Any) -> BrokerageMessageEvent | None:
+    def update_refusal(
+        self, security: Security, order: Order, request: UpdateOrderRequest
+    ) -> BrokerageMessageEvent | None:
         """Why the broker does not change an order; None when it does."""
         taken, message = _answer(self.can_update_order(security, order, request, None))
         if taken:
@@ -96,23 +101,25 @@ class DefaultBrokerageModel(Named):
         text = f"BrokerageModel declared unable to update order: {order.id}"
         return message or BrokerageMessageEvent(BrokerageMessageType.WARNING, "InvalidRequest", text)
 
-    def can_submit_order(self, security: Any, order: Order, message: Any = None) -> bool:
+    def can_submit_order(self, security: Security, order: Order, message: object = None) -> bool:
         """For algorithms that bring their own model: whether it takes the order."""
         return True
 
-    def can_update_order(self, security: Any, order: Order, request: Any, message: Any = None) -> bool:
+    def can_update_order(
+        self, security: Security, order: Order, request: UpdateOrderRequest, message: object = None
+    ) -> bool:
         """Whether a resting order may be changed."""
         return True
 
-    def can_execute_order(self, security: Any, order: Order) -> bool:
+    def can_execute_order(self, security: Security, order: Order) -> bool:
         """Whether a resting order may fill now."""
         return True
 
-    def get_leverage(self, security: Any) -> float:
+    def get_leverage(self, security: Security) -> float:
         """2 for shares in a margin account, else 1."""
         return 2.0 if security.type == SecurityType.EQUITY and self.account_type == AccountType.MARGIN else 1.0
 
-    def get_fill_model(self, security: Any) -> FillModel:
+    def get_fill_model(self, security: Security) -> FillModel:
         """The fill model of the security type."""
         kinds: dict[SecurityType, type[FillModel]] = {
             SecurityType.EQUITY: EquityFillModel,
@@ -121,7 +128,7 @@ class DefaultBrokerageModel(Named):
         }
         return kinds.get(security.type, ImmediateFillModel)()
 
-    def get_fee_model(self, security: Any) -> FeeModel:
+    def get_fee_model(self, security: Security) -> FeeModel:
         """Interactive Brokers' schedule; index options are free (DefaultBrokerageModel.cs:252)."""
         if security.type in (
             SecurityType.EQUITY,
@@ -132,11 +139,11 @@ class DefaultBrokerageModel(Named):
             return InteractiveBrokersFeeModel()
         return ConstantFeeModel(0.0)
 
-    def get_slippage_model(self, security: Any) -> SlippageModel:
+    def get_slippage_model(self, security: Security) -> SlippageModel:
         """None."""
         return NullSlippageModel()
 
-    def get_settlement_model(self, security: Any) -> ImmediateSettlementModel:
+    def get_settlement_model(self, security: Security) -> ImmediateSettlementModel:
         """At once; in a cash account shares and their options at six on the next trading day.
 
         Futures are settled daily by the portfolio's hourly scan.
@@ -145,7 +152,7 @@ class DefaultBrokerageModel(Named):
             return DelayedSettlementModel(SETTLEMENT_DAYS, SETTLEMENT_TIME)
         return ImmediateSettlementModel()
 
-    def get_buying_power_model(self, security: Any) -> BuyingPowerModel:
+    def get_buying_power_model(self, security: Security) -> BuyingPowerModel:
         """The margin model of the security type."""
         free = self.required_free_buying_power_percent
         if security.type == SecurityType.FUTURE:
@@ -167,7 +174,7 @@ class InteractiveBrokersBrokerageModel(DefaultBrokerageModel):
         SecurityType.INDEX_OPTION,
     )
 
-    def refusal(self, security: Any, order: Order) -> BrokerageMessageEvent | None:
+    def refusal(self, security: Security, order: Order) -> BrokerageMessageEvent | None:
         """Why the broker does not take an order; None when it does (InteractiveBrokersBrokerageModel.cs:178)."""
         name, kind = type(self).__name__, security.type.to_string()
         code, text = "NotSupported", ""
@@ -188,7 +195,7 @@ class InteractiveBrokersBrokerageModel(DefaultBrokerageModel):
             text = f"The {name} does not support {order.type.to_string()} exercises for index and cash-settled options."
         return BrokerageMessageEvent(BrokerageMessageType.WARNING, code, text) if text else None
 
-    def get_fee_model(self, security: Any) -> FeeModel:
+    def get_fee_model(self, security: Security) -> FeeModel:
         """Interactive Brokers' schedule."""
         if security.type == SecurityType.INDEX:
             return ConstantFeeModel(0.0)
@@ -213,11 +220,11 @@ class TastytradeBrokerageModel(DefaultBrokerageModel):
         OrderType.COMBO_LIMIT,
     )
 
-    def get_fee_model(self, security: Any) -> FeeModel:
+    def get_fee_model(self, security: Security) -> FeeModel:
         """tastytrade's schedule."""
         return TastytradeFeeModel()
 
-    def refusal(self, security: Any, order: Order) -> BrokerageMessageEvent | None:
+    def refusal(self, security: Security, order: Order) -> BrokerageMessageEvent | None:
         """Why the broker does not take an order; None when it does."""
         name = type(self).__name__
         kind = order.type.to_string()
@@ -241,7 +248,7 @@ def _legs(order: Order) -> int:
     return 0 if order.group_order_manager is None else order.group_order_manager.count
 
 
-def _missed_window(security: Any) -> str | None:
+def _missed_window(security: Security) -> str | None:
     """The window in which orders for the open are taken, close to two minutes before the open; None when it is open."""
     local = security.local_time
     segments = security.exchange.hours.get_market_hours(local).segments
@@ -280,7 +287,7 @@ def brokerage_model(name: BrokerageName, account_type: AccountType = AccountType
     return model(account_type)
 
 
-def brokerage_name(model: Any) -> BrokerageName:
+def brokerage_name(model: object) -> BrokerageName:
     """The broker that a result file names for a model, by what it inherits; DEFAULT for a model of one's own
     (IBrokerageModel.cs GetBrokerageName)."""
     kinds = [name for name, kind in _MODELS.items() if kind is not DefaultBrokerageModel and isinstance(model, kind)]
@@ -290,17 +297,25 @@ def brokerage_name(model: Any) -> BrokerageName:
 class _SecurityDefaults(DefaultBrokerageModel):
     """What LEAN's security classes carry by themselves: Interactive Brokers' fees, for index options too."""
 
-    def get_fee_model(self, security: Any) -> FeeModel:
+    def get_fee_model(self, security: Security) -> FeeModel:
         """Interactive Brokers' schedule for everything that trades."""
         return ConstantFeeModel(0.0) if security.type == SecurityType.INDEX else InteractiveBrokersFeeModel()
 
 
-def initialize(security: Any, owner: Any) -> None:
+class BrokerageOwner(Protocol):
+    """An algorithm that has chosen a brokerage."""
+
+    @property
+    def brokerage_model(self) -> DefaultBrokerageModel:
+        """Its brokerage."""
+
+
+def initialize(security: Security, owner: BrokerageOwner | DefaultBrokerageModel) -> None:
     """Gives a new security the models of its type under a brokerage model, or under that of an algorithm.
 
     An algorithm that set a security initializer of its own replaced the broker's: the security's own defaults stay.
     """
-    model = getattr(owner, "brokerage_model", owner)
+    model = cast(DefaultBrokerageModel, getattr(owner, "brokerage_model", owner))
     if getattr(owner, "_keep_models", False):
         model = _SecurityDefaults()
     security.fill_model = model.get_fill_model(security)
@@ -308,6 +323,6 @@ def initialize(security: Any, owner: Any) -> None:
     security.slippage_model = model.get_slippage_model(security)
     security.settlement_model = model.get_settlement_model(security)
     security.buying_power_model = model.get_buying_power_model(security)
-    if security.is_option:
+    if isinstance(security, Option):
         security.option_exercise_model = security.option_exercise_model or DefaultExerciseModel()
         security.option_assignment_model = security.option_assignment_model or DefaultOptionAssignmentModel()

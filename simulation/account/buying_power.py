@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
+from simulation.account.faces import PortfolioFace
+from simulation.account.holdings import CashBook
 from simulation.lean.enums import OptionRight, OrderDirection, OrderType, SecurityType
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean, decimal_text
 from simulation.orders.fees import OrderFeeParameters
 from simulation.orders.order_checks import zero_price_message
 from simulation.orders.orders import LimitOrder, MarketOrder, Order
+from simulation.securities.securities import Security
 
 _LONGEST_SEARCH = 100_000
 BELOW_MINIMUM = "The target order margin "
@@ -51,7 +54,7 @@ class OptionInitialMargin(InitialMargin):
 class MaintenanceMarginParameters(Named):
     """A security, a signed quantity of it and its values at average and at market price, dollars."""
 
-    security: Any
+    security: Security
     quantity: float
     holdings_cost: float
     holdings_value: float
@@ -72,7 +75,7 @@ class MaintenanceMarginParameters(Named):
         return abs(self.holdings_value)
 
     @staticmethod
-    def for_quantity_at_current_price(security: Any, quantity: float) -> MaintenanceMarginParameters:
+    def for_quantity_at_current_price(security: Security, quantity: float) -> MaintenanceMarginParameters:
         """Cost and value both at the last price."""
         value = security.holdings.quantity_value(quantity)
         return MaintenanceMarginParameters(security, quantity, value, value)
@@ -82,7 +85,7 @@ class MaintenanceMarginParameters(Named):
 class InitialMarginParameters(Named):
     """A security and a signed quantity of it."""
 
-    security: Any
+    security: Security
     quantity: float
 
 
@@ -90,8 +93,8 @@ class InitialMarginParameters(Named):
 class InitialMarginRequiredForOrderParameters(Named):
     """A security and an order in it."""
 
-    currency_converter: Any
-    security: Any
+    currency_converter: CashBook
+    security: Security
     order: Order
 
 
@@ -99,8 +102,8 @@ class InitialMarginRequiredForOrderParameters(Named):
 class HasSufficientBuyingPowerForOrderParameters(Named):
     """What a check of one order gets to see."""
 
-    portfolio: Any
-    security: Any
+    portfolio: PortfolioFace
+    security: Security
     order: Order
 
     def sufficient(self) -> HasSufficientBuyingPowerForOrderResult:
@@ -124,8 +127,8 @@ class HasSufficientBuyingPowerForOrderResult(Named):
 class GetMaximumOrderQuantityForTargetBuyingPowerParameters(Named):
     """Target as a fraction of the portfolio's margin; the smallest change worth an order as a fraction too."""
 
-    portfolio: Any
-    security: Any
+    portfolio: PortfolioFace
+    security: Security
     target_buying_power: float
     minimum_order_margin_portfolio_percentage: float = 0.0
     silence_non_error_reasons: bool = False
@@ -135,8 +138,8 @@ class GetMaximumOrderQuantityForTargetBuyingPowerParameters(Named):
 class GetMaximumOrderQuantityForDeltaBuyingPowerParameters(Named):
     """Change of margin in dollars."""
 
-    portfolio: Any
-    security: Any
+    portfolio: PortfolioFace
+    security: Security
     delta_buying_power: float
     minimum_order_margin_portfolio_percentage: float = 0.0
     silence_non_error_reasons: bool = False
@@ -149,6 +152,20 @@ class GetMaximumOrderQuantityResult(Named):
     quantity: float
     reason: str = ""
     is_error: bool = False
+
+
+class ReservedBuyingPowerForPositionParameters(Protocol):
+    """A position whose margin is asked for."""
+
+    security: Security
+
+
+class BuyingPowerParameters(Protocol):
+    """A security and a direction for which free margin is asked for."""
+
+    portfolio: PortfolioFace
+    security: Security
+    direction: OrderDirection
 
 
 @dataclass
@@ -179,11 +196,11 @@ class BuyingPowerModel(Named):
     def __str__(self) -> str:
         return f"QuantConnect.Securities.{type(self).__name__}"
 
-    def get_leverage(self, security: Any) -> float:
+    def get_leverage(self, security: Security) -> float:
         """Value that one dollar of margin carries."""
         return 1 / self._initial
 
-    def set_leverage(self, security: Any, leverage: float) -> None:
+    def set_leverage(self, security: Security, leverage: float) -> None:
         """Sets it; raises ValueError below 1."""
         if leverage < 1:
             raise ValueError(f"leverage {leverage}: accepted is 1 or more")
@@ -206,15 +223,17 @@ class BuyingPowerModel(Named):
         margin = float(self.get_initial_margin_requirement(InitialMarginParameters(security, order.quantity)))
         return InitialMargin(clean(margin + math.copysign(1, margin) * _fee(security, order) if margin else margin))
 
-    def get_reserved_buying_power_for_position(self, parameters: Any) -> ReservedBuyingPowerForPosition:
+    def get_reserved_buying_power_for_position(
+        self, parameters: ReservedBuyingPowerForPositionParameters
+    ) -> ReservedBuyingPowerForPosition:
         """Maintenance margin of what is held now."""
         return ReservedBuyingPowerForPosition(float(self.get_maintenance_margin(_held(parameters.security))))
 
-    def get_buying_power(self, parameters: Any) -> BuyingPower:
+    def get_buying_power(self, parameters: BuyingPowerParameters) -> BuyingPower:
         """Free margin for the security in the direction asked for."""
         return BuyingPower(self._margin_remaining(parameters.portfolio, parameters.security, parameters.direction))
 
-    def _margin_remaining(self, portfolio: Any, security: Any, direction: OrderDirection) -> float:
+    def _margin_remaining(self, portfolio: PortfolioFace, security: Security, direction: OrderDirection) -> float:
         """Free margin; a reversal may use the margin of the position twice."""
         value = portfolio.total_portfolio_value
         result = portfolio.get_margin_remaining(value)
@@ -317,7 +336,7 @@ class BuyingPowerModel(Named):
                 return GetMaximumOrderQuantityResult(quantity)
             last = quantity
 
-    def _amount_to_order(self, security: Any, target: float, unit: float) -> tuple[float, float]:
+    def _amount_to_order(self, security: Security, target: float, unit: float) -> tuple[float, float]:
         """Order quantity whose resulting position needs at most the target margin, and that margin."""
         lot = security.symbol_properties.lot_size
         held = security.holdings.quantity
@@ -331,16 +350,16 @@ class BuyingPowerModel(Named):
         raise ArithmeticError(f"no order quantity of {security.symbol} brings its margin down to {target}")
 
 
-def _fee(security: Any, order: Order) -> float:
+def _fee(security: Security, order: Order) -> float:
     return float(security.fee_model.get_order_fee(OrderFeeParameters(security, order)).value.amount)
 
 
-def _held(security: Any) -> MaintenanceMarginParameters:
+def _held(security: Security) -> MaintenanceMarginParameters:
     held = security.holdings
     return MaintenanceMarginParameters(security, held.quantity, held.holdings_cost, held.holdings_value)
 
 
-def _only_reduces(security: Any, order: Order) -> bool:
+def _only_reduces(security: Security, order: Order) -> bool:
     held = security.holdings.quantity
     return bool(held * order.quantity < 0 and abs(held) >= abs(order.quantity))
 
@@ -402,11 +421,11 @@ class OptionMarginModel(SecurityMarginModel):
     def __init__(self, required_free_buying_power_percent: float = 0.0) -> None:
         super().__init__(1.0, required_free_buying_power_percent)
 
-    def get_leverage(self, security: Any) -> float:
+    def get_leverage(self, security: Security) -> float:
         """Options are not traded on margin."""
         return 1.0
 
-    def set_leverage(self, security: Any, leverage: float) -> None:
+    def set_leverage(self, security: Security, leverage: float) -> None:
         """Refused: options are leveraged products."""
         raise ValueError("Options are leveraged products and different leverage cannot be set by user")
 
@@ -432,7 +451,7 @@ class OptionMarginModel(SecurityMarginModel):
         margin = value if value > 0 else -self._naked(security, order.quantity, value)
         return InitialMargin(clean(margin + math.copysign(1, margin) * _fee(security, order) if margin else margin))
 
-    def _naked(self, option: Any, quantity: float, value: float) -> float:
+    def _naked(self, option: Security, quantity: float, value: float) -> float:
         """Naked margin, positive, of a quantity whose value is given (a positive value is its own margin)."""
         underlying = option.underlying
         if not value or not option.close or not option.strike_price or underlying is None or not underlying.close:

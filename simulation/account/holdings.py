@@ -6,20 +6,22 @@ import math
 from collections import deque
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from simulation.lean.clock import naive_milliseconds, utc_datetime, zone_of
 from simulation.lean.dictionaries import LeanDictionary
 from simulation.lean.enums import SecurityType
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean, currency_sign, exact
+from simulation.lean.symbols import Symbol
 from simulation.orders.fees import OrderFeeParameters
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.order_parts import CashAmount
 from simulation.orders.orders import MarketOrder
+from simulation.securities.securities import Security
 
 
-def multiplier_of(security: Any) -> Decimal:
+def multiplier_of(security: Security) -> Decimal:
     """Contract multiplier with the scale of LEAN's database: futures' rows carry one decimal (50.0), others none."""
     value = exact(security.symbol_properties.contract_multiplier)
     if security.type in (SecurityType.FUTURE, SecurityType.FUTURE_OPTION):
@@ -31,15 +33,16 @@ class HoldingsOwner(Protocol):
     """What a holding needs of the portfolio that it belongs to."""
 
     cash_book: CashBook
+    unsettled_cash_book: CashBook
 
-    def holding_changed(self, security: Any) -> None:
+    def holding_changed(self, security: Security) -> None:
         """The quantity of a security's holding was set."""
 
 
 class SecurityHolding(Named):
     """The position in one security: signed quantity, average price per unit, and what it has earned so far."""
 
-    def __init__(self, security: Any, portfolio: HoldingsOwner) -> None:
+    def __init__(self, security: Security, portfolio: HoldingsOwner) -> None:
         self._security = security
         self._portfolio = portfolio
         self.average = Decimal(0)
@@ -52,17 +55,18 @@ class SecurityHolding(Named):
         self.last_trade_profit = Decimal(0)
         self.settled_profit = 0.0
         self._profit = Decimal(0)
-        self.target: Any = None
+        self.target: object | None = None
 
     @property
-    def symbol(self) -> Any:
+    def symbol(self) -> Symbol:
         """Symbol of the security."""
-        return self._security.symbol
+        symbol: Symbol = self._security.symbol
+        return symbol
 
     @property
     def type(self) -> SecurityType:
         """Type of the security."""
-        return self._security.type  # type: ignore[no-any-return]
+        return self._security.type
 
     @property
     def price(self) -> float:
@@ -272,8 +276,8 @@ class ApplyFundsSettlementModelParameters(Named):
 
     def __init__(
         self,
-        portfolio: Any,
-        security: Any,
+        portfolio: HoldingsOwner,
+        security: Security,
         application_time_utc: datetime | int,
         cash_amount: CashAmount,
         fill: OrderEvent | None,
@@ -287,7 +291,7 @@ class ApplyFundsSettlementModelParameters(Named):
 
     @classmethod
     def of_fill(
-        cls, portfolio: Any, security: Any, fill: OrderEvent, amount: Decimal
+        cls, portfolio: HoldingsOwner, security: Security, fill: OrderEvent, amount: Decimal
     ) -> ApplyFundsSettlementModelParameters:
         """What the engine gives: the amount also as LEAN's decimals hold it."""
         money = CashAmount(float(amount), security.symbol_properties.quote_currency)
@@ -299,7 +303,7 @@ class ApplyFundsSettlementModelParameters(Named):
 class ScanSettlementModelParameters(Named):
     """What the hourly look at unsettled cash gets to see."""
 
-    def __init__(self, portfolio: Any, security: Any, time_utc: datetime | int) -> None:
+    def __init__(self, portfolio: HoldingsOwner, security: Security, time_utc: datetime | int) -> None:
         self.portfolio = portfolio
         self.security = security
         self.utc_time, self.utc_ms = _utc(time_utc)
@@ -308,7 +312,7 @@ class ScanSettlementModelParameters(Named):
 class MarginInterestRateParameters(Named):
     """The security whose interest is due, and the time (UTC)."""
 
-    def __init__(self, security: Any, time: datetime | int) -> None:
+    def __init__(self, security: Security, time: datetime | int) -> None:
         self.security = security
         self.time, _ = _utc(time)
 

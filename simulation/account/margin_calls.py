@@ -3,21 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import ClassVar, Protocol
 
 from simulation.account.buying_power import GetMaximumOrderQuantityForDeltaBuyingPowerParameters
+from simulation.account.faces import PortfolioFace
+from simulation.account.positions import PositionGroup, PositionManager
 from simulation.lean.enums import OrderType
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean, decimal_text
+from simulation.orders.faces import Speaker
 from simulation.orders.fees import OrderFeeParameters
 from simulation.orders.fills import invariant_time
-from simulation.orders.order_parts import GroupOrderManager
+from simulation.orders.order_parts import GroupOrderManager, OrderProperties
 from simulation.orders.orders import MarketOrder
 from simulation.orders.requests import SubmitOrderRequest
 from simulation.orders.tickets import OrderTicket
 
 WARNING_FRACTION = 0.05
 """A warning is due when less than this fraction of the portfolio is free margin."""
+
+
+class CallsMargin(Protocol):
+    """A margin call model."""
+
+    def get_margin_call_orders(self) -> tuple[list[SubmitOrderRequest], bool]:
+        """Orders to send, and whether a warning is due."""
+
+    def execute_margin_call(self, generated_margin_call_orders: list[SubmitOrderRequest]) -> list[OrderTicket]:
+        """Sends orders until the margin is there; their tickets."""
+
+
+class CalledPortfolio(PortfolioFace, Protocol):
+    """A portfolio that margin calls look through."""
+
+    margin_call_model: CallsMargin
+    positions: PositionManager
+
+
+class CalledAlgorithm(Speaker, Protocol):
+    """The algorithm that is told of margin calls."""
+
+    @property
+    def portfolio(self) -> CalledPortfolio:
+        """Its portfolio."""
+
+    @property
+    def time(self) -> datetime:
+        """Now, in its own zone."""
+
+    def on_margin_call(self, requests: list[SubmitOrderRequest]) -> object:
+        """Its answer to the orders of a margin call."""
+
+    def on_margin_call_warning(self) -> None:
+        """Told that little margin is left."""
 
 
 class NullMarginCallModel(Named):
@@ -43,7 +82,12 @@ class MarginCallModel(Named):
 class DefaultMarginCallModel(Named):
     """Liquidates parts of every group when used margin passes the portfolio's value by the buffer."""
 
-    def __init__(self, portfolio: Any, default_order_properties: Any = None, margin_buffer: float = 0.10) -> None:
+    def __init__(
+        self,
+        portfolio: CalledPortfolio,
+        default_order_properties: OrderProperties | None = None,
+        margin_buffer: float = 0.10,
+    ) -> None:
         self._portfolio = portfolio
         self._properties = default_order_properties
         self._buffer = margin_buffer
@@ -67,7 +111,7 @@ class DefaultMarginCallModel(Named):
                     requests.extend(made)
         return requests, bool(requests)
 
-    def _requests_for(self, group: Any, excess: float) -> list[SubmitOrderRequest]:
+    def _requests_for(self, group: PositionGroup, excess: float) -> list[SubmitOrderRequest]:
         used = group.reserved_buying_power()
         lots = self._lots_to_close(group, min(used, excess))
         portfolio = self._portfolio
@@ -93,7 +137,7 @@ class DefaultMarginCallModel(Named):
             requests.append(request)
         return requests
 
-    def _lots_to_close(self, group: Any, release: float) -> float:
+    def _lots_to_close(self, group: PositionGroup, release: float) -> float:
         """Units of the group whose closing releases at least the given margin."""
         security = group.positions[0].security
         if group.is_default:
@@ -128,7 +172,7 @@ class DefaultMarginCallModel(Named):
 # -------------------------------------------------------------------- how many units of a strategy to close
 
 
-def maximum_lots(portfolio: Any, group: Any, target: float) -> float:
+def maximum_lots(portfolio: CalledPortfolio, group: PositionGroup, target: float) -> float:
     """Signed change of a group's units that brings its INITIAL margin to at most `target` dollars, fees considered.
 
     (PositionGroupBuyingPowerModel.GetMaximumLotsForTargetBuyingPower with nothing kept free.)
@@ -157,13 +201,13 @@ def maximum_lots(portfolio: Any, group: Any, target: float) -> float:
             return change
 
 
-def _initial(group: Any, quantity: float) -> float:
+def _initial(group: PositionGroup, quantity: float) -> float:
     """Initial margin of so many units, without sign."""
     resized = group.with_quantity(quantity)
     return abs(float(resized.buying_power_model.initial(resized)))
 
 
-def _change_for(group: Any, used: float, target: float) -> tuple[float, float]:
+def _change_for(group: PositionGroup, used: float, target: float) -> tuple[float, float]:
     """Units to add (step +1) or close (step -1) one by one until the margin passes the target, and that margin."""
     held = abs(group.quantity)
     step = 1.0 if target > used else -1.0
@@ -180,7 +224,7 @@ def _change_for(group: Any, used: float, target: float) -> tuple[float, float]:
     return (change, margin) if margin <= target else (change - step, first)
 
 
-def _fees(portfolio: Any, group: Any, change: float) -> float:
+def _fees(portfolio: CalledPortfolio, group: PositionGroup, change: float) -> float:
     """Fees of market orders for the change, dollars."""
     total = 0.0 * change
     for position in group.positions:
@@ -191,7 +235,7 @@ def _fees(portfolio: Any, group: Any, change: float) -> float:
     return clean(total)
 
 
-def scan_margin(algorithm: Any) -> None:
+def scan_margin(algorithm: CalledAlgorithm) -> None:
     """The engine's margin call check: warning, `on_margin_call`, execution (AlgorithmManager.cs:369)."""
     portfolio = algorithm.portfolio
     requests, warn = portfolio.margin_call_model.get_margin_call_orders()
@@ -206,7 +250,7 @@ def scan_margin(algorithm: Any) -> None:
         algorithm.on_margin_call_warning()
 
 
-def _confirmed(algorithm: Any, requests: list[SubmitOrderRequest]) -> list[SubmitOrderRequest]:
+def _confirmed(algorithm: CalledAlgorithm, requests: list[SubmitOrderRequest]) -> list[SubmitOrderRequest]:
     """What the algorithm makes of the requests; raises ValueError when that is nothing (AlgorithmPythonWrapper.cs)."""
     answer = algorithm.on_margin_call(requests)
     chosen = [one for one in answer if isinstance(one, SubmitOrderRequest)] if isinstance(answer, Iterable) else None

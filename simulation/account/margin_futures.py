@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from simulation.account.buying_power import (
     GetMaximumOrderQuantityForTargetBuyingPowerParameters,
@@ -16,25 +15,27 @@ from simulation.account.buying_power import (
     SecurityMarginModel,
     _fee,
 )
+from simulation.data.columns import MarginRow
 from simulation.lean.enums import OptionRight
 from simulation.lean.numbers import clean, decimal_text
+from simulation.securities.securities import Security
 
 
 class FutureMarginModel(SecurityMarginModel):
     """Dollars per contract by date from the margin file of the root; no file means no margin (FutureMarginModel.cs)."""
 
-    def __init__(self, required_free_buying_power_percent: float = 0.0, security: Any = None) -> None:
+    def __init__(self, required_free_buying_power_percent: float = 0.0, security: Security | None = None) -> None:
         super().__init__(1.0, required_free_buying_power_percent)
         self._security = security
-        self._rows: Any = None
+        self._rows: list[MarginRow] | None = None
         self._index = 0
         self.enable_intraday_margins = False
 
-    def get_leverage(self, security: Any) -> float:
+    def get_leverage(self, security: Security) -> float:
         """Futures carry their leverage in the contract."""
         return 1.0
 
-    def set_leverage(self, security: Any, leverage: float) -> None:
+    def set_leverage(self, security: Security, leverage: float) -> None:
         """Refused: futures are leveraged products."""
         raise ValueError("Futures are leveraged products and different leverage cannot be set by user")
 
@@ -51,10 +52,10 @@ class FutureMarginModel(SecurityMarginModel):
             )
         return super().get_maximum_order_quantity_for_target_buying_power(parameters)
 
-    def _row(self, security: Any) -> Any:
+    def _row(self, security: Security | None) -> MarginRow | None:
         """The margin row in force on the date of the last bar, None without data."""
         last = None if security is None else security.get_last_data()
-        if last is None:
+        if security is None or last is None:
             return None
         if self._rows is None:
             self._rows = list(security._engine.source.margins(security.symbol) or ())
@@ -66,7 +67,7 @@ class FutureMarginModel(SecurityMarginModel):
             self._index += 1
         return self._rows[self._index] if self._rows else None
 
-    def _per_contract(self, security: Any, initial: bool) -> float:
+    def _per_contract(self, security: Security, initial: bool) -> float:
         row = self._row(security)
         if row is None:
             return 0.0 * self._index
@@ -123,7 +124,7 @@ class FutureMarginModel(SecurityMarginModel):
 class FuturesOptionsMarginModel(FutureMarginModel):
     """The future's margin scaled by a logistic curve of strike against price (FuturesOptionsMarginModel.cs:71)."""
 
-    def __init__(self, required_free_buying_power_percent: float = 0.0, future_option: Any = None) -> None:
+    def __init__(self, required_free_buying_power_percent: float = 0.0, future_option: Security | None = None) -> None:
         underlying = None if future_option is None else future_option.underlying
         super().__init__(required_free_buying_power_percent, underlying)
         self._option = future_option
@@ -141,7 +142,7 @@ class FuturesOptionsMarginModel(FutureMarginModel):
         return InitialMargin(curve_margin(option, value, parameters.quantity > 0))
 
 
-def curve_margin(option: Any, requirement: float, is_long: bool) -> int:
+def curve_margin(option: Security, requirement: float, is_long: bool) -> int:
     """The future's requirement (dollars, signed) after the curve, cut to whole dollars."""
     price = option.underlying.price
     if not price:

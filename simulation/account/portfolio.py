@@ -7,10 +7,12 @@ messages agree with LEAN's to the last digit; algorithms see floats.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import TypeVar
 
 from simulation.account.buying_power import HasSufficientBuyingPowerForOrderResult
+from simulation.account.faces import AccountEngine
 from simulation.account.holdings import (
     ApplyFundsSettlementModelParameters,
     CashBook,
@@ -20,20 +22,25 @@ from simulation.account.holdings import (
     SecurityHolding,
     multiplier_of,
 )
-from simulation.account.margin_calls import DefaultMarginCallModel
-from simulation.account.positions import PositionManager
+from simulation.account.margin_calls import CallsMargin, DefaultMarginCallModel
+from simulation.account.positions import PositionManager, SecurityPositionGroupModel
 from simulation.account.tradebuilder import TradeBuilder, is_win
 from simulation.lean.clock import HOUR_MS
 from simulation.lean.dictionaries import KeyValuePair, LeanDictionary
 from simulation.lean.enums import OptionRight, OrderDirection, OrderType, SecurityType, SettlementType
 from simulation.lean.names import signed
 from simulation.lean.numbers import clean, exact
+from simulation.lean.symbols import Symbol
 from simulation.orders.exercise import exact_price
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.order_parts import OrderFee
 from simulation.orders.orders import Order
 from simulation.orders.splits import SplitWatch
+from simulation.orders.transaction_manager import SecurityTransactionManager
+from simulation.securities.derivatives import SecurityManager
+from simulation.securities.securities import Security
 
+D = TypeVar("D")
 _MARGIN_PRODUCTS = (SecurityType.FUTURE, SecurityType.CFD, SecurityType.CRYPTO_FUTURE)
 _DAILY_SETTLED = (SecurityType.FUTURE,)
 
@@ -41,52 +48,52 @@ _DAILY_SETTLED = (SecurityType.FUTURE,)
 class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
     """Holdings by symbol, cash, portfolio value and margin."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: AccountEngine) -> None:
         super().__init__()
         self._engine = engine
         self.cash_book = CashBook()
         self.unsettled_cash_book = CashBook()
-        self.invested_securities: dict[Any, Any] = {}
+        self.invested_securities: dict[Symbol, Security] = {}
         self.positions = PositionManager(self)
-        self.margin_call_model: Any = DefaultMarginCallModel(self)
+        self.margin_call_model: CallsMargin = DefaultMarginCallModel(self)
         self.trade_builder = TradeBuilder()
-        self._settlement_dates: dict[Any, Any] = {}
+        self._settlement_dates: dict[Symbol, date] = {}
         self._splits = SplitWatch(engine)
-        self._settled_quantity: dict[Any, float] = {}
+        self._settled_quantity: dict[Symbol, float] = {}
 
     # ---------------------------------------------------------------- dictionary of holdings
 
     @property
-    def securities(self) -> Any:
+    def securities(self) -> SecurityManager:
         """The algorithm's securities."""
         return self._engine.securities
 
     @property
-    def transactions(self) -> Any:
+    def transactions(self) -> SecurityTransactionManager:
         """The algorithm's transaction manager."""
         return self._engine.transactions
 
-    def new_holding(self, security: Any) -> SecurityHolding:
+    def new_holding(self, security: Security) -> SecurityHolding:
         """The holding of a security that has just been created (engine only)."""
         return SecurityHolding(security, self)
 
-    def __getitem__(self, key: Any) -> SecurityHolding:
+    def __getitem__(self, key: object) -> SecurityHolding:
         return self._engine.securities[key].holdings  # type: ignore[no-any-return]
 
     def __contains__(self, key: object) -> bool:
         return key in self._engine.securities
 
-    def __iter__(self) -> Iterator[KeyValuePair]:
+    def __iter__(self) -> Iterator[KeyValuePair]:  # type: ignore[explicit-any]  # a pair of LEAN's holds anything
         return iter([KeyValuePair(pair.key, pair.value.holdings) for pair in self._engine.securities])
 
     def __len__(self) -> int:
         return len(self._engine.securities)
 
-    def get(self, key: Any, default_value: Any = None) -> Any:
+    def get(self, key: object, default_value: D | None = None) -> SecurityHolding | D | None:
         """The holding of a symbol, or the default."""
         return self[key] if self.contains_key(key) else default_value
 
-    def keys(self) -> list[Any]:
+    def keys(self) -> list[Symbol]:
         """Symbols of all active securities."""
         return [pair.key for pair in self]
 
@@ -94,7 +101,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         """Holdings of all active securities."""
         return [pair.value for pair in self]
 
-    def try_get_value(self, key: Any, value: Any = None) -> tuple[bool, Any]:
+    def try_get_value(self, key: object, value: SecurityHolding | None = None) -> tuple[bool, SecurityHolding | None]:
         """(found, holding)."""
         return key in self, self.get(key, value)
 
@@ -210,22 +217,22 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         return self.get_margin_remaining()
 
     @signed("symbol, direction=...", "total_portfolio_value")
-    def get_margin_remaining(self, what: Any = None, direction: OrderDirection = OrderDirection.BUY) -> float:
+    def get_margin_remaining(self, what: object = None, direction: OrderDirection = OrderDirection.BUY) -> float:
         """Free margin of the account (optionally at a given portfolio value), or what may be used on one symbol."""
         if what is None or isinstance(what, (int, float)):
             value = self.total_portfolio_value if what is None else float(what)
             return clean(value - self.unsettled_cash - self.total_margin_used)
         return self.positions.buying_power_of_symbol(self._engine.securities[what], direction)
 
-    def get_buying_power(self, symbol: Any, direction: OrderDirection = OrderDirection.BUY) -> float:
+    def get_buying_power(self, symbol: Symbol, direction: OrderDirection = OrderDirection.BUY) -> float:
         """What may be used on one symbol in one direction."""
         return self.get_margin_remaining(symbol, direction)
 
-    def set_margin_call_model(self, margin_call_model: Any) -> None:
+    def set_margin_call_model(self, margin_call_model: CallsMargin) -> None:
         """Replaces the margin call model."""
         self.margin_call_model = margin_call_model
 
-    def set_positions(self, position_group_model: Any) -> None:
+    def set_positions(self, position_group_model: SecurityPositionGroupModel) -> None:
         """Replaces the grouping of positions (SecurityPositionGroupModel.NULL: every security alone)."""
         self.positions.use(position_group_model)
 
@@ -235,7 +242,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
 
     # ---------------------------------------------------------------- fills (engine only)
 
-    def holding_changed(self, security: Any) -> None:
+    def holding_changed(self, security: Security) -> None:
         """Keeps the list of what is held, and lets the groups be formed anew."""
         if security.holdings.invested:
             self.invested_securities[security.symbol] = security
@@ -247,7 +254,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         """Whether any option is held short."""
         return any(s.holdings.quantity < 0 and s.is_option for s in self.invested_securities.values())
 
-    def short_options(self) -> list[Any]:
+    def short_options(self) -> list[Security]:
         """Options held short, by ticker (then in the order they were added)."""
         shorts = [s for s in self._engine.securities.values() if s.is_option and s.holdings.is_short]
         return sorted(shorts, key=lambda security: str(security.symbol.id.symbol))
@@ -257,7 +264,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         for fill in fills:
             self._process_fill(self._engine.securities[fill.symbol], fill)
 
-    def _process_fill(self, security: Any, fill: OrderEvent) -> None:
+    def _process_fill(self, security: Security, fill: OrderEvent) -> None:
         held: SecurityHolding = security.holdings
         held.total_sale_volume += held.quantity_value(fill.absolute_fill_quantity, fill.fill_price)
         fee = self._charge(held, fill.order_fee)
@@ -285,10 +292,10 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         self.cash_book[fee.value.currency].add_amount(-fee.value.amount)
         return dollars
 
-    def _add_cash(self, security: Any, amount: Decimal) -> None:
+    def _add_cash(self, security: Security, amount: Decimal) -> None:
         self.cash_book[security.symbol_properties.quote_currency].add_amount(amount)
 
-    def _settle(self, security: Any, amount: Decimal, fill: OrderEvent) -> None:
+    def _settle(self, security: Security, amount: Decimal, fill: OrderEvent) -> None:
         """Hands the cash of a fill to the security's settlement model."""
         model = security.settlement_model
         if model is None or type(model) is ImmediateSettlementModel:
@@ -296,7 +303,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         else:
             model.apply_funds(ApplyFundsSettlementModelParameters.of_fill(self, security, fill, amount))
 
-    def _close(self, security: Any, fill: OrderEvent, fee: float) -> None:
+    def _close(self, security: Security, fill: OrderEvent, fee: float) -> None:
         held: SecurityHolding = security.holdings
         closed = exact(min(fill.absolute_fill_quantity, held.absolute_quantity)) * (-1 if fill.fill_quantity > 0 else 1)
         multiplier = multiplier_of(security)
@@ -309,7 +316,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         won = is_win(fill, security, net)
         self._engine.transactions.record_profit(self._engine.utc_ms, net, won)
 
-    def _cash_settlement(self, security: Any, fill: OrderEvent) -> Decimal:
+    def _cash_settlement(self, security: Security, fill: OrderEvent) -> Decimal:
         ticket = fill.ticket
         if ticket is None or ticket.order_type != OrderType.OPTION_EXERCISE or not security.is_option:
             return Decimal(0)
@@ -323,7 +330,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         self._settle(security, amount, fill)
         return amount
 
-    def _unwind_settled(self, security: Any, closed: Decimal) -> Decimal:
+    def _unwind_settled(self, security: Security, closed: Decimal) -> Decimal:
         """The part of a future's daily settled profit that a closing fill takes out of the books."""
         settled = exact(self._settled_quantity.get(security.symbol, 0.0))
         if not settled:
@@ -366,7 +373,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
                 held.settled_profit = clean(held.settled_profit + daily)
                 self._add_cash(security, exact(daily))
 
-    def pay_dividend(self, security: Any, distribution: float) -> None:
+    def pay_dividend(self, security: Security, distribution: float) -> None:
         """Pays a dividend per share on raw-priced data; a short position pays it."""
         amount = clean(security.holdings.quantity * distribution * security.quote_currency.conversion_rate)
         self.cash_book[self.cash_book.account_currency].add_amount(amount)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, Protocol
 
 from simulation.account.buying_power import (
+    BuyingPowerModel,
     GetMaximumOrderQuantityForTargetBuyingPowerParameters,
+    GetMaximumOrderQuantityResult,
     HasSufficientBuyingPowerForOrderParameters,
     HasSufficientBuyingPowerForOrderResult,
     InitialMargin,
     OptionInitialMargin,
 )
+from simulation.account.faces import PortfolioFace
 from simulation.account.strategies_margin import (
     Legs,
     initial_of,
@@ -24,7 +27,9 @@ from simulation.account.strategies_match import Book, OptionPosition, match_stra
 from simulation.lean.enums import OptionRight, OrderDirection, SecurityType
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean, decimal_text
+from simulation.lean.symbols import Symbol
 from simulation.orders.orders import Order
+from simulation.securities.securities import Security
 
 HAS_OPTIONS = (SecurityType.EQUITY, SecurityType.INDEX, SecurityType.FUTURE)
 REMEMBERED_BOOKS = 256
@@ -34,7 +39,7 @@ REMEMBERED_BOOKS = 256
 class Position(Named):
     """A signed quantity of one symbol within a group; `unit_quantity` is its share in one unit of the group."""
 
-    def __init__(self, security: Any, quantity: float, unit_quantity: float) -> None:
+    def __init__(self, security: Security, quantity: float, unit_quantity: float) -> None:
         self.security = security
         self.symbol = security.symbol
         self.quantity = float(quantity)
@@ -74,10 +79,20 @@ class SecurityPositionGroupBuyingPowerModel(Named):
         return InitialMargin(clean(sum(float(initial_of(p.security, p.quantity)) for p in group.positions)))
 
 
+class GroupMargin(Protocol):
+    """A group's margin model, dollars."""
+
+    def maintenance(self, group: PositionGroup) -> float:
+        """Margin to hold the group."""
+
+    def initial(self, group: PositionGroup) -> InitialMargin:
+        """Margin to open the group."""
+
+
 class PositionGroup(Named):
     """Positions that are margined together."""
 
-    def __init__(self, model: Any, quantity: float, positions: Sequence[Position]) -> None:
+    def __init__(self, model: GroupMargin, quantity: float, positions: Sequence[Position]) -> None:
         self.buying_power_model = model
         self.quantity = quantity
         self.positions = list(positions)
@@ -111,7 +126,7 @@ class PositionGroup(Named):
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Position]:
         return iter(self.positions)
 
 
@@ -128,7 +143,7 @@ SecurityPositionGroupModel.NULL = SecurityPositionGroupModel(False)
 _ALONE = SecurityPositionGroupBuyingPowerModel()
 
 
-def option_position(security: Any, quantity: float, unit: float) -> OptionPosition:
+def option_position(security: Security, quantity: float, unit: float) -> OptionPosition:
     """What the matcher sees of a position: contracts, or whole lots of the underlying."""
     if not security.is_option:
         return OptionPosition(security.symbol, int(quantity / unit), None, 0.0, None)
@@ -139,13 +154,13 @@ def option_position(security: Any, quantity: float, unit: float) -> OptionPositi
 class PositionManager(Named):
     """`portfolio.positions`: the groups of the whole book, formed anew when a holding changes."""
 
-    def __init__(self, portfolio: Any) -> None:
+    def __init__(self, portfolio: PortfolioFace) -> None:
         self._portfolio = portfolio
         self._groups: list[PositionGroup] | None = None
-        self._matched: dict[tuple[Any, ...], list[PositionGroup]] = {}
+        self._matched: dict[tuple[object, ...], list[PositionGroup]] = {}
         self._model = SecurityPositionGroupModel()
 
-    def use(self, model: Any) -> None:
+    def use(self, model: SecurityPositionGroupModel) -> None:
         """Replaces the way of grouping."""
         self._model = model
         self._groups = None
@@ -171,25 +186,27 @@ class PositionManager(Named):
 
     # ---------------------------------------------------------------- grouping
 
-    def resolve(self, positions: Sequence[tuple[Any, float]]) -> list[PositionGroup]:
+    def resolve(self, positions: Sequence[tuple[Security, float]]) -> list[PositionGroup]:
         """Groups of a set of positions (one entry per symbol)."""
-        left = {security.symbol: [security, quantity] for security, quantity in positions}
+        held = {security.symbol: security for security, _ in positions}
+        left = {security.symbol: quantity for security, quantity in positions}
         groups = []
         for group in self._strategy_groups(positions):
             groups.append(group)
             for position in group.positions:
-                left[position.symbol][1] = clean(left[position.symbol][1] - position.quantity)
-                if not left[position.symbol][1]:
+                left[position.symbol] = clean(left[position.symbol] - position.quantity)
+                if not left[position.symbol]:
                     del left[position.symbol]
-        for security, quantity in left.values():
+        for symbol, quantity in left.items():
+            security = held[symbol]
             groups.append(PositionGroup(_ALONE, quantity, [Position(security, quantity, 1.0)]))
         return groups
 
-    def _strategy_groups(self, positions: Iterable[tuple[Any, float]]) -> list[PositionGroup]:
+    def _strategy_groups(self, positions: Iterable[tuple[Security, float]]) -> list[PositionGroup]:
         """Strategies by underlying; one empty group when the positions of an underlying cancel out."""
         if not self._model.groups_strategies:
             return list[PositionGroup]()
-        by_underlying: dict[Any, list[tuple[Any, float]]] = {}
+        by_underlying: dict[Symbol, list[tuple[Security, float]]] = {}
         for security, quantity in positions:
             if security.is_option:
                 by_underlying.setdefault(security.symbol.underlying, []).append((security, quantity))
@@ -207,7 +224,7 @@ class PositionManager(Named):
             groups.extend(self._remembered(book, members, unit))
         return groups
 
-    def _remembered(self, book: Book, members: list[tuple[Any, float]], unit: float) -> list[PositionGroup]:
+    def _remembered(self, book: Book, members: list[tuple[Security, float]], unit: float) -> list[PositionGroup]:
         """The groups of a book; which they are depends on its members only, not on prices, so each is matched once."""
         key = (unit, *members)
         found = self._matched.get(key)
@@ -219,7 +236,7 @@ class PositionManager(Named):
         return found
 
     @staticmethod
-    def _groups_of(book: Book, securities: dict[Any, Any], unit: float) -> list[PositionGroup]:
+    def _groups_of(book: Book, securities: dict[Symbol, Security], unit: float) -> list[PositionGroup]:
         groups: list[PositionGroup] = []
         for match in match_strategies(book):
             legs = match.legs if match.underlying is None else (*match.legs, match.underlying)
@@ -235,7 +252,7 @@ class PositionManager(Named):
             )
         return groups
 
-    def impacted(self, positions: Sequence[tuple[Any, float]]) -> list[PositionGroup]:
+    def impacted(self, positions: Sequence[tuple[Security, float]]) -> list[PositionGroup]:
         """Groups that share an underlying (or, without options, a symbol) with the given positions."""
         symbols = set()
         if self._model.groups_strategies:
@@ -248,7 +265,7 @@ class PositionManager(Named):
         return [group for group in self.groups if group.quantity and self._touches(group, symbols, own)]
 
     @staticmethod
-    def _touches(group: PositionGroup, symbols: set[Any], own: set[Any]) -> bool:
+    def _touches(group: PositionGroup, symbols: set[Symbol], own: set[Symbol]) -> bool:
         for position in group.positions:
             symbol = position.symbol
             if symbol in symbols or symbol in own:
@@ -272,7 +289,7 @@ class PositionManager(Named):
                 return result  # type: ignore[no-any-return]
         return HasSufficientBuyingPowerForOrderResult(True)
 
-    def _forms_strategy(self, new: list[tuple[Any, float]]) -> bool:
+    def _forms_strategy(self, new: list[tuple[Security, float]]) -> bool:
         """Whether the new positions, with those they touch, make any group (OptionStrategyPositionGroupResolver)."""
         if not self._model.groups_strategies:
             return False
@@ -281,23 +298,25 @@ class PositionManager(Named):
         touched = [(p.security, p.quantity) for group in self._option_impacted(new) for p in group.positions]
         return bool(self._strategy_groups([*new, *touched]))
 
-    def _option_impacted(self, new: list[tuple[Any, float]]) -> list[PositionGroup]:
+    def _option_impacted(self, new: list[tuple[Security, float]]) -> list[PositionGroup]:
         related = [pair for pair in new if pair[0].is_option or pair[0].type in HAS_OPTIONS]
         return self.impacted(related) if related else []
 
-    def _check_group(self, orders: list[Order], new: list[tuple[Any, float]]) -> HasSufficientBuyingPowerForOrderResult:
-        together: dict[Any, list[Any]] = {}
+    def _check_group(
+        self, orders: list[Order], new: list[tuple[Security, float]]
+    ) -> HasSufficientBuyingPowerForOrderResult:
+        together: dict[Symbol, tuple[Security, float]] = {}
         for security, quantity in new:
             if security.symbol in together:
                 raise ValueError(f"An item with the same key has already been added. Key: {security.symbol}")
-            together[security.symbol] = [security, quantity]
+            together[security.symbol] = (security, quantity)
         current = 0.0
         for group in self.impacted(new):
             current += group.reserved_buying_power()
             for position in group.positions:
-                entry = together.setdefault(position.symbol, [position.security, 0.0])
-                entry[1] = clean(entry[1] + position.quantity)
-        after = self.resolve([(security, quantity) for security, quantity in together.values()])
+                security, quantity = together.get(position.symbol, (position.security, 0.0))
+                together[position.symbol] = (security, clean(quantity + position.quantity))
+        after = self.resolve(list(together.values()))
         delta = clean(self._contemplated(after, new) - current)
         if delta < 0:
             return HasSufficientBuyingPowerForOrderResult(True)
@@ -308,7 +327,7 @@ class PositionManager(Named):
         text = f"Id: {ids}, Maintenance Margin Delta: {decimal_text(delta)}, Free Margin: {decimal_text(free)}"
         return HasSufficientBuyingPowerForOrderResult(False, text)
 
-    def _contemplated(self, after: list[PositionGroup], new: list[tuple[Any, float]]) -> float:
+    def _contemplated(self, after: list[PositionGroup], new: list[tuple[Security, float]]) -> float:
         """Initial margin of the groups after the order without premium, plus the premium of the order if a debit."""
         total = 0.0
         for group in after:
@@ -322,7 +341,7 @@ class PositionManager(Named):
 
     # ---------------------------------------------------------------- one symbol
 
-    def buying_power_of_symbol(self, security: Any, direction: OrderDirection) -> float:
+    def buying_power_of_symbol(self, security: Security, direction: OrderDirection) -> float:
         """Free margin for a symbol; closing a stand-alone position frees its margin twice."""
         free = float(self._portfolio.margin_remaining)
         held = security.holdings
@@ -335,10 +354,13 @@ class PositionManager(Named):
             free += alone.reserved_buying_power() + abs(float(alone.buying_power_model.initial(alone)))
         return clean(free)
 
-    def order_quantity_for_target(self, security: Any, target: float, minimum: float) -> Any:
+    def order_quantity_for_target(
+        self, security: Security, target: float, minimum: float
+    ) -> GetMaximumOrderQuantityResult:
         """The order that brings a symbol to a fraction of the portfolio's margin (`set_holdings`)."""
         parameters = GetMaximumOrderQuantityForTargetBuyingPowerParameters(self._portfolio, security, target, minimum)
-        return security.buying_power_model.get_maximum_order_quantity_for_target_buying_power(parameters)
+        model: BuyingPowerModel = security.buying_power_model
+        return model.get_maximum_order_quantity_for_target_buying_power(parameters)
 
 
 IPosition = Position

@@ -7,7 +7,6 @@ futures, which is why LEAN margins a vertical on ES at its width in points.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from simulation.account.buying_power import (
     InitialMargin,
@@ -17,17 +16,18 @@ from simulation.account.buying_power import (
 )
 from simulation.lean.enums import OptionRight
 from simulation.lean.numbers import clean
+from simulation.securities.securities import Security
 
-Margin = Callable[[Any, float], float]
+Margin = Callable[[Security, float], float]
 
 
-def maintenance_of(security: Any, quantity: float) -> float:
+def maintenance_of(security: Security, quantity: float) -> float:
     """Maintenance margin of one position by its own model."""
     parameters = MaintenanceMarginParameters.for_quantity_at_current_price(security, quantity)
     return float(security.buying_power_model.get_maintenance_margin(parameters))
 
 
-def initial_of(security: Any, quantity: float) -> InitialMargin:
+def initial_of(security: Security, quantity: float) -> InitialMargin:
     """Initial margin of one position by its own model."""
     parameters = InitialMarginParameters(security, quantity)
     margin = security.buying_power_model.get_initial_margin_requirement(parameters)
@@ -37,23 +37,21 @@ def initial_of(security: Any, quantity: float) -> InitialMargin:
 class Legs:
     """The legs of one group with their securities; `quantity` is how many times the strategy is held."""
 
-    def __init__(self, positions: Sequence[tuple[Any, float]], quantity: float) -> None:
+    def __init__(self, positions: Sequence[tuple[Security, float]], quantity: float) -> None:
         self.positions = list(positions)
         self.quantity = abs(quantity)
         self.options = [(security, held) for security, held in positions if security.is_option]
-        self.stock: tuple[Any, float] = next(
-            ((security, held) for security, held in positions if not security.is_option), (None, 0.0)
-        )
+        self.stocks = [(security, held) for security, held in positions if not security.is_option]
 
-    def one(self, right: OptionRight, is_long: bool) -> tuple[Any, float]:
+    def one(self, right: OptionRight, is_long: bool) -> tuple[Security, float]:
         """The only leg of a right on one side."""
         return next(leg for leg in self.options if leg[0].right == right and (leg[1] > 0) == is_long)
 
-    def by_right(self, right: OptionRight) -> tuple[Any, float]:
+    def by_right(self, right: OptionRight) -> tuple[Security, float]:
         """The first leg of a right."""
         return next(leg for leg in self.options if leg[0].right == right)
 
-    def by_strike(self) -> list[tuple[Any, float]]:
+    def by_strike(self) -> list[tuple[Security, float]]:
         """Option legs, lowest strike first."""
         return sorted(self.options, key=lambda leg: float(leg[0].strike_price))
 
@@ -62,7 +60,7 @@ def _nothing(legs: Legs, initial: bool) -> float:
     return 0.0 * legs.quantity
 
 
-def _width(high: Any, low: Any, quantity: float) -> float:
+def _width(high: Security, low: Security, quantity: float) -> float:
     return max(clean((high.strike_price - low.strike_price) * low.contract_unit_of_trade * quantity), 0.0)
 
 
@@ -82,7 +80,7 @@ def _middle_width(legs: Legs, initial: bool) -> float:
     return _width(ordered[1][0], ordered[0][0], legs.quantity)
 
 
-def _own(security: Any, quantity: float, initial: bool) -> float:
+def _own(security: Security, quantity: float, initial: bool) -> float:
     return abs(float(initial_of(security, quantity))) if initial else abs(maintenance_of(security, quantity))
 
 
@@ -143,12 +141,12 @@ def _put_ladder(bull: bool) -> Callable[[Legs, bool], float]:
 # -------------------------------------------------------------------- with the underlying
 
 
-def _in_the_money(option: Any, held: float, underlying: Any) -> float:
+def _in_the_money(option: Security, held: float, underlying: Security) -> float:
     return float(option.get_intrinsic_value(underlying.price) * option.contract_unit_of_trade * abs(held))
 
 
 def _protective(legs: Legs, initial: bool) -> float:
-    (option, held), (stock, shares) = legs.options[0], legs.stock
+    (option, held), (stock, shares) = legs.options[0], legs.stocks[0]
     if initial:
         return abs(float(initial_of(stock, shares)))
     units = option.contract_unit_of_trade * abs(held)
@@ -157,7 +155,7 @@ def _protective(legs: Legs, initial: bool) -> float:
 
 
 def _covered_call(legs: Legs, initial: bool) -> float:
-    (option, held), (stock, shares) = legs.options[0], legs.stock
+    (option, held), (stock, shares) = legs.options[0], legs.stocks[0]
     option_value = option.holdings.quantity_value(held)
     if initial:
         return float(abs(option_value) * 0.8 + float(initial_of(stock, shares)))
@@ -170,19 +168,19 @@ def _covered_call(legs: Legs, initial: bool) -> float:
 
 
 def _covered_put(legs: Legs, initial: bool) -> float:
-    (option, held), (stock, shares) = legs.options[0], legs.stock
+    (option, held), (stock, shares) = legs.options[0], legs.stocks[0]
     return abs(float(initial_of(stock, shares))) + _in_the_money(option, held, stock)
 
 
 def _stock_and_money(legs: Legs, right: OptionRight) -> float:
-    (option, held), (stock, shares) = legs.by_right(right), legs.stock
+    (option, held), (stock, shares) = legs.by_right(right), legs.stocks[0]
     return abs(float(initial_of(stock, shares))) + _in_the_money(option, held, stock)
 
 
 def _collar(legs: Legs, initial: bool) -> float:
     if initial:
         return _stock_and_money(legs, OptionRight.CALL)
-    (put, held), (call, _), stock = legs.by_right(OptionRight.PUT), legs.by_right(OptionRight.CALL), legs.stock[0]
+    (put, held), (call, _), stock = legs.by_right(OptionRight.PUT), legs.by_right(OptionRight.CALL), legs.stocks[0][0]
     of_put = 0.1 * put.strike_price + put.out_of_the_money_amount(stock.price)
     return float(min(of_put, 0.25 * call.strike_price) * abs(held) * put.contract_unit_of_trade)
 
@@ -192,7 +190,7 @@ def _conversion(right: OptionRight) -> Callable[[Legs, bool], float]:
         if initial:
             return _stock_and_money(legs, right)
         option, held = legs.by_right(right)
-        stock = legs.stock[0]
+        stock = legs.stocks[0][0]
         share = 0.1 * option.strike_price * option.contract_unit_of_trade * abs(held)
         return float(share + _in_the_money(option, held, stock))
 

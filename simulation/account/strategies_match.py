@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+
+from simulation.lean.symbols import Symbol
 
 CREDIT_COVER_WIDTH = 0.1
 """A long on the credit side covers a short when it is at most this fraction of the short's strike away."""
@@ -19,7 +20,7 @@ CREDIT_COVER_WIDTH = 0.1
 class OptionPosition:
     """Signed contracts of one option, or signed lots (of one contract unit) of the underlying."""
 
-    symbol: Any
+    symbol: Symbol
     quantity: int
     is_call: bool | None
     strike: float
@@ -208,7 +209,7 @@ class Book:
     """Positions of one underlying by symbol, in the order in which they came; nothing with quantity zero."""
 
     def __init__(self, positions: Sequence[OptionPosition] = ()) -> None:
-        self._positions: dict[Any, OptionPosition] = {}
+        self._positions: dict[Symbol, OptionPosition] = {}
         for position in positions:
             self.add(position)
 

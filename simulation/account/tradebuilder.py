@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from simulation.lean.clock import utc_datetime
 from simulation.lean.enums import (
@@ -21,7 +20,10 @@ from simulation.lean.enums import (
 )
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean
+from simulation.lean.symbols import Symbol
 from simulation.orders.order_event import OrderEvent
+from simulation.orders.parties import TradedSecurity
+from simulation.securities.derivatives import SecurityManager
 
 _NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 
@@ -30,7 +32,7 @@ _NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
 class Trade(Named):
     """One entry with its exit; profit and excursions in dollars, fees a positive cost, times UTC."""
 
-    symbol: Any
+    symbol: Symbol
     entry_ms: int
     entry_price: float
     direction: TradeDirection
@@ -49,7 +51,7 @@ class Trade(Named):
     fall: float = 0.0
 
     @property
-    def symbols(self) -> list[Any]:
+    def symbols(self) -> list[Symbol]:
         """LEAN's list of the one symbol."""
         return [self.symbol]
 
@@ -112,16 +114,16 @@ class TradeBuilder(Named):
     ) -> None:
         self._grouping = grouping
         self._last_in_first_out = matching == FillMatchingMethod.LIFO
-        self._positions: dict[Any, _Position] = {}
+        self._positions: dict[Symbol, _Position] = {}
         self._charged: set[int] = set()
         self.closed_trades: list[Trade] = []
 
-    def has_open_position(self, symbol: Any) -> bool:
+    def has_open_position(self, symbol: Symbol) -> bool:
         """Whether fills of the symbol wait for their exit."""
         position = self._positions.get(symbol)
         return position is not None and bool(position.trades or position.fills)
 
-    def see_prices(self, securities: Any, ms: int) -> None:
+    def see_prices(self, securities: SecurityManager, ms: int) -> None:
         """New market prices for the excursions of open trades, as of an instant in UTC milliseconds.
 
         LEAN looks after each of a step's data, trades before quotes: where a minute has both, the trade's close is an
@@ -136,7 +138,7 @@ class TradeBuilder(Named):
             if price:
                 position.see(price)
 
-    def book_fill(self, fill: OrderEvent, security: Any) -> None:
+    def book_fill(self, fill: OrderEvent, security: TradedSecurity) -> None:
         """Books a fill; the fee of an order counts once."""
         fee = 0.0
         if fill.order_id not in self._charged:
@@ -152,7 +154,7 @@ class TradeBuilder(Named):
         direction = TradeDirection.LONG if quantity > 0 else TradeDirection.SHORT
         return Trade(fill.symbol, fill.utc_ms, fill.fill_price, direction, abs(quantity), fee, [fill.order_id])
 
-    def _fill_to_fill(self, fill: OrderEvent, fee: float, factor: float, security: Any) -> None:
+    def _fill_to_fill(self, fill: OrderEvent, fee: float, factor: float, security: TradedSecurity) -> None:
         position = self._positions.get(fill.symbol)
         if position is None or not position.trades:
             trade = self._open(fill, fill.fill_quantity, fee)
@@ -190,7 +192,9 @@ class TradeBuilder(Named):
         elif not position.trades:
             del self._positions[fill.symbol]
 
-    def _close(self, trade: Trade, fill: OrderEvent, position: _Position, factor: float, security: Any) -> None:
+    def _close(
+        self, trade: Trade, fill: OrderEvent, position: _Position, factor: float, security: TradedSecurity
+    ) -> None:
         units = trade.quantity * factor
         worst, best = (position.lowest, position.highest) if trade.sign > 0 else (position.highest, position.lowest)
         trade.exit_ms, trade.exit_price = fill.utc_ms, fill.fill_price
@@ -202,7 +206,7 @@ class TradeBuilder(Named):
             trade.order_ids.append(fill.order_id)
         self._finish(trade, fill, security)
 
-    def _finish(self, trade: Trade, fill: OrderEvent, security: Any) -> None:
+    def _finish(self, trade: Trade, fill: OrderEvent, security: TradedSecurity) -> None:
         from simulation.account.tradebuilder import is_win  # the portfolio owns a trade builder
 
         trade.is_win = is_win(fill, security, trade.profit_loss)
@@ -210,7 +214,7 @@ class TradeBuilder(Named):
         trade.id = str(uuid.uuid5(_NAMESPACE, f"{len(self.closed_trades)} {trade.symbol} {trade.order_ids}"))
         self.closed_trades.append(trade)
 
-    def _flat(self, fill: OrderEvent, fee: float, factor: float, security: Any) -> None:
+    def _flat(self, fill: OrderEvent, fee: float, factor: float, security: TradedSecurity) -> None:
         """Flat to flat, and flat to reduced: entries averaged, one trade per return to flat or per reduction."""
         position = self._positions.get(fill.symbol)
         if position is None or not position.fills:
@@ -236,7 +240,9 @@ class TradeBuilder(Named):
             price = fill.fill_price
             self._positions[fill.symbol] = _Position(fills=[(fill, turned)], highest=price, lowest=price)
 
-    def _reduce(self, position: _Position, fill: OrderEvent, closed: float, factor: float, security: Any) -> None:
+    def _reduce(
+        self, position: _Position, fill: OrderEvent, closed: float, factor: float, security: TradedSecurity
+    ) -> None:
         entries = [(event, quantity) for event, quantity in position.fills if quantity * position.fills[0][1] > 0]
         exits = [(event, quantity) for event, quantity in position.fills if quantity * position.fills[0][1] < 0]
         if self._grouping == FillGroupingMethod.FLAT_TO_FLAT:
@@ -440,7 +446,7 @@ def _ratios(made: TradeStatistics, count: int) -> None:
         made.profit_to_max_drawdown_ratio = made.total_profit_loss / abs(fall) if fall < 0 else MUCH_BETTER
 
 
-def is_win(fill: OrderEvent, security: Any, profit: float) -> bool:
+def is_win(fill: OrderEvent, security: TradedSecurity, profit: float) -> bool:
     """Whether a closing fill won; an exercise is judged by its in-the-money amount too (Extensions.IsWin)."""
     ticket = fill.ticket
     if not security.is_option or ticket is None or ticket.order_type != OrderType.OPTION_EXERCISE:

@@ -5,18 +5,19 @@ A request by number of bars reaches so many bars of market time back, whether or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 
 from simulation.data.feeds import RESOLUTION_MS, Column, Feed, FeedSpec, seen_from
 from simulation.engine.kernel import Engine
+from simulation.engine.timeline import Times
 from simulation.lean.bars import BaseData, OpenInterest, QuoteBar, TradeBar
 from simulation.lean.clock import FOREVER, zone_of
 from simulation.lean.enums import DataMappingMode, DataNormalizationMode, Resolution, SecurityType, TickType
+from simulation.lean.symbols import Symbol
 from simulation.securities.continuous import default_normalization, feed_of, is_continuous
 
 SEED_BARS = {Resolution.MINUTE: 24 * 60, Resolution.HOUR: 24, Resolution.DAILY: 10}
@@ -33,7 +34,7 @@ class Joined:
     depth: int | None = None
 
     @staticmethod
-    def of(named: dict[str, Any]) -> Joined:
+    def of(named: Mapping[str, int | None]) -> Joined:
         """From the arguments of a call."""
         mode, mapping = named.get("data_normalization_mode"), named.get("data_mapping_mode")
         depth = named.get("contract_depth_offset")
@@ -49,7 +50,7 @@ class Request:
     """One symbol's past between two instants (low excluded by bar start, high included by bar end), in UTC
     milliseconds."""
 
-    symbol: Any
+    symbol: Symbol
     kind: TickType
     resolution: Resolution
     low: int
@@ -59,7 +60,7 @@ class Request:
     joined: Joined = Joined()
 
 
-def bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, extended: bool) -> int:
+def bars_back(engine: Engine, symbol: Symbol, resolution: Resolution, count: int, extended: bool) -> int:
     """The instant that lies so many bars of market time before now (Time.cs GetStartTimeForTradeBars)."""
     hours = engine.hours_of(symbol)
     zone = zone_of(hours.time_zone)
@@ -86,7 +87,7 @@ def bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, e
     raise ValueError(f"{symbol}: {count} bars of {resolution} reach back before any session of its exchange")
 
 
-def whole_bars_back(engine: Engine, symbol: Any, resolution: Resolution, count: int, extended: bool) -> int:
+def whole_bars_back(engine: Engine, symbol: Symbol, resolution: Resolution, count: int, extended: bool) -> int:
     """The instant from which so many hours or days, each with some trade in it, lie before now: a day begins at
     midnight of the data, not at the open (Time.cs GetStartTimeForTradeBars). Bars this long have no extended hours."""
     del extended
@@ -148,7 +149,7 @@ def points(engine: Engine, request: Request) -> list[BaseData]:
 
 def _points_of(column: Column, request: Request) -> Iterator[BaseData]:
     feed = column.feed
-    ends: Any = np.empty(0, dtype=np.int64)
+    ends: Times = np.empty(0, dtype=np.int64)
     if column.block is not None:
         rows = column.end[column.first :]
         ends = rows[(rows <= request.high) & (rows > request.low)]
@@ -169,7 +170,7 @@ def _points_of(column: Column, request: Request) -> Iterator[BaseData]:
             yield point
 
 
-def last_known(engine: Engine, symbol: Any) -> list[BaseData]:
+def last_known(engine: Engine, symbol: Symbol) -> list[BaseData]:
     """The last real point of each tick type that is known now, oldest first: trades before quotes of the same time.
 
     Minutes are sought over a day's worth of session, hours over 24, days over ten; what that does not give, and open
@@ -189,7 +190,7 @@ def last_known(engine: Engine, symbol: Any) -> list[BaseData]:
             if point is not None:
                 found.append(point)
                 break
-    order: dict[Any, int] = {TradeBar: 0, QuoteBar: 1, OpenInterest: 2}
+    order: dict[type[BaseData], int] = {TradeBar: 0, QuoteBar: 1, OpenInterest: 2}
     return sorted(found, key=lambda item: (item.start_ms, order.get(type(item), 3)))
 
 
@@ -202,7 +203,7 @@ def _last_of(engine: Engine, spec: FeedSpec, resolution: Resolution, count: int)
     return None if point is None or point.end_ms <= low else point
 
 
-def default_kinds(symbol: Any, resolution: Resolution) -> list[TickType]:
+def default_kinds(symbol: Symbol, resolution: Resolution) -> list[TickType]:
     """Tick types that LEAN serves for a symbol without being told."""
     if symbol.security_type == SecurityType.INDEX:
         return [TickType.TRADE]
@@ -211,7 +212,7 @@ def default_kinds(symbol: Any, resolution: Resolution) -> list[TickType]:
     return [TickType.TRADE, TickType.QUOTE]
 
 
-def kinds_of(symbol: Any, resolution: Resolution) -> list[TickType]:
+def kinds_of(symbol: Symbol, resolution: Resolution) -> list[TickType]:
     """Tick types of a symbol that files of a resolution may hold."""
     kinds = default_kinds(symbol, resolution)
     return kinds if symbol.security_type in TRADES_ONLY else [*kinds, TickType.OPEN_INTEREST]

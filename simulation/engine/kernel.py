@@ -1,15 +1,6 @@
 """The kernel: LEAN's time loop over day-columnar data (lean-facts, section 2).
 
-What the trading side may use of `Engine`:
-
-- `utc_ms`: the clock in UTC milliseconds (a scheduled event in the past has its own); `data_ms`: prices are known up
-  to here.
-- `algorithm`, `securities` (SecurityManager), `portfolio`, `transactions`, `source` (DataSource), `settings`.
-- `fire_order_event(event)`, `fire_assignment_event(event)`: the algorithm's callbacks.
-- `configs[symbol]`: subscription specifications; `model_changed(security, field)` is called by every
-  `security.set_*_model`.
-- `create_security(symbol) -> Security`: registers a security (an exercised option's underlying, an unsubscribed
-  contract).
+`utc_ms` is the clock (a scheduled event in the past has its own), `data_ms` the instant up to which prices are known.
 """
 
 from __future__ import annotations
@@ -17,19 +8,29 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
+from simulation.account.portfolio import SecurityPortfolioManager
+from simulation.data.feeds import FeedSpec
+from simulation.data.source import DataSource
+from simulation.engine.faces import Consolidates, EngineSettings, RunningAlgorithm, Samples
 from simulation.engine.schedule import ScheduledEvent, Scheduler
 from simulation.engine.timeline import DividendCalendar, Timeline, delisting_date, delisting_moment, trades_again
 from simulation.engine.views import Views
 from simulation.lean.bars import Delisting
 from simulation.lean.clock import FOREVER, MINUTE_MS, NEW_YORK, Zone
 from simulation.lean.enums import DelistingType, SecurityType
+from simulation.lean.exchange_hours import SecurityExchangeHours
 from simulation.lean.symbols import Symbol, SymbolCache
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import Symbolic
+from simulation.orders.transaction_handler import TransactionHandler
+from simulation.orders.transaction_manager import SecurityTransactionManager
 from simulation.securities.continuous import MappingCalendar, is_continuous
 from simulation.securities.contract_filters import filter_of
-from simulation.securities.derivatives import SecurityManager
+from simulation.securities.derivatives import Future, Option, SecurityManager
+from simulation.securities.pricing import OptionPriceModelResult
 from simulation.securities.securities import Security
+from simulation.securities.slices import Slice
 from simulation.securities.subscriptions import OPTION_TYPES, Subscriptions
 from simulation.securities.universes import ChainUniverse, SecurityChanges, Universe, every_added
 
@@ -45,41 +46,42 @@ class NotInEngineError(NotImplementedError):
 class Engine(Views):
     """One run: clock, data, securities and the order of everything that happens at an instant."""
 
-    def __init__(self, source: Any) -> None:
+    algorithm: RunningAlgorithm
+    settings: EngineSettings
+    portfolio: SecurityPortfolioManager
+    transactions: SecurityTransactionManager
+    handler: TransactionHandler
+    samples: Samples
+    consolidators: Consolidates
+
+    def __init__(self, source: DataSource) -> None:
         super().__init__()
         self.source = source
         self.utc_ms = self.data_ms = 0
         self.tick = 0
         self.zone: Zone = NEW_YORK
         self.start_ms = self.end_ms = 0
-        self.algorithm: Any = None
-        self.settings: Any = None
         self.securities = SecurityManager()
-        self.configs: dict[Any, list[Any]] = {}
+        self.configs: dict[Symbol, list[FeedSpec]] = {}
         self.subscriptions = Subscriptions(self)
         self.scheduler = Scheduler()
         self.timeline = Timeline(self.subscriptions.feeds)
         self.dividends = DividendCalendar(source)
         self.mappings = MappingCalendar(source)
-        self.portfolio: Any = None
-        self.transactions: Any = None
-        self.handler: Any = None
-        self.samples: Any = None
-        self.consolidators: Any = None
         self.is_warming_up = False
         self.running = False
         self.stop_reason: str | None = None
-        self.order_events: list[Any] = []
+        self.order_events: list[OrderEvent] = []
         self.progress: Callable[[int], None] | None = None
-        self._delistings: list[tuple[int, int, DelistingType, Any]] = []
-        self._watched: set[Any] = set()
-        self._leaving: list[Any] = []
+        self._delistings: list[tuple[int, int, DelistingType, Security]] = []
+        self._watched: set[Symbol] = set()
+        self._leaving: list[Symbol] = []
         self.forgotten = self._sequence = 0
         self.warmup_end_ms = 0
         self.sample_step_ms = 4 * MINUTE_MS
         self._next_sample_ms = self._next_value_ms = self._next_margin_ms = self._next_hour_ms = 0
         self._best_value = 0.0
-        self._on_data: Callable[[Any], Any] | None = None
+        self._on_data: Callable[[Slice], object] | None = None
 
     # -- what the algorithm and the trading side ask for -------------------------------------------------------------
 
@@ -87,17 +89,18 @@ class Engine(Views):
         """The error for something that this engine does not have."""
         return NotInEngineError(f"{what}: not implemented in the embedded engine; the real LEAN engine may have it")
 
-    def hours_of(self, symbol: Any) -> Any:
+    def hours_of(self, symbol: Symbol | Symbolic | str) -> SecurityExchangeHours:
         """Exchange hours of a symbol, a security or a ticker (an unknown ticker is a US equity, as in LEAN)."""
         if isinstance(symbol, str):
             symbol = SymbolCache.find(symbol) or Symbol.create(symbol, SecurityType.EQUITY, "usa")
-        symbol = getattr(symbol, "symbol", symbol) if not isinstance(symbol, Symbol) else symbol
-        security = self.securities.everything.get(symbol)
+        named = symbol if isinstance(symbol, Symbol) else symbol.symbol
+        security = self.securities.everything.get(named)
         if security is not None:
-            return security.exchange.hours
-        return self.source.hours.get_entry(symbol.id.market, symbol, symbol.security_type).exchange_hours
+            hours: SecurityExchangeHours = security.exchange.hours
+            return hours
+        return self.source.hours.get_entry(named.id.market, named, named.security_type).exchange_hours
 
-    def create_security(self, symbol: Any) -> Security:
+    def create_security(self, symbol: Symbol) -> Security:
         """The security of a symbol, registered without a subscription when it is new."""
         return self.subscriptions.create(symbol)
 
@@ -114,25 +117,25 @@ class Engine(Views):
         if changed is not None:
             changed(security, field)
 
-    def universe_interest(self, symbol: Any) -> tuple[int, float] | None:
+    def universe_interest(self, symbol: Symbol) -> tuple[int, float] | None:
         """Open interest of the chain file in effect."""
         return self.subscriptions.universe_interest(symbol)
 
-    def set_filter(self, security: Any, arguments: tuple[Any, ...]) -> None:
+    def set_filter(self, security: Future | Option, arguments: tuple[object, ...]) -> None:
         """Sets a canonical security's filter."""
         security.contract_filter = filter_of(arguments)
 
-    def retire(self, symbol: Any) -> None:
+    def retire(self, symbol: Symbol) -> None:
         """A security left every universe."""
         self.securities.retire(symbol)
         security = self.securities.everything.get(symbol)
         if security is not None and symbol.has_underlying and not self._ever_ordered(symbol):
             self._leaving.append(symbol)
 
-    def _ever_ordered(self, symbol: Any) -> bool:
+    def _ever_ordered(self, symbol: Symbol) -> bool:
         return bool(self.transactions.get_order_tickets(lambda ticket: ticket.symbol == symbol))
 
-    def selected_of(self, canonical: Any) -> set[Any]:
+    def selected_of(self, canonical: Symbol) -> set[Symbol]:
         """Symbols that a chain's filter selected last."""
         universe = self.subscriptions.universes.get(str(canonical.id))
         return (
@@ -141,24 +144,24 @@ class Engine(Views):
             else {s for s in universe.selected if s.has_underlying or s.security_type == SecurityType.FUTURE}
         )
 
-    def evaluate_option(self, security: Any, contract: Any) -> Any:
+    def evaluate_option(self, security: Security, contract: object) -> OptionPriceModelResult:
         """Implied volatility and Greeks of a contract by its security's price model."""
         from simulation.securities.option_models import evaluate
 
         return evaluate(self, security, contract)
 
-    def fire_order_event(self, event: Any) -> None:
+    def fire_order_event(self, event: OrderEvent) -> None:
         """Tells the algorithm of an order event."""
         self.order_events.append(event)
         self.algorithm.on_order_event(event)
 
-    def fire_assignment_event(self, event: Any) -> None:
+    def fire_assignment_event(self, event: OrderEvent) -> None:
         """Tells the algorithm of an assignment."""
         self.algorithm.on_assignment_order_event(event)
 
     def benchmark_value(self) -> float:
         """The benchmark's price now; 0 without one."""
-        return self.algorithm.benchmark_price()  # type: ignore[no-any-return]
+        return self.algorithm.benchmark_price()
 
     def stop(self, reason: str) -> None:
         """Ends the run before the next event."""
@@ -414,9 +417,13 @@ class Engine(Views):
         if self._slice is not None and len(self._slice.dividends):
             algorithm.on_dividends(self._slice.dividends)
         if delistings:
-            algorithm.on_delistings(self.current_slice.delistings)  # type: ignore[union-attr]
+            moment = self.current_slice
+            assert moment is not None
+            algorithm.on_delistings(moment.delistings)
         if self._on_data is not None and (has_data or (self._slice is not None and self._slice.has_data)):
-            self._on_data(self.current_slice)
+            moment = self.current_slice
+            assert moment is not None
+            self._on_data(moment)
 
     # -- pieces of a step --------------------------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-from simulation.engine.schedule_rules import DateRule, TimeRule
+from simulation.engine.schedule_rules import DateRule, DateRules, TimeRule, TimeRules
 from simulation.lean.clock import FOREVER, UTC
 from simulation.lean.names import Named, signed
 
@@ -25,7 +25,7 @@ END_OF_TIME = datetime(2050, 12, 31)
 class ScheduledEvent(Named):
     """A callback with an ascending sequence of instants, produced when asked for."""
 
-    def __init__(self, name: str, times: Iterable[int], callback: Callable[[], Any]) -> None:
+    def __init__(self, name: str, times: Iterable[int], callback: Callable[[], object]) -> None:
         self.name = name
         self.callback = callback
         self.enabled = True
@@ -142,10 +142,28 @@ def _put_back(events: list[ScheduledEvent]) -> None:
     events.insert(lower if position is None else position + 1, event)
 
 
+class RulesOwner(Protocol):
+    """An algorithm with its rules."""
+
+    date_rules: DateRules
+    time_rules: TimeRules
+
+
+class ScheduleEngine(Protocol):
+    """The engine, as the schedule uses it."""
+
+    utc_ms: int
+    scheduler: Scheduler
+
+    @property
+    def algorithm(self) -> RulesOwner:
+        """The algorithm that runs."""
+
+
 class ScheduleManager(Named):
     """`self.schedule`."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: ScheduleEngine) -> None:
         self._engine = engine
 
     @signed("date_rule, time_rule, callback", "name, date_rule, time_rule, callback")
@@ -166,11 +184,11 @@ class ScheduleManager(Named):
         today = UTC.local(self._engine.utc_ms)
         yield from rule.get_dates(datetime(today.year, today.month, today.day) - ONE_DAY, END_OF_TIME)
 
-    def training(self, date_rule: DateRule, time_rule: TimeRule, training_code: Callable[[], Any]) -> ScheduledEvent:
+    def training(self, date_rule: DateRule, time_rule: TimeRule, training_code: Callable[[], object]) -> ScheduledEvent:
         """Same as `on`."""
         return self.on(date_rule, time_rule, training_code)
 
-    def training_now(self, training_code: Callable[[], Any]) -> ScheduledEvent:
+    def training_now(self, training_code: Callable[[], object]) -> ScheduledEvent:
         """Runs once at the next step."""
         return self.on(self._engine.algorithm.date_rules.today, self._engine.algorithm.time_rules.now, training_code)
 
@@ -179,7 +197,7 @@ class ScheduleManager(Named):
         self._engine.scheduler.remove(scheduled_event)
 
 
-def _plain(callback: Callable[..., Any], name: str, engine: Any) -> Callable[[], Any]:
+def _plain(callback: Callable[..., object], name: str, engine: ScheduleEngine) -> Callable[[], object]:
     """A callback that takes (name, time) gets them; LEAN accepts both forms."""
     try:
         parameters = [

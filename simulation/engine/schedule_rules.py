@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from simulation.lean.clock import Zone, zone_of
 from simulation.lean.enums import DayOfWeek, SecurityType
+from simulation.lean.exchange_hours import SecurityExchangeHours
 from simulation.lean.names import Named, signed
+from simulation.lean.symbols import Symbol
+from simulation.orders.order_parts import Symbolic
+from simulation.securities.derivatives import SecurityManager
 
 ONE_DAY = timedelta(days=1)
 
@@ -45,16 +49,26 @@ def each_day(start: datetime, end: datetime) -> Iterator[datetime]:
         day += ONE_DAY
 
 
+class RulesEngine(Protocol):
+    """The engine, as rules ask it."""
+
+    utc_ms: int
+    securities: SecurityManager
+
+    def hours_of(self, symbol: Symbol | Symbolic | str) -> SecurityExchangeHours:
+        """Exchange hours of a symbol, a security or a ticker."""
+
+
 class _Rules(Named):
-    def __init__(self, engine: Any, zone: Zone) -> None:
+    def __init__(self, engine: RulesEngine, zone: Zone) -> None:
         self._engine = engine
         self._zone = zone
 
-    def set_default_time_zone(self, time_zone: Any) -> None:
+    def set_default_time_zone(self, time_zone: object) -> None:
         """Sets the zone in which rules without a symbol are meant."""
         self._zone = zone_of(time_zone)
 
-    def _hours(self, symbol: Any) -> Any:
+    def _hours(self, symbol: Symbol | str) -> SecurityExchangeHours:
         return self._engine.hours_of(symbol)
 
     def _today(self) -> datetime:
@@ -63,7 +77,12 @@ class _Rules(Named):
 
 
 def _scheduled_day(
-    hours: Any, base: datetime, offset: int, forward: bool, extended: bool, boundary: datetime | None
+    hours: SecurityExchangeHours | None,
+    base: datetime,
+    offset: int,
+    forward: bool,
+    extended: bool,
+    boundary: datetime | None,
 ) -> datetime:
     """The offset-th open day from a base day, not past the boundary (DateRules.cs GetScheduledDay)."""
     step = ONE_DAY if forward else -ONE_DAY
@@ -119,7 +138,7 @@ class DateRules(_Rules):
             name, lambda start, end: (day for day in each_day(start, end) if day.isoweekday() % 7 in wanted)
         )
 
-    def every_day(self, symbol: Any = None, extended_market_hours: bool = False) -> DateRule:
+    def every_day(self, symbol: Symbol | str | None = None, extended_market_hours: bool = False) -> DateRule:
         """Every calendar day, or every day on which the symbol's exchange opens."""
         if symbol is None:
             return DateRule("EveryDay", each_day)
@@ -192,7 +211,7 @@ class DateRules(_Rules):
         """The last (open) day of each week less an offset; Friday without a symbol."""
         return self._week("WeekEnd", False, *_symbol_offset(arguments, named))
 
-    def _week(self, kind: str, forward: bool, symbol: Any, offset: int, extended: bool) -> DateRule:
+    def _week(self, kind: str, forward: bool, symbol: Symbol | str | None, offset: int, extended: bool) -> DateRule:
         hours = None if symbol is None else self._hours(symbol)
         if hours is None:
             base_day, boundary_day, limit = (1, 7, 6) if forward else (5, -1, 6)
@@ -216,7 +235,7 @@ class DateRules(_Rules):
         return DateRule(_name(symbol, kind, offset if forward else -offset), dates)
 
 
-def _name(symbol: Any, kind: str, offset: int) -> str:
+def _name(symbol: Symbol | str | None, kind: str, offset: int) -> str:
     """LEAN's name of a period's rule: MonthStart, SPY: WeekEnd-2."""
     lead = "" if symbol is None else f"{getattr(symbol, 'value', symbol)}: "
     return f"{lead}{kind}{f'{offset:+d}' if offset else ''}"
@@ -315,7 +334,9 @@ class TimeRules(_Rules):
         """Minutes after the last close."""
         return self._market(False, 1, *_symbol_minutes(arguments, named))
 
-    def _market(self, opening: bool, sign: int, symbol: Any, minutes: float, extended: bool) -> TimeRule:
+    def _market(
+        self, opening: bool, sign: int, symbol: Symbol | str | None, minutes: float, extended: bool
+    ) -> TimeRule:
         shift = timedelta(minutes=sign * minutes)
         after = shift > timedelta(0) if opening else shift >= timedelta(0)
         edge_name = f"{'Extended' if extended else ''}Market{'Open' if opening else 'Close'}"
@@ -336,7 +357,7 @@ class TimeRules(_Rules):
 
         return TimeRule(name, times)
 
-    def _all_hours(self) -> list[Any]:
+    def _all_hours(self) -> list[SecurityExchangeHours]:
         found = [self._engine.hours_of("SPY")]
         for security in self._engine.securities.values():
             if security.type != SecurityType.EQUITY and not security.exchange.hours.is_market_always_open:
@@ -345,7 +366,7 @@ class TimeRules(_Rules):
 
 
 def _session_edges(
-    hours: Any, dates: Iterable[datetime], opening: bool, extended: bool, shift: timedelta
+    hours: SecurityExchangeHours, dates: Iterable[datetime], opening: bool, extended: bool, shift: timedelta
 ) -> Iterator[int]:
     zone = zone_of(hours.time_zone)
     for day in dates:

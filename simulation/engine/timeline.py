@@ -5,16 +5,22 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulation.account.portfolio import SecurityPortfolioManager
 from simulation.data.feeds import RESOLUTION_MS, Feed
+from simulation.data.source import DataSource
 from simulation.lean.bars import Dividend, Split
 from simulation.lean.clock import FOREVER, MINUTE_MS
 from simulation.lean.enums import DataNormalizationMode, DelistingType, Resolution, SecurityType, SplitType
+from simulation.lean.exchange_hours import SecurityExchangeHours
 from simulation.lean.numbers import clean
+from simulation.lean.symbols import Symbol
+from simulation.securities.securities import Security
+from simulation.securities.slices import Slice
 
 Times = NDArray[np.int64]
 SAME_FACTOR = 1e-9
@@ -34,20 +40,20 @@ class _Group:
 class Timeline:
     """The data times of a window, from the open feeds."""
 
-    def __init__(self, feeds: dict[Any, list[Feed]]) -> None:
+    def __init__(self, feeds: dict[Symbol, list[Feed]]) -> None:
         self._feeds = feeds
-        self._groups: dict[tuple[Any, ...], _Group] = {}
-        self._started: set[tuple[Any, ...]] = set()
+        self._groups: dict[tuple[object, ...], _Group] = {}
+        self._started: set[tuple[object, ...]] = set()
 
     def regroup(self) -> None:
         """Sorts the feeds anew after subscriptions have changed."""
-        groups: dict[tuple[Any, ...], _Group] = {}
+        groups: dict[tuple[object, ...], _Group] = {}
         for feeds in self._feeds.values():
             for feed in feeds:
                 spec = feed.spec
                 if spec.internal:
                     continue
-                key = (id(spec.hours), spec.resolution, spec.extended, spec.fill_forward)
+                key: tuple[object, ...] = (id(spec.hours), spec.resolution, spec.extended, spec.fill_forward)
                 group = groups.setdefault(key, _Group())
                 group.feeds.append(feed)
         self._started &= groups.keys()
@@ -60,7 +66,7 @@ class Timeline:
     def times(self, low: int, high: int) -> Times:
         """Instants in (low, high] at which some feed has data, ascending."""
         parts: list[Times] = []
-        waiting: list[tuple[tuple[Any, ...], _Group]] = []
+        waiting: list[tuple[tuple[object, ...], _Group]] = []
         for key, group in self._groups.items():
             spec = group.feeds[0].spec
             if spec.resolution >= Resolution.HOUR or not spec.fill_forward:
@@ -152,16 +158,26 @@ def _begins(event: Dividend | Split, now: int) -> bool:
     return now < event.end_ms or (warning and now == event.end_ms)
 
 
+class PaysDividends(Protocol):
+    """The engine whose slice and account events come into."""
+
+    portfolio: SecurityPortfolioManager
+
+    @property
+    def current_slice(self) -> Slice | None:
+        """The slice of the last step."""
+
+
 class DividendCalendar:
     """Dividends and splits of the subscribed shares: a dividend makes a slice at midnight of its ex-date, a split one
     before, as a warning, and one at its date (DividendEventProvider.cs, SplitEventProvider.cs)."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: DataSource) -> None:
         self._source = source
-        self._due: list[tuple[int, str, Any, Dividend | Split]] = []
-        self._known: set[Any] = set()
+        self._due: list[tuple[int, str, Security, Dividend | Split]] = []
+        self._known: set[Symbol] = set()
 
-    def watch(self, security: Any, now: int, end: int) -> None:
+    def watch(self, security: Security, now: int, end: int) -> None:
         """Notes the events of a share from now to the end of the run."""
         if security.symbol in self._known or security.type != SecurityType.EQUITY:
             return
@@ -190,9 +206,10 @@ class DividendCalendar:
         """The next midnight with a dividend or a split."""
         return self._due[0][0] if self._due else FOREVER
 
-    def pay(self, engine: Any, ms: int) -> None:
+    def pay(self, engine: PaysDividends, ms: int) -> None:
         """Puts what has come into the current slice; raw-priced shares that are held receive it in cash (step 13)."""
         moment = engine.current_slice
+        assert moment is not None
         while self._due and self._due[0][0] <= ms:
             _, _, security, event = self._due.pop(0)
             if isinstance(event, Split):
@@ -204,7 +221,7 @@ class DividendCalendar:
         moment.has_data = True
 
 
-def delisting_date(symbol: Any, hours: Any) -> date:
+def delisting_date(symbol: Symbol, hours: SecurityExchangeHours) -> date:
     """A contract's last day: an equity option's last trading day, else the date of its identifier
     (Extensions.cs:3578)."""
     day: date = symbol.id.date.date()
@@ -216,7 +233,7 @@ def delisting_date(symbol: Any, hours: Any) -> date:
     return day
 
 
-def delisting_moment(symbol: Any, hours: Any, kind: DelistingType) -> datetime:
+def delisting_moment(symbol: Symbol, hours: SecurityExchangeHours, kind: DelistingType) -> datetime:
     """When a delisting lies, in the exchange's zone: the warning at midnight of the last day, the removal a day after
     it, that of a future at the time of day which its identifier has (DelistingEventProvider.cs:78-107)."""
     day = delisting_date(symbol, hours)
@@ -226,7 +243,7 @@ def delisting_moment(symbol: Any, hours: Any, kind: DelistingType) -> datetime:
     return datetime.combine(day + timedelta(days=1), clock)
 
 
-def trades_again(security: Any, ms: int, end: int) -> bool:
+def trades_again(security: Security, ms: int, end: int) -> bool:
     """Whether a trading day is left in the run: LEAN makes the removal when it opens the next day's file."""
     hours = security.exchange.hours
     day, last = security.zone.local(ms), security.zone.local(end)

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 from simulation.data.chain_files import EmptyChain, FileChain
+from simulation.data.feeds import Feed
+from simulation.data.source import DataSource
 from simulation.lean.clock import NEW_YORK, Zone, zone_of
 from simulation.lean.enums import OPTION_TYPES, SecurityType
+from simulation.lean.exchange_hours import SecurityExchangeHours
+from simulation.lean.symbols import Symbol
 from simulation.securities.chains import ChainIndex, FuturesChain, OptionChain
 from simulation.securities.slices import Slice
 from simulation.securities.subscriptions import Subscriptions
+
+Snapshot = dict[Symbol, tuple[Feed, ...]]
 
 
 class Views:
     """The part of the kernel that answers what an algorithm looks at; everything is made when it is asked for."""
 
-    source: Any
+    source: DataSource
     subscriptions: Subscriptions
     zone: Zone
     utc_ms: int
-    hours_of: Any
+    hours_of: Callable[[Symbol], SecurityExchangeHours]
 
     def __init__(self) -> None:
         self._seen_epoch = -1
-        self._snapshot: dict[Any, Any] = {}
+        self._snapshot: Snapshot = {}
         self._slice: Slice | None = None
         self._slice_of: tuple[int, bool] | None = None
-        self._chains: dict[Any, ChainIndex] = {}
-        self._canonicals_of: Any = None
-        self._canonicals: tuple[list[Any], list[Any]] = ([], [])
+        self._chains: dict[Symbol, ChainIndex] = {}
+        self._canonicals_of: Snapshot | None = None
+        self._canonicals: tuple[list[Symbol], list[Symbol]] = ([], [])
 
     # -- chains and slices -------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> dict[Any, Any]:
+    def snapshot(self) -> Snapshot:
         """The open feeds by symbol, as they are now, in LEAN's order of subscriptions."""
         subscriptions = self.subscriptions
         if self._seen_epoch != subscriptions.epoch:
@@ -46,10 +52,10 @@ class Views:
             }
         return self._snapshot
 
-    def canonicals(self, snapshot: dict[Any, Any], options: bool) -> list[Any]:
+    def canonicals(self, snapshot: Snapshot, options: bool) -> list[Symbol]:
         """Canonicals of the options (or futures) among some feeds."""
         if snapshot is not self._canonicals_of:
-            found: tuple[dict[Any, None], dict[Any, None]] = ({}, {})
+            found: tuple[dict[Symbol, None], dict[Symbol, None]] = ({}, {})
             for symbol in snapshot:
                 if symbol.security_type in OPTION_TYPES:
                     found[0][symbol.canonical] = None
@@ -67,7 +73,7 @@ class Views:
             self._slice.has_data = self._slice.has_bars = has_data
         return self._slice
 
-    def _index(self, canonical: Any, moment: Slice) -> ChainIndex:
+    def _index(self, canonical: Symbol, moment: Slice) -> ChainIndex:
         epoch = self._seen_epoch if moment.snapshot is self._snapshot else -2
         index = self._chains.get(canonical)
         if index is None or not index.valid(moment.ms, epoch):
@@ -75,21 +81,21 @@ class Views:
             self._chains[canonical] = index
         return index
 
-    def option_chain_at(self, canonical: Any, moment: Slice) -> OptionChain | None:
+    def option_chain_at(self, canonical: Symbol, moment: Slice) -> OptionChain | None:
         """The chain of a canonical in a slice, None when it has no contract with data."""
         if not moment.has_bars or canonical is None:
             return None
         entries = self._index(canonical, moment).present(moment.ms)
         return OptionChain(self, canonical, moment, entries) if entries else None
 
-    def futures_chain_at(self, canonical: Any, moment: Slice) -> FuturesChain | None:
+    def futures_chain_at(self, canonical: Symbol, moment: Slice) -> FuturesChain | None:
         """The futures chain of a canonical in a slice."""
         if not moment.has_bars or canonical is None:
             return None
         entries = self._index(canonical, moment).present(moment.ms)
         return FuturesChain(self, canonical, moment, entries) if entries else None
 
-    def file_chain(self, canonical: Any) -> FileChain | EmptyChain:
+    def file_chain(self, canonical: Symbol) -> FileChain | EmptyChain:
         """The last chain file that is known now, at most three trading days old."""
         hours = self.hours_of(canonical)
         zone = NEW_YORK if canonical.security_type == SecurityType.OPTION else zone_of(hours.time_zone)

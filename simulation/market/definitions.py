@@ -101,14 +101,21 @@ def _future_week(zone: str, sunday: str) -> dict[str, Any]:
 
 
 def _closes_futures(day: date) -> bool:
-    """Good Friday, Christmas and New Year. The share market's other holidays are half sessions of the futures'."""
-    return day.month in (3, 4, 12) or (day.month, day.day) in ((1, 1), (1, 2))
+    """Good Friday, Christmas, New Year and the storm of October 2012. The share market's other holidays are half
+    sessions of the futures at CME."""
+    return day.month in (3, 4, 10, 12) or (day.month, day.day) in ((1, 1), (1, 2))
 
 
-def _any_future_entry(zone: str) -> dict[str, Any]:
+def _any_future_entry(market: str, zone: str) -> dict[str, Any]:
     """A market's futures without a row of their own: LEAN looks up an option universe on a future by its own name,
-    finds none, and stops where the market has no such row. It has no half days; its Sunday begins at 18:00 local."""
-    return _future_week(zone, "18:00") | {"earlyCloses": {}, "lateOpens": {}}
+    finds none, and stops where the market has no such row. It has no half days; its Sunday begins at 18:00 local.
+
+    Outside CME all of the share market's holidays close it, and with it every row of the market (LEAN merges them).
+    """
+    entry = _future_week(zone, "18:00") | {"earlyCloses": {}, "lateOpens": {}}
+    if market != "cme":
+        entry["holidays"] = [_date(day) for day in _days()[0]]
+    return entry
 
 
 def _future_entry(zone: str) -> dict[str, Any]:
@@ -167,7 +174,7 @@ def market_hours() -> MarketHoursDatabase:
     for root in ("NDX", "NDXP"):
         raw[f"IndexOption-usa-{root}"] = _with_days(_entry(NEW_YORK, NEW_YORK, [("09:30", "16:15", "market")]))
     for market, zone in _FUTURE_MARKETS:
-        raw[f"Future-{market}-{WILDCARD}"] = _any_future_entry(zone)
+        raw[f"Future-{market}-{WILDCARD}"] = _any_future_entry(market, zone)
     for market, ticker, zone, *_ in _FUTURES:
         raw[f"Future-{market}-{ticker}"] = _future_entry(zone)
     return MarketHoursDatabase(raw, "the standard trading hours")

@@ -26,8 +26,8 @@ from simulation.market.quotes import QuoteFaults
 FILE = Path(__file__).with_name("scenarios.toml")
 PRELUDE_DAYS = 300
 KNOWN_KEYS = frozenset(
-    {"title", "facts", "start", "end", "source", "index", "vix", "prelude", "rows", "segments", "bars", "vix_bars"}
-    | {"shapes", "vix_shapes", "faults", "silent", "cash", "flows"}
+    {"title", "facts", "tries", "start", "end", "source", "index", "vix", "prelude", "rows", "segments"}
+    | {"bars", "vix_bars", "shapes", "vix_shapes", "faults", "silent", "cash", "flows"}
 )
 
 
@@ -58,6 +58,7 @@ class Scenario:
     flows: Mapping[date, float] = field(
         default_factory=dict
     )  # cash paid in (positive) or taken out by the start of a day
+    tries: str = ""
 
     @property
     def days(self) -> list[date]:
@@ -118,6 +119,7 @@ def parsed(name: str, raw: Mapping[str, Any]) -> Scenario:
             for item in raw.get("silent", [])
         },
         {_nth_day(start, int(day)): float(dollars) for day, dollars in raw.get("flows", [])},
+        raw.get("tries", ""),
     )
 
 

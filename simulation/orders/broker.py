@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from simulation.lean.clock import HOUR_MS, zone_of
 from simulation.lean.enums import OrderStatus, OrderType
 from simulation.lean.names import UnknownMemberError
@@ -13,7 +11,7 @@ from simulation.orders.fills import FillModelParameters
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.order_parts import OrderFee, is_closed
 from simulation.orders.orders import Order, group_orders
-from simulation.orders.parties import OrderHandler
+from simulation.orders.parties import OrderHandler, TradedSecurity
 
 _AT_ONCE = (OrderType.MARKET, OrderType.COMBO_MARKET, OrderType.OPTION_EXERCISE)
 
@@ -113,7 +111,7 @@ class SimulatedBroker:
             self._remove(orders, OrderStatus.INVALID, message)
             self._engine.algorithm.error(message)
 
-    def _may_execute(self, orders: list[Order], securities: dict[Order, Any]) -> bool:
+    def _may_execute(self, orders: list[Order], securities: dict[Order, TradedSecurity]) -> bool:
         for order in orders:
             security = securities[order]
             if order.type == OrderType.MARKET_ON_OPEN:
@@ -137,7 +135,7 @@ class SimulatedBroker:
             self.pending.pop(order.id, None)
         self._handler.handle_events(events)
 
-    def _model_fills(self, order: Order, securities: dict[Order, Any]) -> list[OrderEvent]:
+    def _model_fills(self, order: Order, securities: dict[Order, TradedSecurity]) -> list[OrderEvent]:
         security = securities[order]
         if order.type == OrderType.OPTION_EXERCISE:
             return list(security.option_exercise_model.option_exercise(security, order))
@@ -146,7 +144,9 @@ class SimulatedBroker:
         lifetime = order.time_in_force
         return fills if all(lifetime.is_fill_valid(security, order, fill) for fill in fills) else []
 
-    def _charged_fills(self, order: Order, orders: list[Order], securities: dict[Order, Any]) -> list[OrderEvent]:
+    def _charged_fills(
+        self, order: Order, orders: list[Order], securities: dict[Order, TradedSecurity]
+    ) -> list[OrderEvent]:
         """The fills with their fees; a model that raises is reported and the order goes on resting, as in LEAN."""
         fills: list[OrderEvent] = []
         try:
@@ -160,7 +160,7 @@ class SimulatedBroker:
         return fills
 
     @staticmethod
-    def _charge(fills: list[OrderEvent], orders: list[Order], securities: dict[Order, Any]) -> None:
+    def _charge(fills: list[OrderEvent], orders: list[Order], securities: dict[Order, TradedSecurity]) -> None:
         by_id = {leg.id: leg for leg in orders}
         for fill in fills:
             if fill.status == OrderStatus.FILLED and not fill.order_fee.value.amount:
@@ -168,7 +168,7 @@ class SimulatedBroker:
                 parameters = OrderFeeParameters(securities[leg], leg)
                 fill.order_fee = securities[leg].fee_model.get_order_fee(parameters)
 
-    def _fill(self, order: Order, orders: list[Order], securities: dict[Order, Any]) -> None:
+    def _fill(self, order: Order, orders: list[Order], securities: dict[Order, TradedSecurity]) -> None:
         fills = self._charged_fills(order, orders, securities)
         if not fills:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulation.data.archives import row_text
 from simulation.data.lean_folder import LeanFolder, data_path
@@ -19,18 +19,20 @@ from simulation.lean.enums import (
     SettlementType,
     TickType,
 )
+from simulation.lean.exchange_hours import SecurityExchangeHours
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean, exact
+from simulation.orders.faces import PricedOption, PricedSecurity
 from simulation.orders.fees import OrderFeeParameters
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.order_parts import OrderFee, OrderSubmissionData, direction_of
-from simulation.orders.orders import MarketOrder, OptionExerciseOrder
-from simulation.orders.parties import OrderHandler
+from simulation.orders.orders import MarketOrder, OptionExerciseOrder, Order
+from simulation.orders.parties import OrderHandler, TradedSecurity
 
 EARLY_TAG = "Simulated option assignment before expiration"
 
 
-def exercise_units(option: Any, order_quantity: float) -> float:
+def exercise_units(option: PricedOption, order_quantity: float) -> float:
     """Signed units of the underlying that an exercise order delivers: a long call buys, a long put sells.
 
     order_quantity: the option position's change, negative when a long position is exercised (Option.cs:312).
@@ -39,7 +41,7 @@ def exercise_units(option: Any, order_quantity: float) -> float:
     return clean(sign * order_quantity * option.contract_unit_of_trade)
 
 
-def exact_price(security: Any) -> Decimal:
+def exact_price(security: PricedSecurity) -> Decimal:
     """The last price with the digits that LEAN's decimal carries: those of the data file.
 
     Shares are stored as integers of 1/10000 dollar; an index or a future as it is written (5230.30 keeps its zero).
@@ -50,7 +52,7 @@ def exact_price(security: Any) -> Decimal:
     return price.quantize(exponent) if price == price.quantize(exponent) else price
 
 
-def _written_digits(security: Any) -> int:
+def _written_digits(security: PricedSecurity) -> int:
     """Decimal places of the close in the row of the last bar; of bid and ask the more; 0 when no file is read."""
     folder = security._engine.source
     if not isinstance(folder, LeanFolder):
@@ -67,24 +69,25 @@ def _written_digits(security: Any) -> int:
     return digits
 
 
-def _written_row(folder: LeanFolder, security: Any, start_ms: int, tick: TickType) -> list[str] | None:
+def _written_row(folder: LeanFolder, security: PricedSecurity, start_ms: int, tick: TickType) -> list[str] | None:
     symbol = security.symbol
     zone = zone_of(folder.hours.get_data_time_zone(symbol.id.market, symbol, symbol.security_type))
     day, resolution = zone.date_of(start_ms), Resolution.MINUTE
-    block: Any = (folder.quotes if tick == TickType.QUOTE else folder.trades)(symbol, resolution, day)
+    read = folder.quotes if tick == TickType.QUOTE else folder.trades
+    block = read(symbol, resolution, day)
     row = -1 if block is None else int(block.start.searchsorted(start_ms))
     where = data_path(symbol, resolution, tick, day)
     return row_text(folder.root / where.archive, where.entry, row)
 
 
-def is_contract_expired(option: Any, utc_ms: int) -> bool:
+def is_contract_expired(option: TradedSecurity, utc_ms: int) -> bool:
     """Whether the last regular close of the contract's last trading day is over (OptionSymbol.cs:162)."""
     return zone_of(option.exchange.hours.time_zone).local(utc_ms) >= last_close(
         option.exchange.hours, option.symbol.id.date
     )
 
 
-def last_close(hours: Any, date: datetime) -> datetime:
+def last_close(hours: SecurityExchangeHours, date: datetime) -> datetime:
     """Exchange-local time of the last regular close on or before a contract's date."""
     day = date if hours.is_date_open(date) else hours.get_previous_trading_day(date)
     close: datetime = hours.get_last_daily_market_close(day, False)
@@ -95,7 +98,7 @@ def last_close(hours: Any, date: datetime) -> datetime:
 class DefaultExerciseModel(Named):
     """Closes the option at zero and, in the money with physical delivery, trades the underlying at the strike."""
 
-    def option_exercise(self, option: Any, order: OptionExerciseOrder) -> list[OrderEvent]:
+    def option_exercise(self, option: TradedSecurity, order: OptionExerciseOrder) -> list[OrderEvent]:
         """The fill of the option and, with physical delivery, that of the underlying (DefaultExerciseModel.cs)."""
         now = option._engine.utc_ms
         in_the_money = option.is_auto_exercised(option.underlying.close)
@@ -136,7 +139,7 @@ OptionAssignmentResult.NULL = OptionAssignmentResult(0.0, "")
 class OptionAssignmentParameters(Named):
     """What an assignment model gets to see."""
 
-    def __init__(self, option: Any) -> None:
+    def __init__(self, option: TradedSecurity) -> None:
         self.option = option
 
 
@@ -168,18 +171,18 @@ class DefaultOptionAssignmentModel(Named):
             return OptionAssignmentResult(option.holdings.absolute_quantity, EARLY_TAG)
         return OptionAssignmentResult.NULL
 
-    def _is_due(self, option: Any) -> bool:
+    def _is_due(self, option: TradedSecurity) -> bool:
         expiry, local = option.symbol.id.date, option.local_time
         if option.symbol.id.option_style == OptionStyle.AMERICAN:
             return bool(expiry - local <= self._prior)
         return bool(expiry.date() == local.date())
 
-    def _is_deep(self, option: Any) -> bool:
+    def _is_deep(self, option: TradedSecurity) -> bool:
         price = option.underlying.close
         return bool(price) and bool(clean(option.get_pay_off(price)) / price > self._required)
 
 
-def estimate_gain(option: Any) -> float:
+def estimate_gain(option: TradedSecurity) -> float:
     """LEAN's estimate of what the holder wins by exercising rather than selling, dollars.
 
     It counts the contract unit twice, as LEAN does, so it is positive for practically every deep option.
@@ -203,7 +206,9 @@ def estimate_gain(option: Any) -> float:
     return clean(gain - base)
 
 
-def process_option_notification(handler: OrderHandler, option: Any, position: float, tag: str | None) -> None:
+def process_option_notification(
+    handler: OrderHandler, option: TradedSecurity, position: float, tag: str | None
+) -> None:
     """The broker says the position is now `position`: expiry, assignment, or a confirmed exercise.
 
     (BrokerageOrderHandler.HandleOptionNotification.)
@@ -219,21 +224,21 @@ def process_option_notification(handler: OrderHandler, option: Any, position: fl
             _confirm_exercise(handler, option)
 
 
-def _confirm_exercise(handler: OrderHandler, option: Any) -> None:
+def _confirm_exercise(handler: OrderHandler, option: TradedSecurity) -> None:
     for order, _ in list(handler.open.values()):
         if order.symbol == option.symbol and order.type == OrderType.OPTION_EXERCISE:
             _emit(handler, option, order)
             return
 
 
-def _book(handler: OrderHandler, option: Any, quantity: float, tag: str | None) -> None:
+def _book(handler: OrderHandler, option: TradedSecurity, quantity: float, tag: str | None) -> None:
     order = OptionExerciseOrder(option.symbol, quantity, handler.engine.utc_ms, tag)
     order.order_submission_data = OrderSubmissionData(option.bid_price, option.ask_price, option.close)
     handler.add_open_order(order)
     _emit(handler, option, order)
 
 
-def _emit(handler: OrderHandler, option: Any, order: Any) -> None:
+def _emit(handler: OrderHandler, option: TradedSecurity, order: Order) -> None:
     for event in option.option_exercise_model.option_exercise(option, order):
         handler.handle_event(event)
         if event.is_assignment:

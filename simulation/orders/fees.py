@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 from simulation.lean.enums import OrderDirection, OrderType, SecurityType
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean
+from simulation.orders.faces import PricedSecurity
 from simulation.orders.order_parts import CashAmount, OrderFee
 from simulation.orders.orders import Order
 
@@ -23,10 +24,22 @@ class Currencies:
 NO_PRICE = 0.0  # an exercise is valued at nothing
 
 
+class ChargedSecurity(PricedSecurity, Protocol):
+    """A security with the models that say what trading it costs."""
+
+    @property
+    def fee_model(self) -> FeeModel:
+        """What an order costs."""
+
+    @property
+    def slippage_model(self) -> SlippageModel:
+        """By how much a fill is worse."""
+
+
 class OrderFeeParameters(Named):
     """What a fee model gets to see."""
 
-    def __init__(self, security: Any, order: Order) -> None:
+    def __init__(self, security: ChargedSecurity, order: Order) -> None:
         self.security = security
         self.order = order
 
@@ -101,7 +114,7 @@ _FUTURE_OPTION_EXCHANGE = {
 _REGULATORY = 0.02
 
 
-def potential_price(order: Order, security: Any) -> float:
+def potential_price(order: Order, security: ChargedSecurity) -> float:
     """The price at which the fee schedule values an order before it fills: BID for a purchase at the market."""
     if order.type in (OrderType.STOP_MARKET, OrderType.TRAILING_STOP):
         return float(getattr(order, "stop_price", 0.0))
@@ -146,7 +159,7 @@ class InteractiveBrokersFeeModel(FeeModel):
         return 0.65 if premium >= 0.1 else 0.5 if premium >= 0.05 else 0.25
 
     @staticmethod
-    def _future_rate(security: Any) -> float:
+    def _future_rate(security: ChargedSecurity) -> float:
         if security.type == SecurityType.FUTURE:
             root = security.symbol.id.symbol
             commission, exchange = _FUTURE_COMMISSION, _FUTURE_EXCHANGE
@@ -166,7 +179,7 @@ class InteractiveBrokersFeeModel(FeeModel):
 class SlippageModel(Named):
     """Base of slippage models; the base has none."""
 
-    def get_slippage_approximation(self, asset: Any, order: Order) -> float:
+    def get_slippage_approximation(self, asset: ChargedSecurity, order: Order) -> float:
         """Dollars per unit by which a market or stop fill is worse."""
         return 0.0 * order.quantity
 
@@ -181,7 +194,7 @@ class ConstantSlippageModel(SlippageModel):
     def __init__(self, slippage_percent: float) -> None:
         self._fraction = slippage_percent
 
-    def get_slippage_approximation(self, asset: Any, order: Order) -> float:
+    def get_slippage_approximation(self, asset: ChargedSecurity, order: Order) -> float:
         """Fraction of the last price, dollars per unit."""
         last = asset.get_last_data()
         return 0.0 * self._fraction if last is None else float(last.value) * self._fraction

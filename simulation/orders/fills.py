@@ -6,17 +6,27 @@ any model and override single methods (`limit_fill`, `combo_limit_fill`, `get_pr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Protocol
 
 from simulation.lean.clock import zone_of
 from simulation.lean.dictionaries import LeanDictionary
 from simulation.lean.enums import OrderDirection, OrderStatus, OrderType, Resolution, SecurityType, TickType
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean, price_of
+from simulation.orders.fees import ChargedSecurity
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.order_parts import OrderFee
-from simulation.orders.orders import Order
+from simulation.orders.orders import (
+    ComboLegLimitOrder,
+    LimitIfTouchedOrder,
+    LimitOrder,
+    Order,
+    StopLimitOrder,
+    StopMarketOrder,
+    TrailingStopOrder,
+)
 
 BEFORE_ANY_DATA = -(1 << 62)
 _SPAN_MS = {
@@ -42,19 +52,51 @@ _METHODS = {
 _GROUPED = (OrderType.COMBO_MARKET, OrderType.COMBO_LIMIT, OrderType.COMBO_LEG_LIMIT)
 
 
+class FillSettings(Protocol):
+    """The algorithm's settings, as fills look at them."""
+
+    stale_price_time_span: timedelta
+
+
 class FillModelParameters(Named):
     """What a fill model gets to see: the security, the order and, for a combination, every leg with its security."""
 
-    def __init__(self, security: Any, order: Order, securities: dict[Order, Any], settings: Any) -> None:
+    def __init__(
+        self,
+        security: ChargedSecurity,
+        order: Order,
+        securities: Mapping[Order, ChargedSecurity],
+        settings: FillSettings,
+    ) -> None:
         self.security = security
         self.order = order
-        self.securities_for_orders: LeanDictionary[Any] = LeanDictionary(dict(securities))
+        self.securities_for_orders: LeanDictionary[ChargedSecurity] = LeanDictionary(dict(securities))
         self.stale_price_time_span: timedelta = getattr(settings, "stale_price_time_span", timedelta(hours=1))
 
-    def legs(self) -> list[tuple[Order, Any]]:
+    def legs(self) -> list[tuple[Order, ChargedSecurity]]:
         """Orders of the group with their securities, by order id."""
         pairs = [(pair.key, pair.value) for pair in self.securities_for_orders]
         return sorted(pairs, key=lambda pair: int(pair[0].id))
+
+
+class Priced(Protocol):
+    """What has four prices: a bar, or a security."""
+
+    @property
+    def open(self) -> float:
+        """The first."""
+
+    @property
+    def high(self) -> float:
+        """The highest."""
+
+    @property
+    def low(self) -> float:
+        """The lowest."""
+
+    @property
+    def close(self) -> float:
+        """The last."""
 
 
 class Prices(Named):
@@ -62,13 +104,13 @@ class Prices(Named):
 
     __slots__ = ("close", "current", "end_ms", "high", "low", "open", "start_ms")
 
-    def __init__(self, start_ms: int, end_ms: int, bar: Any) -> None:
+    def __init__(self, start_ms: int, end_ms: int, bar: Priced) -> None:
         self.start_ms, self.end_ms = start_ms, end_ms
         self.open, self.high, self.low, self.close = bar.open, bar.high, bar.low, bar.close
         self.current = bar.close
 
 
-def exchange_is_open(asset: Any, extended: bool) -> bool:
+def exchange_is_open(asset: ChargedSecurity, extended: bool) -> bool:
     """Whether the exchange is open, or was during the bar that has just ended (FillModel.IsExchangeOpen)."""
     local = asset.local_time
     if asset.exchange.hours.is_open(local, extended):
@@ -81,13 +123,13 @@ def exchange_is_open(asset: Any, extended: bool) -> bool:
     return bool(on_bar and asset.exchange.is_open_during_bar(bar.time, end, extended))
 
 
-def trades_extended(asset: Any) -> bool:
+def trades_extended(asset: ChargedSecurity) -> bool:
     """Whether any of the algorithm's own subscriptions includes extended hours."""
     own = [config for config in asset.subscriptions if not config.internal]
     return any(config.extended for config in own or asset.subscriptions)
 
 
-def _subscribes(asset: Any, kind: TickType) -> bool:
+def _subscribes(asset: ChargedSecurity, kind: TickType) -> bool:
     return any(config.kind == kind for config in asset.subscriptions)
 
 
@@ -96,7 +138,7 @@ def invariant_time(moment: datetime) -> str:
     return f"{moment:%m/%d/%Y %H:%M:%S}"
 
 
-def zone_name(asset: Any) -> str:
+def zone_name(asset: ChargedSecurity) -> str:
     """Name of the exchange's time zone."""
     return zone_of(asset.exchange.hours.time_zone).name
 
@@ -118,7 +160,7 @@ class FillModel(Named):
 
     # ---------------------------------------------------------------- prices
 
-    def get_prices(self, asset: Any, direction: OrderDirection) -> Prices:
+    def get_prices(self, asset: ChargedSecurity, direction: OrderDirection) -> Prices:
         """Bid bar for a sale, ask bar for a purchase; without that side the last trade bar, else the cached price."""
         quote = asset.last_quote() if _subscribes(asset, TickType.QUOTE) else None
         if quote is not None and direction != OrderDirection.HOLD:
@@ -134,10 +176,10 @@ class FillModel(Named):
         prices.current = asset.price
         return prices
 
-    def _new_event(self, asset: Any, order: Order) -> OrderEvent:
+    def _new_event(self, asset: ChargedSecurity, order: Order) -> OrderEvent:
         return OrderEvent(order, asset._engine.utc_ms, OrderFee.ZERO)
 
-    def _slip(self, asset: Any, order: Order) -> float:
+    def _slip(self, asset: ChargedSecurity, order: Order) -> float:
         return float(asset.slippage_model.get_slippage_approximation(asset, order))
 
     def _stale_ms(self) -> int:
@@ -145,12 +187,12 @@ class FillModel(Named):
         return int(span.total_seconds() * 1000)
 
     @staticmethod
-    def _waits_for_bar(asset: Any) -> bool:
+    def _waits_for_bar(asset: ChargedSecurity) -> bool:
         """Whether all of the algorithm's data is hourly or daily (FillModel.ShouldWaitForFreshData)."""
         own = [config for config in asset.subscriptions if not config.internal]
         return bool(own) and all(config.resolution in (Resolution.HOUR, Resolution.DAILY) for config in own)
 
-    def _waits_when_stale(self, asset: Any, data_ms: int, order_ms: int) -> bool:
+    def _waits_when_stale(self, asset: ChargedSecurity, data_ms: int, order_ms: int) -> bool:
         if self._waits_for_bar(asset):
             return True
         span = min((_SPAN_MS[config.resolution] for config in asset.subscriptions), default=0)
@@ -158,11 +200,11 @@ class FillModel(Named):
 
     # ---------------------------------------------------------------- single orders
 
-    def market_fill(self, asset: Any, order: Order) -> OrderEvent:
+    def market_fill(self, asset: ChargedSecurity, order: Order) -> OrderEvent:
         """At the far side's close while the regular market is open; old data of minute resolution waits."""
         return self._market(asset, order, False)
 
-    def _market(self, asset: Any, order: Order, extended: bool) -> OrderEvent:
+    def _market(self, asset: ChargedSecurity, order: Order, extended: bool) -> OrderEvent:
         event = self._new_event(asset, order)
         if order.status == OrderStatus.CANCELED or not exchange_is_open(asset, extended):
             return event
@@ -176,7 +218,7 @@ class FillModel(Named):
         price = prices.open if opens_later else prices.current
         return self._filled(event, order, self._slipped(asset, order, price))
 
-    def _slipped(self, asset: Any, order: Order, price: float) -> float:
+    def _slipped(self, asset: ChargedSecurity, order: Order, price: float) -> float:
         slip = self._slip(asset, order)
         return price_of(price + slip if order.direction == OrderDirection.BUY else price - slip)
 
@@ -185,18 +227,18 @@ class FillModel(Named):
         event.status, event.fill_price, event.fill_quantity = OrderStatus.FILLED, price_of(price), order.quantity
         return event
 
-    def _fresh_prices(self, asset: Any, order: Order, extended: bool) -> Prices | None:
+    def _fresh_prices(self, asset: ChargedSecurity, order: Order, extended: bool) -> Prices | None:
         """Prices for an order that rests: the market open and the bar younger than the order."""
         if order.status == OrderStatus.CANCELED or not exchange_is_open(asset, extended):
             return None
         prices = self.get_prices(asset, order.direction)
         return prices if prices.end_ms > order.time_ms else None
 
-    def limit_fill(self, asset: Any, order: Any) -> OrderEvent:
+    def limit_fill(self, asset: ChargedSecurity, order: LimitOrder) -> OrderEvent:
         """When the bar goes through the limit: at the limit, or better when the whole bar is better."""
         return self._limit(asset, order)
 
-    def _limit(self, asset: Any, order: Any) -> OrderEvent:
+    def _limit(self, asset: ChargedSecurity, order: LimitOrder | ComboLegLimitOrder) -> OrderEvent:
         event = self._new_event(asset, order)
         prices = self._fresh_prices(asset, order, trades_extended(asset))
         if prices is None:
@@ -208,11 +250,11 @@ class FillModel(Named):
             return self._filled(event, order, max(prices.low, limit))
         return event
 
-    def stop_market_fill(self, asset: Any, order: Any) -> OrderEvent:
+    def stop_market_fill(self, asset: ChargedSecurity, order: StopMarketOrder) -> OrderEvent:
         """When the bar goes through the stop: at the stop or, when worse, at the close."""
         return self._stop(asset, order, False)
 
-    def _stop(self, asset: Any, order: Any, extended: bool) -> OrderEvent:
+    def _stop(self, asset: ChargedSecurity, order: StopMarketOrder, extended: bool) -> OrderEvent:
         event = self._new_event(asset, order)
         prices = self._fresh_prices(asset, order, extended)
         if prices is None:
@@ -224,7 +266,7 @@ class FillModel(Named):
             return self._filled(event, order, max(stop, prices.current + slip))
         return event
 
-    def trailing_stop_fill(self, asset: Any, order: Any) -> OrderEvent:
+    def trailing_stop_fill(self, asset: ChargedSecurity, order: TrailingStopOrder) -> OrderEvent:
         """As a stop (touching is enough); a bar that does not fill may move the stop after its best price."""
         event = self._new_event(asset, order)
         prices = self._fresh_prices(asset, order, False)
@@ -238,7 +280,7 @@ class FillModel(Named):
         order.follow(prices.high if order.direction == OrderDirection.SELL else prices.low)
         return event
 
-    def stop_limit_fill(self, asset: Any, order: Any) -> OrderEvent:
+    def stop_limit_fill(self, asset: ChargedSecurity, order: StopLimitOrder) -> OrderEvent:
         """After the stop was passed once, when the close is better than the limit."""
         event = self._new_event(asset, order)
         prices = self._fresh_prices(asset, order, trades_extended(asset))
@@ -255,7 +297,7 @@ class FillModel(Named):
             return self._filled(event, order, max(prices.low, order.limit_price))
         return event
 
-    def limit_if_touched_fill(self, asset: Any, order: Any) -> OrderEvent:
+    def limit_if_touched_fill(self, asset: ChargedSecurity, order: LimitIfTouchedOrder) -> OrderEvent:
         """After a trade touched the trigger, at the limit when the near side of the quote allows it."""
         event = self._new_event(asset, order)
         if order.status == OrderStatus.CANCELED or not exchange_is_open(asset, trades_extended(asset)):
@@ -273,7 +315,7 @@ class FillModel(Named):
         return event
 
     @staticmethod
-    def _side_close(asset: Any, ask: bool) -> float:
+    def _side_close(asset: ChargedSecurity, ask: bool) -> float:
         quote = asset.last_quote()
         if quote is not None:
             side = quote.ask if ask else quote.bid
@@ -285,7 +327,7 @@ class FillModel(Named):
             raise ValueError(text)
         return float(trade.close)
 
-    def market_on_open_fill(self, asset: Any, order: Order) -> OrderEvent:
+    def market_on_open_fill(self, asset: ChargedSecurity, order: Order) -> OrderEvent:
         """At the open of the first bar of the next regular session."""
         event = self._new_event(asset, order)
         last = asset.get_last_data()
@@ -298,7 +340,7 @@ class FillModel(Named):
             return event
         return self._filled(event, order, self._slipped(asset, order, self.get_prices(asset, order.direction).open))
 
-    def market_on_close_fill(self, asset: Any, order: Order) -> OrderEvent:
+    def market_on_close_fill(self, asset: ChargedSecurity, order: Order) -> OrderEvent:
         """At the close of the bar in which the regular session of the order ends."""
         event = self._new_event(asset, order)
         if order.status == OrderStatus.CANCELED or not self._session_over(asset, order):
@@ -306,7 +348,7 @@ class FillModel(Named):
         return self._filled(event, order, self._slipped(asset, order, self.get_prices(asset, order.direction).close))
 
     @staticmethod
-    def _session_over(asset: Any, order: Order) -> bool:
+    def _session_over(asset: ChargedSecurity, order: Order) -> bool:
         hours = asset.exchange.hours
         sent = zone_of(hours.time_zone).local(order.time_ms)
         return bool(asset.local_time >= hours.get_next_market_close(sent, False))
@@ -344,7 +386,8 @@ class FillModel(Named):
 
     def combo_leg_limit_fill(self, order: Order, parameters: FillModelParameters) -> list[OrderEvent]:
         """Every leg as a limit order of its own; nothing unless all can in the same pass."""
-        fills = [self._limit(security, leg) for leg, security in parameters.legs()]
+        pairs = parameters.legs()
+        fills = [self._limit(security, leg) for leg, security in pairs if isinstance(leg, ComboLegLimitOrder)]
         return fills if all(fill.status == OrderStatus.FILLED for fill in fills) else []
 
 
@@ -355,11 +398,11 @@ class ImmediateFillModel(FillModel):
 class FutureFillModel(ImmediateFillModel):
     """Market and stop orders also fill in extended hours."""
 
-    def market_fill(self, asset: Any, order: Order) -> OrderEvent:
+    def market_fill(self, asset: ChargedSecurity, order: Order) -> OrderEvent:
         """As the base, extended hours included."""
         return self._market(asset, order, True)
 
-    def stop_market_fill(self, asset: Any, order: Any) -> OrderEvent:
+    def stop_market_fill(self, asset: ChargedSecurity, order: StopMarketOrder) -> OrderEvent:
         """As the base, in extended hours when they are subscribed."""
         return self._stop(asset, order, trades_extended(asset))
 
@@ -371,7 +414,7 @@ class FutureOptionFillModel(FutureFillModel):
 class LatestPriceFillModel(ImmediateFillModel):
     """Fills at the newest of quote and trade."""
 
-    def get_prices(self, asset: Any, direction: OrderDirection) -> Prices:
+    def get_prices(self, asset: ChargedSecurity, direction: OrderDirection) -> Prices:
         """The newer of the last quote side and the last trade bar."""
         prices = super().get_prices(asset, direction)
         trade = asset.last_trade()

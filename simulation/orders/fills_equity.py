@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from simulation.lean.bars import TradeBar
 from simulation.lean.clock import zone_of
 from simulation.lean.enums import OrderDirection, OrderStatus, TickType
 from simulation.lean.numbers import clean, decimal_text
+from simulation.orders.fees import ChargedSecurity
 from simulation.orders.fills import FillModel, exchange_is_open, invariant_time, trades_extended, zone_name
 from simulation.orders.order_event import OrderEvent
-from simulation.orders.orders import Order
+from simulation.orders.orders import LimitIfTouchedOrder, LimitOrder, Order, StopMarketOrder
 
 
 class EquityFillModel(FillModel):
     """LEAN's default for shares and funds (EquityFillModel.cs)."""
 
-    def market_fill(self, asset: Any, order: Order) -> OrderEvent:
+    def market_fill(self, asset: ChargedSecurity, order: Order) -> OrderEvent:
         """At the far side of the quote, else at the last trade."""
         event = self._new_event(asset, order)
         if order.status == OrderStatus.CANCELED or not exchange_is_open(asset, False):
@@ -26,7 +26,7 @@ class EquityFillModel(FillModel):
         event.message = message
         return self._filled(event, order, self._slipped(asset, order, price))
 
-    def _best_effort(self, asset: Any, order: Order, ask: bool) -> tuple[float, str, int | None]:
+    def _best_effort(self, asset: ChargedSecurity, order: Order, ask: bool) -> tuple[float, str, int | None]:
         """Price, message, and the age (UTC ms of the data) when everything known is older than the stale span."""
         cutoff = order.time_ms - self._stale_ms()
         kinds = {config.kind for config in asset.subscriptions if not config.internal}
@@ -58,14 +58,16 @@ class EquityFillModel(FillModel):
             )
         return best
 
-    def _fresh_trade(self, asset: Any, order: Order, extended: bool) -> Any:
+    def _fresh_trade(self, asset: ChargedSecurity, order: Order, extended: bool) -> TradeBar | None:
         """The last trade bar when the market is open and the bar is younger than the order."""
         if order.status == OrderStatus.CANCELED or not exchange_is_open(asset, extended):
             return None
         trade = asset.last_trade()
         return trade if trade is not None and trade.end_ms > order.time_ms else None
 
-    def _at_open(self, event: OrderEvent, order: Order, asset: Any, bar: Any, price: float, favour: str) -> OrderEvent:
+    def _at_open(
+        self, event: OrderEvent, order: Order, asset: ChargedSecurity, bar: TradeBar, price: float, favour: str
+    ) -> OrderEvent:
         when = invariant_time(bar.end_time)
         article = "a" if favour == "favorable" else "an"
         event.message = (
@@ -76,7 +78,7 @@ class EquityFillModel(FillModel):
         event.message += f"({written if clean(float(written) - bar.open) == 0 else decimal_text(bar.open)})"
         return self._filled(event, order, price)
 
-    def limit_fill(self, asset: Any, order: Any) -> OrderEvent:
+    def limit_fill(self, asset: ChargedSecurity, order: LimitOrder) -> OrderEvent:
         """At the limit when a trade bar goes through it, at the bar's open when that is better already."""
         event = self._new_event(asset, order)
         bar = self._fresh_trade(asset, order, trades_extended(asset))
@@ -93,7 +95,7 @@ class EquityFillModel(FillModel):
             return self._filled(event, order, limit)
         return event
 
-    def stop_market_fill(self, asset: Any, order: Any) -> OrderEvent:
+    def stop_market_fill(self, asset: ChargedSecurity, order: StopMarketOrder) -> OrderEvent:
         """At the stop when a trade bar touches it, at the bar's open when that is worse already."""
         event = self._new_event(asset, order)
         bar = self._fresh_trade(asset, order, False)
@@ -110,7 +112,7 @@ class EquityFillModel(FillModel):
             return self._filled(event, order, stop + slip)
         return event
 
-    def limit_if_touched_fill(self, asset: Any, order: Any) -> OrderEvent:
+    def limit_if_touched_fill(self, asset: ChargedSecurity, order: LimitIfTouchedOrder) -> OrderEvent:
         """After a trade touched the trigger, at the far side of the quote when the limit allows it."""
         event = self._new_event(asset, order)
         bar = self._fresh_trade(asset, order, trades_extended(asset))
@@ -127,7 +129,7 @@ class EquityFillModel(FillModel):
                 return self._filled(event, order, better)
         return event
 
-    def market_on_open_fill(self, asset: Any, order: Order) -> OrderEvent:
+    def market_on_open_fill(self, asset: ChargedSecurity, order: Order) -> OrderEvent:
         """At the open of the first trade bar of the next regular session."""
         event = self._new_event(asset, order)
         bar = asset.last_trade()
@@ -143,7 +145,7 @@ class EquityFillModel(FillModel):
             return event
         return self._filled(event, order, self._slipped(asset, order, bar.open))
 
-    def market_on_close_fill(self, asset: Any, order: Order) -> OrderEvent:
+    def market_on_close_fill(self, asset: ChargedSecurity, order: Order) -> OrderEvent:
         """At the close of the last trade bar once the session of the order is over."""
         event = self._new_event(asset, order)
         if order.status == OrderStatus.CANCELED or not self._session_over(asset, order):

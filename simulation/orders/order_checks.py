@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
 
 from simulation.lean.enums import (
     OPTION_TYPES,
@@ -19,7 +18,10 @@ from simulation.lean.enums import (
     SecurityType,
 )
 from simulation.lean.numbers import decimal_text, exact
+from simulation.lean.symbols import Symbol
+from simulation.orders.faces import Speaker
 from simulation.orders.orders import MarketOnCloseOrder, Order
+from simulation.orders.parties import OrderEngine, OrderHandler, OrderingAlgorithm, TradedSecurity
 from simulation.orders.requests import OrderResponse, SubmitOrderRequest
 
 _PRICE_FIELDS: dict[OrderType, tuple[tuple[str, str], ...]] = {
@@ -38,7 +40,7 @@ def round_to_tick(price: float, tick: float) -> Decimal:
     return (exact(price) / step).to_integral_value(ROUND_HALF_EVEN) * step
 
 
-def minimum_price_variation(security: Any, reference_price: float) -> float:
+def minimum_price_variation(security: TradedSecurity, reference_price: float) -> float:
     """Tick of a security at a price, 0 for shares with adjusted prices (AdjustedPriceVariationModel.cs).
 
     Sub-dollar stocks and index options depend on the price (IndexOptionSymbolProperties).
@@ -57,12 +59,12 @@ def minimum_price_variation(security: Any, reference_price: float) -> float:
 class PriceRounding:
     """Rounds the orders of one run; the first change of a price and of a quantity is reported to the algorithm."""
 
-    def __init__(self, handler: Any) -> None:
+    def __init__(self, handler: OrderHandler) -> None:
         self._handler = handler
         self._warned_price = False
         self._warned_quantity = False
 
-    def round_quantity(self, order: Order, security: Any) -> None:
+    def round_quantity(self, order: Order, security: TradedSecurity) -> None:
         """Cuts the quantity to whole lots, towards zero."""
         lot = exact(security.symbol_properties.lot_size)
         excess = exact(order.quantity) % lot if lot else Decimal(0)
@@ -74,7 +76,7 @@ class PriceRounding:
             text = "Warning: Due to brokerage limitations, orders will be rounded to the nearest lot size of "
             self._handler.engine.algorithm.error(text + decimal_text(security.symbol_properties.lot_size))
 
-    def round_prices(self, order: Order, security: Any, orders: list[Order] | None) -> None:
+    def round_prices(self, order: Order, security: TradedSecurity, orders: list[Order] | None) -> None:
         """Rounds the order's own prices; a combo limit only once all its legs (`orders`) have arrived."""
         group = order.group_order_manager
         if order.type == OrderType.COMBO_LIMIT and group is not None:
@@ -105,7 +107,7 @@ Code = OrderResponseErrorCode
 _FUTURES = (SecurityType.FUTURE, SecurityType.FUTURE_OPTION)
 
 
-def pre_order_check(algorithm: Any, request: SubmitOrderRequest) -> OrderResponse:
+def pre_order_check(algorithm: OrderingAlgorithm, request: SubmitOrderRequest) -> OrderResponse:
     """Success, or the first reason for which the request is refused without becoming an order.
 
     Raises ValueError for a market-on-open or -close order in a market that never closes.
@@ -128,7 +130,7 @@ def pre_order_check(algorithm: Any, request: SubmitOrderRequest) -> OrderRespons
     return OrderResponse.success(request) if refused is None else refused
 
 
-def _check_security(request: SubmitOrderRequest, security: Any) -> OrderResponse | None:
+def _check_security(request: SubmitOrderRequest, security: TradedSecurity) -> OrderResponse | None:
     lot = security.symbol_properties.lot_size
     kind = request.order_type.to_string()
     if abs(request.quantity) < lot:
@@ -156,12 +158,12 @@ def _check_security(request: SubmitOrderRequest, security: Any) -> OrderResponse
     return None
 
 
-def _warn_of_futures(algorithm: Any) -> None:
+def _warn_of_futures(algorithm: Speaker) -> None:
     text = "Warning: Market-On-Open orders are not allowed for futures and future options. "
     algorithm._warn_once("futures", text + "Consider using limit orders during extended market hours.")
 
 
-def _check_volume(algorithm: Any, request: SubmitOrderRequest) -> OrderResponse | None:
+def _check_volume(algorithm: OrderingAlgorithm, request: SubmitOrderRequest) -> OrderResponse | None:
     maximum = algorithm._maximum_orders
     if algorithm._engine.transactions.orders_count <= maximum:
         return None
@@ -170,7 +172,7 @@ def _check_volume(algorithm: Any, request: SubmitOrderRequest) -> OrderResponse 
     return OrderResponse.error(request, Code.EXCEEDED_MAXIMUM_ORDERS, text)
 
 
-def _check_exercise(engine: Any, request: SubmitOrderRequest, security: Any) -> OrderResponse | None:
+def _check_exercise(engine: OrderEngine, request: SubmitOrderRequest, security: TradedSecurity) -> OrderResponse | None:
     if request.order_type != OrderType.OPTION_EXERCISE:
         return None
     symbol = request.symbol
@@ -197,7 +199,7 @@ def span_text(span: timedelta) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
-def _check_auction(request: SubmitOrderRequest, security: Any) -> OrderResponse | None:
+def _check_auction(request: SubmitOrderRequest, security: TradedSecurity) -> OrderResponse | None:
     kind = request.order_type
     if kind not in (OrderType.MARKET_ON_OPEN, OrderType.MARKET_ON_CLOSE):
         return None
@@ -221,7 +223,7 @@ def _check_auction(request: SubmitOrderRequest, security: Any) -> OrderResponse 
     return None
 
 
-def _check_split(algorithm: Any, request: SubmitOrderRequest) -> OrderResponse | None:
+def _check_split(algorithm: OrderingAlgorithm, request: SubmitOrderRequest) -> OrderResponse | None:
     if request.security_type not in OPTION_TYPES:
         return None
     moment = algorithm._engine.current_slice
@@ -232,7 +234,7 @@ def _check_split(algorithm: Any, request: SubmitOrderRequest) -> OrderResponse |
     return OrderResponse.error(request, Code.OPTION_ORDER_ON_STOCK_SPLIT, text)
 
 
-def zero_price_message(symbol: Any) -> str:
+def zero_price_message(symbol: Symbol) -> str:
     """LEAN's sentence about a security that has no price yet."""
     return (
         f"{symbol}: The security does not have an accurate price as it has not yet received a bar of data. Before "

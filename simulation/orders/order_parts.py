@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from simulation.lean.clock import zone_of
 from simulation.lean.enums import OrderDirection, OrderStatus, OrderType
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean, decimal_text
+from simulation.lean.symbols import Symbol
+from simulation.orders.faces import PricedSecurity
 
 
 class CashAmount(Named):
@@ -99,11 +101,11 @@ class TimeInForce(Named):
         """An order that dies at the given exchange-local time."""
         return GoodTilDateTimeInForce(expiry)
 
-    def is_order_expired(self, security: Any, order: Sent) -> bool:
+    def is_order_expired(self, security: PricedSecurity, order: Sent) -> bool:
         """Whether the order is past its life at the security's local time."""
         return False
 
-    def is_fill_valid(self, security: Any, order: Sent, fill: object) -> bool:
+    def is_fill_valid(self, security: PricedSecurity, order: Sent, fill: object) -> bool:
         """Whether a fill at the given time may still be given."""
         return True
 
@@ -115,7 +117,7 @@ class GoodTilCanceledTimeInForce(TimeInForce):
 class DayTimeInForce(TimeInForce):
     """Dies at the last regular close of the exchange day in which it was sent (DayTimeInForce.cs:69)."""
 
-    def is_order_expired(self, security: Any, order: Sent) -> bool:
+    def is_order_expired(self, security: PricedSecurity, order: Sent) -> bool:
         """Whether the local clock has reached the close of the order's day."""
         hours = security.exchange.hours
         sent = zone_of(hours.time_zone).local(order.time_ms)
@@ -128,7 +130,7 @@ class GoodTilDateTimeInForce(TimeInForce):
     def __init__(self, expiry: datetime) -> None:
         self.expiry = expiry
 
-    def is_order_expired(self, security: Any, order: Sent) -> bool:
+    def is_order_expired(self, security: PricedSecurity, order: Sent) -> bool:
         """Whether the local clock has reached the close of the expiry's day."""
         day = datetime(self.expiry.year, self.expiry.month, self.expiry.day)
         return bool(security.local_time >= security.exchange.hours.get_last_daily_market_close(day, False))
@@ -170,18 +172,26 @@ class OrderSubmissionData(Named):
         self.last_price = last_price
 
 
+class Symbolic(Protocol):
+    """What has a symbol: a security, a contract of a chain."""
+
+    @property
+    def symbol(self) -> Symbol:
+        """Its symbol."""
+
+
 class Leg(Named):
     """One side of a combination: a symbol and its ratio; a limit price only for combo leg limit orders."""
 
-    def __init__(self, symbol: Any = None, quantity: int = 0, order_price: float | None = None) -> None:
+    def __init__(self, symbol: Symbol | None = None, quantity: int = 0, order_price: float | None = None) -> None:
         self.symbol = symbol
         self.quantity = quantity
         self.order_price = order_price
 
     @staticmethod
-    def create(symbol: Any, quantity: int, limit_price: float | None = None) -> Leg:
+    def create(symbol: Symbol | Symbolic, quantity: int, limit_price: float | None = None) -> Leg:
         """A leg of `quantity` units of `symbol` for each unit of the group."""
-        return Leg(getattr(symbol, "symbol", symbol), int(quantity), limit_price)
+        return Leg(symbol if isinstance(symbol, Symbol) else symbol.symbol, int(quantity), limit_price)
 
 
 class GroupOrderManager(Named):

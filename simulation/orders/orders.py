@@ -6,13 +6,14 @@ import copy
 import math
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from simulation.lean.clock import utc_datetime
-from simulation.lean.enums import OrderDirection, OrderStatus, OrderType
+from simulation.lean.enums import OrderDirection, OrderStatus, OrderType, SecurityType
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean, currency_sign, decimal_text, exact, price_of, smart_text
 from simulation.lean.symbols import Symbol
+from simulation.orders.faces import PricedSecurity
 from simulation.orders.order_parts import (
     GroupOrderManager,
     OrderProperties,
@@ -28,7 +29,7 @@ class Order(Named):
 
     type: ClassVar[OrderType] = OrderType.MARKET
 
-    def __init__(self, symbol: Any, quantity: float, time_ms: int, tag: str | None = "") -> None:
+    def __init__(self, symbol: Symbol, quantity: float, time_ms: int, tag: str | None = "") -> None:
         self.id = 0
         self.contingent_id = 0
         self.broker_id: list[str] = []
@@ -101,7 +102,7 @@ class Order(Named):
         return self.properties.time_in_force
 
     @property
-    def security_type(self) -> Any:
+    def security_type(self) -> SecurityType:
         """Security type of the symbol."""
         return self.symbol.security_type
 
@@ -125,12 +126,12 @@ class Order(Named):
         """Whether the order could fill at the prices of its submission."""
         return self.type in (OrderType.MARKET, OrderType.COMBO_MARKET)
 
-    def get_value(self, security: Any) -> float:
+    def get_value(self, security: PricedSecurity) -> float:
         """Dollars that the order is worth at its own price rule, signed as its quantity (Order.GetValue)."""
         multiplier = security.symbol_properties.contract_multiplier
         return clean(self.unit_value(security) * security.quote_currency.conversion_rate * multiplier)
 
-    def unit_value(self, security: Any) -> float:
+    def unit_value(self, security: PricedSecurity) -> float:
         """Quantity times the price at which the order type values itself."""
         return float(self.quantity * security.price)
 
@@ -177,7 +178,7 @@ class OptionExerciseOrder(Order):
 
     type = OrderType.OPTION_EXERCISE
 
-    def unit_value(self, security: Any) -> float:
+    def unit_value(self, security: PricedSecurity) -> float:
         """Value of the underlying delivered at the order's price, per contract multiplier."""
         multiplier = security.symbol_properties.contract_multiplier
         return float(security.get_exercise_quantity(self.quantity) * self.price / multiplier)
@@ -209,7 +210,7 @@ class LimitOrder(Order):
             return self.limit_price >= data.ask_price
         return self.direction == OrderDirection.SELL and self.limit_price <= data.bid_price
 
-    def unit_value(self, security: Any) -> float:
+    def unit_value(self, security: PricedSecurity) -> float:
         """Quantity at the worse of limit and market."""
         return worse_limit_value(self.quantity, self.limit_price, security.price)
 
@@ -229,7 +230,7 @@ class StopMarketOrder(Order):
     def _prices_text(self) -> str:
         return f" at stop {self._money(self.stop_price)}"
 
-    def unit_value(self, security: Any) -> float:
+    def unit_value(self, security: PricedSecurity) -> float:
         """Quantity at the worse of stop and market."""
         return worse_limit_value(self.quantity, self.stop_price, security.price)
 
@@ -359,7 +360,7 @@ class ComboLimitOrder(ComboOrder):
 
     type = OrderType.COMBO_LIMIT
 
-    def unit_value(self, security: Any) -> float:
+    def unit_value(self, security: PricedSecurity) -> float:
         """Leg quantity at the worse of GROUP limit and leg market, as LEAN computes it."""
         group = self.group_order_manager
         return worse_limit_value(self.quantity, 0.0 if group is None else group.limit_price, security.price)
@@ -377,7 +378,7 @@ class ComboLegLimitOrder(ComboOrder):
     type = OrderType.COMBO_LEG_LIMIT
     limit_price: float = 0.0
 
-    def unit_value(self, security: Any) -> float:
+    def unit_value(self, security: PricedSecurity) -> float:
         """Quantity at the worse of the leg's limit and market."""
         return worse_limit_value(self.quantity, self.limit_price, security.price)
 

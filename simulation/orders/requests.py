@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from simulation.lean.clock import naive_milliseconds, utc_datetime
 from simulation.lean.enums import (
@@ -13,9 +13,11 @@ from simulation.lean.enums import (
     OrderResponseErrorCode,
     OrderStatus,
     OrderType,
+    SecurityType,
 )
 from simulation.lean.names import Named, snake_case
 from simulation.lean.symbols import Symbol, symbol_of
+from simulation.orders.faces import PricedSecurity
 from simulation.orders.order_parts import GroupOrderManager, OrderProperties
 
 UNPROCESSED_MESSAGE = "The request has not yet been processed."
@@ -144,10 +146,10 @@ class SubmitOrderRequest(OrderRequest):
     def __init__(
         self,
         order_type: OrderType,
-        security_type: Any,
-        symbol: Any,
+        security_type: SecurityType,
+        symbol: object,
         quantity: float,
-        *rest: Any,
+        *rest: object,
         asynchronous: bool = False,
     ) -> None:
         """LEAN's argument order: type, security type, symbol, quantity, stop, limit, [trigger, [trailing amount,
@@ -180,7 +182,9 @@ class SubmitOrderRequest(OrderRequest):
         self.asynchronous = asynchronous
 
     @staticmethod
-    def build(order_type: OrderType, security: Any, quantity: float, time_ms: int, **fields: Any) -> SubmitOrderRequest:
+    def build(
+        order_type: OrderType, security: PricedSecurity, quantity: float, time_ms: int, **fields: object
+    ) -> SubmitOrderRequest:
         """A request of the engine's own: every further field by name (tag, limit_price, order_properties, ...)."""
         request = SubmitOrderRequest(order_type, security.type, security.symbol, quantity)
         request.time_ms = time_ms
@@ -192,7 +196,7 @@ class SubmitOrderRequest(OrderRequest):
 class UpdateOrderFields(Named):
     """The new values of an update; None leaves a field as it is."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(snake_case(name), value)
 
     def __init__(self) -> None:

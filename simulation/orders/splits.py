@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 from simulation.lean.clock import HOUR_MS
 from simulation.lean.enums import DataNormalizationMode, OrderField, OrderType, Resolution, SecurityType
 from simulation.lean.numbers import clean
+from simulation.lean.symbols import Symbol
+from simulation.orders.parties import OrderEngine, TradedSecurity
 from simulation.orders.requests import SubmitOrderRequest, UpdateOrderFields
-from simulation.orders.tickets import FIELDS_OF
+from simulation.orders.tickets import FIELDS_OF, OrderTicket
 
 SUBMISSION_BUFFER = timedelta(minutes=15, seconds=30)
 """How long before the close a market-on-close order must be in."""
@@ -26,13 +27,13 @@ _Events = list[tuple[date, float]]
 class SplitWatch:
     """Looks for splits of the equities in the run; times in UTC milliseconds."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: OrderEngine) -> None:
         self._engine = engine
-        self._known: dict[Any, _Events] = {}
-        self._closed: set[tuple[Any, date]] = set()
-        self._applied: set[tuple[Any, date]] = set()
+        self._known: dict[Symbol, _Events] = {}
+        self._closed: set[tuple[Symbol, date]] = set()
+        self._applied: set[tuple[Symbol, date]] = set()
 
-    def _events(self, security: Any) -> _Events:
+    def _events(self, security: TradedSecurity) -> _Events:
         """(last day before, old shares per new) of an equity's splits from the start of the run on."""
         known = self._known.get(security.symbol)
         if known is None:
@@ -58,7 +59,7 @@ class SplitWatch:
                     latest = min(latest, self._before(security, day, ms))
         return latest
 
-    def _before(self, security: Any, day: date, ms: int) -> int:
+    def _before(self, security: TradedSecurity, day: date, ms: int) -> int:
         key = (security.symbol, day)
         if key not in self._closed:
             moment = self._last_chance(security, day)
@@ -68,7 +69,7 @@ class SplitWatch:
             self._close_options(security)
         return ms + HOUR_MS
 
-    def _last_chance(self, security: Any, day: date) -> int:
+    def _last_chance(self, security: TradedSecurity, day: date) -> int:
         hours = security.exchange.hours
         close = hours.get_next_market_close(datetime(day.year, day.month, day.day), False) - SUBMISSION_BUFFER
         step = min(
@@ -78,7 +79,7 @@ class SplitWatch:
         midnight = datetime(day.year, day.month, day.day)
         return int(security.zone.utc_ms(close - (close - midnight) % step))
 
-    def _close_options(self, underlying: Any) -> None:
+    def _close_options(self, underlying: TradedSecurity) -> None:
         engine = self._engine
         transactions = engine.transactions
         for option in list(engine.portfolio.invested_securities.values()):
@@ -94,7 +95,7 @@ class SplitWatch:
                 f"{underlying.symbol.value} split event. Option splits are not currently supported."
             )
 
-    def _apply(self, security: Any, factor: float) -> None:
+    def _apply(self, security: TradedSecurity, factor: float) -> None:
         """More shares at a lower price, and what is left of a share in cash (SecurityPortfolioManager.ApplySplit)."""
         held, book = security.holdings, self._engine.portfolio
         if security.data_normalization_mode != DataNormalizationMode.RAW:
@@ -110,7 +111,7 @@ class SplitWatch:
         book.cash_book[book.cash_book.account_currency].add_amount(rest)
 
 
-def _split_order(ticket: Any, factor: float) -> UpdateOrderFields:
+def _split_order(ticket: OrderTicket, factor: float) -> UpdateOrderFields:
     """An order of the same value in the new shares (DefaultBrokerageModel.ApplySplit)."""
     fields = UpdateOrderFields()
     fields.quantity = float(int(clean(ticket.quantity / factor)))

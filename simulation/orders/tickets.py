@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from simulation.lean.enums import (
     OPTION_TYPES,
@@ -13,9 +13,11 @@ from simulation.lean.enums import (
     OrderResponseErrorCode,
     OrderStatus,
     OrderType,
+    SecurityType,
 )
 from simulation.lean.names import Named
 from simulation.lean.numbers import clean, price_of
+from simulation.lean.symbols import Symbol
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.orders import Order
 from simulation.orders.requests import (
@@ -74,12 +76,12 @@ class OrderTicket(Named):
         return OrderStatus.NEW if self._order is None else self._order.status
 
     @property
-    def symbol(self) -> Any:
+    def symbol(self) -> Symbol:
         """Symbol of the order."""
         return self.submit_request.symbol
 
     @property
-    def security_type(self) -> Any:
+    def security_type(self) -> SecurityType:
         """Security type of the symbol."""
         return self.submit_request.security_type
 
@@ -123,19 +125,20 @@ class OrderTicket(Named):
         """All events of this order so far."""
         return list(self._events)
 
-    def get(self, order_field: OrderField) -> Any:
+    def get(self, order_field: OrderField) -> float | bool:
         """A price field of the order: limit (the group's for a combo), stop, trigger, trailing amount or kind.
 
         Raises ValueError when the order type has no such field.
         """
         name = order_field.name.lower()
-        source: Any = self._order if self._order is not None else self.submit_request
+        source: object = self._order if self._order is not None else self.submit_request
         if name == "limit_price" and self.order_type == OrderType.COMBO_LIMIT and self._order is not None:
             source = self._order.group_order_manager
         if name not in FIELDS_OF.get(self.order_type, ()) or not hasattr(source, name):
             kind = self.order_type.to_string()
             raise ValueError(f"Unable to get field {order_field.to_string()} on order of type {kind}")
-        return getattr(source, name)
+        value: float | bool = getattr(source, name)
+        return value
 
     def update(self, fields: UpdateOrderFields) -> OrderResponse:
         """Asks for new values; success means queued, the change happens in the next order pass."""
@@ -166,7 +169,7 @@ class OrderTicket(Named):
         """Asks for a new trailing distance."""
         return self._update_one("trailing_amount", trailing_amount, tag)
 
-    def _update_one(self, name: str, value: Any, tag: str | None) -> OrderResponse:
+    def _update_one(self, name: str, value: float | str, tag: str | None) -> OrderResponse:
         fields = UpdateOrderFields()
         fields.tag = tag
         setattr(fields, name, value)

@@ -8,7 +8,6 @@ BacktestingBrokerage.cs).
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 from simulation.lean.dictionaries import OrderTable
 from simulation.lean.enums import (
@@ -27,6 +26,7 @@ from simulation.orders.order_checks import PriceRounding
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.order_parts import OrderFee, OrderSubmissionData, is_closed
 from simulation.orders.orders import Order, create_order, group_orders, set_order_id
+from simulation.orders.parties import BuyingPowerAnswer, OrderEngine, TradedSecurity
 from simulation.orders.requests import (
     CancelOrderRequest,
     OrderRequest,
@@ -44,7 +44,7 @@ _EVENT_PRICES = ("limit_price", "stop_price", "trigger_price", "trailing_amount"
 class TransactionHandler:
     """Processes requests and passes; the kernel's one door to everything about orders."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: OrderEngine) -> None:
         self.engine = engine
         self.transactions = SecurityTransactionManager(self)
         self.broker = SimulatedBroker(self)
@@ -72,7 +72,7 @@ class TransactionHandler:
         """The hourly early-assignment scan, if due (it is also the first thing a pass does)."""
         self.broker.process_assignments()
 
-    def process_delisting(self, symbol: Any) -> None:
+    def process_delisting(self, symbol: Symbol) -> None:
         """A delisting came into force: expiry or liquidation, then the symbol's open orders are cancelled."""
         security = self.engine.securities[symbol]
         if security.is_option:
@@ -247,7 +247,7 @@ class TransactionHandler:
         response = OrderResponse.error(request, OrderResponseErrorCode.INSUFFICIENT_BUYING_POWER, text)
         return self._refuse(request, orders, response)
 
-    def buying_power_message(self, orders: list[Order], result: Any) -> str:
+    def buying_power_message(self, orders: list[Order], result: BuyingPowerAnswer) -> str:
         """LEAN's sentence about orders that the account cannot carry."""
         ids = ",".join(str(order.id) for order in orders)
         securities = self.engine.securities
@@ -414,7 +414,7 @@ class TransactionHandler:
         self.tickets[order.id] = ticket
         self.total_orders += 1
 
-    def _liquidate_delisted(self, security: Any) -> None:
+    def _liquidate_delisted(self, security: TradedSecurity) -> None:
         quantity = -security.holdings.quantity
         if not quantity:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
 
 from simulation.lean.clock import utc_datetime
 from simulation.lean.names import Named, signed
@@ -29,7 +29,7 @@ class SecurityTransactionManager(Named):
         return int(self._handler.engine.utc_ms)
 
     @property
-    def utc_time(self) -> Any:
+    def utc_time(self) -> datetime:
         """The engine's clock as a naive UTC datetime."""
         return utc_datetime(self.utc_ms)
 
@@ -54,7 +54,7 @@ class SecurityTransactionManager(Named):
         return len(self.wins) - self.win_count
 
     @property
-    def transaction_records(self) -> dict[Any, float]:
+    def transaction_records(self) -> dict[datetime, float]:
         """Realised profit of each closing fill by its UTC time."""
         return {utc_datetime(when): profit for when, profit in self.transaction_record.items()}
 
@@ -86,7 +86,7 @@ class SecurityTransactionManager(Named):
         """Asks to cancel an order; without a tag the order loses its own, as in LEAN."""
         return self.process_request(CancelOrderRequest(self.utc_ms, order_id, order_tag or ""))
 
-    def cancel_open_orders(self, symbol: Any = None, tag: str | None = None) -> list[OrderTicket]:
+    def cancel_open_orders(self, symbol: object = None, tag: str | None = None) -> list[OrderTicket]:
         """Asks to cancel every open order, of one symbol or of all. Raises ValueError during warm-up."""
         handler = self._handler
         if handler.engine.algorithm.is_warming_up:
@@ -115,23 +115,23 @@ class SecurityTransactionManager(Named):
         return [order.clone() for order in orders if order_filter is None or order_filter(order)]
 
     @signed("filter=None", "symbol")
-    def get_open_orders(self, what: Any = None) -> list[Order]:
+    def get_open_orders(self, what: object = None) -> list[Order]:
         """Copies of the open orders, of one symbol, of those passing a filter, or all."""
         orders = [order for order, _ in self._handler.open.values()]
         return [order.clone() for order in orders if _matches(order, what)]
 
     @signed("filter=None", "symbol")
-    def get_open_order_tickets(self, what: Any = None) -> list[OrderTicket]:
+    def get_open_order_tickets(self, what: object = None) -> list[OrderTicket]:
         """Tickets of the open orders, of one symbol, of those passing a filter, or all."""
         return [ticket for ticket in self._handler.open_tickets() if _matches(ticket, what)]
 
     @signed("filter=None")
-    def get_order_tickets(self, what: Any = None) -> list[OrderTicket]:
+    def get_order_tickets(self, what: object = None) -> list[OrderTicket]:
         """All tickets, of one symbol, of those passing a filter, or all."""
         return [ticket for ticket in self._handler.tickets.values() if _matches(ticket, what)]
 
     @signed("filter=None", "symbol")
-    def get_open_orders_remaining_quantity(self, what: Any = None) -> float:
+    def get_open_orders_remaining_quantity(self, what: object = None) -> float:
         """Signed quantity that open orders may still fill."""
         return sum(ticket.quantity_remaining for ticket in self.get_open_order_tickets(what))
 
@@ -143,7 +143,7 @@ class SecurityTransactionManager(Named):
         self.wins[utc_ms] = won
 
 
-def _matches(item: Order | OrderTicket, what: Any) -> bool:
+def _matches(item: Order | OrderTicket, what: object) -> bool:
     if what is None:
         return True
     if callable(what):

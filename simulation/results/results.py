@@ -58,7 +58,7 @@ class Summary:
 
 def summarize(engine: Any) -> Summary:
     """LEAN's statistics of a finished run. Raises ValueError for an engine that failed before it had a portfolio."""
-    if engine.portfolio is None:
+    if getattr(engine, "portfolio", None) is None:
         raise ValueError("no results: the engine failed before its portfolio was made; see the error before this one")
     samples, portfolio, transactions = engine.samples, engine.portfolio, engine.transactions
     rates = engine.source.interest_rates()

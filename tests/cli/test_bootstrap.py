@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import run
-from cli import bootstrap
+from cli import bootstrap, checks
 from cli.app import COMMANDS
 from cli.bootstrap import BootstrapError, Environment, PackageSet
 from tests.conftest import ROOT
@@ -306,3 +308,67 @@ def test_uv_is_used_only_when_it_runs(clone: Environment, tmp_path: Path, monkey
     assert bootstrap.installer(clone).install[:3] == [str(broken), "pip", "install"]
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert bootstrap.installer(clone).install[:4] == [str(clone.python), "-m", "pip", "install"]
+
+
+# --- a new user's first use ------------------------------------------------------------------------------------------
+
+
+def test_locks_are_installed_without_resolving(clone: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip's hash mode asks for pins of extras (coverage[toml]) unless it is told that the lock is the whole set."""
+    ran: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "execute", lambda command, environment, wanted: ran.append(list(command)))
+    monkeypatch.setattr(shutil, "which", lambda name, **options: None)  # a machine without uv
+    bootstrap.ensure(clone, PackageSet.DEVELOP)
+    created, installed = ran
+    assert created[1:] == ["-m", "venv", str(clone.folder)]
+    assert installed[:4] == [str(clone.python), "-m", "pip", "install"]
+    assert installed[-3:] == ["--no-deps", "-r", str(clone.root / "requirements-dev.lock")]
+
+
+def test_the_first_use_is_tried_without_uv(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    uv = tmp_path / "b" / ("uv.bat" if os.name == "nt" else "uv")
+    uv.write_text("", encoding="utf-8")
+    uv.chmod(0o755)
+    path = os.pathsep.join(str(tmp_path / name) for name in ("a", "b"))
+    assert checks.without("uv", path) == str(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("code", "uv", "expected", "words"),
+    [
+        (0, "", 0, "both sets of packages were built by pip alone"),
+        (0, "uv = 0.9.0\n", 1, "the environment was built by uv"),
+        (2, "", 1, "scenario --list: exit code 2"),
+    ],
+)
+def test_a_first_use_that_fails_is_red(
+    code: int,
+    uv: str,
+    expected: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        if command[0] == "git":
+            made = Environment(Path(command[-1]))
+            made.folder.mkdir(parents=True)
+            for name in bootstrap.LOCKS.values():
+                (made.root / name).write_text("", encoding="utf-8")
+            (made.folder / "pyvenv.cfg").write_text(f"home = x\n{uv}", encoding="utf-8")
+            made.python.parent.mkdir(parents=True, exist_ok=True)
+            made.python.touch()
+            bootstrap.write_record(made, {str(one): made.stamp(one) for one in PackageSet})
+            return subprocess.CompletedProcess(command, 0, "", "")
+        assert shutil.which("uv", path=options["env"]["PATH"]) is None
+        return subprocess.CompletedProcess(command, code, "", "error: In --require-hashes mode\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert checks.first_use() == expected
+    assert words in capsys.readouterr().out
+
+
+def test_ci_tries_the_first_use() -> None:
+    assert "run.py test --first-use" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

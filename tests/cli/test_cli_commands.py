@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli import app, backtest, bootstrap, data, options, output, progress, scenario, summary
+from cli import app, backtest, bootstrap, data, options, progress, scenario, summary
 from cli.bootstrap import Environment, PackageSet
 from cli.errors import UserError
 from cli.options import BacktestOptions
@@ -89,6 +89,27 @@ def test_a_scenario_shows_its_path_and_what_came_of_it(
     assert (tmp_path / "path.svg").read_text(encoding="utf-8").startswith("<svg")
     assert (ran[0].market, ran[0].seed, ran[0].cash, ran[0].set_) == (
         "scenario:august-2024", "7", None, ["friday_0dte.min_vix=0"])  # fmt: skip
+
+
+def test_every_scenario_states_what_it_will_try(ran: list[BacktestOptions], capsys: pytest.CaptureFixture[str]) -> None:
+    for name in scenarios.names():
+        assert len(scenarios.scenario(name).tries) > 20, name
+    assert app.run(["scenario", "half-day"]) == 0
+    assert "  will try: to enter and be out by 12:00 on a day that closes at 13:00." in capsys.readouterr().out
+
+
+def test_a_scenario_that_held_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "nothing was held: this scenario tested nothing"
+    never = ["--set", "friday_0dte.min_vix=49"]
+    assert app.run(["backtest", "--market", "scenario:half-day", *never, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.endswith(f"{words}\n")
+    assert words in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    done = backtest.run_and_report(
+        BacktestOptions(market="scenario:half-day", set_=["friday_0dte.min_vix=0"], out=tmp_path / "held")
+    )
+    assert (bool(done.record.journal.trades), done.record.warnings) == (True, ())
+    open_at_the_end = Journal(equity=(EquityPoint(date(2008, 1, 2), 100.0, 1, 1),))
+    assert backtest.was_held(open_at_the_end)
 
 
 def test_all_scenarios_run_and_those_that_stop_are_named(
@@ -239,10 +260,10 @@ def test_tables_keep_their_first_column(columns: int) -> None:
 
 def test_a_pipe_takes_its_width_from_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert output.width(terminal=False) == 100
+    assert progress.width(terminal=False) == 100
     for said, columns in (("40", 40), ("120", 120), ("wide", 100), ("0", 100), ("3", 20)):
         monkeypatch.setenv("COLUMNS", said)
-        assert output.width(terminal=False) == columns
+        assert progress.width(terminal=False) == columns
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
@@ -250,7 +271,7 @@ def test_no_encoding_ends_a_finished_run(encoding: str, tmp_path: Path, monkeypa
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
-    output.make_lenient()
+    progress.make_lenient()
     run = record_of(100.0, 110.0, 99.0, journal=Journal(counts={"decision": 1}))
     summary.print_summary(run, summarise(run), tmp_path, 1.0)
     sys.stdout.write("\u2581\u2588 \u4e2d\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
-from core.book import EntryIntent, Refusal
+from core.book import ApprovedEntry, EntryIntent, Refusal
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import (
     FillStatus,
@@ -15,6 +15,7 @@ from core.instruments import INSTRUMENTS
 from core.journal import MemorySink
 from core.parts import Terms
 from execution.executor import AtomicExecutor
+from risk.manager import UnifiedRiskManager
 from state.manager import HierarchicalStateManager
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from trading_system import TradingSystem
@@ -43,6 +44,11 @@ def intent(mid: float = 3.1, model: float | None = None) -> EntryIntent:
     )
 
 
+def approved(system: TradingSystem, entry: EntryIntent, contracts: int) -> ApprovedEntry:
+    """What risk would mint: only its manager may, so a test borrows its right."""
+    return system.managers[UnifiedRiskManager]._approve(entry, contracts)
+
+
 class Room:
     """A system at noon with the legs quoted, and its executor."""
 
@@ -56,7 +62,11 @@ class Room:
         self.gateway.subscribe([leg.contract for leg in spread().legs])
 
     def open(self, contracts: int = 1) -> str | Refusal:
-        return self.executor.open(intent(), contracts, "test")
+        return self.send(intent(), contracts)
+
+    def send(self, entry: EntryIntent, contracts: int) -> str | Refusal:
+        """As if risk had approved it."""
+        return self.executor.open(approved(self.system, entry, contracts), "test")
 
     def minutes(self, count: int) -> None:
         for _ in range(count):

@@ -22,7 +22,7 @@ from core.journal import RecordKind
 from core.parts import Terms, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.records import describe_package, rebuild_package, rebuild_position
+from execution.states import describe_package, rebuild_package, rebuild_position
 from execution.walking import anomaly, crossing_limit, round_down, walk_limit
 from market.chains import package_price
 from state.manager import HierarchicalStateManager
@@ -114,7 +114,7 @@ def test_a_contract_held_the_other_way_is_not_netted(room: Room) -> None:
     room.minutes(6)
     package = Package((Leg(put(4950.0), 1), Leg(put(4920.0), -2)))
     other = EntryIntent("other", FRIDAY, package, Terms("other", "ratio", 1.0, 1.0), 1.0, None, "")
-    refused = room.executor.open(other, 1, "test")
+    refused = room.send(other, 1)
     assert isinstance(refused, Refusal)
     assert refused.rule == "overlap"
 
@@ -129,11 +129,7 @@ def test_a_refused_order_leaves_state_and_book_clean(room: Room) -> None:
 def test_three_rejections_in_a_row_halt_entries(room: Room) -> None:
     room.gateway.refuse = "no"
     for day in range(3):
-        room.executor.open(
-            EntryIntent("s", FRIDAY + timedelta(days=day), spread(), Terms("s", "x", 1.0, 1.0), 3.0, None, ""),
-            1,
-            "test",
-        )
+        room.send(EntryIntent("s", FRIDAY + timedelta(days=day), spread(), Terms("s", "x", 1.0, 1.0), 3.0, None, ""), 1)
     assert room.system.bus.entries_halted is not None
     assert "3 rejected orders" in room.system.bus.entries_halted
 

@@ -165,7 +165,7 @@ def held(room: Room) -> Position:
     """A condor in the book of the room."""
     room.gateway.subscribe([leg.contract for leg in condor().legs])
     terms = Terms("friday_0dte", "iron_condor", 2000.0, 3000.0)
-    name = room.executor.open(EntryIntent("friday_0dte", FRIDAY, condor(), terms, 3.1, None, ""), 2, "test")
+    name = room.send(EntryIntent("friday_0dte", FRIDAY, condor(), terms, 3.1, None, ""), 2)
     assert isinstance(name, str)
     room.minutes(6)
     return room.system.book.positions[name]
@@ -320,7 +320,7 @@ def spy_spread(room: Room, later: int = 0) -> Position:
     package = Package((Leg(legs[0], -1), Leg(legs[1], 1)))
     room.gateway.subscribe(legs)
     terms = Terms("ratio", "put_spread", 1500.0, 1500.0)
-    name = room.executor.open(EntryIntent("ratio", FRIDAY, package, terms, 3.1, None, ""), 1, "test")
+    name = room.send(EntryIntent("ratio", FRIDAY, package, terms, 3.1, None, ""), 1)
     assert isinstance(name, str)
     room.minutes(6)
     return room.system.book.positions[name]

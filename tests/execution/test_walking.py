@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
@@ -18,14 +19,17 @@ from core.settings.fields import OrderSettings
 from core.settings.strategies import FridayZeroDaySettings
 from execution.executor import AtomicExecutor
 from execution.walking import walk_limit
-from market.chains import PackagePrice
+from market.chains import PackagePrice, current_price
+from risk.manager import UnifiedRiskManager
 from strategies.base import EntryContext, Skip
 from strategies.floors import least_credit, round_trip_fees, spread_width, thin_credit
 from strategies.friday_0dte import FridayZeroDay
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
+from tests.risk.proposals import proposal
 from trading_system import TradingSystem
 
 NOON = datetime.combine(FRIDAY, time(12, 0))
+OPEN = datetime.combine(FRIDAY, time(9, 31))
 ROW = FridayZeroDaySettings()
 ORDERS = OrderSettings()
 
@@ -73,21 +77,35 @@ def test_the_walk_stays_between_mid_and_a_tick_through_natural(mid: float, half:
 
 
 class Walked:
-    """A spread on its way at noon that nobody fills, with the market as a test moves it."""
+    """A spread that risk approved, on its way at noon; nobody fills it, and the market is as a test moves it."""
 
     def __init__(self, folder: Path) -> None:
         self.level, self.vix = 5000.0, 24.0
-        self.gateway = FakeGateway(NOON, lambda _: self.level, lambda _: self.vix, folder, fills_allowed=False)
+        self.gateway = FakeGateway(OPEN, self.moving, lambda _: self.vix, folder, fills_allowed=False)
         self.system: TradingSystem
         self.sink: MemorySink
-        self.system, self.sink = build(self.gateway)
+        self.system, self.sink = build(self.gateway, phases__earned_progression="false")
         self.executor = self.system.managers[AtomicExecutor]
-        self.system.open_session(NOON)
+        self.system.open_session(OPEN)
+        self.gateway.time = NOON
         self.system.minute(NOON)
         self.gateway.subscribe([leg.contract for leg in spread().legs])
-        terms = Terms("friday_0dte", "put_spread", 2700.0, 3000.0)
-        name = self.executor.open(EntryIntent("friday_0dte", FRIDAY, spread(), terms, 3.1, None, "a reason"), 1, "x")
+        price = current_price(self.gateway, spread())
+        assert price is not None
+        # All that 30 points can lose, at the natural price of now.
+        self.loss = (30.0 - price.natural) * 100
+        wanted = replace(
+            proposal(), package=spread(), terms=Terms("friday_0dte", "put_spread", self.loss, 3000.0), wanted=1,
+            mid_cash=price.mid, natural_cash=price.natural, model_cash=None,
+        )  # fmt: skip
+        decision = self.system.managers[UnifiedRiskManager].review(wanted)
+        assert decision.approved is not None, decision
+        name = self.executor.open(decision.approved, "x")
         assert isinstance(name, str)
+
+    def moving(self, now: datetime) -> float:
+        """The level, never frozen."""
+        return self.level + (now.minute % 7) / 100
 
     def minutes(self, count: int) -> None:
         for _ in range(count):
@@ -127,6 +145,28 @@ def test_a_walk_ends_when_the_vix_leaves_the_window(walked: Walked) -> None:
     assert walked.system.book.pending == {}
 
 
+def test_a_walk_ends_when_risk_would_not_open_it_any_more(walked: Walked) -> None:
+    walked.minutes(1)
+    walked.vix = 33.0  # above 30 it is for put sellers: the regime, which the row's own window does not know
+    walked.minutes(1)
+    assert (walked.last["action"], walked.last["rule"]) == ("cancelled", "vix_regime")
+
+
+def test_a_walk_ends_when_it_could_lose_more_than_was_approved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked = Walked(tmp_path)
+    walked.minutes(1)
+    risk = walked.system.managers[UnifiedRiskManager]
+    # What risk approved for the position in dollars, brought down to what it could lose when it was sent.
+    monkeypatch.setattr(risk, "_budgets", dict.fromkeys(risk._budgets, walked.loss))
+    walked.level = 5010.0  # farther from the strikes: less credit, more to lose, still over the floor
+    walked.minutes(1)
+    row = walked.last
+    assert (row["action"], row["rule"]) == ("cancelled", "largest_loss")
+    assert isinstance(row["limit"], float)
+    assert isinstance(row["observed"], float)
+    assert row["observed"] > row["limit"]
+
+
 def test_a_walk_ends_without_a_vix(walked: Walked) -> None:
     walked.gateway.missing.add("VIX")
     walked.minutes(8)
@@ -156,7 +196,8 @@ def test_a_judge_that_fails_ends_the_walk(walked: Walked) -> None:
         def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
             raise RuntimeError("no idea")
 
-    walked.executor.judged_by(Broken())
+    broken = Broken()
+    walked.executor.judged_by(broken)
     walked.minutes(1)
     assert (walked.last["rule"], walked.last["reason"]) == ("judge_error", "Broken failed: RuntimeError: no idea")
 
@@ -173,8 +214,9 @@ def test_judges_see_what_a_step_brings_and_the_first_that_refuses_counts(walked:
             seen.append((self.name, contracts, brings))
             return Refusal(self.name, "enough", 1.0, brings) if self.asked == self.refuses_at else None
 
-    walked.executor.judged_by(Judge("first", 9))
-    walked.executor.judged_by(Judge("second", 5))
+    judges = (Judge("first", 9), Judge("second", 5))
+    for judge in judges:
+        walked.executor.judged_by(judge)
     price = walked.executor._working._walk.price(next(iter(walked.executor._working)))
     assert price is not None
     walked.minutes(5)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.book import ClosedTrade, Position
-from core.contracts import Contract, Quote
-from core.events import ChangeKind, Command, CommandAnswered, MarketData, MinutePassed, PositionChanged, SessionClosed
+from core.contracts import Quote
+from core.events import ChangeKind, Command, PositionChanged, SessionClosed
 from core.journal import RecordKind
 from core.parts import Part, Terms, Trait
 from risk.drawdown import DrawdownPlugin
@@ -19,57 +19,10 @@ from risk.equity import SteadyEquity
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Scope, Wanted
 from risk.sizing import PositionSizer
-from state.store import StateStore
-from tests.execution.desk import Room, put
-from tests.fake_gateway import FRIDAY, FakeGateway, build
+from tests.execution.desk import put
+from tests.fake_gateway import FRIDAY
+from tests.risk.floor import Floor, crossed
 from tests.risk.proposals import NOW, held, package
-
-
-class Floor(Room):
-    """The executor's room with minutes as the system has them."""
-
-    def __init__(self, folder: Path, vix: float = 24.0) -> None:
-        super().__init__(folder, vix)
-        self.answers: list[CommandAnswered] = []
-        self.system.bus.subscribe(CommandAnswered, self.answers.append, component="test")
-
-    def pass_minutes(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.gateway.time += timedelta(minutes=1)
-            now = self.gateway.time
-            self.system.clock.advance(now)
-            self.gateway.work_orders()
-            for ticker in ("VIX", "SPY", "SPX"):
-                price = self.gateway.price_of(ticker)
-                self.system.bus.publish(
-                    MarketData(time=now, ticker=ticker, open=price, high=price, low=price, price=price, fresh_at=now)
-                )
-            self.system.bus.publish(MinutePassed(time=now))
-
-    def opened(self, contracts: int = 1) -> str:
-        name = self.open(contracts)
-        assert isinstance(name, str)
-        self.pass_minutes(6)
-        assert name in self.system.book.positions
-        return name
-
-    def say(self, command: Command, subject: str = "") -> CommandAnswered:
-        self.system.command(self.gateway.time, command, subject)
-        return self.answers[-1]
-
-    def where(self) -> str:
-        return self.state.system.name
-
-    def again(self) -> Floor:
-        """The next process over the same store and broker."""
-        self.system.managers[StateStore].close()
-        again = object.__new__(Floor)
-        again.gateway, again.answers = self.gateway, []
-        again.system, again.sink = build(self.gateway)
-        again.executor = again.system.managers[type(self.executor)]
-        again.state = again.system.managers[type(self.state)]
-        again.system.bus.subscribe(CommandAnswered, again.answers.append, component="test")
-        return again
 
 
 @pytest.fixture
@@ -224,19 +177,6 @@ def test_a_box_goes_by_a_persons_word_alone() -> None:
 
 
 # Marks
-
-
-def crossed(floor: Floor, contract: Contract, quote: Quote | None) -> None:
-    """The contract's quote is replaced; the account's figure moves with its middle, as an engine's does."""
-    true_quote = FakeGateway.quote
-
-    def quoted(gateway: FakeGateway, asked: Contract) -> Quote | None:
-        shown = true_quote(gateway, asked)
-        if quote is None or asked.name != contract.name or shown is None:
-            return shown
-        return replace(quote, time=gateway.time)
-
-    floor.gateway.quote = quoted.__get__(floor.gateway)  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(("bid", "ask"), [(300.0, 200.0), (1.0, 400.0), (250.0, 251.0)])

@@ -39,6 +39,8 @@ FRIDAY = datetime(2024, 7, 12)
 
 Side = tuple[float, float, float, float]
 """Open, high, low, close."""
+NOTHING: Any = None
+"""Where a model takes a security and does not look at it."""
 
 
 def at(clock: str, day: date = MONDAY) -> datetime:

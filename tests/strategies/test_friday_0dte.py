@@ -22,6 +22,7 @@ from execution.executor import AtomicExecutor
 from market.trend import Trend, TrendDirection
 from strategies.base import Action, Close, EntryContext, Hold, Roll, Skip, Strategy, Wait
 from strategies.friday_0dte import FridayZeroDay
+from tests.execution.desk import approved
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.risk.proposals import proposal
 from tests.strategies.fridays import start, wiggle
@@ -331,7 +332,7 @@ class Rolled:
         terms = Terms("friday_0dte", "put_spread", 2700.0, 3000.0)
         self.executor = self.system.managers[AtomicExecutor]
         entry = EntryIntent("friday_0dte", FRIDAY, first, terms, 3.0, None, "")
-        name = self.executor.open(entry, 1, "friday_0dte-20240308")
+        name = self.executor.open(approved(self.system, entry, 1), "friday_0dte-20240308")
         assert isinstance(name, str)
         self.name = name
         self.action: Action = Hold()

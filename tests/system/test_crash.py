@@ -29,8 +29,8 @@ from core.parts import Urgency
 from core.settings.fields import Settings
 from core.storage import FolderStorage, replace_file
 from execution.executor import AtomicExecutor
-from execution.records import describe_package, rebuild_package
 from execution.recovery import OrderRecovery
+from execution.states import describe_package, rebuild_package
 from state.manager import HierarchicalStateManager
 from state.store import StateStore
 from tests.fake_gateway import FRIDAY, FakeGateway, Working

@@ -16,12 +16,14 @@ from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 
 
 def test_a_day_with_a_trade_agrees_to_the_cent(tmp_path: Path) -> None:
-    gateway = FakeGateway(datetime.combine(FRIDAY, time()), lambda _: 5000.0, lambda _: 24.0, tmp_path)
+    moving = lambda at: 5000.0 + 0.5 * (at.minute % 3)  # noqa: E731 - a price that stands still is not trusted
+    gateway = FakeGateway(datetime.combine(FRIDAY, time()), moving, lambda _: 24.0, tmp_path)
     system, sink = build(gateway)
     run_day(system, gateway, FRIDAY)
     system.end(gateway.time)
     (row,) = sink.rows(RecordKind.ACCOUNT)
     assert row["starting"] == 100_000.0
+    assert len(sink.rows(RecordKind.TRADE_CLOSED)) == 1
     assert row["trades"] == pytest.approx(gateway.cash - 100_000.0, abs=0.005)
     assert (row["difference"], row["unknown"], row["reason"]) == (0.0, 0, "trades and account agree")
 

@@ -54,7 +54,7 @@ from simulation.orders.orders import (
     OptionExerciseOrder,
     Order,
 )
-from tests.simulation.playing import FRIDAY, MONDAY, SPX, Market, Recorder, at, index_market, play, spxw
+from tests.simulation.playing import FRIDAY, MONDAY, NOTHING, SPX, Market, Recorder, at, index_market, play, spxw
 
 SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")
 TUESDAY = date(2024, 7, 9)
@@ -212,22 +212,24 @@ class Stub:
 
 
 ACCOUNT: Any = SimpleNamespace(total_portfolio_value=1_000.0)
+RUINED: Any = SimpleNamespace(total_portfolio_value=0.0)
+stub: Any = Stub
 
 
 def test_units_are_closed_one_by_one() -> None:
     table = {0.0: 0.0, 1.0: 10.0, 2.0: 20.0, 3.0: 30.0, 4.0: 40.0}
-    assert maximum_lots(ACCOUNT, Stub(table, 3.0), 0.0) == -3.0
-    assert maximum_lots(ACCOUNT, Stub(table, 3.0), 15.0) == -2.0
+    assert maximum_lots(ACCOUNT, stub(table, 3.0), 0.0) == -3.0
+    assert maximum_lots(ACCOUNT, stub(table, 3.0), 15.0) == -2.0
     # a target above what is used grows the group; 35 is passed by 4, so 3 stay and nothing is ordered
-    assert maximum_lots(ACCOUNT, Stub(table, 3.0), 35.0) == 0.0
-    assert maximum_lots(ACCOUNT, Stub({3.0: 30.0, 1.0: 0.0}, 3.0), 15.0) == 0.0
-    assert maximum_lots(SimpleNamespace(total_portfolio_value=0.0), Stub(table, 3.0), 15.0) == -3.0
+    assert maximum_lots(ACCOUNT, stub(table, 3.0), 35.0) == 0.0
+    assert maximum_lots(ACCOUNT, stub({3.0: 30.0, 1.0: 0.0}, 3.0), 15.0) == 0.0
+    assert maximum_lots(RUINED, stub(table, 3.0), 15.0) == -3.0
 
 
 def test_a_margin_that_grows_while_units_are_closed_is_an_error() -> None:
     growing = {3.0: 30.0, 2.0: 31.0, 1.0: 32.0}
     with pytest.raises(ArithmeticError, match="does not come nearer"):
-        maximum_lots(ACCOUNT, Stub(growing, 3.0), 15.0)
+        maximum_lots(ACCOUNT, stub(growing, 3.0), 15.0)
 
 
 # -- settlement -----------------------------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ def test_a_margin_that_grows_while_units_are_closed_is_an_error() -> None:
 
 def fund(model: Any, portfolio: Any, amount: float, when: datetime) -> None:
     hours = market_hours().get_exchange_hours("usa", "SPY", SecurityType.EQUITY)
-    security = SimpleNamespace(
+    security: Any = SimpleNamespace(
         exchange=SimpleNamespace(hours=hours), symbol_properties=SimpleNamespace(quote_currency="USD")
     )
     money = CashAmount(amount, Currencies.USD)
@@ -245,7 +247,7 @@ def fund(model: Any, portfolio: Any, amount: float, when: datetime) -> None:
 
 
 def look(model: Any, portfolio: Any, when: datetime) -> tuple[float, float]:
-    parameters = ScanSettlementModelParameters(portfolio, None, NEW_YORK.utc_ms(when))
+    parameters = ScanSettlementModelParameters(portfolio, NOTHING, NEW_YORK.utc_ms(when))
     assert parameters.utc_time.replace(tzinfo=None) == when + timedelta(hours=4)
     model.scan(parameters)
     return portfolio.cash_book["USD"].amount, portfolio.unsettled_cash_book["USD"].amount
@@ -325,7 +327,7 @@ def test_a_model_of_ones_own_is_asked_every_hour_for_interest() -> None:
     # at the first step of the day and then at each full hour (UTC) while the market is open
     assert model.asked[-7:] == ["14:00", "15:00", "16:00", "17:00", "18:00", "19:00", "20:00"]
     assert played.portfolio.cash == pytest.approx(1_000.0 * 1.1 ** len(model.asked))
-    MarginInterestRateModel.NULL.apply_margin_interest_rate(MarginInterestRateParameters(None, datetime(2024, 7, 8)))
+    MarginInterestRateModel.NULL.apply_margin_interest_rate(MarginInterestRateParameters(NOTHING, datetime(2024, 7, 8)))
 
 
 # -- shares with options --------------------------------------------------------------------------------------------

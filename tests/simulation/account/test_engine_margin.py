@@ -39,7 +39,7 @@ from simulation.lean.symbols import Symbol
 from simulation.orders.fees import InteractiveBrokersFeeModel, OrderFeeParameters, SlippageModel
 from simulation.orders.order_parts import Leg
 from simulation.orders.orders import LimitOrder, MarketOrder
-from tests.simulation.playing import FRIDAY, Market, Recorder, at, flat, index_market, play, spxw
+from tests.simulation.playing import FRIDAY, NOTHING, Market, Recorder, at, flat, index_market, play, spxw
 
 LATER = datetime(2024, 7, 19)
 Held = dict[str, int]
@@ -439,20 +439,20 @@ def test_targets_that_close_others_and_count_waiting_orders() -> None:
 
 
 def test_leverage_is_one_or_more() -> None:
-    for wrong in (lambda: BuyingPowerModel(0.5), lambda: SecurityMarginModel().set_leverage(None, 0.5)):
+    for wrong in (lambda: BuyingPowerModel(0.5), lambda: SecurityMarginModel().set_leverage(NOTHING, 0.5)):
         with pytest.raises(ValueError, match=r"leverage 0\.5: accepted is 1 or more"):
             wrong()
     with pytest.raises(ValueError, match="different leverage cannot be set"):
-        OptionMarginModel().set_leverage(None, 2.0)
+        OptionMarginModel().set_leverage(NOTHING, 2.0)
     model = SecurityMarginModel(4.0)
-    model.set_leverage(None, 2.0)
-    assert model.get_leverage(None) == 2.0
+    model.set_leverage(NOTHING, 2.0)
+    assert model.get_leverage(NOTHING) == 2.0
 
 
 def test_the_same_margin_for_every_unit() -> None:
     model = ConstantBuyingPowerModel(100.0)
-    assert float(model.get_initial_margin_requirement(InitialMarginParameters(None, -3.0))) == -300.0
-    assert float(model.get_maintenance_margin(MaintenanceMarginParameters(None, -3.0, 0.0, 0.0))) == 300.0
+    assert float(model.get_initial_margin_requirement(InitialMarginParameters(NOTHING, -3.0))) == -300.0
+    assert float(model.get_maintenance_margin(MaintenanceMarginParameters(NOTHING, -3.0, 0.0, 0.0))) == 300.0
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,18 @@ def test_every_market_of_futures_has_a_row_for_universes_without_one_of_their_ow
         assert hours.is_date_open(datetime(2016, 2, 9))
 
 
+def test_the_share_markets_holidays_close_futures_outside_cme() -> None:
+    king = datetime(2016, 1, 18)
+    hours = {
+        ticker: market_hours().get_exchange_hours(market, ticker, SecurityType.FUTURE)
+        for market, ticker in (("cme", "ES"), ("nymex", "CL"), ("comex", "GC"), ("cbot", "ZB"))
+    }
+    # As LEAN has it: its rows of those markets close on all of them, and it merges them into every row of the market.
+    assert [ticker for ticker, exchange in hours.items() if exchange.is_date_open(king)] == ["ES"]
+    assert hours["ES"].get_last_daily_market_close(king, False) == datetime(2016, 1, 18, 13)
+    assert not any(exchange.is_date_open(datetime(2016, 3, 25)) for exchange in hours.values())  # Good Friday
+
+
 @needs_lean
 def test_the_rows_are_those_of_leans_database() -> None:
     theirs = lean_entries()

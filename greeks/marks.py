@@ -1,0 +1,120 @@
+"""What held options are worth by quotes that may be believed, else by the model: the values that exits and equity see.
+
+A quote that is missing, crossed, too wide or stale says nothing; one far from the model's value is believed at the
+second look running. The model is asked only where a quote leapt. Points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from core.contracts import Contract, Leg, Quote
+from core.gateway import Gateway
+from core.instruments import instrument_of
+from core.parts import Part
+from core.settings.fields import EquitySettings, OrderSettings
+from greeks.service import CentralGreeksService
+from market.chains import middle
+from market.freshness import DataFault
+from market.quotes import QuoteJudge, TwoLooks
+
+
+class Marks:
+    """One mark a contract and minute."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        judge: QuoteJudge,
+        service: CentralGreeksService,
+        orders: OrderSettings,
+        settings: EquitySettings,
+    ) -> None:
+        self._gateway = gateway
+        self._judge = judge
+        self._service = service
+        self._worthless = orders.worthless_offer
+        self._settings = settings
+        self._looks = TwoLooks()
+        self._good: dict[str, float] = {}
+
+    def mark(self, contract: Contract, now: datetime, partners: Sequence[Contract] = ()) -> float | None:
+        """What one unit is worth; ``None`` where neither quote nor model nor memory tells."""
+        name = contract.name
+        quote = self._gateway.quote(contract)
+        quoted, before = self._believed(contract, quote, now, partners), self._good.get(name)
+        if quoted is None:
+            model = self.model(contract)
+            return before if model is None else model
+        if before is None or self._is_far(contract, quoted, before, quote):
+            model = self.model(contract)
+            far = model is not None and self._is_far(contract, quoted, model, quote)
+            seen = self._looks.again(name, now, far)
+            if far and not seen:
+                return model
+        self._good[name] = quoted
+        return quoted
+
+    def quoted(self, contract: Contract, now: datetime, partners: Sequence[Contract] = ()) -> float | None:
+        """The middle of a quote that may be believed; a missing bid counts as zero under a small offer."""
+        return self._believed(contract, self._gateway.quote(contract), now, partners)
+
+    def _believed(
+        self, contract: Contract, quote: Quote | None, now: datetime, partners: Sequence[Contract]
+    ) -> float | None:
+        fault = self._judge.fault_of(contract, quote, now, partners)
+        if quote is None or fault not in (None, DataFault.ONE_SIDED):
+            return None
+        return middle(quote, instrument_of(contract).points(self._worthless))
+
+    def model(self, contract: Contract) -> float | None:
+        """The model's value at the underlying's price now and the last volatility that was known."""
+        figures = self._service.figures_of(contract)
+        return None if figures is None else figures.price
+
+    def value(self, legs: Sequence[Leg], now: datetime) -> float | None:
+        """Worth of legs at their marks: positive when closing brings money; ``None`` where one has none."""
+        partners = [leg.contract for leg in legs]
+        return _sum(legs, [self.mark(leg.contract, now, partners) for leg in legs])
+
+    def value_of(self, part: Part, now: datetime) -> float | None:
+        """Worth of what a part holds, in points a package; ``None`` where a leg has no mark."""
+        if part.is_whole:
+            return self.value(part.package.legs, now)
+        worth = self.value(part.legs, now)
+        return None if worth is None else worth / part.contracts
+
+    def model_value_of(self, part: Part) -> float | None:
+        """The same at the model's values alone."""
+        if part.is_whole:
+            return self.model_value(part.package.legs)
+        worth = self.model_value(part.legs)
+        return None if worth is None else worth / part.contracts
+
+    def model_value(self, legs: Sequence[Leg]) -> float | None:
+        """The same at the model's values alone."""
+        return _sum(legs, [self.model(leg.contract) for leg in legs])
+
+    def believed(self, legs: Sequence[Leg], now: datetime) -> bool:
+        """Whether every quote may be believed."""
+        partners = [leg.contract for leg in legs]
+        return all(self.quoted(leg.contract, now, partners) is not None for leg in legs)
+
+    def _is_far(self, contract: Contract, quoted: float, other: float, quote: Quote | None) -> bool:
+        spread = None if quote is None else quote.spread
+        points = instrument_of(contract).points(self._settings.far_points)
+        return abs(quoted - other) > max(self._settings.far_fraction * other, points, (spread or 0.0) / 2)
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before something is held."""
+        return ()
+
+
+def _sum(legs: Sequence[Leg], marks: Sequence[float | None]) -> float | None:
+    total = 0.0
+    for leg, mark in zip(legs, marks, strict=True):
+        if mark is None:
+            return None
+        total += leg.ratio * mark
+    return total

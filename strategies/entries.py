@@ -1,0 +1,319 @@
+"""Entries: asks strategies in their windows, takes proposals to risk and to the desk, and accounts for every one.
+
+An entry is a strategy, a window and a slot (a ticker, the position that it adds to). Each leaves exactly one
+``decision`` row a day: a trade when its package was filled, else a skip with the rule that bound and its number. A day
+on which the market is closed is a skip too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import NamedTuple
+
+from core.book import Book, EntryIntent, OrderDesk, Refusal
+from core.events import EntryWindow, GroupOutcome, OrderGroupFinished
+from core.gateway import Gateway, Session
+from core.identifiers import correlation_of
+from core.journal import Journal, RecordKind
+from risk.manager import UnifiedRiskManager
+from risk.proposal import Proposal
+from state.tables import OrderPurpose
+from strategies.base import EntryContext, Skip, Strategy, Wait, Window
+from strategies.roster import MarketAccess
+
+_OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
+_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
+
+
+class Key(NamedTuple):
+    """Which entry: each has a decision of its own every day that it falls on."""
+
+    strategy: str
+    window: str
+    slot: str = ""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An entry that is looked for until its window closes; ``correlation`` is the id that all of it carries."""
+
+    strategy: Strategy
+    key: Key
+    day: date
+    until: datetime
+    correlation: str
+    onto: str = ""
+    why: Wait | None = None
+
+    @property
+    def user(self) -> str:
+        """Under which name the contracts that it looks at are watched."""
+        return self.strategy.name
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An entry on its way, to be decided by what becomes of it; ``position`` is what it opens or adds to."""
+
+    position: str
+    key: Key
+    day: date
+    proposal: Proposal
+    contracts: int
+    correlation: str
+
+
+class Entries:
+    """Everything that is looked for or on its way."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        gateway: Gateway,
+        book: Book,
+        desk: OrderDesk,
+        risk: UnifiedRiskManager,
+        market: MarketAccess,
+        strategies: dict[str, Strategy],
+    ) -> None:
+        self._journal = journal
+        self._gateway = gateway
+        self._book = book
+        self._desk = desk
+        self._risk = risk
+        self._market = market
+        self._strategies = strategies
+        self._waiting: dict[Key, Waiting] = {}
+        self._sent: dict[str, Sent] = {}
+        self._decided: dict[Key, set[date]] = {}
+        desk.judged_by(self)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any entry is looked for."""
+        return bool(self._waiting)
+
+    # Looking
+
+    def open_window(self, event: EntryWindow) -> None:
+        """A window opened: begin to look for each of its entries that is not decided yet."""
+        strategy, day = self._strategies.get(event.strategy), event.time.date()
+        window = None
+        if strategy is not None:
+            window = next((row for row in strategy.entry_windows() if row.name == event.window), None)
+        if strategy is None or window is None or not window.falls_on(day):
+            return
+        for slot in self._slots(strategy, window):
+            key = Key(strategy.name, window.name, slot)
+            if day not in self._decided.get(key, ()) and key not in self._waiting:
+                self._begin(strategy, window, key, day, event)
+
+    def _slots(self, strategy: Strategy, window: Window) -> tuple[str, ...]:
+        """One for each position it holds where the window is for adding to one."""
+        if window.onto:
+            return tuple(position.id for position in self._book.of_strategy(strategy.name))
+        return strategy.slots(window.name)
+
+    def _begin(self, strategy: Strategy, window: Window, key: Key, day: date, event: EntryWindow) -> None:
+        correlation = correlation_of(strategy.name, day, key.slot)
+        onto = key.slot if window.onto else ""
+        if onto:
+            correlation = self._book.positions[onto].correlation
+        elif not key.slot and event.correlation:
+            correlation = event.correlation
+        waiting = Waiting(strategy, key, day, datetime.combine(day, window.closes), correlation, onto)
+        skip = _no_session(self._market.calendar.session(day), window, day)
+        if skip is not None:
+            self._decide_skip(waiting, skip)
+            return
+        self._waiting[key] = waiting
+        self._look(waiting, event.time)
+
+    def look(self, now: datetime) -> None:
+        """Once a minute: look again for what was not there yet, and decide what is too late."""
+        for waiting in list(self._waiting.values()):
+            if now > waiting.until and waiting.why is not None:
+                self._decide_skip(waiting, Skip(waiting.why.rule, waiting.why.reason))
+            else:
+                self._look(waiting, now)
+
+    def _look(self, waiting: Waiting, now: datetime) -> None:
+        """Let the strategy look; one that fails has decided: no entry, and its error is told."""
+        try:
+            self._ask(waiting, now)
+        except Exception as error:  # a strategy's error must cost one entry, never the row or the other strategies
+            detail = f"{type(error).__name__}: {error}"
+            name = waiting.strategy.name
+            self._journal.record(RecordKind.ERROR, component=name, reason="failed while looking", detail=detail)
+            self._decide_skip(waiting, Skip("strategy_error", detail))
+
+    def _ask(self, waiting: Waiting, now: datetime) -> None:
+        """Ask the strategy, contract sizes from large to small; decide, or go on waiting."""
+        session = self._market.calendar.session(waiting.day)
+        if session is None:
+            return
+        if waiting.onto and waiting.onto not in self._book.positions:
+            self._decide_skip(waiting, Skip("no_position", f"{waiting.onto} is not open any more"))
+            return
+        context = self._context(now, session, waiting.key, waiting.onto)
+        too_large: list[Skip] = []
+        for rank in range(waiting.strategy.family_size):
+            answer = waiting.strategy.propose(context, rank)
+            if isinstance(answer, Wait):
+                waiting.why = answer
+                if now >= waiting.until:
+                    self._decide_skip(waiting, Skip(answer.rule, answer.reason))
+                return
+            if isinstance(answer, Skip):
+                self._decide_skip(waiting, _join(too_large, answer))
+                return
+            denied = self.take_up(waiting.key, waiting.day, answer, waiting.correlation)
+            if denied is None:
+                return
+            if denied.rule not in _SIZE_RULES:
+                self._decide_skip(waiting, denied)
+                return
+            ticker = answer.package.underlying.ticker
+            too_large.append(Skip(denied.rule, f"{ticker}: {denied.reason}", denied.limit, denied.observed))
+        self._decide_skip(waiting, _join(too_large[:-1], too_large[-1]))
+
+    def _context(self, now: datetime, session: Session, key: Key, onto: str) -> EntryContext:
+        return EntryContext(
+            now=now,
+            session=session,
+            vix=self._market.vix.reading(now),
+            equity=self._gateway.account().equity,
+            phase=self._risk.phase,
+            window=key.window,
+            slot=key.slot,
+            position=self._book.positions.get(onto),
+        )
+
+    def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
+        """The strategy's word on an entry at a step of its walk."""
+        now, strategy = self._gateway.now(), self._strategies.get(entry.strategy)
+        session = self._market.calendar.session(now.date())
+        if strategy is None or session is None:
+            return Refusal("market_closed", f"no {entry.strategy} or no session on {now.date()}")
+        context = self._context(now, session, Key(entry.strategy, "", entry.slot), entry.onto)
+        skip = strategy.still_wanted(entry, brings, context)
+        return None if skip is None else Refusal.because(skip)
+
+    # Sending and deciding
+
+    def take_up(self, key: Key, day: date, proposal: Proposal, correlation: str) -> Skip | None:
+        """Risk's word, then the desk's; ``None`` when the entry is on its way."""
+        decision = self._risk.review(proposal)
+        if decision.approved is None:
+            return Skip.because(decision)
+        self._waiting.pop(key, None)
+        position = self._desk.open(decision.approved, correlation)
+        if isinstance(position, Refusal):
+            return Skip.because(position)
+        self._market.chains.watch(position, [leg.contract for leg in proposal.package.legs])
+        self._sent[position] = Sent(position, key, day, proposal, decision.contracts, correlation)
+        return None
+
+    def finished(self, event: OrderGroupFinished) -> tuple[Sent, Skip] | None:
+        """An order group is over: the entry that it was for, and what became of it (``filled`` where it did)."""
+        sent = self._sent.get(event.position) if OrderPurpose(event.purpose) in _OPENING else None
+        if sent is None:
+            return None
+        del self._sent[event.position]
+        self._market.chains.unwatch(sent.key.strategy)
+        if event.outcome is GroupOutcome.FILLED:
+            return sent, Skip("filled", sent.proposal.reason)
+        if event.position not in self._book.positions:
+            self._market.chains.unwatch(event.position)
+        if event.refusal is not None:
+            return sent, Skip.because(event.refusal)
+        reason = event.reason or event.outcome.value
+        return sent, Skip("not_filled", reason, event.limit, event.natural)
+
+    def decide(self, sent: Sent, found: Skip) -> None:
+        """Account for an entry that was sent."""
+        filled = found.rule == "filled"
+        contracts = sent.contracts if filled else None
+        self._record(sent.key, sent.day, sent.correlation, found, contracts, sent.proposal.spot)
+
+    def _decide_skip(self, waiting: Waiting, skip: Skip) -> None:
+        self._waiting.pop(waiting.key, None)
+        self._market.chains.unwatch(waiting.user)
+        spot = self._gateway.tick("SPX")
+        price = None if spot is None else spot.price
+        self._record(waiting.key, waiting.day, waiting.correlation, skip, None, price)
+
+    def _record(
+        self, key: Key, day: date, correlation: str, skip: Skip, contracts: int | None, spot: float | None
+    ) -> None:
+        self._decided.setdefault(key, set()).add(day)
+        reading = self._market.vix.reading(self._gateway.now())
+        self._journal.record(
+            RecordKind.DECISION,
+            component="coordinator",
+            reason=skip.reason,
+            correlation=correlation,
+            strategy=key.strategy,
+            window=key.window,
+            slot=key.slot,
+            day=day,
+            outcome="skip" if contracts is None else "trade",
+            rule=skip.rule,
+            limit=skip.limit,
+            observed=skip.observed,
+            vix=None if reading is None else reading.value,
+            spot=spot,
+            contracts=contracts,
+        )
+
+    # Ends
+
+    def close_session(self) -> None:
+        """The session closed: what still looks has found nothing."""
+        for waiting in list(self._waiting.values()):
+            why = waiting.why or Wait("session_closed", "the session closed")
+            self._decide_skip(waiting, Skip(why.rule, why.reason))
+
+    def finish(self, now: datetime) -> list[tuple[Sent, Skip]]:
+        """The run is over: decide what still waits; what is on its way, and that it is too late for it."""
+        for waiting in list(self._waiting.values()):
+            self._decide_skip(waiting, Skip("run_ended", "the run ended within the window"))
+        skip = Skip("run_ended", f"the run ended at {now} before the entry was filled")
+        ended = [(sent, skip) for sent in self._sent.values()]
+        self._sent.clear()
+        return ended
+
+    def decide_unseen(self, days: Iterable[date]) -> None:
+        """Entry days whose window never came: the market was closed, or the run ended first."""
+        for day in days:
+            for strategy in self._strategies.values():
+                for window in strategy.entry_windows():
+                    slots = () if window.onto or not window.falls_on(day) else strategy.slots(window.name)
+                    for slot in slots:
+                        self._decide_if_unseen(strategy, Key(strategy.name, window.name, slot), day)
+
+    def _decide_if_unseen(self, strategy: Strategy, key: Key, day: date) -> None:
+        if day in self._decided.get(key, ()):
+            return
+        correlation = correlation_of(strategy.name, day, key.slot)
+        waiting = Waiting(strategy, key, day, datetime.combine(day, time()), correlation)
+        if self._market.calendar.session(day) is None:
+            self._decide_skip(waiting, Skip("market_closed", f"the market is closed on {day}"))
+        else:
+            self._decide_skip(waiting, Skip("no_data", f"no prices came on {day}"))
+
+
+def _no_session(session: Session | None, window: Window, day: date) -> Skip | None:
+    if session is None:
+        return Skip("market_closed", f"the market is closed on {day}")
+    if datetime.combine(day, window.opens) >= session.closes_at:
+        return Skip("market_closed", f"the market closes at {session.closes_at:%H:%M}")
+    return None
+
+
+def _join(before: list[Skip], last: Skip) -> Skip:
+    """One reason out of those of every size that was tried; the last one's rule and numbers."""
+    reason = "; ".join([*(row.reason for row in before), last.reason])
+    return Skip(last.rule, reason, last.limit, last.observed)

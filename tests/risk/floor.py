@@ -1,0 +1,73 @@
+"""The executor's room with minutes as the system has them, and quotes that a test makes bad."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from core.contracts import Contract, Quote
+from core.events import Command, CommandAnswered, MarketData, MinutePassed
+from state.store import StateStore
+from tests.execution.desk import Room
+from tests.fake_gateway import FakeGateway, build
+
+
+class Floor(Room):
+    """The executor's room with minutes as the system has them."""
+
+    def __init__(self, folder: Path, vix: float = 24.0) -> None:
+        super().__init__(folder, vix)
+        self.answers: list[CommandAnswered] = []
+        self.system.bus.subscribe(CommandAnswered, self.answers.append, component="test")
+
+    def pass_minutes(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.gateway.time += timedelta(minutes=1)
+            now = self.gateway.time
+            self.system.clock.advance(now)
+            self.gateway.work_orders()
+            for ticker in ("VIX", "SPY", "SPX"):
+                price = self.gateway.price_of(ticker)
+                self.system.bus.publish(
+                    MarketData(time=now, ticker=ticker, open=price, high=price, low=price, price=price, fresh_at=now)
+                )
+            self.system.bus.publish(MinutePassed(time=now))
+
+    def opened(self, contracts: int = 1) -> str:
+        name = self.open(contracts)
+        assert isinstance(name, str)
+        self.pass_minutes(6)
+        assert name in self.system.book.positions
+        return name
+
+    def say(self, command: Command, subject: str = "") -> CommandAnswered:
+        self.system.command(self.gateway.time, command, subject)
+        return self.answers[-1]
+
+    def where(self) -> str:
+        return self.state.system.name
+
+    def again(self) -> Floor:
+        """The next process over the same store and broker."""
+        self.system.managers[StateStore].close()
+        again = object.__new__(Floor)
+        again.gateway, again.answers = self.gateway, []
+        again.system, again.sink = build(self.gateway)
+        again.executor = again.system.managers[type(self.executor)]
+        again.state = again.system.managers[type(self.state)]
+        again.system.bus.subscribe(CommandAnswered, again.answers.append, component="test")
+        return again
+
+
+def crossed(floor: Floor, contract: Contract, quote: Quote | None) -> None:
+    """The contract's quote is replaced; the account's figure moves with its middle, as an engine's does."""
+    true_quote = FakeGateway.quote
+
+    def quoted(gateway: FakeGateway, asked: Contract) -> Quote | None:
+        shown = true_quote(gateway, asked)
+        if quote is None or asked.name != contract.name or shown is None:
+            return shown
+        return replace(quote, time=gateway.time)
+
+    floor.gateway.quote = quoted.__get__(floor.gateway)  # type: ignore[method-assign]
