@@ -8,6 +8,7 @@ over the recorded price. Every second date, counted from 2005, was looked at whe
 numbers were chosen; the others only report. With ``--write`` the tables replace those between the two marks of a page
 (docs/market.md has them).
 
+``--minutes SPEC`` prints how afternoons, mornings and the open of the VIX of a market lie beside real ones, and
 ``--writing SPEC`` rebuilds Cboe's option-selling indices on a market (``history``, or ``csv:`` with files) instead,
 over ``--seeds`` seeds.
 """
@@ -26,6 +27,7 @@ import numpy as np
 from simulation.market.calendar import FloatArray
 from simulation.market.recordings.beside import UNDERLYINGS, Compared, Fears, Shown, compared, forwards, shown
 from simulation.market.recordings.files import Recorded, RecordedError, chains
+from simulation.market.recordings.minutes import minute_table
 from simulation.market.recordings.writing import writing_tables
 from simulation.market.recordings.zero_day import zero_day_tables
 
@@ -210,6 +212,12 @@ def replaced(page: str, lines: Sequence[str]) -> str:
     return "\n".join([before + begin, *lines, end + after])
 
 
+def said(lines: Sequence[str]) -> int:
+    """Writes lines to the terminal; always 0."""
+    sys.stdout.write("\n".join([*lines, ""]))
+    return 0
+
+
 def main(arguments: Sequence[str]) -> int:
     """Prints the tables, or writes them into a page; 1 with a message where recordings are missing."""
     parser = argparse.ArgumentParser(prog="benchmarks.recorded", description="The model beside recorded chains.")
@@ -217,22 +225,23 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--vix", type=Path, help="CSV of daily values of the VIX")
     parser.add_argument("--write", type=Path, help="page whose tables are replaced")
     parser.add_argument("--writing", metavar="SPEC", help="rebuild Cboe's option-selling indices on this market")
+    parser.add_argument("--minutes", metavar="SPEC", help="afternoons and mornings of this market beside real ones")
     parser.add_argument("--seeds", type=int, default=4, help="how many seeds of that market")
     chosen = parser.parse_args(arguments)
     if chosen.writing is not None:
         monthly = chosen.folder / "index_histories" / "cboe_put_bxm_monthly.csv"
-        print("\n".join(writing_tables(chosen.writing, chosen.seeds, monthly)))
-        return 0
+        return said(writing_tables(chosen.writing, chosen.seeds, monthly))
+    if chosen.minutes is not None:
+        return said(minute_table(chosen.minutes, range(1, chosen.seeds + 1)))
     fears = Fears.read(chosen.vix or chosen.folder.resolve().parent / "data" / "vix-daily.csv")
     try:
         lines = report(chosen.folder, fears)
     except RecordedError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
-    if chosen.write is not None:
-        chosen.write.write_text(replaced(chosen.write.read_text(encoding="utf-8"), lines), encoding="utf-8")
-    else:
-        print("\n".join(lines))
+    if chosen.write is None:
+        return said(lines)
+    chosen.write.write_text(replaced(chosen.write.read_text(encoding="utf-8"), lines), encoding="utf-8")
     return 0
 
 
