@@ -43,9 +43,8 @@ from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
-from market.freshness import DataFreshnessValidator
+from market.freshness import DataFreshnessValidator, QuoteJudge
 from market.history import Correlations, DailyHistory
-from market.quotes import QuoteJudge
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
@@ -53,11 +52,13 @@ from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
 from risk.equity import SteadyEquity
-from risk.exposure import ConcentrationPlugin, CorrelationPlugin
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
 from risk.interest import InterestBooking
 from risk.limits import (
+    AssignmentPlugin,
     BlackSwanPlugin,
+    EventsPlugin,
     FreshnessPlugin,
     GreeksLimitsPlugin,
     LiquidityPlugin,
@@ -114,6 +115,9 @@ MANAGERS: tuple[type, ...] = (
     BlackSwanPlugin,
     CorrelationPlugin,
     ConcentrationPlugin,
+    OverlapPlugin,
+    EventsPlugin,
+    AssignmentPlugin,
     GroupStressPlugin,
     LiquidityPlugin,
     GreeksLimitsPlugin,
@@ -196,6 +200,8 @@ class TradingSystem:
     def start(self) -> None:
         """Take over: load history, rebuild and reconcile state, and begin to trade."""
         self.gateway.watch(TICKERS)
+        for line in self.settings.accepted():
+            self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
         self._recovery.start()
         self.reckoning.start()
@@ -330,7 +336,10 @@ class TradingSystem:
     def command(self, now: datetime, command: Command, subject: str = "") -> str:
         """A person's word, and what is answered: that it was taken, and how things stand after it."""
         self.happened(CommandReceived(time=now, command=command, subject=subject))
-        return f"{command.value} {subject}".strip() + f" taken at {now:%H:%M}\n" + "\n".join(self.status())
+        answered = self.managers[CommandDesk].last
+        taken = "not answered" if answered is None else ("taken" if answered.accepted else "refused")
+        said = [] if answered is None else answered.answer.splitlines()
+        return f"{command.value} {subject}".strip() + f" {taken} at {now:%H:%M}\n" + "\n".join([*said, *self.status()])
 
     def status(self) -> list[str]:
         """How things stand, a line each: account, entries, what is held, what is ordered."""
@@ -342,6 +351,7 @@ class TradingSystem:
             figures,
             *held,
             *self.managers[AtomicExecutor].why(),
+            *self.settings.accepted(),
         ]
 
     def end(self, now: datetime) -> None:

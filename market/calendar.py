@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from core.gateway import Gateway, Session
 from core.settings.fields import MarketSettings
+from core.trading_days import FRIDAY, nth_weekday
 
-FRIDAY = 4
 WEDNESDAY = 2
 TUESDAY = 1
 
@@ -59,16 +59,18 @@ class EventCalendar:
         return frozenset(found)
 
     def monthly_expiry(self, month: date) -> date:
-        """The monthly expiry of a day's month: the third Friday, or the Thursday before when that is a holiday."""
-        third = nth_weekday(month, FRIDAY, 3)
-        return third if self.session(third) is not None else third - timedelta(days=1)
+        """The monthly expiry of a day's month: the third Friday, or the last session before when that is a holiday.
+
+        By the exchange's own hours, which know a closing that no rule foresees. Raises ValueError when that whole week
+        is closed.
+        """
+        third = nth_weekday(month.year, month.month, FRIDAY, 3)
+        for back in range(5):
+            day = third - timedelta(days=back)
+            if self.session(day) is not None:
+                return day
+        raise ValueError(f"calendar: no session in the week up to {third}; expected exchange hours that go on")
 
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it before the market opens."""
         return ()
-
-
-def nth_weekday(month: date, weekday: int, nth: int) -> date:
-    """The nth weekday (Monday is 0) of a day's month; ``nth`` counts from 1."""
-    first = month.replace(day=1)
-    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (nth - 1))

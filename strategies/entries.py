@@ -24,7 +24,8 @@ from strategies.base import EntryContext, Skip, Strategy, Wait, Window
 from strategies.roster import MarketAccess
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
-_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
+_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks", "sp500_delta"})
+_PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly"})  # of quotes: the next minute may be better
 
 
 class Key(NamedTuple):
@@ -171,6 +172,9 @@ class Entries:
                 return
             denied = self.take_up(waiting.key, waiting.day, answer, waiting.correlation)
             if denied is None:
+                return
+            if denied.rule in _PASSING_RULES and now < waiting.until:
+                waiting.why = Wait(denied.rule, denied.reason)
                 return
             if denied.rule not in _SIZE_RULES:
                 self._decide_skip(waiting, denied)

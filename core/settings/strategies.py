@@ -37,6 +37,11 @@ class ExitSettings(SettingsGroup):
     profit_under_21_days: Fraction = 0.25
     under_7_days: Days = 7
     profit_under_7_days: Fraction = 0.10
+    last_entry_minutes: int = Field(30, ge=0)
+    """Minutes before the close of an expiration day in which nothing opens that expires then."""
+    pin_minutes: int = Field(60, ge=0)
+    pin_distance: Fraction = 0.005
+    """A short option this near its strike in its last hour is told as pinned."""
 
 
 class StrategySettings(SettingsGroup):

@@ -18,7 +18,7 @@ from core.instruments import contract_named
 from core.journal import Journal, MemorySink
 from core.settings.base import SettingsError
 from core.settings.fields import CorrelationSettings, MarketSettings, OrderSettings, Settings, VixSettings
-from market.calendar import EventCalendar, MarketEvent, nth_weekday
+from market.calendar import EventCalendar, MarketEvent
 from market.chains import OptionChainManager, nearest_strike
 from market.freshness import DataFault, DataFreshnessValidator
 from market.history import Correlations, DailyHistory, correlation
@@ -238,8 +238,11 @@ def test_calendar(desk: Desk) -> None:
     desk.gateway.half_days = frozenset({FRIDAY})
     settings = MarketSettings(fomc_dates=(date(2024, 3, 20),))
     calendar = EventCalendar(desk.gateway, settings)
-    assert nth_weekday(FRIDAY, 4, 3) == date(2024, 3, 15)
     assert calendar.monthly_expiry(FRIDAY) == date(2024, 3, 15)
+    before = desk.gateway.closed_days
+    desk.gateway.closed_days = before | {date(2024, 3, 15), date(2024, 3, 14)}  # a closing that no rule foresees
+    assert calendar.monthly_expiry(FRIDAY) == date(2024, 3, 13)
+    desk.gateway.closed_days = before
     assert calendar.events(date(2024, 3, 15)) == {MarketEvent.MONTHLY_EXPIRY}
     assert calendar.events(FRIDAY) == {MarketEvent.HALF_DAY}
     assert calendar.events(date(2024, 3, 20)) == {MarketEvent.FOMC}

@@ -124,7 +124,7 @@ def named(ticker: str) -> Package:
     ("ticker", "expected"), [("KC", "never_traded"), ("NG", "never_traded"), ("XYZ", "correlation")]
 )
 def test_symbols_that_may_not_be_traded(tmp_path: Path, ticker: str, expected: str) -> None:
-    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], CorrelationSettings())
+    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], Book(), CorrelationSettings())
     answer = plugin.review(replace(proposal(), package=named(ticker)), context())
     assert rule(answer) == expected
     assert isinstance(answer, Deny)
@@ -133,7 +133,7 @@ def test_symbols_that_may_not_be_traded(tmp_path: Path, ticker: str, expected: s
 
 def test_natural_gas_for_those_who_know_it_and_bought_volatility_anywhere(tmp_path: Path) -> None:
     settings = CorrelationSettings(experienced_with_natural_gas=True)
-    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], settings)
+    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], Book(), settings)
     assert isinstance(plugin.review(replace(proposal(), package=named("NG")), context()), Allow)
     bought = replace(proposal(), terms=replace(proposal().terms, traits=BOUGHT))
     assert isinstance(plugin.review(bought, context()), Allow)
