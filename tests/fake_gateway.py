@@ -121,6 +121,9 @@ class FakeGateway:
         half = self.daily_range / 2
         return [DailyBar(day, base, base * (1 + half), base * (1 - half), base) for day in reversed(days)]
 
+    def is_listed(self, root: str) -> bool:
+        return root in ("SPXW", "SPX", "SPY")
+
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         row = INSTRUMENTS[root]
         day, found = expiries[0], []
@@ -321,6 +324,9 @@ def run_day(system: TradingSystem, gateway: FakeGateway, day: date, until: time 
             if moment.time() == time(9, 31):
                 system.open_session(moment)
         for name, window in windows:
+            early = datetime.combine(day, window.opens) - moment
+            if timedelta(0) < early <= timedelta(minutes=5) and window.falls_on(day):
+                system.entry_ahead(moment, name, window.name)
             if window.opens == moment.time() and day.weekday() in window.weekdays:
                 system.entry_window(moment, name, window.name)
         if session is not None and moment == session.closes_at:
