@@ -100,6 +100,13 @@ class Engine(Views):
             return hours
         return self.source.hours.get_entry(named.id.market, named, named.security_type).exchange_hours
 
+    live = False
+    """Whether this is LEAN's live mode (`simulation.live_mode`)."""
+
+    def order_handler(self) -> TransactionHandler:
+        """The order side of a new run."""
+        return TransactionHandler(self)
+
     def create_security(self, symbol: Symbol) -> Security:
         """The security of a symbol, registered without a subscription when it is new."""
         return self.subscriptions.create(symbol)
