@@ -24,7 +24,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketData(Event):
-    """One underlying's minute was seen. Published by main.py, once a minute and symbol.
+    """One underlying's minute was seen. Published by the trading system, once a minute and symbol.
 
     Prices in points (VIX in vol points); ``fresh_at`` is the end of the last real (not filled-forward) bar.
     """
@@ -39,7 +39,7 @@ class MarketData(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteObserved(Event):
-    """A held or watched option's quote changed. Published by main.py. ``contract`` is ``Contract.name``."""
+    """A held or watched option's quote changed. Published by the trading system. ``contract`` is ``Contract.name``."""
 
     contract: str
     quote: Quote
@@ -47,7 +47,7 @@ class QuoteObserved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(Event):
-    """A trading day began. Published by main.py at the open. ``closes_at`` is today's close (half days early)."""
+    """A trading day began. Published by the trading system at the open. ``closes_at`` is today's close."""
 
     day: date
     closes_at: datetime
@@ -55,15 +55,23 @@ class SessionOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
-    """A trading day ended. Published by main.py at the close. ``equity`` in dollars."""
+    """A trading day ended. Published by the trading system at the close. ``equity`` in dollars."""
 
     day: date
     equity: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EntryAhead(Event):
+    """An entry window will open in some minutes: time to ask quotes of what it may want."""
+
+    strategy: str
+    window: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryWindow(Event):
-    """The calendar allows a strategy to look for an entry now. Published by main.py from the strategy's own windows."""
+    """A strategy may look for an entry now. Published by the trading system from the strategy's own windows."""
 
     strategy: str
     window: str
@@ -71,7 +79,7 @@ class EntryWindow(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadlineReached(Event):
-    """A time at which something must be closed has come. Published by main.py."""
+    """A time at which something must be closed has come. Published by the trading system."""
 
     strategy: str
     deadline: str
@@ -135,7 +143,7 @@ class FillStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderUpdated(Event):
-    """The broker reported on one leg's order. Published by main.py from LEAN's order events.
+    """The broker reported on one leg's order. Published by the trading system from LEAN's order events.
 
     ``fill_quantity`` is signed (bought positive); ``fill_price`` in points, ``None`` when nothing filled; ``fee`` in
     dollars, zero or positive. ``contract`` is ``Contract.name`` or an underlying's ticker.
@@ -192,7 +200,7 @@ class Command(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandReceived(Event):
-    """A person gave a command. Published by main.py from LEAN's on_command."""
+    """A person gave a command. Published by the trading system from LEAN's on_command."""
 
     command: Command
     subject: str = ""
@@ -210,7 +218,7 @@ class CommandAnswered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerReconnected(Event):
-    """The connection to the broker is back and the account must be reconciled. Published by main.py."""
+    """The connection to the broker is back and the account must be reconciled. Published by the trading system."""
 
 
 class NoticeKind(StrEnum):
@@ -250,7 +258,7 @@ class ComponentFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinutePassed(Event):
-    """All prices of a minute are in, and something is held, ordered or waited for. Published by main.py."""
+    """All prices of a minute are in, and something is held, ordered or waited for. Published by the trading system."""
 
 
 class GroupOutcome(StrEnum):

@@ -6,7 +6,7 @@ unknown is ``None``, never the sum of the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from itertools import pairwise
@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contracts import Contract
+from core.contracts import Contract, Leg
 from greeks.black_scholes import FloatArray
 from greeks.smile import Columns, ContractGreeks
 
@@ -219,6 +219,23 @@ def measured_beta(closes: Mapping[date, float], reference: Mapping[date, float])
     other = np.array([log(reference[after] / reference[before]) for before, after in pairwise(days)])
     spread = float(((other - other.mean()) ** 2).sum())
     return float(((own - own.mean()) * (other - other.mean())).sum() / spread) if spread > 0.0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A leg of a position on its way to be computed."""
+
+    position: str
+    strategy: str
+    contract: Contract
+    units: float
+
+
+def lines_of(position: str, strategy: str, legs: Sequence[Leg], contracts: int = 1) -> tuple[Line, ...]:
+    def line(leg: Leg) -> Line:
+        return Line(position, strategy, leg.contract, float(leg.ratio * contracts) * leg.contract.multiplier)
+
+    return tuple(line(leg) for leg in legs)
 
 
 # What contracts are worth at other prices, volatilities and days

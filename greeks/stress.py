@@ -18,11 +18,11 @@ from core.book import Book
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.contracts import AssetKind, Contract, Leg, Package
 from core.gateway import Gateway
-from core.instruments import contract_named, underlying_named
+from core.instruments import contract_named, group_name, underlying_named, unit_of
 from core.settings.fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
 from greeks.black_scholes import FloatArray
 from greeks.exposure import Priced, revalued, volatility_rise, worst_value
-from greeks.service import UNOWNED, CentralGreeksService, unit_of
+from greeks.service import UNOWNED, CentralGreeksService
 
 EQUITY_GROUPS: Final = frozenset({"A1", "A2"})
 _KEY: Final = "greeks.stress"
@@ -179,7 +179,7 @@ class StressEngine:
         return np.array([self._moves * self._weight(contract.underlying.ticker) for contract in contracts])
 
     def _weight(self, ticker: str) -> float:
-        if self._service.group_of(ticker) not in EQUITY_GROUPS:
+        if group_name(ticker) not in EQUITY_GROUPS:
             return 1.0
         beta = self._service.beta(ticker)
         return np.nan if beta is None else beta

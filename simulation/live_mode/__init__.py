@@ -1,1 +1,1 @@
-"""LEAN's live mode in the embedded engine: threads, clocks, late acknowledgements, restarts (lean-facts, section 13)."""
+"""Live mode in the embedded engine: threads, clocks, late acknowledgements, restarts (lean-facts, section 13)."""

@@ -1,4 +1,4 @@
-"""The embedded live mode against what was measured of the real one (lean-facts, section 13), by hand-written minutes."""
+"""The embedded live mode against what was measured of LEAN (lean-facts, section 13), by hand-written minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same managers driven by fifteen schedules and by events: ``python -m benchmarks.event_driven``.
+"""The same managers driven by fifteen schedules and by events: ``python -m tests.benchmarks.event_driven``.
 
 One market, one set of managers, the same decisions; only the way they are driven differs. By schedules, as the systems
 did that this one follows, each job fetches what it needs every one or five minutes and computes anew, because without

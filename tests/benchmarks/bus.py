@@ -1,4 +1,4 @@
-"""One publish to ten handlers: our bus against blinker's signals, in one run: ``python -m benchmarks.bus``.
+"""One publish to ten handlers: our bus against blinker's signals, in one run: ``python -m tests.benchmarks.bus``.
 
 Ours keeps order for nested events, isolates handlers, carries correlation ids and guards against storms; blinker does
 none of that.

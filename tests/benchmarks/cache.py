@@ -1,6 +1,6 @@
 """The cache against cachetools' TTLCache, and the cost of price events over 100,000 entries.
 
-Run it with ``python -m benchmarks.cache``.
+Run it with ``python -m tests.benchmarks.cache``.
 
 Expected: a hit under twice TTLCache's, and events that touch only the entries that they move.
 """

@@ -1,4 +1,4 @@
-"""What Cboe's option-selling indices would have given here: ``python -m benchmarks.writing [SPEC] [SEEDS]``.
+"""What Cboe's option-selling indices would have given here: ``python -m tests.benchmarks.writing [SPEC] [SEEDS]``.
 
 Each is rebuilt by its own published rules on the modelled market (``history`` unless SPEC names another), over several
 seeds, because the minutes of the roll mornings are drawn: PUT and BXM (one-month SPX puts and calls at the money, sold
