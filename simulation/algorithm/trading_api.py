@@ -58,7 +58,7 @@ class TradingApi(SizingApi):
     def attach_trading(self, engine: Any) -> None:
         """Gives a run its books and its order handling, before the algorithm's own constructor (engine only)."""
         self.default_order_properties = OrderProperties()
-        engine.handler = engine.order_handler()
+        engine.handler = engine.handler_type(engine)
         engine.transactions = self.transactions = engine.handler.transactions
         engine.portfolio = self.portfolio = SecurityPortfolioManager(engine)
 

@@ -51,6 +51,7 @@ class Engine(Views):
     portfolio: SecurityPortfolioManager
     transactions: SecurityTransactionManager
     handler: TransactionHandler
+    handler_type: type[TransactionHandler] = TransactionHandler
     samples: Samples
     consolidators: Consolidates
 
@@ -99,13 +100,6 @@ class Engine(Views):
             hours: SecurityExchangeHours = security.exchange.hours
             return hours
         return self.source.hours.get_entry(named.id.market, named, named.security_type).exchange_hours
-
-    live = False
-    """Whether this is LEAN's live mode (`simulation.live_mode`)."""
-
-    def order_handler(self) -> TransactionHandler:
-        """The order side of a new run."""
-        return TransactionHandler(self)
 
     def create_security(self, symbol: Symbol) -> Security:
         """The security of a symbol, registered without a subscription when it is new."""

@@ -65,6 +65,7 @@ class LiveEngine(Engine):
     """The kernel, driven by a clock instead of by its data."""
 
     live = True
+    handler_type = LiveHandler
 
     def __init__(self, source: DataSource, threads: Threads, controls: Controls, account: LiveAccount) -> None:
         super().__init__(source)
@@ -80,10 +81,6 @@ class LiveEngine(Engine):
         self._moments: list[int] = []
         self._moments_of: tuple[int, int] = (-1, -1)
         self._seed = threads.chance.getrandbits(32)
-
-    def order_handler(self) -> LiveHandler:
-        """Orders on a thread of their own."""
-        return LiveHandler(self)
 
     def prepare(self, security: Security, initialize: bool) -> None:
         """A new security is shown by the live feed."""
