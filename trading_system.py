@@ -80,6 +80,7 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
+from strategies.lt112 import Lt112
 from strategies.roster import EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
@@ -144,6 +145,7 @@ MANAGERS: tuple[type, ...] = (
     Analysis,
     Tools,
     FridayZeroDay,
+    Lt112,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,

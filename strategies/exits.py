@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 
-from core.book import DEADLINE
+from core.book import DEADLINE, Position
 from core.contracts import Right
 from core.gateway import Session
-from core.parts import Part, Urgency
+from core.parts import Part, Urgency, added
 from core.settings.strategies import ExitSettings
 from strategies.base import Close, HoldContext
 
 Rule = Callable[[Part, HoldContext], Close | None]
+
+PositionRule = Callable[[Position, HoldContext], Close | None]
+"""An exit of everything that a position holds."""
 
 URGENT_BEFORE = timedelta(minutes=10)
 """A time exit names the moment by which it is done: from so long before it does not wait (methodology, 6a)."""
@@ -73,6 +76,39 @@ def loss_of_credit(multiple: float) -> Rule:
 
 
 profit_of_debit, loss_of_debit = profit_of_credit, loss_of_credit
+
+
+def total_profit(share: float) -> PositionRule:
+    """The open parts together gained so much of the credit that they were sold for."""
+
+    def rule(position: Position, context: HoldContext) -> Close | None:
+        profit, credit = _together(position, context)
+        if profit is None or profit < share * credit:
+            return None
+        return Close("profit_target", f"{profit:.0f} of {credit:.0f} dollars gained")
+
+    return rule
+
+
+def total_loss(multiple: float) -> PositionRule:
+    """The open parts together lost a multiple of the credit that they were sold for; a stop crosses the spread."""
+
+    def rule(position: Position, context: HoldContext) -> Close | None:
+        profit, credit = _together(position, context)
+        if profit is None or -profit < multiple * credit:
+            return None
+        return Close("stop_loss", f"{-profit:.0f} dollars lost on {credit:.0f}", Urgency.URGENT)
+
+    return rule
+
+
+def _together(position: Position, context: HoldContext) -> tuple[float | None, float]:
+    """Profit of the open parts in dollars, ``None`` where one's is unknown, and what they brought at entry."""
+    total: float | None = 0.0
+    for part in position.parts:
+        profit = context.profit(part)
+        total = added(total, None if profit is None else profit * part.multiplier * part.contracts)
+    return total, abs(sum(part.entry_cash for part in position.parts))
 
 
 # Where the underlying and the deltas stand

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from core.contracts import Right
 from core.settings.base import SettingsGroup
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -26,7 +27,7 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
-AVAILABLE: Names = ("friday_0dte",)
+AVAILABLE: Names = ("friday_0dte", "lt112")
 """Strategies that can be run; the others have their numbers only."""
 
 
@@ -132,6 +133,14 @@ class Lt112Settings(StrategySettings):
     stop_points: float = Field(25.0, ge=0)
     weekly_calls_from_day: Days = 30
     weekly_calls_days: Days = 7
+    weekly_tolerance: Days = 3
+    weekly_side: Right = Right.CALL
+    """What is sold each week: a call spread above the market, or a put that the spread's long put covers."""
+    weekly_call_delta: DeltaPoints = 10.0
+    weekly_call_width: float = Field(50.0, gt=0)
+    weekly_put_above: float = Field(5.0, ge=0)
+    """Index points from the spread's long put up to the weekly put."""
+    weekly_exit_time: time = time(15, 0)
 
 
 class FuturesStrangleSettings(StrategySettings):
