@@ -16,6 +16,7 @@ from core.events import (
     Command,
     CommandReceived,
     DeadlineReached,
+    EntryAhead,
     EntryWindow,
     Event,
     MarketData,
@@ -27,9 +28,9 @@ from core.factory import ManagerFactory, Managers
 from core.gateway import Gateway, Session
 from core.identifiers import Identifiers, correlation_of
 from core.journal import Journal, JournalSink, RecordKind
-from core.notices.messenger import Messenger
-from core.notices.notifier import Notifier, Silence
 from core.performance import PerformanceTracker
+from core.running.messenger import Messenger
+from core.running.notices import Notifier, Silence
 from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
@@ -39,6 +40,7 @@ from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
 from greeks.marks import Marks
 from greeks.monitor import GreeksMonitor
+from greeks.planning import ChainPlanner
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
@@ -78,7 +80,8 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
-from strategies.roster import MarketAccess, StrategyRoster
+from strategies.roster import EntryPreparer, StrategyRoster
+from strategies.tools import Analysis, MarketAccess, Tools
 
 TICKERS = ("VIX", "SPY", "SPX")
 """Underlyings watched all the time; the index last, so that its rules see the minute's VIX."""
@@ -137,8 +140,12 @@ MANAGERS: tuple[type, ...] = (
     BrokerLooks,
     OrderRecovery,
     AccountReckoning,
+    ChainPlanner,
+    Analysis,
+    Tools,
     FridayZeroDay,
     StrategyRoster,
+    EntryPreparer,
     StrategyCoordinator,
 )
 
@@ -284,6 +291,13 @@ class TradingSystem:
                         fresh_at=tick.fresh_at,
                     )
                 )
+
+    def entry_ahead(self, now: datetime, strategy: str, window: str) -> None:
+        """A strategy's window will open in some minutes."""
+        if self._session is not None and self._session.day == now.date():
+            self.clock.advance(now)
+            self._publish_prices(now)
+            self.bus.publish(EntryAhead(time=now, strategy=strategy, window=window))
 
     def entry_window(self, now: datetime, strategy: str, window: str) -> None:
         """A strategy's window opened (on a closed day too: the decision is then a skip)."""

@@ -24,7 +24,7 @@ from core.clock import MarketClock
 from core.contracts import Contract, Package, Quote, Right
 from core.events import PositionChanged, SessionClosed
 from core.gateway import Gateway
-from core.instruments import contract_named, facts_of, group_of, underlying_named
+from core.instruments import contract_named, facts_of, group_name, underlying_named, unit_of
 from core.settings.fields import GreeksSettings
 from greeks.black_scholes import FloatArray, Greeks
 from greeks.expiry_time import expires_at
@@ -189,6 +189,11 @@ class CentralGreeksService:
         figures = self.figures_of(contract)
         return None if figures is None else figures.delta
 
+    @property
+    def now(self) -> datetime:
+        """The moment that everything is computed for."""
+        return self._clock.now()
+
     def spot_of(self, contract: Contract) -> float | None:
         """The price that a contract stands on; ``None`` before its first."""
         return self._price(contract.underlying.price_key)
@@ -260,9 +265,9 @@ class CentralGreeksService:
         )
         return self._settings.betas.get(ticker) if measured is None else measured
 
-    def group_of(self, ticker: str) -> str:
-        """The correlation group of an underlying, ``none`` where it is in none."""
-        return group_name(ticker)
+    def carry_of(self, ticker: str) -> tuple[float, float]:
+        """Rate and dividend yield of an underlying now, continuous a year."""
+        return self._rate(self._clock.now()), self._yield(ticker)
 
     def verify(self) -> tuple[str, ...]:
         """Names the underlyings of open positions that have neither a price nor a beta."""
@@ -340,9 +345,14 @@ class CentralGreeksService:
 
     def priced(self, contracts: tuple[Contract, ...]) -> Priced:
         """Contracts on any underlyings at their newest spots, with volatilities and prices; NaN where unknown."""
+        now = self.placed(contracts)
+        spot = np.where(np.isnan(now.spot), now.columns.strike, now.spot)
+        return replace(now, price=now.columns.prices(spot, now.volatility))
+
+    def placed(self, contracts: tuple[Contract, ...]) -> Priced:
+        """The same before anything is priced: all prices are NaN."""
         columns, spot, volatility, _ = self._known_of(contracts)
-        placed = np.where(np.isnan(spot), columns.strike, spot)
-        return Priced(columns, spot, volatility, columns.prices(placed, volatility))
+        return Priced(columns, spot, volatility, np.full(spot.size, np.nan))
 
     def _compute(self, contracts: tuple[Contract, ...]) -> _Computed:
         """One vectorised computation of contracts on any underlyings, each at its newest price."""
@@ -472,15 +482,3 @@ class CentralGreeksService:
         self._smiles = {key: kept for key, kept in self._smiles.items() if key[1].date() > event.day}
         held = {line.contract.name for line in self._held()}
         self._known = {name: value for name, value in self._known.items() if name in held}
-
-
-def group_name(ticker: str) -> str:
-    """A correlation group's name; ``none`` for what is in no group."""
-    group = group_of(ticker)
-    return "none" if group is None else group.value
-
-
-def unit_of(ticker: str) -> float:
-    """Dollars a point of one share, or of one future."""
-    named = underlying_named(ticker)
-    return 1.0 if named is None else named.multiplier

@@ -122,8 +122,6 @@ class GreeksSettings(SettingsGroup):
 
     cache_seconds: int = Field(300, gt=0)
     price_tolerance: Fraction = 0.001
-    stress_tolerance: Fraction = 0.002
-    """Move of an underlying after which what is held is stressed anew."""
     warn_at: Fraction = 0.80
     beta_reference: str = "SPY"
     betas: dict[str, float] = Field(default_factory=lambda: dict(BETAS))
@@ -145,6 +143,10 @@ class InterestSettings(SettingsGroup):
 class OrderSettings(SettingsGroup):
     """Price walk, liquidity, anomaly and rate rules of orders (methodology, section 5)."""
 
+    lead_minutes: int = Field(5, ge=1, le=30)
+    """How long before its window a row looks ahead, so that what it will want is quoted when it opens."""
+    contracts_looked_at: int = Field(12, ge=4, le=200)
+    """The most contracts that one look of one row asks quotes of."""
     walk_step: Fraction = 0.10
     walk_interval_seconds: int = Field(60, gt=0)
     walk_steps: int = Field(5, ge=0)
