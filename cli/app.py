@@ -31,7 +31,7 @@ COMMANDS = {
     "regress": ("cli.checks", "regress"),
     "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),
-    "settings": ("cli.options", "settings_command"),
+    "settings": ("cli.settings", "settings"),
     "trades": ("cli.runs", "trades"),
     "test": ("cli.checks", "checks"),
 }

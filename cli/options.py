@@ -342,34 +342,3 @@ def whole_number(option: str, text: str) -> int:
     if not text.isdecimal():
         raise UserError(f"{option}: {text!r}; expected a whole number, 0 or more")
     return int(text)
-
-
-def settings_command(
-    word: Annotated[str, typer.Argument(help="Only settings with this in key or meaning; all without it")] = "",
-) -> int:
-    """Show every setting: meaning, type and range, default, and which files read it.
-
-    Examples:
-
-    python run.py settings
-
-    python run.py settings vix
-
-    python run.py settings friday_0dte.entry_time
-    """
-    from cli.meanings import setting_rows
-
-    configured = configured_parameters()
-    rows = [row for row in setting_rows() if word.lower() in f"{row.key} {row.meaning} {row.group_meaning}".lower()]
-    if not rows:
-        raise UserError(f"{word!r}: in no setting's key or meaning; python run.py settings shows all")
-    for row in rows:
-        typer.echo(row.key)
-        typer.echo(f"  meaning  {row.meaning or row.group_meaning}")
-        typer.echo(f"  takes    {row.accepted}")
-        typer.echo(
-            f"  default  {row.default}" + (f"; config.json {configured[row.key]}" if row.key in configured else "")
-        )
-        typer.echo(f"  read in  {', '.join(row.readers) or 'nothing yet'}")
-    typer.echo(f"{len(rows)} settings; set one with --set {rows[0].key}={rows[0].default}")
-    return 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli import app, bootstrap, options, runs
-from cli.meanings import setting_rows
+from cli.settings import setting_rows
 from core.settings.fields import Settings
 from tests.reporting.pages import decision, equity
 

@@ -1,4 +1,4 @@
-"""What each setting means and who reads it, taken from the source itself, so that the list cannot go stale."""
+"""``python run.py settings``: what each setting means, takes and who reads it, taken from the source itself, so that the list cannot go stale."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from pydantic import BaseModel
 
-from cli.options import ROOT
+from cli.errors import UserError
+from cli.options import ROOT, configured_parameters
 from core.settings.base import accepted, walk_groups
 from core.settings.fields import Settings
 from core.settings.strategies import AVAILABLE, StrategySettings
@@ -32,6 +35,35 @@ class SettingRow:
     accepted: str
     default: str
     readers: tuple[str, ...]
+
+
+def settings(
+    word: Annotated[str, typer.Argument(help="Only settings with this in key or meaning; all without it")] = "",
+) -> int:
+    """Show every setting: meaning, type and range, default, and which files read it.
+
+    Examples:
+
+    python run.py settings
+
+    python run.py settings vix
+
+    python run.py settings friday_0dte.entry_time
+    """
+    configured = configured_parameters()
+    rows = [row for row in setting_rows() if word.lower() in f"{row.key} {row.meaning} {row.group_meaning}".lower()]
+    if not rows:
+        raise UserError(f"{word!r}: in no setting's key or meaning; python run.py settings shows all")
+    for row in rows:
+        typer.echo(row.key)
+        typer.echo(f"  meaning  {row.meaning or row.group_meaning}")
+        typer.echo(f"  takes    {row.accepted}")
+        typer.echo(
+            f"  default  {row.default}" + (f"; config.json {configured[row.key]}" if row.key in configured else "")
+        )
+        typer.echo(f"  read in  {', '.join(row.readers) or 'nothing yet'}")
+    typer.echo(f"{len(rows)} settings; set one with --set {rows[0].key}={rows[0].default}")
+    return 0
 
 
 def setting_rows() -> list[SettingRow]:
