@@ -1,4 +1,4 @@
-"""``python run.py settings``: what each setting means, takes and who reads it, taken from the source itself, so that the list cannot go stale."""
+"""``python run.py settings``: what each setting means, takes and who reads it, from the source: it cannot go stale."""
 
 from __future__ import annotations
 
