@@ -42,9 +42,8 @@ class Run:
 def all_runs(results: Path | None = None) -> list[Run]:
     """Every run of a results folder that has a journal, oldest first; folders being worked in are left out."""
     folder = results or ROOT / RESULTS
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if not path.name.startswith(".") and (path / JOURNAL).is_file()]
+    inside = folder.iterdir() if folder.is_dir() else ()
+    found = [path for path in inside if not path.name.startswith(".") and (path / JOURNAL).is_file()]
     return [
         Run(path.name, path) for path in sorted(found, key=lambda path: ((path / JOURNAL).stat().st_mtime_ns, path))
     ]
