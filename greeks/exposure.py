@@ -290,12 +290,20 @@ def worst_value(now: Priced, units: FloatArray) -> float:
     days = float(columns.years.min()) * _DAYS
     strikes = np.unique(columns.strike)
     prices = np.concatenate(([strikes[0] * LOWEST_SPOT], strikes, [strikes[-1] * _FAR]))
-    if float(columns.years.max()) * _DAYS > days:
-        prices = np.unique(np.concatenate([np.linspace(*between, _BETWEEN) for between in pairwise(prices)]))
+    if float(columns.years.max()) * _DAYS <= days:  # nothing has time left then: payoffs
+        return float((units @ _payoffs(columns, prices)).min())
+    prices = np.unique(np.concatenate([np.linspace(*between, _BETWEEN) for between in pairwise(prices)]))
     spot = np.broadcast_to(prices, (columns.strike.size, prices.size))
     volatility = np.broadcast_to(now.volatility[:, None], spot.shape)
     values = units @ _prices(now, spot, volatility, np.broadcast_to(days, spot.shape))
     return float(values.min())
+
+
+def _payoffs(columns: Columns, prices: FloatArray) -> FloatArray:
+    """Intrinsic values by (contract, price)."""
+    inside = np.where(columns.is_call, 1.0, -1.0)[:, None] * (prices - columns.strike[:, None])
+    result: FloatArray = np.maximum(inside, 0.0)
+    return result
 
 
 def _placed(now: Priced) -> FloatArray:

@@ -189,6 +189,11 @@ class CentralGreeksService:
         figures = self.figures_of(contract)
         return None if figures is None else figures.delta
 
+    @property
+    def now(self) -> datetime:
+        """The moment that everything is computed for."""
+        return self._clock.now()
+
     def spot_of(self, contract: Contract) -> float | None:
         """The price that a contract stands on; ``None`` before its first."""
         return self._price(contract.underlying.price_key)
@@ -340,9 +345,14 @@ class CentralGreeksService:
 
     def priced(self, contracts: tuple[Contract, ...]) -> Priced:
         """Contracts on any underlyings at their newest spots, with volatilities and prices; NaN where unknown."""
+        now = self.placed(contracts)
+        spot = np.where(np.isnan(now.spot), now.columns.strike, now.spot)
+        return replace(now, price=now.columns.prices(spot, now.volatility))
+
+    def placed(self, contracts: tuple[Contract, ...]) -> Priced:
+        """The same before anything is priced: all prices are NaN."""
         columns, spot, volatility, _ = self._known_of(contracts)
-        placed = np.where(np.isnan(spot), columns.strike, spot)
-        return Priced(columns, spot, volatility, columns.prices(placed, volatility))
+        return Priced(columns, spot, volatility, np.full(spot.size, np.nan))
 
     def _compute(self, contracts: tuple[Contract, ...]) -> _Computed:
         """One vectorised computation of contracts on any underlyings, each at its newest price."""

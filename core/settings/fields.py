@@ -122,8 +122,6 @@ class GreeksSettings(SettingsGroup):
 
     cache_seconds: int = Field(300, gt=0)
     price_tolerance: Fraction = 0.001
-    stress_tolerance: Fraction = 0.002
-    """Move of an underlying after which what is held is stressed anew."""
     warn_at: Fraction = 0.80
     beta_reference: str = "SPY"
     betas: dict[str, float] = Field(default_factory=lambda: dict(BETAS))

@@ -25,7 +25,7 @@ from simulation.market.history import arch_series, from_arch
 from simulation.market.listings import ListingBook, ListingRule, StrikeBand
 from simulation.market.pictures import Line, Panel, svg
 from simulation.market.source import ModelledMarket
-from simulation.market.surface import steepness, strip_variance
+from simulation.market.surface import smile, steepness, strip_variance
 
 DAY = date(2018, 2, 5)
 FUNDS = ("SPY", "QQQ", "IWM", "TLT", "GLD", "USO", "FXE")
@@ -360,9 +360,7 @@ def day_picture() -> str:
         for days in (9, 30, 180):
             theta = np.full(60, float(state.surface.theta(np.full(391, days / 365.0))[-1]))
             phi = steepness(theta, np.full(60, float(state.surface.eta[-1])))
-            tilted = phi * k
-            rho = state.spec.smile.rho
-            total = 0.5 * theta * (1.0 + rho * tilted + np.sqrt((tilted + rho) ** 2 + 1.0 - rho**2))
+            total = smile(k, theta, state.spec.smile.rho, phi)
             lines.append(Line(f"{days} days", k, 100.0 * np.sqrt(total / (days / 365.0))))
         panels.append(Panel(f"Implied volatility, {day}", tuple(lines), ("strike 22 % below", "10 % above")))
     return svg(panels)

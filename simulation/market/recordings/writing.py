@@ -1,4 +1,4 @@
-"""What Cboe's option-selling indices would have given here: ``python -m tests.benchmarks.writing [SPEC] [SEEDS]``.
+"""What Cboe's option-selling indices would have given here: ``python -m benchmarks.recorded --writing SPEC``.
 
 Each is rebuilt by its own published rules on the modelled market (``history`` unless SPEC names another), over several
 seeds, because the minutes of the roll mornings are drawn: PUT and BXM (one-month SPX puts and calls at the money, sold
@@ -10,11 +10,12 @@ are averages of trades.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import csv
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -199,18 +200,39 @@ def condor(months: Months) -> Record:
 INDICES: dict[str, Callable[[Months], Record]] = {"PUT": put, "BXM": buy_write, "WPUT": weekly_put, "CNDR": condor}
 
 
-def table(name: str, found: list[dict[int, float]]) -> None:
-    """Print a row for each year: the seeds' mean and spread, and what was published."""
-    print(f"\n{name}, %: year, mean of {len(found)} seeds (lowest to highest), published")
+def published(path: Path | None) -> dict[str, dict[int, float]]:
+    """Cboe's returns of years in percent: from monthly closes where ``path`` has them, else as printed by Cboe."""
+    if path is None or not path.is_file():
+        return PUBLISHED
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["Date"][5:7] == "12"]
+    found = {**PUBLISHED}
+    for name in ("PUT", "BXM"):
+        ends = {int(row["Date"][:4]): float(row[name]) for row in rows if row[name]}
+        found[name] = {year: 100.0 * (ends[year] / ends[year - 1] - 1.0) for year in ends if year - 1 in ends}
+    return found
+
+
+def table(name: str, found: Sequence[dict[int, float]], known: Mapping[int, float]) -> list[str]:
+    """A row for each year, the seeds' mean and spread beside what was published, and the mean of the shared years."""
+    lines = ["", f"| {name}, % | mean of {len(found)} seeds (lowest to highest) | Cboe |", "|---|---|---|"]
     for year in sorted(found[0]):
         values = [one[year] for one in found]
-        known = PUBLISHED.get(name, {}).get(year)
-        shown = "" if known is None else f"{known:.1f}"
-        print(f"{year}  {np.mean(values):6.1f}  ({min(values):.1f} to {max(values):.1f})  {shown}")
+        shown = f"{known[year]:.1f}" if year in known else ""
+        lines.append(f"| {year} | {np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f}) | {shown} |")
+    shared = [year for year in sorted(found[0]) if year in known]
+    if shared:
+        means = [float(np.mean([one[year] for year in shared])) for one in found]
+        error = 1.96 * float(np.std(means, ddof=1)) / len(means) ** 0.5 if len(means) > 1 else float("nan")
+        theirs = float(np.mean([known[year] for year in shared]))
+        lines.append(
+            f"| {shared[0]} to {shared[-1]} | {np.mean(means):.2f} (seeds: {error:.2f} either way) | {theirs:.2f} |"
+        )
+    return lines
 
 
-def main(spec: str = "history", seeds: int = 4) -> None:
-    """Rebuild every index over the seeds and print it."""
+def writing_tables(spec: str, seeds: int, path: Path | None) -> list[str]:
+    """Every index over some seeds, beside Cboe's; ``path`` is the file of its monthly closes."""
     found: dict[str, list[dict[int, float]]] = {}
     for seed in range(1, seeds + 1):
         market = ModelledMarket.from_history(spec, seed=seed, quote_faults=0.0)
@@ -221,10 +243,5 @@ def main(spec: str = "history", seeds: int = 4) -> None:
             if record.premiums:
                 collected = {year: 100.0 * share for year, share in record.premiums.items()}
                 found.setdefault(f"{name} premium", []).append(collected)
-    for name, columns in found.items():
-        table(name, columns)
-
-
-if __name__ == "__main__":
-    chosen, *rest = sys.argv[1:] or ["history"]
-    main(chosen, int(rest[0]) if rest else 4)
+    known = published(path)
+    return [line for name, columns in found.items() for line in table(name, columns, known.get(name, {}))]
