@@ -192,7 +192,7 @@ def test_every_setting_is_listed_with_its_range_and_readers(capsys: pytest.Captu
     told = said(["settings", "friday_0dte.min_vix"], capsys)
     assert "takes    number, at least 0, at most 200" in told
     assert "default  22" in told
-    assert "greeks.stress_tolerance" in said(["settings", "move of an underlying"], capsys)
+    assert "stress_tolerance" in said(["settings", "move of an underlying"], capsys)
     assert "in no setting" in said(["settings", "no-such-word"], capsys, 2)
 
 
