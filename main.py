@@ -17,15 +17,13 @@ from AlgorithmImports import DayOfWeek, OrderStatus, QCAlgorithm
 
 from core.events import BrokerReconnected, Event, FillStatus, OrderUpdated
 from core.journal import FileSink
-from core.keeping.journal_months import MonthlySink
-from core.keeping.lean_keeper import LeanKeeper
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
-from core.notices.log_budget import LogBudget
-from core.notices.messenger import LeanMessenger
+from core.running.inbox import CommandRefusedError, Inbox, command_of
+from core.running.journal_months import MonthlySink
+from core.running.keeper import LeanKeeper
+from core.running.messenger import LeanMessenger, LogBudget
 from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
-from core.taking.commands import CommandRefusedError, command_of
-from core.taking.inbox import Inbox
 from state.copies import StateCopies
 from trading_system import TICKERS, Surroundings, TradingSystem
 
@@ -112,8 +110,12 @@ class TomKing(QCAlgorithm):
         for strategy in self.system.coordinator.strategies:
             for window in strategy.entry_windows():
                 days = [_WEEKDAYS[weekday] for weekday in window.weekdays]
+                on_days = self.date_rules.every(*days)
                 when = self.time_rules.at(window.opens.hour, window.opens.minute)
-                self.schedule.on(self.date_rules.every(*days), when, self.window_of(strategy.name, window.name))
+                self.schedule.on(on_days, when, self.window_of(strategy.name, window.name))
+                for minutes in range(1, self.options.orders.lead_minutes + 1):
+                    early = self.time_rules.at(*divmod(window.opens.hour * 60 + window.opens.minute - minutes, 60))
+                    self.schedule.on(on_days, early, self.ahead_of(strategy.name, window.name))
             for deadline in strategy.deadlines():
                 act = self.deadline_of(strategy.name, deadline.name)
                 early = self.time_rules.before_market_close(shares, deadline.minutes_before_close)
@@ -126,6 +128,10 @@ class TomKing(QCAlgorithm):
     def window_of(self, strategy: str, window: str) -> Callable[[], None]:
         """The callback of an entry window."""
         return self.scheduled(lambda now: self.system.entry_window(now, strategy, window))
+
+    def ahead_of(self, strategy: str, window: str) -> Callable[[], None]:
+        """The callback of the minutes before an entry window."""
+        return self.scheduled(lambda now: self.system.entry_ahead(now, strategy, window))
 
     def deadline_of(self, strategy: str, deadline: str) -> Callable[[], None]:
         """The callback of a deadline."""

@@ -16,6 +16,7 @@ from core.events import (
     Command,
     CommandReceived,
     DeadlineReached,
+    EntryAhead,
     EntryWindow,
     Event,
     MarketData,
@@ -27,9 +28,9 @@ from core.factory import ManagerFactory, Managers
 from core.gateway import Gateway, Session
 from core.identifiers import Identifiers, correlation_of
 from core.journal import Journal, JournalSink, RecordKind
-from core.notices.messenger import Messenger
-from core.notices.notifier import Notifier, Silence
 from core.performance import PerformanceTracker
+from core.running.messenger import Messenger
+from core.running.notices import Notifier, Silence
 from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
@@ -39,13 +40,13 @@ from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
 from greeks.marks import Marks
 from greeks.monitor import GreeksMonitor
+from greeks.planning import ChainPlanner
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
-from market.freshness import DataFreshnessValidator
+from market.freshness import DataFreshnessValidator, QuoteJudge
 from market.history import Correlations, DailyHistory
-from market.quotes import QuoteJudge
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
@@ -53,11 +54,13 @@ from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
 from risk.equity import SteadyEquity
-from risk.exposure import ConcentrationPlugin, CorrelationPlugin
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
 from risk.interest import InterestBooking
 from risk.limits import (
+    AssignmentPlugin,
     BlackSwanPlugin,
+    EventsPlugin,
     FreshnessPlugin,
     GreeksLimitsPlugin,
     LiquidityPlugin,
@@ -77,7 +80,8 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
-from strategies.roster import MarketAccess, StrategyRoster
+from strategies.roster import EntryPreparer, StrategyRoster
+from strategies.tools import Analysis, MarketAccess, Tools
 
 TICKERS = ("VIX", "SPY", "SPX")
 """Underlyings watched all the time; the index last, so that its rules see the minute's VIX."""
@@ -114,6 +118,9 @@ MANAGERS: tuple[type, ...] = (
     BlackSwanPlugin,
     CorrelationPlugin,
     ConcentrationPlugin,
+    OverlapPlugin,
+    EventsPlugin,
+    AssignmentPlugin,
     GroupStressPlugin,
     LiquidityPlugin,
     GreeksLimitsPlugin,
@@ -133,8 +140,12 @@ MANAGERS: tuple[type, ...] = (
     BrokerLooks,
     OrderRecovery,
     AccountReckoning,
+    ChainPlanner,
+    Analysis,
+    Tools,
     FridayZeroDay,
     StrategyRoster,
+    EntryPreparer,
     StrategyCoordinator,
 )
 
@@ -196,6 +207,8 @@ class TradingSystem:
     def start(self) -> None:
         """Take over: load history, rebuild and reconcile state, and begin to trade."""
         self.gateway.watch(TICKERS)
+        for line in self.settings.accepted():
+            self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
         self._recovery.start()
         self.reckoning.start()
@@ -279,6 +292,13 @@ class TradingSystem:
                     )
                 )
 
+    def entry_ahead(self, now: datetime, strategy: str, window: str) -> None:
+        """A strategy's window will open in some minutes."""
+        if self._session is not None and self._session.day == now.date():
+            self.clock.advance(now)
+            self._publish_prices(now)
+            self.bus.publish(EntryAhead(time=now, strategy=strategy, window=window))
+
     def entry_window(self, now: datetime, strategy: str, window: str) -> None:
         """A strategy's window opened (on a closed day too: the decision is then a skip)."""
         self.clock.advance(now)
@@ -330,7 +350,10 @@ class TradingSystem:
     def command(self, now: datetime, command: Command, subject: str = "") -> str:
         """A person's word, and what is answered: that it was taken, and how things stand after it."""
         self.happened(CommandReceived(time=now, command=command, subject=subject))
-        return f"{command.value} {subject}".strip() + f" taken at {now:%H:%M}\n" + "\n".join(self.status())
+        answered = self.managers[CommandDesk].last
+        taken = "not answered" if answered is None else ("taken" if answered.accepted else "refused")
+        said = [] if answered is None else answered.answer.splitlines()
+        return f"{command.value} {subject}".strip() + f" {taken} at {now:%H:%M}\n" + "\n".join([*said, *self.status()])
 
     def status(self) -> list[str]:
         """How things stand, a line each: account, entries, what is held, what is ordered."""
@@ -342,6 +365,7 @@ class TradingSystem:
             figures,
             *held,
             *self.managers[AtomicExecutor].why(),
+            *self.settings.accepted(),
         ]
 
     def end(self, now: datetime) -> None:

@@ -217,7 +217,7 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         engine_statistics=result.statistics,
         error=result.error.strip().splitlines()[-1] if result.error else None,
         own=own,
-        warnings=tuple(market.warnings),
+        warnings=(*market.warnings, *(plan.settings.accepted() if plan.settings is not None else ())),
         fill_rule=plan.settings.fills.rule if plan.settings is not None else None,
         engine_trades=() if own else tuple(engine_trade(trade) for trade in result.closed_trades),
     )

@@ -107,7 +107,9 @@ def open_folder(choice: MarketChoice) -> OpenedMarket:
 
     root = Path(choice.detail).resolve()
     source = LeanFolder(root)
-    return OpenedMarket(source, described(choice, ()), None, None, folder_range(root))
+    usual = folder_range(root)
+    source.check()
+    return OpenedMarket(source, described(choice, ()), None, None, usual)
 
 
 def folder_range(root: Path) -> tuple[date, date] | None:

@@ -11,7 +11,7 @@ import typer
 
 from cli.backtest import NOTHING_HELD, Finished, run_and_report
 from cli.errors import RunFailedError, UserError
-from cli.options import BacktestOptions
+from cli.options import BacktestOptions, plan_of
 
 if TYPE_CHECKING:
     from simulation.market.scenarios import Scenario
@@ -104,6 +104,7 @@ def shown(name: str, seed: int, settings: list[str]) -> bool:
     from simulation.market.pictures import sparkline
 
     path = run_scenario(name, seed)
+    plan_of(options_of(path, seed, settings))  # what is asked for wrongly is refused before anything is printed
     tries = path.plan.tries
     typer.echo(f"\n{name}: {path.plan.title}\n  {path.plan.facts}\n  will try: {tries[:1].lower()}{tries[1:]}")
     for label, values in (("S&P 500", path.index), ("VIX", path.volatility)):

@@ -52,7 +52,8 @@ class Given(Protocol):
 class EntryIntent:
     """An approved entry, as the executor needs it. ``mid_cash`` and ``model_cash`` are points, a credit positive.
 
-    ``plans`` says which legs are which part; ``onto`` names the position that it adds to, empty for a new one.
+    ``plans`` says which legs are which part; ``onto`` names the position that it adds to, empty for a new one;
+    ``least_cash`` is the least points that it must bring at each step of its walk, ``None`` where anything will do.
     """
 
     strategy: str
@@ -65,6 +66,7 @@ class EntryIntent:
     plans: tuple[PartPlan, ...] = ()
     onto: str = ""
     slot: str = ""
+    least_cash: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

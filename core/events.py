@@ -62,6 +62,14 @@ class SessionClosed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EntryAhead(Event):
+    """An entry window will open in some minutes: time to ask quotes of what it may want."""
+
+    strategy: str
+    window: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryWindow(Event):
     """A strategy may look for an entry now. Published by the trading system from the strategy's own windows."""
 

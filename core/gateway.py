@@ -118,6 +118,9 @@ class Gateway(Protocol):
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """The last completed sessions, oldest first; fewer than asked where history is short."""
 
+    def is_listed(self, root: str) -> bool:
+        """Whether any contract of a root is listed today."""
+
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts listed today on a root with expiry in the closed range, by expiry, strike, right. May be empty."""
 

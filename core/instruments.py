@@ -305,6 +305,18 @@ def group_of(key: str) -> Group | None:
     return None if facts is None else facts.group
 
 
+def group_name(ticker: str) -> str:
+    """A correlation group's name; ``none`` for what is in no group."""
+    group = group_of(ticker)
+    return "none" if group is None else group.value
+
+
+def unit_of(ticker: str) -> float:
+    """Dollars a point of one share, or of one future."""
+    named = underlying_named(ticker)
+    return 1.0 if named is None else named.multiplier
+
+
 def is_sp500(key: str) -> bool:
     """Whether something counts as an S&P 500 equivalent (methodology, section 3)."""
     facts = facts_of(key)

@@ -40,7 +40,7 @@ _NEW_YORK = ZoneInfo("America/New_York")
 
 
 def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> None:
-    """Set broker, margin, assignment, fills and first prices, before any security is added (p06 honest, p14, p17).
+    """Set broker, margin, assignment and fills, before any security is added (recordings p06 honest, p14, p17).
 
     With ``own_margin`` nothing of LEAN's is left: without the groups' model it still reserves for what it recognises as
     a strategy (5,000 a condor), refuses orders for it and closes single legs by margin calls (recording p17).
@@ -62,7 +62,6 @@ def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> 
                 security.set_fill_model(model)
 
     algorithm.set_brokerage_model(BrokerageName.TASTYTRADE, AccountType.MARGIN)
-    algorithm.settings.seed_initial_prices = True
     algorithm.add_security_initializer(initialize_security)
     if own_margin:
         algorithm.portfolio.set_positions(SecurityPositionGroupModel.NULL)
@@ -196,6 +195,13 @@ class LeanGateway(LeanOrders):
             for bar in bars
         ]
         return tuple(row for row in rows if row.day < today)
+
+    def is_listed(self, root: str) -> bool:
+        """Whether the newest universe file of a root has any contract."""
+        instrument = INSTRUMENTS[root]
+        if instrument.kind is not AssetKind.FUTURE:
+            self.watch((instrument.underlying,))
+        return self._names.is_listed(root)
 
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts of the newest universe file on a root, expiring in the closed range."""

@@ -94,6 +94,15 @@ class LeanNames:
                         found.append(contract)
         return found
 
+    def is_listed(self, root: str) -> bool:
+        """Whether any chain of a root has a contract; a family of futures is asked for its listed contracts."""
+        instrument = INSTRUMENTS[root]
+        if instrument.kind is AssetKind.FUTURE:
+            symbols = [symbol for _, symbol in self._futures(instrument.underlying).values()]
+        else:
+            symbols = [self._canonical(instrument)]
+        return any(True for symbol in symbols for _ in self._algorithm.option_chain(symbol))
+
     def _chains_of(self, instrument: Instrument, first: date, last: date) -> Iterator[Any]:
         """By what LEAN finds the chains that can hold expiries of a range: one, or one a future under them."""
         if instrument.kind is not AssetKind.FUTURE:

@@ -15,7 +15,7 @@ from core.instruments import instrument_of
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from market.chains import PackagePrice, current_price
-from market.quotes import worth_at_most
+from market.freshness import worth_at_most
 
 _ROUNDING = 1e-6
 

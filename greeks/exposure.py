@@ -6,7 +6,7 @@ unknown is ``None``, never the sum of the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from itertools import pairwise
@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contracts import Contract
+from core.contracts import Contract, Leg
 from greeks.black_scholes import FloatArray
 from greeks.smile import Columns, ContractGreeks
 
@@ -221,6 +221,23 @@ def measured_beta(closes: Mapping[date, float], reference: Mapping[date, float])
     return float(((own - own.mean()) * (other - other.mean())).sum() / spread) if spread > 0.0 else None
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A leg of a position on its way to be computed."""
+
+    position: str
+    strategy: str
+    contract: Contract
+    units: float
+
+
+def lines_of(position: str, strategy: str, legs: Sequence[Leg], contracts: int = 1) -> tuple[Line, ...]:
+    def line(leg: Leg) -> Line:
+        return Line(position, strategy, leg.contract, float(leg.ratio * contracts) * leg.contract.multiplier)
+
+    return tuple(line(leg) for leg in legs)
+
+
 # What contracts are worth at other prices, volatilities and days
 
 
@@ -273,12 +290,20 @@ def worst_value(now: Priced, units: FloatArray) -> float:
     days = float(columns.years.min()) * _DAYS
     strikes = np.unique(columns.strike)
     prices = np.concatenate(([strikes[0] * LOWEST_SPOT], strikes, [strikes[-1] * _FAR]))
-    if float(columns.years.max()) * _DAYS > days:
-        prices = np.unique(np.concatenate([np.linspace(*between, _BETWEEN) for between in pairwise(prices)]))
+    if float(columns.years.max()) * _DAYS <= days:  # nothing has time left then: payoffs
+        return float((units @ _payoffs(columns, prices)).min())
+    prices = np.unique(np.concatenate([np.linspace(*between, _BETWEEN) for between in pairwise(prices)]))
     spot = np.broadcast_to(prices, (columns.strike.size, prices.size))
     volatility = np.broadcast_to(now.volatility[:, None], spot.shape)
     values = units @ _prices(now, spot, volatility, np.broadcast_to(days, spot.shape))
     return float(values.min())
+
+
+def _payoffs(columns: Columns, prices: FloatArray) -> FloatArray:
+    """Intrinsic values by (contract, price)."""
+    inside = np.where(columns.is_call, 1.0, -1.0)[:, None] * (prices - columns.strike[:, None])
+    result: FloatArray = np.maximum(inside, 0.0)
+    return result
 
 
 def _placed(now: Priced) -> FloatArray:

@@ -16,8 +16,7 @@ from core.parts import Part
 from core.settings.fields import EquitySettings, OrderSettings
 from greeks.service import CentralGreeksService
 from market.chains import middle
-from market.freshness import DataFault
-from market.quotes import QuoteJudge, TwoLooks
+from market.freshness import DataFault, QuoteJudge, TwoLooks
 
 
 class Marks:

@@ -21,22 +21,24 @@ from core.book import Book
 from core.bus import EventBus
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.clock import MarketClock
-from core.contracts import Contract, Leg, Package, Quote, Right
+from core.contracts import Contract, Package, Quote, Right
 from core.events import PositionChanged, SessionClosed
 from core.gateway import Gateway
-from core.instruments import contract_named, facts_of, group_of, underlying_named
+from core.instruments import contract_named, facts_of, group_name, underlying_named, unit_of
 from core.settings.fields import GreeksSettings
 from greeks.black_scholes import FloatArray, Greeks
 from greeks.expiry_time import expires_at
 from greeks.exposure import (
     Exposure,
     LegGreeks,
+    Line,
     PortfolioGreeks,
     Priced,
     ScenarioGrid,
     ShareGreeks,
     WhatIf,
     exposure_of,
+    lines_of,
     measured_beta,
     revalued,
     total,
@@ -64,16 +66,6 @@ from market.history import DailyHistory, history_of
 SPOT_MOVES: Final = (-0.20, -0.15, -0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10, 0.15, 0.20)
 VOLATILITY_MOVES: Final = (-10.0, 0.0, 10.0, 20.0, 30.0)
 DAYS_FORWARD: Final = (0.0, 1.0, 7.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A leg of a position on its way to be computed."""
-
-    position: str
-    strategy: str
-    contract: Contract
-    units: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +189,15 @@ class CentralGreeksService:
         figures = self.figures_of(contract)
         return None if figures is None else figures.delta
 
+    @property
+    def now(self) -> datetime:
+        """The moment that everything is computed for."""
+        return self._clock.now()
+
+    def spot_of(self, contract: Contract) -> float | None:
+        """The price that a contract stands on; ``None`` before its first."""
+        return self._price(contract.underlying.price_key)
+
     def nearest_delta(
         self, chain: ChainGreeks, target: float, right: Right, expiry: date | None = None
     ) -> DeltaChoice | None:
@@ -207,7 +208,7 @@ class CentralGreeksService:
         """The portfolio with ``contracts`` of a package added (negative: taken away)."""
         before = self.portfolio()
         self.computations["what_if"] += 1
-        added = self._legs(_lines("proposal", strategy, package.legs, contracts))
+        added = self._legs(lines_of("proposal", strategy, package.legs, contracts))
         unknown = before.unknown + unknown_names(added)
         after = PortfolioGreeks(before.time, before.legs + added, unknown, before.shares)
         return WhatIf(before, after, total(added))
@@ -225,7 +226,7 @@ class CentralGreeksService:
         """
         self.computations["scenarios"] += 1
         lines = self._held() + (
-            () if proposal is None else _lines("proposal", "proposal", proposal[0].legs, proposal[1])
+            () if proposal is None else lines_of("proposal", "proposal", proposal[0].legs, proposal[1])
         )
         shape = (len(spot_moves), len(volatility_moves), len(days))
         profits = self._profits(lines, tuple(product(spot_moves, volatility_moves, days)))
@@ -264,9 +265,9 @@ class CentralGreeksService:
         )
         return self._settings.betas.get(ticker) if measured is None else measured
 
-    def group_of(self, ticker: str) -> str:
-        """The correlation group of an underlying, ``none`` where it is in none."""
-        return group_name(ticker)
+    def carry_of(self, ticker: str) -> tuple[float, float]:
+        """Rate and dividend yield of an underlying now, continuous a year."""
+        return self._rate(self._clock.now()), self._yield(ticker)
 
     def verify(self) -> tuple[str, ...]:
         """Names the underlyings of open positions that have neither a price nor a beta."""
@@ -304,17 +305,17 @@ class CentralGreeksService:
             return None
         return contract_greeks(found.columns, found.volatility, found.source, found.greeks, 0)
 
-    def _held(self) -> tuple[_Line, ...]:
+    def _held(self) -> tuple[Line, ...]:
         """Legs of every position, and contracts of the account that belong to none."""
         lines = [
             line
             for position in self._book.positions.values()
-            for line in _lines(position.id, position.strategy, position.legs)
+            for line in lines_of(position.id, position.strategy, position.legs)
         ]
         for name, quantity in self._book.unowned.items():
             contract = contract_named(name)
             if contract is not None:
-                lines.append(_Line(UNOWNED, UNOWNED, contract, quantity * contract.multiplier))
+                lines.append(Line(UNOWNED, UNOWNED, contract, quantity * contract.multiplier))
         return tuple(lines)
 
     def _share_counts(self) -> dict[str, float]:
@@ -325,7 +326,7 @@ class CentralGreeksService:
                 counts[ticker] = counts.get(ticker, 0.0) + quantity
         return counts
 
-    def _legs(self, lines: tuple[_Line, ...]) -> tuple[LegGreeks, ...]:
+    def _legs(self, lines: tuple[Line, ...]) -> tuple[LegGreeks, ...]:
         if not lines:
             return ()
         found = self._compute(tuple(line.contract for line in lines))
@@ -344,9 +345,14 @@ class CentralGreeksService:
 
     def priced(self, contracts: tuple[Contract, ...]) -> Priced:
         """Contracts on any underlyings at their newest spots, with volatilities and prices; NaN where unknown."""
+        now = self.placed(contracts)
+        spot = np.where(np.isnan(now.spot), now.columns.strike, now.spot)
+        return replace(now, price=now.columns.prices(spot, now.volatility))
+
+    def placed(self, contracts: tuple[Contract, ...]) -> Priced:
+        """The same before anything is priced: all prices are NaN."""
         columns, spot, volatility, _ = self._known_of(contracts)
-        placed = np.where(np.isnan(spot), columns.strike, spot)
-        return Priced(columns, spot, volatility, columns.prices(placed, volatility))
+        return Priced(columns, spot, volatility, np.full(spot.size, np.nan))
 
     def _compute(self, contracts: tuple[Contract, ...]) -> _Computed:
         """One vectorised computation of contracts on any underlyings, each at its newest price."""
@@ -441,7 +447,7 @@ class CentralGreeksService:
         values = np.array([k.volatility for _, k in quoted])
         return fit_smile(strikes, values, np.array([k.half_spread for _, k in quoted]), forward)
 
-    def _profits(self, lines: tuple[_Line, ...], nodes: tuple[tuple[float, float, float], ...]) -> FloatArray:
+    def _profits(self, lines: tuple[Line, ...], nodes: tuple[tuple[float, float, float], ...]) -> FloatArray:
         """Dollars by (line, node): value at the node less value now."""
         if not lines:
             return np.zeros((0, len(nodes)))
@@ -476,22 +482,3 @@ class CentralGreeksService:
         self._smiles = {key: kept for key, kept in self._smiles.items() if key[1].date() > event.day}
         held = {line.contract.name for line in self._held()}
         self._known = {name: value for name, value in self._known.items() if name in held}
-
-
-def group_name(ticker: str) -> str:
-    """A correlation group's name; ``none`` for what is in no group."""
-    group = group_of(ticker)
-    return "none" if group is None else group.value
-
-
-def unit_of(ticker: str) -> float:
-    """Dollars a point of one share, or of one future."""
-    named = underlying_named(ticker)
-    return 1.0 if named is None else named.multiplier
-
-
-def _lines(position: str, strategy: str, legs: Sequence[Leg], contracts: int = 1) -> tuple[_Line, ...]:
-    def line(leg: Leg) -> _Line:
-        return _Line(position, strategy, leg.contract, float(leg.ratio * contracts) * leg.contract.multiplier)
-
-    return tuple(line(leg) for leg in legs)

@@ -1,28 +1,31 @@
 """The one stress engine: what is held, or might be, after a large move, with time value, at today's volatilities.
 
 Group risk, sizing, the margin after a fall and the report read it. Everything held is priced together and kept in the
-cache until a position changes, an underlying moves past ``greeks.stress_tolerance`` or the time to live is over.
+cache until a position changes, an underlying moves past ``sizing.stress_tolerance`` or the time to live is over.
 Dollars, money in is positive; a profit of NaN is unknown, never zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import IntEnum
 from typing import Final
 
 import numpy as np
 
 from core.book import Book
+from core.bus import EventBus
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.contracts import AssetKind, Contract, Leg, Package
+from core.events import PositionChanged
 from core.gateway import Gateway
-from core.instruments import contract_named, underlying_named
-from core.settings.fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
+from core.instruments import contract_named, group_name, underlying_named, unit_of
+from core.settings.fields import CorrelationSettings, MarginSettings, SizingSettings
 from greeks.black_scholes import FloatArray
 from greeks.exposure import Priced, revalued, volatility_rise, worst_value
-from greeks.service import UNOWNED, CentralGreeksService, unit_of
+from greeks.service import UNOWNED, CentralGreeksService
 
 EQUITY_GROUPS: Final = frozenset({"A1", "A2"})
 _KEY: Final = "greeks.stress"
@@ -83,15 +86,12 @@ class StressBook:
     """Everything held or on its way, by position id; shares and contracts of nobody under names of their own."""
 
     rows: tuple[Stressed, ...]
+    unknown: tuple[str, ...]
+    """Positions of which a leg has no price or no volatility."""
 
     def of(self, position: str) -> Stressed | None:
         """A position's row."""
         return next((row for row in self.rows if row.position == position), None)
-
-    @property
-    def unknown(self) -> tuple[str, ...]:
-        """Positions of which a leg has no price or no volatility."""
-        return tuple(row.position for row in self.rows if not row.known)
 
 
 class StressEngine:
@@ -100,10 +100,10 @@ class StressEngine:
     def __init__(
         self,
         service: CentralGreeksService,
+        bus: EventBus,
         cache: UnifiedIntelligentCache,
         gateway: Gateway,
         book: Book,
-        greeks: GreeksSettings,
         correlation: CorrelationSettings,
         sizing: SizingSettings,
         margin: MarginSettings,
@@ -112,29 +112,44 @@ class StressEngine:
         self._cache = cache
         self._gateway = gateway
         self._book = book
-        self._greeks = greeks
         self._sizing = sizing
         self._margin = margin
+        self._needs: tuple[object, tuple[Dependency, ...]] | None = None
+        self._lot: tuple[datetime, Package, Stressed] | None = None
+        bus.subscribe(PositionChanged, self._on_position_changed, component="stress", critical=True)
         adverse, crash = correlation.adverse_move, correlation.crash_move
         self._moves = np.array([0.0, -adverse, adverse, -crash, crash])
 
     def held(self) -> StressBook:
         """What is held and on its way, from the cache while nothing that it rests on changed."""
-        key = (_KEY, tuple(self._book.pending), tuple(sorted(self._book.unowned.items())))
-        found = self._cache.get_or_compute(key, self._compute, depends_on=self._dependencies())
+        pending, unowned = tuple(self._book.pending), tuple(self._book.unowned.items())
+        if self._needs is None or self._needs[0] != (pending, unowned):
+            self._needs = ((pending, unowned), self._dependencies())
+        key = (_KEY, pending, unowned)
+        found = self._cache.get_or_compute(key, self._compute, depends_on=self._needs[1])
         if found.unknown:  # the next quote may tell: ask again next time
             self._cache.invalidate(key)
         return found
 
+    def _on_position_changed(self, _event: PositionChanged) -> None:
+        self._needs = None
+
     def one_lot(self, package: Package, name: str = "proposal") -> Stressed:
         """One package that is not held, valued alone; NaN where a leg is unknown."""
-        return self._rows({name: package.legs})[0]
+        now = self._service.now
+        kept = self._lot
+        if (
+            kept is None or kept[0] != now or kept[1] != package or not kept[2].known
+        ):  # several rules ask of one proposal
+            kept = self._lot = (now, package, self._rows({name: package.legs})[0])
+        return kept[2]
 
     def _compute(self) -> StressBook:
         groups = {position.id: position.legs for position in self._book.exposed()}
         groups |= self._unowned()
         rows = self._rows({name: legs for name, legs in groups.items() if legs})
-        return StressBook((*rows, *self._shares()))
+        whole = (*rows, *self._shares())
+        return StressBook(whole, tuple(row.position for row in whole if not row.known))
 
     def _unowned(self) -> dict[str, tuple[Leg, ...]]:
         """What belongs to no package, by underlying: a person's legs are taken together as a broker would."""
@@ -151,10 +166,11 @@ class StressEngine:
         rows: list[Stressed] = []
         if not contracts:
             return rows
-        now = self._service.priced(contracts)
+        now = self._service.placed(contracts)
         moves = self._moves_of(contracts)
         rise = volatility_rise(now, self._sizing.stress_vix, self._sizing.stress_vix_days)[:, None]
-        prices = revalued(now, moves, rise * (self._moves != 0.0), 0.0)
+        prices = revalued(now, moves, rise * (self._moves != 0.0), 0.0)  # the first node is now
+        now = replace(now, price=prices[:, Node.NOW])
         start = 0
         for name, legs in groups.items():
             at = np.arange(start, start + len(legs))
@@ -179,7 +195,7 @@ class StressEngine:
         return np.array([self._moves * self._weight(contract.underlying.ticker) for contract in contracts])
 
     def _weight(self, ticker: str) -> float:
-        if self._service.group_of(ticker) not in EQUITY_GROUPS:
+        if group_name(ticker) not in EQUITY_GROUPS:
             return 1.0
         beta = self._service.beta(ticker)
         return np.nan if beta is None else beta
@@ -204,8 +220,8 @@ class StressEngine:
     def _dependencies(self) -> tuple[Dependency, ...]:
         tickers = {leg.contract.underlying.price_key for position in self._book.exposed() for leg in position.legs}
         tickers |= set(self._book.shares) | {name.split()[-1] for name in self._unowned()}
-        prices = (PriceOf(ticker, self._greeks.stress_tolerance) for ticker in sorted(tickers))
-        return (AnyPosition(), TimeToLive(float(self._greeks.cache_seconds)), *prices)
+        prices = (PriceOf(ticker, self._sizing.stress_tolerance) for ticker in sorted(tickers))
+        return (AnyPosition(), TimeToLive(float(self._sizing.stress_seconds)), *prices)
 
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it before something is held."""

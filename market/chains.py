@@ -107,6 +107,16 @@ class OptionChainManager:
         expiries = {contract.expiry for contract in self.listed(root, wanted - span, wanted + span)}
         return min(expiries, key=lambda expiry: (abs((expiry - wanted).days), expiry), default=None)
 
+    def is_listed(self, root: str) -> bool:
+        """Whether the data has anything of a root today; asked once a session."""
+        key = ("listed", self._gateway.now().date(), root)
+        found: bool = self._cache.get_or_compute(key, lambda: self._gateway.is_listed(root), depends_on=(SessionEnd(),))
+        return found
+
+    def is_watched(self, contract: Contract, user: str) -> bool:
+        """Whether a user still holds the quotes of a contract."""
+        return user in self._users.get(contract.name, ())
+
     def watch(self, user: str, contracts: Iterable[Contract]) -> None:
         """Subscribe contracts for a user (a strategy or a position)."""
         wanted = list(contracts)

@@ -1,15 +1,27 @@
-"""Which prices may be trusted: age, absence, frozen feeds of underlyings, and unusable quotes of options."""
+"""Which prices may be trusted: the one place that judges underlyings' prices and options' quotes.
+
+Underlyings by age, absence and frozen feeds. An option's quote that does not change writes no row, so age alone says
+nothing: it is stale when it is older than two minutes while its partners have quoted since, or its underlying has moved
+since (methodology, section 5).
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import inf
 
 from core.bus import EventBus
-from core.contracts import Quote
+from core.contracts import Contract, Leg, Quote, Right
 from core.events import DataBecameStale, MarketData, SessionOpened
-from core.settings.fields import MarketSettings
+from core.gateway import Gateway
+from core.instruments import instrument_of
+from core.settings.fields import MarketSettings, QuoteSettings
+
+_LOOKS_APART = timedelta(minutes=6)  # quiet minutes are looked at every five
 
 
 class DataFault(StrEnum):
@@ -97,3 +109,115 @@ def quote_fault(quote: Quote | None) -> DataFault | None:
     if quote.ask <= 0:
         return DataFault.ZERO
     return DataFault.CROSSED if quote.bid > quote.ask else None
+
+
+class QuoteJudge:
+    """Says what is wrong with an option's quote; remembers the day's prices of underlyings, by which age is judged."""
+
+    def __init__(self, gateway: Gateway, bus: EventBus, settings: QuoteSettings) -> None:
+        self._gateway = gateway
+        self._settings = settings
+        self._prices: dict[str, tuple[list[datetime], list[float]]] = {}
+        bus.subscribe(SessionOpened, self._on_session_opened, component="quotes")
+        bus.subscribe(MarketData, self._on_market_data, component="quotes")
+
+    def _on_session_opened(self, _event: SessionOpened) -> None:
+        self._prices.clear()
+
+    def _on_market_data(self, event: MarketData) -> None:
+        times, prices = self._prices.setdefault(event.ticker, ([], []))
+        if not times or event.fresh_at > times[-1]:
+            times.append(event.fresh_at)
+            prices.append(event.price)
+
+    def fault(self, contract: Contract, now: datetime, partners: Iterable[Contract] = ()) -> DataFault | None:
+        """What keeps a quote from being believed; ``partners`` are what it is held or traded with."""
+        return self.fault_of(contract, self._gateway.quote(contract), now, partners)
+
+    def fault_of(
+        self, contract: Contract, quote: Quote | None, now: datetime, partners: Iterable[Contract] = ()
+    ) -> DataFault | None:
+        """The same of a quote that was read already."""
+        fault = quote_fault(quote)
+        if fault is not None or quote is None:
+            return fault
+        if self.is_wide(contract, quote):
+            return DataFault.WIDE
+        return DataFault.STALE if self.is_stale(contract, quote, now, partners) else None
+
+    def is_wide(self, contract: Contract, quote: Quote) -> bool:
+        """Whether bid and offer are too far apart for their middle to say anything: over both bounds."""
+        if quote.bid is None or quote.ask is None:
+            return False
+        spread, middle = quote.ask - quote.bid, (quote.ask + quote.bid) / 2
+        points = instrument_of(contract).points(self._settings.widest_points)
+        return spread > self._settings.widest_fraction * middle and spread > points
+
+    def is_stale(self, contract: Contract, quote: Quote, now: datetime, partners: Iterable[Contract] = ()) -> bool:
+        """Whether what has happened since should have changed the quote; unknown prices of then count as changed."""
+        if now - quote.time <= timedelta(seconds=self._settings.oldest_seconds):
+            return False
+        others = (self._gateway.quote(partner) for partner in partners if partner != contract)
+        if any(other is not None and other.time > quote.time for other in others):
+            return True
+        times, prices = self._prices.get(contract.underlying.price_key, ([], []))
+        at = bisect_right(times, quote.time) - 1
+        if at < 0:
+            return True
+        return abs(prices[-1] / prices[at] - 1.0) > self._settings.stale_move
+
+    def faults(self, legs: Sequence[Leg], now: datetime) -> dict[Contract, DataFault]:
+        """What is wrong, by contract of a package; empty when every quote may be believed."""
+        contracts = [leg.contract for leg in legs]
+        found = ((contract, self.fault(contract, now, contracts)) for contract in contracts)
+        return {contract: fault for contract, fault in found if fault is not None}
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it before the market opens."""
+        return ()
+
+
+class TwoLooks:
+    """What must be seen at two looks running (at most so far apart) before it is acted on."""
+
+    def __init__(self, apart: timedelta = _LOOKS_APART) -> None:
+        self._apart = apart
+        self._seen: dict[str, datetime] = {}
+
+    def again(self, key: str, now: datetime, seen: bool) -> bool:
+        """Whether it is seen now and was at the look before; the same minute counts once."""
+        before = self._seen.pop(key, None)
+        if not seen:
+            return False
+        same = before is not None and before == now
+        self._seen[key] = now
+        return before is not None and not same and now - before <= self._apart
+
+    def confirmed(self, key: str, now: datetime, usable: bool, agrees: bool | None) -> bool:
+        """Whether a stop that the quotes show may trade: the model agrees, or usable quotes said so twice running.
+
+        ``agrees``: whether the stop is reached at the model's value too; ``None`` where there is no model's value.
+        """
+        again = self.again(key, now, usable)
+        return bool(agrees) or again
+
+
+def worth_at_most(legs: Sequence[Leg]) -> float:
+    """Points above which no value of held legs can be true: their largest payoff; inf where there is no bound.
+
+    ``ratio`` counts contracts of a package, a short leg negative. Legs of one expiry only: later ones have time value.
+    """
+    calls = sum(leg.ratio for leg in legs if leg.contract.right is Right.CALL)
+    if len({leg.contract.expiry for leg in legs}) != 1 or calls > 0:
+        return inf
+    prices = {0.0, *(leg.contract.strike for leg in legs)}
+    return max(_payoff(legs, price) for price in prices)
+
+
+def _payoff(legs: Sequence[Leg], price: float) -> float:
+    total = 0.0
+    for leg in legs:
+        contract = leg.contract
+        inside = price - contract.strike if contract.right is Right.CALL else contract.strike - price
+        total += leg.ratio * max(inside, 0.0)
+    return total

@@ -190,6 +190,7 @@ class CommandDesk:
         self._desk = desk
         self._emergency = emergency
         self._status = status
+        self.last: CommandAnswered | None = None
         self._acts: dict[Command, Callable[[CommandReceived], tuple[bool, str]]] = {
             Command.HALT: self._halt,
             Command.RESUME: self._resume,
@@ -216,15 +217,14 @@ class CommandDesk:
             positions=sorted(self._book.positions),
             orders=self._desk.why(),
         )
-        self._bus.publish(
-            CommandAnswered(
-                time=event.time,
-                command=event.command,
-                subject=event.subject[:LONGEST_SUBJECT],
-                accepted=accepted,
-                answer=answer,
-            )
+        self.last = CommandAnswered(
+            time=event.time,
+            command=event.command,
+            subject=event.subject[:LONGEST_SUBJECT],
+            accepted=accepted,
+            answer=answer,
         )
+        self._bus.publish(self.last)
 
     def _halt(self, event: CommandReceived) -> tuple[bool, str]:
         before = self._bus.entries_halted

@@ -13,7 +13,7 @@ from core.book import Book
 from core.events import Event, MinutePassed, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.settings.fields import DrawdownSettings
 from risk.equity import SteadyEquity
-from risk.memory import moment, number, text_of, truth
+from risk.memory import moment, number, truth
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
 
 
@@ -177,7 +177,6 @@ class DrawdownPlugin(RiskPlugin):
             "reset_at": self._reset_at,
             "recovering": self._recovering,
             "flat_since": self._flat_since,
-            "depths": list(self._depths),
         }
 
     def restore(self, row: Mapping[str, object]) -> None:
@@ -187,7 +186,6 @@ class DrawdownPlugin(RiskPlugin):
         self._paused_until, self._flat_since = moment(row, "paused_until"), moment(row, "flat_since")
         self._disabled, self._recovering = truth(row, "disabled"), truth(row, "recovering")
         self._reset_at = number(row, "reset_at", 0.0)
-        self._depths = _pair(row.get("depths"))
 
 
 def _depth(equity: float, peak: float) -> float:
@@ -195,9 +193,3 @@ def _depth(equity: float, peak: float) -> float:
     if equity != equity:  # NaN
         return equity
     return max(round(1.0 - equity / peak, 9), 0.0) if peak > 0.0 else 0.0
-
-
-def _pair(value: object) -> tuple[float, float]:
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(item, int | float) for item in value):
-        return (float(value[0]), float(value[1]))
-    raise ValueError(f"depths: {text_of(value)}; expected two numbers")

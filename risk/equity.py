@@ -16,11 +16,10 @@ from core.bus import EventBus
 from core.contracts import Contract
 from core.events import ChangeKind, OrderUpdated, PositionChanged
 from core.gateway import Gateway
-from core.instruments import contract_named
+from core.instruments import contract_named, unit_of
 from core.journal import Journal, RecordKind
 from core.settings.fields import EquitySettings
 from greeks.marks import Marks
-from greeks.service import unit_of
 
 _SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
 

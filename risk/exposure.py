@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from core.book import Position
-from core.instruments import Group, group_of, is_sp500
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+
+from core.book import Book
+from core.contracts import Contract
+from core.events import Event, RiskThreshold, SessionOpened, Severity
+from core.instruments import Group, contract_named, group_of, is_sp500
+from core.parts import SOLD, Trait
 from core.settings.fields import CorrelationSettings
+from greeks.service import CentralGreeksService
 from market.history import Correlations
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Verdict
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
 
 def limit_of(group: Group, settings: CorrelationSettings) -> int:
@@ -31,8 +39,9 @@ class CorrelationPlugin(RiskPlugin):
     name = "correlation"
     order = 70
 
-    def __init__(self, correlations: Correlations, settings: CorrelationSettings) -> None:
+    def __init__(self, correlations: Correlations, book: Book, settings: CorrelationSettings) -> None:
         self._correlations = correlations
+        self._book = book
         self._settings = settings
 
     def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
@@ -45,23 +54,45 @@ class CorrelationPlugin(RiskPlugin):
         group = group_of(ticker)
         if group is None:
             return Deny(self.name, f"{ticker} is in no correlation group")
-        if not proposal.terms.short_volatility:
+        traits = traits_of(proposal)
+        if Trait.SHORT_VOLATILITY not in traits:
             return Allow(self.name)
+        joined = [row for row in exposed(context.book, proposal) if self._joined(row, ticker, group)]
         limit = limit_of(group, self._settings)
-        joined = [row for row in context.book.exposed() if self._joined(row, ticker, group)]
+        if group is Group.EQUITY_OPTIONS:
+            lasting = sum(1 for row in joined if Trait.LASTING in row.traits)
+            if Trait.LASTING in traits and lasting >= self._settings.lasting_places:
+                reason = f"{lasting} of {self._settings.lasting_places} places for what never ends are taken"
+                return Deny("lasting_places", reason, float(self._settings.lasting_places), float(lasting))
+            limit -= kept_places(traits, self._settings)
         if len(joined) >= limit:
             reason = f"{len(joined)} of {limit} positions are open in group {group.value}"
             return Deny(self.name, reason, float(limit), float(len(joined)))
         return Allow(self.name)
 
-    def _joined(self, position: Position, ticker: str, group: Group) -> bool:
-        if not position.short_volatility:
+    def _joined(self, row: Exposed, ticker: str, group: Group) -> bool:
+        if Trait.SHORT_VOLATILITY not in row.traits:
             return False
-        other = position.underlying.ticker
-        if group_of(other) is group:
+        if group_of(row.ticker) is group:
             return True
-        measured = self._correlations.between(ticker, other)
+        measured = self._correlations.between(ticker, row.ticker)
         return measured is not None and abs(measured) > self._settings.measured_joins
+
+    def observe(self, event: Event) -> Iterable[RiskThreshold]:
+        """At each open: pairs of what is held in different groups whose measured correlation is worth a word."""
+        if not isinstance(event, SessionOpened):
+            return ()
+        tickers = sorted({position.underlying.ticker for position in self._book.positions.values()})
+        found = []
+        for one, other in combinations(tickers, 2):
+            measured = self._correlations.between(one, other)
+            if measured is not None and group_of(one) is not group_of(other):
+                share = abs(measured) / self._settings.measured_reported
+                severity = Severity.WARNING if share > 1.0 else Severity.NORMAL
+                rule, limit = f"correlation_{one}_{other}", self._settings.measured_reported
+                row = RiskThreshold(time=event.time, rule=rule, severity=severity, limit=limit, observed=measured)
+                found.append(row)
+        return found
 
     def verify(self) -> tuple[str, ...]:
         """Every group has a limit."""
@@ -70,29 +101,105 @@ class CorrelationPlugin(RiskPlugin):
 
 
 class ConcentrationPlugin(RiskPlugin):
-    """S&P 500 equivalents, short volatility in the whole account, and one expiration of one strategy."""
+    """S&P 500 equivalents by count and by size, short volatility in the account, one expiration of one strategy."""
 
     name = "concentration"
     order = 80
 
-    def __init__(self, settings: CorrelationSettings) -> None:
+    def __init__(self, service: CentralGreeksService, settings: CorrelationSettings) -> None:
+        self._service = service
         self._settings = settings
 
     def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny the second position of a strategy, underlying and expiration, and full counts."""
-        held = list(context.book.exposed())
         key = (proposal.strategy, proposal.package.underlying.ticker, proposal.package.expiry)
-        if any((row.strategy, row.underlying.ticker, row.expiry) == key for row in held):
+        others = [row for row in context.book.exposed() if row.id != proposal.onto]
+        if any((row.strategy, row.underlying.ticker, row.expiry) == key for row in others):
             return Deny("same_expiration", f"{key[0]} already holds {key[1]} {key[2]}", 1.0, 1.0)
-        if not proposal.terms.short_volatility:
+        traits = traits_of(proposal)
+        if Trait.SHORT_VOLATILITY not in traits:
             return Allow(self.name)
-        sold = [row for row in held if row.short_volatility]
-        if is_sp500(proposal.package.underlying.ticker):
-            limit = self._settings.sp500_limit
-            count = sum(1 for row in sold if is_sp500(row.underlying.ticker))
-            if count >= limit:
-                return Deny("sp500", f"{count} of {limit} S&P 500 equivalents are open", float(limit), float(count))
-        limit = self._settings.short_volatility_limit
+        sold = [row for row in exposed(context.book, proposal) if Trait.SHORT_VOLATILITY in row.traits]
+        kept = kept_places(traits, self._settings)
+        limit = self._settings.short_volatility_limit - kept
         if len(sold) >= limit:
             return Deny("short_volatility", f"{len(sold)} of {limit} are open", float(limit), float(len(sold)))
+        if not is_sp500(key[1]):
+            return Allow(self.name)
+        limit = self._settings.sp500_limit - kept
+        count = sum(1 for row in sold if is_sp500(row.ticker))
+        if count >= limit:
+            return Deny("sp500", f"{count} of {limit} S&P 500 equivalents are open", float(limit), float(count))
+        return self._size(proposal, context)
+
+    def _size(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Contracts at which the delta of all S&P 500 equivalents, in dollars, stays within its share of equity."""
+        legs = [leg for leg in self._service.portfolio().legs if is_sp500(leg.underlying)]
+        added = [self._service.figures_of(leg.contract) for leg in proposal.package.legs]
+        if any(leg.figures is None for leg in legs) or any(row is None for row in added):
+            return Deny("sp500_delta", "the delta of an S&P 500 equivalent is unknown")
+        held = sum(leg.units * row.delta * self._spot(leg.contract) for leg in legs if (row := leg.figures) is not None)
+        pairs = zip(proposal.package.legs, added, strict=True)
+        each = sum(
+            leg.ratio * leg.contract.multiplier * row.delta * self._spot(leg.contract) for leg, row in pairs if row
+        )
+        limit = self._settings.sp500_delta_share * context.account.equity
+        for contracts in range(proposal.wanted, 0, -1):
+            after = abs(held + contracts * each)
+            if after <= limit or after <= abs(held):
+                return Shrink(self.name, contracts, limit, after, f"delta of {after:.0f} dollars in the S&P 500")
+        reason = f"one contract would bring the S&P 500's delta to {abs(held + each):.0f} dollars"
+        return Shrink("sp500_delta", 0, limit, abs(held + each), reason)
+
+    def _spot(self, contract: Contract) -> float:
+        return self._service.spot_of(contract) or 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """Something that counts for the limits on counts: a position, an entry on its way, or what a person sold."""
+
+    ticker: str
+    traits: frozenset[Trait]
+
+
+def exposed(book: Book, proposal: Proposal) -> list[Exposed]:
+    """What counts beside a proposal: all but the position that it adds to, and a person's shorts by underlying."""
+    found = [Exposed(row.underlying.ticker, row.traits) for row in book.exposed() if row.id != proposal.onto]
+    sold = {
+        contract.underlying.ticker
+        for name, quantity in book.unowned.items()
+        if quantity < 0.0 and (contract := contract_named(name)) is not None
+    }
+    return found + [Exposed(ticker, SOLD) for ticker in sorted(sold)]
+
+
+def traits_of(proposal: Proposal) -> frozenset[Trait]:
+    """What any part of a proposal is."""
+    return frozenset().union(*(plan.terms.traits for plan in proposal.plans))
+
+
+def kept_places(traits: frozenset[Trait], settings: CorrelationSettings) -> int:
+    """Places that stay free for what ends the same day."""
+    return 0 if Trait.ENDS_TODAY in traits else settings.kept_for_today
+
+
+class OverlapPlugin(RiskPlugin):
+    """No contract is held both ways, and nothing is proposed twice (methodology, section 5)."""
+
+    name = "overlap"
+    order = 85
+
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """A broker nets a long and a short of one contract, whoever opened them: the package moves a strike."""
+        ratios = {leg.contract.name: leg.ratio for leg in proposal.package.legs}
+        held = {leg.contract.name: leg.ratio for row in context.book.exposed() for leg in row.legs}
+        held |= {name: round(quantity) for name, quantity in context.book.unowned.items()}
+        for name, ratio in ratios.items():
+            if ratio * held.get(name, 0) < 0:
+                return Deny(self.name, f"{name} is held the other way round")
+        for row in context.book.pending.values():
+            same = {leg.contract.name for leg in row.legs} == set(ratios)
+            if same and row.strategy == proposal.strategy:
+                return Deny("duplicate", f"{row.id} is on its way with the same contracts")
         return Allow(self.name)

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from core.book import Book
 from core.bus import EventBus
-from core.events import Event, MarketData, RiskThreshold, SessionOpened, Severity
+from core.contracts import Contract, ExerciseStyle, Right
+from core.events import Event, MarketData, MinutePassed, RiskThreshold, SessionOpened, Severity
+from core.instruments import instrument_of
 from core.parts import Trait
-from core.settings.fields import BlackSwanSettings, PhaseSettings, VixSettings
+from core.settings.fields import (
+    BlackSwanSettings,
+    ExitSettings,
+    MarketSettings,
+    OrderSettings,
+    PhaseSettings,
+    VixSettings,
+)
 from greeks.monitor import GreeksMonitor, limited
 from greeks.service import CentralGreeksService
+from market.calendar import EventCalendar, MarketEvent
 from market.chains import OptionChainManager
-from market.freshness import DataFreshnessValidator
-from market.quotes import TwoLooks
+from market.freshness import DataFault, DataFreshnessValidator, QuoteJudge, TwoLooks
 from market.trend import TrendWatcher
 from market.vix import VIX, UnifiedVIXManager, VixRegime
+from risk.exposure import traits_of
 from risk.memory import moment, number
 from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Shrink, Verdict, Wanted
@@ -195,37 +206,140 @@ class BlackSwanPlugin(RiskPlugin):
 
 
 class FreshnessPlugin(RiskPlugin):
-    """No entry on an underlying whose price may not be trusted."""
+    """No entry on an underlying whose price may not be trusted, nor on an option whose quote is from before."""
 
     name = "freshness"
     order = 30
 
-    def __init__(self, freshness: DataFreshnessValidator) -> None:
+    def __init__(self, freshness: DataFreshnessValidator, judge: QuoteJudge) -> None:
         self._freshness = freshness
+        self._judge = judge
 
     def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Deny when the underlying's price is missing, stale, frozen or zero."""
-        ticker = proposal.package.underlying.price_key
-        fault = self._freshness.fault(ticker, context.now)
-        return Allow(self.name) if fault is None else Deny(self.name, f"{ticker}'s price is {fault.value}")
+        """Deny when the underlying's price is missing, stale, frozen or zero, or a leg's quote may not be believed."""
+        key = proposal.package.underlying.price_key
+        fault = self._freshness.fault(key, context.now)
+        if fault is not None:
+            return Deny(self.name, f"{key}'s price is {fault.value}")
+        for contract, wrong in self._judge.faults(proposal.package.legs, context.now).items():
+            if wrong is DataFault.STALE:
+                return Deny(self.name, f"{contract.name}'s quote is from before its underlying or its partners moved")
+        return Allow(self.name)
 
 
 class LiquidityPlugin(RiskPlugin):
-    """Every leg must have a usable quote now (methodology, section 5)."""
+    """Every leg must have a usable quote now, and the whole a price that the model knows (methodology, section 5)."""
 
     name = "liquidity"
     order = 90
 
-    def __init__(self, chains: OptionChainManager) -> None:
+    def __init__(self, chains: OptionChainManager, service: CentralGreeksService, settings: OrderSettings) -> None:
         self._chains = chains
+        self._service = service
+        self._settings = settings
 
     def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Deny at the first leg that may not be traded."""
+        """Deny at the first leg that may not be traded, and a price far from the model's or without one."""
         for leg in proposal.package.legs:
             fault = self._chains.illiquid(leg.contract, self._chains.quote(leg.contract), selling=leg.ratio < 0)
             if fault is not None:
                 return Deny(self.name, f"{leg.contract.name}: {fault}")
+        model = proposal.model_cash if proposal.model_cash is not None else self._model(proposal)
+        if model is None:
+            return Deny("anomaly", "the model has no price for it, so nobody knows whether the market's is sound")
+        gap, share = abs(proposal.mid_cash - model), self._settings.anomaly_fraction * abs(model)
+        least = instrument_of(proposal.package.legs[0].contract).points(self._settings.anomaly_points)
+        if gap > share and gap > least:
+            reason = f"mid {proposal.mid_cash:.2f} is far from the model's {model:.2f}"
+            return Deny("anomaly", reason, max(share, least), gap)
         return Allow(self.name)
+
+    def _model(self, proposal: Proposal) -> float | None:
+        """What the package brings at the model's values, in points; ``None`` where a leg has none."""
+        total = 0.0
+        for leg in proposal.package.legs:
+            figures = self._service.figures_of(leg.contract)
+            if figures is None:
+                return None
+            total -= leg.ratio * figures.price
+        return total
+
+
+class EventsPlugin(RiskPlugin):
+    """No new short premium before a Federal Reserve statement, nor on a day that a person named."""
+
+    name = "events"
+    order = 35
+
+    def __init__(self, calendar: EventCalendar, settings: MarketSettings) -> None:
+        self._calendar = calendar
+        self._settings = settings
+
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """The statement comes at a time of day; two hours before it nothing that sells volatility opens."""
+        settings, now = self._settings, context.now
+        if Trait.SHORT_VOLATILITY not in traits_of(proposal):
+            return Allow(self.name)
+        if now.date() in settings.adverse_event_dates:
+            return Deny(self.name, f"{now.date()} is a day of adverse events (market.adverse_event_dates)")
+        if MarketEvent.FOMC in self._calendar.events(now.date()):
+            statement = datetime.combine(now.date(), settings.fomc_time)
+            if statement - timedelta(minutes=settings.fomc_minutes) <= now < statement:
+                return Deny(self.name, f"the Federal Reserve's statement comes at {settings.fomc_time:%H:%M}")
+        return Allow(self.name)
+
+
+class AssignmentPlugin(RiskPlugin):
+    """Nothing opens that may be assigned at once, or in an expiration's last minutes; what is pinned is told."""
+
+    name = "assignment"
+    order = 95
+
+    def __init__(self, calendar: EventCalendar, book: Book, service: CentralGreeksService, exits: ExitSettings) -> None:
+        self._calendar = calendar
+        self._book = book
+        self._service = service
+        self._settings = exits
+
+    def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
+        """Deny in the last half hour of an expiration day, and American shorts that have no time value left."""
+        session = self._calendar.session(context.now.date())
+        least = timedelta(minutes=self._settings.last_entry_minutes)
+        ends_today = proposal.package.expiry <= context.now.date()
+        if ends_today and (session is None or context.now > session.closes_at - least):
+            return Deny("expiration", f"nothing opens in the last {least} of its expiration day")
+        for leg in proposal.package.legs:
+            if leg.ratio > 0 or leg.contract.style is not ExerciseStyle.AMERICAN:
+                continue
+            figures = self._service.figures_of(leg.contract)
+            if figures is None:
+                return Deny(self.name, f"{leg.contract.name}: its time value is unknown")
+            if figures.price - self._inside(leg.contract) <= 0.0:
+                return Deny(self.name, f"{leg.contract.name} has no time value: it may be assigned at once")
+        return Allow(self.name)
+
+    def _inside(self, contract: Contract) -> float:
+        spot = self._service.spot_of(contract) or contract.strike
+        inside = spot - contract.strike if contract.right is Right.CALL else contract.strike - spot
+        return max(inside, 0.0)
+
+    def observe(self, event: Event) -> Iterable[RiskThreshold]:
+        """In the last hour: short options that expire today within half a percent of their strike."""
+        session = self._calendar.session(event.time.date()) if isinstance(event, MinutePassed) else None
+        if session is None or event.time < session.closes_at - timedelta(minutes=self._settings.pin_minutes):
+            return ()
+        rows = []
+        for position in self._book.positions.values():
+            near = [leg.contract for leg in position.legs if leg.ratio < 0 and self._is_pinned(leg.contract, event)]
+            severity = Severity.WARNING if near else Severity.NORMAL
+            rule, limit = f"pin_{position.id}", self._settings.pin_distance
+            rows.append(RiskThreshold(time=event.time, rule=rule, severity=severity, limit=limit, observed=len(near)))
+        return rows
+
+    def _is_pinned(self, contract: Contract, event: Event) -> bool:
+        spot = self._service.spot_of(contract)
+        today = contract.expiry == event.time.date()
+        return today and spot is not None and abs(contract.strike / spot - 1.0) <= self._settings.pin_distance
 
 
 class GreeksLimitsPlugin(RiskPlugin):

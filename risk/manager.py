@@ -14,7 +14,7 @@ from core.events import Event, MarketData, MinutePassed, RiskThreshold, SessionC
 from core.gateway import Gateway
 from core.identifiers import intent_fingerprint
 from core.journal import Journal, RecordKind
-from market.quotes import worth_at_most
+from market.freshness import worth_at_most
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
 from risk.drawdown import DrawdownPlugin

@@ -27,6 +27,7 @@ class Proposal:
     no model price could be had. ``wanted`` is the most contracts the strategy's own row allows. ``win_rate`` and
     ``reward_ratio`` are the Kelly priors. ``parts`` says which legs are which part, each leg in one; none: one part.
     ``onto`` names the position that it adds to, empty for a new one; ``slot`` which of the strategy's entries it is.
+    ``least_cash`` is the least points that it must bring, ``None`` where the row does not say.
     """
 
     strategy: str
@@ -45,6 +46,7 @@ class Proposal:
     parts: tuple[PartPlan, ...] = ()
     onto: str = ""
     slot: str = ""
+    least_cash: float | None = None
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -75,6 +77,7 @@ class Proposal:
             plans=self.plans,
             onto=self.onto,
             slot=self.slot,
+            least_cash=self.least_cash,
         )
 
 

@@ -9,6 +9,7 @@ from datetime import date, datetime, time
 from typing import ClassVar
 
 from core.book import EntryIntent, Position, Reason
+from core.contracts import Contract, Right
 from core.gateway import Session
 from core.parts import Part, Urgency, added
 from market.vix import VixReading
@@ -32,6 +33,11 @@ class Window:
     def falls_on(self, day: date) -> bool:
         """Whether it opens on a day, were the market open."""
         return day.weekday() in self.weekdays and (self.rule is None or self.rule(day))
+
+
+def watch_name(strategy: str, window: str, slot: str = "") -> str:
+    """Under which name an entry watches the contracts that it looks at, until it is decided."""
+    return " ".join(filter(None, (strategy, window, slot)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +133,14 @@ class HoldContext:
     """What a strategy is told about a position; ``spot`` is the underlying's price.
 
     ``values`` by part: what closing its held legs at mids brings, in points a package; ``None`` without quotes,
-    negative for what was sold.
+    negative for what was sold. ``delta_of`` gives a contract's signed delta, ``None`` where it is unknown.
     """
 
     now: datetime
     session: Session
     values: Mapping[str, float | None] = field(default_factory=dict)
     spot: float | None = None
+    delta_of: Callable[[Contract], float | None] | None = None
 
     def value(self, part: Part) -> float | None:
         """Points a package that closing the part now brings, with what legs brought that have ended before."""
@@ -147,6 +154,14 @@ class HoldContext:
     def profit(self, part: Part) -> float | None:
         """Profit of a part so far in points a package, before fees."""
         return added(part.credit, self.value(part))
+
+    def short_delta(self, part: Part, right: Right | None = None) -> float | None:
+        """The largest absolute delta x 100 of what a part is short (of one right); ``None`` where none is known."""
+        if self.delta_of is None:
+            return None
+        shorts = [leg.contract for leg in part.legs if leg.ratio < 0 and right in (None, leg.contract.right)]
+        known = [abs(delta) * 100 for contract in shorts if (delta := self.delta_of(contract)) is not None]
+        return max(known, default=None)
 
     def total(self, position: Position) -> float | None:
         """Profit of a position over its whole life so far in dollars, before fees."""

@@ -20,11 +20,12 @@ from core.journal import Journal, RecordKind
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import EntryContext, Skip, Strategy, Wait, Window
-from strategies.roster import MarketAccess
+from strategies.base import EntryContext, Skip, Strategy, Wait, Window, watch_name
+from strategies.tools import MarketAccess
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
-_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks"})
+_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks", "sp500_delta"})
+_PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly"})  # of quotes: the next minute may be better
 
 
 class Key(NamedTuple):
@@ -33,6 +34,11 @@ class Key(NamedTuple):
     strategy: str
     window: str
     slot: str = ""
+
+    @property
+    def user(self) -> str:
+        """Under which name the contracts that it looks at are watched."""
+        return watch_name(*self)
 
 
 @dataclass(slots=True)
@@ -46,11 +52,6 @@ class Waiting:
     correlation: str
     onto: str = ""
     why: Wait | None = None
-
-    @property
-    def user(self) -> str:
-        """Under which name the contracts that it looks at are watched."""
-        return self.strategy.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,9 @@ class Entries:
             denied = self.take_up(waiting.key, waiting.day, answer, waiting.correlation)
             if denied is None:
                 return
+            if denied.rule in _PASSING_RULES and now < waiting.until:
+                waiting.why = Wait(denied.rule, denied.reason)
+                return
             if denied.rule not in _SIZE_RULES:
                 self._decide_skip(waiting, denied)
                 return
@@ -222,7 +226,7 @@ class Entries:
         if sent is None:
             return None
         del self._sent[event.position]
-        self._market.chains.unwatch(sent.key.strategy)
+        self._market.chains.unwatch(sent.key.user)
         if event.outcome is GroupOutcome.FILLED:
             return sent, Skip("filled", sent.proposal.reason)
         if event.position not in self._book.positions:
@@ -240,7 +244,7 @@ class Entries:
 
     def _decide_skip(self, waiting: Waiting, skip: Skip) -> None:
         self._waiting.pop(waiting.key, None)
-        self._market.chains.unwatch(waiting.user)
+        self._market.chains.unwatch(waiting.key.user)
         spot = self._gateway.tick("SPX")
         price = None if spot is None else spot.price
         self._record(waiting.key, waiting.day, waiting.correlation, skip, None, price)

@@ -1,26 +1,42 @@
-"""Exit rules that strategies compose; the first that answers decides."""
+"""Exit rules that rows compose, a list for each part; of those that are due the most severe decides."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 
-from core.book import DEADLINE, Position
+from core.book import DEADLINE
+from core.contracts import Right
 from core.gateway import Session
 from core.parts import Part, Urgency
 from core.settings.strategies import ExitSettings
-from strategies.base import Action, Close, Hold, HoldContext
+from strategies.base import Close, HoldContext
 
 Rule = Callable[[Part, HoldContext], Close | None]
 
+URGENT_BEFORE = timedelta(minutes=10)
+"""A time exit names the moment by which it is done: from so long before it does not wait (methodology, 6a)."""
 
-def first_of(rules: Iterable[Rule], position: Position, context: HoldContext) -> Action:
-    """The first rule's answer for a position of one part, or hold."""
+
+def most_severe(rules: Iterable[Rule], part: Part, context: HoldContext) -> Close | None:
+    """The answer that asks for most, the first of equals; ``None`` where no rule is due."""
+    found: Close | None = None
     for rule in rules:
-        action = rule(position.parts[0], context)
-        if action is not None:
-            return action
-    return Hold()
+        answer = rule(part, context)
+        if answer is not None and (found is None or answer.urgency.exceeds(found.urgency)):
+            found = answer
+    return found
+
+
+def also(rule: Rule, *parts: str) -> Rule:
+    """The rule, closing these parts with its own."""
+
+    def wider(part: Part, context: HoldContext) -> Close | None:
+        answer = rule(part, context)
+        return None if answer is None else replace(answer, parts=(*(answer.parts or (part.name,)), *parts))
+
+    return wider
 
 
 def moment_of(session: Session, at: time, minutes_before_close: int) -> datetime:
@@ -29,21 +45,23 @@ def moment_of(session: Session, at: time, minutes_before_close: int) -> datetime
     return min(usual, session.closes_at - timedelta(minutes=minutes_before_close))
 
 
-def profit_target(share: float) -> Rule:
-    """Take profit when so much of the credit (or of the debit, as a multiple) is gained."""
+# Profit and loss, in points a package; a debit's are measured against what was paid
+
+
+def profit_of_credit(share: float) -> Rule:
+    """So much of the credit is gained (of a debit: as a multiple of what was paid)."""
 
     def rule(part: Part, context: HoldContext) -> Close | None:
         profit = context.profit(part)
-        wanted = share * abs(part.credit)
-        if profit is None or profit < wanted:
+        if profit is None or profit < share * abs(part.credit):
             return None
         return Close("profit_target", f"{profit:.2f} of {abs(part.credit):.2f} points gained")
 
     return rule
 
 
-def stop_loss(multiple: float) -> Rule:
-    """Close when the loss reaches a multiple of the credit; crossing the spread, a stop does not wait."""
+def loss_of_credit(multiple: float) -> Rule:
+    """The loss reaches a multiple of the credit (a share of what was paid); a stop crosses the spread."""
 
     def rule(part: Part, context: HoldContext) -> Close | None:
         profit = context.profit(part)
@@ -54,41 +72,56 @@ def stop_loss(multiple: float) -> Rule:
     return rule
 
 
-def closing_time(at: time, minutes_before_close: int) -> Rule:
-    """Close from a time on, by the usual walk."""
+profit_of_debit, loss_of_debit = profit_of_credit, loss_of_credit
+
+
+# Where the underlying and the deltas stand
+
+
+def near_strike(points: Callable[[Part], float]) -> Rule:
+    """The underlying is within so many of its own points of the nearest short strike, or through it."""
 
     def rule(part: Part, context: HoldContext) -> Close | None:
-        moment = moment_of(context.session, at, minutes_before_close)
-        return Close("time_exit", f"it is {context.now:%H:%M}") if context.now >= moment else None
-
-    return rule
-
-
-def hard_deadline(at: time, minutes_before_close: int) -> Rule:
-    """Close from a time on whatever it costs."""
-
-    def rule(part: Part, context: HoldContext) -> Close | None:
-        if context.now < moment_of(context.session, at, minutes_before_close):
+        shorts = [leg.contract for leg in part.legs if leg.ratio < 0]
+        if context.spot is None or not shorts:
             return None
-        return Close(DEADLINE, f"it is {context.now:%H:%M}", Urgency.FINAL)
+        gaps = [(context.spot - row.strike) * (1 if row.right is Right.PUT else -1) for row in shorts]
+        near = points(part)
+        if min(gaps) > near:
+            return None
+        reason = f"{min(gaps):g} points from the short strike, {near:g} is the least"
+        return Close("near_strike", reason, Urgency.URGENT)
 
     return rule
 
 
-def days_to_expiry(settings: ExitSettings) -> Rule:
-    """The 21 DTE exit, and taking smaller profits under 21 and 7 days; no exception and no grace."""
+def short_delta(limit: float) -> Rule:
+    """A short leg's delta x 100 reaches the limit."""
 
     def rule(part: Part, context: HoldContext) -> Close | None:
-        days = (part.expiry - context.now.date()).days
-        if days <= settings.exit_days:
-            return Close("days_to_expiry", f"{days} days to expiry")
-        return None
+        worst = context.short_delta(part)
+        if worst is None or worst < limit:
+            return None
+        return Close("short_delta", f"a short leg is at {worst:.1f} delta, {limit:g} is the limit", Urgency.URGENT)
+
+    return rule
+
+
+# Days and times
+
+
+def days_to_expiry(days: int) -> Rule:
+    """The 21 DTE exit and its like: no exception and no grace."""
+
+    def rule(part: Part, context: HoldContext) -> Close | None:
+        left = (part.expiry - context.now.date()).days
+        return Close("days_to_expiry", f"{left} days to expiry") if left <= days else None
 
     return rule
 
 
 def early_profit(settings: ExitSettings) -> Rule:
-    """Under 21 days over 25 % profit, under 7 days over 10 %: close (for positions that the 21 DTE exit spares)."""
+    """Under 21 days over 25 % profit, under 7 days over 10 %: close (for parts that the 21 DTE exit spares)."""
 
     def rule(part: Part, context: HoldContext) -> Close | None:
         profit = context.profit(part)
@@ -102,3 +135,38 @@ def early_profit(settings: ExitSettings) -> Rule:
         return None
 
     return rule
+
+
+@dataclass(frozen=True, slots=True)
+class TimeExit:
+    """Close from a time of day on, earlier on half days; ``last_day_only``: on the nearest expiry's own day."""
+
+    rule: str
+    at: time
+    minutes_before_close: int
+    urgency: Urgency
+    last_day_only: bool = False
+
+    def __call__(self, part: Part, context: HoldContext) -> Close | None:
+        """Due or not."""
+        if self.last_day_only and part.expiry > context.now.date():
+            return None
+        if context.now < moment_of(context.session, self.at, self.minutes_before_close):
+            return None
+        return Close(self.rule, f"it is {context.now:%H:%M}", self.urgency)
+
+
+def closing_time(at: time, minutes_before_close: int) -> TimeExit:
+    """Close from a time on, by the usual walk."""
+    return TimeExit("time_exit", at, minutes_before_close, Urgency.NORMAL)
+
+
+def hard_deadline(at: time, minutes_before_close: int) -> TimeExit:
+    """Close from a time on whatever it costs."""
+    return TimeExit(DEADLINE, at, minutes_before_close, Urgency.FINAL)
+
+
+def last_day(at: time, minutes_before_close: int = 30) -> TimeExit:
+    """On the day of expiry: done by a time of day, so that it is urgent from ten minutes before it."""
+    early = (datetime.combine(datetime.min, at) - URGENT_BEFORE).time() if at > time(0, 10) else at
+    return TimeExit("last_day", early, minutes_before_close + 10, Urgency.URGENT, last_day_only=True)

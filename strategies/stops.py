@@ -12,7 +12,7 @@ from core.book import Position
 from core.gateway import Gateway, Session
 from core.parts import Urgency
 from greeks.marks import Marks
-from market.quotes import TwoLooks
+from market.freshness import TwoLooks
 from strategies.base import Action, Close, HoldContext, Strategy
 
 _APART = timedelta(seconds=90)  # with something held every minute is looked at

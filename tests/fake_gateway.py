@@ -11,7 +11,7 @@ from pathlib import Path
 from core.contracts import AssetKind, Contract, Package, Quote, Right
 from core.events import FillStatus, OrderUpdated
 from core.gateway import Account, DailyBar, Holding, Listing, OpenOrder, OrderRefusedError, Session, Tick
-from core.instruments import INSTRUMENTS
+from core.instruments import INSTRUMENTS, underlying_named
 from core.journal import MemorySink
 from core.settings.fields import Settings
 from core.storage import FolderStorage
@@ -21,6 +21,19 @@ from trading_system import Surroundings, TradingSystem
 
 FRIDAY = date(2024, 3, 8)
 Path_ = Callable[[datetime], float]
+
+
+SCALES = {"SPY": 10.0, "QQQ": 10.0, "IWM": 20.0, "TLT": 50.0, "CL": 62.5, "6E": 4500.0}
+"""What the index is divided by to be the price of something else."""
+STEPS = {"SPY": 1.0, "QQQ": 1.0, "IWM": 1.0, "TLT": 1.0, "CL": 0.5, "6E": 0.005}
+"""Points between two strikes; 5 for the index."""
+TICKS = {"6E": 0.00005}
+
+
+def scale_of(key: str) -> float:
+    """How much smaller than the index the price of a ticker, or of a future's month (``CLM24``), is."""
+    named = underlying_named(key)
+    return SCALES.get(key if named is None else named.ticker, 1.0)
 
 
 @dataclass
@@ -88,7 +101,7 @@ class FakeGateway:
     def price_of(self, ticker: str) -> float:
         if ticker == "VIX":
             return self.vix(self.time)
-        return self.spot(self.time) / (10.0 if ticker == "SPY" else 1.0)
+        return self.spot(self.time) / scale_of(ticker)
 
     def tick(self, ticker: str) -> Tick | None:
         if ticker in self.missing:
@@ -108,17 +121,19 @@ class FakeGateway:
         half = self.daily_range / 2
         return [DailyBar(day, base, base * (1 + half), base * (1 - half), base) for day in reversed(days)]
 
+    def is_listed(self, root: str) -> bool:
+        return root in ("SPXW", "SPX", "SPY")
+
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         row = INSTRUMENTS[root]
         day, found = expiries[0], []
-        scale = row.index_scale
-        step = 5.0 / (5.0 if root == "SPY" else 1.0)
+        scale, step = scale_of(row.underlying), STEPS.get(row.underlying, 5.0)
         centre = round(self.spot(self.time) / scale / step) * step
         while day <= expiries[1]:
             if self.session(day) is not None:
                 for count in range(-60, 61):
                     for right in Right:
-                        strike = centre + count * step
+                        strike = round(centre + count * step, 6)
                         found.append(row.contract(day, strike, right, "handle"))
             day += timedelta(days=1)
         return sorted(found, key=lambda row: (row.expiry, row.strike, row.right))
@@ -140,17 +155,17 @@ class FakeGateway:
         if contract.name not in self.subscribed or contract.name in self.missing:
             return None
         value = self.worth(contract)
-        tick = 0.05 if contract.underlying.kind is AssetKind.INDEX else 0.01
-        half = self.half_spread if tick > 0.01 else self.half_spread / 5
+        tick = 0.05 if contract.underlying.kind is AssetKind.INDEX else TICKS.get(contract.underlying.ticker, 0.01)
+        half = self.half_spread if tick > 0.01 else self.half_spread / 5 * tick / 0.01
         bid = math.floor((value - half) / tick) * tick
         ask = math.ceil((value + half) / tick) * tick
-        shown = None if contract.name in self.no_offer else round(max(ask, tick), 2)
-        return Quote(round(bid, 2) if bid > 0 and contract.name not in self.no_bid else None, shown, self.time)
+        shown = None if contract.name in self.no_offer else round(max(ask, tick), 5)
+        return Quote(round(bid, 5) if bid > 0 and contract.name not in self.no_bid else None, shown, self.time)
 
     def worth(self, contract: Contract) -> float:
         """The model's price now."""
         years = years_to_expiry([contract], self.time)
-        spot, vol = self.price_of(contract.underlying.ticker), self.vix(self.time) / 100
+        spot, vol = self.price_of(contract.underlying.price_key), self.vix(self.time) / 100
         return float(european_price(spot, contract.strike, years, vol, 0.02, 0.015, contract.right is Right.CALL)[0])
 
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
@@ -272,11 +287,11 @@ class FakeGateway:
     def expire(self, day: date) -> None:
         """Settle what expired on a day in cash, as the engine does in the following night."""
         self.time = datetime.combine(day, time(16, 0))
-        spot = {ticker: self.price_of(ticker) for ticker in ("SPX", "SPY")}
+        spot = {row.underlying.price_key: self.price_of(row.underlying.price_key) for row, _ in self.held.values()}
         self.time = datetime.combine(day, time(1, 0)) + timedelta(days=1)
         for name, (contract, count) in sorted(self.held.items()):
             if contract.expiry == day:
-                inside = spot[contract.underlying.ticker] - contract.strike
+                inside = spot[contract.underlying.price_key] - contract.strike
                 inside = inside if contract.right is Right.CALL else -inside
                 self.cash += count * max(inside, 0.0) * contract.multiplier
                 del self.held[name]
@@ -309,6 +324,9 @@ def run_day(system: TradingSystem, gateway: FakeGateway, day: date, until: time 
             if moment.time() == time(9, 31):
                 system.open_session(moment)
         for name, window in windows:
+            early = datetime.combine(day, window.opens) - moment
+            if timedelta(0) < early <= timedelta(minutes=5) and window.falls_on(day):
+                system.entry_ahead(moment, name, window.name)
             if window.opens == moment.time() and day.weekday() in window.weekdays:
                 system.entry_window(moment, name, window.name)
         if session is not None and moment == session.closes_at:

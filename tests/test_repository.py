@@ -128,7 +128,7 @@ def test_only_main_and_the_gateway_name_lean() -> None:
     found = [
         name
         for name in python_files()
-        if name.split("/")[0] not in ("tests", "benchmarks", "simulation")
+        if name.split("/")[0] not in ("tests", "docs", "simulation")
         and name != "main.py"
         and not name.startswith("core/lean_gateway")
         and imported_names(name) & {"AlgorithmImports", "QuantConnect"}

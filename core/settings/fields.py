@@ -6,15 +6,19 @@ points, deltas are absolute times 100. Lists are given as comma-separated text i
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Iterator, Mapping
+from datetime import date, time
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from core.fills import FillAssumption, FillRule
-from core.settings.base import SettingsGroup, SettingsRoot
+from core.settings.base import SettingsError, SettingsGroup, SettingsRoot, walk_values
 from core.settings.notices import NoticeSettings
 from core.settings.risk import (
+    AT_MOST,
+    FLOORS,
+    SLACK,
     BlackSwanSettings,
     CircuitBreakerSettings,
     CorrelationSettings,
@@ -26,6 +30,7 @@ from core.settings.risk import (
     PhaseLimits,
     PhaseSettings,
     ProfessionalLimits,
+    RiskSettings,
     ScalingLimits,
     SizingSettings,
     VixSettings,
@@ -117,8 +122,6 @@ class GreeksSettings(SettingsGroup):
 
     cache_seconds: int = Field(300, gt=0)
     price_tolerance: Fraction = 0.001
-    stress_tolerance: Fraction = 0.002
-    """Move of an underlying after which what is held is stressed anew."""
     warn_at: Fraction = 0.80
     beta_reference: str = "SPY"
     betas: dict[str, float] = Field(default_factory=lambda: dict(BETAS))
@@ -140,6 +143,10 @@ class InterestSettings(SettingsGroup):
 class OrderSettings(SettingsGroup):
     """Price walk, liquidity, anomaly and rate rules of orders (methodology, section 5)."""
 
+    lead_minutes: int = Field(5, ge=1, le=30)
+    """How long before its window a row looks ahead, so that what it will want is quoted when it opens."""
+    contracts_looked_at: int = Field(12, ge=4, le=200)
+    """The most contracts that one look of one row asks quotes of."""
     walk_step: Fraction = 0.10
     walk_interval_seconds: int = Field(60, gt=0)
     walk_steps: int = Field(5, ge=0)
@@ -213,6 +220,9 @@ class MarketSettings(SettingsGroup):
     history_days: int = Field(300, ge=60)
     adverse_event_dates: Dates = ()
     fomc_dates: Dates = ()
+    fomc_time: time = time(14, 0)
+    fomc_minutes: int = Field(120, ge=0)
+    """Minutes before the Federal Reserve's statement in which no short premium opens."""
     inflation_dates: Dates = ()
     jobs_dates: Dates = ()
 
@@ -271,3 +281,32 @@ class Settings(SettingsRoot):
     ratio: RatioSettings = RatioSettings()
     diagonal: DiagonalSettings = DiagonalSettings()
     enhanced: EnhancedSettings = EnhancedSettings()
+    risk: RiskSettings = RiskSettings()
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> Self:
+        """As every settings root; a survival rule looser than the method needs ``risk.i_accept.<rule>``."""
+        settings = super().from_parameters(parameters)
+        refused = [problem for rule, problem in settings.loosened() if not getattr(settings.risk.i_accept, rule)]
+        if refused:
+            raise SettingsError(refused)
+        return settings
+
+    def loosened(self) -> Iterator[tuple[str, str]]:
+        """Every number of a survival rule that is looser than the method's: its rule, and the number in words."""
+        given, method = dict(walk_values(self)), dict(walk_values(_METHOD))
+        for rule, bounds in FLOORS.items():
+            for key, bound in bounds.items():
+                off = rule == "losses_in_a_row" and not given[key]
+                floor = method[key] * SLACK.get(key.rpartition(".")[2], 1.0)
+                if off or bound * given[key] > bound * floor:
+                    side = "at most" if bound == AT_MOST else "at least"
+                    wanted = f"expected {side} {floor:g}, or risk.i_accept.{rule}=true"
+                    yield rule, f"{key}: {given[key]:g} loosens a rule that survival rests on; {wanted}"
+
+    def accepted(self) -> tuple[str, ...]:
+        """What a person loosened and accepted, a line each; printed in every report and status."""
+        return tuple(problem for rule, problem in self.loosened() if getattr(self.risk.i_accept, rule))
+
+
+_METHOD = Settings()

@@ -121,6 +121,12 @@ class CorrelationSettings(SettingsGroup):
     group_limit: Count = 3
     sp500_limit: Count = 3
     short_volatility_limit: Count = 5
+    sp500_delta_share: float = Field(5.0, gt=0)
+    """Delta of all S&P 500 equivalents in dollars over equity (the phases' limits of delta come to 4 to 5)."""
+    lasting_places: Count = 1
+    """Of the equity options' places that what never ends (a LEAP ladder, the IPMCCs) may take together."""
+    kept_for_today: Count = 1
+    """Places of equity options, S&P 500 equivalents and short volatility that are kept for what ends the same day."""
     measured_joins: Fraction = 0.70
     measured_reported: Fraction = 0.50
     measured_days: int = Field(60, ge=20)
@@ -163,6 +169,9 @@ class SizingSettings(SettingsGroup):
     strangle_scale_max: Multiple = 2.0
     stress_move: Fraction = 0.10
     stress_vix: VixPoints = 20.0
+    stress_tolerance: Fraction = 0.002
+    """Move of an underlying after which what is held is stressed anew; and after so many seconds in any case."""
+    stress_seconds: int = Field(300, gt=0)
     stress_vix_days: Days = 30
     """Days at which a volatility rises by the whole of ``stress_vix``; longer ones rise with the root of the share."""
 
@@ -274,3 +283,98 @@ class MarginSettings(SettingsGroup):
     def scan_of(self, ticker: str) -> float:
         """Scanning range of a future, a share of its price."""
         return self.future_scans.get(ticker, self.future_notional)
+
+
+class AcceptedRisks(SettingsGroup):
+    """Survival rules that a person loosens beyond the method's numbers, one by one, with open eyes."""
+
+    drawdown: bool = False
+    fast_loss: bool = False
+    margin: bool = False
+    losses_in_a_row: bool = False
+    concentration: bool = False
+    group_risk: bool = False
+    sizing: bool = False
+    positions: bool = False
+    vix_regime: bool = False
+    black_swan: bool = False
+    greeks: bool = False
+    quotes: bool = False
+
+
+class RiskSettings(SettingsGroup):
+    """What a person accepts: without it no survival rule is looser than the method; tighter is always free."""
+
+    i_accept: AcceptedRisks = AcceptedRisks()
+
+
+AT_MOST, AT_LEAST = 1, -1
+SLACK = {"max_positions": 1.25}
+"""How far a floor is from the method's number where it is not that itself: a quarter more places may be chosen."""
+_PHASES = ("foundation", "scaling", "optimisation", "professional")
+
+
+def _each_phase(name: str, bound: int) -> dict[str, int]:
+    return {f"phases.{phase}.{name}": bound for phase in _PHASES}
+
+
+FLOORS: dict[str, dict[str, int]] = {
+    "drawdown": {
+        "drawdown.halve_at": AT_MOST, "drawdown.stop_entries_at": AT_MOST, "drawdown.close_all_at": AT_MOST,
+        "drawdown.disable_at": AT_MOST, "drawdown.pause_days": AT_LEAST,
+    },
+    "fast_loss": {
+        "circuit_breakers.fast_loss": AT_MOST, "circuit_breakers.fast_loss_foundation": AT_MOST,
+        "circuit_breakers.fast_loss_minutes": AT_LEAST, "circuit_breakers.emergency_at": AT_MOST,
+        "circuit_breakers.lock_hours": AT_LEAST, "circuit_breakers.calm_minutes": AT_LEAST,
+        "circuit_breakers.correlation": AT_MOST, "circuit_breakers.correlation_foundation": AT_MOST,
+        "circuit_breakers.warn_at": AT_MOST, "equity.unquestioned_move": AT_MOST, "equity.smallest_transfer": AT_LEAST,
+    },
+    "margin": {
+        "circuit_breakers.margin": AT_MOST, "circuit_breakers.margin_foundation": AT_MOST,
+        "circuit_breakers.margin_vix_20": AT_MOST, "circuit_breakers.margin_vix_30": AT_MOST,
+        "circuit_breakers.margin_vix_40": AT_MOST, "margin.reserve": AT_LEAST, "margin.breaker_share": AT_MOST,
+        "margin.naked_equity": AT_LEAST, "margin.naked_index": AT_LEAST, "margin.naked_floor": AT_LEAST,
+        "margin.naked_minimum": AT_LEAST, "margin.future_notional": AT_LEAST, "margin.shares": AT_LEAST,
+        "vix.cap_low": AT_MOST, "vix.cap_normal": AT_MOST, "vix.cap_elevated": AT_MOST, "vix.cap_high": AT_MOST,
+        "vix.cap_extreme": AT_MOST, **_each_phase("buying_power_cap", AT_MOST),
+    },
+    "losses_in_a_row": {
+        "circuit_breakers.losses_in_a_row": AT_MOST, "circuit_breakers.losses_in_a_row_foundation": AT_MOST,
+    },
+    "concentration": {
+        "correlation.group_limit": AT_MOST, "correlation.sp500_limit": AT_MOST,
+        "correlation.short_volatility_limit": AT_MOST, "correlation.sp500_delta_share": AT_MOST,
+        "correlation.measured_joins": AT_MOST, "correlation.equity_futures_limit": AT_MOST,
+        "correlation.equity_options_limit": AT_MOST, "correlation.safe_haven_limit": AT_MOST,
+        "correlation.metals_limit": AT_MOST, "correlation.crude_limit": AT_MOST,
+        "correlation.natural_gas_limit": AT_MOST, "correlation.grains_limit": AT_MOST,
+        "correlation.proteins_limit": AT_MOST, "correlation.currencies_limit": AT_MOST,
+    },
+    "group_risk": {
+        "correlation.adverse_move": AT_LEAST, "correlation.group_risk": AT_MOST, "correlation.crash_move": AT_LEAST,
+        "correlation.crash_risk": AT_MOST, "correlation.line_close_at": AT_MOST, "sizing.stress_vix": AT_LEAST,
+        "sizing.stress_vix_days": AT_LEAST,
+    },
+    "sizing": {
+        "sizing.max_fraction": AT_MOST, "sizing.kelly_fraction": AT_MOST, "sizing.strangle_scale_max": AT_MOST,
+        "sizing.most_reward_ratio": AT_MOST, "sizing.least_loss": AT_LEAST, "sizing.prior_weight": AT_MOST,
+        **_each_phase("max_risk_per_position", AT_MOST),
+    },
+    "positions": {"phases.minimum_equity": AT_LEAST, **_each_phase("max_positions", AT_MOST)},
+    "vix_regime": {
+        "vix.high": AT_MOST, "vix.extreme": AT_MOST, "vix.panic_jump": AT_MOST, "vix.stale_after_seconds": AT_MOST,
+    },
+    "black_swan": {"black_swan.index_move": AT_MOST, "black_swan.pause_hours": AT_LEAST},
+    "greeks": {
+        **_each_phase("greeks_delta", AT_MOST), **_each_phase("greeks_gamma", AT_LEAST),
+        **_each_phase("greeks_vega", AT_LEAST),
+    },
+    "quotes": {
+        "market.stale_after_seconds": AT_MOST, "market.frozen_after_minutes": AT_MOST, "quotes.oldest_seconds": AT_MOST,
+        "quotes.stale_move": AT_MOST, "quotes.widest_fraction": AT_MOST, "quotes.widest_points": AT_MOST,
+        "orders.max_spread_fraction": AT_MOST, "orders.max_spread_points": AT_MOST, "orders.anomaly_fraction": AT_MOST,
+        "orders.anomaly_points": AT_MOST,
+    },
+}  # fmt: skip
+"""Numbers of the survival rules by rule: the method's own is the floor, and on which side of it a person is free."""

@@ -37,6 +37,11 @@ class ExitSettings(SettingsGroup):
     profit_under_21_days: Fraction = 0.25
     under_7_days: Days = 7
     profit_under_7_days: Fraction = 0.10
+    last_entry_minutes: int = Field(30, ge=0)
+    """Minutes before the close of an expiration day in which nothing opens that expires then."""
+    pin_minutes: int = Field(60, ge=0)
+    pin_distance: Fraction = 0.005
+    """A short option this near its strike in its last hour is told as pinned."""
 
 
 class StrategySettings(SettingsGroup):
@@ -56,6 +61,8 @@ class StrategySettings(SettingsGroup):
     """Least credit of a spread or condor as a share of its width."""
     min_credit_fees: Multiple = 10.0
     """Least credit of a spread or condor in fees of the round trip."""
+    wing_tolerance: Fraction = 0.5
+    """How far a listed wing may be from the row's width, as a share of it."""
 
     def index_points(self, points: float, index: float) -> float:
         """The row's index points at a level of the index; strikes are then the nearest listed."""
@@ -84,13 +91,14 @@ class FridayZeroDaySettings(StrategySettings):
     half_day_exit_minutes: int = Field(60, ge=5)
     half_day_deadline_minutes: int = Field(30, ge=1)
     trend_move: Fraction = 0.005
+    near_move: Fraction = 0.001
+    """How near to ``trend_move`` both structures are quoted ahead of the window."""
     spread_distance: Multiple = 0.7
     condor_distance: Multiple = 0.5
     min_delta: DeltaPoints = 10.0
     max_delta: DeltaPoints = 25.0
     wing_points: float = Field(30.0, gt=0)
     broken_wing_points: float = Field(50.0, gt=0)
-    wing_tolerance: Fraction = 0.5
     one_contract_under: Dollars = 40_000.0
 
     @model_validator(mode="after")

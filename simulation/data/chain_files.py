@@ -246,12 +246,9 @@ class FileChain(Named):
     def __init__(self, block: UniverseBlock, canonical: Any, today: date) -> None:
         self.block, self.symbol = block, canonical
         self._rows = _by_value(block, np.nonzero(block.expiry >= today.toordinal())[0])
-        self._contracts: list[FileContract] | None = None
 
     def __iter__(self) -> Iterator[FileContract]:
-        if self._contracts is None:
-            self._contracts = [FileContract(self, int(row)) for row in self._rows]
-        return iter(self._contracts)
+        return (FileContract(self, row) for row in self._rows.tolist())
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -172,6 +172,11 @@ class LeanFolder:
         """The folder's symbol properties. Raises FileNotFoundError when it has none."""
         return SymbolPropertiesDatabase.from_file(self._needed(SYMBOL_PROPERTIES))
 
+    def check(self) -> None:
+        """Raises FileNotFoundError for a folder without what every LEAN data folder has."""
+        for relative in (MARKET_HOURS, SYMBOL_PROPERTIES):
+            self._needed(relative)
+
     def _needed(self, relative: str) -> Path:
         path = self.root / relative
         if not path.is_file():

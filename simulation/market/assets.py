@@ -38,8 +38,10 @@ from simulation.market.days import (
 )
 from simulation.market.surface import (
     SmileLaw,
+    SmileShape,
     SurfaceDay,
     TermState,
+    shape_of,
     skew_strength,
     steepness,
     surface_day,
@@ -105,11 +107,22 @@ def memory_of(closes: FloatArray, span: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class Carry:
-    """What holding the underlying costs: rate and yield a year (continuous), and cash dividends by ex-date ordinal."""
+    """What holding the underlying costs: rate and yield a year (continuous), and cash dividends by ex-date ordinal.
+
+    ``terms``: years and the rates that forwards to them grow by, where those differ from ``rate``.
+    """
 
     rate: float
     dividend_yield: float = 0.0
     dividends: tuple[tuple[int, float], ...] = ()
+    terms: tuple[tuple[float, float], ...] = ()
+
+    def growth(self, years: FloatArray) -> FloatArray | float:
+        """The rate that a forward to each term grows by."""
+        if not self.terms:
+            return self.rate
+        known, rates = (np.array(column) for column in zip(*self.terms, strict=True))
+        return np.asarray(np.interp(years, known, rates))
 
 
 class AssetDay:
@@ -126,6 +139,7 @@ class AssetDay:
         self._make_surface = surface
         self._surface: SurfaceDay | None = None
         self._kept: dict[tuple[str, int, bool], FloatArray] = {}
+        self._shapes: dict[tuple[int, bool], SmileShape] = {}
         self.notes: dict[str, FloatArray] = {}
         self.remaining = self.clock.remaining_today(day)
 
@@ -164,6 +178,15 @@ class AssetDay:
             "theta", expiry, morning, lambda: self.surface.theta(self.variance_years(expiry, morning=morning))
         )
 
+    def shape(self, expiry: date, *, morning: bool = False) -> SmileShape:
+        """The smile of ``expiry`` at the open and at each minute's end, kept for the day."""
+        key = (expiry.toordinal(), morning)
+        known = self._shapes.get(key)
+        if known is None:
+            theta, phi = self.theta(expiry, morning=morning), self.steepness(expiry, morning=morning)
+            known = self._shapes[key] = shape_of(theta, self.surface.law.rho, phi)
+        return known
+
     def steepness(self, expiry: date, *, morning: bool = False) -> FloatArray:
         """SSVI's phi for ``expiry`` at the open and at each minute's end, kept for the day."""
         return self._keep(
@@ -188,7 +211,7 @@ class AssetDay:
 
     def _forward(self, expiry: date, morning: bool) -> FloatArray:
         years = self.years(expiry, morning=morning)
-        grown = np.exp((self.carry.rate - self.carry.dividend_yield) * years)
+        grown = np.exp((self.carry.growth(years) - self.carry.dividend_yield) * years)
         paid = sum(
             amount * np.exp(-self.carry.rate * (ordinal - self.day.toordinal()) / 365.0)
             for ordinal, amount in self.carry.dividends
@@ -320,7 +343,7 @@ class Asset:
             self.spec.volatility_law,
             (float(self._filled[row - 1]), close),
             float(np.log(bar.open / before)),
-            float(np.log(bar.close / before)),
+            self.spec.profile.unseen,
         )
         return Bar(opened, np.nan, np.nan, close)
 

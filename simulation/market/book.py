@@ -17,7 +17,7 @@ from simulation.lean.enums import SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market.assets import Asset, AssetDay, AssetSeries, AssetSpec, Carry, DrivenAsset, Kind
 from simulation.market.calendar import TRADED_SHARE, FloatArray, IntArray, Profile, calendar
-from simulation.market.corporate import SHARES, FundShare, ShareLaw, halted_minutes, index_dividend_yield, risk_free
+from simulation.market.corporate import SHARES, FundShare, ShareLaw, halted_minutes, index_carry, risk_free
 from simulation.market.days import DayShape, MinutePath
 from simulation.market.factors import LAWS, FactorLaw, follow, simulate
 from simulation.market.futures import FUTURES, FutureDay, FutureLaw, FutureStrip
@@ -279,7 +279,7 @@ def index_series(index: DailyBars, volatility: DailyBars) -> AssetSeries:
 
 
 def _index_carry(day: date, _: float) -> Carry:
-    return Carry(risk_free(day), index_dividend_yield(day))
+    return index_carry(day)
 
 
 def _driver_carry(day: date, _: float) -> Carry:

@@ -189,17 +189,26 @@ class Profile:
     ``overnight`` is the share of close-to-close variance that a data source shows before its first print;
     ``opening`` the share that its first ``opening_minutes`` carry on top of the U. A cash index prints its first
     value from yesterday's prices, so that most of the night's move appears in the first minutes after the open; a
-    share's first print already holds it.
+    share's first print already holds it. ``shared`` is twice the covariance of gap and session, which go the same way
+    where the first print is late: the session moves by that much less than a day without its gap, and options that are
+    bought after the open do not pay for it.
     """
 
     overnight: float
     opening: float
     opening_minutes: int = 10
+    shared: float = 0.0
+
+    @property
+    def unseen(self) -> float:
+        """Share of the night that the first print does not show: all of it where a share's shows a third of a day."""
+        return min(max((0.33 - self.overnight) / 0.25, 0.0), 1.0)
 
 
-# arch S&P 500, 2014 to 2018: 0.083 of close-to-close variance before the first print
-CASH_INDEX = Profile(overnight=0.08, opening=0.24)
-TRADED_SHARE = Profile(overnight=0.33, opening=0.02)  # SPY, 1998 to 2021: 0.37; the rest is the first minutes
+# arch S&P 500, 2014 to 2018: 0.083 of close-to-close variance before the first print. What its first half hour holds
+# was set by what is left to the close at 10:00 and at 11:00, and by SPY's first half hour, 0.149 of a day's variance.
+CASH_INDEX = Profile(overnight=0.08, opening=0.09, shared=0.09)
+TRADED_SHARE = Profile(overnight=0.33, opening=0.05)  # SPY, 1998 to 2021: 0.37; the rest is the first minutes
 
 
 @lru_cache(maxsize=16)
@@ -209,13 +218,13 @@ def session_weights(minutes: int, profile: Profile) -> FloatArray:
 
     Shared by all who ask: it cannot be written to.
 
-    The U: the first half hour has about three times the variance of noon, the last half hour about twice (Wood,
-    McInish and Ord, 1985; Andersen and Bollerslev, 1997, figure 2).
+    The U: the first half hour has about two and a half times the variance of noon, the last half hour nearly twice
+    (Wood, McInish and Ord, 1985; Andersen and Bollerslev, 1997, figure 2); by 11:00 the morning's share is over.
     """
     position = (np.arange(minutes) + 0.5) / minutes
-    u_shape = 1.0 + 2.2 * np.exp(-position * 9.0) + 1.1 * np.exp(-(1.0 - position) * 9.0)
+    u_shape = 1.0 + 3.0 * np.exp(-position * 18.0) + 1.1 * np.exp(-(1.0 - position) * 9.0)
     part = HALF_DAY_WEIGHT if minutes < FULL_SESSION else 1.0
-    weights = u_shape / u_shape.sum() * (1.0 - profile.overnight - profile.opening) * part
+    weights = u_shape / u_shape.sum() * (1.0 - profile.overnight - profile.shared - profile.opening) * part
     decay = np.exp(-np.arange(minutes) / (profile.opening_minutes / 3.0))
     weights += decay / decay.sum() * profile.opening
     weights.flags.writeable = False
@@ -231,6 +240,18 @@ def weights_of(day: date, profile: Profile) -> FloatArray:
     after = np.maximum(np.arange(minutes) - STATEMENT_MINUTE, 0.0)
     stir = np.where(np.arange(minutes) >= STATEMENT_MINUTE, np.exp(-after / 25.0), 0.0)
     return np.asarray(weights + event_weights(day.year).statement * stir / stir.sum())
+
+
+def settlement_weights() -> FloatArray:
+    """What each of the first ten minutes counts in an opening settlement: members open one after the other."""
+    weights = np.exp(-np.arange(1, 11) / 3.0)
+    return np.asarray(weights / weights.sum())
+
+
+def settled_share(weights: FloatArray) -> float:
+    """Of a session's minutes what the opening settlement, a mean over the first ten, still moves with."""
+    later = np.cumsum(settlement_weights()[::-1])[::-1]
+    return float(np.sum(weights[: len(later)] * later**2))
 
 
 @dataclass(frozen=True)
@@ -257,7 +278,8 @@ class VarianceClock:
         passed = self.cumulative()
         total = float(passed[end] - passed[start])
         if morning:
-            total -= float(weights_of(days.on_or_before(expiry), self.profile).sum())
+            weights = weights_of(days.on_or_before(expiry), self.profile)
+            total -= float(weights.sum()) - settled_share(weights)
         return total / WEIGHT_OF_YEAR
 
 
@@ -277,7 +299,7 @@ def _cumulative(profile: Profile) -> FloatArray:
     half = float(session_weights(HALF_SESSION, profile).sum())
     session = np.where(days.minutes == FULL_SESSION, full, half)
     session = session + days.statements
-    gap = profile.overnight + CLOSED_DAY_WEIGHT * days.closed_days + days.morning_news
+    gap = profile.overnight + profile.shared + CLOSED_DAY_WEIGHT * days.closed_days + days.morning_news
     return np.asarray(np.cumsum(session + gap), dtype=np.float64)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.trading_days import monthly_expiry
 from simulation.data.columns import FactorRow
 from simulation.market.assets import DAYS_KEPT, Asset, AssetDay, AssetSpec, Carry, Kind
-from simulation.market.calendar import FloatArray, IntArray, calendar
+from simulation.market.calendar import FloatArray, IntArray, calendar, settlement_weights
 from simulation.market.days import MinutePath
 
 # Three-month Treasury bill, secondary market, average of the year in percent (Federal Reserve H.15, FRED TB3MS).
@@ -26,6 +26,36 @@ TREASURY_BILL: dict[int, float] = {
     2008: 1.37, 2009: 0.15, 2010: 0.14, 2011: 0.05, 2012: 0.09, 2013: 0.06, 2014: 0.03, 2015: 0.05, 2016: 0.32,
     2017: 0.93, 2018: 1.94, 2019: 2.06, 2020: 0.36, 2021: 0.04, 2022: 2.02, 2023: 5.07, 2024: 4.97, 2025: 4.07,
 }  # fmt: skip
+
+# Treasury securities at constant maturity of one, two and five years, averages of the year in percent (Federal Reserve
+# H.15, FRED DGS1, DGS2 and DGS5), from memory of the published tables and not checked one by one; 2025 to October.
+TREASURY_TERMS: dict[int, tuple[float, float, float]] = {
+    1990: (7.89, 8.16, 8.37), 1991: (5.86, 6.49, 7.37), 1992: (3.89, 4.77, 6.19), 1993: (3.43, 4.05, 5.14),
+    1994: (5.32, 5.94, 6.69), 1995: (5.94, 6.15, 6.38), 1996: (5.52, 5.84, 6.18), 1997: (5.63, 5.99, 6.22),
+    1998: (5.05, 5.13, 5.15), 1999: (5.08, 5.43, 5.55), 2000: (6.11, 6.26, 6.16), 2001: (3.49, 3.83, 4.56),
+    2002: (2.00, 2.64, 3.82), 2003: (1.24, 1.65, 2.97), 2004: (1.89, 2.38, 3.43), 2005: (3.62, 3.85, 4.05),
+    2006: (4.94, 4.82, 4.75), 2007: (4.53, 4.36, 4.43), 2008: (1.83, 2.01, 2.80), 2009: (0.47, 0.96, 2.20),
+    2010: (0.32, 0.70, 1.93), 2011: (0.18, 0.45, 1.52), 2012: (0.17, 0.28, 0.76), 2013: (0.13, 0.31, 1.17),
+    2014: (0.12, 0.46, 1.64), 2015: (0.32, 0.69, 1.53), 2016: (0.61, 0.83, 1.33), 2017: (1.20, 1.40, 1.91),
+    2018: (2.33, 2.53, 2.75), 2019: (2.05, 1.97, 1.95), 2020: (0.37, 0.39, 0.53), 2021: (0.10, 0.27, 0.86),
+    2022: (2.80, 2.99, 3.00), 2023: (5.08, 4.58, 4.06), 2024: (4.69, 4.37, 4.13), 2025: (3.95, 3.78, 3.92),
+}  # fmt: skip
+# The same bill by quarter, where it moved within a year (FRED TB3MS, quarters; their means agree with the years above
+# within 0.02 except 2025, which is not over).
+QUARTERLY_BILL: dict[int, tuple[float, float, float, float]] = {
+    2004: (0.92, 1.08, 1.49, 2.01), 2005: (2.54, 2.86, 3.36, 3.83), 2006: (4.39, 4.70, 4.91, 4.90),
+    2007: (4.98, 4.74, 4.30, 3.39), 2008: (2.04, 1.63, 1.49, 0.30), 2009: (0.21, 0.17, 0.16, 0.06),
+    2010: (0.11, 0.15, 0.16, 0.14), 2011: (0.13, 0.05, 0.02, 0.01), 2012: (0.07, 0.09, 0.10, 0.09),
+    2013: (0.09, 0.05, 0.03, 0.06), 2014: (0.05, 0.03, 0.03, 0.02), 2015: (0.02, 0.02, 0.03, 0.12),
+    2016: (0.29, 0.26, 0.30, 0.43), 2017: (0.59, 0.89, 1.04, 1.21), 2018: (1.56, 1.84, 2.04, 2.32),
+    2019: (2.39, 2.30, 1.98, 1.57), 2020: (1.10, 0.14, 0.11, 0.09), 2021: (0.05, 0.02, 0.04, 0.05),
+    2022: (0.31, 1.08, 2.68, 4.04), 2023: (4.63, 5.07, 5.28, 5.25), 2024: (5.24, 5.24, 4.97, 4.38),
+    2025: (4.20, 4.20, 4.10, 3.75),
+}  # fmt: skip
+# What box spreads of S&P 500 options yield over Treasuries (van Binsbergen, Diamond and Grotteria, 2022, "Risk-free
+# interest rates": about 0.35 to 0.40 % on average from 2004 to 2018).
+FUNDING = 0.0035
+TERMS = (0.25, 1.0, 2.0, 5.0)
 
 # S&P 500 dividend yield, average of the year's months in percent: R. Shiller's table of dividends and prices. Its 2014
 # to 2020 agree within 0.06 with the dividends of SPY in LEAN's factor file. 2023 is of its first half; 2024 and 2025
@@ -50,6 +80,39 @@ def risk_free(day: date) -> float:
 def index_dividend_yield(day: date) -> float:
     """Yearly dividend yield of the S&P 500 in ``day``'s year, continuous, as a fraction."""
     return _of_year(SP500_YIELD, day.year)
+
+
+@lru_cache(maxsize=1)
+def _bills() -> tuple[FloatArray, FloatArray]:
+    """Times in years and the bill's rate in percent: middles of quarters, of years where only those are known."""
+    known: dict[float, float] = {}
+    for year, mean in TREASURY_BILL.items():
+        quarters = QUARTERLY_BILL.get(year)
+        if quarters is None:
+            known[year + 0.5] = mean
+        else:
+            known.update({year + 0.125 + 0.25 * number: rate for number, rate in enumerate(quarters)})
+    return np.array(sorted(known)), np.array([known[time] for time in sorted(known)])
+
+
+@lru_cache(maxsize=64)
+def term_rates(day: date) -> tuple[tuple[float, float], ...]:
+    """Years and what index forwards grow by to them, a year, continuous.
+
+    The bill of the day's quarter, and what longer Treasuries yielded over it; averages hold for the middles of their
+    quarters and years, days between two middles have a rate between them.
+    """
+    at = day.year + (day.timetuple().tm_yday - 0.5) / 365.25
+    years = np.array(sorted(TREASURY_TERMS))
+    longer = np.array([TREASURY_TERMS[year] for year in years]) - np.array([[TREASURY_BILL[year]] for year in years])
+    bill = float(np.interp(at, *_bills()))
+    over = (0.0, *(float(np.interp(at, years + 0.5, column)) for column in longer.T))
+    return tuple((term, (bill + more) / 100.0 + FUNDING) for term, more in zip(TERMS, over, strict=True))
+
+
+def index_carry(day: date) -> Carry:
+    """What holding the index costs on a day: the bill's rate discounts, forwards grow by the rate of their term."""
+    return Carry(risk_free(day), index_dividend_yield(day), terms=term_rates(day))
 
 
 def interest_rates() -> dict[date, float]:
@@ -225,6 +288,9 @@ class FundShare:
         return sorted(rows, key=lambda row: row.day)
 
 
+# The index fell from the opening settlement to the sale of the next call by 1.1 points a year of BXM, a twelfth of it
+# each month (Israelov, 2017, "PutWrite versus BuyWrite: yes, put-call parity holds here too").
+SETTLEMENT_PRESSURE = 0.011 / 12.0
 HALT_MINUTES = 15
 LAST_HALT_MINUTE = 355  # after 15:25 the first two levels halt nothing (NYSE rule 7.12)
 RULE_SINCE = date(2013, 4, 8)
@@ -269,8 +335,8 @@ def opening_settlement(state: AssetDay) -> float:
     """What morning-settled options of the day are worth their intrinsic value on: not the first print, in points.
 
     The special opening quotation takes each member's own first trade; those come over the first minutes, so the
-    value is the mean of the index over them, falling in weight as members open.
+    value is the mean of the index over them, falling in weight as members open, and a little more: on the mornings of
+    expirations it lay over what the index came back to by noon, which cost holders of Cboe's BXM 1.1 points a year.
     """
-    minutes = np.arange(1, 11)
-    weights = np.exp(-minutes / 3.0)
-    return round(float(np.sum(weights * state.spot.points[1:11]) / weights.sum()), 2)
+    mean = float(np.sum(settlement_weights() * state.spot.points[1:11]))
+    return round(mean * (1.0 + SETTLEMENT_PRESSURE), 2)

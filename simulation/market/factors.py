@@ -22,7 +22,7 @@ import numpy as np
 
 from simulation.market.calendar import FloatArray, IntArray
 from simulation.market.days import VolatilityLaw, stream
-from simulation.market.surface import SmileLaw
+from simulation.market.surface import SmileLaw, Wings
 
 YEAR = 252.0
 STRESSED = 0.8
@@ -56,6 +56,7 @@ class FactorLaw:
     tick: float = 0.01
 
 
+FLATTER = Wings(middle=0.45)  # of growth and small shares: calls a little dearer than the index's; stated
 _DULL = VolatilityLaw(leverage=-1.0, noise=0.03, reference=0.0)
 
 # Betas, own volatilities and their growth: daily closes of QQQ, IWM, TLT, GLD, USO and FXE against SPY, December 2005
@@ -66,23 +67,27 @@ _DULL = VolatilityLaw(leverage=-1.0, noise=0.03, reference=0.0)
 # GOLD and EURO are stated, not fitted. Implied volatilities, 2014 to April 2018 (FRED): VXN 16.9, GVZ 15.7, OVX 34.7,
 # EVZ 9.2; no series of RVX and VXTLT was at hand.
 LAWS: dict[str, FactorLaw] = {
-    "NDX": FactorLaw("NDX", 3600.0, 1.18, 0.98, 0.070, 0.062, 0.994, 10.0, 1.07, -0.10, SmileLaw(rho=-0.66, eta=1.85)),
-    "RUT": FactorLaw("RUT", 1160.0, 1.23, 1.13, 0.080, 0.050, 0.985, 9.0, 1.06, -0.05, SmileLaw(rho=-0.66, eta=1.80)),
+    "NDX": FactorLaw(
+        "NDX", 3600.0, 1.18, 0.98, 0.070, 0.062, 0.994, 10.0, 1.07, -0.10, SmileLaw(rho=FLATTER, eta=3.20),
+    ),
+    "RUT": FactorLaw(
+        "RUT", 1160.0, 1.23, 1.13, 0.080, 0.050, 0.985, 9.0, 1.06, -0.05, SmileLaw(rho=FLATTER, eta=3.10),
+    ),
     "BOND": FactorLaw(
         "BOND", 102.0, -0.27, -0.36, 0.108, 0.035, 0.985, 8.0, 1.08, 0.15,
-        SmileLaw(rho=-0.05, eta=1.07, reference=13.0, stress=-0.10, long_run=0.135), _DULL, 0.01,
+        SmileLaw(rho=-0.05, eta=2.00, reference=13.0, stress=-0.10, long_run=0.135), _DULL, 0.01,
     ),
     "GOLD": FactorLaw(
         "GOLD", 1225.0, 0.10, 0.00, 0.145, 0.040, 0.985, 5.5, 1.06, 0.15,
-        SmileLaw(rho=0.08, eta=1.24, reference=17.0, stress=-0.10, long_run=0.165), _DULL, 0.1,
+        SmileLaw(rho=0.08, eta=2.25, reference=17.0, stress=-0.10, long_run=0.165), _DULL, 0.1,
     ),
     "OIL": FactorLaw(
         "OIL", 93.0, 0.63, 0.85, 0.310, 0.046, 0.992, 6.8, 1.02, 0.14,
-        SmileLaw(rho=-0.30, eta=1.00, reference=33.0, stress=-0.10, long_run=0.34), _DULL, 0.01,
+        SmileLaw(rho=-0.30, eta=1.73, reference=33.0, stress=-0.10, long_run=0.34), _DULL, 0.01,
     ),
     "EURO": FactorLaw(
         "EURO", 1.36, 0.07, 0.11, 0.083, 0.030, 0.988, 7.0, 1.11, 0.12,
-        SmileLaw(rho=-0.08, eta=1.04, reference=9.0, stress=-0.10, long_run=0.092), _DULL, 0.0001,
+        SmileLaw(rho=-0.08, eta=2.02, reference=9.0, stress=-0.10, long_run=0.092), _DULL, 0.0001,
     ),
 }  # fmt: skip
 

@@ -19,10 +19,11 @@ import numpy as np
 
 from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, FloatArray, IntArray, Profile, calendar
 from simulation.market.daily_text import columns_of, day_of, numbers_of, rows_of
+from simulation.market.mending import usual_shadows
 
 TICK = 0.01
-STRAY_DAYS = 5
 MISPRINT_DEVIATIONS = 3.0
+STRAY_DAYS = 5
 ROUNDING = 0.0051  # a source that rounds each price to a cent may contradict itself by half a cent
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
 SATURDAY = 5
@@ -389,7 +390,7 @@ def join(
         )
     cut = index.between(int(first), int(last))
     fear = volatility.on(cut.days)
-    return MarketHistory(without_misprints(cut, fear), fear, others, rate)
+    return MarketHistory(without_long_shadows(without_misprints(cut, fear), fear), fear, others, rate)
 
 
 def without_misprints(index: DailyBars, volatility: DailyBars) -> DailyBars:
@@ -411,6 +412,17 @@ def without_misprints(index: DailyBars, volatility: DailyBars) -> DailyBars:
     high, low = np.round(np.fmin(index.high, highest), 2), np.round(np.fmax(index.low, lowest), 2)
     note = f"{index.name}: highs or lows of {int(wrong.sum())} days are misprints, moved to the edge of the possible"
     return replace(index, high=high, low=low, notes=(*index.notes, note))
+
+
+def without_long_shadows(index: DailyBars, volatility: DailyBars) -> DailyBars:
+    """The index with the highs and lows of bad years drawn in (`usual_shadows`), a note for each of them."""
+    bars = (index.open, index.high, index.low, index.close)
+    high, low, years = usual_shadows(index.days, bars, volatility.close)
+    if not years:
+        return index
+    notes = [f"{index.name}: highs and lows of {year} reach too far on {share:.0%} of its days, all drawn in"
+             for year, share in years]  # fmt: skip
+    return replace(index, high=high, low=low, notes=(*index.notes, *notes))
 
 
 @lru_cache(maxsize=1)

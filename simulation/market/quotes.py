@@ -69,7 +69,8 @@ ETF_QUOTES = QuoteLaw(0.004, 0.006, 6.0, 0.42, 0.0015, 270.0, 0.01, 0.01, 1e9, 1
 
 WIDEST = 12.0  # times the spread of a calm noon, by stress; 15 with the hour
 LONG_TERM = 0.3  # years from which spreads grow with the term
-AGES = ((2003.0, 10.0), (2009.0, 2.0), (2018.0, 1.0))  # year and multiple of today's index spreads; between: geometric
+# Year and multiple of the index spreads of 2018; between: geometric.
+AGES = ((2003.0, 10.0), (2009.0, 2.8), (2012.0, 2.2), (2018.0, 1.0), (2020.2, 0.75), (2022.5, 0.62))
 BURIED = 0.0315  # share of the level at which an intrinsic value counts as deep
 RECENT = 60  # minutes that a jump of the volatility index is measured over
 
@@ -92,19 +93,23 @@ def stress_of(volatility: FloatArray) -> FloatArray:
 def hour_of_day(minutes: int) -> FloatArray:
     """Multiple of the day's usual spread at the open and at each minute's end.
 
-    Wide in the first minutes, a little for half an hour, and wide again in the last two minutes, as LEAN's sample
-    minutes of SPXW show (1.8 in the first two, 1.3 after five, 1.2 after twenty, 1.8 to 2.7 in the last two).
+    Wide in the first minutes, a little for half an hour, as LEAN's sample minutes of SPXW show (1.8 in the first two,
+    1.3 after five, 1.2 after twenty; 1.8 to 2.7 in the last two of what expires then). In whole chains of the close,
+    which index options trade past by a quarter of an hour, spreads are hardly wider than at noon.
     """
     now = np.arange(minutes + 1)
     opening = 1.3 * np.exp(-now / 6.0) + 0.3 * np.exp(-now / 40.0)
-    return np.asarray(1.0 + opening + np.exp((now - minutes) / 1.5) + 0.25 * np.exp((now - minutes) / 10.0))
+    closing = 0.25 * np.exp((now - minutes) / 1.5) + 0.10 * np.exp((now - minutes) / 10.0)
+    return np.asarray(1.0 + opening + closing)
 
 
 def age_of(law: QuoteLaw, day: date) -> float:
-    """How many times wider spreads of that year were than since 2018; 1 for roots that traded in pennies already.
+    """How many times wider spreads of that year were than in 2018; 1 for roots that traded in pennies already.
 
     Sources: the quotes in Cboe's VIX white paper (winter of 2008), twice on top of its stress; a trader's account of
-    SPX in 2003 (a dollar for options of 5 to 10 dollars), 10 times; recorded chains of October 2018 on, once.
+    SPX in 2003 (a dollar for options of 5 to 10 dollars), 10 times; recorded chains of September 2011, twice, and of
+    October 2018, once. Chains of March 2020 and of 2022 and 2023: spreads hardly grew while the index, which scales
+    them here, did.
     """
     if not law.aged:
         return 1.0

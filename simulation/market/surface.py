@@ -1,11 +1,14 @@
 """The implied volatility surface of one underlying at each minute of a day.
 
-Smile: SSVI (Gatheral and Jacquier, 2014, "Arbitrage-free SVI volatility surfaces"), free of butterfly arbitrage while
-theta phi (1 + |rho|) < 4 and theta phi^2 (1 + |rho|) <= 4 and of calendar arbitrage while the at-the-money variance
-theta grows with term. phi = eta theta^-0.4 (1 + 200 theta)^-0.1 (1 + theta)^-0.5: the skew at the money falls with term
-as its power -0.4 (Fukasawa, 2021; Gatheral, Jaisson and Rosenbaum, 2018) up to about a hundred days and as -0.5 beyond,
-where smiles by delta keep one shape. How strong it is follows the year's average of Cboe's SKEW index: what a smile of
-that skewness leaves at the money under a given VIX is what one-month options cost (docs/market.md).
+Smile: an extended SSVI (Gatheral and Jacquier, 2014, "Arbitrage-free SVI volatility surfaces"; Hendriks and Martini,
+2019, "The extended SSVI volatility surface"): for at-the-money total variance theta a steepness phi and a tilt rho that
+both change with theta, so that the wings of a day, a month and a year differ: calls of a few days are dear, those of a
+year cheap. Free of butterfly arbitrage while theta phi (1 + |rho|) < 4 and theta phi^2 (1 + |rho|) <= 4, and of
+calendar arbitrage while theta grows with term, theta phi grows with theta, |d(rho theta phi)| <= d(theta phi) and phi
+falls. Far under the forward the put wing bends up, for which no such condition is known: tests look for arbitrage at
+every theta and strength that can occur. Shape and numbers follow recorded chains (``benchmarks/recorded.py``). How
+strong a smile is follows the year's average of Cboe's SKEW index: what a smile of that skewness leaves at the money
+under a given VIX is what one-month options cost (docs/market.md).
 
 Term structure: forward variance is a long-run level and three decaying factors (months, a week, a day). The slowest is
 solved for at each minute, so that the 30-day variance of the whole strip, as Cboe's VIX formula computes it, is the
@@ -97,8 +100,9 @@ def black_greeks(
 
 ANCHOR_YEARS = 30.0 / 365.0
 SMALLEST_THETA = 1e-12
-POWER = 0.4
-BEND = 0.005  # at-the-money variance (some hundred days) from which smiles by delta keep one shape with term
+POWER = 0.31
+LEAST, TINY, TINY_RISE = 5e-7, 1.3e-5, 0.68  # variances (minutes, hours) between which smiles gain strength again
+BEND = 0.004  # at-the-money variance (some fifty days) from which smiles by delta keep one shape with term
 MEAN_SURPRISE = 0.92  # of surprise to the power 0.7, over all minutes of 2014 to 2018
 # Of the day factor by surprise to the power 0.7: with it the log of the next day's variance rises by 0.24 a unit, as
 # that of VIX1D over VIX does by the day's range (2022 to 2026).
@@ -115,47 +119,108 @@ SKEW: dict[int, float] = {
 }  # fmt: skip
 
 
-# What SKEW shows beyond this lies in strikes far out: on seven days of 2015 to 2024 whose SKEW was 132 to 147, recorded
-# chains, Cboe's own sales and a bank's figures put the VIX at 1.12 to 1.40 times the at-the-money volatility, 1.20 in
-# the mean, and Cboe's premiums of 2014 and 2015 (SKEW 130 and 128) at 1.22.
-MOST_SKEW = 126.5
+# What SKEW shows beyond this lies in strikes far out: between 122.5 and 133 the recorded chains that were looked at
+# (benchmarks/recorded.py names them) fit best with 127.
+MOST_SKEW = 127.0
 
 
 def skew_strength(year: int) -> float:
     """The ``eta`` at a volatility index of 16 whose 30-day smile has the year's SKEW (nearest year outside the table).
 
-    The smile's own skewness, by Cboe's formula, is 113.8 at root theta times phi of 0.6, and that product rises by
-    0.0392 a point (rho -0.7); a test repeats this.
+    The smile's own skewness, by Cboe's formula, is 113.2 at root theta times phi of 0.614, and that product rises by
+    0.0274 a point; a test repeats this.
     """
     published = min(SKEW[min(max(year, min(SKEW)), max(SKEW))], MOST_SKEW)
     theta = (0.16 / 1.17) ** 2 * ANCHOR_YEARS
-    tilt = 0.6 + 0.0392 * (published - 113.8)
+    tilt = 0.614 + 0.0274 * (published - 113.2)
     return float(tilt / (theta**0.5 * float(steepness(np.array([theta]), np.ones(1))[0])))
+
+
+@dataclass(frozen=True)
+class Wings:
+    """How a smile's wings change with its at-the-money total variance ``theta``: an extended SSVI's second curve.
+
+    ``rho`` runs from ``-(middle - swing)`` for nearly nothing to ``-(middle + swing)`` for years: calls of a few days
+    are dear, those of a year cheap. Beyond ``reach`` at-the-money deviations under the forward the put wing bends up,
+    over ``ease`` deviations, by ``far`` of its own steepness; half of that at a ``theta`` of ``fade``, because crashes
+    that are feared from a storm are no larger than those feared from calm.
+    """
+
+    middle: float = 0.48
+    swing: float = 0.36
+    centre: float = 9e-4
+    width: float = 3.6
+    far: float = 0.6
+    fade: float = 0.02
+    reach: float = 2.0
+    ease: float = 2.0
+
+    def rho(self, theta: FloatArray) -> FloatArray:
+        """Tilt of the smile at each ``theta``."""
+        return np.asarray(-self.middle - self.swing * np.tanh(np.log(theta / self.centre) / self.width))
+
+
+@dataclass(frozen=True)
+class SmileShape:
+    """One expiration's smile at any number of minutes: all that does not depend on the strike, worked out once."""
+
+    theta: FloatArray
+    rho: FloatArray | float
+    phi: FloatArray
+    bent: tuple[FloatArray, FloatArray, float, float] | None = None
+
+    def at(self, minute: int) -> SmileShape:
+        """The smile of one minute."""
+        one = slice(minute, minute + 1)
+        rho = self.rho if isinstance(self.rho, float) else self.rho[one]
+        bent = None if self.bent is None else (self.bent[0][one], self.bent[1][one], *self.bent[2:])
+        return SmileShape(self.theta[one], rho, self.phi[one], bent)
+
+    def variance(self, k: FloatArray) -> FloatArray:
+        """Total implied variance at log-moneyness ``k`` (strike over forward)."""
+        tilted = self.phi * k
+        moved = tilted + self.rho
+        whole = 0.5 * self.theta * (1.0 + self.rho * tilted + np.sqrt(moved * moved + 1.0 - self.rho * self.rho))
+        if self.bent is not None:
+            scale, deviation, reach, ease = self.bent
+            beyond = np.maximum(-k / deviation - reach, 0.0)
+            whole = whole + scale * beyond * beyond / (beyond + ease)
+        return np.asarray(whole)
+
+
+def shape_of(theta: FloatArray, rho: float | Wings, phi: FloatArray) -> SmileShape:
+    """The smile for at-the-money total variance ``theta``."""
+    if not isinstance(rho, Wings):
+        return SmileShape(theta, rho, phi)
+    deviation = np.sqrt(theta)
+    scale = rho.far / (1.0 + theta / rho.fade) * theta * phi * deviation
+    return SmileShape(theta, rho.rho(theta), phi, (scale, deviation, rho.reach, rho.ease))
 
 
 @dataclass(frozen=True)
 class SmileLaw:
     """Shape of one underlying's surface.
 
-    ``rho`` tilts the smile (negative: puts dear); ``eta`` at a volatility index of ``reference`` percent sets how
-    strong it is (``None``: by the year's SKEW), and grows with the power ``stress`` of the index: Cboe's SKEW of 2014
-    to 2026 falls from 134 at a VIX under 20 to 123 over 40, that of 1990 to 2013 does not. Speeds are per year of
-    variance time. ``week`` is the week factor over the forward variance of today: at rest, by the log of the index
-    over its recent level, and by that of the recent over the lasting level. ``day`` is the day factor over the sum of
-    the slower ones: at ``reference``, and by the log of the index over it.
+    ``rho`` tilts the smile (negative: puts dear), by term where it is `Wings`; ``eta`` at a volatility index of
+    ``reference`` percent sets how strong it is (``None``: by the year's SKEW), and grows with the power
+    ``stress`` of the index: Cboe's SKEW of 2014 to 2026 falls from 134 at a VIX under 20 to 123 over 40, that of
+    1990 to 2013 does not. Speeds are per year of variance time. ``week`` is the week factor over the forward
+    variance of today: at rest, by the log of the index over its recent level, and by that of the recent over the
+    lasting level. ``day`` is the day factor over the sum of the slower ones: at ``reference``, and by the log of
+    the index over it.
     """
 
-    rho: float = -0.70
+    rho: float | Wings = Wings()
     eta: float | None = None
     reference: float = 16.0
-    stress: float = -0.25
+    stress: float = -0.30
     slow: float = 3.0
     middle: float = 42.0
     fast: float = 150.0
     long_run: float = 0.33
-    long_run_share: float = 0.19
-    week: tuple[float, float, float] = (0.27, 1.35, 0.1)
-    day: tuple[float, float] = (-0.28, 0.12)
+    long_run_share: float = 0.13
+    week: tuple[float, float, float] = (0.40, 1.6, -0.1)
+    day: tuple[float, float] = (-0.42, 0.22)
 
     def lasting_variance(self, level: float) -> float:
         """Variance a year in the long run, when the volatility index has been at ``level`` percent for months."""
@@ -168,27 +233,27 @@ EQUITY_INDEX = SmileLaw()
 
 def steepness(theta: FloatArray, eta: FloatArray) -> FloatArray:
     """SSVI's phi: what log-moneyness is multiplied by, for at-the-money total variance ``theta``."""
-    logs = POWER * np.log(theta) + (0.5 - POWER) * np.log1p(theta / BEND) + 0.5 * np.log1p(theta)
+    logs = POWER * np.log(theta) + TINY_RISE * np.log((theta + LEAST) / (theta + TINY))
+    logs += (0.5 - POWER) * np.log1p(theta / BEND) + 0.5 * np.log1p(theta)
     return np.asarray(eta * np.exp(-logs))
 
 
 @lru_cache(maxsize=32)
-def strongest(rho: float) -> float:
-    """The largest eta without butterfly arbitrage at any theta."""
-    theta = np.geomspace(1e-6, 10.0, 4001)
+def strongest(rho: float | Wings) -> float:
+    """The largest eta without butterfly arbitrage at any theta (a test tries it with the bent wing too)."""
+    theta = np.geomspace(1e-7, 10.0, 4001)
     phi = steepness(theta, np.ones_like(theta))
-    bound = 4.0 / (1.0 + abs(rho))
-    return float(min(np.sqrt(bound / (theta * phi * phi).max()), bound / (theta * phi).max()))
+    tilt = np.abs(rho.rho(theta)) if isinstance(rho, Wings) else abs(rho)
+    bound = 4.0 / (1.0 + tilt)
+    return float(min(np.sqrt((bound / (theta * phi * phi)).min()), (bound / (theta * phi)).min()))
 
 
-def smile(k: FloatArray, theta: FloatArray, rho: float, phi: FloatArray) -> FloatArray:
+def smile(k: FloatArray, theta: FloatArray, rho: float | Wings, phi: FloatArray) -> FloatArray:
     """Total implied variance at log-moneyness ``k`` (strike over forward) for at-the-money total variance ``theta``."""
-    tilted = phi * k
-    moved = tilted + rho
-    return np.asarray(0.5 * theta * (1.0 + rho * tilted + np.sqrt(moved * moved + 1.0 - rho * rho)))
+    return shape_of(theta, rho, phi).variance(k)
 
 
-def strip_variance(theta: float, rho: float, eta: float) -> float:
+def strip_variance(theta: float, rho: float | Wings, eta: float) -> float:
     """Total variance that the VIX formula reads from a continuous strip of one expiry.
 
     Twice the integral of price over strike squared.
@@ -201,7 +266,7 @@ def strip_variance(theta: float, rho: float, eta: float) -> float:
     price = black(np.ones_like(k), np.exp(k), variance, 1.0, sign)
     fear = 100.0 * float(np.sqrt(1.4 * theta / ANCHOR_YEARS))
     stress = max(1.0, fear / 16.0)  # spreads, and with them strikes without a bid; they have a widest
-    wide = min(stress, 4.0) ** 2.2 * max(1.0, stress / 4.0)
+    wide = min(stress, 4.0) ** 2.2 * max(1.0, stress / 4.0) ** 0.4
     integrand = np.where(price > STRIP_FLOOR * wide, price * np.exp(-k), 0.0)
     return float(2.0 * np.trapz(integrand, k))
 
@@ -210,13 +275,13 @@ STRIP_NODES = np.linspace(np.log(2e-5), np.log(0.6), 28)  # log at-the-money tot
 
 
 @lru_cache(maxsize=512)
-def _strip_ratio(rho: float, eta: float) -> tuple[FloatArray, FloatArray]:
+def _strip_ratio(rho: float | Wings, eta: float) -> tuple[FloatArray, FloatArray]:
     """Log of strip variance, and log of it over at-the-money variance, at each of ``STRIP_NODES``."""
     strips = np.log([strip_variance(float(theta), rho, eta) for theta in np.exp(STRIP_NODES)])
     return strips, np.asarray(strips - STRIP_NODES)
 
 
-def at_the_money(strip: FloatArray, rho: float, eta: FloatArray) -> FloatArray:
+def at_the_money(strip: FloatArray, rho: float | Wings, eta: FloatArray) -> FloatArray:
     """At-the-money total variance whose strip is worth ``strip``, interpolated over a grid of ``eta``."""
     grid = np.arange(int(np.floor(eta.min() * 20)), int(np.ceil(eta.max() * 20)) + 2) / 20.0
     logs = np.log(strip)

@@ -200,10 +200,7 @@ class OptionRoot:
     def values(self, state: AssetDay, expiry: date, strike: float, sign: float) -> FloatArray:
         """Model value of a contract at the open and at each minute's end, in points."""
         forward = state.forward(expiry, morning=self.morning)
-        theta = state.theta(expiry, morning=self.morning)
-        surface = state.surface
-        phi = state.steepness(expiry, morning=self.morning)
-        variance = smile(np.log(strike / forward), theta, surface.law.rho, phi)
+        variance = state.shape(expiry, morning=self.morning).variance(np.log(strike / forward))
         years = state.years(expiry, morning=self.morning)
         if self.style is Style.AMERICAN:
             return self.early.value(Claims(state, expiry, sign, np.arange(len(forward)), forward, strike, variance))

@@ -110,6 +110,18 @@ def test_a_folder_without_a_note_has_the_days_of_its_files(tmp_path: Path) -> No
         markets.open_market(MarketChoice.parse(f"lean:{tmp_path}"), 1)
 
 
+def test_a_folder_that_is_none_of_leans_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["backtest", "--market", f"lean:{tmp_path}"]) == 2
+    assert f"'{tmp_path}' is no LEAN data folder" in capsys.readouterr().err
+
+
+def test_a_scenario_is_refused_before_it_says_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["scenario", "half-day", "--set", "friday_0dte.min_vicks=0"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "min_vicks" in said.err
+
+
 def test_what_does_not_go_together_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "--out", str(tmp_path / "data"), "--symbols", "SPX", "--set", OPEN]) == 2
     assert "--symbols: says what to write by itself" in capsys.readouterr().err

@@ -22,8 +22,17 @@ from execution.walking import walk_limit
 from market.chains import PackagePrice, current_price
 from risk.manager import UnifiedRiskManager
 from strategies.base import EntryContext, Skip
-from strategies.floors import least_credit, round_trip_fees, spread_width, thin_credit
 from strategies.friday_0dte import FridayZeroDay
+from strategies.musts import (
+    MINIMUM_CREDIT,
+    NET_CREDIT,
+    least_cash,
+    least_credit,
+    maximum_debit,
+    round_trip_fees,
+    spread_width,
+    too_little,
+)
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.risk.proposals import proposal
 from trading_system import TradingSystem
@@ -97,6 +106,7 @@ class Walked:
         wanted = replace(
             proposal(), package=spread(), terms=Terms("friday_0dte", "put_spread", self.loss, 3000.0), wanted=1,
             mid_cash=price.mid, natural_cash=price.natural, model_cash=None,
+            least_cash=MINIMUM_CREDIT(spread(), ROW, ORDERS),
         )  # fmt: skip
         decision = self.system.managers[UnifiedRiskManager].review(wanted)
         assert decision.approved is not None, decision
@@ -249,8 +259,9 @@ def test_the_floor_of_a_spread_is_three_percent_of_its_width() -> None:
     assert spread_width(spread()) == 30.0
     assert round_trip_fees(spread(), ORDERS) == 2.0
     assert least_credit(spread(), ROW, ORDERS) == pytest.approx(0.90)
-    assert thin_credit(spread(), 0.90, ROW, ORDERS) is None
-    refused = thin_credit(spread(), 0.85, ROW, ORDERS)
+    least = MINIMUM_CREDIT(spread(), ROW, ORDERS)
+    assert too_little(0.90, least) is None
+    refused = too_little(0.85, least)
     assert isinstance(refused, Skip)
     assert (refused.rule, refused.observed) == ("credit", 0.85)
     assert refused.limit == pytest.approx(0.90)
@@ -266,15 +277,26 @@ def test_small_packages_are_bound_by_their_fees() -> None:
     # 3 points of SPY: 0.09 by width, 0.20 by fees. The spread for two dollars with two dollars of fees is refused.
     small = spread(495.0, 492.0, "SPY")
     assert least_credit(small, ROW, ORDERS) == pytest.approx(0.20)
-    assert thin_credit(small, 0.02, ROW, ORDERS) is not None
-    assert thin_credit(small, 0.20, ROW, ORDERS) is None
+    assert too_little(0.02, MINIMUM_CREDIT(small, ROW, ORDERS)) is not None
+    assert too_little(0.20, MINIMUM_CREDIT(small, ROW, ORDERS)) is None
 
 
 def test_without_a_floor_a_credit_is_still_needed() -> None:
     none = FridayZeroDaySettings(min_credit_of_width=0.0, min_credit_fees=0.0)
-    assert thin_credit(spread(), 0.05, none, ORDERS) is None
-    assert thin_credit(spread(), 0.0, none, ORDERS) is not None
-    assert thin_credit(spread(), -0.05, none, ORDERS) is not None
+    least = MINIMUM_CREDIT(spread(), none, ORDERS)
+    assert too_little(0.05, least) is None
+    assert too_little(0.0, least) is not None
+    assert too_little(-0.05, least) is not None
+
+
+def test_a_debit_has_a_most_and_without_a_must_anything_will_do() -> None:
+    least = least_cash((maximum_debit(2.0),), spread(), ROW, ORDERS)
+    assert too_little(-2.0, least) is None
+    refused = too_little(-2.05, least)
+    assert refused is not None
+    assert (refused.rule, refused.limit, refused.observed) == ("debit", 2.0, 2.05)
+    assert least_cash((NET_CREDIT, maximum_debit(2.0)), spread(), ROW, ORDERS) == pytest.approx(0.05)
+    assert too_little(-100.0, least_cash((), spread(), ROW, ORDERS)) is None
 
 
 def test_a_friday_with_a_thin_credit_is_a_skip_with_its_numbers(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from core.cache import UnifiedIntelligentCache
 from core.contracts import Contract, Leg, Package
-from core.settings.fields import CorrelationSettings, GreeksSettings, MarginSettings, SizingSettings
+from core.settings.fields import CorrelationSettings, MarginSettings, SizingSettings
 from greeks.stress import Stressed, StressEngine
 from tests.greeks.chains import MORNING
 from tests.greeks.service import System
@@ -22,8 +22,8 @@ class Stress:
         system = self.system
         self.cache: UnifiedIntelligentCache = system.cache
         self.engine = StressEngine(
-            system.service, system.cache, system.gateway, system.book,  # type: ignore[arg-type]  # a part of a gateway
-            GreeksSettings(), CorrelationSettings(), SizingSettings(), MarginSettings(),
+            system.service, system.bus, system.cache, system.gateway, system.book,  # type: ignore[arg-type]  # a part of one
+            CorrelationSettings(), SizingSettings(), MarginSettings(),
         )  # fmt: skip
         for ticker, price in system.gateway.prices.items():
             system.move(ticker, price)

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.book import Book, ClosedTrade, Position
-from core.contracts import Package
-from core.events import Command, SessionClosed
+from core.contracts import Contract, Package
+from core.events import Command, SessionClosed, SessionOpened
 from core.instruments import Group, group_of
 from core.journal import RecordKind
 from core.parts import SOLD, Trait
@@ -27,16 +28,16 @@ from core.settings.fields import (
 )
 from greeks.stress import Stressed, StressEngine
 from risk.drawdown import DrawdownPlugin
-from risk.exposure import ConcentrationPlugin, CorrelationPlugin, limit_of
+from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin, limit_of
 from risk.limits import PhasePlugin, VixRegimePlugin
 from risk.manager import UnifiedRiskManager
 from risk.phases import PhaseManager
-from risk.proposal import Allow, Deny, RiskPlugin, Shrink, Verdict, settle
+from risk.proposal import Allow, Deny, Proposal, RiskPlugin, Shrink, Verdict, settle
 from risk.sizing import PositionSizer, kelly_fraction, posterior, vix_scale
 from state.manager import HierarchicalStateManager
 from state.tables import SystemState
 from tests.fake_gateway import FRIDAY, FakeGateway, build
-from tests.risk.proposals import NOW, context, held, proposal, rule
+from tests.risk.proposals import NOW, context, contract, held, package, proposal, rule
 from trading_system import TradingSystem
 
 
@@ -177,14 +178,69 @@ class _Measured:
 
 
 def correlation(value: float | None = None) -> CorrelationPlugin:
-    return CorrelationPlugin(_Measured(value), CorrelationSettings())  # type: ignore[arg-type]
+    return CorrelationPlugin(_Measured(value), Book(), CorrelationSettings())  # type: ignore[arg-type]
 
 
-def test_the_fourth_position_of_a_group_is_denied() -> None:
-    three = book(*(held(f"p{n}", f"s{n}", root) for n, root in enumerate(("SPY", "QQQ", "IWM"))))
-    verdict = correlation().review(proposal(), context(three))
+class _Greeks:
+    """Nothing held has a delta; each leg of a proposal has what the test gives it."""
+
+    def __init__(self, delta: float | None) -> None:
+        self.delta = delta
+
+    def portfolio(self) -> SimpleNamespace:
+        return SimpleNamespace(legs=())
+
+    def figures_of(self, contract: Contract) -> SimpleNamespace | None:
+        return None if self.delta is None else SimpleNamespace(delta=self.delta)
+
+    def spot_of(self, contract: Contract) -> float:
+        return 5000.0
+
+
+def concentration(delta: float | None = 0.0) -> ConcentrationPlugin:
+    return ConcentrationPlugin(_Greeks(delta), CorrelationSettings())  # type: ignore[arg-type]
+
+
+def with_traits(*traits: Trait, strategy: str = "friday_0dte", root: str = "SPXW") -> Proposal:
+    one = proposal(strategy, root)
+    return replace(one, terms=replace(one.terms, traits=SOLD | set(traits)))
+
+
+def positions(*roots: str, traits: frozenset[Trait] = SOLD) -> Book:
+    return book(*(_with(held(f"p{n}", f"s{n}", root), traits) for n, root in enumerate(roots)))
+
+
+def _with(position: Position, traits: frozenset[Trait]) -> Position:
+    part = position.parts[0]
+    return replace(position, parts=(replace(part, terms=replace(part.terms, traits=traits)),))
+
+
+def test_the_fourth_position_of_a_group_is_denied_and_its_third_place_is_kept_for_today() -> None:
+    today = with_traits(Trait.ENDS_TODAY)
+    verdict = correlation().review(today, context(positions("SPY", "QQQ", "IWM")))
     assert isinstance(verdict, Deny)
     assert (verdict.limit, verdict.observed) == (3.0, 3.0)
+    assert rule(correlation().review(today, context(positions("SPY", "QQQ")))) == "allowed"
+    kept = correlation().review(proposal(), context(positions("SPY", "QQQ")))
+    assert isinstance(kept, Deny)
+    assert (kept.limit, kept.observed) == (2.0, 2.0)
+    assert rule(correlation().review(proposal(root="SPY"), context(positions("SPY")))) == "allowed"
+
+
+def test_what_never_ends_takes_one_place_of_the_equity_options() -> None:
+    ladder = positions("SPY", traits=SOLD | {Trait.LASTING})
+    verdict = correlation().review(with_traits(Trait.LASTING, strategy="ipmcc", root="QQQ"), context(ladder))
+    assert rule(verdict) == "lasting_places"
+    assert rule(correlation().review(with_traits(Trait.ENDS_TODAY), context(ladder))) == "allowed"
+
+
+def test_what_a_person_sold_counts() -> None:
+    mine = Book(unowned={contract("SPY", 480.0).name: -2.0, contract("QQQ", 400.0).name: 3.0})
+    assert rule(correlation().review(with_traits(Trait.ENDS_TODAY), context(mine))) == "allowed"
+    mine.positions.update(positions("IWM", "QQQ").positions)
+    assert rule(correlation().review(with_traits(Trait.ENDS_TODAY), context(mine))) == "correlation"
+    shorts = Book(unowned={contract(root, 40.0).name: -1.0 for root in ("SPY", "GLD", "USO", "TLT")})
+    assert rule(concentration().review(proposal(), context(shorts))) == "short_volatility"
 
 
 def test_what_sells_no_volatility_does_not_count() -> None:
@@ -200,20 +256,61 @@ def test_measured_correlation_joins_groups(measured: float | None, expected: str
     assert rule(correlation(measured).review(proposal(), context(others))) == expected
 
 
+def test_measured_correlation_over_a_half_is_told_at_the_open() -> None:
+    two = book(held("a", "s", "SPY"), held("b", "s", "TLT"))
+    opened = SessionOpened(time=NOW, day=FRIDAY, closes_at=NOW)
+    for value, told in ((0.51, ["correlation_SPY_TLT"]), (-0.51, ["correlation_SPY_TLT"]), (0.5, []), (None, [])):
+        plugin = CorrelationPlugin(_Measured(value), two, CorrelationSettings())  # type: ignore[arg-type]
+        assert [row.rule for row in plugin.watch(opened)] == told
+
+
 def test_never_two_of_one_strategy_underlying_and_expiration() -> None:
-    plugin = ConcentrationPlugin(CorrelationSettings())
+    plugin = concentration()
     same = book(held("p", "friday_0dte", "SPXW"))
     later = book(held("p", "friday_0dte", "SPXW", FRIDAY + timedelta(days=7)))
     assert rule(plugin.review(proposal(), context(same))) == "same_expiration"
-    assert rule(plugin.review(proposal(), context(later))) == "allowed"
+    assert isinstance(plugin.review(proposal(), context(later)), Shrink)
+    onto = replace(proposal(), onto="p")
+    assert isinstance(plugin.review(onto, context(same)), Shrink)  # it adds to that very position
 
 
 def test_sp500_equivalents_count_together_and_short_volatility_in_all() -> None:
-    plugin = ConcentrationPlugin(CorrelationSettings())
-    three = book(held("a", "s1", "SPXW"), held("b", "s2", "SPY"), held("c", "s3", "XSP"))
-    assert rule(plugin.review(proposal(), context(three))) == "sp500"
-    five = book(*(held(f"p{n}", f"s{n}", root) for n, root in enumerate(("QQQ", "IWM", "TLT", "GLD", "USO"))))
-    assert rule(plugin.review(proposal(), context(five))) == "short_volatility"
+    plugin, today = concentration(), with_traits(Trait.ENDS_TODAY)
+    for count, expected in ((1, "concentration"), (2, "sp500")):
+        some = positions(*("SPY", "XSP", "SPXW")[:count])
+        assert rule(plugin.review(proposal("x"), context(some))) == expected
+    assert rule(plugin.review(today, context(positions("SPXW", "SPY")))) == "concentration"
+    assert rule(plugin.review(today, context(positions("SPXW", "SPY", "XSP")))) == "sp500"
+    five = positions("QQQ", "IWM", "TLT", "GLD", "USO")
+    assert rule(plugin.review(today, context(five))) == "short_volatility"
+    assert rule(plugin.review(proposal(), context(positions("QQQ", "IWM", "TLT", "GLD")))) == "short_volatility"
+
+
+def test_sp500_equivalents_are_bounded_by_their_delta_in_dollars() -> None:
+    # short -0.40 and long -0.15 puts: a contract is +0.25 x 100 x 5000 = 125,000 dollars; 5 x 100,000 hold four
+    class Spread(_Greeks):
+        def figures_of(self, contract: Contract) -> SimpleNamespace | None:
+            return SimpleNamespace(delta=-0.40 if contract.strike == 4950.0 else -0.15)
+
+    plugin = ConcentrationPlugin(Spread(0.0), CorrelationSettings())  # type: ignore[arg-type]
+    for equity, contracts in ((100_000.0, 4), (99_000.0, 3), (24_000.0, 0)):
+        verdict = plugin.review(proposal(), context(equity=equity))
+        assert isinstance(verdict, Shrink)
+        assert verdict.contracts == contracts
+    assert rule(concentration(None).review(proposal(), context())) == "sp500_delta"
+
+
+@pytest.mark.parametrize(("held_ratio", "expected"), [(1.0, "overlap"), (-1.0, "allowed")])
+def test_no_contract_is_held_both_ways(held_ratio: float, expected: str) -> None:
+    # the proposal sells the 4950 put
+    mine = Book(unowned={contract("SPXW", 4950.0).name: held_ratio})
+    assert rule(OverlapPlugin().review(proposal(), context(mine))) == expected
+    ours = book(held("p", "other", "SPXW"))
+    assert rule(OverlapPlugin().review(proposal(), context(ours))) == "allowed"
+    turned = replace(proposal(), package=package().reversed())
+    assert rule(OverlapPlugin().review(turned, context(ours))) == "overlap"
+    coming = Book(pending=book(held("p", "friday_0dte", "SPXW")).positions)
+    assert rule(OverlapPlugin().review(proposal(), context(coming))) == "duplicate"
 
 
 # Account

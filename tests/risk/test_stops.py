@@ -16,8 +16,7 @@ from core.instruments import INSTRUMENTS
 from core.parts import Urgency
 from core.settings.fields import QuoteSettings
 from execution.walking import within_worth
-from market.freshness import DataFault
-from market.quotes import QuoteJudge, TwoLooks, worth_at_most
+from market.freshness import DataFault, QuoteJudge, TwoLooks, worth_at_most
 from tests.execution.desk import put
 from tests.fake_gateway import FRIDAY
 from tests.risk.floor import Floor, crossed

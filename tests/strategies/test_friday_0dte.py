@@ -279,7 +279,8 @@ def test_contracts_by_phase_and_one_under_40k(tmp_path: Path, equity: float, pha
     session = system.gateway.session(FRIDAY)
     assert session is not None
     context = EntryContext(datetime.combine(FRIDAY, time(10, 30)), session, None, float(equity), phase)
-    assert system.managers[FridayZeroDay]._contracts(context) == contracts
+    row = system.managers[FridayZeroDay]
+    assert row._contracts(row._look("open", context, "SPXW")) == contracts
 
 
 def test_every_strategy_keeps_its_contract(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.book import Book, ClosedTrade, Position
-from core.contracts import Leg, Package, Right
+from core.contracts import Leg, Package
 from core.events import MinutePassed
 from core.gateway import Session
 from core.journal import RecordKind
@@ -21,12 +21,11 @@ from core.performance import PerformanceTracker, record_of
 from core.settings.fields import CorrelationSettings
 from core.settings.strategies import ExitSettings
 from market.history import Correlations
-from market.trend import Trend, TrendDirection
 from risk.exposure import CorrelationPlugin
 from risk.proposal import Allow, Deny
 from strategies.base import Close, EntryContext, HoldContext, Skip, Wait
 from strategies.exits import days_to_expiry, early_profit
-from strategies.friday_0dte import FridayZeroDay, _Plan
+from strategies.friday_0dte import FridayZeroDay
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.risk.proposals import context, held, package, proposal, rule
 from trading_system import TradingSystem
@@ -79,10 +78,9 @@ def hold(days: int, value: float | None) -> HoldContext:
 
 def test_twenty_one_days_end_a_position() -> None:
     sold = held("p", "lt112", "SPXW")
-    settings = ExitSettings()
-    close = days_to_expiry(settings)(sold.parts[0], hold(21, -3.0))
+    close = days_to_expiry(21)(sold.parts[0], hold(21, -3.0))
     assert close == Close("days_to_expiry", "21 days to expiry")
-    assert days_to_expiry(settings)(sold.parts[0], hold(22, -3.0)) is None
+    assert days_to_expiry(21)(sold.parts[0], hold(22, -3.0)) is None
 
 
 @pytest.mark.parametrize(
@@ -124,7 +122,7 @@ def named(ticker: str) -> Package:
     ("ticker", "expected"), [("KC", "never_traded"), ("NG", "never_traded"), ("XYZ", "correlation")]
 )
 def test_symbols_that_may_not_be_traded(tmp_path: Path, ticker: str, expected: str) -> None:
-    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], CorrelationSettings())
+    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], Book(), CorrelationSettings())
     answer = plugin.review(replace(proposal(), package=named(ticker)), context())
     assert rule(answer) == expected
     assert isinstance(answer, Deny)
@@ -133,7 +131,7 @@ def test_symbols_that_may_not_be_traded(tmp_path: Path, ticker: str, expected: s
 
 def test_natural_gas_for_those_who_know_it_and_bought_volatility_anywhere(tmp_path: Path) -> None:
     settings = CorrelationSettings(experienced_with_natural_gas=True)
-    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], settings)
+    plugin = CorrelationPlugin(system_at_noon(tmp_path).managers[Correlations], Book(), settings)
     assert isinstance(plugin.review(replace(proposal(), package=named("NG")), context()), Allow)
     bought = replace(proposal(), terms=replace(proposal().terms, traits=BOUGHT))
     assert isinstance(plugin.review(bought, context()), Allow)
@@ -192,19 +190,22 @@ def test_without_quotes_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert answer.rule == "quotes"
 
 
-@pytest.mark.parametrize(("low", "high", "binding"), [(60.0, 70.0, 60.0), (10.0, 10.0001, 10.0001)])
+@pytest.mark.parametrize(("low", "high"), [(100.0, 100.0), (10.0, 10.0001)])
 def test_no_strike_in_the_band_names_the_delta_that_was_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low: float, high: float, binding: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low: float, high: float
 ) -> None:
     system, gateway = morning(tmp_path)
     strategy = system.managers[FridayZeroDay]
     monkeypatch.setattr(
-        strategy, "_settings", strategy._settings.model_copy(update={"min_delta": low, "max_delta": high})
+        strategy, "settings", strategy.settings.model_copy(update={"min_delta": low, "max_delta": high})
     )
-    answer = ask(system, gateway.time)
+    answers = [ask(system, gateway.time) for _ in range(4)]  # the strikes beside the band are quoted first
+    assert isinstance(answers[0], Wait)
+    answer = answers[-1]
     assert isinstance(answer, Skip)
-    assert (answer.rule, answer.limit) == ("delta", binding)
+    assert answer.rule == "delta"
     assert answer.observed is not None
+    assert answer.limit == (low if answer.observed < low else high)
     assert not low <= answer.observed <= high
 
 
@@ -212,27 +213,14 @@ def test_a_wing_that_is_not_listed_is_a_skip(tmp_path: Path, monkeypatch: pytest
     system, gateway = morning(tmp_path)
     strategy = system.managers[FridayZeroDay]
     monkeypatch.setattr(
-        strategy, "_settings", strategy._settings.model_copy(update={"wing_points": 33.0, "wing_tolerance": 0.01})
+        strategy, "settings", strategy.settings.model_copy(update={"wing_points": 33.0, "wing_tolerance": 0.01})
     )
+    monkeypatch.setattr(strategy, "_facts", replace(strategy._facts, own=strategy.settings))
     answer = ask(system, gateway.time)
     assert isinstance(answer, Skip)
     # 33 points at an index of 4500 are 36.67 at 5000. Strikes are 5 apart: 35 is 1.67 off, 4.5 %, more than the 1 %.
     assert (answer.rule, answer.limit) == ("wing", 0.01)
     assert answer.observed == pytest.approx(1 - 35 / (33 * 5000 / 4500))
-
-
-def test_the_plan_of_each_trend(tmp_path: Path) -> None:
-    strategy = system_at_noon(tmp_path).managers[FridayZeroDay]
-    for direction in TrendDirection:
-        trend = Trend.__new__(Trend)
-        object.__setattr__(trend, "direction", direction)
-        plan = strategy._plan(0.0051, trend)
-        assert isinstance(plan, _Plan)
-        assert plan.structure == "call_spread"
-        expected = {TrendDirection.UP: Right.CALL, TrendDirection.DOWN: Right.PUT}.get(direction)
-        assert plan.tested is expected
-        assert strategy._plan(-0.0051, trend).sides == (Right.PUT,)
-        assert strategy._plan(0.005, trend).structure == "iron_condor"
 
 
 def test_every_row_that_a_day_leaves_has_the_fields_of_its_kind(tmp_path: Path) -> None:

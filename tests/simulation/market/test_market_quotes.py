@@ -93,11 +93,12 @@ def test_the_hour_and_the_years() -> None:
     hours = hour_of_day(390)
     assert hours[0] == pytest.approx(2.6, abs=0.01)
     assert hours[200] == pytest.approx(1.0, abs=0.01)
-    assert hours[390] == pytest.approx(2.25, abs=0.01)
+    assert hours[390] == pytest.approx(1.35, abs=0.01)
     assert hours[380] < 1.2
-    assert age_of(INDEX_QUOTES, date(2022, 6, 1)) == 1.0
-    assert age_of(INDEX_QUOTES, date(2009, 1, 1)) == pytest.approx(2.0, rel=0.01)
-    assert 1.1 < age_of(INDEX_QUOTES, date(2016, 1, 4)) < 1.4
+    assert age_of(INDEX_QUOTES, date(2018, 1, 1)) == pytest.approx(1.0, rel=0.01)
+    assert age_of(INDEX_QUOTES, date(2023, 6, 1)) == pytest.approx(0.62, rel=0.01)
+    assert age_of(INDEX_QUOTES, date(2009, 1, 1)) == pytest.approx(2.8, rel=0.01)
+    assert age_of(INDEX_QUOTES, date(2015, 1, 1)) == pytest.approx(2.2**0.5, rel=0.01)  # half way, geometric
     assert age_of(INDEX_QUOTES, date(1999, 6, 1)) == pytest.approx(10.0)
     assert age_of(ETF_QUOTES, date(1999, 6, 1)) == 1.0
     assert MORNING_QUOTES.base == pytest.approx(1.2 * INDEX_QUOTES.base)

@@ -1,0 +1,309 @@
+"""Picking contracts of one expiry by what a row names: a delta, a strike, a width, an extrinsic value.
+
+A chain has hundreds of strikes and a row needs two or three. What a strike's delta is, is first told by yesterday's
+volatilities at the price of now; the best strike and the next best are then subscribed, and what their quotes say
+corrects what is assumed of the others. A pick stands once the best strike is one that was quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+import numpy as np
+
+from core.contracts import Contract, Quote, Right
+from core.settings.strategies import StrategySettings
+from greeks.black_scholes import FloatArray
+from greeks.expiry_time import years_to_expiry
+from greeks.smile import ChainGreeks
+from strategies.tools import Tools
+
+DELTA_TOLERANCE = 3.0
+"""How far a listed strike's delta may be from the row's, x 100 (methodology, 6a)."""
+_STRADDLE = 0.7979  # of spot x volatility x root of time: the at-the-money straddle's price (square root of 2 / pi)
+_CORRECTION = (0.5, 2.0)  # how far quotes may correct yesterday's volatilities
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a row asks of a contract; the first that is given rules.
+
+    ``delta`` is absolute x 100, ``distance`` a share of the spot to fall back on; ``strike`` points, with ``between``
+    the nearest whose delta is in that closed range; ``wing`` a contract and points beyond it, away from the money;
+    ``extrinsic`` the most extrinsic value, net of carry, as a share of the strike.
+    """
+
+    delta: float | None = None
+    distance: float | None = None
+    strike: float | None = None
+    between: tuple[float, float] | None = None
+    wing: tuple[Contract, float] | None = None
+    extrinsic: float | None = None
+
+
+class Looking(Protocol):
+    """What picks need of the look that they are made in; ``strategies.look.Look`` has it."""
+
+    tools: Tools
+
+    @property
+    def own(self) -> StrategySettings: ...
+    @property
+    def now(self) -> datetime: ...
+    @property
+    def today(self) -> date: ...
+    @property
+    def vix_ratio(self) -> float: ...
+    @property
+    def pool(self) -> tuple[Contract, ...]: ...
+    @property
+    def is_full(self) -> bool: ...
+    def is_quoted(self, contract: Contract) -> bool: ...
+    def quotes_of(self, contracts: Iterable[Contract]) -> dict[Contract, Quote]: ...
+    def spot_of(self, price_key: str) -> float: ...
+    def want(self, best: Contract, after: Sequence[Contract], spares: int) -> None: ...
+    def miss(self, *contracts: Contract) -> None: ...
+    def skip(self, rule: str, reason: str, limit: float | None = None, observed: float | None = None) -> Exception: ...
+
+
+class Chain:
+    """The contracts of a root that expire on one day, as one look sees them."""
+
+    def __init__(self, look: Looking, listed: Sequence[Contract]) -> None:
+        self._look = look
+        self._listed = {
+            right: sorted((row for row in listed if row.right is right), key=lambda row: row.strike) for right in Right
+        }
+        self._deltas: dict[Right, FloatArray] = {}
+        self._quoted: ChainGreeks | None = None
+        self.underlying = listed[0].underlying
+        self.root = listed[0].root
+        self.expiry: date = listed[0].expiry
+        self.days = listed[0].days_to_expiry(look.today)
+        self.spot = look.spot_of(self.underlying.price_key)
+
+    # What a row asks
+
+    def put(
+        self,
+        *,
+        delta: float | None = None,
+        else_below: float | None = None,
+        strike: float | None = None,
+        between: tuple[float, float] | None = None,
+        wing: tuple[Contract, float] | None = None,
+        extrinsic: float | None = None,
+    ) -> Contract:
+        """A put; see ``Wanted``. ``else_below``: that share of the spot below it, where no strike has the delta.
+
+        Raises EndedLook where nothing fits.
+        """
+        return self.pick(Right.PUT, Wanted(delta, else_below, strike, between, wing, extrinsic))
+
+    def call(
+        self,
+        *,
+        delta: float | None = None,
+        else_above: float | None = None,
+        strike: float | None = None,
+        between: tuple[float, float] | None = None,
+        wing: tuple[Contract, float] | None = None,
+        extrinsic: float | None = None,
+    ) -> Contract:
+        """A call; see ``Wanted``. ``else_above``: that share of the spot above it, where no strike has the delta.
+
+        Raises EndedLook where nothing fits.
+        """
+        return self.pick(Right.CALL, Wanted(delta, else_above, strike, between, wing, extrinsic))
+
+    def pick(self, right: Right, wanted: Wanted) -> Contract:
+        """A contract of a right. Raises EndedLook where nothing fits."""
+        if not self._listed[right]:
+            raise self._look.skip("strike", f"no {self._label(right)} is listed for {self.expiry}")
+        if wanted.wing is not None:
+            return self._wing(right, *wanted.wing)
+        if wanted.delta is not None:
+            return self._by_delta(right, wanted.delta, wanted)
+        if wanted.strike is None:
+            raise ValueError(f"pick: {wanted}; expected a delta, a strike or a wing")
+        if wanted.between is not None:
+            return self._by_strike_and_delta(right, wanted.strike, wanted.between)
+        return self._nearest(right, wanted.strike)
+
+    def listed(self, right: Right) -> Sequence[Contract]:
+        """Every contract of one right, by strike; nothing is said of quotes."""
+        return tuple(self._listed[right])
+
+    # What is known
+
+    def figures(self) -> ChainGreeks | None:
+        """Greeks of what is quoted of this expiry; ``None`` while nothing is."""
+        if self._quoted is None:
+            pool = [row for row in self._look.pool if (row.root, row.expiry) == (self.root, self.expiry)]
+            quotes = self._look.quotes_of(pool)
+            if quotes:
+                self._quoted = self._look.tools.greeks.chain(pool, quotes, self.spot, self._look.now)
+        return self._quoted
+
+    def delta(self, contract: Contract) -> float | None:
+        """Absolute delta x 100 by quotes; ``None`` while it has none."""
+        found = self.figures()
+        delta = None if found is None else found.delta(contract)
+        return None if delta is None else 100.0 * abs(delta)
+
+    def price(self, contract: Contract) -> float | None:
+        """Mid in points; ``None`` without a two-sided quote."""
+        quote = self._look.quotes_of((contract,)).get(contract)
+        return None if quote is None else quote.mid
+
+    def extrinsic(self, contract: Contract) -> float | None:
+        """Mid less what exercise would bring, net of carry, in points; ``None`` without a quote.
+
+        Carry is interest on the strike less dividends to expiry: what every call costs and every put is spared.
+        """
+        mid = self.price(contract)
+        if mid is None:
+            return None
+        rate, dividend_yield = self._look.tools.greeks.carry_of(self.underlying.ticker)
+        years = self.days / 365.0
+        carry = contract.strike * (1 - np.exp(-rate * years)) - self.spot * (1 - np.exp(-dividend_yield * years))
+        inside = self.spot - contract.strike
+        if contract.right is Right.PUT:
+            inside, carry = -inside, -carry
+        return mid - max(inside, 0.0) - float(carry)
+
+    def straddle(self) -> float:
+        """Price of the straddle nearest to the money, mid in points: what the market expects to move until expiry."""
+        call = self.call(strike=self.spot)
+        put = self.put(strike=call.strike)
+        one, other = self.price(call), self.price(put)
+        if one is not None and other is not None:
+            return one + other
+        self._look.miss(call, put)
+        volatility = self._look.tools.planner.volatilities(self._listed[Right.CALL])
+        at = float(volatility[self._listed[Right.CALL].index(call)])
+        return (
+            _STRADDLE
+            * self.spot
+            * (at if at > 0 else 0.0)
+            * float(np.sqrt(years_to_expiry((call,), self._look.now)[0]))
+        )
+
+    # How it is found
+
+    def _nearest(self, right: Right, strike: float) -> Contract:
+        return self._settle(right, lambda row, _: abs(row.strike - strike), lambda _row, _: True, needs_delta=False)
+
+    def _wing(self, right: Right, short: Contract, points: float) -> Contract:
+        sign = 1.0 if right is Right.CALL else -1.0
+        wing = self._nearest(right, short.strike + sign * points)
+        tolerance = self._look.own.wing_tolerance
+        if (wing.strike - short.strike) * sign <= 0:
+            raise self._look.skip("wing", f"no wing is listed {points:g} beyond {short.name}")
+        off = abs(abs(wing.strike - short.strike) - points)
+        if off > tolerance * points:
+            reason = f"the nearest wing is {off:g} off {points:g} points"
+            raise self._look.skip("wing", reason, tolerance, off / points)
+        return wing
+
+    def _by_delta(self, right: Right, target: float, wanted: Wanted) -> Contract:
+        low, high = wanted.between or (target - DELTA_TOLERANCE, target + DELTA_TOLERANCE)
+
+        def fits(row: Contract, delta: float) -> bool:
+            return low <= delta <= high and self._cheap_enough(row, wanted.extrinsic)
+
+        if self._any(right, fits):
+            return self._settle(right, lambda _, delta: abs(delta - target), fits)
+        if wanted.distance is not None:
+            sign = 1.0 if right is Right.CALL else -1.0
+            return self._nearest(right, self.spot * (1 + sign * wanted.distance))
+        reason = f"no {self._label(right)} is near {target:g} delta"
+        if wanted.extrinsic is not None:
+            reason += f" with an extrinsic value of at most {wanted.extrinsic:.1%} of its strike"
+        return self._unless_quoted(right, (low, high), reason)
+
+    def _any(self, right: Right, fits: Callable[[Contract, float], bool]) -> bool:
+        return any(fits(row, d) for row, d in zip(self._listed[right], self._best_known(right).tolist(), strict=True))
+
+    def _unless_quoted(self, right: Right, between: tuple[float, float], reason: str) -> Contract:
+        """The strikes on both sides of a range of deltas that nothing is in, to be quoted: yesterday's volatilities may
+        be wrong. A skip once their quotes say the same."""
+        low, high = between
+        seen, listed = self._best_known(right), self._listed[right]
+        under, over = np.where(seen < low, seen, -np.inf), np.where(seen > high, seen, np.inf)
+        sides = [int(np.argmax(under))] if np.isfinite(under).any() else []
+        sides += [int(np.argmin(over))] if np.isfinite(over).any() else []
+        if not sides:
+            raise self._look.skip("delta", f"{reason}: nothing tells a volatility", low, None)
+        silent = [listed[at] for at in sides if not self._look.is_quoted(listed[at])]
+        if silent and not self._look.is_full:
+            self._look.want(silent[0], silent[1:], spares=1)
+            self._look.miss(*silent)
+            return silent[0]
+        at = min(sides, key=lambda one: max(low - seen[one], seen[one] - high))
+        found = float(seen[at])
+        raise self._look.skip("delta", reason, low if found < low else high, found)
+
+    def _cheap_enough(self, row: Contract, most: float | None) -> bool:
+        value = None if most is None else self.extrinsic(row)
+        return most is None or value is None or value <= most * row.strike
+
+    def _by_strike_and_delta(self, right: Right, strike: float, between: tuple[float, float]) -> Contract:
+        low, high = between
+
+        def fits(_: Contract, delta: float) -> bool:
+            return low <= delta <= high
+
+        if self._any(right, fits):
+            return self._settle(right, lambda row, _: abs(row.strike - strike), fits)
+        return self._unless_quoted(right, between, f"no strike of {self._label(right)} is {low:g} to {high:g} delta")
+
+    def _settle(
+        self,
+        right: Right,
+        score: Callable[[Contract, float], float],
+        fits: Callable[[Contract, float], bool],
+        needs_delta: bool = True,
+    ) -> Contract:
+        """The best strike by what is known; it and the next best are asked quotes of, and the pick waits for them."""
+        listed = self._listed[right]
+        seen = self._best_known(right) if needs_delta else np.zeros(len(listed))
+        ranked = sorted(
+            (score(row, delta), row.strike, at)
+            for at, (row, delta) in enumerate(zip(listed, seen.tolist(), strict=True))
+            if fits(row, delta)
+        )
+        if self._look.is_full:  # nothing more may be asked: the best of what is quoted
+            ranked = [row for row in ranked if self._look.is_quoted(listed[row[2]])] or ranked
+        at = ranked[0][2]
+        beside = [one for one in (at - 1, at + 1) if needs_delta and 0 <= one < len(listed)]
+        after = dict.fromkeys([*(row[2] for row in ranked[1:2]), *beside, *(row[2] for row in ranked[2:])])
+        self._look.want(listed[at], [listed[one] for one in after], spares=2 if needs_delta else 1)
+        return listed[at]
+
+    def _best_known(self, right: Right) -> FloatArray:
+        """Absolute delta x 100 of every strike: by quotes where there are, else by volatilities corrected by those."""
+        if right not in self._deltas:
+            listed = self._listed[right]
+            planner, quoted = self._look.tools.planner, self.figures()
+            live = np.array([np.nan if quoted is None or (d := quoted.delta(row)) is None else d for row in listed])
+            found = planner.deltas(listed, planner.volatilities(listed) * self._correction(), self.spot)
+            self._deltas[right] = np.where(np.isfinite(live), 100.0 * np.abs(live), found)
+        return self._deltas[right]
+
+    def _correction(self) -> float:
+        """What quotes say of volatilities over yesterday's, in the middle; by the VIX while nothing is quoted."""
+        quoted, ratios = self.figures(), []
+        for listed in self._listed.values() if quoted is not None else ():
+            planned = self._look.tools.planner.volatilities(listed).tolist()
+            for row, before in zip(listed, planned, strict=True):
+                figures = None if quoted is None else quoted.of(row)
+                if figures is not None and before > 0 and figures.volatility > 0:
+                    ratios.append(figures.volatility / before)
+        return float(np.clip(np.median(ratios), *_CORRECTION)) if ratios else self._look.vix_ratio
+
+    def _label(self, right: Right) -> str:
+        return f"{self.root} {right.value}s"

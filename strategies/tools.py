@@ -1,0 +1,84 @@
+"""What every strategy works with, as one argument: prices, chains, Greeks, the book and the settings all rows share."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from core.book import Book
+from core.gateway import Gateway
+from core.settings.fields import MarginSettings, OrderSettings
+from greeks.marks import Marks
+from greeks.planning import ChainPlanner
+from greeks.service import CentralGreeksService
+from greeks.stress import StressEngine
+from market.calendar import EventCalendar
+from market.chains import OptionChainManager
+from market.trend import TrendWatcher
+from market.vix import UnifiedVIXManager
+from risk.phases import PhaseManager
+
+
+class MarketAccess:
+    """The parts of market knowledge that the coordinator hands to strategies."""
+
+    def __init__(
+        self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager, marks: Marks
+    ) -> None:
+        self.calendar = calendar
+        self.chains = chains
+        self.vix = vix
+        self.marks = marks
+
+    def verify(self) -> tuple[str, ...]:
+        """Its parts answer for themselves."""
+        return ()
+
+
+class Analysis:
+    """What is computed about options: Greeks, stress, and what can be said before quotes."""
+
+    def __init__(self, greeks: CentralGreeksService, stress: StressEngine, planner: ChainPlanner) -> None:
+        self.greeks = greeks
+        self.stress = stress
+        self.planner = planner
+
+    def verify(self) -> tuple[str, ...]:
+        """Its parts answer for themselves."""
+        return ()
+
+
+class Tools:
+    """Handed to every row; a row keeps no other manager."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        book: Book,
+        market: MarketAccess,
+        trend: TrendWatcher,
+        analysis: Analysis,
+        phases: PhaseManager,
+        margin: MarginSettings,
+        orders: OrderSettings,
+    ) -> None:
+        self.gateway = gateway
+        self.book = book
+        self.calendar, self.chains, self.vix = market.calendar, market.chains, market.vix
+        self.trend = trend
+        self.greeks, self.stress, self.planner = analysis.greeks, analysis.stress, analysis.planner
+        self.phases = phases
+        self.margin = margin
+        self.orders = orders
+
+    def spot(self, price_key: str) -> float | None:
+        """Newest price of an underlying in points; ``None`` before its first."""
+        tick = self.gateway.tick(price_key)
+        return None if tick is None else tick.price
+
+    def is_open(self, day: date) -> bool:
+        """Whether the exchange opens on a day."""
+        return self.calendar.session(day) is not None
+
+    def verify(self) -> tuple[str, ...]:
+        """Its parts answer for themselves."""
+        return ()

@@ -1,0 +1,124 @@
+"""What risk costs: `python tests/benchmarks/risk.py`: a proposal's review, and a minute with ten positions held.
+
+Ten positions of thirty legs (index and shares, European and American) in an account that they bring near no limit.
+Figures are medians; each has the goal of the issue beside it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from core.book import Position, position_of
+from core.contracts import Contract, Leg, Package, Right
+from core.events import ChangeKind, MarketData, MinutePassed, PositionChanged
+from core.instruments import INSTRUMENTS
+from core.parts import SOLD, Part, Terms
+from greeks.stress import StressEngine
+from risk.manager import UnifiedRiskManager
+from tests.fake_gateway import FRIDAY, FakeGateway, build
+from tests.risk.proposals import proposal
+from trading_system import TradingSystem
+
+NOON = datetime.combine(FRIDAY, datetime.min.time()) + timedelta(hours=12)
+POSITIONS, REPEATS = 10, 200
+
+
+def contract(root: str, strike: float, right: Right, days: int) -> Contract:
+    """A listed contract so many days out."""
+    return INSTRUMENTS[root].contract(FRIDAY + timedelta(days=days), strike, right, "handle")
+
+
+def position(number: int) -> Position:
+    """Three puts: a spread and a naked one, on the index or on shares."""
+    root, scale = ("SPXW", 1.0) if number % 2 else ("SPY", 10.0)
+    days = 20 + 7 * number
+    legs = [(4700.0, 1), (4650.0, -1), (4400.0, -1)]
+    package = Package(tuple(Leg(contract(root, strike / scale, Right.PUT, days), ratio) for strike, ratio in legs))
+    terms = Terms(f"s{number}", "put_112", 2_000.0, 10_000.0, SOLD)
+    part = Part("whole", package, 1, NOON, (10.0, 8.0, 2.0), 100.0, 3.0, terms)
+    return position_of(f"p{number}", part, "", 5000.0, 20.0)
+
+
+def held_system(folder: Path) -> tuple[TradingSystem, FakeGateway]:
+    """A running system that holds ten positions."""
+    gateway = FakeGateway(NOON, lambda _: 5000.0, lambda _: 20.0, folder, cash=2_000_000.0)
+    system, _ = build(gateway, phases__earned_progression="false")
+    rows = [position(number) for number in range(POSITIONS)]
+    gateway.subscribe([leg.contract for row in rows for leg in row.legs])
+    gateway.subscribe([leg.contract for leg in proposal().package.legs])
+    for row in rows:
+        system.book.positions[row.id] = row
+        changed = PositionChanged(
+            time=NOON, position=row.id, strategy=row.strategy, kind=ChangeKind.OPENED, cash=0.0, fees=0.0
+        )
+        system.bus.publish(changed)
+    return system, gateway
+
+
+def timed(run: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median microseconds of a call, the first ones not counted."""
+    for _ in range(3):
+        run()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return 1e6 * statistics.median(seconds)
+
+
+def report(what: str, found: float, goal: float) -> None:
+    """One line: figure, goal, verdict."""
+    print(f"{what:<72} {found:>10.1f} us   goal {goal:>8.0f}   {'met' if found <= goal else 'NOT MET'}")
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        system, gateway = held_system(Path(folder))
+        risk, engine = system.managers[UnifiedRiskManager], system.managers[StressEngine]
+        for ticker in ("VIX", "SPY", "SPX"):
+            price = gateway.price_of(ticker)
+            system.bus.publish(
+                MarketData(time=NOON, ticker=ticker, open=price, high=price, low=price, price=price, fresh_at=NOON)
+            )
+        one = replace(proposal(wanted=2), strategy="new")
+        report("review of a proposal beside 10 positions, 30 legs", timed(lambda: risk.review(one)), 1_000.0)
+        report("what is held, nothing moved", timed(engine.held), 5.0)
+        level = [5000.0]
+
+        def moved() -> object:
+            level[0] = 5000.0 if level[0] > 5000.0 else 5020.0
+            gateway.spot = lambda _: level[0]
+            now = system.clock.now()
+            for ticker in ("SPY", "SPX"):
+                price = gateway.price_of(ticker)
+                event = MarketData(
+                    time=now, ticker=ticker, open=price, high=price, low=price, price=price, fresh_at=now
+                )
+                system.bus.publish(event)
+            return engine.held()
+
+        report("the same, everything stressed anew", timed(engine._compute, 40), 1_000.0)
+        report("a move past the tolerance, with Greeks and limits on the bus", timed(moved, 40), 10_000.0)
+        gateway.spot = lambda _: 5000.0
+        minutes = [NOON]
+
+        def minute() -> None:
+            minutes[0] += timedelta(minutes=1)
+            risk._on_event(MinutePassed(time=minutes[0]))
+
+        report("risk's watch of a minute, nothing near a limit", timed(minute, 170), 50.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Every plugin alike: what is missing, untrue, huge, repeated or out of order is denied or ignored, never raised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from core.contracts import Leg, Package, Right
+from core.events import Event, MarketData, MinutePassed, SessionClosed, SessionOpened
+from core.gateway import Account
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+from tests.fake_gateway import FRIDAY, FakeGateway, build
+from tests.risk.proposals import NOW, context, contract, proposal
+from trading_system import TradingSystem
+
+PLUGINS = (
+    "phase", "vix_regime", "vix_panic", "freshness", "events", "circuit_breaker", "drawdown", "black_swan",
+    "correlation", "concentration", "overlap", "liquidity", "assignment", "greeks", "group_risk", "margin", "sizing",
+)  # fmt: skip
+BAD = (math.nan, -1.0, math.inf, -math.inf, 1e300)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> TradingSystem:
+    folder: Path = tmp_path_factory.mktemp("contract")
+    gateway = FakeGateway(NOW, lambda _: 5000.0, lambda _: 24.0, folder)
+    running, _ = build(gateway)
+    gateway.subscribe([leg.contract for leg in proposal().package.legs])
+    return running
+
+
+def plugin(system: TradingSystem, name: str) -> RiskPlugin:
+    found = system.managers.all_of(RiskPlugin)  # type: ignore[type-abstract]  # the base class of all is meant
+    return next(row for row in found if row.name == name)
+
+
+def test_every_plugin_is_known_here(system: TradingSystem) -> None:
+    found = system.managers.all_of(RiskPlugin)  # type: ignore[type-abstract]  # as above
+    assert sorted(row.name for row in found) == sorted(PLUGINS)
+    assert len({row.order for row in found}) == len(found)
+
+
+def opens_nothing(verdict: Verdict) -> bool:
+    return isinstance(verdict, Deny) or (isinstance(verdict, Shrink) and verdict.contracts <= 0)
+
+
+def terms(one: Proposal, max_loss: float = 2_700.0, margin: float = 3_000.0) -> Proposal:
+    return replace(one, terms=replace(one.terms, max_loss=max_loss, margin=margin))
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda value: (terms(proposal(), max_loss=value), context()),
+        lambda value: (terms(proposal(), margin=value), context()),
+        lambda value: (replace(proposal(), spot=value), context()),
+        lambda value: (replace(proposal(), vix=value), context()),
+        lambda value: (replace(proposal(), reward_ratio=value), context()),
+        lambda value: (replace(proposal(), win_rate=value), context()),
+        lambda value: (proposal(), context(equity=value)),
+    ],
+)
+def test_figures_that_cannot_be_true_open_nothing(
+    system: TradingSystem, name: str, value: float, spoil: Callable[[float], tuple[Proposal, RiskContext]]
+) -> None:
+    one, told = spoil(value)
+    if value == 1e300 and (one.spot == value or one.vix == value or one.reward_ratio == value):
+        return  # absurd, and no limit of ours is measured by them
+    assert opens_nothing(plugin(system, name).review(one, told))
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_no_equity_no_data_and_nothing_at_all_open_nothing(system: TradingSystem, name: str) -> None:
+    one = plugin(system, name)
+    assert opens_nothing(one.review(proposal(), context(equity=0.0)))
+    assert opens_nothing(one.review(proposal(wanted=10**9), context()))
+    assert opens_nothing(one.review(None, None))  # type: ignore[arg-type]  # nothing at all
+    for points in (math.nan, math.inf):
+        assert opens_nothing(one.review(replace(proposal(), mid_cash=points), context()))
+        assert opens_nothing(one.review(replace(proposal(), natural_cash=points), context()))
+    assert opens_nothing(one.review(proposal(), replace(context(), account=Account(math.nan, math.nan))))
+
+
+@pytest.mark.parametrize(
+    "name", ["liquidity", "greeks", "group_risk", "margin", "sizing", "concentration", "assignment"]
+)
+def test_a_package_of_which_nothing_is_known_opens_nothing(system: TradingSystem, name: str) -> None:
+    far = Package((Leg(contract("SPY", 333.0, Right.PUT, FRIDAY + timedelta(days=45)), -1),))
+    unknown = replace(terms(proposal(), max_loss=100.0), package=far, model_cash=None)
+    assert opens_nothing(plugin(system, name).review(unknown, context()))
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_rule_that_raises_denies(system: TradingSystem, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = plugin(system, name)
+
+    def fail(*_: object) -> Verdict:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(one, "judge", fail)
+    verdict = one.review(proposal(), context())
+    assert isinstance(verdict, Deny)
+    assert "broken" in verdict.reason
+
+
+def market(ticker: str, price: float, at: datetime) -> MarketData:
+    return MarketData(time=at, ticker=ticker, open=price, high=price, low=price, price=price, fresh_at=at)
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_events_of_any_kind_raise_nothing_and_old_or_untrue_ones_change_nothing(
+    system: TradingSystem, name: str
+) -> None:
+    one, later = plugin(system, name), NOW + timedelta(minutes=5)
+    events: list[Event] = [
+        SessionOpened(time=later, day=FRIDAY, closes_at=later), market("SPX", 5000.0, later), MinutePassed(time=later),
+        MinutePassed(time=later), SessionClosed(time=later, day=FRIDAY, equity=math.nan),
+    ]  # fmt: skip
+    for event in events:
+        list(one.watch(event))
+    before, wants = dict(one.memory()), list(one.wanted(later))
+    for value in (*BAD[:-1], 0.0):
+        for ticker in ("SPX", "SPY", "VIX", "XYZ"):
+            assert list(one.watch(market(ticker, value, later))) == []
+    assert list(one.watch(market("VIX", 90.0, NOW))) == []  # from before the newest
+    assert list(one.watch(market("SPX", 10.0, NOW))) == []
+    assert (dict(one.memory()), list(one.wanted(later))) == (before, wants)
+    assert one.verify() == ()
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_memory_goes_back_in_and_a_strangers_is_refused(system: TradingSystem, name: str) -> None:
+    one = plugin(system, name)
+    with pytest.raises((ValueError, TypeError)):
+        one.restore({"peak": "x", "until": "y", "suspended": [1], "tripped_at": 5, "anything": 1})
+    assert isinstance(one.cash_moved(0.0), bool)
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_sound_proposal_gets_an_answer(system: TradingSystem, name: str) -> None:
+    verdict = plugin(system, name).review(proposal(), context())
+    assert isinstance(verdict, Allow | Shrink | Deny)
