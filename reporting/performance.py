@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reporting.intervals import FEWEST_MOVES, Interval, beta_posterior, bootstrap, wilson
-from reporting.rows import Decision, EngineTrade, EquityPoint, Outcome, Trade
+from reporting.intervals import (
+    FEWEST_MOVES,
+    Interval,
+    Unit,
+    beta_posterior,
+    bootstrap,
+    bootstrap_difference,
+    share_difference,
+    wilson,
+)
+from reporting.rows import Decision, EngineTrade, EquityPoint, Journal, Outcome, Trade
 
 TRADING_DAYS = 252
 HALF_A_CENT = 0.005  # interest is booked in cents, and sums of cents in binary are off by less
@@ -93,6 +102,22 @@ class SkipReason:
     example: str
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One figure of two runs; ``difference`` is the second less the first, with its interval where there is one."""
+
+    name: str
+    unit: Unit
+    first: float | None
+    second: float | None
+    interval: Interval | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """Second less first; None where either is unknown."""
+        return None if self.first is None or self.second is None else self.second - self.first
+
+
 class PerformanceTracker:
     """Collects equity points and closed trades and says what they amount to. Order of arrival is kept."""
 
@@ -160,10 +185,15 @@ def posterior(name: str, wins: int, count: int, priors: Priors | None) -> Interv
 
 
 def longest_losing_streak(trades: Sequence[Trade | EngineTrade]) -> int:
-    """The most trades in a row, by closing time, that did not win."""
+    """The most positions in a row, by closing time, that did not win; parts of one position count together."""
+    profits: dict[str, float] = {}
+    for number, trade in enumerate(sorted(trades, key=lambda trade: trade.closed)):
+        name = trade.position if isinstance(trade, Trade) else str(number)
+        brought = trade.profit if isinstance(trade, Trade) else float(trade.won)
+        profits[name] = profits.pop(name, 0.0) + brought  # a position stands where its last part closed
     longest = current = 0
-    for trade in sorted(trades, key=lambda trade: trade.closed):
-        current = 0 if trade.won else current + 1
+    for profit in profits.values():
+        current = 0 if profit > 0 else current + 1
         longest = max(longest, current)
     return longest
 
@@ -179,7 +209,8 @@ def equity_statistics(points: Sequence[EquityPoint], risk_free: float = 0.0) -> 
     enough = moved >= FEWEST_MOVES
     falls = np.asarray(1 - values / np.maximum.accumulate(values), dtype=np.float64)
     trough = int(np.argmax(falls))
-    peak = int(np.argmax(values[: trough + 1]))
+    before = values[: trough + 1]
+    peak = int(np.flatnonzero(before >= before.max())[-1])  # a fall begins at the last day at the high
     return EquityStatistics(
         start=points[0].day,
         end=points[-1].day,
@@ -252,3 +283,45 @@ def skip_reasons(decisions: Sequence[Decision], limit: int = 10) -> tuple[SkipRe
         SkipReason(strategy, rule, count, examples[strategy, rule])
         for (strategy, rule), count in counts.most_common(limit)
     )
+
+
+def compared(before: Journal, after: Journal) -> tuple[Compared, ...]:
+    """Two runs figure by figure. Figures of the account are of the days that both have, over no risk-free rate.
+
+    Their intervals come from one bootstrap of both (``bootstrap_difference``); that of the win rate from Newcombe.
+    """
+    days = {point.day for point in before.equity} & {point.day for point in after.equity}
+    one = equity_statistics([point for point in before.equity if point.day in days])
+    two = equity_statistics([point for point in after.equity if point.day in days])
+    trades = trade_statistics("first", before.trades), trade_statistics("second", after.trades)
+    rows: list[Compared] = []
+    if one is not None and two is not None:
+        left, right = (daily_returns(journal.equity, days) for journal in (before, after))
+
+        def interval(figure: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Interval | None:
+            return bootstrap_difference(left, right, figure)
+
+        sharpe = interval(lambda paths: sharpe_ratios(paths, 0.0))
+        rows += [
+            Compared("return", Unit.PERCENT, one.total_return, two.total_return),
+            Compared("a year", Unit.PERCENT, one.annual_return, two.annual_return, interval(annual_returns)),
+            Compared("largest drawdown", Unit.PERCENT, one.drawdown, two.drawdown, interval(worst_drawdowns)),
+            Compared("Sharpe over zero", Unit.NUMBER, one.sharpe, two.sharpe, sharpe),
+        ]
+    first, second = trades
+    wins = share_difference((first.wins, first.count), (second.wins, second.count))
+    return (
+        *rows,
+        Compared("trades", Unit.NUMBER, first.count, second.count),
+        Compared("wins", Unit.PERCENT, first.win_rate, second.win_rate, wins),
+        Compared("profit of trades", Unit.NUMBER, first.profit, second.profit),
+        Compared("fees", Unit.NUMBER, first.fees, second.fees),
+        Compared("credit kept", Unit.PERCENT, first.credit_kept, second.credit_kept),
+    )
+
+
+def daily_returns(points: Sequence[EquityPoint], days: set[date]) -> NDArray[np.float64]:
+    """Returns from each of the given days to the next of them."""
+    values: NDArray[np.float64] = np.array([point.equity for point in points if point.day in days], dtype=np.float64)
+    returns: NDArray[np.float64] = np.diff(values) / values[:-1]
+    return returns

@@ -11,7 +11,7 @@ from core.fills import FillRule
 from reporting.charts import account_charts, payoff_chart
 from reporting.fills import FillSummary, summarise_fills, table_rows
 from reporting.fridays import calendar, day_cells, trade_anchor
-from reporting.intervals import FEWEST_MOVES
+from reporting.intervals import FEWEST_MOVES, Unit
 from reporting.markup import (
     Markup,
     element,
@@ -35,7 +35,7 @@ from reporting.performance import (
     trade_statistics,
 )
 from reporting.rows import EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, Trade, strategy_title
-from reporting.targets import TargetRow, Unit, Verdict, judge
+from reporting.targets import TargetRow, Verdict, judge
 
 MOST_NOTES = 200
 LEAN_NAMES = {
@@ -353,7 +353,8 @@ def trade_card(trade: Trade) -> Markup:
         ("Why it was closed", f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"),
         ("Cash in, out", f"{money(trade.cash_in, signed=True)}, {money(trade.cash_out, signed=True)}"),
         ("Fees", money(trade.fees, cents=True)),
-        ("Profit", f"{money(trade.profit, signed=True, cents=True)}; most it could lose: {money(trade.max_loss)}"),
+        ("Profit", money(trade.profit, signed=True, cents=True)),
+        ("Largest loss", f"{money(trade.max_loss)} as planned, {money(trade.largest_loss)} by its fills"),
     ]
     rows = join(element("tr", element("th", name, scope="row"), element("td", value)) for name, value in facts)
     body = element("div", join([legs, element("table", rows)]))
