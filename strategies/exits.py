@@ -24,9 +24,13 @@ URGENT_BEFORE = timedelta(minutes=10)
 
 def most_severe(rules: Iterable[Rule], part: Part, context: HoldContext) -> Close | None:
     """The answer that asks for most, the first of equals; ``None`` where no rule is due."""
+    return severest(rule(part, context) for rule in rules)
+
+
+def severest(answers: Iterable[Close | None]) -> Close | None:
+    """The close that asks for most, the first of equals; ``None`` where there is none."""
     found: Close | None = None
-    for rule in rules:
-        answer = rule(part, context)
+    for answer in answers:
         if answer is not None and (found is None or answer.urgency.exceeds(found.urgency)):
             found = answer
     return found
@@ -46,6 +50,16 @@ def moment_of(session: Session, at: time, minutes_before_close: int) -> datetime
     """A time of day, or so many minutes before the close, whichever is earlier: half days move it."""
     usual = datetime.combine(session.day, at)
     return min(usual, session.closes_at - timedelta(minutes=minutes_before_close))
+
+
+def any_part(rule: Rule) -> PositionRule:
+    """The rule, asked of each part, closing everything that the position holds."""
+
+    def wider(position: Position, context: HoldContext) -> Close | None:
+        answer = severest(rule(part, context) for part in position.parts)
+        return None if answer is None else replace(answer, parts=())
+
+    return wider
 
 
 # Profit and loss, in points a package; a debit's are measured against what was paid

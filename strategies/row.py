@@ -29,7 +29,7 @@ from strategies.base import (
     watch_name,
 )
 from strategies.day_rules import DayRule
-from strategies.exits import PositionRule, Rule, TimeExit, most_severe
+from strategies.exits import PositionRule, Rule, TimeExit, most_severe, severest
 from strategies.gates import Gate, VixGate, vix_window
 from strategies.look import EndedLookError, Look, RowFacts, Watched
 from strategies.musts import too_little
@@ -99,7 +99,8 @@ class Row(Strategy):
     """Runs what a row declares. A row gives ``name``, ``title``, ``roots``, ``traits``, ``entries`` and ``exits``.
 
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
-    part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part.
+    part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
+    ``exits_of_all`` close all that the position holds.
     """
 
     title: ClassVar[str]
@@ -256,11 +257,10 @@ class Row(Strategy):
     def manage(self, position: Position, context: HoldContext) -> Action | tuple[Action, ...]:
         """Exits of all, else by part, the most severe of each; where none is due, rolls and adjustments of the row."""
         hold = replace(context, delta_of=self.tools.greeks.delta_of)
-        for rule in self.exits_of_all:
-            found = rule(position, hold)
-            if found is not None:
-                return found
+        whole = severest(rule(position, hold) for rule in self.exits_of_all)
         closes = [close for part in position.parts if (close := self._exit(part, hold)) is not None]
+        if whole is not None:
+            return (*(close for close in closes if close.urgency.exceeds(whole.urgency)), whole)
         if closes:
             return tuple(closes)
         for part in position.parts:

@@ -27,7 +27,7 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
-AVAILABLE: Names = ("friday_0dte", "lt112")
+AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder")
 """Strategies that can be run; the others have their numbers only."""
 
 
@@ -150,15 +150,19 @@ class FuturesStrangleSettings(StrategySettings):
     max_vix: VixPoints = 40.0
     contracts_by_phase: ByPhase = (1, 3, 4, 5)
     days_to_expiry: Days = 90
+    entry_time: time = time(10, 0)
+    futures_from_phase: int = Field(3, ge=1, le=4)
+    """From this phase on futures are looked at before their ETFs."""
     put_delta_min: DeltaPoints = 5.0
     put_delta_max: DeltaPoints = 7.0
     call_delta_min: DeltaPoints = 5.0
     call_delta_max: DeltaPoints = 6.0
     min_iv_rank: Fraction = 0.30
+    rank_days: int = Field(252, ge=20)
+    realised_days: int = Field(20, ge=5)
     full_exit_delta: DeltaPoints = 30.0
     tested_exit_delta: DeltaPoints = 25.0
     roll_delta: DeltaPoints = 20.0
-    elevated_scale: Multiple = 1.5
 
 
 class LeapLadderSettings(StrategySettings):
@@ -166,12 +170,15 @@ class LeapLadderSettings(StrategySettings):
 
     min_vix: VixPoints = 15.0
     profit_target: Multiple = 0.30
+    stop_multiple: Multiple = 0.0
     win_rate: Fraction = 0.82
     reward_ratio: float = Field(0.50, gt=0)
     contracts_by_phase: ByPhase = (0, 2, 3, 10)
     days_to_expiry: Days = 365
+    entry_time: time = time(10, 0)
     weekly_deltas: Levels = (12.0, 13.0, 14.0, 12.0)
     double_over_vix: VixPoints = 20.0
+    double_contracts: Count = 2
     roll_days: Days = 150
 
 

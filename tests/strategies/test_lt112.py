@@ -10,7 +10,8 @@ import pytest
 from core.contracts import Right
 from core.journal import RecordKind
 from core.parts import Urgency
-from strategies.base import Close, Roll
+from risk.proposal import Proposal
+from strategies.base import Close, EntryContext, Roll
 from strategies.lt112 import Lt112
 from tests.fake_gateway import build
 from tests.strategies.rows import acts, at, contract, decided, gateway, hold, part, position, run
@@ -204,8 +205,6 @@ def test_from_day_30_a_weekly_is_proposed_on_mondays(tmp_path: Path, side: str, 
 
 def propose(system, row, held, now: datetime):  # type: ignore[no-untyped-def]
     """The weekly's look, minute by minute, until its quotes are there."""
-    from risk.proposal import Proposal
-    from strategies.base import EntryContext
 
     session = system.gateway.session(now.date())
     for _ in range(6):
