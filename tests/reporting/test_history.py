@@ -16,8 +16,7 @@ from reporting.history import Benchmark, period_returns, return_between, rolling
 from reporting.report import render, summarise, write_report
 from reporting.rows import EquityPoint
 from reporting.trades import MOST_CARDS
-from tests.cli.test_runs import POSITION, a_journal
-from tests.reporting.pages import PageReader, a_record, path_of
+from tests.reporting.pages import POSITION, PageReader, a_journal, a_record, path_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
