@@ -79,11 +79,11 @@ from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.coordinator import StrategyCoordinator
+from strategies.entries import EntryPreparer, StrategyRoster
 from strategies.friday_0dte import FridayZeroDay
 from strategies.futures_strangle import FuturesStrangle
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
-from strategies.roster import EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
 ALWAYS = ("VIX", "SPY", "SPX")
