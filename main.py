@@ -17,13 +17,13 @@ from AlgorithmImports import DayOfWeek, OrderStatus, QCAlgorithm
 
 from core.events import BrokerReconnected, Event, FillStatus, OrderUpdated
 from core.journal import FileSink
-from core.keeping.journal_months import MonthlySink
-from core.keeping.lean_keeper import LeanKeeper
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
-from core.notices.messenger import LeanMessenger, LogBudget
+from core.running.inbox import CommandRefusedError, Inbox, command_of
+from core.running.journal_months import MonthlySink
+from core.running.keeper import LeanKeeper
+from core.running.messenger import LeanMessenger, LogBudget
 from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
-from core.taking.inbox import CommandRefusedError, Inbox, command_of
 from state.copies import StateCopies
 from trading_system import TICKERS, Surroundings, TradingSystem
 

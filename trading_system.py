@@ -28,9 +28,9 @@ from core.factory import ManagerFactory, Managers
 from core.gateway import Gateway, Session
 from core.identifiers import Identifiers, correlation_of
 from core.journal import Journal, JournalSink, RecordKind
-from core.notices.messenger import Messenger
-from core.notices.notifier import Notifier, Silence
 from core.performance import PerformanceTracker
+from core.running.messenger import Messenger
+from core.running.notices import Notifier, Silence
 from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor

@@ -99,7 +99,7 @@ class _Namespaces(MetaPathFinder, Loader):
 
 
 @contextmanager
-def _imports(algorithm: Path) -> Iterator[None]:
+def importing(algorithm: Path) -> Iterator[None]:
     """While active, AlgorithmImports is ours and the algorithm's folder can be imported; afterwards nothing of it is
     left."""
     before, finders = dict(sys.modules), list(sys.meta_path)
@@ -205,7 +205,7 @@ def _run(request: RunRequest) -> RunResult:
     engine.samples = Samples(engine, every_step=request.results is not None)
     store = ObjectStore(request.object_store)
     error: str | None = None
-    with _imports(request.algorithm):
+    with importing(request.algorithm):
         try:
             with _exits_told():
                 algorithm = _start(engine, request, store)

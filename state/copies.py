@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.keeping.keeper import Keeper
+from core.running.keeper import Keeper
 
 _FILE: Final = re.compile(r"(snapshot-\d+\.json|segment-\d+\.jsonl)")
 

@@ -14,6 +14,7 @@ from simulation.algorithm.algorithm_adding import AddingApi
 from simulation.algorithm.algorithm_indicators import IndicatorApi
 from simulation.algorithm.algorithm_settings import AlgorithmSettings, UniverseSettings
 from simulation.algorithm.frames import HistoryApi
+from simulation.algorithm.messages import DefaultBrokerageMessageHandler
 from simulation.algorithm.object_store import ObjectStore
 from simulation.algorithm.option_indicators import InterestRateProvider
 from simulation.algorithm.security_initializers import BrokerageModelSecurityInitializer
@@ -75,6 +76,7 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
         self.algorithm_id = ""
         self.project_id = 0
         self.tags: list[str] = []
+        self.brokerage_message_handler = DefaultBrokerageMessageHandler(self)
         self._start = datetime(1998, 1, 1)
         self._end = datetime(2050, 12, 31)
         self._warmup: timedelta | int | None = None
@@ -183,13 +185,13 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
 
     @property
     def live_mode(self) -> bool:
-        """Always False: this is a backtest."""
-        return False
+        """Whether this is live: False in a backtest."""
+        return self._engine.live
 
     @property
     def algorithm_mode(self) -> AlgorithmMode:
-        """BACKTESTING."""
-        return AlgorithmMode.BACKTESTING
+        """BACKTESTING, or LIVE."""
+        return AlgorithmMode.LIVE if self._engine.live else AlgorithmMode.BACKTESTING
 
     @property
     def deployment_target(self) -> DeploymentTarget:
@@ -279,6 +281,10 @@ class QCAlgorithm(AddingApi, HistoryApi, IndicatorApi, TradingApi, WordsApi):
         for initializer in self._initializers:
             call = getattr(initializer, "initialize", None) or getattr(initializer, "Initialize", None) or initializer
             call(security)
+
+    def set_brokerage_message_handler(self, handler: DefaultBrokerageMessageHandler) -> None:
+        """Who judges what the broker says; heard live only."""
+        self.brokerage_message_handler = handler
 
     def set_object_store(self, object_store: ObjectStore) -> None:
         """Replaces the object store."""

@@ -27,7 +27,6 @@ from simulation.orders.order_parts import (
 from simulation.orders.orders import MarketOnCloseOrder, TrailingStopOrder, greatest_common_divisor
 from simulation.orders.requests import OrderResponse, SubmitOrderRequest
 from simulation.orders.tickets import OrderTicket
-from simulation.orders.transaction_handler import TransactionHandler
 
 _FUTURES = (SecurityType.FUTURE, SecurityType.FUTURE_OPTION)
 
@@ -59,7 +58,7 @@ class TradingApi(SizingApi):
     def attach_trading(self, engine: Any) -> None:
         """Gives a run its books and its order handling, before the algorithm's own constructor (engine only)."""
         self.default_order_properties = OrderProperties()
-        engine.handler = TransactionHandler(engine)
+        engine.handler = engine.handler_type(engine)
         engine.transactions = self.transactions = engine.handler.transactions
         engine.portfolio = self.portfolio = SecurityPortfolioManager(engine)
 

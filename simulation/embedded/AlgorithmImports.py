@@ -32,6 +32,7 @@ from simulation.algorithm.consolidators import (
 )
 from simulation.algorithm.extensions import *
 from simulation.algorithm.indicators import *
+from simulation.algorithm.messages import *
 from simulation.algorithm.object_store import *
 from simulation.algorithm.option_indicators import (
     ConstantDividendYieldModel,

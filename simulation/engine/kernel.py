@@ -51,6 +51,7 @@ class Engine(Views):
     portfolio: SecurityPortfolioManager
     transactions: SecurityTransactionManager
     handler: TransactionHandler
+    handler_type: type[TransactionHandler] = TransactionHandler
     samples: Samples
     consolidators: Consolidates
 

@@ -27,6 +27,8 @@ class Views:
     zone: Zone
     utc_ms: int
     hours_of: Callable[[Symbol], SecurityExchangeHours]
+    live = False
+    """Whether this is LEAN's live mode (`simulation.live_mode`)."""
 
     def __init__(self) -> None:
         self._seen_epoch = -1

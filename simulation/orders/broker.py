@@ -60,8 +60,7 @@ class SimulatedBroker:
             self._tell(leg, OrderStatus.CANCELED)
         return found
 
-    @staticmethod
-    def _note_broker_id(order: Order) -> None:
+    def _note_broker_id(self, order: Order) -> None:
         if str(order.id) not in order.broker_id:
             order.broker_id.append(str(order.id))
 

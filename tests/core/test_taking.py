@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.events import Command
-from core.taking.inbox import CommandRefusedError, Inbox, Order, command_of
+from core.running.inbox import CommandRefusedError, Inbox, Order, command_of
 
 
 def test_acts_are_taken_in_order_of_arrival() -> None:

@@ -15,9 +15,8 @@ from core.bus import EventBus
 from core.clock import MarketClock
 from core.events import Level
 from core.journal import Journal, MemorySink, RecordKind
-from core.keeping.journal_months import MonthlySink
-from core.keeping.keeper import MemoryKeeper
-from core.keeping.lean_keeper import LeanKeeper
+from core.running.journal_months import MonthlySink
+from core.running.keeper import LeanKeeper, MemoryKeeper
 from core.storage import FolderStorage, adopt
 from simulation.algorithm.object_store import ObjectStore
 from state.copies import Copy, StateCopies

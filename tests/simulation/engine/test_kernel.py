@@ -401,7 +401,7 @@ def test_installed_packages_stay_after_a_run_even_within_the_algorithms_folder(
     (tmp_path / "beside_it.py").write_text("", encoding="utf-8")
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(packages))
     monkeypatch.syspath_prepend(str(packages))
-    with runner._imports(tmp_path / "main.py"):
+    with runner.importing(tmp_path / "main.py"):
         importlib.import_module("installed_once")
         importlib.import_module("beside_it")
     assert "beside_it" not in sys.modules

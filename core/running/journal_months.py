@@ -12,7 +12,7 @@ import zipfile
 from datetime import date
 
 from core.journal import FileSink
-from core.keeping.keeper import Keeper
+from core.running.keeper import Keeper
 from core.storage import Storage
 
 _DAY = re.compile(r'\{"time":"(\d{4}-\d{2}-\d{2})T')

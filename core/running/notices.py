@@ -23,7 +23,7 @@ from core.events import (
 )
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
-from core.notices.messenger import Messenger
+from core.running.messenger import Messenger
 from core.settings.notices import NoticeSettings
 
 _HOUR = timedelta(hours=1)

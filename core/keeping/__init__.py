@@ -1,1 +1,0 @@
-"""What must outlive the machine: a keeper beside the files, and the journal of a live run by month."""

@@ -1,0 +1,122 @@
+"""Quotes as LEAN's live feed shows them: each side is carried forward, with its size, until a new one comes.
+
+A new bar starts from the closes and sizes of the one before, and an update never clears a side (lean-facts 13.7): a bid
+that vanished stays visible for hours. What is filled forward is not cached, so the end of the last bar tells of an
+outage (13.8). The broker sees the market itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from simulation.lean.bars import Bar, BaseData, QuoteBar
+from simulation.lean.enums import SecurityType
+from simulation.live_mode.controls import Control, Controls
+from simulation.live_mode.threads import Threads
+from simulation.securities.securities import Security, SecurityCache
+
+_CROSSED_BY = 0.10
+
+
+class FeedClock:
+    """Stands for the engine in one security: the same, but for the instant up to which its prices are known."""
+
+    def __init__(self, engine: Any) -> None:
+        self._whole = engine
+        self.data_ms = int(engine.data_ms)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+
+class LiveCache(SecurityCache):
+    """`security.cache` live; every look at it is a call into the engine, where another thread may come in between."""
+
+    def __init__(self, security: Security, feed: LiveQuotes) -> None:
+        super().__init__(security)
+        self._feed = feed
+
+    def get_data(self, kind: type | None = None) -> BaseData | None:
+        """The last data point of a kind, a quote with its sides carried forward."""
+        self._feed.threads.switch()
+        return self._feed.quote(self._security) if kind is QuoteBar else super().get_data(kind)
+
+
+class LiveQuotes:
+    """What the feed has shown so far."""
+
+    def __init__(self, threads: Threads, controls: Controls) -> None:
+        self.threads = threads
+        self._controls = controls
+        self._shown: dict[Security, QuoteBar] = {}
+        self._clocks: dict[Security, FeedClock] = {}
+        self._market = False
+
+    def watch(self, security: Security, engine: Any) -> None:
+        """Takes a security into the feed."""
+        clock = FeedClock(engine)
+        security._engine = clock
+        self._clocks[security] = clock
+        security.cache = LiveCache(security, self)
+
+    def take(self, data_ms: int) -> None:
+        """A minute's data: what the feed lets through becomes visible."""
+        for security, clock in self._clocks.items():
+            if Control.OUTAGE in self._controls:
+                continue
+            if security.type == SecurityType.INDEX and Control.NO_INDEX in self._controls:
+                continue
+            clock.data_ms = data_ms
+            if security.is_option:
+                self._see(security)
+
+    def _see(self, security: Security) -> None:
+        fresh = security.last_quote()
+        shown = self._shown.get(security)
+        if fresh is None or (shown is not None and fresh.end_ms <= shown.end_ms):
+            return
+        self._shown[security] = self._merged(fresh, shown)
+
+    def _merged(self, fresh: QuoteBar, shown: QuoteBar | None) -> QuoteBar:
+        """A side without size has not come: the one before stands."""
+        bid, bid_size = fresh.bid, fresh.last_bid_size
+        ask, ask_size = fresh.ask, fresh.last_ask_size
+        sized = bid_size > 0 or ask_size > 0
+        no_bid = bid is None or bid.close <= 0 or (sized and bid_size <= 0) or Control.NO_BID in self._controls
+        no_ask = ask is None or ask.close <= 0 or (sized and ask_size <= 0) or Control.NO_ASK in self._controls
+        if no_bid:
+            bid, bid_size = (None, 0.0) if shown is None else (shown.bid, shown.last_bid_size)
+        if no_ask:
+            ask, ask_size = (None, 0.0) if shown is None else (shown.ask, shown.last_ask_size)
+        if Control.CROSSED in self._controls and ask is not None:
+            bid, bid_size = _level(ask.close + _CROSSED_BY), max(bid_size, 1.0)
+        bar = QuoteBar(None, fresh.symbol, bid, bid_size, ask, ask_size)
+        bar.zone, bar.start_ms, bar.end_ms = fresh.zone, fresh.start_ms, fresh.end_ms
+        return bar
+
+    def quote(self, security: Security) -> QuoteBar | None:
+        """The quote that the algorithm sees, or within ``market`` the market's own."""
+        if self._market:
+            return security.last_quote()
+        shown = self._shown.get(security)
+        return security.last_quote() if shown is None else shown
+
+    @contextmanager
+    def market(self, data_ms: int) -> Iterator[None]:
+        """While active, quotes are the market's: what the broker fills on."""
+        before = {clock: clock.data_ms for clock in self._clocks.values()}
+        self._market = True
+        for clock in before:
+            clock.data_ms = data_ms
+        try:
+            yield
+        finally:
+            self._market = False
+            for clock, seen in before.items():
+                clock.data_ms = seen
+
+
+def _level(price: float) -> Bar:
+    return Bar(price, price, price, price)
