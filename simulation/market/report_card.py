@@ -91,10 +91,10 @@ def report_card(fills: Iterable[Fill]) -> tuple[str, str, str]:
 
 
 def _sold(compared: list[Fill]) -> str:
-    credit: Counter[tuple[str, str]] = Counter()
+    credit: dict[tuple[str, str], float] = {}
     for one in compared:
         if one.quantity < 0.0:
-            credit[_class_of(one)] += -one.quantity * one.price
+            credit[_class_of(one)] = credit.get(_class_of(one), 0.0) - one.quantity * one.price
     whole = sum(credit.values())
     if whole <= 0.0:
         return "Prices: this run sold no options on the S&P 500; those are the only ones held against recorded chains."
