@@ -25,7 +25,7 @@ from core.running.messenger import LeanMessenger, LogBudget
 from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
 from state.copies import StateCopies
-from trading_system import TICKERS, Surroundings, TradingSystem
+from trading_system import Surroundings, TradingSystem
 
 JOURNAL = "tomking/journal.jsonl"
 STATE_OF_0_1_0 = "tomking/state/mark.txt"
@@ -54,7 +54,7 @@ class TomKing(QCAlgorithm):
         prepare(self, self.options.margin.authority == "own", self.options.fills.rule)
         self.gateway = LeanGateway(self)
         self.words = LogBudget(self.log, self.options.notices.log_lines_a_day)
-        self.gateway.watch(TICKERS)
+        self.gateway.watch((SESSION_TICKER,))
         self.statuses = {
             OrderStatus.SUBMITTED: FillStatus.SUBMITTED,
             OrderStatus.PARTIALLY_FILLED: FillStatus.PARTLY_FILLED,

@@ -83,8 +83,8 @@ from strategies.friday_0dte import FridayZeroDay
 from strategies.roster import EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
-TICKERS = ("VIX", "SPY", "SPX")
-"""Underlyings watched all the time; the index last, so that its rules see the minute's VIX."""
+ALWAYS = ("VIX", "SPY", "SPX")
+"""What the account's own rules rest on, whatever runs; the index last, so that its rules see the minute's VIX."""
 
 MANAGERS: tuple[type, ...] = (
     UnifiedIntelligentCache,
@@ -177,6 +177,7 @@ class TradingSystem:
         self.book = Book()
         self.managers = self._build(surroundings)
         self.coordinator = self.managers[StrategyCoordinator]
+        self.tickers = self._tickers()
         self._history = self.managers[DailyHistory]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
@@ -206,13 +207,13 @@ class TradingSystem:
 
     def start(self) -> None:
         """Take over: load history, rebuild and reconcile state, and begin to trade."""
-        self.gateway.watch(TICKERS)
+        self.gateway.watch(self.tickers)
         for line in self.settings.accepted():
             self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
         self._recovery.start()
         self.reckoning.start()
-        for ticker in TICKERS:
+        for ticker in self.tickers:
             self._history.refresh((ticker,))
 
     def open_session(self, now: datetime) -> None:
@@ -222,10 +223,25 @@ class TradingSystem:
         if session is None or self._session == session:
             return
         self._session = session
-        self._history.refresh(TICKERS)
+        self._history.refresh([ticker for ticker in self.tickers if ticker in ALWAYS or self._is_priced(ticker)])
         self.bus.publish(SessionOpened(time=now, day=session.day, closes_at=session.closes_at))
         self._recovery.reconcile()
         self._publish_prices(now)
+
+    def _tickers(self) -> tuple[str, ...]:
+        """What is watched: what the account's rules rest on, and what the strategies that run look at; the index last,
+        so that its rules see the minute's VIX."""
+        wanted = (ticker for strategy in self.coordinator.strategies for ticker in strategy.underlyings())
+        return tuple(dict.fromkeys((*ALWAYS[:-1], *(row for row in wanted if row not in ALWAYS), ALWAYS[-1])))
+
+    def _is_priced(self, ticker: str) -> bool:
+        """Whether the data has a price of it: what it lacks is not asked for again each day."""
+        return self.gateway.tick(ticker) is not None
+
+    def _held(self) -> set[str]:
+        """Prices that what is held rests on: the contracts of futures under options, and shares of assignments."""
+        keys = {position.underlying.price_key for position in self.book.exposed()}
+        return keys | set(self.book.shares)
 
     @property
     def in_session(self) -> bool:
@@ -277,7 +293,8 @@ class TradingSystem:
         if self._priced_at == now:
             return
         self._priced_at = now
-        for ticker in TICKERS:
+        tickers = self.tickers
+        for ticker in (*sorted(self._held().difference(tickers)), *tickers):
             tick = self.gateway.tick(ticker)
             if tick is not None and tick.fresh_at is not None:
                 self.bus.publish(

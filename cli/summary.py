@@ -138,7 +138,11 @@ def add_trades(table: Sheet, total: TradeStatistics, *, own: bool) -> None:
 def add_account(table: Sheet, account: AccountCheck, unknown: list[str]) -> None:
     """Whether trades and account agree, and the trades of which nobody knows the result."""
     agrees = abs(account.difference) < 0.01
-    words = "starting cash, trades, open parts, shares and interest are the account's cash"
+    words = ", ".join(
+        f"{name.replace('_', ' ')} {money(value, signed=name != 'starting')}"
+        for name, value in account.terms.items()
+        if name in ("starting", "trades") or abs(value) >= 0.005
+    )
     if not agrees:
         words = f"{money(account.cash)} in the account, {money(account.expected)} by trades"
     table.add("account", "agrees" if agrees else f"differs by {money(account.difference, signed=True)}", words)

@@ -105,6 +105,9 @@ class TradeClosedRow(TypedDict):
     ``part`` names it, ``ended`` says whether its position ended with it. ``cash_out`` and ``profit`` are ``null`` where
     nobody knows what it brought (closed by hand, without executions told): such a trade is counted nowhere as a win.
 
+    ``max_loss`` is what the proposal planned to lose at most, at its natural price; ``largest_loss`` what the fills
+    could lose (``null``: no bound, or legs of several expiries); both positive dollars.
+
     ``credit`` is dollars taken in at entry (negative: a debit); ``cash_in`` the entry's cash, ``cash_out`` the exit's
     (both signed, money in positive), ``fees`` zero or positive, ``profit`` = cash_in + cash_out - fees.
     ``opened``/``closed`` are times; ``structure`` is ``put_spread``, ``call_spread``, ``condor`` ...
@@ -127,6 +130,7 @@ class TradeClosedRow(TypedDict):
     fees: float
     profit: float | None
     max_loss: float
+    largest_loss: float | None
     exit_rule: str
     underlying_entry: float | None
     underlying_exit: float | None

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import reduce
-from math import gcd
+from math import gcd, inf
 
 from core.book import ClosedTrade, EntryIntent, Position, Refusal
 from core.contracts import Contract, Leg, Package, Right
 from core.events import ChangeKind
 from core.parts import LegExit, Part, PartPlan, Terms, Urgency, added
+from market.freshness import worth_at_most
 from state.tables import OrderPurpose
 
 
@@ -329,3 +330,14 @@ def intrinsic(contract: Contract, spot: float) -> float:
     """Value of an option at its end, in points."""
     inside = spot - contract.strike if contract.right is Right.CALL else contract.strike - spot
     return max(inside, 0.0)
+
+
+def largest_loss(part: Part) -> float | None:
+    """What a part could lose at most by its fills, positive dollars with the entry's fees; ``None``: no bound is known.
+
+    ``part.max_loss`` is what was planned, at the natural price of the proposal.
+    """
+    most = worth_at_most(part.package.reversed().legs)
+    if most == inf:
+        return None
+    return max(most * part.multiplier * part.contracts - part.entry_cash + part.entry_fees, 0.0)

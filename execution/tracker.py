@@ -14,7 +14,17 @@ from core.gateway import Gateway
 from core.instruments import underlying_named
 from core.journal import Journal, RecordKind
 from core.parts import LegExit, Part
-from execution.groups import Change, Gone, OrderGroup, intrinsic, opened_parts, planned_parts, some_closed, take_off
+from execution.groups import (
+    Change,
+    Gone,
+    OrderGroup,
+    intrinsic,
+    largest_loss,
+    opened_parts,
+    planned_parts,
+    some_closed,
+    take_off,
+)
 from market.vix import VIX
 
 CLOSED_OUTSIDE = "closed_outside"
@@ -296,6 +306,7 @@ class PositionTracker:
             ],
             "credit": part.credit * part.multiplier * part.contracts,
             "max_loss": part.max_loss,
+            "largest_loss": largest_loss(part),
             "underlying_entry": position.spot_entry,
             "underlying_exit": self._price(part.underlying.price_key),
             "vix_entry": position.vix_entry,

@@ -160,10 +160,15 @@ def posterior(name: str, wins: int, count: int, priors: Priors | None) -> Interv
 
 
 def longest_losing_streak(trades: Sequence[Trade | EngineTrade]) -> int:
-    """The most trades in a row, by closing time, that did not win."""
+    """The most positions in a row, by closing time, that did not win; parts of one position count together."""
+    profits: dict[str, float] = {}
+    for number, trade in enumerate(sorted(trades, key=lambda trade: trade.closed)):
+        name = trade.position if isinstance(trade, Trade) else str(number)
+        brought = trade.profit if isinstance(trade, Trade) else float(trade.won)
+        profits[name] = profits.pop(name, 0.0) + brought  # a position stands where its last part closed
     longest = current = 0
-    for trade in sorted(trades, key=lambda trade: trade.closed):
-        current = 0 if trade.won else current + 1
+    for profit in profits.values():
+        current = 0 if profit > 0 else current + 1
         longest = max(longest, current)
     return longest
 
@@ -179,7 +184,8 @@ def equity_statistics(points: Sequence[EquityPoint], risk_free: float = 0.0) -> 
     enough = moved >= FEWEST_MOVES
     falls = np.asarray(1 - values / np.maximum.accumulate(values), dtype=np.float64)
     trough = int(np.argmax(falls))
-    peak = int(np.argmax(values[: trough + 1]))
+    before = values[: trough + 1]
+    peak = int(np.flatnonzero(before >= before.max())[-1])  # a fall begins at the last day at the high
     return EquityStatistics(
         start=points[0].day,
         end=points[-1].day,

@@ -357,7 +357,8 @@ def trade_card(trade: Trade) -> Markup:
         ("Why it was closed", f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"),
         ("Cash in, out", f"{money(trade.cash_in, signed=True)}, {money(trade.cash_out, signed=True)}"),
         ("Fees", money(trade.fees, cents=True)),
-        ("Profit", f"{money(trade.profit, signed=True, cents=True)}; most it could lose: {money(trade.max_loss)}"),
+        ("Profit", money(trade.profit, signed=True, cents=True)),
+        ("Largest loss", f"{money(trade.max_loss)} as planned, {money(trade.largest_loss)} by its fills"),
     ]
     rows = join(element("tr", element("th", name, scope="row"), element("td", value)) for name, value in facts)
     body = element("div", join([legs, element("table", rows)]))

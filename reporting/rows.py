@@ -79,6 +79,7 @@ class Trade:
     vix_entry: float | None
     vix_exit: float | None
     part: str = "whole"
+    largest_loss: float | None = None
 
     @property
     def won(self) -> bool:
@@ -99,12 +100,16 @@ class UnknownTrade:
 
 @dataclass(frozen=True, slots=True)
 class AccountCheck:
-    """Trades against the account at the end: ``difference`` in dollars, and how many trades are in no term of it."""
+    """Trades against the account at the end: ``difference`` in dollars, and how many trades are in no term of it.
+
+    ``terms`` are what the cash should be made of, by name, in dollars.
+    """
 
     expected: float
     cash: float
     difference: float
     unknown: int
+    terms: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +381,14 @@ def read_decision(row: Fields) -> Decision:
 
 def read_account(row: Fields) -> AccountCheck:
     """An ``account`` row."""
-    return AccountCheck(row.number("expected"), row.number("cash"), row.number("difference"), row.integer("unknown"))
+    names = ("starting", "trades", "open_parts", "working", "shares", "interest")
+    return AccountCheck(
+        expected=row.number("expected"),
+        cash=row.number("cash"),
+        difference=row.number("difference"),
+        unknown=row.integer("unknown"),
+        terms={name: row.number(name) for name in names},
+    )
 
 
 def read_trade(row: Fields) -> Trade | UnknownTrade:
@@ -408,6 +420,7 @@ def read_trade(row: Fields) -> Trade | UnknownTrade:
         vix_entry=row.maybe_number("vix_entry"),
         vix_exit=row.maybe_number("vix_exit"),
         part=part,
+        largest_loss=row.maybe_number("largest_loss"),
     )
 
 

@@ -190,6 +190,10 @@ class Strategy(ABC):
     def deadlines(self) -> tuple[Deadline, ...]:
         """When what it holds must be looked at, whatever the market does."""
 
+    def underlyings(self) -> tuple[str, ...]:
+        """Tickers, and families of futures, whose prices it wants all the time."""
+        return ()
+
     def slots(self, window: str) -> tuple[str, ...]:
         """Which entries a window has, each with a decision of its own: one, unless a row says several tickers."""
         return ("",)

@@ -126,6 +126,11 @@ class Row(Strategy):
         """Option roots for one of its slots, the largest that fits first."""
         return self.roots
 
+    def underlyings(self) -> tuple[str, ...]:
+        """What its roots are written on."""
+        roots = (root for entry in self.entries for slot in entry.slots for root in self.roots_of(slot))
+        return tuple(dict.fromkeys(INSTRUMENTS[root].underlying for root in roots))
+
     def available(self, slot: str) -> tuple[str, ...]:
         """Those of its roots that are listed today: data that has none of a root makes it no candidate."""
         roots = self.roots_of(slot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,13 @@ from simulation.lean.names import Named
 ONE_DAY = timedelta(days=1)
 MISSING_FILES = 10
 """Trading days without a file after which a search backwards ends."""
+
+
+@lru_cache(maxsize=4096)
+def _midnight(ordinal: int) -> datetime:
+    """A day by its ordinal: a chain has thousands of rows and a few dozen expiries."""
+    day = date.fromordinal(ordinal)
+    return datetime(day.year, day.month, day.day)
 
 
 class FileGreeks(Named):
@@ -89,8 +97,7 @@ class UniverseRow(Named):
         """Expiry date at midnight; a future's with its time of day."""
         if self.block.canonical.security_type is SecurityType.FUTURE:
             return self.symbol.id.date  # type: ignore[no-any-return]
-        day = date.fromordinal(self.block.expiry.item(self.row))
-        return datetime(day.year, day.month, day.day)
+        return _midnight(self.block.expiry.item(self.row))
 
     @property
     def strike(self) -> float:

@@ -37,7 +37,7 @@ from market.vix import UnifiedVIXManager
 from risk.manager import UnifiedRiskManager
 from risk.phases import PhaseManager
 from tests.fake_gateway import FakeGateway, run_day
-from trading_system import TICKERS, Surroundings, TradingSystem
+from trading_system import ALWAYS, Surroundings, TradingSystem
 
 WEEK = tuple(date(2024, 3, 4) + timedelta(days=count) for count in range(5))
 
@@ -91,9 +91,9 @@ class ScheduledSystem(TradingSystem):
             (1, self.positions),
             (1, portfolio),
             (1, lambda now: monitor.check()),
-            (5, lambda now: [correlations.between(one, other) for one, other in combinations(TICKERS, 2)]),
+            (5, lambda now: [correlations.between(one, other) for one, other in combinations(ALWAYS, 2)]),
             (5, chain),
-            (5, lambda now: [trend.trend(ticker) for ticker in TICKERS]),
+            (5, lambda now: [trend.trend(ticker) for ticker in ALWAYS]),
             (5, lambda now: managers[PhaseManager].limits),
             (5, lambda now: managers[EventCalendar].events(now.date())),
         ]
@@ -107,7 +107,7 @@ class ScheduledSystem(TradingSystem):
         ]
 
         def feed(now: datetime) -> None:
-            for ticker in TICKERS:
+            for ticker in ALWAYS:
                 tick = self.gateway.tick(ticker)
                 if tick is None or tick.fresh_at is None:
                     continue
