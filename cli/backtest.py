@@ -17,20 +17,30 @@ from typing import TYPE_CHECKING, Any
 
 from cli.errors import RunFailedError, UserError, last_words
 from cli.markets import OpenedMarket, carded, chosen_range, open_market
-from cli.options import ROOT, BacktestOptions, MarketKind, RunPlan, command_of, plan_of, settings_of
+from cli.options import (
+    JOURNAL,
+    RESULTS,
+    ROOT,
+    BacktestOptions,
+    MarketKind,
+    RunPlan,
+    cannot_trade,
+    command_of,
+    plan_of,
+    settings_of,
+)
 from cli.progress import progress
 from cli.stopping import clear_leftovers, clear_scratch
 from greeks.exposure import treasury_bill
+from reporting.fields import JournalError
 from reporting.performance import Priors
 from reporting.report import RunRecord, Summary, summarise, write_report
-from reporting.rows import EngineTrade, EquityPoint, Journal, JournalError, read_journal
+from reporting.rows import EngineTrade, EquityPoint, Journal, read_journal
 
 if TYPE_CHECKING:
     from core.settings.fields import Settings
     from simulation.runner import RunResult
 
-RESULTS = "backtests"  # one of the few folders that the lean command line never takes for source
-JOURNAL = "journal.jsonl"
 NOTHING_HELD = "nothing was held: this scenario tested nothing"
 TRACE = "error.txt"  # the traceback of an algorithm that stopped
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -55,6 +65,8 @@ def run_and_report(options: BacktestOptions) -> Finished:
     plan = plan_of(options)
     market = open_market(plan.market, plan.seed)
     plan = with_range(plan, market)
+    for words in cannot_trade(plan.settings) if plan.settings is not None else ():
+        market.warn(words)
     begun = time.monotonic()
     with results_folder(plan.out) as folder:
         result = run(plan, market, folder.work)
@@ -78,6 +90,8 @@ def was_held(journal: Journal) -> bool:
 def run_backtest_command(options: BacktestOptions) -> int:
     """Run, then print the tables. Returns 0, or raises what the command line turns into one line."""
     done = run_and_report(options)
+    if options.open_:
+        open_report(done.folder / "report.html")
     from cli.summary import print_summary
 
     print_summary(done.record, done.summary, done.folder, done.seconds)
@@ -87,6 +101,14 @@ def run_backtest_command(options: BacktestOptions) -> int:
         trace = done.folder / TRACE
         raise RunFailedError(f"{done.record.facts['Algorithm']} stopped: {last_words(done.error)} (trace: {trace})")
     return 0
+
+
+def open_report(page: Path) -> None:
+    """Show a report in the browser of whoever is there; where there is none, say so and go on."""
+    import webbrowser
+
+    if not webbrowser.open(page.absolute().as_uri()):
+        sys.stderr.write(f"warning: --open found no browser; the report is {page}\n")
 
 
 backtest = command_of(
@@ -102,6 +124,8 @@ backtest = command_of(
     python run.py backtest --market scenario:august-2024
 
     python run.py backtest --listings then --faults 0.02
+
+    python run.py backtest --name calm --end 2017-12-29 --open
 
     python run.py backtest --algorithm probe.py --market lean:data --param seed=yes
     """,

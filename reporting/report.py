@@ -11,7 +11,7 @@ from core.fills import FillRule
 from reporting.charts import account_charts, payoff_chart
 from reporting.fills import FillSummary, summarise_fills, table_rows
 from reporting.fridays import calendar, day_cells, trade_anchor
-from reporting.intervals import FEWEST_MOVES
+from reporting.intervals import FEWEST_MOVES, Unit
 from reporting.markup import (
     Markup,
     element,
@@ -35,7 +35,7 @@ from reporting.performance import (
     trade_statistics,
 )
 from reporting.rows import EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, Trade, strategy_title
-from reporting.targets import TargetRow, Unit, Verdict, judge
+from reporting.targets import TargetRow, Verdict, judge
 
 MOST_NOTES = 200
 LEAN_NAMES = {
