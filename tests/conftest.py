@@ -19,7 +19,9 @@ DURATIONS = ROOT / "tests" / "durations.json"
 SLOW_SECONDS = 0.35
 """A test function of more processor seconds, all its cases together, is slow: the rest fits into a minute."""
 WORTH_A_ROW = 0.2
-SPENT = "processor_seconds"
+SPENT, SET_UP = "processor_seconds", "set_up_seconds"
+SHARED_SECONDS = 1.0
+"""A set-up of more processor seconds is the file's and not the test's."""
 
 settings.register_profile(
     "project", deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -61,10 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as slow what was measured to be."""
+    """Marks as slow what was measured to be: a function by itself, or a whole file whose set-up is."""
     rows = recorded_durations()
     for item in items:
-        if rows.get(function_of(item.nodeid), 0.0) > SLOW_SECONDS:
+        function = function_of(item.nodeid)
+        if max(rows.get(function, 0.0), rows.get(function.partition("::")[0], 0.0)) > SLOW_SECONDS:
             item.add_marker(pytest.mark.slow)
 
 
@@ -74,15 +77,19 @@ def spent() -> float:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Notes what set-up, call and everything before the tear-down's report took."""
-    item.stash[BEGUN] = spent()
-    return (yield)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Notes what the set-up took: what a file shares is paid by whichever of its tests comes first."""
+    begun = spent()
+    try:
+        return (yield)
+    finally:
+        item.stash[BEGUN] = spent()
+        item.user_properties.append((SET_UP, item.stash[BEGUN] - begun))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Hands the figure on with the last report of the test, out of a worker process too."""
+    """Hands the figure of call and tear-down on with the last report of the test, out of a worker process too."""
     try:
         return (yield)
     finally:
@@ -101,9 +108,14 @@ class Stopwatch:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The last report of a test carries its figure."""
         if report.when == "teardown":
-            taken = sum(float(str(value)) for name, value in report.user_properties if name == SPENT)
+            taken = {name: float(str(value)) for name, value in report.user_properties if name in (SPENT, SET_UP)}
             function = function_of(report.nodeid)
-            self.seconds[function] = self.seconds.get(function, 0.0) + taken
+            if taken.get(SET_UP, 0.0) > SHARED_SECONDS:
+                self._add(function.partition("::")[0], taken.pop(SET_UP))
+            self._add(function, sum(taken.values()))
+
+    def _add(self, row: str, seconds: float) -> None:
+        self.seconds[row] = self.seconds.get(row, 0.0) + seconds
 
     def pytest_sessionfinish(self) -> None:
         """Writes the rows in order, so that a change of one test is a change of one line."""
