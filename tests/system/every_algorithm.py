@@ -23,7 +23,7 @@ class EveryStructureOnTheEngine(TomKing):
             return None
 
         risk.review = review  # type: ignore[method-assign]
-        risk.still_allowed = still_allowed  # type: ignore[method-assign]
+        risk.still_allowed = still_allowed  # type: ignore[method-assign, assignment]
         self.system.coordinator._strategies.clear()
         install(self.system)
         super().plan_day()
