@@ -236,8 +236,9 @@ class StrategyCoordinator:
     def _reopen(self, rolling: _Rolling, today: date) -> Skip | None:
         """Why the new parts are not opened; ``None`` when they are on their way."""
         old, package = rolling.position, rolling.proposal.package
-        stands = old.id in self._book.positions
-        if rolling.ended is not ChangeKind.CLOSED or (stands and not rolling.by_us):
+        now = self._book.positions.get(old.id)
+        stands = now is not None and not all(part.is_left_to_expire for part in now.parts)
+        if rolling.ended is not ChangeKind.CLOSED or (now is not None and not rolling.by_us):
             return Skip("not_closed_by_us", f"{old.id} was {rolling.ended}")
         kept = None if rolling.calendar else self._lost(rolling)
         if kept is not None:
