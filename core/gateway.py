@@ -85,6 +85,8 @@ class OpenOrder:
     quantity: float
     group: int | None
     tag: str
+    broker_ids: tuple[str, ...] = ()
+    """The broker's own numbers: they outlive a restart, and change when the order is replaced."""
 
 
 class OrderRefusedError(Exception):

@@ -203,9 +203,7 @@ class AtomicExecutor(OrderDesk):
         return [bundle for bundle in bundles if uncovered(_without(position, bundle)) <= naked]
 
     def _exit(self, position: Position, parts: tuple[Part, ...], rule: str, reason: str, urgency: Urgency) -> None:
-        found = sort_out(
-            merged(leg for part in parts for leg in part.legs), self._gateway, self._settings.worthless_offer
-        )
+        found = sort_out(merged(leg for part in parts for leg in part.legs), self._gateway, self._settings)
         names = tuple(part.name for part in parts)
         if found.waiting:
             if self._unwinds.waited_enough(position.id, rule, urgency, found):
