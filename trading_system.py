@@ -38,9 +38,8 @@ from execution.reckoning import AccountReckoning
 from execution.recovery import BrokerLooks, OrderRecovery
 from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
-from greeks.marks import Marks
+from greeks.marks import ChainPlanner, Marks
 from greeks.monitor import GreeksMonitor
-from greeks.planning import ChainPlanner
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
@@ -53,10 +52,9 @@ from risk.breakers import CircuitBreakerPlugin
 from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
-from risk.equity import SteadyEquity
+from risk.equity import InterestBooking, SteadyEquity
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
-from risk.interest import InterestBooking
 from risk.limits import (
     AssignmentPlugin,
     BlackSwanPlugin,

@@ -2,23 +2,24 @@
 
 Peaks, drawdown and breakers read this, never the engine's figure alone: one crossed quote of a minute moves that by a
 fifth. A change of the engine's figure that is too small to matter is taken as it is; a larger one is looked at leg by
-leg. Dollars.
+leg. Dollars. What free cash earns between sessions is booked here too, in backtests only: live, the broker books it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from math import isfinite
 
 from core.book import Book
 from core.bus import EventBus
 from core.contracts import Contract
-from core.events import ChangeKind, OrderUpdated, PositionChanged
+from core.events import ChangeKind, OrderUpdated, PositionChanged, SessionClosed, SessionOpened
 from core.gateway import Gateway
 from core.instruments import contract_named, unit_of
 from core.journal import Journal, RecordKind
-from core.settings.fields import EquitySettings
+from core.settings.fields import EquitySettings, InterestSettings
+from greeks.exposure import treasury_bill
 from greeks.marks import Marks
 
 _SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
@@ -136,4 +137,63 @@ class SteadyEquity:
 
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it before something is held."""
+        return ()
+
+
+DAYS_OF_A_YEAR = 365
+
+
+def interest_of(cash: float, day: date, days: int, spread: float) -> float:
+    """Dollars, to the cent, that ``cash`` earned over ``days`` calendar days until ``day``; never under zero.
+
+    Simple interest at the Treasury bill of ``day``'s year less ``spread`` (both fractions a year).
+    """
+    rate = max(treasury_bill(day.year) - spread, 0.0)
+    return round(max(cash, 0.0) * rate * days / DAYS_OF_A_YEAR, 2)
+
+
+class InterestBooking:
+    """Pays at each open, into the engine's cash book, what the cash that was free at the last close earned since."""
+
+    def __init__(
+        self, bus: EventBus, book: Book, gateway: Gateway, journal: Journal, settings: InterestSettings
+    ) -> None:
+        self._book = book
+        self._gateway = gateway
+        self._journal = journal
+        self._spread = settings.spread
+        self._closed: tuple[date, float] | None = None
+        if not gateway.is_live():
+            bus.subscribe(SessionOpened, self._on_session_opened, component="interest")
+            bus.subscribe(SessionClosed, self._on_session_closed, component="interest")
+
+    def _on_session_closed(self, event: SessionClosed) -> None:
+        held = sum(position.margin for position in self._book.positions.values())
+        self._closed = (event.day, self._gateway.account().cash - held)
+
+    def _on_session_opened(self, event: SessionOpened) -> None:
+        if self._closed is None:
+            return
+        since, free = self._closed
+        days = (event.day - since).days
+        amount = interest_of(free, event.day, days, self._spread)
+        self._closed = None  # paid for: a second open without a close between pays nothing
+        if amount <= 0.0:
+            return
+        self._gateway.book_interest(amount)
+        self._book.interest += amount
+        self._journal.record(
+            RecordKind.INTEREST,
+            component="interest",
+            reason=f"{days} days on free cash",
+            day=event.day,
+            days=days,
+            free_cash=free,
+            bill=treasury_bill(event.day.year),
+            spread=self._spread,
+            amount=amount,
+        )
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it once it was made."""
         return ()

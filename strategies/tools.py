@@ -7,8 +7,7 @@ from datetime import date
 from core.book import Book
 from core.gateway import Gateway
 from core.settings.fields import MarginSettings, OrderSettings
-from greeks.marks import Marks
-from greeks.planning import ChainPlanner
+from greeks.marks import ChainPlanner, Marks
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar

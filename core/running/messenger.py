@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any, Protocol
 
-from core.settings.notices import NoticeSettings
+from core.settings.fields import NoticeSettings
 
 
 class Messenger(Protocol):

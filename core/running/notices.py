@@ -24,7 +24,7 @@ from core.events import (
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
 from core.running.messenger import Messenger
-from core.settings.notices import NoticeSettings
+from core.settings.fields import NoticeSettings
 
 _HOUR = timedelta(hours=1)
 _MOST_LINES = 20

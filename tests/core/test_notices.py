@@ -26,8 +26,7 @@ from core.journal import Journal, MemorySink, RecordKind
 from core.running.messenger import LeanMessenger, LogBudget
 from core.running.notices import Notifier, Silence
 from core.settings.base import SettingsError
-from core.settings.fields import Settings
-from core.settings.notices import NoticeSettings
+from core.settings.fields import NoticeSettings, Settings
 
 NOW = datetime(2016, 2, 12, 10, 30)
 
