@@ -45,8 +45,8 @@ from market.freshness import DataFreshnessValidator
 from market.history import Correlations
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
+from risk.equity import PhaseManager
 from risk.manager import UnifiedRiskManager
-from risk.phases import PhaseManager
 from tests.fake_gateway import FakeGateway, run_day
 from trading_system import ALWAYS, Surroundings, TradingSystem
 
