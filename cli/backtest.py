@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import RunFailedError, UserError, clear_leftovers, clear_scratch, last_words
-from cli.markets import OpenedMarket, chosen_range, open_market
+from cli.markets import OpenedMarket, carded, chosen_range, open_market
 from cli.options import (
     JOURNAL,
     RESULTS,
@@ -227,7 +227,7 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         end=end,
         journal=journal,
         equity=equity,
-        provenance=market.provenance,
+        provenance=carded(market, result),
         settings=plan.settings.describe() if plan.settings is not None else parameters_text(plan.parameters),
         risk_free=own_risk_free(start, end) if own else risk_free(market, start, end),
         priors=priors_of(plan.settings) if plan.settings is not None else None,

@@ -1,6 +1,6 @@
 """What a command may end in, apart from success.
 
-Being told to stop is one of them: signals become one exception that unwinds a run. What killed runs left is cleared away.
+Being told to stop is one of them: signals become one exception that unwinds a run. What killed runs left is cleared.
 """
 
 from __future__ import annotations

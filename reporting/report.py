@@ -60,12 +60,16 @@ LEAN_DIFFERS = (
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a run's numbers come from: what is real, what is modelled, and what not to conclude."""
+    """Where a run's numbers come from: what is real, what is modelled, and what not to conclude.
+
+    ``measured``: how kind or unkind a modelled market was measured to be to what the run did.
+    """
 
     market: str
     real: tuple[str, ...]
     modelled: tuple[str, ...]
     cautions: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +353,12 @@ def errors_table(notes: Sequence[ErrorNote]) -> Markup:
 
 def provenance(origin: Provenance) -> list[Markup]:
     """What is real, what is modelled, and what should not be concluded."""
-    lists = (("Real", origin.real), ("Modelled", origin.modelled), ("Do not conclude", origin.cautions))
+    lists = (
+        ("Real", origin.real),
+        ("Modelled", origin.modelled),
+        ("How kind it was to this run", origin.measured),
+        ("Do not conclude", origin.cautions),
+    )
     return [
         join([element("h3", title), element("ul", *(element("li", item) for item in items))])
         for title, items in lists

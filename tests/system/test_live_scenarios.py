@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from simulation.lean.enums import BrokerageMessageType
 from tests.system.live_runs import FRIDAY_BEFORE, LiveRun
 
 pytestmark = pytest.mark.slow
@@ -215,10 +216,15 @@ def test_de_dead_feeds_end_nothing_and_commands_are_answered(tmp_path: Path) -> 
     run.session.control("noindex")
     run.until("11:12:00")
     run.session.control("brokerdown")
+    run.until("11:14:00")
+    run.session.message(BrokerageMessageType.ERROR, "order not acknowledged within 10 s")
     run.until("11:15:00")
     run.session.control("")
     run.until("11:22:30")
-    assert run.session.alive.stop_reason is None
+    assert run.session.alive.stop_reason is None  # LEAN's own handler ends the algorithm
+    told = " ".join(run.notices())
+    assert "the broker says: Disconnected" in told
+    assert "the broker says: order not acknowledged within 10 s" in told
     run.session.command('{"command": "close_all"}')
     run.until("11:40:00")
     run.session.stop()
