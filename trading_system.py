@@ -29,14 +29,12 @@ from core.gateway import Gateway, Session
 from core.identifiers import Identifiers, correlation_of
 from core.journal import Journal, JournalSink, RecordKind
 from core.performance import PerformanceTracker
-from core.running.messenger import Messenger
-from core.running.notices import Notifier, Silence
+from core.running.notices import Messenger, Notifier, Silence
 from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
-from execution.reckoning import AccountReckoning
+from execution.reckoning import AccountReckoning, ShareSeller
 from execution.recovery import BrokerLooks, OrderRecovery
-from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
 from greeks.marks import ChainPlanner, Marks
 from greeks.monitor import GreeksMonitor
@@ -52,7 +50,7 @@ from risk.breakers import CircuitBreakerPlugin
 from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
-from risk.equity import InterestBooking, SteadyEquity
+from risk.equity import InterestBooking, PhaseManager, SteadyEquity
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
 from risk.limits import (
@@ -69,7 +67,6 @@ from risk.limits import (
 from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures, MarginPlugin
 from risk.memory import RiskMemory
-from risk.phases import PhaseManager
 from risk.records import RiskRecord
 from risk.sizing import PositionSizer
 from state.copies import StateCopies
@@ -77,11 +74,11 @@ from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.coordinator import StrategyCoordinator
-from strategies.entries import EntryPreparer, StrategyRoster
 from strategies.friday_0dte import FridayZeroDay
 from strategies.futures_strangle import FuturesStrangle
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
+from strategies.roster import EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
 ALWAYS = ("VIX", "SPY", "SPX")

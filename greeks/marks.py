@@ -1,8 +1,12 @@
 """What held options are worth by quotes that may be believed, else by the model: the values that exits and equity see.
 
 A quote that is missing, crossed, too wide or stale says nothing; one far from the model's value is believed at the
-second look running. The model is asked only where a quote leapt. Points. What nobody quotes yet has yesterday's
-volatilities at today's price: they choose which few contracts are worth a subscription, and decide nothing.
+second look running. The model is asked only where a quote leapt. Points.
+
+Listed contracts that nobody quotes yet have volatilities and deltas: yesterday's volatilities at today's price.
+
+They choose which few contracts are worth a subscription, and decide nothing. Options on futures have no volatility in
+their files: it is solved from their closes, at the close of their future.
 """
 
 from __future__ import annotations

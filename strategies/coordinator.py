@@ -23,18 +23,17 @@ from core.events import (
 )
 from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
-from core.parts import Urgency, added
-from greeks.marks import Marks
+from core.parts import added
 from market.chains import current_quotes, package_price
-from market.freshness import TwoLooks
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
-from strategies.entries import Entries, Key, Sent, StrategyRoster
+from strategies.entries import Entries, Key, Sent
+from strategies.exits import StopGuard
+from strategies.roster import StrategyRoster
 from strategies.tools import MarketAccess
 
-_APART = timedelta(seconds=90)  # with something held every minute is looked at
 _REOPEN_WITHIN = timedelta(minutes=15)
 _ADDED = "add"
 _ROLLED = "roll"
@@ -63,40 +62,6 @@ class _Rolling:
         now = book.positions.get(self.position.id)
         left = [] if now is None else [part for name in self.parts if (part := now.part(name)) is not None]
         return not left or (exited and all(part.is_left_to_expire for part in left))
-
-
-class StopGuard:
-    """A stop never trades on one bad quote (methodology, section 5); it remembers what was seen a minute ago.
-
-    It is confirmed by the model, when the row would stop at the model's own values too, or by quotes that may be
-    believed and said so at two looks running. A deadline and an emergency need none: they do not come from a quote.
-    """
-
-    def __init__(self, gateway: Gateway, marks: Marks) -> None:
-        self._gateway = gateway
-        self._marks = marks
-        self._looks = TwoLooks(_APART)
-
-    def confirmed(self, strategy: Strategy, position: Position, action: Action, session: Session) -> bool:
-        """Whether an action may be taken now; everything but an urgent close may."""
-        if not isinstance(action, Close) or action.urgency is not Urgency.URGENT:
-            return True
-        now = self._gateway.now()
-        parts = position.chosen(action.parts)
-        usable = all(self._marks.believed(part.legs, now) for part in parts)
-        key = f"{position.id} {action.rule} {' '.join(part.name for part in parts)}"
-        return self._looks.confirmed(key, now, usable, self._agrees(strategy, position, action, session))
-
-    def _agrees(self, strategy: Strategy, position: Position, action: Close, session: Session) -> bool | None:
-        """Whether the row would do the same at the model's values; ``None`` where they are not known."""
-        values = {part.name: self._marks.model_value_of(part) for part in position.parts}
-        if any(values[part.name] is None for part in position.chosen(action.parts)):
-            return None
-        tick = self._gateway.tick(position.underlying.price_key)
-        context = HoldContext(self._gateway.now(), session, values, None if tick is None else tick.price)
-        answer = strategy.manage(position, context)
-        answers = answer if isinstance(answer, tuple) else (answer,)
-        return any(isinstance(one, Close) and one.rule == action.rule for one in answers)
 
 
 class StrategyCoordinator:

@@ -14,7 +14,7 @@ from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
-from risk.phases import PhaseManager
+from risk.equity import PhaseManager
 
 
 class MarketAccess:

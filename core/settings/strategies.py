@@ -193,10 +193,25 @@ class IpmccSettings(StrategySettings):
     days_to_expiry: Days = 365
     tickers: Names = ("QQQ", "SPY", "IWM")
     entry_time: time = time(9, 45)
+    leap_time: time = time(10, 0)
     leap_delta: DeltaPoints = 80.0
+    leap_delta_range: DeltaPoints = 5.0
+    leap_max_vix: VixPoints = 30.0
+    """Above it a new LEAP waits; what stands keeps its weeklies."""
     max_extrinsic: Fraction = 0.05
-    weekly_days: Days = 7
+    high_days: int = Field(20, ge=2)
+    """No LEAP after a close that was the highest of so many days."""
+    test_days: int = Field(3, ge=1)
+    """Days in which a test of the 21 or 50 day average lets a LEAP open."""
+    wait_days: int = Field(10, ge=1)
+    """Days without such a test after which it opens without one."""
+    weekly_tolerance: Days = 3
+    weekly_exit_time: time = time(15, 30)
     extended_over_average: Fraction = 0.02
+    extended_strikes: Count = 2
+    """Strikes in the money when the price is so far over its fast average (the row: 2 to 3)."""
+    falling_strikes: Count = 1
+    """Strikes in the money when the fast average is under the middle one (the row: 1 to 2)."""
     leap_roll_days: Days = 90
 
 
