@@ -252,6 +252,8 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
 
     def has_short_options(self) -> bool:
         """Whether any option is held short."""
+        if not self.invested_securities:
+            return False
         return any(s.holdings.quantity < 0 and s.is_option for s in self.invested_securities.values())
 
     def short_options(self) -> list[Security]:
