@@ -99,7 +99,21 @@ class Column:
     """
 
     __slots__ = (
-        *("_at", "_carry", "_carry_known", "_filler", "_point", "_point_row", "_row", "block", "end", "feed", "first", "high", "low"),
+        *(
+            "_at",
+            "_carry",
+            "_carry_known",
+            "_filler",
+            "_point",
+            "_point_row",
+            "_row",
+            "block",
+            "end",
+            "feed",
+            "first",
+            "high",
+            "low",
+        ),
         *("sessions", "whole", "whole_end", "whole_first"),
     )
 
