@@ -11,6 +11,9 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import Annotated
+
+import typer
 
 from cli.errors import RunFailedError, UserError
 from cli.progress import make_lenient
@@ -21,9 +24,17 @@ DEBUG = "TOMKING_DEBUG"
 COMMANDS = {
     "backtest": ("cli.backtest", "backtest"),
     "cloud": ("cli.cloud", "cloud"),
+    "compare": ("cli.runs", "compare"),
+    "completion": ("cli.app", "completion"),
     "data": ("cli.data", "data"),
-    "regress": ("cli.regress", "regress"),
+    "explain": ("cli.runs", "explain"),
+    "grid": ("cli.grid", "grid"),
+    "montecarlo": ("cli.grid", "montecarlo"),
+    "regress": ("cli.checks", "regress"),
+    "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),
+    "settings": ("cli.settings", "settings"),
+    "trades": ("cli.runs", "trades"),
     "test": ("cli.checks", "checks"),
 }
 
@@ -79,8 +90,6 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 def call(name: str, command: Callable[..., int | None], arguments: Sequence[str]) -> int:
     """Parse ``arguments`` by the command's own signature and call it."""
-    import typer
-
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(name)(command)
     try:
@@ -92,6 +101,65 @@ def call(name: str, command: Callable[..., int | None], arguments: Sequence[str]
     except typer.Abort as stop:
         raise KeyboardInterrupt from stop
     return code if isinstance(code, int) else 0
+
+
+COMPLETION = """\
+_tomking() {
+  local at=0
+  case "${COMP_WORDS[0]##*/}" in
+    python*) [[ "${COMP_WORDS[1]##*/}" == run.py ]] || return 0; at=1 ;;
+  esac
+  local word="${COMP_WORDS[COMP_CWORD]}"
+  if (( COMP_CWORD == at + 1 )); then
+    COMPREPLY=($(compgen -W "@commands@" -- "$word"))
+    return 0
+  fi
+  [[ "$word" == -* ]] || return 0
+  case "${COMP_WORDS[at + 1]}" in
+@options@
+  esac
+}
+complete -o default -o bashdefault -F _tomking run.py ./run.py python python3 python3.11
+"""
+
+
+def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish")] = "bash") -> int:
+    """Print what completes commands and options of run.py in a shell.
+
+    Examples:
+
+    eval "$(python run.py completion bash)"
+
+    eval "$(python run.py completion zsh)"
+
+    python run.py completion fish | source
+    """
+    options = {name: option_names(name) for name in COMMANDS}
+    if shell == "fish":
+        for name, words in options.items():
+            typer.echo(f"complete -c run.py -n __fish_use_subcommand -f -a {name}")
+            for word in words:
+                typer.echo(f"complete -c run.py -n '__fish_seen_subcommand_from {name}' -l {word.removeprefix('--')}")
+        return 0
+    if shell not in ("bash", "zsh"):
+        raise UserError(f"completion: {shell!r}; expected bash, zsh or fish")
+    if shell == "zsh":
+        typer.echo("autoload -U +X bashcompinit && bashcompinit")
+    cases = "\n".join(
+        f'    {name}) COMPREPLY=($(compgen -W "{" ".join(words)}" -- "$word")) ;;' for name, words in options.items()
+    )
+    typer.echo(COMPLETION.replace("@commands@", " ".join([*COMMANDS, "tool"])).replace("@options@", cases), nl=False)
+    return 0
+
+
+def option_names(name: str) -> list[str]:
+    """The long options of a command."""
+    module, function = COMMANDS[name]
+    app = typer.Typer(add_completion=False)
+    app.command(name)(getattr(import_module(module), function))
+    parameters = typer.main.get_command(app).params
+    found = [word for item in parameters for word in (*item.opts, *item.secondary_opts) if word.startswith("--")]
+    return [*found, "--help", TRACEBACK]
 
 
 def one_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import sys
@@ -16,26 +17,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import RunFailedError, UserError, last_words
-from cli.markets import OpenedMarket, chosen_range, open_market
-from cli.options import ROOT, BacktestOptions, MarketKind, RunPlan, command_of, plan_of, settings_of
+from cli.markets import OpenedMarket, carded, chosen_range, open_market
+from cli.options import (
+    JOURNAL,
+    RESULTS,
+    ROOT,
+    BacktestOptions,
+    MarketKind,
+    RunPlan,
+    cannot_trade,
+    command_of,
+    plan_of,
+    settings_of,
+)
 from cli.progress import progress
 from cli.stopping import clear_leftovers, clear_scratch
 from greeks.exposure import treasury_bill
+from reporting.fields import JournalError
+from reporting.history import Benchmark
 from reporting.performance import Priors
 from reporting.report import RunRecord, Summary, summarise, write_report
-from reporting.rows import EngineTrade, EquityPoint, Journal, JournalError, read_journal
+from reporting.rows import EngineTrade, EquityPoint, Journal, read_journal
 
 if TYPE_CHECKING:
     from core.settings.fields import Settings
     from simulation.runner import RunResult
 
-RESULTS = "backtests"  # one of the few folders that the lean command line never takes for source
-JOURNAL = "journal.jsonl"
 NOTHING_HELD = "nothing was held: this scenario tested nothing"
 TRACE = "error.txt"  # the traceback of an algorithm that stopped
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 MIDNIGHT_SAMPLE = timedelta(hours=12)
 LONGEST_BREAK = timedelta(days=10)  # no market of the calendar was closed for longer
+DAYS_OF_A_YEAR = 365.25
 UNKNOWN_RATE = 0.0  # a market without rates: the Sharpe ratio is then over nothing, and the report says so
 
 
@@ -55,6 +68,8 @@ def run_and_report(options: BacktestOptions) -> Finished:
     plan = plan_of(options)
     market = open_market(plan.market, plan.seed)
     plan = with_range(plan, market)
+    for words in cannot_trade(plan.settings) if plan.settings is not None else ():
+        market.warn(words)
     begun = time.monotonic()
     with results_folder(plan.out) as folder:
         result = run(plan, market, folder.work)
@@ -78,6 +93,8 @@ def was_held(journal: Journal) -> bool:
 def run_backtest_command(options: BacktestOptions) -> int:
     """Run, then print the tables. Returns 0, or raises what the command line turns into one line."""
     done = run_and_report(options)
+    if options.open_:
+        open_report(done.folder / "report.html")
     from cli.summary import print_summary
 
     print_summary(done.record, done.summary, done.folder, done.seconds)
@@ -87,6 +104,14 @@ def run_backtest_command(options: BacktestOptions) -> int:
         trace = done.folder / TRACE
         raise RunFailedError(f"{done.record.facts['Algorithm']} stopped: {last_words(done.error)} (trace: {trace})")
     return 0
+
+
+def open_report(page: Path) -> None:
+    """Show a report in the browser of whoever is there; where there is none, say so and go on."""
+    import webbrowser
+
+    if not webbrowser.open(page.absolute().as_uri()):
+        sys.stderr.write(f"warning: --open found no browser; the report is {page}\n")
 
 
 backtest = command_of(
@@ -102,6 +127,8 @@ backtest = command_of(
     python run.py backtest --market scenario:august-2024
 
     python run.py backtest --listings then --faults 0.02
+
+    python run.py backtest --name calm --end 2017-12-29 --open
 
     python run.py backtest --algorithm probe.py --market lean:data --param seed=yes
     """,
@@ -201,7 +228,7 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         end=end,
         journal=journal,
         equity=equity,
-        provenance=market.provenance,
+        provenance=carded(market, result),
         settings=plan.settings.describe() if plan.settings is not None else parameters_text(plan.parameters),
         risk_free=own_risk_free(start, end) if own else risk_free(market, start, end),
         priors=priors_of(plan.settings) if plan.settings is not None else None,
@@ -219,8 +246,32 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         own=own,
         warnings=(*market.warnings, *(plan.settings.accepted() if plan.settings is not None else ())),
         fill_rule=plan.settings.fills.rule if plan.settings is not None else None,
+        benchmark=benchmark_of(market, start, end),
         engine_trades=() if own else tuple(engine_trade(trade) for trade in result.closed_trades),
     )
+
+
+def benchmark_of(market: OpenedMarket, start: date, end: date) -> Benchmark | None:
+    """The S&P 500 with dividends over the run's days, where the market is modelled; of a data folder nothing is known.
+
+    Total return is the index's closes with the dividend yield of each year (docs/market.md) earned by calendar days.
+    """
+    from simulation.market.corporate import index_dividend_yield
+    from simulation.market.source import ModelledMarket
+
+    known = market.source.book.daily("SPX") if isinstance(market.source, ModelledMarket) else None
+    if known is None:
+        return None
+    points: list[EquityPoint] = []
+    grown, before = 1.0, start
+    for ordinal, close in zip(known[0], known[1][3], strict=True):
+        day = date.fromordinal(int(ordinal))
+        if start - LONGEST_BREAK <= day <= end:
+            grown *= math.exp(index_dividend_yield(day) * (day - before).days / DAYS_OF_A_YEAR) if points else 1.0
+            points.append(EquityPoint(day, float(close) * grown))
+            before = day
+    first = max((place for place, point in enumerate(points) if point.day < start), default=0)
+    return Benchmark("S&P 500 with dividends", tuple(points[first:])) if len(points) > 1 else None
 
 
 def collect_journal(work: Path) -> Journal:

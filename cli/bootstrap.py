@@ -31,12 +31,21 @@ Tom King Trading System
 
   python run.py backtest            run main.py over real S&P 500 and VIX history; a report is left in backtests/
   python run.py test                everything that CI runs: format, lint, types, import contract, placeholders, tests
+  python run.py runs                the runs in backtests/; elsewhere a run is named by its name, by latest or by folder
+  python run.py trades latest       the closed trades of a run; --csv for a spreadsheet
+  python run.py explain 2018-02-02  the life of a day, a position or an order group, from a run's journal
+  python run.py compare ONE TWO     two runs beside each other, and the decisions that differ
+  python run.py settings vix        every setting with that word: meaning, type, range, default, where it is read
+  python run.py grid --help         many runs at once: values of settings, seeds, scenarios; a heat map of the results
+  python run.py montecarlo --help   years that never happened: what return, drawdown and ruin are distributed like
   python run.py scenario --list     named days and weeks that the system must survive, for example August 5, 2024
   python run.py data --help         write the modelled market as a LEAN data folder
   python run.py cloud --help        make the project folder for QuantConnect's cloud, within its limits on files
   python run.py regress --help      run LEAN's own regression algorithms on the embedded engine
   python run.py tool ruff check .   any tool of the pinned environment
 
+  python run.py completion bash     what completes commands and options in bash, zsh or fish
+  python run.py --version           which version this is
   python run.py COMMAND --help      explains each option with an example
 
 The first use builds the environment in .venv (one to two minutes, needs PyPI); later uses start at once.
@@ -57,7 +66,7 @@ class PackageSet(StrEnum):
 LOCKS = {PackageSet.RUN: "requirements.lock", PackageSet.DEVELOP: "requirements-dev.lock"}
 # Measured on Linux x86-64, unpacked, and rounded up: numerical libraries are most of it.
 DISK_NEEDED = {PackageSet.RUN: 700_000_000, PackageSet.DEVELOP: 1_300_000_000}
-DEVELOPER_COMMANDS = ("test", "tool")
+DEVELOPER_COMMANDS = ("grid", "montecarlo", "test", "tool")
 NETWORK_SIGNS = (
     "connection refused",
     "dns error",
@@ -123,6 +132,9 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(USAGE)
         return 0
+    if arguments[0] in ("-V", "--version", "version"):
+        sys.stdout.write(f"Tom King Trading System {version(ROOT)}, Python {platform.python_version()}\n")
+        return 0
     wanted = PackageSet.DEVELOP if arguments[0] in DEVELOPER_COMMANDS else PackageSet.RUN
     environment = Environment(ROOT)
     from cli.progress import make_lenient
@@ -148,6 +160,19 @@ def main(arguments: Sequence[str]) -> int:
 
         return run(arguments)
     return hand_over(environment.python, [str(environment.root / "run.py"), *arguments])
+
+
+def version(root: Path) -> str:
+    """The project's version, and the commit where git knows it."""
+    import tomllib
+
+    stated = str(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+    try:
+        asked = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+        commit = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        commit = ""
+    return f"{stated} ({commit})" if commit else stated
 
 
 def inside(environment: Environment) -> bool:

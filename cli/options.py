@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from datetime import date
@@ -19,7 +20,12 @@ from core.settings.fields import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT / "main.py"
+JOURNAL = "journal.jsonl"  # of a run, in its results folder
+RESULTS = "backtests"  # one of the few folders that the lean command line never takes for source
 SHORT_KEYS = ("start", "end", "cash", "strategies", "seed")  # each stands for the setting run.KEY, as in main.py
+LATEST = "latest"  # the newest run, wherever a run is named
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+FRIDAY = 4
 RANGE = ("run.start", "run.end")
 LISTINGS = ("today", "then")
 
@@ -80,6 +86,10 @@ class BacktestOptions(MarketOptions):
         typer.Option(help="A parameter for --algorithm's file, as often as needed. Example: --param seed=yes"),
     ] = field(default_factory=list)
     out: Annotated[Path | None, typer.Option(help="Folder for the results, made new. Example: --out results")] = None
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run: its results are backtests/NAME. Example: --name baseline")
+    ] = None
+    open_: Annotated[bool, typer.Option("--open", help="Show the report in the browser. Example: --open")] = False
 
 
 Chosen = TypeVar("Chosen", bound=MarketOptions)
@@ -179,6 +189,7 @@ def plan_of(options: BacktestOptions) -> RunPlan:
         UserError: what is wrong, with the option, the value and what would be right.
     """
     market = MarketChoice.parse(options.market).shaped(options.listings, options.faults)
+    options = replace(options, out=named_folder(options))
     if options.out is not None and options.out.exists():
         raise UserError(f"--out: {options.out} exists; expected a folder that does not exist yet")
     own = options.algorithm is None or options.algorithm.resolve() == MAIN
@@ -194,6 +205,52 @@ def plan_of(options: BacktestOptions) -> RunPlan:
     settings = settings_of(parameters)
     given = frozenset(key.removeprefix("run.") for key in RANGE if key in asked)
     return RunPlan(MAIN, market, parameters, settings, settings.run.seed, options.out, given)
+
+
+def named_folder(options: BacktestOptions) -> Path | None:
+    """The results folder that ``--out`` or ``--name`` asks for; None for one of the time of the run."""
+    if options.name is None:
+        return options.out
+    if options.out is not None:
+        raise UserError(f"--name: {options.name!r} and --out {options.out} are two places; give one of them")
+    if not RUN_NAME.fullmatch(options.name) or options.name == LATEST:
+        raise UserError(
+            f"--name: {options.name!r}; expected letters, digits, dots, dashes and underscores, for example "
+            f"--name baseline ({LATEST} always means the newest run)"
+        )
+    folder = ROOT / RESULTS / options.name
+    if folder.exists():
+        raise UserError(f"--name: {options.name!r} is taken ({folder}); expected a name that no run has yet")
+    return folder
+
+
+def cannot_trade(settings: Settings) -> tuple[str, ...]:
+    """Why none of the run's strategies can open anything, as far as settings alone say so; empty where one can.
+
+    What depends on the market (VIX under a window all the time, a credit too small) shows in the report instead.
+    """
+    run, least = settings.run, settings.phases.minimum_equity
+    if run.cash < least:
+        return (f"run.cash {run.cash:,.0f} is under phases.minimum_equity {least:,.0f}: every entry will be denied",)
+    reasons = {name: strategy_obstacle(name, settings) for name in run.strategies}
+    if any(reason is None for reason in reasons.values()):
+        return ()
+    return tuple(f"{name} cannot trade: {reason}" for name, reason in reasons.items())
+
+
+def strategy_obstacle(name: str, settings: Settings) -> str | None:
+    """What keeps one strategy from ever opening anything in this run's days."""
+    from simulation.market.calendar import calendar
+
+    row = getattr(settings, name)
+    if max(row.contracts_by_phase) == 0:
+        return f"{name}.contracts_by_phase is 0 in every phase"
+    sessions = calendar().between(settings.run.start, settings.run.end)
+    if not sessions:
+        return f"no session from {settings.run.start} to {settings.run.end}"
+    if name == "friday_0dte" and not any(day.weekday() == FRIDAY for day in sessions):
+        return f"no Friday session from {settings.run.start} to {settings.run.end}"
+    return None
 
 
 def foreign_plan(options: BacktestOptions, algorithm: Path, market: MarketChoice) -> RunPlan:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from cli.progress import width
 from reporting.fills import FillSummary, table_rows
+from reporting.intervals import Unit
 from reporting.markup import money, percent, sharpe_texts, span, target_texts
 from reporting.performance import EquityStatistics, TradeStatistics, skip_reasons
 from reporting.report import RunRecord, Summary
 from reporting.rows import AccountCheck, strategy_title
-from reporting.targets import Unit, Verdict
+from reporting.targets import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import NormalDist
 
 import numpy as np
@@ -20,6 +21,13 @@ RESAMPLES = 1000
 FEWEST_MOVES = 30  # resampling a handful of trades gives paths without one, and figures that mean nothing
 STANDSTILL = 1e-12
 MEAN_BLOCK_DAYS = 21.0  # one trading month: as long as a volatility cluster usually lasts
+
+
+class Unit(StrEnum):
+    """How a figure is written."""
+
+    PERCENT = "percent"
+    NUMBER = "number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +71,46 @@ def bootstrap(
 
     ``figure`` maps a matrix (one resampled path a row) to one number a row. The seed is fixed: one run, one report.
     """
-    count = len(returns)
     if np.count_nonzero(np.abs(returns) > STANDSTILL) < FEWEST_MOVES:
         return None
-    paths = returns[resampled_days(count)]
-    values = figure(paths)
+    return spread_of(figure(returns[resampled_days(len(returns))]), confidence)
+
+
+def bootstrap_difference(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    figure: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    confidence: float = CONFIDENCE,
+) -> Interval | None:
+    """Interval of ``figure(second) - figure(first)`` of two runs over the same days.
+
+    Both are resampled by the same days, so that what moved both of them is in neither's favour. ``None`` where either
+    has under ``FEWEST_MOVES`` days that moved. Raises ``ValueError`` for paths of different length.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} days; expected the same days of both")
+    if any(np.count_nonzero(np.abs(path) > STANDSTILL) < FEWEST_MOVES for path in (first, second)):
+        return None
+    days = resampled_days(len(first))
+    return spread_of(figure(second[days]) - figure(first[days]), confidence)
+
+
+def share_difference(first: tuple[int, int], second: tuple[int, int]) -> Interval | None:
+    """Interval of the second share less the first, each of (successes, trials); ``None`` without trials.
+
+    Newcombe's hybrid of two Wilson intervals: Statistics in Medicine 17 (1998) 873, method 10.
+    """
+    one, two = wilson(*first), wilson(*second)
+    if one is None or two is None:
+        return None
+    before, after = first[0] / first[1], second[0] / second[1]
+    low = math.sqrt((after - two.low) ** 2 + (one.high - before) ** 2)
+    high = math.sqrt((two.high - after) ** 2 + (before - one.low) ** 2)
+    return Interval(after - before - low, after - before + high)
+
+
+def spread_of(values: NDArray[np.float64], confidence: float) -> Interval | None:
+    """The middle ``confidence`` of some values; those that are not numbers are left out, ``None`` without any."""
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return None
@@ -87,3 +130,23 @@ def resampled_days(count: int) -> NDArray[np.int64]:
     begun_at = np.take_along_axis(starts, last_break, axis=1)
     days: NDArray[np.int64] = (begun_at + position - last_break) % count
     return days
+
+
+def deflated_sharpe(ratios: NDArray[np.float64], days: int, skewness: float, kurtosis: float) -> float | None:
+    """Probability that the best of several Sharpe ratios is above what the best of as many worthless trials would show.
+
+    ``ratios`` are of one day each, not of a year; ``days``, ``skewness`` and ``kurtosis`` (3 for a normal law) are of
+    the best one's returns. None of a single trial, or where the formula has no answer. Source: Bailey and Lopez de
+    Prado, Journal of Portfolio Management 40 (2014) 94, equations 1 and 2.
+    """
+    known = ratios[np.isfinite(ratios)]
+    count = len(known)
+    if count < 2 or days < 2:
+        return None
+    best, normal = float(known.max()), NormalDist()
+    euler = float(np.euler_gamma)
+    expected = math.sqrt(float(known.var(ddof=1))) * (
+        (1 - euler) * normal.inv_cdf(1 - 1 / count) + euler * normal.inv_cdf(1 - 1 / (count * math.e))
+    )
+    spread = 1 - skewness * best + (kurtosis - 1) / 4 * best * best
+    return normal.cdf((best - expected) * math.sqrt(days - 1) / math.sqrt(spread)) if spread > 0 else None

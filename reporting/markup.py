@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from reporting.intervals import FEWEST_MOVES, Interval
+from reporting.intervals import FEWEST_MOVES, Interval, Unit
 from reporting.performance import EquityStatistics
-from reporting.targets import FEW, TargetRow, Unit
+from reporting.targets import FEW, TargetRow
 
 MINUS = "\N{MINUS SIGN}"
 EN_DASH = "\N{EN DASH}"

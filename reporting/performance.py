@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reporting.intervals import FEWEST_MOVES, Interval, beta_posterior, bootstrap, wilson
-from reporting.rows import Decision, EngineTrade, EquityPoint, Outcome, Trade
+from reporting.intervals import (
+    FEWEST_MOVES,
+    Interval,
+    Unit,
+    beta_posterior,
+    bootstrap,
+    bootstrap_difference,
+    share_difference,
+    wilson,
+)
+from reporting.rows import Decision, EngineTrade, EquityPoint, Journal, Outcome, Trade
 
 TRADING_DAYS = 252
 HALF_A_CENT = 0.005  # interest is booked in cents, and sums of cents in binary are off by less
@@ -91,6 +100,22 @@ class SkipReason:
     rule: str
     count: int
     example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One figure of two runs; ``difference`` is the second less the first, with its interval where there is one."""
+
+    name: str
+    unit: Unit
+    first: float | None
+    second: float | None
+    interval: Interval | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """Second less first; None where either is unknown."""
+        return None if self.first is None or self.second is None else self.second - self.first
 
 
 class PerformanceTracker:
@@ -258,3 +283,45 @@ def skip_reasons(decisions: Sequence[Decision], limit: int = 10) -> tuple[SkipRe
         SkipReason(strategy, rule, count, examples[strategy, rule])
         for (strategy, rule), count in counts.most_common(limit)
     )
+
+
+def compared(before: Journal, after: Journal) -> tuple[Compared, ...]:
+    """Two runs figure by figure. Figures of the account are of the days that both have, over no risk-free rate.
+
+    Their intervals come from one bootstrap of both (``bootstrap_difference``); that of the win rate from Newcombe.
+    """
+    days = {point.day for point in before.equity} & {point.day for point in after.equity}
+    one = equity_statistics([point for point in before.equity if point.day in days])
+    two = equity_statistics([point for point in after.equity if point.day in days])
+    trades = trade_statistics("first", before.trades), trade_statistics("second", after.trades)
+    rows: list[Compared] = []
+    if one is not None and two is not None:
+        left, right = (daily_returns(journal.equity, days) for journal in (before, after))
+
+        def interval(figure: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Interval | None:
+            return bootstrap_difference(left, right, figure)
+
+        sharpe = interval(lambda paths: sharpe_ratios(paths, 0.0))
+        rows += [
+            Compared("return", Unit.PERCENT, one.total_return, two.total_return),
+            Compared("a year", Unit.PERCENT, one.annual_return, two.annual_return, interval(annual_returns)),
+            Compared("largest drawdown", Unit.PERCENT, one.drawdown, two.drawdown, interval(worst_drawdowns)),
+            Compared("Sharpe over zero", Unit.NUMBER, one.sharpe, two.sharpe, sharpe),
+        ]
+    first, second = trades
+    wins = share_difference((first.wins, first.count), (second.wins, second.count))
+    return (
+        *rows,
+        Compared("trades", Unit.NUMBER, first.count, second.count),
+        Compared("wins", Unit.PERCENT, first.win_rate, second.win_rate, wins),
+        Compared("profit of trades", Unit.NUMBER, first.profit, second.profit),
+        Compared("fees", Unit.NUMBER, first.fees, second.fees),
+        Compared("credit kept", Unit.PERCENT, first.credit_kept, second.credit_kept),
+    )
+
+
+def daily_returns(points: Sequence[EquityPoint], days: set[date]) -> NDArray[np.float64]:
+    """Returns from each of the given days to the next of them."""
+    values: NDArray[np.float64] = np.array([point.equity for point in points if point.day in days], dtype=np.float64)
+    returns: NDArray[np.float64] = np.diff(values) / values[:-1]
+    return returns

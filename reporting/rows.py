@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from reporting.fields import Fields, JournalError, parse_line
+
 TITLES = {"friday_0dte": "Friday 0DTE", "lt112": "LT112", "ipmcc": "IPMCC", "leap_ladder": "LEAP ladder"}
-
-
-class JournalError(ValueError):
-    """A line of a journal cannot be read; the message names file, line and field."""
 
 
 class Outcome(StrEnum):
@@ -38,6 +35,7 @@ class Decision:
     vix: float | None
     spot: float | None
     contracts: int | None
+    correlation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,7 @@ class Trade:
     vix_entry: float | None
     vix_exit: float | None
     part: str = "whole"
+    correlation: str = ""
     largest_loss: float | None = None
 
     @property
@@ -157,6 +156,9 @@ class Fill:
     price: float
     bid: float | None
     ask: float | None
+    time: datetime | None = None
+    contract: str = ""
+    fee: float = 0.0
 
     @property
     def far(self) -> float | None:
@@ -173,11 +175,33 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class OrderStep:
-    """One step in the life of an order group."""
+    """One step in the life of an order group: ``limit_cash`` in points a package, a credit positive.
+
+    ``legs`` are name and signed ratio of each.
+    """
 
     group: str
     purpose: str
     action: str
+    time: datetime | None = None
+    position: str = ""
+    reason: str = ""
+    contracts: int | None = None
+    limit_cash: float | None = None
+    legs: tuple[tuple[str, int], ...] = ()
+    correlation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictNote:
+    """What the rules made of one proposal; ``bound`` says each rule's words that shrank or denied it."""
+
+    time: datetime
+    correlation: str
+    wanted: int
+    contracts: int
+    rule: str
+    bound: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +223,7 @@ class RiskNote:
     reason: str
     limit: float | None
     observed: float | None
+    correlation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,72 +249,8 @@ class Journal:
     errors: tuple[ErrorNote, ...] = ()
     fills: tuple[Fill, ...] = ()
     orders: tuple[OrderStep, ...] = ()
+    verdicts: tuple[VerdictNote, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """One row's raw values, handed out as the type asked for or refused with the row's place in the file."""
-
-    values: Mapping[str, object]
-    place: str
-
-    def text(self, key: str) -> str:
-        """A required text."""
-        value = self._present(key)
-        if not isinstance(value, str):
-            raise self._wrong(key, value, "text")
-        return value
-
-    def number(self, key: str) -> float:
-        """A required number; JSON has no infinities, so the journal writes those as text."""
-        value = self._present(key)
-        if value in ("inf", "-inf"):
-            return float(str(value))
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._wrong(key, value, "a number")
-        return float(value)
-
-    def maybe_number(self, key: str) -> float | None:
-        """A number, or None where the journal says null or nothing."""
-        return None if self.values.get(key) is None else self.number(key)
-
-    def integer(self, key: str) -> int:
-        """A required whole number."""
-        value = self.number(key)
-        if not value.is_integer():
-            raise self._wrong(key, value, "a whole number")
-        return int(value)
-
-    def maybe_integer(self, key: str) -> int | None:
-        """A whole number, or None where the journal says null or nothing."""
-        return None if self.values.get(key) is None else self.integer(key)
-
-    def moment(self, key: str) -> datetime:
-        """A required ISO time."""
-        try:
-            return datetime.fromisoformat(self.text(key))
-        except ValueError as error:
-            raise self._wrong(key, self.values.get(key), "an ISO time") from error
-
-    def day(self, key: str) -> date:
-        """A required ISO date."""
-        return self.moment(key).date()
-
-    def rows(self, key: str) -> list[Fields]:
-        """A required list of objects."""
-        value = self._present(key)
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self._wrong(key, value, "a list of objects")
-        return [Fields(item, f"{self.place}, {key}[{index}]") for index, item in enumerate(value)]
-
-    def _present(self, key: str) -> object:
-        if self.values.get(key) is None:
-            raise JournalError(f"{self.place}: {key} is missing")
-        return self.values[key]
-
-    def _wrong(self, key: str, value: object, expected: str) -> JournalError:
-        return JournalError(f"{self.place}: {key} is {value!r}; expected {expected}")
 
 
 def strategy_title(name: str) -> str:
@@ -332,6 +293,7 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         errors=tuple(item for item in kept["error"] if isinstance(item, ErrorNote)),
         fills=tuple(item for item in kept["fill"] if isinstance(item, Fill)),
         orders=tuple(item for item in kept["order"] if isinstance(item, OrderStep)),
+        verdicts=tuple(item for item in kept["verdict"] if isinstance(item, VerdictNote)),
         counts=counts,
     )
 
@@ -346,17 +308,6 @@ def with_interest(points: Sequence[EquityPoint], paid: Sequence[Interest]) -> tu
             amount += waiting.pop().amount
         found.append(replace(point, interest=amount) if amount > 0 else point)
     return tuple(found)
-
-
-def parse_line(line: str, place: str) -> Fields:
-    """One JSON object, or the place where there is none."""
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise JournalError(f"{place}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise JournalError(f"{place}: {type(value).__name__}; expected an object")
-    return Fields(value, place)
 
 
 def read_decision(row: Fields) -> Decision:
@@ -376,6 +327,7 @@ def read_decision(row: Fields) -> Decision:
         vix=row.maybe_number("vix"),
         spot=row.maybe_number("spot"),
         contracts=row.maybe_integer("contracts"),
+        correlation=str(row.values.get("correlation") or ""),
     )
 
 
@@ -420,6 +372,7 @@ def read_trade(row: Fields) -> Trade | UnknownTrade:
         vix_entry=row.maybe_number("vix_entry"),
         vix_exit=row.maybe_number("vix_exit"),
         part=part,
+        correlation=str(row.values.get("correlation") or ""),
         largest_loss=row.maybe_number("largest_loss"),
     )
 
@@ -454,12 +407,44 @@ def read_fill(row: Fields) -> Fill:
         price=row.number("price"),
         bid=row.maybe_number("bid"),
         ask=row.maybe_number("ask"),
+        time=row.maybe_moment("time"),
+        contract=str(row.values.get("contract") or ""),
+        fee=row.maybe_number("fee") or 0.0,
     )
 
 
 def read_order(row: Fields) -> OrderStep:
     """An ``order`` row."""
-    return OrderStep(row.text("group"), str(row.values.get("purpose") or ""), row.text("action"))
+    legs = row.rows("legs") if row.values.get("legs") else ()
+    return OrderStep(
+        group=row.text("group"),
+        purpose=str(row.values.get("purpose") or ""),
+        action=row.text("action"),
+        time=row.maybe_moment("time"),
+        position=str(row.values.get("position") or ""),
+        reason=str(row.values.get("reason") or ""),
+        contracts=row.maybe_integer("contracts"),
+        limit_cash=row.maybe_number("limit_cash"),
+        legs=tuple((leg.text("name"), leg.integer("ratio")) for leg in legs),
+        correlation=str(row.values.get("correlation") or ""),
+    )
+
+
+def read_verdict(row: Fields) -> VerdictNote:
+    """A ``verdict`` row; the words of a rule that allowed are left out."""
+    bound = [
+        f"{rule.text('rule')} {rule.text('answer')}: {rule.values.get('reason') or 'no words'}"
+        for rule in row.rows("verdicts")
+        if rule.text("answer") != "allow"
+    ]
+    return VerdictNote(
+        time=row.moment("time"),
+        correlation=str(row.values.get("correlation") or ""),
+        wanted=row.integer("wanted"),
+        contracts=row.integer("contracts"),
+        rule=row.text("rule"),
+        bound=tuple(bound),
+    )
 
 
 def read_interest(row: Fields) -> Interest:
@@ -477,6 +462,7 @@ def read_risk(row: Fields) -> RiskNote:
         reason=row.text("reason"),
         limit=row.maybe_number("limit"),
         observed=row.maybe_number("observed"),
+        correlation=str(row.values.get("correlation") or ""),
     )
 
 
@@ -493,6 +479,7 @@ READERS: dict[str, Callable[[Fields], object]] = {
     "interest": read_interest,
     "fill": read_fill,
     "order": read_order,
+    "verdict": read_verdict,
     "risk": read_risk,
     "error": read_error,
 }

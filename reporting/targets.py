@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from reporting.intervals import Interval
+from reporting.intervals import Interval, Unit
 from reporting.performance import TRADING_DAYS, EquityStatistics, TradeStatistics
 from reporting.rows import strategy_title
 
@@ -29,13 +29,6 @@ class Verdict(StrEnum):
     MET = "met"
     NOT_MET = "not met"
     UNKNOWN = "not measured"
-
-
-class Unit(StrEnum):
-    """How a figure is written."""
-
-    PERCENT = "percent"
-    NUMBER = "number"
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def test_no_tracked_file_names_an_organization() -> None:
 
 
 def test_a_push_leaves_results_out(workspace: Path) -> None:
-    from cli.backtest import RESULTS
+    from cli.options import RESULTS
 
     projects: Any = None
     leans, _ = config_managers(workspace)

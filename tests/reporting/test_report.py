@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from reporting import markup
 from reporting.charts import break_evens, nice_ticks, payoff_chart, profit_at_expiry, thin
+from reporting.fields import JournalError
 from reporting.fridays import DayKind, day_cells, fridays_between
 from reporting.intervals import bootstrap, resampled_days, wilson
 from reporting.markup import element, escape, money, percent, table, target_texts
@@ -27,7 +28,7 @@ from reporting.performance import (
     trade_statistics,
 )
 from reporting.report import render, summarise, write_report
-from reporting.rows import EquityPoint, Journal, JournalError, Trade, TradeLeg, parse_journal
+from reporting.rows import EquityPoint, Journal, Trade, TradeLeg, parse_journal
 from reporting.targets import Verdict, judge
 from tests.conftest import ROOT
 from tests.reporting.pages import a_record, decision, equity, path_of, read_page

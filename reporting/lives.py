@@ -1,0 +1,224 @@
+"""The life of a position as its journal tells it: what was decided, which rules bound, how orders walked, how it ended.
+
+The page and ``python run.py explain`` both take it from here, so that they tell the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from reporting.markup import money, number
+from reporting.rows import Decision, Fill, Journal, OrderStep, Outcome, RiskNote, Trade, VerdictNote, strategy_title
+
+WALKED = ("sent", "repriced")
+
+
+class Placed(Protocol):
+    """A row that belongs to a position."""
+
+    @property
+    def position(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=Placed)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One order group: the limits that it asked for, in points a package (a credit positive), and what it came to.
+
+    ``filled`` is the cash of the fills' own prices, points a package; ``None`` where no whole package filled.
+    """
+
+    group: str
+    purpose: str
+    begun: datetime | None
+    ended: datetime | None
+    limits: tuple[float, ...]
+    filled: float | None
+    end: str
+    reason: str
+
+    @property
+    def words(self) -> str:
+        """For example ``2.55, 2.40, 2.30, filled 2.60``."""
+        ended = self.end or "not filled" if self.filled is None else f"filled {number(self.filled)}"
+        return ", ".join([*(number(limit) for limit in self.limits), ended])
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Everything that a journal says of one position, in the order it happened."""
+
+    position: str
+    decision: Decision | None
+    verdicts: tuple[VerdictNote, ...]
+    walks: tuple[Walk, ...]
+    fills: tuple[Fill, ...]
+    risk: tuple[RiskNote, ...]
+    trades: tuple[Trade, ...]
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """What each rule said that shrank or denied, once each; of journals without verdicts, what risk rows say."""
+        words = [said for verdict in self.verdicts for said in verdict.bound]
+        words = words or [f"{note.rule} {note.severity}: {note.reason}" for note in self.risk]
+        return tuple(dict.fromkeys(words))
+
+    @property
+    def held(self) -> timedelta | None:
+        """From the first opening to the last closing; ``None`` while nothing was closed."""
+        if not self.trades:
+            return None
+        return max(trade.closed for trade in self.trades) - min(trade.opened for trade in self.trades)
+
+
+def lives_of(journal: Journal) -> dict[str, Life]:
+    """The life of every position that was ordered or closed, by its name, in order of appearance."""
+    orders, fills, trades = by_position(journal.orders), by_position(journal.fills), by_position(journal.trades)
+    taken = [decision for decision in journal.decisions if decision.outcome is Outcome.TRADE]
+    decisions = {decision.correlation: decision for decision in taken if decision.correlation}
+    verdicts = by_key((verdict.correlation, verdict) for verdict in journal.verdicts)
+    risk = by_key((note.correlation, note) for note in journal.risk)
+    found: dict[str, Life] = {}
+    for name in dict.fromkeys([*orders, *fills, *trades]):
+        steps, closed = orders.get(name, []), trades.get(name, [])
+        told = [*(step.correlation for step in steps), *(trade.correlation for trade in closed)]
+        origins = [*(correlation for correlation in told if correlation), ""]
+        found[name] = Life(
+            position=name,
+            decision=decisions.get(origins[0]),
+            verdicts=tuple(verdicts.get(origins[0], ())) if origins[0] else (),
+            walks=walks_of(steps, fills.get(name, [])),
+            fills=tuple(fills.get(name, [])),
+            risk=tuple(risk.get(origins[0], ())) if origins[0] else (),
+            trades=tuple(closed),
+        )
+    return found
+
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+def by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Values under their keys, in order."""
+    found: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def by_position(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows under their position; those without one are left out."""
+    return by_key((row.position, row) for row in rows if row.position)
+
+
+def walks_of(steps: Sequence[OrderStep], fills: Sequence[Fill]) -> tuple[Walk, ...]:
+    """The order groups of one position, in order of their first step."""
+    brought = by_key((fill.group, fill) for fill in fills)
+    found = []
+    for group, rows in by_key((step.group, step) for step in steps).items():
+        asked = [row.limit_cash for row in rows if row.action in WALKED and row.limit_cash is not None]
+        other = [row for row in rows if row.action not in WALKED]
+        filled = filled_at(rows[-1].legs, brought.get(group, []))
+        last = [fill.time for fill in brought.get(group, []) if fill.time is not None]
+        found.append(
+            Walk(
+                group=group,
+                purpose=rows[0].purpose,
+                begun=rows[0].time,
+                ended=max(last) if last else rows[-1].time,
+                limits=tuple(asked),
+                filled=filled,
+                end=other[-1].action if other else "",
+                reason=other[-1].reason if other and filled is None else rows[0].reason,
+            )
+        )
+    return tuple(found)
+
+
+def filled_at(legs: Sequence[tuple[str, int]], fills: Sequence[Fill]) -> float | None:
+    """Cash of the fills in points a package, a credit positive; ``None`` where they are not whole packages."""
+    quantities = {name: sum(fill.quantity for fill in fills if fill.contract == name) for name, _ in legs}
+    packages = {round(abs(quantities[name] / ratio), 9) for name, ratio in legs if ratio}
+    if len(packages) != 1 or not any(packages):
+        return None
+    return -sum(fill.quantity * fill.price for fill in fills) / packages.pop()
+
+
+def held_words(held: timedelta | None) -> str:
+    """How long in days, hours and minutes."""
+    if held is None:
+        return "not closed"
+    minutes = int(held.total_seconds()) // 60
+    parts = ((minutes // 1440, "d"), (minutes % 1440 // 60, "h"), (minutes % 60, "min"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "under a minute"
+
+
+def life_lines(life: Life) -> list[str]:
+    """A position's life in about ten lines: decision, rules, entry, fills, risk, exits, result."""
+    lines = [title_line(life)]
+    if life.decision is not None:
+        decision = life.decision
+        at = f"{decision.time:%Y-%m-%d %H:%M}"
+        lines.append(f"decided  {at} {decision.reason}; VIX {number(decision.vix)}, spot {number(decision.spot)}")
+    if life.verdicts:
+        verdict = life.verdicts[0]
+        lines.append(f"rules    {verdict.wanted} wanted, {verdict.contracts} allowed by {verdict.rule or 'all'}")
+    lines += [f"bound    {words}" for words in life.bound[:3]]
+    lines += [walk_line(walk) for walk in life.walks[:4]]
+    if len(life.walks) > 4:
+        lines.append(f"         and {len(life.walks) - 4} more order groups")
+    entry = {walk.group for walk in life.walks if walk.purpose == "entry"}
+    lines += [f"legs     {legs_line(life, entry)}"] if life.fills else []
+    for trade in life.trades[:3]:
+        lines.append(
+            f"closed   {trade.closed:%Y-%m-%d %H:%M} {trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}; "
+            f"{trade.underlying} {number(trade.underlying_exit)}, VIX {number(trade.vix_exit)}"
+        )
+    return [*lines, result_line(life)]
+
+
+def title_line(life: Life) -> str:
+    """What it was: name, contracts, structure, strategy."""
+    if not life.trades:
+        strategy = life.decision.strategy if life.decision else ""
+        return f"{life.position}: {strategy_title(strategy) if strategy else 'a position'} that was never closed"
+    trade = life.trades[0]
+    what = f"{trade.contracts} x {trade.underlying} {trade.structure.replace('_', ' ')}"
+    return f"{life.position}: {what}, {strategy_title(trade.strategy)}"
+
+
+def walk_line(walk: Walk) -> str:
+    """One order group: when, for what, how it walked."""
+    times = " to ".join(dict.fromkeys(f"{moment:%H:%M}" for moment in (walk.begun, walk.ended) if moment))
+    day = f"{walk.begun:%Y-%m-%d} " if walk.begun else ""
+    return f"{walk.purpose or 'order':8} {day}{times} {walk.group}: {walk.words} ({walk.reason})"
+
+
+def legs_line(life: Life, groups: set[str]) -> str:
+    """Each leg that the entry filled, with its price and its quote of that minute."""
+
+    def side(value: float | None) -> str:
+        return "none" if value is None else f"{value:g}"
+
+    rows = [fill for fill in life.fills if fill.group in groups] or list(life.fills)
+    return "; ".join(
+        f"{row.quantity:+g} {row.contract} at {row.price:g} (bid {side(row.bid)}, offer {side(row.ask)})"
+        for row in rows
+    )
+
+
+def result_line(life: Life) -> str:
+    """What it brought, and how long it was held."""
+    if not life.trades:
+        return "result   open, or never filled"
+    profit, fees = sum(trade.profit for trade in life.trades), sum(trade.fees for trade in life.trades)
+    words = f"{money(profit, signed=True, cents=True)} after {money(fees, cents=True)} fees"
+    worst = [trade.max_loss for trade in life.trades if trade.max_loss is not None]
+    most = f", most it could lose {money(max(worst))}" if worst else ""
+    return f"result   {words}{most}; held {held_words(life.held)}"
