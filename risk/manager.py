@@ -162,7 +162,7 @@ class UnifiedRiskManager:
     # What happens
 
     def _on_event(self, event: Event) -> None:
-        """Let every plugin look that watches such events; one that fails halts entries and keeps no other from looking."""
+        """Let every plugin look that watches such events; one that fails halts entries, and the others look."""
         if isinstance(event, SessionOpened):
             self._budgets.clear()
         if not isinstance(event, MarketData):
