@@ -13,6 +13,7 @@ from reporting.fills import FillSummary, summarise_fills, table_rows
 from reporting.fridays import calendar, day_cells
 from reporting.history import Benchmark, history_part
 from reporting.intervals import FEWEST_MOVES, Unit
+from reporting.lives import engine_trades_table, trade_list
 from reporting.markup import (
     Markup,
     element,
@@ -37,7 +38,6 @@ from reporting.performance import (
 )
 from reporting.rows import EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, strategy_title
 from reporting.targets import TargetRow, Verdict, judge
-from reporting.trades import engine_trades_table, trade_list
 
 MOST_NOTES = 200
 LEAN_NAMES = {
