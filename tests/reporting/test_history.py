@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from reporting.history import Benchmark, period_returns, return_between, rolling, worst_drawdowns
-from reporting.lives import MOST_CARDS
 from reporting.report import render, summarise, write_report
 from reporting.rows import EquityPoint
+from reporting.trades import MOST_CARDS
 from tests.reporting.pages import POSITION, PageReader, a_journal, a_record, path_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
