@@ -177,6 +177,7 @@ class TradingSystem:
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
+        self._live = self.gateway.is_live()
         self._idle_minutes = settings.market.idle_minutes
         self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
@@ -243,13 +244,22 @@ class TradingSystem:
         """Whether a session is open by what was told."""
         return self._session is not None
 
+    def rests(self, now: datetime) -> bool:
+        """Whether a minute of a backtest's session is one that nobody looks at: nothing is held, ordered or waited for.
+
+        Live, and while anything is still to be settled, none is.
+        """
+        if now.minute % self._idle_minutes == 0 or self._session is None or self._live:
+            return False
+        return self._recovery.settled and not self.coordinator.is_active
+
     def minute(self, now: datetime) -> None:
         """A minute's prices are in; told twice (LEAN does so after contracts were added), it is one minute."""
         if now == self._minute_at:
             return
         self._minute_at = now
         session = self._session
-        if self.gateway.is_live():
+        if self._live:
             self._look_after(now)
         if session is None:
             self._join_session(now)
@@ -258,7 +268,7 @@ class TradingSystem:
         if not self._recovery.settled:
             self.clock.advance(now)
             self._recovery.reconcile()
-        if now >= self._reconcile_at and self.gateway.is_live():  # only a live account has other hands in it
+        if self._live and now >= self._reconcile_at:  # only a live account has other hands in it
             self._reconcile_at = now + timedelta(minutes=self.settings.orders.reconcile_minutes)
             self.clock.advance(now)
             self._recovery.reconcile()

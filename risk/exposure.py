@@ -38,6 +38,7 @@ class CorrelationPlugin(RiskPlugin):
 
     name = "correlation"
     order = 70
+    watches = (SessionOpened,)
 
     def __init__(self, correlations: Correlations, book: Book, settings: CorrelationSettings) -> None:
         self._correlations = correlations

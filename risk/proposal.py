@@ -172,6 +172,8 @@ class RiskPlugin(ABC):
 
     name: ClassVar[str]
     order: ClassVar[int]
+    watches: ClassVar[tuple[type[Event], ...]] = (Event,)
+    """What it looks at where it looks at anything: most of a run's events are prices, which few rules are about."""
     _newest: datetime | None = None
     _raised: frozenset[str] = frozenset()
 
@@ -207,6 +209,12 @@ class RiskPlugin(ABC):
     def observe(self, event: Event) -> Iterable[RiskThreshold]:
         """What the rule makes of an event; most rules bind entries only."""
         return ()
+
+    @classmethod
+    def is_watching(cls, kind: type[Event]) -> bool:
+        """Whether events of a type have to be shown to it; one that says nothing of its own sees all of them."""
+        looks = cls.observe is not RiskPlugin.observe or cls.watch is not RiskPlugin.watch
+        return looks and issubclass(kind, cls.watches)
 
     def wanted(self, now: datetime) -> Iterable[Wanted]:
         """What it wants gone at this minute, whether or not it wanted it before; most rules bind entries only."""
