@@ -55,8 +55,8 @@ class Stressed:
     ``legs`` have signed contracts as ratios; ``prices`` are points by (leg, node), ``spots`` by node. ``profits``
     are dollars by node against now. ``largest_loss`` is dollars from here to the worst price at the nearest expiry,
     ``inf`` where it has no floor. ``naked`` counts short options that none of its longs cover. ``scan``: of options on
-    futures, dollars lost at the worst of a scan of prices and volatilities as CME's SPAN makes it. ``sizing_loss``: of a
-    proposal with naked short options, dollars lost at the worse side of ``sizing.stress_move``.
+    futures, dollars lost at the worst of a scan of prices and volatilities as CME's SPAN makes it. ``sizing_loss``: of
+    a proposal with naked short options, dollars lost at the worse side of ``sizing.stress_move``.
     """
 
     position: str
