@@ -29,6 +29,7 @@ COMMANDS = {
     "data": ("cli.data", "data"),
     "explain": ("cli.runs", "explain"),
     "regress": ("cli.checks", "regress"),
+    "rehearse": ("cli.rehearse", "rehearse"),
     "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),
     "settings": ("cli.settings", "settings"),
