@@ -154,7 +154,8 @@ class AtomicExecutor(OrderDesk):
             return Refusal("no_position", f"{entry.onto} is not open")
         if entry.onto in self._unwinds or entry.onto in self._book.doubted or entry.onto in self._book.pending:
             return Refusal("position_busy", f"{entry.onto} is being unwound, in doubt, or added to")
-        open_too = [plan.name for plan in plans if position.part(plan.name) is not None]
+        known = ((plan.name, position.part(plan.name)) for plan in plans)
+        open_too = [name for name, part in known if part is not None and not part.is_left_to_expire]
         return Refusal("part_open", f"{entry.onto} has {', '.join(open_too)} open already") if open_too else None
 
     # Exits
