@@ -31,7 +31,7 @@ COMMANDS = {
     "grid": ("cli.grid", "grid"),
     "montecarlo": ("cli.grid", "montecarlo"),
     "regress": ("cli.checks", "regress"),
-    "rehearse": ("cli.rehearse", "rehearse"),
+    "rehearse": ("cli.scenario", "rehearse"),
     "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),
     "settings": ("cli.settings", "settings"),

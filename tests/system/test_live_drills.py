@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import RunFailedError, UserError
-from cli.rehearse import Rehearsal, play_script, read_script
+from simulation.live_mode.rehearsal import ExpectationError, Rehearsal, ScriptError, play_script, read_script
 from tests.conftest import ROOT
 from tests.system.live_runs import FRIDAY, LiveRun
 
@@ -37,7 +36,7 @@ def test_there_are_drills_in_the_page() -> None:
     ],
 )
 def test_a_wrong_script_is_refused_with_its_line(text: str, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(ScriptError, match=words):
         read_script(text, FRIDAY.date())
 
 
@@ -45,7 +44,7 @@ def test_a_wrong_script_is_refused_with_its_line(text: str, words: str) -> None:
 def test_an_expectation_that_is_not_so_fails_with_its_line(tmp_path: Path) -> None:
     run = LiveRun(tmp_path)
     rehearsal = Rehearsal(run.session, run.store, lambda _: None)
-    with pytest.raises(RunFailedError, match="line 2: expected a position, nothing is held"):
+    with pytest.raises(ExpectationError, match="line 2: expected a position, nothing is held"):
         play_script(rehearsal, read_script("09:28 start\n09:35 expect position", FRIDAY.date()))
-    with pytest.raises(UserError, match="'dance' is no drill; known are: start, kill"):
+    with pytest.raises(ScriptError, match="'dance' is no drill; known are: start, kill"):
         rehearsal.act("dance")
