@@ -29,18 +29,15 @@ from core.gateway import Gateway, Session
 from core.identifiers import Identifiers, correlation_of
 from core.journal import Journal, JournalSink, RecordKind
 from core.performance import PerformanceTracker
-from core.running.messenger import Messenger
-from core.running.notices import Notifier, Silence
+from core.running.notices import Messenger, Notifier, Silence
 from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
-from execution.reckoning import AccountReckoning
+from execution.reckoning import AccountReckoning, ShareSeller
 from execution.recovery import BrokerLooks, OrderRecovery
-from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
-from greeks.marks import Marks
+from greeks.marks import ChainPlanner, Marks
 from greeks.monitor import GreeksMonitor
-from greeks.planning import ChainPlanner
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
@@ -53,10 +50,9 @@ from risk.breakers import CircuitBreakerPlugin
 from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
-from risk.equity import SteadyEquity
+from risk.equity import InterestBooking, PhaseManager, SteadyEquity
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
-from risk.interest import InterestBooking
 from risk.limits import (
     AssignmentPlugin,
     BlackSwanPlugin,
@@ -71,7 +67,6 @@ from risk.limits import (
 from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures, MarginPlugin
 from risk.memory import RiskMemory
-from risk.phases import PhaseManager
 from risk.records import RiskRecord
 from risk.sizing import PositionSizer
 from state.copies import StateCopies

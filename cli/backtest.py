@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.errors import RunFailedError, UserError, last_words
+from cli.errors import RunFailedError, UserError, clear_leftovers, clear_scratch, last_words
 from cli.markets import OpenedMarket, carded, chosen_range, open_market
 from cli.options import (
     JOURNAL,
@@ -31,7 +31,6 @@ from cli.options import (
     settings_of,
 )
 from cli.progress import progress
-from cli.stopping import clear_leftovers, clear_scratch
 from greeks.exposure import treasury_bill
 from reporting.fields import JournalError
 from reporting.history import Benchmark

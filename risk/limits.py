@@ -26,9 +26,9 @@ from market.chains import OptionChainManager
 from market.freshness import DataFault, DataFreshnessValidator, QuoteJudge, TwoLooks
 from market.trend import TrendWatcher
 from market.vix import VIX, UnifiedVIXManager, VixRegime
+from risk.equity import PhaseManager
 from risk.exposure import traits_of
 from risk.memory import moment, number
-from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Shrink, Verdict, Wanted
 from state.manager import HierarchicalStateManager
 from state.tables import SystemState

@@ -18,9 +18,8 @@ from market.freshness import worth_at_most
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
 from risk.drawdown import DrawdownPlugin
-from risk.equity import SteadyEquity
+from risk.equity import PhaseManager, SteadyEquity
 from risk.memory import RiskMemory
-from risk.phases import PhaseManager
 from risk.proposal import (
     FAILED,
     Decision,

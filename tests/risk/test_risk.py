@@ -28,10 +28,10 @@ from core.settings.fields import (
 )
 from greeks.stress import Stressed, StressEngine
 from risk.drawdown import DrawdownPlugin
+from risk.equity import PhaseManager
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin, limit_of
 from risk.limits import PhasePlugin, VixRegimePlugin
 from risk.manager import UnifiedRiskManager
-from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskPlugin, Shrink, Verdict, settle
 from risk.sizing import PositionSizer, kelly_fraction, posterior, vix_scale
 from state.manager import HierarchicalStateManager
