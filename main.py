@@ -167,7 +167,8 @@ class TomKing(QCAlgorithm):
         """A minute's prices are in."""
         if self.system.in_session or self.live_mode:
             now = self.gateway.now()
-            self.inbox.take(lambda: self.system.minute(now))
+            if not self.system.rests(now):
+                self.inbox.take(lambda: self.system.minute(now))
 
     def tell(self, event: Event) -> None:
         """Something happened at the broker: live its threads only leave it, a backtest has one thread."""

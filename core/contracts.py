@@ -90,11 +90,15 @@ class Contract:
     settlement: Settlement
     multiplier: float
     handle: object = field(default=None, compare=False, repr=False, hash=False)
+    _name: str = field(default="", init=False, compare=False, repr=False)
 
     @property
     def name(self) -> str:
-        """Readable identity, unique within a listing: root, expiry, right letter and strike."""
-        return f"{self.root} {self.expiry:%y%m%d}{self.right.value[0].upper()}{self.strike:.10g}"
+        """Readable identity, unique within a listing: root, expiry, right letter and strike; made once."""
+        if not self._name:
+            made = f"{self.root} {self.expiry:%y%m%d}{self.right.value[0].upper()}{self.strike:.10g}"
+            object.__setattr__(self, "_name", made)
+        return self._name
 
     def days_to_expiry(self, today: date) -> int:
         """Calendar days from ``today`` to expiry; 0 on the expiry date, negative after it."""

@@ -38,6 +38,7 @@ class CircuitBreakerPlugin(RiskPlugin):
 
     name = "circuit_breaker"
     order = 40
+    watches = (MinutePassed, SessionOpened, SessionClosed)
 
     def __init__(
         self,

@@ -110,6 +110,7 @@ class VixPanicPlugin(RiskPlugin):
 
     name = "vix_panic"
     order = 25
+    watches = (MarketData,)
 
     def __init__(self, vix: UnifiedVIXManager, settings: VixSettings) -> None:
         self._vix = vix
@@ -153,6 +154,7 @@ class BlackSwanPlugin(RiskPlugin):
 
     name = "black_swan"
     order = 60
+    watches = (MarketData,)
 
     def __init__(self, trend: TrendWatcher, settings: BlackSwanSettings) -> None:
         self._trend = trend
@@ -294,6 +296,7 @@ class AssignmentPlugin(RiskPlugin):
 
     name = "assignment"
     order = 95
+    watches = (MinutePassed,)
 
     def __init__(self, calendar: EventCalendar, book: Book, service: CentralGreeksService, exits: ExitSettings) -> None:
         self._calendar = calendar
@@ -351,6 +354,7 @@ class GreeksLimitsPlugin(RiskPlugin):
 
     name = "greeks"
     order = 100
+    watches = (SessionOpened,)
 
     def __init__(self, service: CentralGreeksService, monitor: GreeksMonitor, phases: PhaseManager) -> None:
         self._service = service
