@@ -11,7 +11,7 @@ from math import inf, isfinite
 from typing import ClassVar
 
 from core.book import ApprovedEntry, Book, EntryIntent, Reason
-from core.contracts import Leg, Package
+from core.contracts import Leg, Package, uncovered
 from core.events import Event, MarketData, RiskThreshold, Severity
 from core.gateway import Account
 from core.parts import WHOLE, PartPlan, Terms
@@ -289,3 +289,12 @@ def describe_verdict(verdict: Verdict) -> dict[str, object]:
     else:
         row |= {"answer": "deny"}
     return {**row, "limit": verdict.limit, "observed": verdict.observed}
+
+
+def is_covered(proposal: Proposal, book: Book) -> bool:
+    """Whether longs of the position that it adds to cover all that it sells, beside what they cover already."""
+    position = book.positions.get(proposal.onto)
+    if position is None or not proposal.package.uncovered:
+        return False
+    added = [Leg(leg.contract, leg.ratio * proposal.wanted) for leg in proposal.package.legs]
+    return uncovered((*position.legs, *added)) <= uncovered(position.legs)

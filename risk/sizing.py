@@ -14,7 +14,7 @@ from core.settings.fields import SizingSettings
 from greeks.stress import StressEngine
 from risk.margin import is_amount, is_loan
 from risk.memory import moment, text_of
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict, is_covered
 
 
 def posterior(prior: float, weight: float, successes: float, count: int) -> float:
@@ -97,6 +97,8 @@ class PositionSizer(RiskPlugin):
         if since is not None or share <= 0.0:
             since = self._suspended.setdefault(proposal.strategy, context.now)
             return Deny("suspended", f"{proposal.strategy} is suspended by its own record since {since:%Y-%m-%d %H:%M}")
+        if is_covered(proposal, context.book):
+            return Allow(self.name)  # what covers it was sized, and carries what it can lose
         loss = self.loss_of(proposal)
         if loss is None:
             return Deny(self.name, f"the loss of one contract is unknown ({proposal.terms.max_loss} proposed)")
