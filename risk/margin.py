@@ -177,7 +177,11 @@ def breaker_level(vix: float | None, phase: int, settings: CircuitBreakerSetting
     level = settings.margin_foundation if phase == 1 else settings.margin
     if vix is None:
         return min(level, settings.margin_vix_40)
-    for bound, cap in ((40, settings.margin_vix_40), (30, settings.margin_vix_30), (20, settings.margin_vix_20)):
+    for bound, cap in (
+        (settings.vix_extreme, settings.margin_vix_40),
+        (settings.vix_high, settings.margin_vix_30),
+        (settings.vix_raised, settings.margin_vix_20),
+    ):
         if vix >= bound:
             return min(level, cap)
     return level

@@ -33,11 +33,11 @@ def vix_scale(traits: Collection[Trait], vix: float, settings: SizingSettings) -
     if Trait.SCALED_LIKE_STRANGLES in traits:
         scale = vix / settings.strangle_reference_vix
         return min(max(scale, settings.strangle_scale_min), settings.strangle_scale_max)
-    if vix < 15:
+    if vix < settings.vix_calm:
         return settings.scale_under_15
-    if vix <= 25:
+    if vix <= settings.vix_usual:
         return settings.scale_15_to_25
-    return settings.scale_25_to_35 if vix <= 35 else settings.scale_over_35
+    return settings.scale_25_to_35 if vix <= settings.vix_high else settings.scale_over_35
 
 
 class PositionSizer(RiskPlugin):
@@ -127,7 +127,7 @@ class PositionSizer(RiskPlugin):
         if not is_amount(planned) or (one.naked and not one.known):
             return None
         if one.naked:
-            planned = max(planned, one.loss)
+            planned = max(planned, one.loss if one.sizing_loss is None else one.sizing_loss)
         if planned > 0.0:
             return planned
         return one.largest_loss if is_amount(one.largest_loss) and one.largest_loss > 0.0 else None
