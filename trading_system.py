@@ -75,6 +75,10 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
+from strategies.futures_strangle import FuturesStrangle
+from strategies.ipmcc import Ipmcc
+from strategies.leap_ladder import LeapLadder
+from strategies.lt112 import Lt112
 from strategies.roster import EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
@@ -139,6 +143,10 @@ MANAGERS: tuple[type, ...] = (
     Analysis,
     Tools,
     FridayZeroDay,
+    Lt112,
+    FuturesStrangle,
+    LeapLadder,
+    Ipmcc,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,
@@ -235,9 +243,9 @@ class TradingSystem:
         return self.gateway.tick(ticker) is not None
 
     def _held(self) -> set[str]:
-        """Prices that what is held rests on: the contracts of futures under options, and shares of assignments."""
+        """Prices that what is held or looked at rests on: futures under options, and shares of assignments."""
         keys = {position.underlying.price_key for position in self.book.exposed()}
-        return keys | set(self.book.shares)
+        return keys | set(self.book.shares) | self.managers[OptionChainManager].price_keys
 
     @property
     def in_session(self) -> bool:

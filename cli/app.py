@@ -30,6 +30,7 @@ COMMANDS = {
     "grid": ("cli.grid", "grid"),
     "montecarlo": ("cli.grid", "montecarlo"),
     "regress": ("cli.checks", "regress"),
+    "rehearse": ("cli.scenario", "rehearse"),
     "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),
     "settings": ("cli.settings", "settings"),

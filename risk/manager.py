@@ -143,6 +143,8 @@ class UnifiedRiskManager:
         budget = self._budgets.get(intent_fingerprint(entry.strategy, entry.day, entry.package))
         if budget is None:
             return Refusal("not_approved", f"no decision of today approved {entry.strategy}'s package")
+        if entry.package.uncovered:
+            return None  # it was approved by its stress: what a put's strike could lose was never the plan
         if isfinite(loss) and loss > entry.terms.max_loss and loss * contracts > budget * (1.0 + 1e-9):
             reason = f"at {brings:.2f} it could lose {loss * contracts:.0f}, approved were {budget:.0f}"
             return Refusal("largest_loss", reason, budget, loss * contracts)

@@ -11,8 +11,9 @@ from math import inf, isfinite
 from typing import ClassVar
 
 from core.book import ApprovedEntry, Book, EntryIntent, Reason
-from core.contracts import Leg, Package
+from core.contracts import Leg, Package, uncovered
 from core.events import Event, MarketData, RiskThreshold, Severity
+from core.factory import Manager
 from core.gateway import Account
 from core.parts import WHOLE, PartPlan, Terms
 from core.settings.fields import PhaseLimits
@@ -163,7 +164,7 @@ class Wanted:
     line: str = ""
 
 
-class RiskPlugin(ABC):
+class RiskPlugin(Manager, ABC):
     """One rule, or a family of rules. What it cannot judge it must deny; an exception counts as a denial.
 
     ``order`` is its place among the others: rules about the account first, then exposure, then numbers, so that the
@@ -233,10 +234,6 @@ class RiskPlugin(ABC):
         if row:
             raise ValueError(f"{self.name}: remembers nothing; found {sorted(row)[:5]}")
 
-    def verify(self) -> tuple[str, ...]:
-        """What is wrong with it; nothing, for a rule without parts of its own."""
-        return ()
-
 
 FAILED = "the rule failed: "
 """How a denial begins whose rule raised."""
@@ -289,3 +286,12 @@ def describe_verdict(verdict: Verdict) -> dict[str, object]:
     else:
         row |= {"answer": "deny"}
     return {**row, "limit": verdict.limit, "observed": verdict.observed}
+
+
+def is_covered(proposal: Proposal, book: Book) -> bool:
+    """Whether longs of the position that it adds to cover all that it sells, beside what they cover already."""
+    position = book.positions.get(proposal.onto)
+    if position is None or not proposal.package.uncovered:
+        return False
+    added = [Leg(leg.contract, leg.ratio * proposal.wanted) for leg in proposal.package.legs]
+    return uncovered((*position.legs, *added)) <= uncovered(position.legs)

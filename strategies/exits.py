@@ -15,7 +15,7 @@ from datetime import datetime, time, timedelta
 from core.book import DEADLINE, Position
 from core.contracts import Right
 from core.gateway import Gateway, Session
-from core.parts import Part, Urgency
+from core.parts import Part, Urgency, added
 from core.settings.strategies import ExitSettings
 from greeks.marks import Marks
 from market.freshness import TwoLooks
@@ -23,15 +23,22 @@ from strategies.base import Action, Close, HoldContext, Strategy
 
 Rule = Callable[[Part, HoldContext], Close | None]
 
+PositionRule = Callable[[Position, HoldContext], Close | None]
+"""An exit of everything that a position holds."""
+
 URGENT_BEFORE = timedelta(minutes=10)
 """A time exit names the moment by which it is done: from so long before it does not wait (methodology, 6a)."""
 
 
 def most_severe(rules: Iterable[Rule], part: Part, context: HoldContext) -> Close | None:
     """The answer that asks for most, the first of equals; ``None`` where no rule is due."""
+    return severest(rule(part, context) for rule in rules)
+
+
+def severest(answers: Iterable[Close | None]) -> Close | None:
+    """The close that asks for most, the first of equals; ``None`` where there is none."""
     found: Close | None = None
-    for rule in rules:
-        answer = rule(part, context)
+    for answer in answers:
         if answer is not None and (found is None or answer.urgency.exceeds(found.urgency)):
             found = answer
     return found
@@ -51,6 +58,16 @@ def moment_of(session: Session, at: time, minutes_before_close: int) -> datetime
     """A time of day, or so many minutes before the close, whichever is earlier: half days move it."""
     usual = datetime.combine(session.day, at)
     return min(usual, session.closes_at - timedelta(minutes=minutes_before_close))
+
+
+def any_part(rule: Rule) -> PositionRule:
+    """The rule, asked of each part, closing everything that the position holds."""
+
+    def wider(position: Position, context: HoldContext) -> Close | None:
+        answer = severest(rule(part, context) for part in position.parts)
+        return None if answer is None else replace(answer, parts=())
+
+    return wider
 
 
 # Profit and loss, in points a package; a debit's are measured against what was paid
@@ -81,6 +98,39 @@ def loss_of_credit(multiple: float) -> Rule:
 
 
 profit_of_debit, loss_of_debit = profit_of_credit, loss_of_credit
+
+
+def total_profit(share: float) -> PositionRule:
+    """The open parts together gained so much of the credit that they were sold for."""
+
+    def rule(position: Position, context: HoldContext) -> Close | None:
+        profit, credit = _together(position, context)
+        if profit is None or profit < share * credit:
+            return None
+        return Close("profit_target", f"{profit:.0f} of {credit:.0f} dollars gained")
+
+    return rule
+
+
+def total_loss(multiple: float) -> PositionRule:
+    """The open parts together lost a multiple of the credit that they were sold for; a stop crosses the spread."""
+
+    def rule(position: Position, context: HoldContext) -> Close | None:
+        profit, credit = _together(position, context)
+        if profit is None or -profit < multiple * credit:
+            return None
+        return Close("stop_loss", f"{-profit:.0f} dollars lost on {credit:.0f}", Urgency.URGENT)
+
+    return rule
+
+
+def _together(position: Position, context: HoldContext) -> tuple[float | None, float]:
+    """Profit of the open parts in dollars, ``None`` where one's is unknown, and what they brought at entry."""
+    total: float | None = 0.0
+    for part in position.parts:
+        profit = context.profit(part)
+        total = added(total, None if profit is None else profit * part.multiplier * part.contracts)
+    return total, abs(sum(part.entry_cash for part in position.parts))
 
 
 # Where the underlying and the deltas stand

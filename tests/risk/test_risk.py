@@ -101,6 +101,12 @@ def test_vix_scales_the_budget(kind: str, vix: float, scale: float) -> None:
     assert vix_scale(traits, vix, SizingSettings()) == scale
 
 
+def test_the_bounds_of_the_scale_are_settings() -> None:
+    other = SizingSettings(vix_calm=10.0, vix_usual=20.0, vix_high=30.0)
+    found = [vix_scale({Trait.SHORT_VOLATILITY}, vix, other) for vix in (9.9, 10.0, 20.0, 20.1, 30.0, 30.1)]
+    assert found == [0.75, 1.0, 1.0, 0.75, 0.75, 0.5]
+
+
 def test_contracts_are_the_budget_over_the_loss_of_one() -> None:
     # 5 % of 100,000 is 5,000: one contract of 2,700; at VIX 30 three quarters of it, 3,750: one; of 30,000 none.
     sizer = PositionSizer(Book(), engine(), SizingSettings())
