@@ -14,8 +14,8 @@ from core.contracts import Contract, Right
 from core.parts import BOUGHT, WHOLE, Trait
 from core.settings.strategies import ButterflySettings
 from risk.proposal import Proposal
-from strategies.day_rules import FRIDAY, every
 from strategies.exits import hard_deadline, last_day, profit_of_debit
+from strategies.gates import FRIDAY, every
 from strategies.look import Look
 from strategies.musts import maximum_debit
 from strategies.picks import Chain, Wanted
