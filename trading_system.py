@@ -73,6 +73,7 @@ from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
+from strategies.box import Box
 from strategies.butterfly import Butterfly
 from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
@@ -151,6 +152,7 @@ MANAGERS: tuple[type, ...] = (
     Ipmcc,
     Ratio,
     Butterfly,
+    Box,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,

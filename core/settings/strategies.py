@@ -27,7 +27,7 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
-AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder", "ipmcc", "ratio", "butterfly")
+AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder", "ipmcc", "ratio", "butterfly", "box")
 """Strategies that can be run; the others have their numbers only."""
 
 
@@ -221,11 +221,20 @@ class BoxSettings(StrategySettings):
     contracts_by_phase: ByPhase = (0, 0, 1, 2)
     days_to_expiry: Days = 365
     max_days: Days = 730
+    entry_time: time = time(11, 0)
+    cash_wanted: Dollars = 0.0
+    """What a person wants to borrow; 0: nothing is, for a loan that nothing uses is a sure loss."""
     width: float = Field(500.0, gt=0)
+    """Points between its strikes, as printed: widths do not scale with the index."""
+    width_step: float = Field(100.0, gt=0)
+    """How much narrower the next width is that is tried; the narrowest too."""
     broker_margin_rate: Fraction = 0.08
     full_size_over_rate: Fraction = 0.0025
     standard_size_over_rate: Fraction = 0.0050
+    standard_size_share: Fraction = 0.5
+    """Share of the cash wanted that is borrowed at a rate of the standard size."""
     small_size_over_rate: Fraction = 0.0100
+    small_size_share: Fraction = 0.25
 
 
 class ButterflySettings(StrategySettings):
