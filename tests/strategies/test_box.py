@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -128,9 +129,9 @@ def test_it_walks_from_mid_to_the_rate_and_not_to_natural(tmp_path: Path) -> Non
     stood: list[float] = []
     reprice = fake.reprice
 
-    def watched(order_ids: Any, limit: float, tag: str) -> bool:
-        stood.append(limit)
-        return reprice(order_ids, limit, tag)
+    def watched(order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
+        stood.append(limit_cash)
+        return reprice(order_ids, limit_cash, tag)
 
     fake.reprice = watched  # type: ignore[method-assign]
     _, sink = run(fake, WEDNESDAY, "box", time(11, 25), **RATE, box__cash_wanted="50000")
