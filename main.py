@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from AlgorithmImports import DayOfWeek, OrderStatus, QCAlgorithm
+from AlgorithmImports import BrokerageMessageType, DayOfWeek, OrderStatus, QCAlgorithm
 
-from core.events import BrokerReconnected, Event, FillStatus, OrderUpdated
+from core.events import BrokerReconnected, Event, FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.journal import FileSink
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
 from core.running.inbox import CommandRefusedError, Inbox, command_of
@@ -37,6 +37,10 @@ _WEEKDAYS = (
     DayOfWeek.THURSDAY,
     DayOfWeek.FRIDAY,
 )
+
+
+MOST_MESSAGE = 200
+_MESSAGES = {BrokerageMessageType.ERROR: NoticeKind.DOUBT, BrokerageMessageType.DISCONNECT: NoticeKind.FEED}
 
 
 class TomKing(QCAlgorithm):
@@ -195,6 +199,13 @@ class TomKing(QCAlgorithm):
                 message=str(order_event.message),
             )
         )
+
+    def on_brokerage_message(self, message_event: Any) -> None:
+        """What the broker says of itself: an error and a lost connection are told to a person, nothing ends by them."""
+        kind = _MESSAGES.get(message_event.type)
+        if kind is not None and self.ready and not self.ended:
+            text = f"the broker says: {message_event.message}"[:MOST_MESSAGE]
+            self.tell(NoticeRaised(time=self.gateway.now(), kind=kind, text=text))
 
     def on_brokerage_reconnect(self) -> None:
         """The connection to the broker is back: reconcile."""

@@ -28,6 +28,8 @@ COMMANDS = {
     "completion": ("cli.app", "completion"),
     "data": ("cli.data", "data"),
     "explain": ("cli.runs", "explain"),
+    "grid": ("cli.grid", "grid"),
+    "montecarlo": ("cli.grid", "montecarlo"),
     "regress": ("cli.checks", "regress"),
     "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),

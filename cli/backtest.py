@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.errors import RunFailedError, UserError, last_words
-from cli.markets import OpenedMarket, chosen_range, open_market
+from cli.markets import OpenedMarket, carded, chosen_range, open_market
 from cli.options import (
     JOURNAL,
     RESULTS,
@@ -33,6 +34,7 @@ from cli.progress import progress
 from cli.stopping import clear_leftovers, clear_scratch
 from greeks.exposure import treasury_bill
 from reporting.fields import JournalError
+from reporting.history import Benchmark
 from reporting.performance import Priors
 from reporting.report import RunRecord, Summary, summarise, write_report
 from reporting.rows import EngineTrade, EquityPoint, Journal, read_journal
@@ -46,6 +48,7 @@ TRACE = "error.txt"  # the traceback of an algorithm that stopped
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 MIDNIGHT_SAMPLE = timedelta(hours=12)
 LONGEST_BREAK = timedelta(days=10)  # no market of the calendar was closed for longer
+DAYS_OF_A_YEAR = 365.25
 UNKNOWN_RATE = 0.0  # a market without rates: the Sharpe ratio is then over nothing, and the report says so
 
 
@@ -225,7 +228,7 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         end=end,
         journal=journal,
         equity=equity,
-        provenance=market.provenance,
+        provenance=carded(market, result),
         settings=plan.settings.describe() if plan.settings is not None else parameters_text(plan.parameters),
         risk_free=own_risk_free(start, end) if own else risk_free(market, start, end),
         priors=priors_of(plan.settings) if plan.settings is not None else None,
@@ -243,8 +246,32 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         own=own,
         warnings=(*market.warnings, *(plan.settings.accepted() if plan.settings is not None else ())),
         fill_rule=plan.settings.fills.rule if plan.settings is not None else None,
+        benchmark=benchmark_of(market, start, end),
         engine_trades=() if own else tuple(engine_trade(trade) for trade in result.closed_trades),
     )
+
+
+def benchmark_of(market: OpenedMarket, start: date, end: date) -> Benchmark | None:
+    """The S&P 500 with dividends over the run's days, where the market is modelled; of a data folder nothing is known.
+
+    Total return is the index's closes with the dividend yield of each year (docs/market.md) earned by calendar days.
+    """
+    from simulation.market.corporate import index_dividend_yield
+    from simulation.market.source import ModelledMarket
+
+    known = market.source.book.daily("SPX") if isinstance(market.source, ModelledMarket) else None
+    if known is None:
+        return None
+    points: list[EquityPoint] = []
+    grown, before = 1.0, start
+    for ordinal, close in zip(known[0], known[1][3], strict=True):
+        day = date.fromordinal(int(ordinal))
+        if start - LONGEST_BREAK <= day <= end:
+            grown *= math.exp(index_dividend_yield(day) * (day - before).days / DAYS_OF_A_YEAR) if points else 1.0
+            points.append(EquityPoint(day, float(close) * grown))
+            before = day
+    first = max((place for place, point in enumerate(points) if point.day < start), default=0)
+    return Benchmark("S&P 500 with dividends", tuple(points[first:])) if len(points) > 1 else None
 
 
 def collect_journal(work: Path) -> Journal:

@@ -36,6 +36,8 @@ Tom King Trading System
   python run.py explain 2018-02-02  the life of a day, a position or an order group, from a run's journal
   python run.py compare ONE TWO     two runs beside each other, and the decisions that differ
   python run.py settings vix        every setting with that word: meaning, type, range, default, where it is read
+  python run.py grid --help         many runs at once: values of settings, seeds, scenarios; a heat map of the results
+  python run.py montecarlo --help   years that never happened: what return, drawdown and ruin are distributed like
   python run.py scenario --list     named days and weeks that the system must survive, for example August 5, 2024
   python run.py data --help         write the modelled market as a LEAN data folder
   python run.py cloud --help        make the project folder for QuantConnect's cloud, within its limits on files
@@ -64,7 +66,7 @@ class PackageSet(StrEnum):
 LOCKS = {PackageSet.RUN: "requirements.lock", PackageSet.DEVELOP: "requirements-dev.lock"}
 # Measured on Linux x86-64, unpacked, and rounded up: numerical libraries are most of it.
 DISK_NEEDED = {PackageSet.RUN: 700_000_000, PackageSet.DEVELOP: 1_300_000_000}
-DEVELOPER_COMMANDS = ("test", "tool")
+DEVELOPER_COMMANDS = ("grid", "montecarlo", "test", "tool")
 NETWORK_SIGNS = (
     "connection refused",
     "dns error",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from reporting.report import Provenance
 
 if TYPE_CHECKING:
     from simulation.data.source import DataSource
+    from simulation.runner import RunResult
 
 WRITTEN = "written.json"
 """What ``data`` notes in a folder that it wrote: its days, market, seed and parameters."""
@@ -147,6 +148,30 @@ def open_model(choice: MarketChoice, seed: int) -> OpenedMarket:
     source = ModelledMarket.from_history(spec, seed=seed, listings=listings, quote_faults=choice.faults)
     origin = described(choice, source.notes)
     return OpenedMarket(source, origin, source.first_day, source.last_day, source.default_range())
+
+
+def carded(market: OpenedMarket, result: RunResult) -> Provenance:
+    """The market's description with its report card: how kind it was measured to be to what the run did.
+
+    A folder of LEAN's data has none: nothing of it is modelled, as far as anyone here knows.
+    """
+    from simulation.market.calendar import NEW_YORK
+    from simulation.market.report_card import Fill, report_card
+    from simulation.market.source import ModelledMarket
+
+    if not isinstance(market.source, ModelledMarket):
+        return market.provenance
+    fills = [
+        Fill(
+            datetime.fromtimestamp(event.utc_ms / 1000.0, NEW_YORK).date(),
+            event.symbol,
+            float(event.fill_quantity),
+            float(event.fill_price),
+        )
+        for event in result.order_events
+        if event.fill_quantity
+    ]
+    return replace(market.provenance, measured=report_card(fills))
 
 
 def described(choice: MarketChoice, notes: tuple[str, ...]) -> Provenance:

@@ -85,6 +85,8 @@ class OpenOrder:
     quantity: float
     group: int | None
     tag: str
+    broker_ids: tuple[str, ...] = ()
+    """The broker's own numbers: they outlive a restart, and change when the order is replaced."""
 
 
 class OrderRefusedError(Exception):
@@ -117,6 +119,9 @@ class Gateway(Protocol):
 
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """The last completed sessions, oldest first; fewer than asked where history is short."""
+
+    def so_far(self, ticker: str, opened: datetime) -> DailyBar | None:
+        """The day's minutes from a session's open until now as one bar, by history; ``None`` where it has none."""
 
     def is_listed(self, root: str) -> bool:
         """Whether any contract of a root is listed today."""

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from AlgorithmImports import (
     AccountType,
+    BrokerageMessageType,
     BrokerageName,
     BuyingPowerModel,
     DataNormalizationMode,
@@ -83,6 +84,11 @@ def _hear_of_every_order(algorithm: Any) -> None:
 
         def handle_order(self, event_args: Any) -> bool:
             return True
+
+        def handle_message(self, message: Any) -> None:
+            """LEAN would end the algorithm; a person is told instead (main.py), and positions are not left alone."""
+            if message.type not in (BrokerageMessageType.ERROR, BrokerageMessageType.DISCONNECT):
+                super().handle_message(message)
 
     algorithm.set_brokerage_message_handler(EveryOrder(algorithm))
 
@@ -195,6 +201,19 @@ class LeanGateway(LeanOrders):
             for bar in bars
         ]
         return tuple(row for row in rows if row.day < today)
+
+    def so_far(self, ticker: str, opened: datetime) -> DailyBar | None:
+        """The day's minutes until now as one bar; what was seen since a start after the open lacks the first ones."""
+        symbol = self._names.symbol(self._names.key_of(ticker) or "")
+        if symbol is None:
+            return None
+        shift = self._algorithm.time - self._securities[self._names.key_of(ticker) or ticker].local_time
+        bars = self._algorithm.history[TradeBar](symbol, opened, self._algorithm.time, Resolution.MINUTE)
+        rows = [bar for bar in bars if _naive(bar.time + shift) >= opened and float(bar.open) > 0]
+        if not rows:
+            return None
+        high, low = max(float(bar.high) for bar in rows), min(float(bar.low) for bar in rows)
+        return DailyBar(opened.date(), float(rows[0].open), high, low, float(rows[-1].close))
 
     def is_listed(self, root: str) -> bool:
         """Whether the newest universe file of a root has any contract."""

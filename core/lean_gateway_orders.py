@@ -132,7 +132,12 @@ class LeanOrders:
             group = None if manager is None else int(manager.id)
             rows.append(
                 OpenOrder(
-                    int(order.id), self._names.name_of(order.symbol), float(order.quantity), group, str(order.tag)
+                    int(order.id),
+                    self._names.name_of(order.symbol),
+                    float(order.quantity),
+                    group,
+                    str(order.tag or ""),
+                    tuple(str(number) for number in order.broker_id),
                 )
             )
         return tuple(sorted(rows, key=lambda row: row.order_id))

@@ -154,7 +154,8 @@ class AtomicExecutor(OrderDesk):
             return Refusal("no_position", f"{entry.onto} is not open")
         if entry.onto in self._unwinds or entry.onto in self._book.doubted or entry.onto in self._book.pending:
             return Refusal("position_busy", f"{entry.onto} is being unwound, in doubt, or added to")
-        open_too = [plan.name for plan in plans if position.part(plan.name) is not None]
+        known = ((plan.name, position.part(plan.name)) for plan in plans)
+        open_too = [name for name, part in known if part is not None and not part.is_left_to_expire]
         return Refusal("part_open", f"{entry.onto} has {', '.join(open_too)} open already") if open_too else None
 
     # Exits
@@ -203,9 +204,7 @@ class AtomicExecutor(OrderDesk):
         return [bundle for bundle in bundles if uncovered(_without(position, bundle)) <= naked]
 
     def _exit(self, position: Position, parts: tuple[Part, ...], rule: str, reason: str, urgency: Urgency) -> None:
-        found = sort_out(
-            merged(leg for part in parts for leg in part.legs), self._gateway, self._settings.worthless_offer
-        )
+        found = sort_out(merged(leg for part in parts for leg in part.legs), self._gateway, self._settings)
         names = tuple(part.name for part in parts)
         if found.waiting:
             if self._unwinds.waited_enough(position.id, rule, urgency, found):

@@ -65,7 +65,11 @@ class OrderGroup:
     order_ids: tuple[int, ...] = ()
     next_step_at: datetime | None = None
     first_fill_at: datetime | None = None
+    acknowledged: float | None = None
+    broker_ids: tuple[str, ...] = ()
     cancelling: bool = False
+    cancelled_at: datetime | None = None
+    cancels: int = 0
     split: bool = False
     rejected: str = ""
     fills: dict[str, LegFill] = field(default_factory=dict)

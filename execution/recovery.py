@@ -73,7 +73,7 @@ class BrokerLooks:
     def _facts(self) -> BrokerFacts:
         holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())
         orders = tuple(
-            BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag)
+            BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag, row.broker_ids)
             for row in self._gateway.open_orders()
         )
         return BrokerFacts(self._gateway.now().date(), holdings, orders, certain=self.certain)
@@ -297,8 +297,9 @@ class OrderRecovery:
             urgency=Urgency(str(detail.get("urgency", Urgency.NORMAL.value))),
             limit=_number(detail.get("limit")),
             order_ids=tuple(int(number) for number in detail.get("orders", ())),
+            broker_ids=tuple(str(number) for number in detail.get("broker_ids", ())),
         )
-        at_work = {row.name for row in self._gateway.open_orders() if row.tag == subject.id}
+        at_work = {row.name for row in self._gateway.open_orders() if row.order_id in group.order_ids}
         averages = {row.name: row.average_price for row in self._gateway.holdings()}
         for leg in package.legs:
             name = leg.contract.name

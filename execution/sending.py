@@ -11,7 +11,7 @@ from weakref import ref
 from core.book import Book, EntryJudge, Refusal
 from core.bus import EventBus
 from core.contracts import Package
-from core.events import FillStatus, OrderUpdated
+from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
 from core.settings.fields import OrderSettings
@@ -21,6 +21,9 @@ from execution.walking import PriceWalk
 from state.errors import StateError
 from state.tables import OrderPurpose, OrderTrigger
 
+_UPDATE_REFUSED: Final = ("failed to update", "unable to update")
+"""LEAN's words in the event of a refused update (BrokerageTransactionHandler.cs:1051); its status is the old one."""
+_CANCELS_BEFORE_TOLD: Final = 2
 _ENDED: Final = frozenset({FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.REJECTED})
 
 
@@ -85,6 +88,7 @@ class WorkingGroups:
         guards: OrderGuards,
         settings: OrderSettings,
     ) -> None:
+        self._bus = bus
         self._journal = journal
         self._gateway = gateway
         self._states = states
@@ -116,7 +120,7 @@ class WorkingGroups:
 
     def send(self, group: OrderGroup, limit: float) -> Refusal | None:
         """Send a planned group; what forbids it is returned, not raised."""
-        group.limit = limit
+        group.limit = group.acknowledged = limit
         now = self._gateway.now()
         self._groups[group.id] = group
         refused: str | None = None
@@ -159,6 +163,7 @@ class WorkingGroups:
 
     def adopt(self, group: OrderGroup) -> None:
         """Go on with a group that still works at the broker: an exit walks on, an entry is taken back."""
+        group.acknowledged = group.limit
         self._groups[group.id] = group
         self._follow(group, group.order_ids)
         if group.opens:
@@ -169,10 +174,27 @@ class WorkingGroups:
     # Walking
 
     def advance(self, now: datetime) -> None:
-        """Once a minute: walk, cross or cancel what is due."""
+        """Once a minute: walk, cross or cancel what is due, and cancel again what the broker did not take back."""
         for group in self:
             if group.id in self._groups and not group.cancelling:
                 self._advance(group, now)
+            elif group.id in self._groups:
+                self._insist(group, now)
+
+    def _insist(self, group: OrderGroup, now: datetime) -> None:
+        """A refused cancel sends no event (lean-facts 13.11): ask again each minute, and tell of the second refusal."""
+        if group.cancelled_at is None or now <= group.cancelled_at:
+            return
+        group.cancels += 1
+        if group.cancels == _CANCELS_BEFORE_TOLD:
+            text = f"{group.id} of {group.position} cannot be cancelled and works at {group.limit}: {group.why_ended}"
+            self._bus.publish(NoticeRaised(time=now, kind=NoticeKind.DOUBT, text=text))
+        self._take_back(group, now)
+
+    def _take_back(self, group: OrderGroup, now: datetime) -> None:
+        group.cancelled_at = now
+        self._gateway.cancel(group.order_ids, group.id)
+        record_step(self._journal, group, "cancelled")
 
     def _advance(self, group: OrderGroup, now: datetime) -> None:
         timeout = timedelta(seconds=self._settings.unwind_after_seconds)
@@ -217,8 +239,7 @@ class WorkingGroups:
         group.cancelling = True
         group.why_ended = reason
         self._states.step(group, OrderTrigger.CANCEL, reason=reason)
-        self._gateway.cancel(group.order_ids, group.id)
-        record_step(self._journal, group, "cancelled")
+        self._take_back(group, self._gateway.now())
 
     # Broker's reports
 
@@ -233,8 +254,8 @@ class WorkingGroups:
         fill = group.fills.get(event.contract)
         if fill is None:
             raise ValueError(f"{group.id}: a report on {event.contract}, which is none of its legs")
-        if event.status is FillStatus.SUBMITTED:
-            self._states.step(group, OrderTrigger.ACKNOWLEDGE)
+        if event.status in (FillStatus.SUBMITTED, FillStatus.UPDATED):
+            self._hear(group, event)
         if event.status in (FillStatus.FILLED, FillStatus.PARTLY_FILLED) and event.fill_price is not None:
             self._take_fill(group, event)
         fill.done = fill.done or event.status in _ENDED
@@ -242,6 +263,25 @@ class WorkingGroups:
             group.rejected = event.message or "rejected"
         if group.is_done:
             self._finish(group)
+
+    def _hear(self, group: OrderGroup, event: OrderUpdated) -> None:
+        """The broker took an order or a new price, or refused the price: then the old one stands (lean-facts 13.12)."""
+        if any(words in event.message.lower() for words in _UPDATE_REFUSED):
+            if group.limit != group.acknowledged:
+                group.limit = group.acknowledged
+                self._states.moved_back(group)
+                record_step(self._journal, group, "price_refused")
+            return
+        if event.status is FillStatus.UPDATED:
+            group.acknowledged = group.limit
+        else:
+            self._states.step(group, OrderTrigger.ACKNOWLEDGE)
+        if not self._gateway.answers_at_once():
+            rows = (row for row in self._gateway.open_orders() if row.order_id in group.order_ids)
+            numbers = tuple(sorted({*group.broker_ids, *(number for row in rows for number in row.broker_ids)}))
+            if numbers != group.broker_ids:
+                group.broker_ids = numbers
+                self._states.numbered(group)
 
     def _take_fill(self, group: OrderGroup, event: OrderUpdated) -> None:
         leg = next(leg for leg in group.package.legs if leg.contract.name == event.contract)

@@ -118,6 +118,14 @@ class GroupStates:
         """A step of the group itself, where its state knows it."""
         self._try(Level.ORDER_GROUP, group.id, trigger, **detail)
 
+    def moved_back(self, group: OrderGroup) -> None:
+        """The broker refused a new limit: the one before stands."""
+        self._state.note(Level.ORDER_GROUP, group.id, limit=group.limit)
+
+    def numbered(self, group: OrderGroup) -> None:
+        """The broker's own numbers of a group's orders."""
+        self._state.note(Level.ORDER_GROUP, group.id, broker_ids=list(group.broker_ids))
+
     def filled_some(self, group: OrderGroup) -> None:
         """Something of the group filled: what, for how much, and at which fees."""
         self.step(group, OrderTrigger.FILL_PART, **_fills(group))

@@ -75,7 +75,9 @@ class PositionTracker:
             parts = opened_parts(group, now)
             if known is None:
                 return Change(None, self._position(group, parts), ChangeKind.OPENED, now)
-            return Change(known, replace(known, parts=(*known.parts, *parts)), ChangeKind.ADJUSTED, now)
+            taken = {part.name for part in parts}
+            before = tuple(_left_over(part, known) if part.name in taken else part for part in known.parts)
+            return Change(known, replace(known, parts=(*before, *parts)), ChangeKind.ADJUSTED, now)
         if known is None:
             return None
         gone = [
@@ -342,3 +344,10 @@ class PositionTracker:
             if pending.part(part.name) is not None
         ]
         return tuple(f"part {name} is open and pending" for name in twice)
+
+
+def _left_over(part: Part, position: Position) -> Part:
+    """A part of which only long options are left to expire, under a name that its successor does not want."""
+    names = {row.name for row in position.parts}
+    number = next(count for count in range(1, len(names) + 2) if f"{part.name}-left-{count}" not in names)
+    return replace(part, name=f"{part.name}-left-{number}")

@@ -22,6 +22,7 @@ from core.journal import Journal, RecordKind
 from core.parts import Urgency, merged
 from core.settings.fields import OrderSettings
 
+_ROUNDING: Final = 1e-6
 _ASKED_WITHIN: Final = timedelta(minutes=2)
 
 
@@ -49,21 +50,28 @@ class Unwind:
     reason: str
 
 
-def is_worthless(leg: Leg, quote: Quote | None, most: float) -> bool:
-    """Whether a long leg is without a bid while it is offered at ``most`` points or less; unknown is not worthless."""
-    return leg.ratio > 0 and quote is not None and quote.bid is None and quote.ask is not None and quote.ask <= most
+def is_worthless(leg: Leg, quote: Quote | None, most: float, least: float = 0.0) -> bool:
+    """Whether a long leg is bid ``least`` points or less, while it is offered at ``most`` or less.
+
+    Unknown is not worthless. Live, a bid that vanished stays visible (lean-facts 13.7): one of a tick or two proves
+    nothing, and an exit that needs it cannot fill (recording Bs).
+    """
+    if leg.ratio <= 0 or quote is None or quote.ask is None or quote.ask > most:
+        return False
+    return quote.bid is None or quote.bid <= least + _ROUNDING
 
 
-def sort_out(legs: Iterable[Leg], gateway: Gateway, most: float) -> Sorted:
-    """Every leg by whether the side that closing it needs is quoted now; ``most`` as in ``is_worthless``."""
+def sort_out(legs: Iterable[Leg], gateway: Gateway, settings: OrderSettings) -> Sorted:
+    """Every leg by whether the side that closing it needs is quoted now; long ones that are worthless by themselves."""
     ready, waiting, worthless = [], [], []
     for leg in legs:
-        quote = gateway.quote(leg.contract)
+        quote, instrument = gateway.quote(leg.contract), instrument_of(leg.contract)
         side = None if quote is None else quote.ask if leg.ratio < 0 else quote.bid
-        if side is not None and quote is not None and quote.ask is not None:
-            ready.append(leg)
-        elif is_worthless(leg, quote, instrument_of(leg.contract).points(most)):
+        least = settings.worthless_ticks * instrument.ticks.step(0.0)
+        if is_worthless(leg, quote, instrument.points(settings.worthless_offer), least):
             worthless.append(leg)
+        elif side is not None and quote is not None and quote.ask is not None:
+            ready.append(leg)
         else:
             waiting.append(leg)
     return Sorted(tuple(ready), tuple(waiting), tuple(worthless))
@@ -147,7 +155,7 @@ class Unwinds:
         is ``worthless``.
         """
         held = self._legs(position)
-        found = sort_out((leg for leg in held if leg.contract.name not in flying), self._gateway, self._worthless)
+        found = sort_out((leg for leg in held if leg.contract.name not in flying), self._gateway, self._settings)
         shorts = tuple(leg for leg in found.ready if leg.ratio < 0)
         sold = {leg.contract.right for leg in held if leg.ratio < 0}
         longs = tuple(leg for leg in found.ready if leg.ratio > 0 and leg.contract.right not in sold)
@@ -157,10 +165,6 @@ class Unwinds:
             self._book.blocked[position] = self._gateway.now()
             self._tell(position, Severity.WARNING, 0.0, f"what is left waits: {found.why}")
         return Sorted(shorts or longs, found.waiting, found.worthless)
-
-    @property
-    def _worthless(self) -> float:
-        return self._settings.worthless_offer
 
     def _tell(self, position: str, severity: Severity, waited: float, reason: str) -> None:
         known = self._book.positions.get(position)

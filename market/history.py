@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 from statistics import fmean
 
@@ -49,6 +49,10 @@ class DailyHistory:
     def bars(self, ticker: str) -> tuple[DailyBar, ...]:
         """Completed bars, oldest first; empty for an unknown ticker."""
         return self._bars.get(ticker, ())
+
+    def so_far(self, ticker: str, opened: datetime) -> DailyBar | None:
+        """A live day's minutes until now; ``None`` in a backtest, which sees every one of them."""
+        return self._gateway.so_far(ticker, opened) if self._gateway.is_live() else None
 
     def closes(self, ticker: str) -> dict[date, float]:
         """Closing prices by day, oldest first."""

@@ -1,4 +1,4 @@
-"""Trend, range and the move of the day, from completed daily bars and the minutes seen since the open."""
+"""Trend, range and the move of the day, from completed daily bars and the minutes since the open."""
 
 from __future__ import annotations
 
@@ -80,7 +80,16 @@ class TrendWatcher:
             day.high = max(day.high, event.high)
             day.low = min(day.low, event.low)
             day.price, day.seen = event.price, event.fresh_at
-        elif self._opened is not None and event.time - self._opened <= _OPEN_SEEN_WITHIN and event.open > 0:
+        elif self._opened is not None and event.open > 0:
+            self._begin(event, self._opened)
+
+    def _begin(self, event: MarketData, opened: datetime) -> None:
+        """The first minute that is seen begins the day; live a process may have started after it, so history does."""
+        known = self._history.so_far(event.ticker, opened)
+        if known is not None:
+            high, low = max(known.high, event.high), min(known.low, event.low)
+            self._days[event.ticker] = DayRange(known.open, high, low, event.price, event.fresh_at)
+        elif event.time - opened <= _OPEN_SEEN_WITHIN:
             self._days[event.ticker] = DayRange(event.open, event.high, event.low, event.price, event.fresh_at)
 
     def day(self, ticker: str) -> DayRange | None:

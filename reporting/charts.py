@@ -64,8 +64,11 @@ def thin(points: Sequence[EquityPoint], most: int = MOST_POINTS) -> list[EquityP
     return [points[index] for index in sorted(kept)]
 
 
-def account_charts(points: Sequence[EquityPoint]) -> Markup:
-    """Equity above, drawdown below, on one time axis; pointing at it reads out a day."""
+def account_charts(points: Sequence[EquityPoint], beside: Sequence[EquityPoint] = (), name: str = "") -> Markup:
+    """Equity above, drawdown below, on one time axis; pointing at it reads out a day.
+
+    ``beside`` is a benchmark, drawn from the account's own beginning: dashed, in the equity's picture.
+    """
     if len(points) < 2:
         return element("p", "No equity was recorded.", class_="note")
     falls = drawdowns(points)
@@ -74,25 +77,36 @@ def account_charts(points: Sequence[EquityPoint]) -> Markup:
     equity = [point.equity for point, _ in shown]
     drops = [-fall for _, fall in shown]
     days = [point.day for point, _ in shown]
-    ticks = nice_ticks(min(equity), max(equity))
+    other = scaled_to(points, beside)
+    ticks = nice_ticks(min([*equity, *(value for _, value in other)]), max([*equity, *(value for _, value in other)]))
     drop_ticks = nice_ticks(min([*drops, -0.01]), 0.0, 3)
     fall_digits = 0 if drop_ticks[1] - drop_ticks[0] >= 0.01 - 1e-9 else 1
     first, last = points[0], points[-1]
     worst = max(falls)
+    dashed = f" Dashed: {name}, from the account's beginning." if other else ""
     readout = f"{first.day} {money(first.equity)} to {last.day} {money(last.equity)}; largest drawdown {percent(worst)}"
     data = json.dumps([[day.isoformat(), round(value), round(drop, 4)] for day, value, drop in
                        zip(days, equity, drops, strict=True)], separators=(",", ":"))  # fmt: skip
     return element(
         "figure",
         element("p", readout, class_="readout", role="status", data_rest=readout),
-        line_chart("Equity", days, equity, ticks, [money(tick) for tick in ticks], "equity"),
+        line_chart("Equity", days, equity, ticks, [money(tick) for tick in ticks], "equity", other),
         line_chart(
             "Drawdown", days, drops, drop_ticks, [percent(tick, fall_digits) for tick in drop_ticks], "drawdown"
         ),
-        element("figcaption", "Equity and drawdown at each session's close."),
+        element("figcaption", f"Equity and drawdown at each session's close.{dashed}"),
         class_="account",
         data_path=data,
     )
+
+
+def scaled_to(points: Sequence[EquityPoint], beside: Sequence[EquityPoint]) -> list[tuple[date, float]]:
+    """A benchmark's days and values inside the account's range, as if it had begun with the account's first equity."""
+    inside = [point for point in beside if points[0].day <= point.day <= points[-1].day]
+    if len(inside) < 2:
+        return list[tuple[date, float]]()
+    kept = thin(inside)
+    return [(point.day, point.equity / inside[0].equity * points[0].equity) for point in kept]
 
 
 def drawdowns(points: Sequence[EquityPoint]) -> list[float]:
@@ -106,9 +120,18 @@ def drawdowns(points: Sequence[EquityPoint]) -> list[float]:
 
 
 def line_chart(
-    title: str, days: Sequence[date], values: Sequence[float], ticks: Sequence[float], labels: Sequence[str], kind: str
+    title: str,
+    days: Sequence[date],
+    values: Sequence[float],
+    ticks: Sequence[float],
+    labels: Sequence[str],
+    kind: str,
+    beside: Sequence[tuple[date, float]] = (),
 ) -> Markup:
-    """One line over time with a filled area to the bottom (or to zero), grid lines and HTML labels."""
+    """One line over time with a filled area to the bottom (or to zero), grid lines and HTML labels.
+
+    ``beside`` is a second line, dashed and without an area.
+    """
     across = Scale(days[0].toordinal(), days[-1].toordinal(), WIDTH)
     up = Scale(ticks[0], ticks[-1], HEIGHT, flip=True)
     path = " ".join(f"{across.at(day.toordinal()):g},{up.at(value):g}" for day, value in zip(days, values, strict=True))
@@ -118,6 +141,8 @@ def line_chart(
                    for day, _ in time_ticks(days[0], days[-1]))  # fmt: skip
     area = Markup(f'<path class="area" d="M0,{floor:g}L{path}L{WIDTH:g},{floor:g}Z"/>')
     line = Markup(f'<polyline class="line" points="{path}"/>')
+    other = " ".join(f"{across.at(day.toordinal()):g},{up.at(value):g}" for day, value in beside)
+    dashes = Markup(f'<polyline class="beside" points="{other}"/>') if beside else Markup()
     side = join(
         element("span", label, style=f"top:{up.share(tick)}%") for tick, label in zip(ticks, labels, strict=True)
     )
@@ -125,7 +150,7 @@ def line_chart(
         element("span", label, style=f"left:{across.share(day.toordinal())}%")
         for day, label in time_ticks(days[0], days[-1])
     )
-    drawing = svg(join([grid, upright, area, line]), f"{title} from {days[0]} to {days[-1]}")
+    drawing = svg(join([grid, upright, area, dashes, line]), f"{title} from {days[0]} to {days[-1]}")
     return element(
         "div",
         element("div", title, class_="chart-title"),

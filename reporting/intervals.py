@@ -130,3 +130,23 @@ def resampled_days(count: int) -> NDArray[np.int64]:
     begun_at = np.take_along_axis(starts, last_break, axis=1)
     days: NDArray[np.int64] = (begun_at + position - last_break) % count
     return days
+
+
+def deflated_sharpe(ratios: NDArray[np.float64], days: int, skewness: float, kurtosis: float) -> float | None:
+    """Probability that the best of several Sharpe ratios is above what the best of as many worthless trials would show.
+
+    ``ratios`` are of one day each, not of a year; ``days``, ``skewness`` and ``kurtosis`` (3 for a normal law) are of
+    the best one's returns. None of a single trial, or where the formula has no answer. Source: Bailey and Lopez de
+    Prado, Journal of Portfolio Management 40 (2014) 94, equations 1 and 2.
+    """
+    known = ratios[np.isfinite(ratios)]
+    count = len(known)
+    if count < 2 or days < 2:
+        return None
+    best, normal = float(known.max()), NormalDist()
+    euler = float(np.euler_gamma)
+    expected = math.sqrt(float(known.var(ddof=1))) * (
+        (1 - euler) * normal.inv_cdf(1 - 1 / count) + euler * normal.inv_cdf(1 - 1 / (count * math.e))
+    )
+    spread = 1 - skewness * best + (kurtosis - 1) / 4 * best * best
+    return normal.cdf((best - expected) * math.sqrt(days - 1) / math.sqrt(spread)) if spread > 0 else None

@@ -8,9 +8,10 @@ from datetime import date
 from pathlib import Path
 
 from core.fills import FillRule
-from reporting.charts import account_charts, payoff_chart
+from reporting.charts import account_charts
 from reporting.fills import FillSummary, summarise_fills, table_rows
-from reporting.fridays import calendar, day_cells, trade_anchor
+from reporting.fridays import calendar, day_cells
+from reporting.history import Benchmark, history_part
 from reporting.intervals import FEWEST_MOVES, Unit
 from reporting.markup import (
     Markup,
@@ -34,8 +35,9 @@ from reporting.performance import (
     skip_reasons,
     trade_statistics,
 )
-from reporting.rows import EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, Trade, strategy_title
+from reporting.rows import EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, strategy_title
 from reporting.targets import TargetRow, Verdict, judge
+from reporting.trades import engine_trades_table, trade_list
 
 MOST_NOTES = 200
 LEAN_NAMES = {
@@ -57,12 +59,16 @@ LEAN_DIFFERS = (
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a run's numbers come from: what is real, what is modelled, and what not to conclude."""
+    """Where a run's numbers come from: what is real, what is modelled, and what not to conclude.
+
+    ``measured``: how kind or unkind a modelled market was measured to be to what the run did.
+    """
 
     market: str
     real: tuple[str, ...]
     modelled: tuple[str, ...]
     cautions: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,7 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     engine_trades: tuple[EngineTrade, ...] = ()
     fill_rule: FillRule | None = None
+    benchmark: Benchmark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,11 @@ def render(record: RunRecord, summary: Summary) -> str:
 
 def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[Markup]]]:
     """The parts of the page below the tiles: anchor, title, content. Without our journal its parts are left out."""
-    shown = [("equity", "Equity and drawdown", [account_charts(record.equity)])]
+    beside = (record.benchmark.points, record.benchmark.name) if record.benchmark is not None else ()
+    shown = [
+        ("equity", "Equity and drawdown", [account_charts(record.equity, *beside)]),
+        ("history", "Through time", history_part(record.equity, record.benchmark, record.risk_free)),
+    ]
     if record.own:
         shown += [
             ("targets", "Targets beside what was measured", [targets_table(summary.targets)]),
@@ -147,7 +158,7 @@ def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[M
             ("skips", "Why there was no trade", [skips_table(record)]),
             ("strategies", "By strategy", [strategies_table(summary)]),
             ("fills", "Fills, and what others would have made of them", [fills_table(summary.fills)]),
-            ("trades", "Trades", trade_list(record.journal.trades)),
+            ("trades", "Trades", trade_list(record.journal)),
             ("risk", "Risk and errors", [risk_table(record.journal.risk), errors_table(record.journal.errors)]),
         ]
     else:
@@ -161,7 +172,7 @@ def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[M
 
 def header(record: RunRecord) -> Markup:
     """Title, range, market, and the links to the parts."""
-    links = {"equity": "Equity"}
+    links = {"equity": "Equity", "history": "Through time"}
     if record.own:
         links |= {
             "targets": "Targets",
@@ -315,62 +326,6 @@ def fills_table(fills: FillSummary | None) -> Markup:
     return join([element("p", f"{fills.title}."), shown, element("p", note, class_="note")])
 
 
-def trade_list(trades: Sequence[Trade]) -> list[Markup]:
-    """Every trade, folded, latest first."""
-    if not trades:
-        return [element("p", "No trade was closed.", class_="note")]
-    return [trade_card(trade) for trade in sorted(trades, key=lambda trade: trade.opened, reverse=True)]
-
-
-def engine_trades_table(trades: Sequence[EngineTrade]) -> Markup:
-    """The trades of an algorithm that is not ours, latest first."""
-    if not trades:
-        return element("p", "No trade was closed.", class_="note")
-    rows = [
-        (f"{trade.opened:%Y-%m-%d %H:%M}", f"{trade.closed:%Y-%m-%d %H:%M}", trade.name, f"{trade.quantity:+,.10g}",
-         number(trade.entry), number(trade.exit), money(trade.fees, cents=True),
-         money(trade.profit, signed=True, cents=True))
-        for trade in sorted(trades, key=lambda trade: trade.opened, reverse=True)
-    ]  # fmt: skip
-    head = ("Opened", "Closed", "What", "Quantity", "Entry", "Exit", "Fees", "Profit")
-    words = "Closed trades as LEAN counts them, each leg on its own; profit after fees"
-    return join([element("p", f"{words}.", class_="note"), table(head, rows, words, (3, 4, 5, 6, 7), stacked=True)])
-
-
-def trade_card(trade: Trade) -> Markup:
-    """One trade: legs, entry, exit, money, and the picture of its payoff."""
-    result = element("span", money(trade.profit, signed=True), class_="up" if trade.won else "down")
-    title = f"{trade.opened:%Y-%m-%d %H:%M} {trade.contracts} x {trade.underlying} {trade.structure.replace('_', ' ')} "
-    legs = table(
-        ("Leg", "Per package", "Entry", "Exit"),
-        [(leg.name, f"{leg.ratio:+d}", number(leg.entry), number(leg.exit)) for leg in trade.legs],
-        "Legs; prices in points",
-        (1, 2, 3),
-    )
-    facts = [
-        ("Entry", f"{trade.opened:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_entry, trade.vix_entry)}"),
-        ("Exit", f"{trade.closed:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_exit, trade.vix_exit)}"),
-        ("Why it was closed", f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"),
-        ("Cash in, out", f"{money(trade.cash_in, signed=True)}, {money(trade.cash_out, signed=True)}"),
-        ("Fees", money(trade.fees, cents=True)),
-        ("Profit", money(trade.profit, signed=True, cents=True)),
-        ("Largest loss", f"{money(trade.max_loss)} as planned, {money(trade.largest_loss)} by its fills"),
-    ]
-    rows = join(element("tr", element("th", name, scope="row"), element("td", value)) for name, value in facts)
-    body = element("div", join([legs, element("table", rows)]))
-    return element(
-        "details",
-        element("summary", title, result),
-        element("div", body, payoff_chart(trade), class_="trade"),
-        id=trade_anchor(trade),
-    )
-
-
-def underlying_words(trade: Trade, price: float | None, vix: float | None) -> str:
-    """The underlying and VIX at one moment of a trade."""
-    return f"{trade.underlying} {number(price)}, VIX {number(vix)}"
-
-
 def risk_table(notes: Sequence[RiskNote]) -> Markup:
     """What the risk rules shrank, denied or warned of; the latest when there are very many."""
     if not notes:
@@ -397,7 +352,12 @@ def errors_table(notes: Sequence[ErrorNote]) -> Markup:
 
 def provenance(origin: Provenance) -> list[Markup]:
     """What is real, what is modelled, and what should not be concluded."""
-    lists = (("Real", origin.real), ("Modelled", origin.modelled), ("Do not conclude", origin.cautions))
+    lists = (
+        ("Real", origin.real),
+        ("Modelled", origin.modelled),
+        ("How kind it was to this run", origin.measured),
+        ("Do not conclude", origin.cautions),
+    )
     return [
         join([element("h3", title), element("ul", *(element("li", item) for item in items))])
         for title, items in lists

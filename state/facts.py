@@ -38,6 +38,8 @@ class BrokerOrder:
     filled: float | None
     status: FillStatus
     tag: str = ""
+    broker_ids: tuple[str, ...] = ()
+    """The broker's own numbers of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -389,16 +389,20 @@ def _strategy_landing(strategy: Subject, holds: bool) -> StrategyTrigger | None:
 
 
 def _is_of(order: BrokerOrder, group: Subject) -> bool:
-    """By its tag; an order without one by its number, or by trading exactly what a group trades that has not ended.
+    """By its tag; an order without one by the broker's own number, or as what a group has still to trade.
 
-    A number alone says nothing: an engine counts anew with each process.
+    The engine's number says nothing: it counts anew with each process, and our own working exit would be taken for the
+    filled entry of the same number (recording X). What is still to trade has the sign, and at most the quantity, of a
+    leg of a group that has not ended.
     """
     if order.tag:
         return order.tag == group.id
     trades = _quantities(group.detail.get("changes")).get(order.contract)
     if trades is None:
         return False
-    return order.order_id in group.detail.get("orders", ()) or (not group.ended and abs(trades - order.quantity) < 0.5)
+    if set(order.broker_ids) & set(group.detail.get("broker_ids", ())):
+        return True
+    return not group.ended and trades * order.quantity > 0 and abs(order.quantity) < abs(trades) + 0.5
 
 
 def _quantities(detail: object) -> dict[str, float]:

@@ -15,6 +15,7 @@ from core.events import (
     ChangeKind,
     DeadlineReached,
     EntryWindow,
+    GroupOutcome,
     MinutePassed,
     OrderGroupFinished,
     PositionChanged,
@@ -22,6 +23,7 @@ from core.events import (
 )
 from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
+from core.parts import added
 from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
@@ -55,10 +57,11 @@ class _Rolling:
         """Under which name the new package's contracts are watched until it is a position."""
         return f"{self.position.id} roll"
 
-    def is_gone(self, book: Book) -> bool:
-        """Whether none of its parts is open any more."""
+    def is_gone(self, book: Book, *, exited: bool = False) -> bool:
+        """Whether none of its parts is open any more; ``exited``: or only as long options that nobody bids for."""
         now = book.positions.get(self.position.id)
-        return now is None or not any(now.part(name) is not None for name in self.parts)
+        left = [] if now is None else [part for name in self.parts if (part := now.part(name)) is not None]
+        return not left or (exited and all(part.is_left_to_expire for part in left))
 
 
 class StrategyCoordinator:
@@ -120,8 +123,10 @@ class StrategyCoordinator:
 
     def _on_group_finished(self, event: OrderGroupFinished) -> None:
         for rolling in self._rolls.values():
-            if rolling.position.id == event.position and event.purpose in (OrderPurpose.EXIT, OrderPurpose.UNWIND):
-                rolling.by_us = rolling.by_us or rolling.is_gone(self._book)
+            ours = rolling.position.id == event.position and event.purpose in (OrderPurpose.EXIT, OrderPurpose.UNWIND)
+            if ours and rolling.is_gone(self._book, exited=event.outcome is GroupOutcome.FILLED):
+                rolling.by_us, rolling.since = True, event.time
+                rolling.ended = rolling.ended or ChangeKind.CLOSED
         found = self._entries.finished(event)
         if found is not None:
             self._account(*found)
@@ -196,7 +201,10 @@ class StrategyCoordinator:
     # Rolling: close, then open another in its place
 
     def _roll(self, position: Position, action: Roll) -> None:
-        names = action.parts or tuple(part.name for part in position.parts)
+        chosen = position.chosen(action.parts)
+        if all(part.is_left_to_expire for part in chosen):
+            return  # what could be closed of it is, and was rolled then
+        names = tuple(part.name for part in chosen)
         key = (position.id, *names)
         if key not in self._rolls or self._rolls[key].ended is None:
             rolling = self._rolls[key] = _Rolling(position, names, action.proposal, action.reason, action.calendar)
@@ -228,8 +236,9 @@ class StrategyCoordinator:
     def _reopen(self, rolling: _Rolling, today: date) -> Skip | None:
         """Why the new parts are not opened; ``None`` when they are on their way."""
         old, package = rolling.position, rolling.proposal.package
-        stands = old.id in self._book.positions
-        if rolling.ended is not ChangeKind.CLOSED or (stands and not rolling.by_us):
+        now = self._book.positions.get(old.id)
+        stands = now is not None and not all(part.is_left_to_expire for part in now.parts)
+        if rolling.ended is not ChangeKind.CLOSED or (now is not None and not rolling.by_us):
             return Skip("not_closed_by_us", f"{old.id} was {rolling.ended}")
         kept = None if rolling.calendar else self._lost(rolling)
         if kept is not None:
@@ -251,6 +260,10 @@ class StrategyCoordinator:
         """A loser is never rolled: what the parts that went came to."""
         trades = [trade for trade in self._book.trades if trade.position == rolling.position.id]
         newest = {trade.part: trade.profit for trade in trades if trade.part in rolling.parts}
+        stands = self._book.positions.get(rolling.position.id)
+        for part in () if stands is None else stands.parts:
+            if part.name in rolling.parts:  # long options of it are left to expire
+                newest[part.name] = added(part.cash, -part.fees)
         unknown = [name for name, profit in newest.items() if profit is None]
         if unknown or not newest:
             return Skip("rolling_a_loser", f"nobody knows what {rolling.position.id} was closed at")

@@ -38,7 +38,6 @@ from trading_system import TradingSystem
 NAME: Final = "every_structure"
 ENTRY: Final = time(10, 0)
 ACT: Final = time(11, 0)
-TOLERANCE: Final = 6
 
 PUT, CALL = Right.PUT, Right.CALL
 
@@ -186,16 +185,16 @@ class EveryStructure(Strategy):
         for name, legs in parts.items():
             found = [(self._contract(root, leg, today), leg.ratio) for leg in legs]
             if any(contract is None for contract, _ in found):
-                return Wait("listing", f"{slot} {name}: not listed yet")
+                return Wait("listing", f"{slot} {name}: not listed, or no price yet")
             package = Package(tuple(Leg(contract, ratio) for contract, ratio in found if contract is not None))
             traits = next((row for key, row in _TRAITS.items() if name.startswith(key) or slot == key), _SOLD)
             plans.append(PartPlan(name, package, Terms(NAME, slot, 500.0, 500.0, traits)))
         package = Package(tuple(leg for plan in plans for leg in plan.package.legs))
         self._chains.watch(f"{NAME} {slot}", [leg.contract for leg in package.legs])
         price = package_price(package.legs, current_quotes(self._chains, package))
-        if price is None:
-            return Wait("quotes", f"{slot}: a leg has no quote to trade at")
         spot = self._spot(package.legs[0].contract)
+        if price is None or spot is None:
+            return Wait("quotes", f"{slot}: a leg has no quote to trade at")
         traits = frozenset().union(*(plan.terms.traits for plan in plans))
         return Proposal(
             strategy=NAME,
@@ -217,22 +216,25 @@ class EveryStructure(Strategy):
 
     def _contract(self, root: str, wanted: Wanted, today: date) -> Contract | None:
         """The listed contract nearest to what is wanted."""
-        near = self._chains.nearest_expiry(root, today, wanted.days, TOLERANCE if wanted.days else 0)
+        tolerance = max(wanted.days // 4, 3) if wanted.days else 0
+        near = self._chains.nearest_expiry(root, today, wanted.days, tolerance)
         listed = [] if near is None else [
             row for row in self._chains.expiring(root, near) if row.right is wanted.right
         ]  # fmt: skip
         if not listed:
             return None
         spot = self._spot(listed[0])
+        if spot is None:
+            return None
         return min(listed, key=lambda row: (abs(row.strike - spot * (1 + wanted.distance)), row.strike))
 
-    def _spot(self, contract: Contract) -> float:
+    def _spot(self, contract: Contract) -> float | None:
+        """The price of what an option stands on; asked for where it is not watched yet."""
         key = contract.underlying.price_key
         tick = self._system.gateway.tick(key)
         if tick is None:
             self._system.gateway.watch([key])
-            raise LookupError(f"{key}: no price yet")
-        return tick.price
+        return None if tick is None else tick.price
 
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it."""

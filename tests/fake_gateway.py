@@ -121,6 +121,9 @@ class FakeGateway:
         half = self.daily_range / 2
         return [DailyBar(day, base, base * (1 + half), base * (1 - half), base) for day in reversed(days)]
 
+    def so_far(self, ticker: str, opened: datetime) -> DailyBar | None:
+        return None
+
     def is_listed(self, root: str) -> bool:
         return root in ("SPXW", "SPX", "SPY")
 

@@ -184,6 +184,11 @@ class Part:
         return bool(self.exits) and not self.legs
 
     @property
+    def is_left_to_expire(self) -> bool:
+        """Whether it was closed but for long options."""
+        return not self.is_whole and all(leg.ratio > 0 for leg in self.legs)
+
+    @property
     def expiry(self) -> date:
         """The nearest expiry of what is held; of all legs where nothing is."""
         legs = self.legs or self.package.legs

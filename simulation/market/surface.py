@@ -183,8 +183,9 @@ class SmileShape:
         whole = 0.5 * self.theta * (1.0 + self.rho * tilted + np.sqrt(moved * moved + 1.0 - self.rho * self.rho))
         if self.bent is not None:
             scale, deviation, reach, ease = self.bent
-            beyond = np.maximum(-k / deviation - reach, 0.0)
-            whole = whole + scale * beyond * beyond / (beyond + ease)
+            if bool((k < -reach * deviation).any()):
+                beyond = np.maximum(-k / deviation - reach, 0.0)
+                whole = whole + scale * beyond * beyond / (beyond + ease)
         return np.asarray(whole)
 
 

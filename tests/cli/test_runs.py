@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import subprocess
 from collections.abc import Sequence
@@ -16,67 +15,7 @@ from cli import app, bootstrap, options, runs
 from cli.settings import setting_rows
 from core.settings.fields import Settings
 from core.settings.strategies import AVAILABLE
-from tests.reporting.pages import decision, equity
-
-POSITION = "friday_0dte-20080111-1"
-ORIGIN = "friday_0dte-20080111"
-LEGS = [{"name": "P1400", "ratio": -1}, {"name": "P1380", "ratio": 1}]
-
-
-def row(kind: str, time: str, **values: object) -> str:
-    """One line of a journal."""
-    common = {"time": f"2008-01-11T{time}:00", "kind": kind, "component": "test", "reason": "", "correlation": ORIGIN}
-    return json.dumps({**common, **values})
-
-
-def order(
-    time: str, action: str, limit: float, purpose: str = "entry", group: str = "group-1", **values: object
-) -> str:
-    """One step of an order group of the position."""
-    return row(
-        "order", time, group="group-1", position=POSITION, strategy="friday_0dte", action=action,
-        purpose="entry", contracts=2, limit_cash=limit, legs=LEGS,
-    )  # fmt: skip
-
-
-def fill(time: str, contract: str, quantity: float, price: float) -> str:
-    """One leg's fill of the entry."""
-    return row(
-        "fill", time, group="group-1", position=POSITION, strategy="friday_0dte", contract=contract, quantity=quantity,
-        price=price, fee=2.0, bid=None, ask=price + 0.1,
-    )  # fmt: skip
-
-
-def a_journal(profit: float = 300.0, contracts: int = 2) -> list[str]:
-    """A run of three days with one trade: 2.55, 2.40 asked, 2.60 filled."""
-    verdicts = [
-        {"rule": "vix_regime", "answer": "allow"},
-        {"rule": "sizing", "answer": "shrink", "contracts": 2, "reason": "budget 3750 allows 2"},
-    ]
-    taken = {**json.loads(decision("2008-01-11", "trade", "filled", "it moved")), "correlation": ORIGIN}
-    return [
-        equity("2008-01-10", 100_000.0),
-        row("verdict", "10:30", strategy="friday_0dte", slot="", onto="", wanted=4, contracts=2, rule="sizing",
-            verdicts=verdicts),
-        order("10:30", "sent", 2.55),
-        order("10:31", "repriced", 2.40),
-        fill("10:32", "P1400", -2.0, 4.0),
-        fill("10:32", "P1380", 2.0, 1.4),
-        json.dumps({**taken, "contracts": contracts}),
-        row("trade_closed", "15:01", strategy="friday_0dte", position=POSITION, part="whole", ended=True,
-            underlying="SPX", structure="put_spread", opened="2008-01-11T10:32:00", closed="2008-01-11T15:01:00",
-            contracts=2, multiplier=100.0,
-            legs=[{"name": "P1400", "ratio": -1, "strike": 1400.0, "right": "put", "expiry": "2008-01-11", "entry": 4.0,
-                   "exit": 1.0},
-                  {"name": "P1380", "ratio": 1, "strike": 1380.0, "right": "put", "expiry": "2008-01-11", "entry": 1.4,
-                   "exit": None}],
-            credit=520.0, cash_in=520.0, cash_out=profit + 4 - 520, fees=4.0, profit=profit, max_loss=3480.0,
-            exit_rule="time_exit", underlying_entry=1420.0, underlying_exit=1425.5, vix_entry=23.0, vix_exit=22.5)
-        .replace('"reason": ""', '"reason": "it is 15:00"'),
-        equity("2008-01-11", 100_000.0 + profit),
-        decision("2008-01-18"),
-        equity("2008-01-18", 100_000.0 + profit),
-    ]  # fmt: skip
+from tests.reporting.pages import ORIGIN, POSITION, a_journal
 
 
 @pytest.fixture

@@ -353,3 +353,28 @@ def test_what_an_option_delivers() -> None:
     )
     assert instruments_of(Package((Leg(future_option, -1),)))[future_option.name]["shares"] == 1.0
     assert changes_of(RATIO, 3) == {SPY540: 3.0, SPY530: -6.0}
+
+
+def test_an_order_without_a_tag_is_never_known_by_the_engine_s_number(account: Account) -> None:
+    """The engine counts from 1 again: a working exit has the number of the entry that filled (recording X)."""
+    account.closing("p1")
+    exits = [
+        order(1 + index, leg.contract.name, leg.ratio, None, FillStatus.SUBMITTED)
+        for index, leg in enumerate(CONDOR.reversed().legs)
+    ]
+    assert account.state.order_group("p1-in").detail["orders"] == [1, 2, 3, 4]
+    outcome = account.reconcile(changes_of(CONDOR, 1), *exits)
+    assert outcome.orders_to_cancel == []
+    assert account.group_at("p1-out") in ("sent", "working")
+    assert account.state.order_group("p1-out").detail["orders"] == [1, 2, 3, 4]
+
+
+def test_an_orphan_without_a_tag_is_known_by_the_broker_s_own_number(account: Account) -> None:
+    account.opened("p1")
+    account.state.note(Level.ORDER_GROUP, "p1-in", broker_ids=["B7"])
+    leg = CONDOR.legs[0]
+    left = BrokerOrder(9, leg.contract.name, leg.ratio, None, FillStatus.SUBMITTED, "", ("B7",))
+    strange = BrokerOrder(1, leg.contract.name, leg.ratio, None, FillStatus.SUBMITTED, "", ("B8",))
+    outcome = account.reconcile(changes_of(CONDOR, 1), left, strange)
+    assert outcome.orders_to_cancel == [9]
+    assert [row.order_id for row in outcome.foreign_orders] == [1]  # its number says nothing

@@ -376,16 +376,17 @@ def rolled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rolled:
 def test_a_roll_closes_then_opens_under_risk_as_one_decision(rolled: Rolled) -> None:
     rolled.roll()
     rolled.minutes(2)
-    assert rolled.name not in rolled.system.book.positions
+    # The wing is worth two ticks at most: it is left to expire, and its position holds nothing else.
+    (old,) = rolled.system.book.positions.values()
+    assert old.parts[0].is_left_to_expire
     rolled.minutes(4)
-    (position,) = rolled.system.book.positions.values()
+    (position,) = [row for row in rolled.system.book.positions.values() if row.id != rolled.name]
     assert position.parts[0].package == rolled.next
     row = rolled.row()
     assert (row["outcome"], row["position"], row["into"]) == ("rolled", rolled.name, position.id)
     assert (row["rule"], row["reason"], row["contracts"]) == ("filled", "150 days to expiry", 1)
     assert row["correlation"] == position.correlation == "friday_0dte-20240308"
-    (closed,) = rolled.sink.rows(RecordKind.TRADE_CLOSED)
-    assert (closed["exit_rule"], closed["correlation"]) == ("roll", "friday_0dte-20240308")
+    assert (old.parts[0].exit_rule, old.correlation) == ("roll", "friday_0dte-20240308")
     assert set(journal_schema.ROWS[RecordKind.ROLL].__annotations__) <= set(row)
     assert not rolled.system.coordinator._rolls
 
@@ -395,7 +396,7 @@ def test_what_risk_denies_stays_closed(rolled: Rolled) -> None:
     rolled.minutes(1)
     rolled.system.bus.halt_entries("a person said halt")
     rolled.minutes(5)
-    assert rolled.system.book.positions == {}
+    assert all(part.is_left_to_expire for row in rolled.system.book.positions.values() for part in row.parts)
     row = rolled.row()
     assert (row["outcome"], row["into"], row["rule"]) == ("closed_only", None, "entries_halted")
 
@@ -420,7 +421,7 @@ def test_a_stop_ends_a_roll_that_is_under_way(rolled: Rolled) -> None:
     assert rolled.row()["rule"] == "stop_loss"
     rolled.gateway.fills_allowed = True
     rolled.minutes(4)
-    assert rolled.system.book.positions == {}
+    assert all(part.is_left_to_expire for row in rolled.system.book.positions.values() for part in row.parts)
 
 
 @pytest.mark.parametrize("minutes", [8, 20])

@@ -1,0 +1,144 @@
+"""The trades of a run on the page: each whole with its payoff and what its journal says, older ones as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reporting.charts import payoff_chart
+from reporting.fridays import trade_anchor
+from reporting.lives import Life, held_words, lives_of
+from reporting.markup import Markup, element, join, money, number, percent, table
+from reporting.rows import EngineTrade, Journal, Trade, strategy_title
+
+MOST_CARDS = 100  # trades that are shown whole; older ones are rows, so that a page of years stays small
+
+
+def trade_list(journal: Journal) -> list[Markup]:
+    """Every trade, folded, latest first; the page's script adds filters and an order above them."""
+    if not journal.trades:
+        return [element("p", "No trade was closed.", class_="note")]
+    lives = lives_of(journal)
+    latest = sorted(journal.trades, key=lambda trade: trade.opened, reverse=True)
+    cards = [trade_card(trade, lives[trade.position]) for trade in latest[:MOST_CARDS]]
+    parts = [element("div", *cards, class_="trade-list")]
+    if len(latest) > MOST_CARDS:
+        words = (
+            f"{len(latest) - MOST_CARDS} earlier trades as rows; python run.py explain NAME tells each of them whole."
+        )
+        rows = element("tbody", *(trade_row(trade, lives[trade.position]) for trade in latest[MOST_CARDS:]),
+                       class_="trade-list")  # fmt: skip
+        head = element("thead", element("tr", *(element("th", name, scope="col") for name in ROW_HEAD)))
+        shown = element("table", element("caption", words), head, rows)
+        parts.append(element("div", shown, class_="scroll", tabindex="0", role="region", aria_label=words))
+    return parts
+
+
+ROW_HEAD = ("Trade", "Opened", "What", "Entry order", "Exit", "Held", "Profit")
+
+
+def trade_row(trade: Trade, life: Life) -> Markup:
+    """One trade in a row."""
+    walk = next((walk.words for walk in life.walks if walk.purpose == "entry"), "")
+    what = f"{trade.contracts} x {trade.structure.replace('_', ' ')}"
+    why = f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"
+    held = held_words(trade.closed - trade.opened)
+    cells = (life.position, f"{trade.opened:%Y-%m-%d %H:%M}", what, walk, why, held, result_of(trade))
+    return element("tr", *(element("td", cell) for cell in cells), id=trade_anchor(trade), **filter_marks(trade))
+
+
+def result_of(trade: Trade) -> Markup:
+    """What a trade brought, coloured by its sign."""
+    return element("span", money(trade.profit, signed=True), class_="up" if trade.won else "down")
+
+
+def filter_marks(trade: Trade) -> dict[str, str]:
+    """By what the page's script filters and orders a trade."""
+    return {
+        "data_strategy": strategy_title(trade.strategy),
+        "data_exit": trade.exit_rule.replace("_", " "),
+        "data_month": f"{trade.opened:%Y-%m}",
+        "data_result": "won" if trade.won else "lost",
+        "data_opened": trade.opened.isoformat(),
+        "data_profit": f"{trade.profit:.2f}",
+        "data_held": str(int((trade.closed - trade.opened).total_seconds()) // 60),
+    }
+
+
+def engine_trades_table(trades: Sequence[EngineTrade]) -> Markup:
+    """The trades of an algorithm that is not ours, latest first."""
+    if not trades:
+        return element("p", "No trade was closed.", class_="note")
+    rows = [
+        (f"{trade.opened:%Y-%m-%d %H:%M}", f"{trade.closed:%Y-%m-%d %H:%M}", trade.name, f"{trade.quantity:+,.10g}",
+         number(trade.entry), number(trade.exit), money(trade.fees, cents=True),
+         money(trade.profit, signed=True, cents=True))
+        for trade in sorted(trades, key=lambda trade: trade.opened, reverse=True)
+    ]  # fmt: skip
+    head = ("Opened", "Closed", "What", "Quantity", "Entry", "Exit", "Fees", "Profit")
+    words = "Closed trades as LEAN counts them, each leg on its own; profit after fees"
+    return join([element("p", f"{words}.", class_="note"), table(head, rows, words, (3, 4, 5, 6, 7), stacked=True)])
+
+
+def trade_card(trade: Trade, life: Life) -> Markup:
+    """One trade: legs, entry, exit, its orders' walks, what bound it, money, and the picture of its payoff."""
+    result = result_of(trade)
+    title = f"{trade.opened:%Y-%m-%d %H:%M} {trade.contracts} x {trade.underlying} {trade.structure.replace('_', ' ')} "
+    legs = table(
+        ("Leg", "Per package", "Entry", "Exit"),
+        [(leg.name, f"{leg.ratio:+d}", number(leg.entry), number(leg.exit)) for leg in trade.legs],
+        "Legs; prices in points",
+        (1, 2, 3),
+    )
+    facts = [
+        ("Entry", f"{trade.opened:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_entry, trade.vix_entry)}"),
+        ("Exit", f"{trade.closed:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_exit, trade.vix_exit)}"),
+        ("Why it was closed", f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"),
+        ("Cash in, out", f"{money(trade.cash_in, signed=True)}, {money(trade.cash_out, signed=True)}"),
+        ("Fees", money(trade.fees, cents=True)),
+        ("Profit", money(trade.profit, signed=True, cents=True)),
+        ("Largest loss", f"{money(trade.max_loss)} as planned, {money(trade.largest_loss)} by its fills"),
+    ]
+    rows = join(
+        element("tr", element("th", name, scope="row"), element("td", value))
+        for name, value in (*facts, *life_facts(trade, life))
+    )
+    body = element("div", join([legs, element("table", rows)]))
+    return element(
+        "details",
+        element("summary", title, result),
+        element("div", body, payoff_chart(trade), class_="trade"),
+        id=trade_anchor(trade),
+        **filter_marks(trade),
+    )
+
+
+def life_facts(trade: Trade, life: Life) -> list[tuple[str, str]]:
+    """What the journal says of a trade beyond its money: walks, rules that bound, holding time, parts."""
+    width = spread_width(trade)
+    facts = [(f"{walk.purpose or 'order'} order".capitalize(), walk.words) for walk in life.walks]
+    if width is not None and trade.credit > 0:
+        points = trade.credit / (trade.contracts * trade.multiplier)
+        facts.append(("Credit over width", f"{number(points)} of {number(width)} points, {percent(points / width)}"))
+    if life.verdicts:
+        facts.append(("Contracts", f"{life.verdicts[0].wanted} wanted, {life.verdicts[0].contracts} allowed"))
+    facts += [("Bound by", words.replace("_", " ")) for words in life.bound]
+    facts.append(("Held", held_words(trade.closed - trade.opened)))
+    if len(life.trades) > 1:
+        facts.append(("Part", f"{trade.part}, one of {len(life.trades)} of {life.position}"))
+    return [*facts, ("Journal", f"python run.py explain {life.position}")]
+
+
+def spread_width(trade: Trade) -> float | None:
+    """The widest distance, in points, between a sold and a bought strike of one right and expiry; None without one."""
+    widths = [
+        abs(sold.strike - bought.strike)
+        for sold in trade.legs
+        for bought in trade.legs
+        if sold.ratio < 0 < bought.ratio and (sold.is_call, sold.expiry) == (bought.is_call, bought.expiry)
+    ]
+    return max(widths, default=None)
+
+
+def underlying_words(trade: Trade, price: float | None, vix: float | None) -> str:
+    """The underlying and VIX at one moment of a trade."""
+    return f"{trade.underlying} {number(price)}, VIX {number(vix)}"

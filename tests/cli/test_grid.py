@@ -1,0 +1,146 @@
+"""Many runs: cells, resuming, the warning against the best of many, and two local processes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from cli import app, grid, options
+from reporting.grids import Groups, best_of_many, grid_rows, heat_maps, interval_of
+from reporting.intervals import deflated_sharpe
+
+MIN_VIX = "friday_0dte.min_vix"
+
+
+def figures(gain: float, ratio: float | None = 0.1) -> grid.Figures:
+    """What a run came to."""
+    return {
+        "total_return": gain, "lowest": 0.9, "drawdown": 0.1, "sharpe_of_a_day": ratio, "skewness": 0.0,
+        "kurtosis": 3.0, "days": 253.0, "trades": 4.0, "win_rate": 0.5, "profit": 10.0,
+    }  # fmt: skip
+
+
+def cells(*vary: str, seeds: str = "1..2", markets: Sequence[str] = ("history",)) -> list[grid.Cell]:
+    """Cells of a grid over one week."""
+    asked = grid.GridOptions(start="2018-02-05", end="2018-02-09", seeds=seeds)
+    return grid.cells_of(asked, grid.varied(vary), markets)
+
+
+def test_every_combination_is_a_cell_with_a_name_of_its_own() -> None:
+    found = cells(f"{MIN_VIX}=0,22", "friday_0dte.profit_target=0.4,0.5", seeds="1..2,7")
+    assert len(found) == 2 * 2 * 3
+    assert len({cell.key for cell in found}) == 12
+    assert found[0].values == ((MIN_VIX, "0"), ("friday_0dte.profit_target", "0.4"))
+    assert [cell.seed for cell in found[:4]] == ["1", "2", "7", "1"]
+    assert [cell.key for cell in cells(f"{MIN_VIX}=0,22")] == [cell.key for cell in cells(f"{MIN_VIX}=0,22")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--vary", MIN_VIX], "--vary: 'friday_0dte.min_vix'; expected key=a,b,c"),
+        (["--vary", f"{MIN_VIX}=1", "--vary", f"{MIN_VIX}=2"], "once for each key"),
+        (["--vary", f"{MIN_VIX}=1,300"], "at most 200"),
+        (["--vary", "no.such=1"], "no.such: unknown setting"),
+        (["--seeds", "9..1"], "--seeds: '9..1'"),
+        (["--seeds", "x"], "--seeds: 'x'; expected a whole number"),
+        (["--seed", "3"], "expected --seeds"),
+        (["--seeds", "1..10000", "--vary", f"{MIN_VIX}=1,2"], "20,000 runs"),
+        (["--workers", "0"], "--workers"),
+        (["--name", "a/b"], "--name: 'a/b'"),
+    ],
+)
+def test_wrong_grids_are_refused_before_anything_runs(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(["grid", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_what_is_kept_is_not_run_again_and_half_a_file_is(tmp_path: Path) -> None:
+    one, two = cells(seeds="1..2")
+    (tmp_path / grid.CELLS).mkdir()
+    grid.keep(tmp_path, one.key, figures(0.01))
+    assert grid.kept(tmp_path, one) == figures(0.01)
+    assert grid.kept(tmp_path, two) is None
+    (tmp_path / grid.CELLS / f"{two.key}.json").write_text('{"total_return": 0.', encoding="utf-8")
+    assert grid.kept(tmp_path, two) is None
+    (tmp_path / grid.CELLS / f"{two.key}.json").write_text('{"total_return": "much"}', encoding="utf-8")
+    assert grid.kept(tmp_path, two) is None
+
+
+def test_the_deflated_sharpe_ratio_by_hand() -> None:
+    # Two ratios of a day, 0 and 0.1: deviation 0.070711. Expected best: 0.070711 * (0.422784 * Z(0.5) + 0.577216 *
+    # Z(1 - 1/(2e))) = 0.070711 * 0.577216 * 0.900289 = 0.036746. Normal returns of 253 days: spread sqrt(1 + 0.005).
+    # (0.1 - 0.036746) * sqrt(252) / 1.002497 = 1.00162, of which the normal law is 0.84174.
+    found = deflated_sharpe(np.array([0.0, 0.1]), 253, 0.0, 3.0)
+    assert found == pytest.approx(0.8417, abs=2e-4)
+    assert deflated_sharpe(np.array([0.1]), 253, 0.0, 3.0) is None
+    assert deflated_sharpe(np.array([0.1, math.nan]), 253, 0.0, 3.0) is None
+
+
+def test_the_best_of_many_is_warned_of() -> None:
+    groups: Groups = {
+        (((MIN_VIX, "0"),), "history"): [figures(0.01, 0.0)],
+        (((MIN_VIX, "22"),), "history"): [figures(0.03)],
+    }
+    words = best_of_many(groups)
+    assert "Best of 2 combinations: friday_0dte.min_vix=22." in words
+    assert "84.2 %" in words
+    assert "worthless ones would look like this" in words
+    assert "nothing was chosen" in best_of_many({((), "history"): [figures(0.01)]})
+
+
+def test_rows_and_maps_of_a_grid_by_hand() -> None:
+    seeds = [figures(0.01), figures(0.03)]
+    groups: Groups = {(((MIN_VIX, "0"), ("run.cash", "1")), "history"): seeds}
+    # Mean 2 %, deviation 1.414 %, of two: 12.706 * 1.414 / 1.414 = 12.7 either way.
+    interval = interval_of(seeds, "total_return")
+    assert interval is not None
+    assert interval.low == pytest.approx(-0.10706, abs=1e-4)
+    assert interval.high == pytest.approx(0.14706, abs=1e-4)
+    row = grid_rows(groups)[1]
+    assert row[:3] == ("friday_0dte.min_vix=0, run.cash=1", "2", "2.00 %")
+    (page,) = heat_maps(groups)
+    assert "2.00 %" in page
+    assert "gain-fill) 100%" in page
+
+
+def test_years_that_never_happened_have_a_market_each(capsys: pytest.CaptureFixture[str]) -> None:
+    found = grid.cells_of(grid.MonteCarloOptions(seeds="3,5"), [], ["garch:{seed}"])
+    assert [cell.market for cell in found] == ["garch:3", "garch:5"]
+    assert app.run(["montecarlo", "--market", "lean:data"]) == 2
+    assert "montecarlo draws garch years" in capsys.readouterr().err
+    assert app.run(["montecarlo", "--ruin", "2"]) == 2
+    assert "--ruin" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_come_to_what_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(grid, "ROOT", tmp_path)
+    monkeypatch.setattr(options, "ROOT", tmp_path)
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    asked = ["grid", "--vary", f"{MIN_VIX}=0,22", "--start", "2018-02-07", "--end", "2018-02-09"]
+    for workers in ("1", "2"):
+        assert app.run([*asked, "--workers", workers, "--name", f"by-{workers}"]) == 0
+    told = capsys.readouterr()
+    assert "Best of 2 combinations" in told.out or "nothing was chosen" in told.out
+    folders = [tmp_path / "backtests" / f"by-{workers}" for workers in ("1", "2")]
+    one, two = ({path.name: path.read_text() for path in (folder / grid.CELLS).iterdir()} for folder in folders)
+    assert len(one) == 2
+    assert one == two
+    assert (folders[0] / "grid.html").read_text() == (folders[1] / "grid.html").read_text()
+    # Again: both cells are there, so that nothing runs; a figure that was written by hand stays.
+    name = sorted(one)[0]
+    changed = cast(dict[str, float | None], json.loads(one[name])) | {"trades": 77.0}
+    (folders[0] / grid.CELLS / name).write_text(json.dumps(changed), encoding="utf-8")
+    assert app.run([*asked, "--workers", "1", "--name", "by-1"]) == 0
+    assert "77.0" in capsys.readouterr().out

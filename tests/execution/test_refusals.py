@@ -1,0 +1,108 @@
+"""What a live broker refuses without a word: a cancel, a new price; and what an exit must not wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.contracts import Leg
+from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
+from core.gateway import OpenOrder
+from core.settings.fields import OrderSettings
+from execution.unwinds import sort_out
+from tests.execution.desk import Room, put, quote
+
+
+def refuse_cancels(room: Room) -> list[int]:
+    """A broker that takes no cancel and says nothing; the minutes at which it was asked."""
+    asked: list[int] = []
+
+    def ask(order_ids: Sequence[int], tag: str) -> None:
+        del order_ids, tag
+        asked.append(room.gateway.time.minute)
+
+    room.gateway.cancel = ask  # type: ignore[method-assign]
+    return asked
+
+
+def test_a_cancel_is_repeated_each_minute_until_the_broker_says_so(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    told: list[NoticeRaised] = []
+    room.system.bus.subscribe(NoticeRaised, told.append, component="test")
+    room.gateway.fills_allowed = False
+    room.open()
+    ids = room.gateway.orders[0].ids
+    taken = room.gateway.cancel
+    asked = refuse_cancels(room)
+    room.executor.cancel_entries("a person said halt")
+    room.minutes(4)
+    assert asked == [0, 1, 2, 3, 4]
+    doubts = [row.text for row in told if row.kind is NoticeKind.DOUBT]
+    assert len(doubts) == 1  # told once
+    assert "cannot be cancelled and works at" in doubts[0]
+    room.gateway.cancel = taken  # type: ignore[method-assign]
+    room.minutes(1)
+    assert not room.executor.working
+    assert ids not in [order.ids for order in room.gateway.orders]
+
+
+def test_a_refused_price_leaves_the_limit_at_the_broker_s(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.gateway.fills_allowed = False
+    shown = {put(4950.0).name: quote(3.0, 3.6), put(4920.0).name: quote(0.2, 0.5)}
+    room.gateway.quote = lambda contract: shown[contract.name]  # type: ignore[method-assign]
+    room.open()
+    group = next(iter(room.executor._working))
+    room.executor._working._walk.judges.clear()  # what risk thinks of these prices is not tried here
+    first, ids = group.limit, group.order_ids
+    room.gateway.reprice = lambda *_: True  # type: ignore[method-assign]  # what LEAN's queue answers
+    room.minutes(1)
+    assert group.limit != first
+    for order_id, contract in zip(ids, (put(4950.0), put(4920.0)), strict=True):
+        room.system.happened(
+            OrderUpdated(
+                time=room.gateway.time,
+                order_id=order_id,
+                contract=contract.name,
+                status=FillStatus.SUBMITTED,
+                fill_quantity=0.0,
+                fill_price=None,
+                fee=0.0,
+                message="Brokerage failed to update order",
+            )
+        )
+    assert group.limit == first
+    assert room.state.order_group(group.id).detail["limit"] == first
+
+
+def test_the_broker_s_own_numbers_are_remembered_where_orders_outlive_the_process(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.gateway.fills_allowed = False
+    room.open()
+    group = next(iter(room.executor._working))
+    row = OpenOrder(group.order_ids[0], put(4950.0).name, -1.0, None, "", ("B7",))
+    room.gateway.open_orders = lambda: [row]  # type: ignore[method-assign]
+    room.gateway.answers_at_once = lambda: False  # type: ignore[method-assign]
+    room.tell(group.order_ids[0], put(4950.0).name, FillStatus.UPDATED)
+    assert room.state.order_group(group.id).detail["broker_ids"] == ["B7"]
+
+
+def test_a_long_leg_of_two_ticks_or_less_is_left_out_of_an_exit(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    short, wing = Leg(put(4950.0), -1), Leg(put(4920.0), 1)
+    shown = {short.contract.name: quote(1.0, 1.1)}
+    room.gateway.quote = lambda contract: shown[contract.name]  # type: ignore[method-assign]
+    rows = (  # bid, offer of the wing; two ticks of SPXW are 0.10
+        (0.05, 0.10, True),  # the vanished bid that live still shows
+        (0.10, 0.20, True),
+        (0.15, 0.20, False),
+        (0.10, 3.00, False),  # an offer far away says nothing of its worth
+        (None, 0.20, True),
+    )
+    for bid, ask, left_out in rows:
+        shown[wing.contract.name] = quote(bid, ask)
+        found = sort_out((short, wing), room.gateway, OrderSettings())
+        assert (wing in found.worthless) is left_out, (bid, ask)
+        assert short in found.ready
+    shown[wing.contract.name] = quote(0.05, 0.10)
+    assert wing in sort_out((short, wing), room.gateway, OrderSettings(worthless_ticks=0)).ready

@@ -1,0 +1,242 @@
+"""The recorded scenarios of LEAN's live mode with today's code: nothing doubled, nothing naked, everything told.
+
+What is done and when is that of `conformance/live/*.scenario.txt`. docs/live.md has the table.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from simulation.lean.enums import BrokerageMessageType
+from tests.system.live_runs import FRIDAY_BEFORE, LiveRun
+
+pytestmark = pytest.mark.slow
+
+
+def ended_well(run: LiveRun) -> None:
+    """What holds after every scenario."""
+    run.assert_nothing_naked()
+    run.assert_nothing_doubled()
+    assert not [row for row in run.journal("system") if "halted: an act failed" in str(row["reason"])]
+
+
+def test_a_session_on_paper_enters_and_exits_once_and_its_threads_are_lean_s(tmp_path: Path) -> None:
+    """Run A."""
+    run = LiveRun(tmp_path)
+    run.start("9:28:00")
+    run.until("16:05:00")
+    assert all(row.quantity > 0 for row in run.session.alive.portfolio.values() if row.invested)
+    run.session.until(run.day + timedelta(days=1, hours=2))  # what was worth nothing expires, by Chicago's midnight
+    run.session.stop()
+    ended_well(run)
+    assert run.held == {}
+    assert len(run.journal("trade_closed")) == 1
+    by_name = {call.name: call.thread for call in run.session.calls}
+    assert by_name["on_data"] == "algorithm"
+    assert by_name["session_opens"] == "schedule"
+    fills = [call for call in run.events("FILLED") if "@0.0" not in call.detail]  # without the expiry
+    assert {call.thread for call in fills} == {"orders-1"}
+    minutes = [call for call in run.session.calls if call.name == "on_data" and not call.detail]
+    assert len(minutes) >= 390
+    # 13.4: extra slices in the seconds after contracts were added, without data
+    assert [call for call in run.session.calls if call.detail == "bars=[]"]
+
+
+def killed_while_the_entry_works(tmp_path: Path) -> LiveRun:
+    """C1 to C5 up to the kill at 10:32:30: the entry works at the broker, unfilled."""
+    run = LiveRun(tmp_path)
+    run.session.control("nofill")
+    run.start("9:28:00")
+    run.until("10:32:30")
+    run.session.kill()
+    assert len(run.account.working) == 1
+    return run
+
+
+def test_c1_an_entry_restored_without_a_tag_is_taken_back_once(tmp_path: Path) -> None:
+    run = killed_while_the_entry_works(tmp_path)
+    run.start("10:33:33")
+    run.until("10:36:30")
+    run.session.control("")
+    run.until("10:50:15")
+    run.session.stop()
+    ended_well(run)
+    assert (run.held, run.account.working, run.account.cash) == ({}, [], 100_000.0)
+    assert len(run.events("CANCELED")) == 2
+
+
+def test_c2_an_entry_that_the_broker_reports_late_is_taken_back_too(tmp_path: Path) -> None:
+    run = killed_while_the_entry_works(tmp_path)
+    late = run.account.working.pop()
+    run.start("10:33:33")
+    run.until("10:33:40")
+    run.session.appear(late)
+    run.until("10:36:30")
+    run.session.control("")
+    run.until("10:50:15")
+    run.session.stop()
+    ended_well(run)
+    assert (run.held, run.account.working) == ({}, [])
+    assert any("not seen at the broker yet" in str(row["reason"]) for row in run.journal("reconciliation"))
+
+
+def test_c3_an_entry_that_was_lost_ends_at_the_second_look(tmp_path: Path) -> None:
+    run = killed_while_the_entry_works(tmp_path)
+    run.account.working.clear()
+    run.session.control("")
+    run.start("10:33:33")
+    run.until("10:50:15")
+    run.session.stop()
+    ended_well(run)
+    assert (run.held, run.account.working) == ({}, [])
+    ends = [row for row in run.journal("reconciliation") if "nothing filled, nothing works" in str(row["reason"])]
+    assert ends
+    assert all(row["time"] >= "2016-02-12T10:35:00" for row in ends)  # 120 s after the first look
+
+
+def test_c4_an_entry_that_filled_meanwhile_is_a_position(tmp_path: Path) -> None:
+    run = killed_while_the_entry_works(tmp_path)
+    run.account.fill(run.account.working[0], [1.25, 0.2])
+    run.session.control("")
+    run.start("10:33:33")
+    run.until("10:50:15")
+    run.session.stop()
+    ended_well(run)
+    assert sorted(run.held.values()) == [-2.0, 2.0]
+    assert any("the broker's fill stands" in str(row["reason"]) for row in run.journal("reconciliation"))
+
+
+def test_c5_an_entry_that_filled_in_half_is_unwound_its_short_first(tmp_path: Path) -> None:
+    run = killed_while_the_entry_works(tmp_path)
+    run.account.fill(run.account.working[0], [1.25, 0.2], legs=1)  # the short leg alone
+    run.session.control("")
+    run.start("10:33:33")
+    run.until("10:50:15")
+    run.session.stop()
+    ended_well(run)
+    assert (run.held, run.account.working) == ({}, [])
+    assert [row["reason"] for row in run.journal("trade_closed")] == ["a package was left incomplete"]
+
+
+def test_x_a_working_exit_of_before_the_kill_is_adopted_and_fills(tmp_path: Path) -> None:
+    """LEAN numbers from 1 again: the exit has the number that the filled entry had, and was cancelled as its orphan."""
+    run = LiveRun(tmp_path, day=FRIDAY_BEFORE)
+    run.start("9:28:00")
+    run.until("10:55:00")
+    run.session.control("nofill")
+    run.until_event("id=3")  # the exit's first leg
+    run.session.until(run.session.now + timedelta(minutes=3))
+    run.session.kill()
+    working = run.account.working[0].number
+    again = run.session.zone.local(run.session.calls[-1].utc_ms) + timedelta(minutes=1)
+    run.session.start(again)
+    run.session.until(again + timedelta(minutes=6))
+    orders = run.session.alive.transactions.get_open_orders()
+    assert orders, f"{working} was taken back"
+    assert orders[0].id == 1
+    run.session.control("")
+    run.session.until(again + timedelta(minutes=25))
+    run.session.stop()
+    ended_well(run)
+    assert not [row for row in run.journal("reconciliation") if "to be cancelled" in str(row["reason"])]
+    assert len(run.events("FILLED fill=2.0")) == 1  # the short, bought once
+    assert not [quantity for quantity in run.held.values() if quantity < 0]
+
+
+def test_n_a_refused_cancel_is_repeated_and_told_and_a_refused_price_is_not_believed(tmp_path: Path) -> None:
+    run = LiveRun(tmp_path)
+    run.session.control("nofill")
+    run.start("9:28:00")
+    run.until("10:33:30")
+    run.session.control("nofill noupdate")
+    run.until("10:35:30")
+    refused = [row for row in run.journal("order") if row["action"] == "price_refused"]
+    assert refused
+    first = next(row for row in run.journal("order") if row["action"] == "sent")
+    assert refused[-1]["limit_cash"] == first["limit_cash"]  # what the broker has
+    run.session.control("nofill nocancel")
+    run.until("10:46:00")
+    assert any("cannot be cancelled" in text for text in run.notices())
+    run.session.control("nofill")
+    run.until("10:48:00")
+    assert not run.session.alive.transactions.get_open_orders()
+    run.session.command('{"command": "halt"}')
+    run.until("10:56:00")
+    run.session.command('{"command": "close_all"}')
+    run.until("11:21:00")
+    run.session.stop()
+    ended_well(run)
+    assert (run.held, run.account.working) == ({}, [])
+
+
+@pytest.mark.parametrize("survives", [True, False])
+def test_b_a_kill_with_a_position_open_keeps_it_or_finds_it_forgotten(tmp_path: Path, survives: bool) -> None:
+    run = LiveRun(tmp_path, day=FRIDAY_BEFORE, survives=survives)
+    run.start("9:30:00")
+    run.until("10:42:31")
+    assert run.session.alive.portfolio.invested
+    run.session.kill()
+    run.start("10:43:31")
+    run.until("11:25:15")
+    run.session.stop()
+    ended_well(run)
+    closed = run.journal("trade_closed")
+    if survives:
+        assert sorted(run.held.values()) == [-2.0, 2.0] or len(closed) == 1
+    else:
+        assert run.held == {}
+        assert [row["profit"] for row in closed] == [None]  # nobody knows what it brought: no win
+
+
+def test_de_dead_feeds_end_nothing_and_commands_are_answered(tmp_path: Path) -> None:
+    run = LiveRun(tmp_path)
+    run.start("9:30:00")
+    run.until("10:38:00")
+    for text, taken in (
+        ('{"command": "status"}', True),
+        ('{"command": "STATUS", "subject": 5}', True),
+        ('{"command": "dance"}', False),
+        ('{"id": "s4"}', False),
+        ('{"command": ["halt"]}', False),
+        ('{"command": " halt "}', True),
+        ('{"command": "resume"}', True),
+    ):
+        run.session.command(text)
+        run.session.until(run.session.now + timedelta(seconds=10))
+        assert run.session.answers[-1] == (text, taken)
+    run.until("10:45:00")
+    for words, clock in (("outage", "10:55:00"), ("crossed", "10:57:00"), ("nobid", "10:59:00"), ("noask", "11:01:00")):
+        run.session.control(words)
+        run.until(clock)
+    run.session.control("")
+    run.until("11:03:00")
+    run.session.control("noindex")
+    run.until("11:12:00")
+    run.session.control("brokerdown")
+    run.until("11:14:00")
+    run.session.message(BrokerageMessageType.ERROR, "order not acknowledged within 10 s")
+    run.until("11:15:00")
+    run.session.control("")
+    run.until("11:22:30")
+    assert run.session.alive.stop_reason is None  # LEAN's own handler ends the algorithm
+    told = " ".join(run.notices())
+    assert "the broker says: Disconnected" in told
+    assert "the broker says: order not acknowledged within 10 s" in told
+    run.session.command('{"command": "close_all"}')
+    run.until("11:40:00")
+    run.session.stop()
+    ended_well(run)
+    assert not [quantity for quantity in run.held.values() if quantity < 0]
+
+
+def test_f_starts_on_a_saturday_and_after_the_window_open_nothing(tmp_path: Path) -> None:
+    for day, start, end in ((13, "9:20:00", "10:40:00"), (12, "15:40:00", "16:05:00"), (12, "11:30:00", "11:48:00")):
+        run = LiveRun(tmp_path / f"{day}-{start[:2]}", day=LiveRun(tmp_path).day.replace(day=day))
+        run.start(start)
+        run.until(end)
+        run.session.stop()
+        assert (run.held, run.account.working) == ({}, [])
+        assert not run.events()
