@@ -19,9 +19,8 @@ from core.events import BrokerReconnected, Event, FillStatus, NoticeKind, Notice
 from core.journal import FileSink
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
 from core.running.inbox import CommandRefusedError, Inbox, command_of
-from core.running.journal_months import MonthlySink
-from core.running.keeper import LeanKeeper
-from core.running.messenger import LeanMessenger, LogBudget
+from core.running.keeper import LeanKeeper, MonthlySink
+from core.running.notices import LeanMessenger, LogBudget
 from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
 from state.copies import StateCopies
@@ -168,7 +167,8 @@ class TomKing(QCAlgorithm):
         """A minute's prices are in."""
         if self.system.in_session or self.live_mode:
             now = self.gateway.now()
-            self.inbox.take(lambda: self.system.minute(now))
+            if not self.system.rests(now):
+                self.inbox.take(lambda: self.system.minute(now))
 
     def tell(self, event: Event) -> None:
         """Something happened at the broker: live its threads only leave it, a backtest has one thread."""

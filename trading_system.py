@@ -29,18 +29,15 @@ from core.gateway import Gateway, Session
 from core.identifiers import Identifiers, correlation_of
 from core.journal import Journal, JournalSink, RecordKind
 from core.performance import PerformanceTracker
-from core.running.messenger import Messenger
-from core.running.notices import Notifier, Silence
+from core.running.notices import Messenger, Notifier, Silence
 from core.settings.fields import Settings
 from core.storage import Storage
 from execution.executor import AtomicExecutor
-from execution.reckoning import AccountReckoning
+from execution.reckoning import AccountReckoning, ShareSeller
 from execution.recovery import BrokerLooks, OrderRecovery
-from execution.shares import ShareSeller
 from execution.tracker import PositionTracker
-from greeks.marks import Marks
+from greeks.marks import ChainPlanner, Marks
 from greeks.monitor import GreeksMonitor
-from greeks.planning import ChainPlanner
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
@@ -53,10 +50,9 @@ from risk.breakers import CircuitBreakerPlugin
 from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
-from risk.equity import SteadyEquity
+from risk.equity import InterestBooking, PhaseManager, SteadyEquity
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin
 from risk.group_risk import GroupRisk, GroupStressPlugin
-from risk.interest import InterestBooking
 from risk.limits import (
     AssignmentPlugin,
     BlackSwanPlugin,
@@ -71,7 +67,6 @@ from risk.limits import (
 from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures, MarginPlugin
 from risk.memory import RiskMemory
-from risk.phases import PhaseManager
 from risk.records import RiskRecord
 from risk.sizing import PositionSizer
 from state.copies import StateCopies
@@ -80,6 +75,9 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
+from strategies.futures_strangle import FuturesStrangle
+from strategies.leap_ladder import LeapLadder
+from strategies.lt112 import Lt112
 from strategies.roster import EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
@@ -144,6 +142,9 @@ MANAGERS: tuple[type, ...] = (
     Analysis,
     Tools,
     FridayZeroDay,
+    Lt112,
+    FuturesStrangle,
+    LeapLadder,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,
@@ -182,6 +183,7 @@ class TradingSystem:
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
+        self._live = self.gateway.is_live()
         self._idle_minutes = settings.market.idle_minutes
         self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
@@ -239,14 +241,23 @@ class TradingSystem:
         return self.gateway.tick(ticker) is not None
 
     def _held(self) -> set[str]:
-        """Prices that what is held rests on: the contracts of futures under options, and shares of assignments."""
+        """Prices that what is held or looked at rests on: futures under options, and shares of assignments."""
         keys = {position.underlying.price_key for position in self.book.exposed()}
-        return keys | set(self.book.shares)
+        return keys | set(self.book.shares) | self.managers[OptionChainManager].price_keys
 
     @property
     def in_session(self) -> bool:
         """Whether a session is open by what was told."""
         return self._session is not None
+
+    def rests(self, now: datetime) -> bool:
+        """Whether a minute of a backtest's session is one that nobody looks at: nothing is held, ordered or waited for.
+
+        Live, and while anything is still to be settled, none is.
+        """
+        if now.minute % self._idle_minutes == 0 or self._session is None or self._live:
+            return False
+        return self._recovery.settled and not self.coordinator.is_active
 
     def minute(self, now: datetime) -> None:
         """A minute's prices are in; told twice (LEAN does so after contracts were added), it is one minute."""
@@ -254,7 +265,7 @@ class TradingSystem:
             return
         self._minute_at = now
         session = self._session
-        if self.gateway.is_live():
+        if self._live:
             self._look_after(now)
         if session is None:
             self._join_session(now)
@@ -263,7 +274,7 @@ class TradingSystem:
         if not self._recovery.settled:
             self.clock.advance(now)
             self._recovery.reconcile()
-        if now >= self._reconcile_at and self.gateway.is_live():  # only a live account has other hands in it
+        if self._live and now >= self._reconcile_at:  # only a live account has other hands in it
             self._reconcile_at = now + timedelta(minutes=self.settings.orders.reconcile_minutes)
             self.clock.advance(now)
             self._recovery.reconcile()

@@ -15,9 +15,8 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import RunFailedError, UserError
+from cli.errors import RunFailedError, StoppedError, UserError, stoppable
 from cli.progress import make_lenient
-from cli.stopping import StoppedError, stoppable
 
 TRACEBACK = "--traceback"
 DEBUG = "TOMKING_DEBUG"
@@ -31,6 +30,7 @@ COMMANDS = {
     "grid": ("cli.grid", "grid"),
     "montecarlo": ("cli.grid", "montecarlo"),
     "regress": ("cli.checks", "regress"),
+    "rehearse": ("cli.scenario", "rehearse"),
     "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),
     "settings": ("cli.settings", "settings"),

@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.errors import RunFailedError, UserError, last_words
+from cli.errors import RunFailedError, UserError, clear_leftovers, clear_scratch, last_words
 from cli.markets import OpenedMarket, carded, chosen_range, open_market
 from cli.options import (
     JOURNAL,
@@ -31,7 +31,6 @@ from cli.options import (
     settings_of,
 )
 from cli.progress import progress
-from cli.stopping import clear_leftovers, clear_scratch
 from greeks.exposure import treasury_bill
 from reporting.fields import JournalError
 from reporting.history import Benchmark
@@ -68,8 +67,9 @@ def run_and_report(options: BacktestOptions) -> Finished:
     plan = plan_of(options)
     market = open_market(plan.market, plan.seed)
     plan = with_range(plan, market)
-    for words in cannot_trade(plan.settings) if plan.settings is not None else ():
-        market.warn(words)
+    if plan.settings is not None:
+        for words in cannot_trade(plan.settings) or too_calm(plan.settings, market):
+            market.warn(words)
     begun = time.monotonic()
     with results_folder(plan.out) as folder:
         result = run(plan, market, folder.work)
@@ -83,6 +83,23 @@ def run_and_report(options: BacktestOptions) -> Finished:
             (folder.work / TRACE).write_text(result.error, encoding="utf-8")
         (folder.work / "settings.txt").write_text(record.settings + "\n", encoding="utf-8")
     return Finished(record, summary, folder.final, time.monotonic() - begun, result.error)
+
+
+def too_calm(settings: Settings, market: OpenedMarket) -> tuple[str, ...]:
+    """That the VIX of a modelled market never gets above what any strategy of the run needs; empty where it does."""
+    from simulation.market.source import ModelledMarket
+
+    known = market.source.book.daily("VIX") if isinstance(market.source, ModelledMarket) else None
+    if known is None:
+        return ()
+    first, last = settings.run.start.toordinal(), settings.run.end.toordinal()
+    highs = [float(high) for day, high in zip(known[0], known[1][1], strict=True) if first <= int(day) <= last]
+    needed = {name: float(getattr(settings, name).min_vix) for name in settings.run.strategies}
+    highest = max((high for high in highs if math.isfinite(high)), default=None)
+    if highest is None or any(highest > least for least in needed.values()):
+        return ()
+    words = ", ".join(f"{name}.min_vix {least:g}" for name, least in needed.items())
+    return (f"nothing can trade: the VIX is at most {highest:.2f} in these days, not above {words}",)
 
 
 def was_held(journal: Journal) -> bool:

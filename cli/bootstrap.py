@@ -137,8 +137,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     wanted = PackageSet.DEVELOP if arguments[0] in DEVELOPER_COMMANDS else PackageSet.RUN
     environment = Environment(ROOT)
+    from cli.errors import StoppedError, stoppable
     from cli.progress import make_lenient
-    from cli.stopping import StoppedError, stoppable
 
     make_lenient()
     try:

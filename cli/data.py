@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.backtest import with_range
-from cli.errors import RunFailedError, UserError, last_words
+from cli.errors import RunFailedError, UserError, clear_leftovers, last_words
 from cli.markets import WRITTEN, OpenedMarket, open_market
 from cli.options import MAIN, BacktestOptions, MarketOptions, RunPlan, command_of, plan_of
 from cli.progress import Report, progress
-from cli.stopping import clear_leftovers
 
 if TYPE_CHECKING:
     from simulation.data.source import DataSource
@@ -146,7 +145,7 @@ def same_settings(options: DataOptions) -> str:
 
 def _write(market: OpenedMarket, plan: RunPlan, work: Path, symbols: str | None) -> ExportSummary:
     from simulation.export.export import ExportRequestError, parse_selection, write_folder
-    from strategies.reach import NEEDS
+    from strategies.roster import NEEDS
 
     days = days_of(plan)
     try:

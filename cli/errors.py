@@ -1,6 +1,20 @@
-"""What a command may end in, apart from success."""
+"""What a command may end in, apart from success.
+
+Being told to stop is one of them: signals become one exception that unwinds a run. What killed runs left is cleared.
+"""
 
 from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 
 class UserError(Exception):
@@ -16,3 +30,90 @@ def last_words(trace: str) -> str:
     lines = trace.strip().splitlines()
     places = [line.strip() for line in lines if line.strip().startswith("File ")]
     return f"{lines[-1]}, {places[-1]}" if places else lines[-1]
+
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # of which Windows has no SIGHUP
+PATIENCE = 5.0  # seconds for clearing up, in which further signals are not heard
+OURS = frozenset({"storage", "alternative", "equity", "future", "futureoption", "index", "indexoption", "option"})
+SCRATCH = "tomking-state-"  # what main.py calls the folder of a backtest's state, followed by its process
+
+
+class StoppedError(BaseException):
+    """The process was told to stop; like KeyboardInterrupt it passes every ``except Exception`` on its way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def words(self) -> str:
+        """What happened, for a person."""
+        name = signal.Signals(self.number).name
+        return "interrupted" if name == "SIGINT" else f"stopped by {name}"
+
+    @property
+    def code(self) -> int:
+        """The exit code that shells give a process ended by this signal."""
+        return 128 + self.number
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """While active, the signals that ask a process to end raise ``StoppedError`` where the program is.
+
+    A signal that is ignored from outside (``nohup``, a job in the background) stays ignored.
+    """
+    told: float | None = None
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if told is not None and now - told < PATIENCE:
+            return  # a second one must not interrupt the clearing up after the first
+        told = now
+        raise StoppedError(number)
+
+    before = {}
+    for name in SIGNALS if threading.current_thread() is threading.main_thread() else ():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs, ours or another's."""
+    if os.name == "nt":
+        return True  # asking there would end it: what is in doubt stays
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove from ``folder`` what runs that were killed left half-written.
+
+    That is a folder ``.NAME-PROCESS.tmp`` of no live process, which is empty or holds what our runs write first.
+    """
+    for path in sorted(folder.glob(".*-*.tmp")):
+        process = path.stem.rpartition("-")[2]
+        if process.isdecimal() and path.is_dir() and not path.is_symlink() and not alive(int(process)):
+            held = {child.name for child in path.iterdir()}
+            if not held or held & OURS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def clear_scratch() -> None:
+    """Remove the state that killed backtests kept among the temporary files."""
+    for path in sorted(Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")):
+        process = path.name.removeprefix(SCRATCH).partition("-")[0]
+        if process.isdecimal() and not alive(int(process)):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,19 +1,27 @@
-"""``python run.py scenario``: run main.py through a named day or week, and show its path."""
+"""``python run.py scenario``: main.py through a named day or week; ``rehearse``: a day as live, with drills."""
 
 from __future__ import annotations
 
+import queue
+import shutil
+import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.backtest import NOTHING_HELD, Finished, run_and_report
 from cli.errors import RunFailedError, UserError
-from cli.options import BacktestOptions, plan_of
+from cli.markets import open_market
+from cli.options import BacktestOptions, a_date, plan_of
 
 if TYPE_CHECKING:
+    from simulation.live_mode.rehearsal import Rehearsal
     from simulation.market.scenarios import Scenario
     from simulation.market.source import ModelledMarket
 
@@ -135,3 +143,94 @@ def outcome(done: Finished) -> str:
     if equity is None:
         return text
     return f"{text}, return {equity.total_return:+.2%}, largest drawdown {equity.drawdown:.2%}"
+
+
+def typed_lines() -> Iterator[list[str]]:
+    """What was typed since the last time, without waiting for more."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line.strip())
+
+    threading.Thread(target=read, name="typed", daemon=True).start()
+    while True:
+        found = []
+        while not lines.empty():
+            found.append(lines.get())
+        yield [line for line in found if line]
+
+
+def rehearse(
+    date_: Annotated[str, typer.Option("--date", help="Day to rehearse. Example: --date 2016-02-12")] = "2016-02-12",
+    speed: Annotated[float, typer.Option(help="Minutes that a real minute brings. Example: --speed 120")] = 120.0,
+    script: Annotated[Path | None, typer.Option(help="Drills from a file, without waiting. Example: drill.txt")] = None,
+    market: Annotated[str, typer.Option(help="Market, as for backtest. Example: --market lean:data")] = "history",
+    seed: Annotated[int, typer.Option(help="Seed of market and threads. Example: --seed 7")] = 1,
+    store: Annotated[Path, typer.Option(help="Folder of the state; made anew.")] = Path("backtests/rehearsal"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting. Example: --set friday_0dte.min_vix=0")
+    ] = None,
+) -> int:
+    """Play a day as live: state, positions and orders as they change; type commands and drills.
+
+    Typed: status, halt, resume, reduce, reconcile, close_all, kill, start, stop, disconnect, connect,
+    quotes stop|cross|nobid|noask|go, index stop|go, fill none|go|half, cancel refuse|go, update refuse|go,
+    trade by hand QUANTITY 'SYMBOL' PRICE.
+
+    Examples:
+
+    python run.py rehearse --date 2016-02-12 --speed 120
+
+    python run.py rehearse --script drill.txt
+    """
+    from simulation.live_mode.account import LiveAccount
+    from simulation.live_mode.rehearsal import ExpectationError, Rehearsal, ScriptError, play_script, read_script
+    from simulation.live_mode.session import LiveRequest, LiveSession
+
+    day = a_date("--date", date_)
+    if speed <= 0:
+        raise UserError(f"--speed {speed}: must be above 0")
+    options = BacktestOptions(start=date_, end=date_, market=market, seed=str(seed), set_=list(set_ or ()))
+    plan = plan_of(options)
+    opened = open_market(plan.market, seed)
+    shutil.rmtree(store, ignore_errors=True)
+    session = LiveSession(LiveRequest(plan.algorithm, opened.source, plan.parameters, store, LiveAccount(), seed))
+    rehearsal = Rehearsal(session, store, lambda text: print(text, flush=True))
+    if script is not None:
+        if not script.is_file():
+            raise UserError(f"--script {script}: no such file")
+        try:
+            play_script(rehearsal, read_script(script.read_text(encoding="utf-8"), day))
+        except ScriptError as error:
+            raise UserError(f"--script {script}: {error}") from error
+        except ExpectationError as error:
+            raise RunFailedError(f"{script}: {error}") from error
+    else:
+        play_typed(rehearsal, day, speed)
+    return 0
+
+
+def play_typed(rehearsal: Rehearsal, day: date, speed: float) -> None:
+    """From 9:28 to 16:10 at a speed; what is typed happens at the next minute."""
+    from simulation.live_mode.rehearsal import ExpectationError, ScriptError
+
+    session, at = rehearsal.session, datetime.combine(day, datetime.min.time()).replace(hour=9, minute=28)
+    end, typed = at.replace(hour=16, minute=10), typed_lines()
+    rehearsal.start(at)
+    while at < end:
+        for words in next(typed):
+            try:
+                if words == "start":
+                    rehearsal.start(at)
+                else:
+                    rehearsal.act(words)
+            except (ScriptError, ExpectationError, RuntimeError) as error:
+                print(f"error: {error}", flush=True)
+        at += timedelta(minutes=1)
+        if session.engine is not None:
+            session.until(at)
+        rehearsal.tell()
+        time.sleep(60 / speed)
+    if session.engine is not None:
+        session.stop()

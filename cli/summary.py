@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.progress import width
-from reporting.fills import FillSummary, table_rows
 from reporting.intervals import Unit
 from reporting.markup import money, percent, sharpe_texts, span, target_texts
-from reporting.performance import EquityStatistics, TradeStatistics, skip_reasons
+from reporting.performance import EquityStatistics, TradeStatistics, Verdict, skip_reasons
 from reporting.report import RunRecord, Summary
 from reporting.rows import AccountCheck, strategy_title
-from reporting.targets import Verdict
+from reporting.trades import FillSummary, table_rows
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -34,7 +34,7 @@ from core.cache_entries import (
     size_of,
 )
 from core.clock import MarketClock
-from core.events import MarketData, PositionChanged, QuoteObserved, SessionClosed
+from core.events import MarketData, PositionChanged, SessionClosed
 from core.settings.fields import CacheSettings
 
 __all__ = [
@@ -81,7 +81,6 @@ class UnifiedIntelligentCache:
         self._counts = CacheStatistics()
         self._causes: dict[Cause, int] = dict.fromkeys(Cause, 0)
         bus.subscribe(MarketData, self._on_market_data, component="cache", critical=True)
-        bus.subscribe(QuoteObserved, self._on_quote, component="cache", critical=True)
         bus.subscribe(PositionChanged, self._on_position, component="cache", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="cache", critical=True)
 
@@ -352,10 +351,6 @@ class UnifiedIntelligentCache:
 
     def _on_market_data(self, event: MarketData) -> None:
         self._price_moved(event.ticker, event.price)
-
-    def _on_quote(self, event: QuoteObserved) -> None:
-        mid = event.quote.mid
-        self._price_moved(event.contract, _UNKNOWN if mid is None else mid)
 
     def _price_moved(self, symbol: str, price: float) -> None:
         self._prices[symbol] = price

@@ -2,6 +2,10 @@
 
 A LEAN ``Symbol`` never leaves the gateway except as the opaque ``handle`` of a ``Contract`` or an ``Underlying``;
 nothing outside the gateway looks inside it. All cash follows one sign: money in is positive, money out is negative.
+
+What a strategy declares of the market that it can look at and hold, so that a folder of data can be written for it.
+
+Only declarations: the strategies fill them in (`strategies.roster`), an export reads them (`simulation.export`).
 """
 
 from __future__ import annotations
@@ -86,11 +90,15 @@ class Contract:
     settlement: Settlement
     multiplier: float
     handle: object = field(default=None, compare=False, repr=False, hash=False)
+    _name: str = field(default="", init=False, compare=False, repr=False)
 
     @property
     def name(self) -> str:
-        """Readable identity, unique within a listing: root, expiry, right letter and strike."""
-        return f"{self.root} {self.expiry:%y%m%d}{self.right.value[0].upper()}{self.strike:.10g}"
+        """Readable identity, unique within a listing: root, expiry, right letter and strike; made once."""
+        if not self._name:
+            made = f"{self.root} {self.expiry:%y%m%d}{self.right.value[0].upper()}{self.strike:.10g}"
+            object.__setattr__(self, "_name", made)
+        return self._name
 
     def days_to_expiry(self, today: date) -> int:
         """Calendar days from ``today`` to expiry; 0 on the expiry date, negative after it."""
@@ -189,3 +197,65 @@ def uncovered(legs: Sequence[Leg]) -> int:
 
 MARKET_OPEN = time(9, 30)
 MARKET_CLOSE = time(16, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Deltas:
+    """Contracts of one right by absolute delta x 100 at the close; both ends included."""
+
+    right: Right
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Both rights within `ranges` average daily ranges and `share` of the price beyond the day's low and high.
+
+    grid: only strikes that are a multiple of it, in points; None for all.
+    """
+
+    ranges: float
+    share: float
+    grid: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The `nearest` listed expirations to so many calendar days ahead, no farther than `tolerance` from it."""
+
+    days: int
+    tolerance: int
+    nearest: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one strategy may choose, and how long it may hold it.
+
+    weekdays: of entry, 0 Monday. weeks: which of its month, 1 the first; None for all. leave: days to expiry of its
+    last exit. vix_over: chosen only on days whose VIX was over it. rolls: once a contract that was chosen has this
+    delta, the bands of the other right are looked for again in its expiration, each day until the exit.
+    """
+
+    strategy: str
+    roots: tuple[str, ...]
+    term: Term
+    bands: tuple[Deltas | Around, ...]
+    leave: int
+    weekdays: tuple[int, ...] = (0, 1, 2, 3, 4)
+    weeks: tuple[int, ...] | None = None
+    vix_over: float | None = None
+    rolls: float | None = None
+
+    def opens(self, day: date) -> bool:
+        """Whether its calendar lets it enter on a day."""
+        return day.weekday() in self.weekdays and (self.weeks is None or (day.day + 6) // 7 in self.weeks)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketNeeds:
+    """All that some strategies need: their reaches, and tickers whose hours and days are looked at besides minutes."""
+
+    reaches: tuple[Reach, ...]
+    hourly: tuple[str, ...]

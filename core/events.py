@@ -11,7 +11,6 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from core.book import Refusal
-from core.contracts import Quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +34,6 @@ class MarketData(Event):
     low: float
     price: float
     fresh_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuoteObserved(Event):
-    """A held or watched option's quote changed. Published by the trading system. ``contract`` is ``Contract.name``."""
-
-    contract: str
-    quote: Quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

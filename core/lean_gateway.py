@@ -33,8 +33,7 @@ from core.fills import FillAssumption, FillRule
 from core.gateway import DailyBar, Listing, Session, Tick
 from core.instruments import INSTRUMENTS, UNDERLYINGS, underlying_named
 from core.lean_gateway_fills import PackageFillModel, quote_sides
-from core.lean_gateway_names import OPTION_TYPES
-from core.lean_gateway_orders import LeanOrders
+from core.lean_gateway_orders import OPTION_TYPES, LeanOrders
 
 SESSION_TICKER = "SPY"
 _NEW_YORK = ZoneInfo("America/New_York")

@@ -27,9 +27,8 @@ from execution.tracker import PositionTracker
 from execution.unwinds import Unwinds, sort_out
 from execution.walking import anomaly, exit_limit, walk_limit
 from market.chains import current_price
-from state.errors import StateError
 from state.manager import HierarchicalStateManager
-from state.tables import OrderPurpose
+from state.tables import OrderPurpose, StateError
 
 
 class AtomicExecutor(OrderDesk):

@@ -18,8 +18,7 @@ from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from execution.states import GroupStates, describe_package
 from execution.walking import PriceWalk
-from state.errors import StateError
-from state.tables import OrderPurpose, OrderTrigger
+from state.tables import OrderPurpose, OrderTrigger, StateError
 
 _UPDATE_REFUSED: Final = ("failed to update", "unable to update")
 """LEAN's words in the event of a refused update (BrokerageTransactionHandler.cs:1051); its status is the old one."""

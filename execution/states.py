@@ -16,15 +16,16 @@ from core.events import ChangeKind, GroupOutcome, Level
 from core.instruments import INSTRUMENTS
 from core.parts import LegExit, Part, PartPlan, Realised, Terms, Trait
 from execution.groups import Change, OrderGroup
-from state.errors import CorruptStoreError, StateError
 from state.facts import SHARES, changes_of, instruments_of
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager, OpenIntent
 from state.tables import (
+    CorruptStoreError,
     OrderPurpose,
     OrderTrigger,
     PositionState,
     PositionTrigger,
+    StateError,
     StrategyState,
     StrategyTrigger,
 )

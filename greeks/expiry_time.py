@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from core.clock import closing_time, monthly_expiry
 from core.contracts import Contract, Settlement
 from core.instruments import INSTRUMENTS
-from core.trading_days import closing_time, monthly_expiry
 from greeks.black_scholes import FloatArray
 
 NEW_YORK: Final = ZoneInfo("America/New_York")

@@ -127,6 +127,9 @@ class GreeksMonitor:
             return
         if not still:
             self._prices[event.ticker] = event.price
+        if calm and not self._service.holds_anything:
+            self._checked = event.time  # nothing is all that there is to judge, and it was judged when it came to that
+            return
         self.check()
 
 

@@ -136,6 +136,11 @@ class CentralGreeksService:
 
     # What others ask
 
+    @property
+    def holds_anything(self) -> bool:
+        """Whether anything is in the account whose Greeks count: a position, shares, or what belongs to none."""
+        return bool(self._book.positions or self._book.shares or self._book.unowned)
+
     def portfolio(self) -> PortfolioGreeks:
         """Greeks of every open position, from the cache while nothing changed."""
         needs = self._needs

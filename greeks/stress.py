@@ -55,7 +55,8 @@ class Stressed:
     ``legs`` have signed contracts as ratios; ``prices`` are points by (leg, node), ``spots`` by node. ``profits``
     are dollars by node against now. ``largest_loss`` is dollars from here to the worst price at the nearest expiry,
     ``inf`` where it has no floor. ``naked`` counts short options that none of its longs cover. ``scan``: of options on
-    futures, dollars lost at the worst of a scan of prices and volatilities as CME's SPAN makes it.
+    futures, dollars lost at the worst of a scan of prices and volatilities as CME's SPAN makes it. ``sizing_loss``: of
+    a proposal with naked short options, dollars lost at the worse side of ``sizing.stress_move``.
     """
 
     position: str
@@ -68,6 +69,7 @@ class Stressed:
     largest_loss: float
     naked: int
     scan: float | None = None
+    sizing_loss: float | None = None
 
     @property
     def known(self) -> bool:
@@ -119,6 +121,7 @@ class StressEngine:
         bus.subscribe(PositionChanged, self._on_position_changed, component="stress", critical=True)
         adverse, crash = correlation.adverse_move, correlation.crash_move
         self._moves = np.array([0.0, -adverse, adverse, -crash, crash])
+        self._sizing_moves = np.array([0.0, -sizing.stress_move, sizing.stress_move])
 
     def held(self) -> StressBook:
         """What is held and on its way, from the cache while nothing that it rests on changed."""
@@ -141,13 +144,17 @@ class StressEngine:
         if (
             kept is None or kept[0] != now or kept[1] != package or not kept[2].known
         ):  # several rules ask of one proposal
-            kept = self._lot = (now, package, self._rows({name: package.legs})[0])
+            lot = {name: package.legs}
+            (found,) = self._rows(lot, self._moves)
+            if found.naked:
+                found = replace(found, sizing_loss=self._rows(lot, self._sizing_moves)[0].loss)
+            kept = self._lot = (now, package, found)
         return kept[2]
 
     def _compute(self) -> StressBook:
         groups = {position.id: position.legs for position in self._book.exposed()}
         groups |= self._unowned()
-        rows = self._rows({name: legs for name, legs in groups.items() if legs})
+        rows = self._rows({name: legs for name, legs in groups.items() if legs}, self._moves)
         whole = (*rows, *self._shares())
         return StressBook(whole, tuple(row.position for row in whole if not row.known))
 
@@ -161,15 +168,15 @@ class StressEngine:
                 found.setdefault(name, []).append(Leg(contract, round(quantity)))
         return {name: tuple(legs) for name, legs in found.items()}
 
-    def _rows(self, groups: Mapping[str, Sequence[Leg]]) -> list[Stressed]:
+    def _rows(self, groups: Mapping[str, Sequence[Leg]], at_moves: FloatArray) -> list[Stressed]:
         contracts = tuple(leg.contract for legs in groups.values() for leg in legs)
         rows: list[Stressed] = []
         if not contracts:
             return rows
         now = self._service.placed(contracts)
-        moves = self._moves_of(contracts)
+        moves = self._moves_of(contracts, at_moves)
         rise = volatility_rise(now, self._sizing.stress_vix, self._sizing.stress_vix_days)[:, None]
-        prices = revalued(now, moves, rise * (self._moves != 0.0), 0.0)  # the first node is now
+        prices = revalued(now, moves, rise * (at_moves != 0.0), 0.0)  # the first node is now
         now = replace(now, price=prices[:, Node.NOW])
         start = 0
         for name, legs in groups.items():
@@ -190,9 +197,9 @@ class StressEngine:
         changes = units @ (revalued(now, moves, points, 0.0) - now.price[:, None])
         return max(float(-np.min(changes * SCAN_COVER)), 0.0)
 
-    def _moves_of(self, contracts: Iterable[Contract]) -> FloatArray:
+    def _moves_of(self, contracts: Iterable[Contract], moves: FloatArray) -> FloatArray:
         """Fractions by (contract, node): shares of the equity market move by their beta, everything else by itself."""
-        return np.array([self._moves * self._weight(contract.underlying.ticker) for contract in contracts])
+        return np.array([moves * self._weight(contract.underlying.ticker) for contract in contracts])
 
     def _weight(self, ticker: str) -> float:
         if group_name(ticker) not in EQUITY_GROUPS:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date, timedelta
 from enum import StrEnum
 
+from core.clock import FRIDAY, nth_weekday
 from core.gateway import Gateway, Session
 from core.settings.fields import MarketSettings
-from core.trading_days import FRIDAY, nth_weekday
 
 WEDNESDAY = 2
 TUESDAY = 1

@@ -113,6 +113,11 @@ class OptionChainManager:
         found: bool = self._cache.get_or_compute(key, lambda: self._gateway.is_listed(root), depends_on=(SessionEnd(),))
         return found
 
+    @property
+    def price_keys(self) -> set[str]:
+        """What the watched contracts are written on, by the key of its price."""
+        return {contract.underlying.price_key for contract in self._contracts.values()}
+
     def is_watched(self, contract: Contract, user: str) -> bool:
         """Whether a user still holds the quotes of a contract."""
         return user in self._users.get(contract.name, ())

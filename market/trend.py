@@ -101,6 +101,10 @@ class TrendWatcher:
         bars = self._history.bars(ticker)
         return bars[-1].close if bars else None
 
+    def bars(self, ticker: str) -> tuple[DailyBar, ...]:
+        """Completed daily bars, oldest first; empty for an unknown ticker."""
+        return self._history.bars(ticker)
+
     def trend(self, ticker: str) -> Trend | None:
         """Trend figures; ``None`` when there is not enough history."""
         return self._cache.get_or_compute(

@@ -6,8 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from reporting.intervals import FEWEST_MOVES, Interval, Unit
-from reporting.performance import EquityStatistics
-from reporting.targets import FEW, TargetRow
+from reporting.performance import FEW, EquityStatistics, TargetRow
 
 MINUS = "\N{MINUS SIGN}"
 EN_DASH = "\N{EN DASH}"

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from core.fills import FillRule
 from reporting.charts import account_charts
-from reporting.fills import FillSummary, summarise_fills, table_rows
 from reporting.fridays import calendar, day_cells
 from reporting.history import Benchmark, history_part
 from reporting.intervals import FEWEST_MOVES, Unit
@@ -31,13 +30,15 @@ from reporting.performance import (
     EquityStatistics,
     PerformanceTracker,
     Priors,
+    TargetRow,
     TradeStatistics,
+    Verdict,
+    judge,
     skip_reasons,
     trade_statistics,
 )
 from reporting.rows import EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, strategy_title
-from reporting.targets import TargetRow, Verdict, judge
-from reporting.trades import engine_trades_table, trade_list
+from reporting.trades import FillSummary, engine_trades_table, summarise_fills, table_rows, trade_list
 
 MOST_NOTES = 200
 LEAN_NAMES = {

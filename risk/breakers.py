@@ -20,11 +20,10 @@ from greeks.stress import StressEngine
 from market.freshness import DataFreshnessValidator
 from market.history import correlation
 from market.vix import UnifiedVIXManager
-from risk.equity import SteadyEquity
+from risk.equity import PhaseManager, SteadyEquity
 from risk.limits import threshold
 from risk.margin import MarginFigures, breaker_level
 from risk.memory import moment, truth, words
-from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
 
 _SAMPLE_MINUTES = 5
@@ -39,6 +38,7 @@ class CircuitBreakerPlugin(RiskPlugin):
 
     name = "circuit_breaker"
     order = 40
+    watches = (MinutePassed, SessionOpened, SessionClosed)
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ class DrawdownPlugin(RiskPlugin):
 
     name = "drawdown"
     order = 50
+    watches = (MinutePassed, SessionOpened, SessionClosed)
 
     def __init__(self, equity: SteadyEquity, book: Book, settings: DrawdownSettings) -> None:
         self._equity = equity

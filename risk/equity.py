@@ -1,24 +1,29 @@
-"""What the account is worth by marks that outlive a bad quote, and cash that moved without a trade.
+"""The account: what it is worth by marks that outlive a bad quote, what its free cash earns, and its phase.
 
 Peaks, drawdown and breakers read this, never the engine's figure alone: one crossed quote of a minute moves that by a
 fifth. A change of the engine's figure that is too small to matter is taken as it is; a larger one is looked at leg by
 leg. Dollars.
+
+Cash that moves without a trade is told. Interest on free cash is booked in backtests only: live, the broker books it.
+The phase: promotion is earned on a daily close, demotion is immediate below a margin of hysteresis.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from math import isfinite
 
 from core.book import Book
 from core.bus import EventBus
 from core.contracts import Contract
-from core.events import ChangeKind, OrderUpdated, PositionChanged
+from core.events import ChangeKind, OrderUpdated, PositionChanged, SessionClosed, SessionOpened
 from core.gateway import Gateway
 from core.instruments import contract_named, unit_of
 from core.journal import Journal, RecordKind
-from core.settings.fields import EquitySettings
+from core.performance import record_of
+from core.settings.fields import EquitySettings, InterestSettings, PhaseLimits, PhaseSettings
+from greeks.exposure import treasury_bill
 from greeks.marks import Marks
 
 _SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
@@ -136,4 +141,129 @@ class SteadyEquity:
 
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it before something is held."""
+        return ()
+
+
+DAYS_OF_A_YEAR = 365
+
+
+def interest_of(cash: float, day: date, days: int, spread: float) -> float:
+    """Dollars, to the cent, that ``cash`` earned over ``days`` calendar days until ``day``; never under zero.
+
+    Simple interest at the Treasury bill of ``day``'s year less ``spread`` (both fractions a year).
+    """
+    rate = max(treasury_bill(day.year) - spread, 0.0)
+    return round(max(cash, 0.0) * rate * days / DAYS_OF_A_YEAR, 2)
+
+
+class InterestBooking:
+    """Pays at each open, into the engine's cash book, what the cash that was free at the last close earned since."""
+
+    def __init__(
+        self, bus: EventBus, book: Book, gateway: Gateway, journal: Journal, settings: InterestSettings
+    ) -> None:
+        self._book = book
+        self._gateway = gateway
+        self._journal = journal
+        self._spread = settings.spread
+        self._closed: tuple[date, float] | None = None
+        if not gateway.is_live():
+            bus.subscribe(SessionOpened, self._on_session_opened, component="interest")
+            bus.subscribe(SessionClosed, self._on_session_closed, component="interest")
+
+    def _on_session_closed(self, event: SessionClosed) -> None:
+        held = sum(position.margin for position in self._book.positions.values())
+        self._closed = (event.day, self._gateway.account().cash - held)
+
+    def _on_session_opened(self, event: SessionOpened) -> None:
+        if self._closed is None:
+            return
+        since, free = self._closed
+        days = (event.day - since).days
+        amount = interest_of(free, event.day, days, self._spread)
+        self._closed = None  # paid for: a second open without a close between pays nothing
+        if amount <= 0.0:
+            return
+        self._gateway.book_interest(amount)
+        self._book.interest += amount
+        self._journal.record(
+            RecordKind.INTEREST,
+            component="interest",
+            reason=f"{days} days on free cash",
+            day=event.day,
+            days=days,
+            free_cash=free,
+            bill=treasury_bill(event.day.year),
+            spread=self._spread,
+            amount=amount,
+        )
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it once it was made."""
+        return ()
+
+
+class PhaseManager:
+    """Knows the phase, 1 to 4, and its limits."""
+
+    def __init__(self, bus: EventBus, book: Book, gateway: Gateway, settings: PhaseSettings) -> None:
+        self._book = book
+        self._gateway = gateway
+        self._settings = settings
+        self._phase: int | None = None
+        bus.subscribe(SessionClosed, self._on_session_closed, component="phases", critical=True)
+
+    @property
+    def phase(self) -> int:
+        """The phase now; the first answer comes from the account's equity."""
+        if self._phase is None:
+            self._phase = 1
+            self._promote(self._gateway.account().equity)
+        return self._phase
+
+    @property
+    def limits(self) -> PhaseLimits:
+        """The row of the phase now."""
+        return self._settings.rows[self.phase - 1]
+
+    @property
+    def known(self) -> int | None:
+        """The phase as far as it was worked out; ``None`` before the first question."""
+        return self._phase
+
+    def restore(self, phase: object) -> None:
+        """Go on with a phase kept from before a restart. Raises ``ValueError`` for what is none."""
+        if phase is None:
+            return
+        if isinstance(phase, bool) or not isinstance(phase, int) or not 1 <= phase <= len(self._settings.rows):
+            raise ValueError(f"phase: {repr(phase)[:40]}; expected 1 to {len(self._settings.rows)}")
+        self._phase = phase
+
+    def _on_session_closed(self, event: SessionClosed) -> None:
+        self._promote(event.equity)
+        self._demote(event.equity)
+
+    def _promote(self, equity: float) -> None:
+        phase = self._phase or 1
+        while phase < len(self._settings.rows) and self._earned(self._settings.rows[phase], equity):
+            phase += 1
+        self._phase = phase
+
+    def _earned(self, row: PhaseLimits, equity: float) -> bool:
+        if equity < row.equity_from:
+            return False
+        if not self._settings.earned_progression:
+            return True
+        record = record_of(self._book.trades)
+        return record.trades >= row.trades_needed and record.wins >= row.wins_needed * record.trades
+
+    def _demote(self, equity: float) -> None:
+        phase = self._phase or 1
+        keep = 1 - self._settings.demotion_margin
+        while phase > 1 and equity < self._settings.rows[phase - 1].equity_from * keep:
+            phase -= 1
+        self._phase = phase
+
+    def verify(self) -> tuple[str, ...]:
+        """Nothing can be wrong with it once it was made."""
         return ()

@@ -33,11 +33,16 @@ def limit_of(group: Group, settings: CorrelationSettings) -> int:
     return min(own[group], settings.group_limit)
 
 
+_TAKES_A_PLACE = frozenset({Trait.SHORT_VOLATILITY, Trait.LASTING})
+"""What a correlation group counts: short volatility, and an IPMCC from its long call on (methodology, section 3)."""
+
+
 class CorrelationPlugin(RiskPlugin):
     """At most so many positions in a group; measured correlation joins symbols of different groups."""
 
     name = "correlation"
     order = 70
+    watches = (SessionOpened,)
 
     def __init__(self, correlations: Correlations, book: Book, settings: CorrelationSettings) -> None:
         self._correlations = correlations
@@ -55,7 +60,7 @@ class CorrelationPlugin(RiskPlugin):
         if group is None:
             return Deny(self.name, f"{ticker} is in no correlation group")
         traits = traits_of(proposal)
-        if Trait.SHORT_VOLATILITY not in traits:
+        if not traits & _TAKES_A_PLACE:
             return Allow(self.name)
         joined = [row for row in exposed(context.book, proposal) if self._joined(row, ticker, group)]
         limit = limit_of(group, self._settings)
@@ -71,7 +76,7 @@ class CorrelationPlugin(RiskPlugin):
         return Allow(self.name)
 
     def _joined(self, row: Exposed, ticker: str, group: Group) -> bool:
-        if Trait.SHORT_VOLATILITY not in row.traits:
+        if not row.traits & _TAKES_A_PLACE:
             return False
         if group_of(row.ticker) is group:
             return True

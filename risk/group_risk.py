@@ -146,6 +146,7 @@ class GroupStressPlugin(RiskPlugin):
 
     name = "group_risk"
     order = 110
+    watches = (MinutePassed,)
 
     def __init__(
         self, engine: StressEngine, groups: GroupRisk, equity: SteadyEquity, settings: CorrelationSettings

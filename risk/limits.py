@@ -26,9 +26,9 @@ from market.chains import OptionChainManager
 from market.freshness import DataFault, DataFreshnessValidator, QuoteJudge, TwoLooks
 from market.trend import TrendWatcher
 from market.vix import VIX, UnifiedVIXManager, VixRegime
+from risk.equity import PhaseManager
 from risk.exposure import traits_of
 from risk.memory import moment, number
-from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Shrink, Verdict, Wanted
 from state.manager import HierarchicalStateManager
 from state.tables import SystemState
@@ -110,6 +110,7 @@ class VixPanicPlugin(RiskPlugin):
 
     name = "vix_panic"
     order = 25
+    watches = (MarketData,)
 
     def __init__(self, vix: UnifiedVIXManager, settings: VixSettings) -> None:
         self._vix = vix
@@ -153,6 +154,7 @@ class BlackSwanPlugin(RiskPlugin):
 
     name = "black_swan"
     order = 60
+    watches = (MarketData,)
 
     def __init__(self, trend: TrendWatcher, settings: BlackSwanSettings) -> None:
         self._trend = trend
@@ -294,6 +296,7 @@ class AssignmentPlugin(RiskPlugin):
 
     name = "assignment"
     order = 95
+    watches = (MinutePassed,)
 
     def __init__(self, calendar: EventCalendar, book: Book, service: CentralGreeksService, exits: ExitSettings) -> None:
         self._calendar = calendar
@@ -351,6 +354,7 @@ class GreeksLimitsPlugin(RiskPlugin):
 
     name = "greeks"
     order = 100
+    watches = (SessionOpened,)
 
     def __init__(self, service: CentralGreeksService, monitor: GreeksMonitor, phases: PhaseManager) -> None:
         self._service = service

@@ -18,9 +18,8 @@ from market.freshness import worth_at_most
 from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
 from risk.drawdown import DrawdownPlugin
-from risk.equity import SteadyEquity
+from risk.equity import PhaseManager, SteadyEquity
 from risk.memory import RiskMemory
-from risk.phases import PhaseManager
 from risk.proposal import (
     FAILED,
     Decision,
@@ -67,6 +66,7 @@ class UnifiedRiskManager:
         self._budgets: dict[str, float] = {}
         self._phases: PhaseManager = self._breaker.phases
         self._told: dict[str, Severity] = {}
+        self._watchers: dict[type[Event], tuple[RiskPlugin, ...]] = {}
         for event_type in (SessionOpened, MarketData, MinutePassed, SessionClosed):
             bus.subscribe(event_type, self._on_event, component="risk", critical=True)
 
@@ -143,6 +143,8 @@ class UnifiedRiskManager:
         budget = self._budgets.get(intent_fingerprint(entry.strategy, entry.day, entry.package))
         if budget is None:
             return Refusal("not_approved", f"no decision of today approved {entry.strategy}'s package")
+        if entry.package.uncovered:
+            return None  # it was approved by its stress: what a put's strike could lose was never the plan
         if isfinite(loss) and loss > entry.terms.max_loss and loss * contracts > budget * (1.0 + 1e-9):
             reason = f"at {brings:.2f} it could lose {loss * contracts:.0f}, approved were {budget:.0f}"
             return Refusal("largest_loss", reason, budget, loss * contracts)
@@ -161,7 +163,7 @@ class UnifiedRiskManager:
     # What happens
 
     def _on_event(self, event: Event) -> None:
-        """Let every plugin look; a plugin that fails halts entries and keeps no other from looking."""
+        """Let every plugin look that watches such events; one that fails halts entries, and the others look."""
         if isinstance(event, SessionOpened):
             self._budgets.clear()
         if not isinstance(event, MarketData):
@@ -169,7 +171,7 @@ class UnifiedRiskManager:
             if moved:
                 for plugin in self._plugins:
                     plugin.cash_moved(moved)
-        for plugin in self._plugins:
+        for plugin in self._watching(type(event)):
             try:
                 rows = list(plugin.watch(event))
             except Exception as error:  # fail closed: a rule that cannot look must not let anything in
@@ -180,6 +182,13 @@ class UnifiedRiskManager:
                 self._report(row)
         if not isinstance(event, MarketData):
             self._memory.keep()
+
+    def _watching(self, kind: type[Event]) -> tuple[RiskPlugin, ...]:
+        """The plugins that look at events of a type, in their order."""
+        found = self._watchers.get(kind)
+        if found is None:
+            found = self._watchers[kind] = tuple(plugin for plugin in self._plugins if plugin.is_watching(kind))
+        return found
 
     def _report(self, row: RiskThreshold) -> None:
         """Tell a change of severity once; what is true at a minute is acted on whether it was told or not."""

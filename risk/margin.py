@@ -22,7 +22,7 @@ from core.instruments import facts_of
 from core.settings.fields import CircuitBreakerSettings, MarginSettings
 from greeks.stress import Node, StressBook, Stressed, StressEngine
 from market.vix import UnifiedVIXManager
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict, is_covered
 
 _MOST_PAIRINGS = 4096  # of one side; beyond, the dearest shorts are covered first
 _CASH = (Settlement.CASH_AFTERNOON, Settlement.CASH_MORNING)
@@ -177,7 +177,11 @@ def breaker_level(vix: float | None, phase: int, settings: CircuitBreakerSetting
     level = settings.margin_foundation if phase == 1 else settings.margin
     if vix is None:
         return min(level, settings.margin_vix_40)
-    for bound, cap in ((40, settings.margin_vix_40), (30, settings.margin_vix_30), (20, settings.margin_vix_20)):
+    for bound, cap in (
+        (settings.vix_extreme, settings.margin_vix_40),
+        (settings.vix_high, settings.margin_vix_30),
+        (settings.vix_raised, settings.margin_vix_20),
+    ):
         if vix >= bound:
             return min(level, cap)
     return level
@@ -291,6 +295,8 @@ class MarginPlugin(RiskPlugin):
         own = self._figures.of(self._engine.one_lot(proposal.package))
         if own is None or not is_amount(proposal.terms.margin):
             return Deny(self.name, f"the margin of one contract is unknown ({proposal.terms.margin} proposed)")
+        if is_covered(proposal, context.book):
+            return Allow(self.name)  # a long of its position stands for it: it asks no margin of its own
         used = self._figures.used()
         if used.unknown:
             return Deny(self.name, f"the margin of {', '.join(used.unknown)} is unknown")

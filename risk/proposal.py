@@ -11,7 +11,7 @@ from math import inf, isfinite
 from typing import ClassVar
 
 from core.book import ApprovedEntry, Book, EntryIntent, Reason
-from core.contracts import Leg, Package
+from core.contracts import Leg, Package, uncovered
 from core.events import Event, MarketData, RiskThreshold, Severity
 from core.gateway import Account
 from core.parts import WHOLE, PartPlan, Terms
@@ -172,6 +172,8 @@ class RiskPlugin(ABC):
 
     name: ClassVar[str]
     order: ClassVar[int]
+    watches: ClassVar[tuple[type[Event], ...]] = (Event,)
+    """What it looks at where it looks at anything: most of a run's events are prices, which few rules are about."""
     _newest: datetime | None = None
     _raised: frozenset[str] = frozenset()
 
@@ -207,6 +209,12 @@ class RiskPlugin(ABC):
     def observe(self, event: Event) -> Iterable[RiskThreshold]:
         """What the rule makes of an event; most rules bind entries only."""
         return ()
+
+    @classmethod
+    def is_watching(cls, kind: type[Event]) -> bool:
+        """Whether events of a type have to be shown to it; one that says nothing of its own sees all of them."""
+        looks = cls.observe is not RiskPlugin.observe or cls.watch is not RiskPlugin.watch
+        return looks and issubclass(kind, cls.watches)
 
     def wanted(self, now: datetime) -> Iterable[Wanted]:
         """What it wants gone at this minute, whether or not it wanted it before; most rules bind entries only."""
@@ -281,3 +289,12 @@ def describe_verdict(verdict: Verdict) -> dict[str, object]:
     else:
         row |= {"answer": "deny"}
     return {**row, "limit": verdict.limit, "observed": verdict.observed}
+
+
+def is_covered(proposal: Proposal, book: Book) -> bool:
+    """Whether longs of the position that it adds to cover all that it sells, beside what they cover already."""
+    position = book.positions.get(proposal.onto)
+    if position is None or not proposal.package.uncovered:
+        return False
+    added = [Leg(leg.contract, leg.ratio * proposal.wanted) for leg in proposal.package.legs]
+    return uncovered((*position.legs, *added)) <= uncovered(position.legs)

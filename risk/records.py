@@ -16,8 +16,8 @@ from core.events import ChangeKind, PositionChanged, SessionClosed
 from core.journal import Journal, RecordKind
 from core.parts import WHOLE
 from risk.emergency import EmergencyProtocol
+from risk.equity import PhaseManager
 from risk.memory import RiskMemory
-from risk.phases import PhaseManager
 from state.manager import HierarchicalStateManager
 
 RECORD: Final = "record"

@@ -14,7 +14,7 @@ from core.settings.fields import SizingSettings
 from greeks.stress import StressEngine
 from risk.margin import is_amount, is_loan
 from risk.memory import moment, text_of
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict, is_covered
 
 
 def posterior(prior: float, weight: float, successes: float, count: int) -> float:
@@ -33,11 +33,11 @@ def vix_scale(traits: Collection[Trait], vix: float, settings: SizingSettings) -
     if Trait.SCALED_LIKE_STRANGLES in traits:
         scale = vix / settings.strangle_reference_vix
         return min(max(scale, settings.strangle_scale_min), settings.strangle_scale_max)
-    if vix < 15:
+    if vix < settings.vix_calm:
         return settings.scale_under_15
-    if vix <= 25:
+    if vix <= settings.vix_usual:
         return settings.scale_15_to_25
-    return settings.scale_25_to_35 if vix <= 35 else settings.scale_over_35
+    return settings.scale_25_to_35 if vix <= settings.vix_high else settings.scale_over_35
 
 
 class PositionSizer(RiskPlugin):
@@ -97,6 +97,8 @@ class PositionSizer(RiskPlugin):
         if since is not None or share <= 0.0:
             since = self._suspended.setdefault(proposal.strategy, context.now)
             return Deny("suspended", f"{proposal.strategy} is suspended by its own record since {since:%Y-%m-%d %H:%M}")
+        if is_covered(proposal, context.book):
+            return Allow(self.name)  # what covers it was sized, and carries what it can lose
         loss = self.loss_of(proposal)
         if loss is None:
             return Deny(self.name, f"the loss of one contract is unknown ({proposal.terms.max_loss} proposed)")
@@ -125,7 +127,7 @@ class PositionSizer(RiskPlugin):
         if not is_amount(planned) or (one.naked and not one.known):
             return None
         if one.naked:
-            planned = max(planned, one.loss)
+            planned = max(planned, one.loss if one.sizing_loss is None else one.sizing_loss)
         if planned > 0.0:
             return planned
         return one.largest_loss if is_amount(one.largest_loss) and one.largest_loss > 0.0 else None

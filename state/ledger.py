@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from core.events import Level
-from state.errors import CorruptStoreError
 from state.store import Record
-from state.tables import TABLES, OrderTrigger
+from state.tables import TABLES, CorruptStoreError, OrderTrigger
 from state.upgrades import upgraded_group, upgraded_position
 
 SYSTEM_ID = "system"

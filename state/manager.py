@@ -13,28 +13,26 @@ from core.bus import EventBus
 from core.clock import MarketClock
 from core.events import EntriesAllowed, EntriesHalted, Level, StateTransition
 from core.journal import Journal, RecordKind, as_json
-from state.errors import (
-    DuplicateIntentError,
-    DuplicateSubjectError,
-    GatedTransitionError,
-    IllegalTransitionError,
-    PendingIntentError,
-    UnkeptStateError,
-    UnknownSubjectError,
-)
 from state.ledger import SYSTEM_ID, Ledger, Subject
 from state.store import Loaded, Record, StateStore
 from state.tables import (
     ENTRY_GATE,
     TABLES,
+    DuplicateIntentError,
+    DuplicateSubjectError,
     Gate,
+    GatedTransitionError,
+    IllegalTransitionError,
     OrderPurpose,
     OrderTrigger,
+    PendingIntentError,
     PositionTrigger,
     StrategyTrigger,
     SystemState,
     SystemTrigger,
     Trigger,
+    UnkeptStateError,
+    UnknownSubjectError,
     destination_of,
     legal_triggers,
 )

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from core.storage import Storage, replace_file, sync_folder
 from state.copies import Copy, StateCopies
-from state.errors import CorruptStoreError, NewerSchemaError, StoreError, StoreLockedError
+from state.tables import CorruptStoreError, NewerSchemaError, StoreError, StoreLockedError
 from state.upgrades import UPGRADES
 
 Record = dict[str, Any]

@@ -30,8 +30,8 @@ from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries, Key, Sent
+from strategies.exits import StopGuard
 from strategies.roster import StrategyRoster
-from strategies.stops import StopGuard
 from strategies.tools import MarketAccess
 
 _REOPEN_WITHIN = timedelta(minutes=15)

@@ -1,4 +1,10 @@
-"""Exit rules that rows compose, a list for each part; of those that are due the most severe decides."""
+"""Exit rules that rows compose, a list for each part; of those that are due the most severe decides.
+
+A stop never trades on one bad quote (methodology, section 5).
+
+It is confirmed by the model, when the row would stop at the model's own values too, or by quotes that may be believed
+and said so at two looks running. A deadline and an emergency need no confirmation: they do not come from a quote.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 
-from core.book import DEADLINE
+from core.book import DEADLINE, Position
 from core.contracts import Right
-from core.gateway import Session
-from core.parts import Part, Urgency
+from core.gateway import Gateway, Session
+from core.parts import Part, Urgency, added
 from core.settings.strategies import ExitSettings
-from strategies.base import Close, HoldContext
+from greeks.marks import Marks
+from market.freshness import TwoLooks
+from strategies.base import Action, Close, HoldContext, Strategy
 
 Rule = Callable[[Part, HoldContext], Close | None]
+
+PositionRule = Callable[[Position, HoldContext], Close | None]
+"""An exit of everything that a position holds."""
 
 URGENT_BEFORE = timedelta(minutes=10)
 """A time exit names the moment by which it is done: from so long before it does not wait (methodology, 6a)."""
@@ -21,9 +32,13 @@ URGENT_BEFORE = timedelta(minutes=10)
 
 def most_severe(rules: Iterable[Rule], part: Part, context: HoldContext) -> Close | None:
     """The answer that asks for most, the first of equals; ``None`` where no rule is due."""
+    return severest(rule(part, context) for rule in rules)
+
+
+def severest(answers: Iterable[Close | None]) -> Close | None:
+    """The close that asks for most, the first of equals; ``None`` where there is none."""
     found: Close | None = None
-    for rule in rules:
-        answer = rule(part, context)
+    for answer in answers:
         if answer is not None and (found is None or answer.urgency.exceeds(found.urgency)):
             found = answer
     return found
@@ -43,6 +58,16 @@ def moment_of(session: Session, at: time, minutes_before_close: int) -> datetime
     """A time of day, or so many minutes before the close, whichever is earlier: half days move it."""
     usual = datetime.combine(session.day, at)
     return min(usual, session.closes_at - timedelta(minutes=minutes_before_close))
+
+
+def any_part(rule: Rule) -> PositionRule:
+    """The rule, asked of each part, closing everything that the position holds."""
+
+    def wider(position: Position, context: HoldContext) -> Close | None:
+        answer = severest(rule(part, context) for part in position.parts)
+        return None if answer is None else replace(answer, parts=())
+
+    return wider
 
 
 # Profit and loss, in points a package; a debit's are measured against what was paid
@@ -73,6 +98,39 @@ def loss_of_credit(multiple: float) -> Rule:
 
 
 profit_of_debit, loss_of_debit = profit_of_credit, loss_of_credit
+
+
+def total_profit(share: float) -> PositionRule:
+    """The open parts together gained so much of the credit that they were sold for."""
+
+    def rule(position: Position, context: HoldContext) -> Close | None:
+        profit, credit = _together(position, context)
+        if profit is None or profit < share * credit:
+            return None
+        return Close("profit_target", f"{profit:.0f} of {credit:.0f} dollars gained")
+
+    return rule
+
+
+def total_loss(multiple: float) -> PositionRule:
+    """The open parts together lost a multiple of the credit that they were sold for; a stop crosses the spread."""
+
+    def rule(position: Position, context: HoldContext) -> Close | None:
+        profit, credit = _together(position, context)
+        if profit is None or -profit < multiple * credit:
+            return None
+        return Close("stop_loss", f"{-profit:.0f} dollars lost on {credit:.0f}", Urgency.URGENT)
+
+    return rule
+
+
+def _together(position: Position, context: HoldContext) -> tuple[float | None, float]:
+    """Profit of the open parts in dollars, ``None`` where one's is unknown, and what they brought at entry."""
+    total: float | None = 0.0
+    for part in position.parts:
+        profit = context.profit(part)
+        total = added(total, None if profit is None else profit * part.multiplier * part.contracts)
+    return total, abs(sum(part.entry_cash for part in position.parts))
 
 
 # Where the underlying and the deltas stand
@@ -170,3 +228,36 @@ def last_day(at: time, minutes_before_close: int = 30) -> TimeExit:
     """On the day of expiry: done by a time of day, so that it is urgent from ten minutes before it."""
     early = (datetime.combine(datetime.min, at) - URGENT_BEFORE).time() if at > time(0, 10) else at
     return TimeExit("last_day", early, minutes_before_close + 10, Urgency.URGENT, last_day_only=True)
+
+
+_APART = timedelta(seconds=90)  # with something held every minute is looked at
+
+
+class StopGuard:
+    """Remembers what was seen a minute ago."""
+
+    def __init__(self, gateway: Gateway, marks: Marks) -> None:
+        self._gateway = gateway
+        self._marks = marks
+        self._looks = TwoLooks(_APART)
+
+    def confirmed(self, strategy: Strategy, position: Position, action: Action, session: Session) -> bool:
+        """Whether an action may be taken now; everything but an urgent close may."""
+        if not isinstance(action, Close) or action.urgency is not Urgency.URGENT:
+            return True
+        now = self._gateway.now()
+        parts = position.chosen(action.parts)
+        usable = all(self._marks.believed(part.legs, now) for part in parts)
+        key = f"{position.id} {action.rule} {' '.join(part.name for part in parts)}"
+        return self._looks.confirmed(key, now, usable, self._agrees(strategy, position, action, session))
+
+    def _agrees(self, strategy: Strategy, position: Position, action: Close, session: Session) -> bool | None:
+        """Whether the row would do the same at the model's values; ``None`` where they are not known."""
+        values = {part.name: self._marks.model_value_of(part) for part in position.parts}
+        if any(values[part.name] is None for part in position.chosen(action.parts)):
+            return None
+        tick = self._gateway.tick(position.underlying.price_key)
+        context = HoldContext(self._gateway.now(), session, values, None if tick is None else tick.price)
+        answer = strategy.manage(position, context)
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        return any(isinstance(one, Close) and one.rule == action.rule for one in answers)

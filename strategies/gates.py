@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from statistics import pstdev
 
-from core.instruments import group_of
-from core.settings.strategies import StrategySettings
+from core.instruments import group_of, is_sp500
+from core.settings.strategies import FuturesStrangleSettings, StrategySettings
 from market.trend import Trend
 from strategies.base import EntryContext, Skip, Wait
 from strategies.look import Look
@@ -75,6 +78,36 @@ def not_beside(strategy: str) -> Gate:
         return None
 
     return gate
+
+
+def iv_rank(own: FuturesStrangleSettings) -> Gate:
+    """Volatility stands high in its year: where it is between the year's lowest and highest, 0 to 1.
+
+    By the VIX for what it is about. No history of implied volatility is in the data for anything else: realised
+    volatility of daily closes stands in for it there. Without a year of history nothing opens.
+    """
+
+    def gate(look: Look) -> Skip | None:
+        ticker = look.instrument.underlying
+        bars = look.tools.trend.bars("VIX" if is_sp500(ticker) else ticker)
+        if is_sp500(ticker):
+            values = [*(bar.close for bar in bars[-own.rank_days :]), look.vix]
+        else:
+            values = _realised([bar.close for bar in bars], own.realised_days)[-own.rank_days :]
+        if len(values) < own.rank_days or max(values) <= min(values):
+            return Skip("history", f"{len(values)} of {own.rank_days} days of {ticker}'s volatility are known")
+        rank = (values[-1] - min(values)) / (max(values) - min(values))
+        if rank > own.min_iv_rank:
+            return None
+        return Skip("iv_rank", f"{ticker}'s rank is {rank:.0%}, not over {own.min_iv_rank:.0%}", own.min_iv_rank, rank)
+
+    return gate
+
+
+def _realised(closes: Sequence[float], days: int) -> list[float]:
+    """Standard deviation of the last so many daily log returns, for each day that has them."""
+    moves = [math.log(new / old) for old, new in pairwise(closes) if old > 0 and new > 0]
+    return [pstdev(moves[end - days : end]) for end in range(days, len(moves) + 1)]
 
 
 def trend_allows(judge: Callable[[Trend, Look], Skip | None]) -> Gate:

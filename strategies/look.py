@@ -60,7 +60,10 @@ class RowFacts:
 
 
 class Look:
-    """One look of one row at one moment. Everything it cannot know ends it: as Skip with its number, or as Wait."""
+    """One look of one row at one moment. Everything it cannot know ends it: as Skip with its number, or as Wait.
+
+    ``full_size`` is the root that the row's numbers of contracts are for; ``part`` what a roll is for.
+    """
 
     def __init__(self, tools: Tools, row: RowFacts, context: EntryContext, root: str, watched: Watched) -> None:
         self.tools = tools
@@ -68,6 +71,7 @@ class Look:
         self.context = context
         self.root = root
         self.part: Part | None = None
+        self.full_size = root
         self.is_ahead = False
         self.spares = 0
         self._kept_back = 0
@@ -168,6 +172,36 @@ class Look:
         """Index points of the row in points of the root's underlying, at the index's level now."""
         scale = self.instrument.index_scale
         return self.own.index_points(points, self.spot * scale) / scale
+
+    # What the row holds
+
+    def held(self, part: str) -> Part:
+        """An open part of the position that the look is for. Ends the look where it is gone."""
+        found = None if self.position is None else self.position.part(part)
+        if found is None:
+            raise self.skip("no_part", f"{part} is not open any more")
+        return found
+
+    def contracts_left(self) -> int:
+        """Contracts of full size that the phase leaves the row beside what it has open or on its way.
+
+        Ten of a tenth-size product count as one, a begun one as a whole. Ends the look where none is left.
+        """
+        most = self.own.contracts_by_phase[self.phase - 1]
+        held = sum(self._full_sized(row) for row in self.tools.book.exposed() if row.strategy == self.row.name)
+        if most <= held:
+            reason = f"{held} of {most} that phase {self.phase} allows are open"
+            raise self.skip("places", reason, float(most), float(held))
+        return most - held
+
+    def _full_sized(self, position: Position) -> int:
+        contracts = max(part.contracts for part in position.parts)
+        return math.ceil(contracts / self._tenths(position.parts[0].package.legs[0].contract.root))
+
+    def _tenths(self, root: str) -> int:
+        """How many contracts of a root count as one of full size."""
+        full, scale = INSTRUMENTS[self.full_size].index_scale, INSTRUMENTS[root].index_scale
+        return max(round(scale / full), 1)
 
     # Contracts
 
@@ -290,9 +324,10 @@ class Look:
     ) -> Proposal:
         """The proposal: parts by name, each a mapping of contracts to signed ratios.
 
-        ``wanted`` is the most contracts of full size (the row's maximum of the phase), ``planned_loss`` dollars that
-        one is expected to lose at worst (else its largest loss; for what has none, the row's stop). Ends the look
-        while a leg has no quote to trade at, and where a ``must`` does not hold.
+        ``wanted`` is the most contracts of full size (else what the phase leaves the row; on a position, contracts as
+        it holds them), ``planned_loss`` dollars that one is expected to lose at worst (else its largest loss; for what
+        has none, the row's stop). Ends the look while a leg has no quote to trade at, and where a ``must`` does not
+        hold.
         """
         plans = {name: legs for name, legs in {**(parts or {}), **named}.items() if legs}
         package = self._package(plans)
@@ -307,13 +342,13 @@ class Look:
             raise EndedLookError(failed)
         loss = self._loss(package, price.natural) if planned_loss is None else planned_loss
         terms = self._terms(structure, package, tuple(plans), loss)
-        most = self.own.contracts_by_phase[self.phase - 1] if wanted is None else wanted
+        most = self.contracts_left() if wanted is None else wanted
         return Proposal(
             strategy=self.row.name,
             day=self.today,
             package=package,
             terms=terms,
-            wanted=most * round(self.instrument.index_scale if self.instrument.kind is not AssetKind.FUTURE else 1.0),
+            wanted=most * (self._tenths(self.root) if self.position is None else 1),
             mid_cash=price.mid,
             natural_cash=price.natural,
             model_cash=self._model_cash(package),

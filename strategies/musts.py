@@ -66,6 +66,15 @@ def maximum_debit(points: float) -> Must:
     return must
 
 
+def at_least(points: float) -> Must:
+    """More than so many points come in, by one step of the price."""
+
+    def must(package: Package, own: StrategySettings, orders: OrderSettings) -> float:
+        return points + net_credit(package, own, orders)
+
+    return must
+
+
 def least_cash(musts: Iterable[Must], package: Package, own: StrategySettings, orders: OrderSettings) -> float | None:
     """The least that satisfies every must, in points; ``None`` without one."""
     return max((must(package, own, orders) for must in musts), default=None)

@@ -1,8 +1,14 @@
-"""Which strategies a run enables, and who lets them look ahead of their entry windows."""
+"""Which strategies a run enables, who lets them look ahead of their entry windows, and what all ten can look at.
+
+`NEEDS` is what `python run.py data --symbols methodology` writes. Numbers above one of its rows name the methodology's
+strategies. Bands are wider than the deltas that a strategy aims at: it chooses by the chain of its entry minute, the
+export by the chain of the day before.
+"""
 
 from __future__ import annotations
 
 from core.bus import EventBus
+from core.contracts import Around, Deltas, MarketNeeds, Reach, Right, Term
 from core.events import EntryAhead
 from core.journal import Journal, RecordKind
 from core.settings.fields import RunSettings
@@ -67,3 +73,58 @@ class EntryPreparer:
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it before the market opens."""
         return ()
+
+
+_MONDAY, _TUESDAY, _WEDNESDAY, _FRIDAY = 0, 1, 2, 4
+_STRANGLED = ("CL", "GC", "ZB", "6E", "ES", "USO", "GLD", "TLT", "FXE")
+METHODOLOGY: tuple[Reach, ...] = (
+    # 1, 7: 0.7 ATR to the short, searched to 1.8 times that; wings and bodies within 60 index points.
+    Reach("Friday 0DTE, butterfly", ("SPXW", "SPY"), Term(0, 0), (Around(1.5, 0.025),), 0, (_FRIDAY,)),
+    # 2: 25 delta (or 7 % out), 50 index points below it; 5 delta (or 12 % out). Every Wednesday from phase 4.
+    Reach(
+        "LT112",
+        ("ES", "SPY"),
+        Term(120, 30),
+        (Deltas(Right.PUT, 23.5, 26.5), Deltas(Right.PUT, 15, 19), Deltas(Right.PUT, 4, 6.5)),
+        21,
+        (_WEDNESDAY,),
+    ),
+    Reach("LT112, calls", ("ES", "SPY"), Term(7, 4, 1), (Deltas(Right.CALL, 5, 30),), 0, (_MONDAY,)),
+    # 3, 10a: puts 5 to 7 delta, calls 5 to 6; the put side of 10a is a ratio, with its long put above the short ones.
+    # The untested side is rolled once, when the other has 20 delta.
+    Reach(
+        "Strangle",
+        _STRANGLED,
+        Term(90, 30),
+        (Deltas(Right.PUT, 4.5, 7.5), Deltas(Right.CALL, 4.5, 6.5)),
+        21,
+        (_TUESDAY,),
+        (2,),
+        rolls=18.0,
+    ),
+    Reach("Strangle with a ratio", _STRANGLED, Term(90, 30), (Deltas(Right.PUT, 9, 14),), 21, (_TUESDAY,), (2,)),
+    # 4: 12 to 14 delta, rolled at 150 days whichever day that is.
+    Reach("LEAP put ladder", ("SPY",), Term(365, 120), (Deltas(Right.PUT, 11, 15),), 150),
+    # 5: any day on which the trend allows the LEAP; weeklies on Friday, on Monday after an assignment.
+    Reach("IPMCC", ("SPY", "QQQ", "IWM"), Term(365, 120), (Deltas(Right.CALL, 77, 83),), 90),
+    Reach("IPMCC, weeklies", ("SPY", "QQQ", "IWM"), Term(7, 4), (Deltas(Right.CALL, 45, 72),), 0, (_MONDAY, _FRIDAY)),
+    # 6: 500 wide, half of it on each side of the price, at round strikes; every expiration of one to two years.
+    Reach("Box", ("SPX",), Term(547, 183, 9), (Around(0.0, 0.115, 100.0),), 0, (_WEDNESDAY,)),
+    # 8: 25 and 16 delta.
+    Reach(
+        "Ratio",
+        ("SPY", "IWM", "TLT"),
+        Term(45, 12),
+        (Deltas(Right.PUT, 23, 27), Deltas(Right.PUT, 14, 18)),
+        21,
+        (_TUESDAY,),
+    ),
+    # 9: 60 days at 30 delta against 30 days at another strike, closed when that has 7 days left.
+    Reach("Diagonal, long", ("SPY", "QQQ", "IWM"), Term(60, 14), (Deltas(Right.PUT, 28, 32),), 25, (_TUESDAY,)),
+    Reach("Diagonal, short", ("SPY", "QQQ", "IWM"), Term(30, 10), (Deltas(Right.PUT, 24, 36),), 5, (_TUESDAY,)),
+    # 10b: over VIX 30.
+    Reach("Opportunity, 45 days", ("SPY", "IWM"), Term(45, 12), (Deltas(Right.PUT, 16, 29),), 21, vix_over=30.0),
+    Reach("Opportunity, 60 days", ("ES", "SPY"), Term(60, 14), (Deltas(Right.PUT, 12, 18),), 21, vix_over=30.0),
+)
+NEEDS = MarketNeeds(METHODOLOGY, hourly=("SPX", "VIX", "SPY"))
+"""With the index and the VIX that every strategy looks at, and the benchmark."""

@@ -29,7 +29,7 @@ from strategies.base import (
     watch_name,
 )
 from strategies.day_rules import DayRule
-from strategies.exits import Rule, TimeExit, most_severe
+from strategies.exits import PositionRule, Rule, TimeExit, most_severe, severest
 from strategies.gates import Gate, VixGate, vix_window
 from strategies.look import EndedLookError, Look, RowFacts, Watched
 from strategies.musts import too_little
@@ -65,20 +65,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRoll:
-    """A roll that the row prescribes: when it is due, and what comes in the part's place."""
+    """A roll that the row prescribes: when it is due, and what comes in the part's place.
+
+    ``or_close``: where the row's VIX window lets nothing open, the part is closed; else it stays.
+    """
 
     due: Callable[[Part, HoldContext], str | None]
     act: Act
+    or_close: bool = False
 
 
-def roll_at(days: int, act: Act) -> PlannedRoll:
-    """Roll a part that has so many days left, or fewer."""
+def roll_at(days: int, act: Act, at: time, or_close: bool = False) -> PlannedRoll:
+    """Roll a part that has so many days left, or fewer, from a time of day on."""
 
     def due(part: Part, context: HoldContext) -> str | None:
         left = (part.expiry - context.now.date()).days
-        return f"{left} days to expiry" if left <= days else None
+        return f"{left} days to expiry" if left <= days and context.now.time() >= at else None
 
-    return PlannedRoll(due, act)
+    return PlannedRoll(due, act, or_close)
 
 
 def held_for(days: int, part: str) -> Onto:
@@ -95,7 +99,8 @@ class Row(Strategy):
     """Runs what a row declares. A row gives ``name``, ``title``, ``roots``, ``traits``, ``entries`` and ``exits``.
 
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
-    part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part.
+    part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
+    ``exits_of_all`` close all that the position holds.
     """
 
     title: ClassVar[str]
@@ -110,6 +115,7 @@ class Row(Strategy):
         self.gates: tuple[Gate, ...] = ()
         self.entries: tuple[Entry, ...] = ()
         self.exits: Mapping[str, tuple[Rule, ...]] = {}
+        self.exits_of_all: tuple[PositionRule, ...] = ()
         self.rolls: Mapping[str, PlannedRoll] = {}
         self._watched: dict[tuple[str, ...], Watched] = {}
         self._due: dict[tuple[str, date], bool] = {}
@@ -225,7 +231,9 @@ class Row(Strategy):
         watched.contracts = {
             name: row for name, row in watched.contracts.items() if self.tools.chains.is_watched(row, watched.user)
         }
-        return Look(self.tools, self._facts, context, root, watched)
+        look = Look(self.tools, self._facts, context, root, watched)
+        look.full_size = self.roots_of(_slot(context))[0]
+        return look
 
     def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
         """Its VIX window and what the entry must bring, at a step of the walk; without a VIX nothing opens."""
@@ -247,16 +255,19 @@ class Row(Strategy):
         return tuple(Deadline(f"{name} {at:%H:%M}", at, minutes) for (at, minutes), name in sorted(times.items()))
 
     def manage(self, position: Position, context: HoldContext) -> Action | tuple[Action, ...]:
-        """Exits by part, the most severe of each; where none is due, the rolls and adjustments that the row has."""
+        """Exits of all, else by part, the most severe of each; where none is due, rolls and adjustments of the row."""
         hold = replace(context, delta_of=self.tools.greeks.delta_of)
+        whole = severest(rule(position, hold) for rule in self.exits_of_all)
         closes = [close for part in position.parts if (close := self._exit(part, hold)) is not None]
+        if whole is not None:
+            return (*(close for close in closes if close.urgency.exceeds(whole.urgency)), whole)
         if closes:
             return tuple(closes)
         for part in position.parts:
             planned = self.rolls.get(_kind(part.name))
             due = None if planned is None else planned.due(part, hold)
             if planned is not None and due is not None:
-                return self._roll(position, part, hold, planned.act, due)
+                return self._roll(position, part, hold, planned, due)
         return self.adjust(position, hold)
 
     def _exit(self, part: Part, hold: HoldContext) -> Close | None:
@@ -268,13 +279,15 @@ class Row(Strategy):
         """What else the row does with what it holds, when no exit is due."""
         return Hold()
 
-    def _roll(self, position: Position, part: Part, hold: HoldContext, act: Act, why: str) -> Action:
-        answer = self.look_at(position, hold, act, part=part)
+    def _roll(self, position: Position, part: Part, hold: HoldContext, planned: PlannedRoll, why: str) -> Action:
+        blocked = self.vix_gate(self._context(position, hold, part))
+        if isinstance(blocked, Skip) and planned.or_close:
+            return Close("roll", f"{why}, not opened again: {blocked.reason}", parts=(part.name,))
+        answer = blocked or self.look_at(position, hold, planned.act, part=part)
         return Roll(answer, why, parts=(part.name,), calendar=True) if isinstance(answer, Proposal) else Hold()
 
-    def look_at(self, position: Position, hold: HoldContext, act: Act, part: Part | None = None) -> Answer:
-        """An act on a look at what is held, as it stands at this minute; its quotes may take a minute to come."""
-        context = EntryContext(
+    def _context(self, position: Position, hold: HoldContext, part: Part | None) -> EntryContext:
+        return EntryContext(
             now=hold.now,
             session=hold.session,
             vix=self.tools.vix.reading(hold.now),
@@ -284,6 +297,10 @@ class Row(Strategy):
             slot=position.slot,
             position=position,
         )
+
+    def look_at(self, position: Position, hold: HoldContext, act: Act, part: Part | None = None) -> Answer:
+        """An act on a look at what is held, as it stands at this minute; its quotes may take a minute to come."""
+        context = self._context(position, hold, part)
         roots = self.roots_of(position.slot)
         ticker = position.underlying.ticker
         root = next((root for root in roots if INSTRUMENTS[root].underlying == ticker), roots[0])
@@ -295,6 +312,16 @@ class Row(Strategy):
             return ended.answer
         finally:
             look.subscribe()
+
+    def points(self, points: float) -> Callable[[Part], float]:
+        """Index points of the row in a part's own points, at the index's level now (by its strikes before a price)."""
+
+        def of(part: Part) -> float:
+            scale = INSTRUMENTS[part.package.legs[0].contract.root].index_scale
+            spot = self.tools.spot(part.underlying.price_key) or part.package.legs[0].contract.strike
+            return self.own.index_points(points, spot * scale) / scale
+
+        return of
 
     def verify(self) -> tuple[str, ...]:
         """Its roots are known, it looks at some time, and each of its parts has traits."""

@@ -7,15 +7,14 @@ from datetime import date
 from core.book import Book
 from core.gateway import Gateway
 from core.settings.fields import MarginSettings, OrderSettings
-from greeks.marks import Marks
-from greeks.planning import ChainPlanner
+from greeks.marks import ChainPlanner, Marks
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
-from risk.phases import PhaseManager
+from risk.equity import PhaseManager
 
 
 class MarketAccess:

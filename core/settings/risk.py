@@ -160,6 +160,10 @@ class SizingSettings(SettingsGroup):
     """R stays between these two; a row's own prior may be over the upper one."""
     least_loss: Fraction = 0.1
     """An average loss counts as this share of the planned one at least."""
+    vix_calm: VixPoints = 15.0
+    """Under it ``scale_under_15`` counts, up to ``vix_usual`` ``scale_15_to_25``, up to ``vix_high`` the next."""
+    vix_usual: VixPoints = 25.0
+    vix_high: VixPoints = 35.0
     scale_under_15: Multiple = 0.75
     scale_15_to_25: Multiple = 1.0
     scale_25_to_35: Multiple = 0.75
@@ -168,6 +172,7 @@ class SizingSettings(SettingsGroup):
     strangle_scale_min: Multiple = 0.5
     strangle_scale_max: Multiple = 2.0
     stress_move: Fraction = 0.10
+    """Move against a proposal with naked short options whose loss it is sized by (methodology, section 4)."""
     stress_vix: VixPoints = 20.0
     stress_tolerance: Fraction = 0.002
     """Move of an underlying after which what is held is stressed anew; and after so many seconds in any case."""
@@ -229,6 +234,10 @@ class CircuitBreakerSettings(SettingsGroup):
     correlation_hours: int = Field(24, gt=0)
     margin: Fraction = 0.80
     margin_foundation: Fraction = 0.60
+    vix_raised: VixPoints = 20.0
+    """From this VIX on ``margin_vix_20`` is the margin's cap, from the next two on ``margin_vix_30`` and ``_40``."""
+    vix_high: VixPoints = 30.0
+    vix_extreme: VixPoints = 40.0
     margin_vix_20: Fraction = 0.70
     margin_vix_30: Fraction = 0.60
     margin_vix_40: Fraction = 0.50
@@ -333,7 +342,9 @@ FLOORS: dict[str, dict[str, int]] = {
     "margin": {
         "circuit_breakers.margin": AT_MOST, "circuit_breakers.margin_foundation": AT_MOST,
         "circuit_breakers.margin_vix_20": AT_MOST, "circuit_breakers.margin_vix_30": AT_MOST,
-        "circuit_breakers.margin_vix_40": AT_MOST, "margin.reserve": AT_LEAST, "margin.breaker_share": AT_MOST,
+        "circuit_breakers.margin_vix_40": AT_MOST, "circuit_breakers.vix_raised": AT_MOST,
+        "circuit_breakers.vix_high": AT_MOST, "circuit_breakers.vix_extreme": AT_MOST,
+        "margin.reserve": AT_LEAST, "margin.breaker_share": AT_MOST,
         "margin.naked_equity": AT_LEAST, "margin.naked_index": AT_LEAST, "margin.naked_floor": AT_LEAST,
         "margin.naked_minimum": AT_LEAST, "margin.future_notional": AT_LEAST, "margin.shares": AT_LEAST,
         "vix.cap_low": AT_MOST, "vix.cap_normal": AT_MOST, "vix.cap_elevated": AT_MOST, "vix.cap_high": AT_MOST,
@@ -359,6 +370,7 @@ FLOORS: dict[str, dict[str, int]] = {
     "sizing": {
         "sizing.max_fraction": AT_MOST, "sizing.kelly_fraction": AT_MOST, "sizing.strangle_scale_max": AT_MOST,
         "sizing.most_reward_ratio": AT_MOST, "sizing.least_loss": AT_LEAST, "sizing.prior_weight": AT_MOST,
+        "sizing.stress_move": AT_LEAST,
         **_each_phase("max_risk_per_position", AT_MOST),
     },
     "positions": {"phases.minimum_equity": AT_LEAST, **_each_phase("max_positions", AT_MOST)},

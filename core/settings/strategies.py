@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from core.contracts import Right
 from core.settings.base import SettingsGroup
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -26,7 +27,7 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
-AVAILABLE: Names = ("friday_0dte",)
+AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder")
 """Strategies that can be run; the others have their numbers only."""
 
 
@@ -132,6 +133,14 @@ class Lt112Settings(StrategySettings):
     stop_points: float = Field(25.0, ge=0)
     weekly_calls_from_day: Days = 30
     weekly_calls_days: Days = 7
+    weekly_tolerance: Days = 3
+    weekly_side: Right = Right.CALL
+    """What is sold each week: a call spread above the market, or a put that the spread's long put covers."""
+    weekly_call_delta: DeltaPoints = 10.0
+    weekly_call_width: float = Field(50.0, gt=0)
+    weekly_put_above: float = Field(5.0, ge=0)
+    """Index points from the spread's long put up to the weekly put."""
+    weekly_exit_time: time = time(15, 0)
 
 
 class FuturesStrangleSettings(StrategySettings):
@@ -141,15 +150,19 @@ class FuturesStrangleSettings(StrategySettings):
     max_vix: VixPoints = 40.0
     contracts_by_phase: ByPhase = (1, 3, 4, 5)
     days_to_expiry: Days = 90
+    entry_time: time = time(10, 0)
+    futures_from_phase: int = Field(3, ge=1, le=4)
+    """From this phase on futures are looked at before their ETFs."""
     put_delta_min: DeltaPoints = 5.0
     put_delta_max: DeltaPoints = 7.0
     call_delta_min: DeltaPoints = 5.0
     call_delta_max: DeltaPoints = 6.0
     min_iv_rank: Fraction = 0.30
+    rank_days: int = Field(252, ge=20)
+    realised_days: int = Field(20, ge=5)
     full_exit_delta: DeltaPoints = 30.0
     tested_exit_delta: DeltaPoints = 25.0
     roll_delta: DeltaPoints = 20.0
-    elevated_scale: Multiple = 1.5
 
 
 class LeapLadderSettings(StrategySettings):
@@ -157,12 +170,15 @@ class LeapLadderSettings(StrategySettings):
 
     min_vix: VixPoints = 15.0
     profit_target: Multiple = 0.30
+    stop_multiple: Multiple = 0.0
     win_rate: Fraction = 0.82
     reward_ratio: float = Field(0.50, gt=0)
     contracts_by_phase: ByPhase = (0, 2, 3, 10)
     days_to_expiry: Days = 365
+    entry_time: time = time(10, 0)
     weekly_deltas: Levels = (12.0, 13.0, 14.0, 12.0)
     double_over_vix: VixPoints = 20.0
+    double_contracts: Count = 2
     roll_days: Days = 150
 
 
@@ -177,10 +193,25 @@ class IpmccSettings(StrategySettings):
     days_to_expiry: Days = 365
     tickers: Names = ("QQQ", "SPY", "IWM")
     entry_time: time = time(9, 45)
+    leap_time: time = time(10, 0)
     leap_delta: DeltaPoints = 80.0
+    leap_delta_range: DeltaPoints = 5.0
+    leap_max_vix: VixPoints = 30.0
+    """Above it a new LEAP waits; what stands keeps its weeklies."""
     max_extrinsic: Fraction = 0.05
-    weekly_days: Days = 7
+    high_days: int = Field(20, ge=2)
+    """No LEAP after a close that was the highest of so many days."""
+    test_days: int = Field(3, ge=1)
+    """Days in which a test of the 21 or 50 day average lets a LEAP open."""
+    wait_days: int = Field(10, ge=1)
+    """Days without such a test after which it opens without one."""
+    weekly_tolerance: Days = 3
+    weekly_exit_time: time = time(15, 30)
     extended_over_average: Fraction = 0.02
+    extended_strikes: Count = 2
+    """Strikes in the money when the price is so far over its fast average (the row: 2 to 3)."""
+    falling_strikes: Count = 1
+    """Strikes in the money when the fast average is under the middle one (the row: 1 to 2)."""
     leap_roll_days: Days = 90
 
 

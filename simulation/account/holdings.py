@@ -209,6 +209,7 @@ class Cash(Named):
         self.symbol = symbol
         self.book = exact(amount)
         self.conversion_rate = conversion_rate
+        self._valued: tuple[Decimal, float, float] | None = None
 
     @property
     def amount(self) -> float:
@@ -218,7 +219,12 @@ class Cash(Named):
     @property
     def value_in_account_currency(self) -> float:
         """Dollars, with all digits that the book has."""
-        return float(self.book * Decimal(f"{self.conversion_rate:.15g}"))
+        known, book, rate = self._valued, self.book, self.conversion_rate
+        if known is not None and known[0] is book and known[1] == rate:
+            return known[2]
+        value = float(book * Decimal(f"{rate:.15g}"))
+        self._valued = (book, rate, value)
+        return value
 
     @property
     def currency_symbol(self) -> str:
@@ -252,6 +258,8 @@ class CashBook(LeanDictionary[Cash]):
     @property
     def total_value_in_account_currency(self) -> float:
         """All cash in dollars."""
+        if len(self._entries) == 1:
+            return next(iter(self._entries.values())).value_in_account_currency
         return math.fsum(cash.value_in_account_currency for cash in self._entries.values())
 
     def convert_to_account_currency(self, source_quantity: float, source_currency: str) -> float:

@@ -132,7 +132,9 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
     @property
     def total_portfolio_value(self) -> float:
         """Cash plus the market value of everything held; futures count with their unsettled profit."""
-        total = self.cash + self.unsettled_cash
+        total = (
+            self.cash_book.total_value_in_account_currency + self.unsettled_cash_book.total_value_in_account_currency
+        )
         for security in self.invested_securities.values():
             held = security.holdings
             total += held.unsettled_profit if security.type in _MARGIN_PRODUCTS else held.holdings_value
@@ -252,6 +254,8 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
 
     def has_short_options(self) -> bool:
         """Whether any option is held short."""
+        if not self.invested_securities:
+            return False
         return any(s.holdings.quantity < 0 and s.is_option for s in self.invested_securities.values())
 
     def short_options(self) -> list[Security]:

@@ -99,7 +99,21 @@ class Column:
     """
 
     __slots__ = (
-        *("_at", "_carry", "_carry_known", "_filler", "_row", "block", "end", "feed", "first", "high", "low"),
+        *(
+            "_at",
+            "_carry",
+            "_carry_known",
+            "_filler",
+            "_point",
+            "_point_row",
+            "_row",
+            "block",
+            "end",
+            "feed",
+            "first",
+            "high",
+            "low",
+        ),
         *("sessions", "whole", "whole_end", "whole_first"),
     )
 
@@ -115,6 +129,8 @@ class Column:
         self._filler: BaseData | None = None
         self._carry_known = False
         self._at, self._row = -1, -1
+        self._point: BaseData | None = None
+        self._point_row = -1
 
     def row(self, ms: int) -> int:
         """Index of the last real row that has ended at `ms`; -1 when there is none in this column."""
@@ -157,7 +173,11 @@ class Column:
     def last_real(self, ms: int) -> BaseData | None:
         """The last data point that is not filled forward, as of `ms`."""
         row = self.row(ms)
-        return self.feed.point(self, row) if row >= 0 else self.carry()
+        if row < 0:
+            return self.carry()
+        if row != self._point_row:  # whoever asks within a minute gets the one bar, as from LEAN's cache
+            self._point, self._point_row = self.feed.point(self, row), row
+        return self._point
 
     def last_filler(self, ms: int) -> BaseData | None:
         """The last real data point of all hours, as of `ms`."""

@@ -257,7 +257,7 @@ class Engine(Views):
     def _next_special(self) -> int:
         selection = self.subscriptions.next_selection()
         delisting = self._delistings[0][0] if self._delistings else FOREVER
-        if selection > self.end_ms and selection > self._last_selection():
+        if self.end_ms < selection < FOREVER and selection > self._last_selection():
             selection = FOREVER
         calendars = min(self.dividends.next_ms, self.mappings.next_ms)
         return min(selection, delisting if delisting <= self.end_ms else FOREVER, calendars)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.reach import MarketNeeds
+from core.contracts import MarketNeeds
 from simulation.data.columns import (
     FactorRow,
     InterestBlock,

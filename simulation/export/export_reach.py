@@ -1,4 +1,4 @@
-"""Which option contracts strategies can look at and hold, by what they declare (`core.reach`): `--symbols methodology`.
+"""Which option contracts strategies can see and hold, by what they declare (`core.contracts`): `--symbols methodology`.
 
 A contract is written from the trading day before a strategy may choose it until the last day on which that strategy
 may hold it. What may be chosen on a day is read from the chain that is seen on it (the day before's), and follows the
@@ -13,8 +13,7 @@ from datetime import date, datetime, time, timedelta
 
 import numpy as np
 
-from core.contracts import Right
-from core.reach import Around, Deltas, MarketNeeds, Reach, Term
+from core.contracts import Around, Deltas, MarketNeeds, Reach, Right, Term
 from simulation.data.columns import Floats, Integers, TradeBlock, UniverseBlock
 from simulation.data.source import DataSource
 from simulation.lean.clock import DAY_MS

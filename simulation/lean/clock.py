@@ -18,12 +18,13 @@ class Zone:
     """A time zone that converts UTC milliseconds to local naive datetimes and back, with the offset of each day
     remembered."""
 
-    __slots__ = ("_offsets", "info", "name")
+    __slots__ = ("_newest", "_offsets", "info", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.info = ZoneInfo(name)
         self._offsets: dict[int, int | None] = {}
+        self._newest: tuple[int, datetime] = (0, EPOCH + timedelta(milliseconds=self.offset_ms(0)))
 
     def offset_ms(self, utc_ms: int) -> int:
         """Milliseconds to add to UTC at this instant."""
@@ -44,7 +45,10 @@ class Zone:
 
     def local(self, utc_ms: int) -> datetime:
         """The naive local time of an instant."""
-        return EPOCH + timedelta(milliseconds=utc_ms + self.offset_ms(utc_ms))
+        newest = self._newest
+        if newest[0] != utc_ms:  # all who ask within a step ask for the one instant
+            newest = self._newest = (utc_ms, EPOCH + timedelta(milliseconds=utc_ms + self.offset_ms(utc_ms)))
+        return newest[1]
 
     def utc_ms(self, local: datetime) -> int:
         """The instant of a naive local time; in the hour that occurs twice the first is meant."""

@@ -1,6 +1,6 @@
 """Trading days, session lengths and the market's own clock, in which variance passes evenly.
 
-The days come from the exchange's published holiday rules (`core.trading_days`) instead of a table, so that expirations
+The days come from the exchange's published holiday rules (`core.clock`) instead of a table, so that expirations
 years ahead fall on real trading days. Variance does not pass evenly in calendar time: a session holds most of it, in a
 U over the day (Wood, McInish and Ord, 1985), and a weekend adds little to a night (French and Roll, 1986: the variance
 from Friday's close to Monday's is 1.107 times that of a weekday).
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from core.trading_days import closing_time, is_trading_day
+from core.clock import closing_time, is_trading_day
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

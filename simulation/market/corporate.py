@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from core.trading_days import monthly_expiry
+from core.clock import monthly_expiry
 from simulation.data.columns import FactorRow
 from simulation.market.assets import DAYS_KEPT, Asset, AssetDay, AssetSpec, Carry, Kind
 from simulation.market.calendar import FloatArray, IntArray, calendar, settlement_weights

@@ -1,7 +1,7 @@
 """Trading hours and symbol properties of the securities that the project trades, for a market without a data folder.
 
 The hours are those of LEAN's own database (the table in ``docs/engine.md``); the days are computed from the
-exchange's holiday rules in `core.trading_days`, so that they hold for any year of the model.
+exchange's holiday rules in `core.clock`, so that they hold for any year of the model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any
 
-from core.trading_days import early_closes, holidays
+from core.clock import early_closes, holidays
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.symbol_properties import (
     WILDCARD,

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from core.trading_days import holidays, monthly_expiry
+from core.clock import holidays, monthly_expiry
 from simulation.data.columns import MarginRow
 from simulation.lean.contract_months import expiry_of_contract_month
 from simulation.lean.symbols import Symbol

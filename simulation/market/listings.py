@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from core.trading_days import monthly_expiry
+from core.clock import monthly_expiry
 from simulation.market.calendar import FloatArray, IntArray, calendar
 
 

@@ -193,8 +193,10 @@ class SimulatedBroker:
 
     def assignment_scan_due(self) -> bool:
         """Whether the hourly scan is due and any option is held short."""
-        due = self._engine.utc_ms >= self._next_assignment_scan
-        return bool(due and self._engine.portfolio.has_short_options())
+        portfolio = self._engine.portfolio
+        if not portfolio.invested_securities:
+            return False
+        return bool(self._engine.utc_ms >= self._next_assignment_scan and portfolio.has_short_options())
 
     def process_assignments(self) -> None:
         """Asks the assignment model of every short option, once per hour of UTC (BacktestingBrokerage.cs:456)."""

@@ -133,10 +133,12 @@ class CapacityEstimate:
 
     def _bar(self, symbol: Any) -> tuple[float, float, int] | None:
         moment = self._engine.current_slice
-        bar = None if moment is None else moment.bars.get(symbol)
+        if moment is None or symbol not in moment.snapshot:  # a contract that expired is watched for ever after
+            return None
+        bar = moment.bars.get(symbol)
         if bar is not None:
             return bar.close, bar.volume, bar.end_ms - bar.start_ms
-        quote = None if moment is None else moment.quote_bars.get(symbol)
+        quote = moment.quote_bars.get(symbol)
         if quote is None:
             return None
         return quote.close, (quote.last_bid_size + quote.last_ask_size) / 2, quote.end_ms - quote.start_ms

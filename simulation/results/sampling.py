@@ -172,6 +172,8 @@ class Samples:
     def _widen(self) -> None:
         """Widens the current candle by the portfolio's value now."""
         value = round(self._value(), 4)
+        if self._candle is not None and value == self._candle[3]:
+            return  # it lies within the candle already
         if self._candle is None:
             self._candle = [value, value, value, value]
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import stopping
+from cli import errors
 from cli.app import run
 from cli.backtest import results_folder
 from tests.conftest import ROOT
@@ -99,7 +99,7 @@ def test_the_next_run_clears_what_a_killed_one_left(tmp_path: Path, monkeypatch:
     for made, inside in ((living, "storage"), (foreign, "thesis.txt")):
         (made / inside).mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    scratch = [tmp_path / f"{stopping.SCRATCH}{number}-abc" for number in (process.pid, os.getpid())]
+    scratch = [tmp_path / f"{errors.SCRATCH}{number}-abc" for number in (process.pid, os.getpid())]
     for kept in scratch:
         kept.mkdir()
     with results_folder(results / "three") as folder:
@@ -113,7 +113,7 @@ def test_the_next_run_clears_what_a_killed_one_left(tmp_path: Path, monkeypatch:
 def test_what_is_ignored_from_outside_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        with stopping.stoppable():
+        with errors.stoppable():
             os.kill(os.getpid(), signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
@@ -125,10 +125,10 @@ def test_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     told = ""
     try:
-        with stopping.stoppable():
+        with errors.stoppable():
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
-    except stopping.StoppedError as stop:
+    except errors.StoppedError as stop:
         told = stop.words
     assert told == "stopped by SIGTERM"
     assert signal.getsignal(signal.SIGTERM) is before

@@ -29,7 +29,7 @@ from core.cache import (
 from core.cache_entries import size_of
 from core.clock import MarketClock
 from core.contracts import Quote
-from core.events import ChangeKind, MarketData, PositionChanged, QuoteObserved, SessionClosed
+from core.events import ChangeKind, MarketData, PositionChanged, SessionClosed
 from core.journal import Journal, MemorySink
 from core.settings.fields import CacheSettings
 
@@ -151,16 +151,6 @@ def test_an_unknown_price_drops_the_entry_when_it_becomes_known() -> None:
     assert market.cache.get("x") == 1
     market.price("SPX", 100.0)
     assert market.cache.get("x") is None
-
-
-def test_a_quote_that_loses_a_side_drops_what_was_computed_from_its_mid() -> None:
-    market = Market()
-    for bid, kept in ((9.9, 1), (9.95, 1), (None, None)):
-        quote = Quote(bid=bid, ask=10.1, time=market.clock.now())
-        market.bus.publish(QuoteObserved(time=market.clock.now(), contract="SPXW 240705P5500", quote=quote))
-        if bid == 9.9:
-            market.cache.put("greeks", 1, depends_on=(PriceOf("SPXW 240705P5500", 0.05),))
-        assert market.cache.get("greeks") == kept
 
 
 def test_positions_sessions_time_and_entries_drop_what_rests_on_them() -> None:

@@ -23,8 +23,7 @@ from core.events import (
 )
 from core.gateway import Account
 from core.journal import Journal, MemorySink, RecordKind
-from core.running.messenger import LeanMessenger, LogBudget
-from core.running.notices import Notifier, Silence
+from core.running.notices import LeanMessenger, LogBudget, Notifier, Silence
 from core.settings.base import SettingsError
 from core.settings.fields import Settings
 from core.settings.notices import NoticeSettings

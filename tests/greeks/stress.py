@@ -17,13 +17,13 @@ FOUR_MONTHS = MORNING.date() + timedelta(days=119)
 class Stress:
     """The engine around the Greeks tests' system."""
 
-    def __init__(self) -> None:
+    def __init__(self, **sizing: float) -> None:
         self.system = System()
         system = self.system
         self.cache: UnifiedIntelligentCache = system.cache
         self.engine = StressEngine(
             system.service, system.bus, system.cache, system.gateway, system.book,  # type: ignore[arg-type]  # a part of one
-            CorrelationSettings(), SizingSettings(), MarginSettings(),
+            CorrelationSettings(), SizingSettings.model_validate(sizing), MarginSettings(),
         )  # fmt: skip
         for ticker, price in system.gateway.prices.items():
             system.move(ticker, price)

@@ -18,7 +18,7 @@ from tests.greeks.american import Sample, draw, finite_differences, quantlib
 
 
 def test_prices_and_deltas_equal_finite_differences_on_a_fine_grid() -> None:
-    # tests/benchmarks/greeks.py does the same for 500 contracts
+    # benchmarks/greeks.py does the same for 500 contracts
     sample = draw(30, seed=21)
     price, delta = quantlib(sample, finite_differences)
     found = american_greeks(*sample.inputs)

@@ -47,6 +47,16 @@ def test_a_naked_put_loses_time_value_and_volatility_long_before_its_strike(stre
     assert found.profits[Node.NOW] == 0.0
 
 
+def test_a_proposal_is_sized_by_the_move_that_sizing_names() -> None:
+    # the put of before at sizing.stress_move 20 %: 4400, the crash's move; the group's own line stays at 10 %
+    put, covered = spxw(4400.0, Right.PUT, FOUR_MONTHS), spxw(4300.0, Right.PUT, FOUR_MONTHS)
+    usual, wide = Stress().one({put: -2}), Stress(stress_move=0.20).one({put: -2})
+    assert usual.sizing_loss == pytest.approx(usual.loss)
+    assert wide.loss == pytest.approx(usual.loss)
+    assert wide.sizing_loss == pytest.approx(-usual.profits[Node.CRASH])
+    assert Stress().one({put: -2, covered: 2}).sizing_loss is None  # its largest loss sizes it
+
+
 def test_american_options_move_by_beta_with_their_early_exercise(stress: Stress) -> None:
     # QQQ has beta 1.18: at -10 % of the index it stands 11.8 % lower
     stress.system.gateway.prices["QQQ"] = 480.0

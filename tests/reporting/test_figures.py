@@ -9,10 +9,9 @@ import pytest
 
 from reporting.fridays import day_cells
 from reporting.markup import target_texts
-from reporting.performance import equity_statistics
+from reporting.performance import Verdict, equity_statistics
 from reporting.report import summarise
 from reporting.rows import EngineTrade, EquityPoint, parse_journal
-from reporting.targets import Verdict
 from tests.reporting.pages import a_record, decision, equity, path_of, read_page
 
 

@@ -21,15 +21,16 @@ from reporting.markup import element, escape, money, percent, table, target_text
 from reporting.performance import (
     PerformanceTracker,
     Priors,
+    Verdict,
     annual_returns,
     equity_statistics,
+    judge,
     longest_losing_streak,
     skip_reasons,
     trade_statistics,
 )
 from reporting.report import render, summarise, write_report
 from reporting.rows import EquityPoint, Journal, Trade, TradeLeg, parse_journal
-from reporting.targets import Verdict, judge
 from tests.conftest import ROOT
 from tests.reporting.pages import a_record, decision, equity, path_of, read_page
 

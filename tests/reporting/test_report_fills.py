@@ -12,9 +12,9 @@ import pytest
 from cli.summary import fills_table
 from core.fills import FillAssumption, FillRule
 from reporting.fields import JournalError
-from reporting.fills import FillSummary, summarise_fills, table_rows
 from reporting.report import fills_table as page_table
 from reporting.rows import Fill, parse_journal
+from reporting.trades import FillSummary, summarise_fills, table_rows
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 
 WORKED = FillRule(FillAssumption.WORKED, 0.60)

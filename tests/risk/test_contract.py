@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.contracts import Leg, Package, Right
-from core.events import Event, MarketData, MinutePassed, SessionClosed, SessionOpened
+from core.events import Event, MarketData, MinutePassed, RiskThreshold, SessionClosed, SessionOpened
 from core.gateway import Account
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 from tests.fake_gateway import FRIDAY, FakeGateway, build
@@ -133,6 +133,33 @@ def test_events_of_any_kind_raise_nothing_and_old_or_untrue_ones_change_nothing(
     assert list(one.watch(market("SPX", 10.0, NOW))) == []
     assert (dict(one.memory()), list(one.wanted(later))) == (before, wants)
     assert one.verify() == ()
+
+
+EVERY_MINUTE = {MinutePassed, SessionOpened, SessionClosed}
+WATCHED: dict[str, set[type[Event]]] = {
+    "vix_panic": {MarketData}, "black_swan": {MarketData}, "circuit_breaker": EVERY_MINUTE, "drawdown": EVERY_MINUTE,
+    "group_risk": {MinutePassed}, "assignment": {MinutePassed}, "correlation": {SessionOpened},
+    "greeks": {SessionOpened},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_each_rule_is_shown_the_events_that_it_is_about(system: TradingSystem, name: str) -> None:
+    kinds = (MarketData, MinutePassed, SessionOpened, SessionClosed)
+    assert {kind for kind in kinds if plugin(system, name).is_watching(kind)} == WATCHED.get(name, set())
+
+
+def test_a_rule_that_says_not_what_it_watches_is_shown_everything() -> None:
+    class Watchful(RiskPlugin):
+        name, order = "watchful", 1
+
+        def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
+            return Allow(self.name)
+
+        def observe(self, event: Event) -> tuple[RiskThreshold, ...]:
+            return ()
+
+    assert all(Watchful.is_watching(kind) for kind in (MarketData, MinutePassed, SessionOpened, SessionClosed))
 
 
 @pytest.mark.parametrize("name", PLUGINS)

@@ -14,7 +14,7 @@ from core.events import SessionClosed, SessionOpened
 from core.journal import MemorySink
 from core.settings.base import SettingsError
 from core.settings.fields import Settings
-from risk.interest import InterestBooking, interest_of
+from risk.equity import InterestBooking, interest_of
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day

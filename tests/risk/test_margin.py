@@ -198,6 +198,11 @@ def test_the_margin_breakers_level(vix: float | None, phase: int, level: float) 
     assert breaker_level(vix, phase, CircuitBreakerSettings()) == level
 
 
+def test_the_margin_breakers_bounds_are_settings() -> None:
+    early = CircuitBreakerSettings(vix_raised=15.0, vix_high=22.0, vix_extreme=28.0)
+    assert [breaker_level(vix, 4, early) for vix in (14.9, 15.0, 22.0, 28.0)] == [0.80, 0.70, 0.60, 0.50]
+
+
 ROWS = st.lists(
     st.tuples(st.integers(-3, 3).filter(bool), st.sampled_from("PCpc"), st.integers(16, 24).map(lambda n: n * 5.0)),
     min_size=1, max_size=5, unique_by=lambda row: row[1:],

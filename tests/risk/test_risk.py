@@ -28,10 +28,10 @@ from core.settings.fields import (
 )
 from greeks.stress import Stressed, StressEngine
 from risk.drawdown import DrawdownPlugin
+from risk.equity import PhaseManager
 from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin, limit_of
 from risk.limits import PhasePlugin, VixRegimePlugin
 from risk.manager import UnifiedRiskManager
-from risk.phases import PhaseManager
 from risk.proposal import Allow, Deny, Proposal, RiskPlugin, Shrink, Verdict, settle
 from risk.sizing import PositionSizer, kelly_fraction, posterior, vix_scale
 from state.manager import HierarchicalStateManager
@@ -99,6 +99,12 @@ def test_the_prior_is_worth_fifty_trades() -> None:
 def test_vix_scales_the_budget(kind: str, vix: float, scale: float) -> None:
     traits = {Trait.SCALED_LIKE_STRANGLES} if kind == "strangle" else {Trait.SHORT_VOLATILITY}
     assert vix_scale(traits, vix, SizingSettings()) == scale
+
+
+def test_the_bounds_of_the_scale_are_settings() -> None:
+    other = SizingSettings(vix_calm=10.0, vix_usual=20.0, vix_high=30.0)
+    found = [vix_scale({Trait.SHORT_VOLATILITY}, vix, other) for vix in (9.9, 10.0, 20.0, 20.1, 30.0, 30.1)]
+    assert found == [0.75, 1.0, 1.0, 0.75, 0.75, 0.5]
 
 
 def test_contracts_are_the_budget_over_the_loss_of_one() -> None:

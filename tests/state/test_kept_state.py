@@ -15,15 +15,21 @@ from core.bus import EventBus
 from core.clock import MarketClock
 from core.events import Level
 from core.journal import Journal, MemorySink, RecordKind
-from core.running.journal_months import MonthlySink
-from core.running.keeper import LeanKeeper, MemoryKeeper
+from core.running.keeper import LeanKeeper, MemoryKeeper, MonthlySink
 from core.storage import FolderStorage, adopt
 from simulation.algorithm.object_store import ObjectStore
 from state.copies import Copy, StateCopies
-from state.errors import CorruptStoreError, UnkeptStateError
 from state.manager import HierarchicalStateManager
 from state.store import StateStore, StoreOptions
-from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, SystemState, SystemTrigger
+from state.tables import (
+    CorruptStoreError,
+    OrderPurpose,
+    OrderTrigger,
+    PositionTrigger,
+    SystemState,
+    SystemTrigger,
+    UnkeptStateError,
+)
 
 START = datetime(2016, 2, 12, 10, 30)
 KEY = "7-main/saved/state.txt"

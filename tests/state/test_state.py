@@ -15,14 +15,6 @@ from core.clock import MarketClock
 from core.events import FillStatus, Level, StateTransition
 from core.journal import Journal, MemorySink, RecordKind
 from core.storage import FolderStorage
-from state.errors import (
-    DuplicateIntentError,
-    DuplicateSubjectError,
-    GatedTransitionError,
-    IllegalTransitionError,
-    PendingIntentError,
-    UnknownSubjectError,
-)
 from state.facts import RULES, BrokerFacts, DifferenceKind
 from state.ledger import Subject
 from state.manager import LEVEL_OF, HierarchicalStateManager
@@ -30,13 +22,19 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from state.tables import (
     TABLES,
+    DuplicateIntentError,
+    DuplicateSubjectError,
+    GatedTransitionError,
+    IllegalTransitionError,
     OrderPurpose,
     OrderTrigger,
+    PendingIntentError,
     PositionTrigger,
     StrategyTrigger,
     SystemState,
     SystemTrigger,
     Trigger,
+    UnknownSubjectError,
     destination_of,
     draw_all,
     legal_triggers,

@@ -20,10 +20,19 @@ from core.clock import MarketClock
 from core.events import Level
 from core.journal import Journal, MemorySink
 from core.storage import FolderStorage
-from state.errors import CorruptStoreError, NewerSchemaError, StoreError, StoreLockedError
 from state.manager import HierarchicalStateManager
 from state.store import Disk, Loaded, StateStore, StoreOptions
-from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyTrigger, SystemTrigger
+from state.tables import (
+    CorruptStoreError,
+    NewerSchemaError,
+    OrderPurpose,
+    OrderTrigger,
+    PositionTrigger,
+    StoreError,
+    StoreLockedError,
+    StrategyTrigger,
+    SystemTrigger,
+)
 from tests.conftest import ROOT
 
 

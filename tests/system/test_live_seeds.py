@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from core.running.inbox import Act, Inbox
 from tests.system.live_runs import LiveRun
 
 pytestmark = pytest.mark.slow
@@ -71,28 +70,3 @@ def test_no_interleaving_doubles_loses_or_tears_anything(tmp_path: Path, first: 
     for seed in range(first, min(first + BATCH, SEEDS)):
         run = play(tmp_path, seed)
         assert faults(run) == [], f"seed {seed}"
-
-
-class _NoInbox(Inbox):
-    """What main.py had before: whoever is called acts at once."""
-
-    def leave(self, act: Act) -> None:
-        act()
-
-    def take(self, act: Act) -> None:
-        act()
-
-
-def test_without_the_inbox_a_fault_is_found_within_a_hundred_seeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("core.running.inbox.Inbox.leave", _NoInbox.leave)
-    monkeypatch.setattr("core.running.inbox.Inbox.take", _NoInbox.take)
-    for seed in range(100):
-        try:
-            run = play(tmp_path, seed)
-        except Exception:  # a torn state ends the algorithm: that is a fault found
-            return
-        if faults(run):
-            return
-    pytest.fail("100 seeds found nothing")

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.contracts import Right
-from core.reach import Around, Deltas, MarketNeeds, Reach, Term
+from core.contracts import Around, Deltas, MarketNeeds, Reach, Right, Term
 from simulation.data.columns import (
     FactorRow,
     Floats,
@@ -41,7 +40,7 @@ from simulation.lean.symbols import Symbol, option_contract
 from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, RunResult, run_backtest
-from strategies.reach import METHODOLOGY, NEEDS
+from strategies.roster import METHODOLOGY, NEEDS
 from tests.conftest import ROOT
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")

@@ -8,7 +8,7 @@ from pathlib import Path
 import exchange_calendars
 import pytest
 
-from core.trading_days import closing_time, early_closes, is_early_close, is_trading_day, monthly_expiry
+from core.clock import closing_time, early_closes, is_early_close, is_trading_day, monthly_expiry
 from simulation.market.calendar import (
     CASH_INDEX,
     TRADED_SHARE,

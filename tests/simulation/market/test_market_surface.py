@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.trading_days import monthly_expiry
+from core.clock import monthly_expiry
 from simulation.market.assets import vix_fridays
 from simulation.market.listings import Listings, expirations
 from simulation.market.quotes import INDEX_QUOTES, bid_and_ask

@@ -1,6 +1,6 @@
 """The embedded engine's speed and memory, with the real engine's figures beside them.
 
-    python -m tests.benchmarks.engine [--quick]
+    python -m benchmarks.engine [--quick]
 
 Start-up: a fresh interpreter to the first line of `initialize`, by the clock and in processor time (best of three).
 Whole chain: two whole option chains looked at every minute for 14 days (where the recordings are beside the clone).
@@ -24,7 +24,7 @@ from simulation.data.lean_folder import LeanFolder
 from simulation.market.source import ModelledMarket
 from simulation.runner import Progress, RunRequest, RunResult, run_backtest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 CONFORMANCE = ROOT.parent / "shared" / "conformance"
 EMPTY = """
 from AlgorithmImports import *
@@ -177,7 +177,7 @@ def main() -> None:
         run(folder, EMPTY, market)
         print(f"empty year       : {cpu(begun)}   one year of SPX minutes, on_data called", flush=True)
         if not quick:
-            subprocess.run([sys.executable, "-m", "tests.benchmarks.engine", "--memory"], cwd=ROOT, check=True)
+            subprocess.run([sys.executable, "-m", "benchmarks.engine", "--memory"], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

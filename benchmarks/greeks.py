@@ -1,4 +1,4 @@
-"""Exactness and speed of the Greeks against QuantLib and py_vollib: `python tests/benchmarks/greeks.py [--whole]`.
+"""Exactness and speed of the Greeks against QuantLib and py_vollib: `python benchmarks/greeks.py [--whole]`.
 
 Prints every figure that docs/greeks.md quotes, each with its target. ``--whole`` compares 500 American contracts with
 QuantLib's finite differences on a 2,000 x 2,000 grid (about a minute and a half); without it, 40.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Draws the pictures of README.md and docs/ anew: `python run.py tool tests.benchmarks.pictures`, in the clone.
+"""Draws the pictures of README.md and docs/ anew: `python run.py tool benchmarks.pictures`, in the clone.
 
 A test holds each picture to what this draws, so that no document shows figures that a run does not give.
 """
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.market import day_picture, years_picture
 from cli.backtest import run_and_report
 from cli.options import BacktestOptions
 from core.storage import replace_file
@@ -17,7 +18,6 @@ from reporting.charts import thin
 from reporting.markup import Markup, element, money
 from reporting.report import RunRecord, Summary, tile_texts
 from reporting.rows import EquityPoint
-from tests.benchmarks.market import day_picture, years_picture
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 START, END = "2016-01-04", "2016-02-26"  # the README's example, and the days of config.json

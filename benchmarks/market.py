@@ -1,4 +1,4 @@
-"""What the modelled market costs, and what it looks like: ``python -m tests.benchmarks.market [--evidence docs]``.
+"""What the modelled market costs, and what it looks like: ``python -m benchmarks.market [--evidence docs]``.
 
 Without arguments it prints CPU times: days, contract-days, chains, a year of everything. With ``--evidence FOLDER`` it
 also works out the tables of docs/market.md and draws its pictures into FOLDER.

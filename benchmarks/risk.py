@@ -1,4 +1,4 @@
-"""What risk costs: `python tests/benchmarks/risk.py`: a proposal's review, and a minute with ten positions held.
+"""What risk costs: `python benchmarks/risk.py`: a proposal's review, and a minute with ten positions held.
 
 Ten positions of thirty legs (index and shares, European and American) in an account that they bring near no limit.
 Figures are medians; each has the goal of the issue beside it.
@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.book import Position, position_of
 from core.contracts import Contract, Leg, Package, Right

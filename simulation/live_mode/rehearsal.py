@@ -1,0 +1,199 @@
+"""A day as live with drills: what a line of a script does, and what of the run is shown."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from simulation.lean.symbols import Symbol
+from simulation.live_mode.session import LiveSession
+
+DRILLS = {
+    "quotes stop": "outage",
+    "quotes cross": "crossed",
+    "quotes nobid": "nobid",
+    "quotes noask": "noask",
+    "index stop": "noindex",
+    "fill none": "nofill",
+    "cancel refuse": "nocancel",
+    "update refuse": "noupdate",
+    "disconnect": "brokerdown",
+}
+ENDS = {
+    "quotes go": {"outage", "crossed", "nobid", "noask"},
+    "index go": {"noindex"},
+    "fill go": {"nofill"},
+    "cancel go": {"nocancel"},
+    "update go": {"noupdate"},
+    "connect": {"brokerdown"},
+}
+COMMANDS = ("status", "halt", "resume", "reduce", "reconcile", "close_all")
+SHOWN = ("order", "fill", "notice", "trade_closed", "decision", "risk", "reconciliation", "command", "system")
+
+
+class ScriptError(ValueError):
+    """A line that is none of the drills; the message says what would be."""
+
+
+class ExpectationError(Exception):
+    """What a line expected is not so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a script: when, and what."""
+
+    number: int
+    at: datetime
+    words: str
+
+
+def read_script(text: str, day: date) -> list[Line]:
+    """Lines ``HH:MM[:SS] words``; ``#`` begins a comment. Raises ScriptError with the number of a wrong line."""
+    lines: list[Line] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        words = raw.partition("#")[0].strip()
+        if not words:
+            continue
+        clock, _, rest = words.partition(" ")
+        try:
+            at = datetime.combine(day, datetime.strptime(clock, "%H:%M:%S" if clock.count(":") > 1 else "%H:%M").time())
+        except ValueError as error:
+            raise ScriptError(
+                f"line {number}: '{clock}' is no time; expected 10:30 or 10:30:15, then a drill"
+            ) from error
+        if lines and at < lines[-1].at:
+            raise ScriptError(f"line {number}: {clock} is before the line above it")
+        lines.append(Line(number, at, " ".join(rest.split())))
+    if not lines:
+        raise ScriptError("the script is empty; expected lines like '09:28 start'")
+    return lines
+
+
+class Rehearsal:
+    """One day: the session, what is shown of it, and the drills."""
+
+    def __init__(self, session: LiveSession, store: Path, show: Callable[[str], object]) -> None:
+        self.session = session
+        self._store = store
+        self._show = show
+        self._words: set[str] = set()
+        self._seen_rows = self._seen_lines = 0
+        self._state = ""
+
+    def act(self, words: str) -> None:
+        """Do what a line says. Raises ScriptError for an unknown drill, ExpectationError for what is not so."""
+        session = self.session
+        self._show(f"> {words}")
+        if words in DRILLS or words in ENDS:
+            self._words = self._words | {DRILLS[words]} if words in DRILLS else self._words - ENDS[words]
+            session.control(" ".join(sorted(self._words)))
+        elif words == "kill":
+            session.kill()
+        elif words == "stop":
+            session.stop()
+        elif words == "fill half":
+            self._fill_half()
+        elif words.startswith("trade by hand "):
+            self._trade(words.removeprefix("trade by hand "))
+        elif words.startswith("expect "):
+            self._expect(words.removeprefix("expect "))
+        elif words.split(" ")[0] in COMMANDS:
+            command, _, subject = words.partition(" ")
+            session.command(json.dumps({"command": command, **({"subject": subject} if subject else {})}))
+        else:
+            known = ("start", "kill", "stop", "fill half", "trade by hand QUANTITY SYMBOL PRICE", "expect ...")
+            raise ScriptError(f"'{words}' is no drill; known are: {', '.join((*known, *DRILLS, *ENDS, *COMMANDS))}")
+
+    def _fill_half(self) -> None:
+        """While no process runs: the first leg of what works at the broker fills at what the group asks for it."""
+        if self.session.engine is not None or not self.session.account.working:
+            raise ScriptError("fill half: kill first, while an order works")
+        for group in list(self.session.account.working):
+            self.session.account.fill(group, [abs(group.limit)] * len(group.legs), legs=1)
+
+    def _trade(self, text: str) -> None:
+        parts = shlex.split(text)
+        names = {str(symbol.value): symbol for symbol in self._held()}
+        if len(parts) != 3 or parts[1] not in names:
+            raise ScriptError(f"trade by hand: expected QUANTITY 'SYMBOL' PRICE, a symbol of {sorted(names)}")
+        trade = names[parts[1]], float(parts[0]), float(parts[2])
+        if self.session.engine is None:
+            self.session.account.trade(*trade)
+        else:  # LEAN hears of it at the next start: its portfolio is built from events
+            self.session.account.unseen.append(trade)
+
+    def _held(self) -> dict[Symbol, float]:
+        """Signed quantities in the account."""
+        engine = self.session.engine
+        if engine is None:
+            return {row.symbol: row.quantity for row in self.session.account.held}
+        return {row.symbol: row.holdings.quantity for row in engine.portfolio.invested_securities.values()}
+
+    def _expect(self, what: str) -> None:
+        held = {str(symbol.value): quantity for symbol, quantity in self._held().items()}
+        told = " | ".join(str(row.get("reason")) for row in self._rows())
+        if what == "flat" and held:
+            raise ExpectationError(f"expected flat, held: {held}")
+        if what == "position" and not held:
+            raise ExpectationError("expected a position, nothing is held")
+        if what == "nothing short" and any(quantity < 0 for quantity in held.values()):
+            raise ExpectationError(f"expected nothing short, held: {held}")
+        if what.startswith("told ") and what.removeprefix("told ") not in told:
+            raise ExpectationError(f"nobody was told '{what.removeprefix('told ')}'")
+        if what not in ("flat", "position", "nothing short") and not what.startswith("told "):
+            raise ScriptError(f"expect {what}: expected flat, position, nothing short or told WORDS")
+
+    def _rows(self) -> list[dict[str, object]]:
+        return [
+            json.loads(line)
+            for file in sorted(self._store.rglob("journal/*.jsonl"))
+            for line in file.read_text(encoding="utf-8").splitlines()
+        ]
+
+    def start(self, at: datetime) -> None:
+        """A process starts."""
+        self._show(f"> start {at:%H:%M:%S}")
+        self.session.start(at)
+
+    def tell(self) -> None:
+        """Show what is new since the last time: rows of the journal, and the account when it changed."""
+        rows = self._rows()
+        for row in rows[self._seen_rows :]:
+            if row.get("kind") in SHOWN and row.get("component") != "factory":
+                self._show(f"{str(row['time'])[11:16]} {row['kind']}: {row.get('reason')}")
+        self._seen_rows = len(rows)
+        engine = self.session.engine
+        if engine is not None:
+            held = ", ".join(f"{quantity:g} {symbol.value}" for symbol, quantity in self._held().items())
+            orders = len(engine.transactions.get_open_orders())
+            equity = engine.portfolio.total_portfolio_value
+            state = f"holds {held or 'nothing'}; {orders} orders work; equity {equity:,.2f}"
+            if state.rpartition(";")[0] != self._state.rpartition(";")[0]:
+                self._show(f"{self.session.now:%H:%M} {state}")
+            self._state = state
+
+
+def play_script(rehearsal: Rehearsal, lines: list[Line]) -> None:
+    """Every line at its time; a process that still runs at the end is stopped."""
+    session = rehearsal.session
+    for line in lines:
+        try:
+            if line.words == "start":
+                rehearsal.start(line.at)
+            else:
+                if session.engine is not None:
+                    session.until(line.at)
+                rehearsal.act(line.words)
+        except (ScriptError, ExpectationError) as error:
+            if session.engine is not None:
+                session.kill()
+            raise type(error)(f"line {line.number}: {error}") from error
+        rehearsal.tell()
+    if session.engine is not None:
+        session.stop()
+        rehearsal.tell()

@@ -1,0 +1,71 @@
+"""Minutes that nobody looks at: only in a backtest, only while nothing is held, ordered or awaited (decision 018)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from core.events import MarketData
+from risk.manager import UnifiedRiskManager
+from tests.fake_gateway import FRIDAY, FakeGateway, build
+from trading_system import TradingSystem
+
+
+def at(hour: int, minute: int) -> datetime:
+    return datetime(FRIDAY.year, FRIDAY.month, FRIDAY.day, hour, minute)
+
+
+def opened(gateway: FakeGateway) -> TradingSystem:
+    system, _ = build(gateway)
+    system.open_session(gateway.time)
+    return system
+
+
+def gateway_of(folder: Path, vix: float = 24.0, kind: type[FakeGateway] = FakeGateway) -> FakeGateway:
+    return kind(at(9, 31), lambda _: 5000.0, lambda _: vix, folder)
+
+
+def test_four_of_five_idle_minutes_rest_and_only_within_a_session(tmp_path: Path) -> None:
+    system, _ = build(gateway_of(tmp_path))
+    assert not system.rests(at(9, 32))  # no session is open yet
+    system.open_session(at(9, 31))
+    assert [minute for minute in range(40, 51) if not system.rests(at(9, minute))] == [40, 45, 50]
+
+
+def test_a_minute_that_rests_is_one_that_publishes_nothing(tmp_path: Path) -> None:
+    gateway = gateway_of(tmp_path)
+    system, seen = opened(gateway), list[MarketData]()
+    system.bus.subscribe(MarketData, seen.append, component="test")
+    for minute in range(41, 46):
+        gateway.time = at(9, minute)
+        before = len(seen)
+        system.minute(gateway.time)
+        assert (len(seen) == before) == system.rests(gateway.time)
+    assert seen
+
+
+def test_nothing_rests_live_or_while_the_coordinator_is_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Live(FakeGateway):
+        def is_live(self) -> bool:
+            return True
+
+    (tmp_path / "live").mkdir()
+    assert not opened(gateway_of(tmp_path / "live", kind=Live)).rests(at(9, 42))
+    system = opened(gateway_of(tmp_path))
+    assert system.rests(at(9, 42))
+    monkeypatch.setattr(type(system.coordinator), "is_active", property(lambda _: True))
+    assert not system.rests(at(9, 42))
+
+
+def test_a_panic_is_seen_at_the_next_look_with_nothing_held(tmp_path: Path) -> None:
+    """VIX 24 at the open, 41 and 42 at the looks of 9:35 and 9:40: the rule of 40 wants short volatility gone."""
+    gateway = gateway_of(tmp_path)
+    system = opened(gateway)
+    gateway.vix = lambda now: 41.0 if now < at(9, 40) else 42.0
+    for minute in (35, 40):
+        gateway.time = at(9, minute)
+        assert not system.rests(gateway.time)
+        system.minute(gateway.time)
+    assert [want.rule for want in system.managers[UnifiedRiskManager].wanted(gateway.time)] == ["vix_panic"]
