@@ -76,6 +76,7 @@ from state.store import StateStore, StoreOptions
 from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
 from strategies.futures_strangle import FuturesStrangle
+from strategies.ipmcc import Ipmcc
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
 from strategies.roster import EntryPreparer, StrategyRoster
@@ -145,6 +146,7 @@ MANAGERS: tuple[type, ...] = (
     Lt112,
     FuturesStrangle,
     LeapLadder,
+    Ipmcc,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from core.events import ComponentFailed, EntriesAllowed, EntriesHalted, Event
+from core.identifiers import event_correlation
 from core.journal import BUILD_RANK, Journal, RecordKind
 
 E = TypeVar("E", bound=Event)
@@ -202,7 +203,7 @@ class EventBus:
             correlation = root.correlation
             if not correlation:
                 self._sequence += 1
-                correlation = f"{type(root).__name__}-{root.time:%Y%m%d-%H%M%S}-{self._sequence}"
+                correlation = event_correlation(type(root).__name__, root.time, self._sequence)
             self._cause = _Cause(root, None, 0, correlation)
         return self._cause
 

@@ -47,10 +47,6 @@ class MarketClock:
                 raise ClockWentBackError(f"time: {time} is before {now}; expected the same moment or a later one")
         self._now = time
 
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with a clock once it was made."""
-        return ()
-
 
 def _check_naive(time: datetime) -> None:
     if time.tzinfo is not None:

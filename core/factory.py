@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from types import UnionType
-from typing import Any, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from core.journal import BUILD_RANK, Journal, RecordKind
 
 T = TypeVar("T")
 
 
-class Verifiable(Protocol):
-    """What every manager has."""
+class Manager:
+    """What every manager has; one that can be wrong before the market opens has a ``verify`` of its own."""
 
-    def verify(self) -> Sequence[str]:
+    __slots__ = ()
+
+    def verify(self) -> tuple[str, ...]:
         """What is wrong with it, a sentence each; empty when it is ready to work."""
+        return ()
 
 
 class FactoryError(RuntimeError):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import date
+from datetime import date, datetime
 
 from core.clock import MarketClock
 from core.contracts import Package
+from core.factory import Manager
 
 _FORM = re.compile(r"(?P<kind>[A-Za-z0-9_]+)-(?P<day>\d{8})-(?P<number>\d+)")
 
 
-class Identifiers:
+class Identifiers(Manager):
     """Gives ``kind-yyyymmdd-n``, counting from 1 for each kind and market day.
 
     After a restart ``observe`` is told every name already used, and the count goes on after them.
@@ -39,10 +40,6 @@ class Identifiers:
             key = match["kind"], match["day"]
             self._last[key] = max(self._last.get(key, 0), int(match["number"]))
 
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with a counter."""
-        return ()
-
 
 def intent_fingerprint(strategy: str, day: date, package: Package, purpose: str = "entry") -> str:
     """Sixteen hex digits that one intent always has: strategy, underlying, expirations, strikes, ratios and day.
@@ -52,6 +49,21 @@ def intent_fingerprint(strategy: str, day: date, package: Package, purpose: str 
     legs = sorted(f"{leg.contract.name} x{leg.ratio:+d}" for leg in package.legs)
     text = "|".join([purpose, strategy, day.isoformat(), package.underlying.ticker, *legs])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def event_correlation(event: str, time: datetime, number: int) -> str:
+    """The id of what an event causes that itself was caused by nothing: its class's name, its time, a count."""
+    return f"{event}-{time:%Y%m%d-%H%M%S}-{number}"
+
+
+def part_name(kind: str, which: str) -> str:
+    """The name of one of several parts of a kind, such as ``rung-20240708``."""
+    return f"{kind}-{which}"
+
+
+def part_kind(part: str) -> str:
+    """What a part is, by its name: ``rung-20240708`` is a rung, ``whole`` is what it says."""
+    return part.split("-")[0]
 
 
 def correlation_of(strategy: str, day: date, slot: str = "") -> str:

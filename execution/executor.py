@@ -112,7 +112,12 @@ class AtomicExecutor(OrderDesk):
             return Refusal("not_approved", "risk did not approve this entry, or it was sent before")
         entry, contracts = approved.entry, approved.contracts
         plans = entry.plans or (PartPlan(WHOLE, entry.package, entry.terms),)
-        refusal = self._no_place(entry, plans) or self._guards.overlap(entry.package) or anomaly(entry, self._settings)
+        refusal = (
+            self._too_late(entry)
+            or self._no_place(entry, plans)
+            or self._guards.overlap(entry.package)
+            or anomaly(entry, self._settings)
+        )
         price = current_price(self._gateway, entry.package)
         if refusal is not None or price is None:
             return refusal or Refusal("quotes", "a leg has no quote to trade at")
@@ -143,6 +148,18 @@ class AtomicExecutor(OrderDesk):
             self._tracker.abandon(group)
             return refusal
         return group.position
+
+    def _too_late(self, entry: EntryIntent) -> Refusal | None:
+        """The broker takes no opening of what expires within half an hour (lean-facts 13; methodology 6a)."""
+        now = self._gateway.now()
+        ending = [leg.contract.root for leg in entry.package.legs if leg.contract.expiry == now.date()]
+        sessions = [self._gateway.session(now.date(), root) for root in dict.fromkeys(ending)]
+        closes = min((session.closes_at for session in sessions if session is not None), default=None)
+        if closes is None:
+            return None
+        left, least = (closes - now).total_seconds() / 60, self._settings.no_opening_minutes
+        words = f"{left:.0f} minutes before an expiry nothing opens"
+        return Refusal("expires_soon", words, float(least), left) if left <= least else None
 
     def _no_place(self, entry: EntryIntent, plans: Sequence[PartPlan]) -> Refusal | None:
         """Why parts may not be added to the position that they are for; a part never opens beside its predecessor."""

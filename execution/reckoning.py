@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from core.book import Book, ShareHolding
 from core.bus import EventBus
 from core.events import FillStatus, MinutePassed, OrderUpdated, SessionClosed
+from core.factory import Manager
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
 from core.settings.fields import OrderSettings
@@ -55,7 +56,7 @@ class Reckoning:
         return round(self.cash - self.expected, 2) or 0.0
 
 
-class AccountReckoning:
+class AccountReckoning(Manager):
     """Holds the book against the account's cash."""
 
     def __init__(self, bus: EventBus, journal: Journal, gateway: Gateway, book: Book, executor: AtomicExecutor) -> None:
@@ -122,10 +123,6 @@ class AccountReckoning:
             difference=found.difference,
         )
 
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong before anything traded."""
-        return ()
-
 
 TAG = "assigned shares"
 _NOT_YET = (SystemState.STARTING, SystemState.RECOVERING)
@@ -140,7 +137,7 @@ class _Working:
     price: float
 
 
-class ShareSeller:
+class ShareSeller(Manager):
     """Sends, walks and follows the orders that close assigned shares, one a ticker."""
 
     def __init__(
@@ -232,7 +229,3 @@ class ShareSeller:
             limit_cash=price,
             legs=[],
         )
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()

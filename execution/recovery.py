@@ -16,6 +16,7 @@ from core.events import (
     CommandReceived,
     FillStatus,
 )
+from core.factory import Manager
 from core.gateway import Gateway
 from core.identifiers import Identifiers
 from core.instruments import contract_named, underlying_named
@@ -83,7 +84,7 @@ class BrokerLooks:
         return self._recovery.verify()
 
 
-class OrderRecovery:
+class OrderRecovery(Manager):
     """Rebuilds the book from state and reconciles both with what the broker says."""
 
     def __init__(
@@ -327,10 +328,6 @@ class OrderRecovery:
     def _on_command(self, event: CommandReceived) -> None:
         if event.command is Command.RECONCILE:
             self.reconcile()
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it once it was made."""
-        return ()
 
 
 def _allotted(position: Position, held: Mapping[str, float]) -> list[tuple[Part, dict[str, int]]]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from core.cache import SessionEnd, UnifiedIntelligentCache
 from core.contracts import MARKET_CLOSE, Contract, Leg, Quote
+from core.factory import Manager
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.parts import Part
@@ -30,7 +31,7 @@ from market.chains import middle
 from market.freshness import DataFault, QuoteJudge, TwoLooks
 
 
-class Marks:
+class Marks(Manager):
     """One mark a contract and minute."""
 
     def __init__(
@@ -116,10 +117,6 @@ class Marks:
         points = instrument_of(contract).points(self._settings.far_points)
         return abs(quoted - other) > max(self._settings.far_fraction * other, points, (spread or 0.0) / 2)
 
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before something is held."""
-        return ()
-
 
 def _sum(legs: Sequence[Leg], marks: Sequence[float | None]) -> float | None:
     total = 0.0
@@ -130,7 +127,7 @@ def _sum(legs: Sequence[Leg], marks: Sequence[float | None]) -> float | None:
     return total
 
 
-class ChainPlanner:
+class ChainPlanner(Manager):
     """Answers for contracts of one root, expiry and right out of a chain that was asked for today."""
 
     def __init__(self, gateway: Gateway, service: CentralGreeksService, cache: UnifiedIntelligentCache) -> None:
@@ -182,7 +179,3 @@ class ChainPlanner:
     def _columns(self, contracts: Sequence[Contract], moment: datetime) -> Columns:
         rate, dividend_yield = self._service.carry_of(contracts[0].underlying.ticker)
         return Columns.of(contracts, moment, rate, dividend_yield)
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()

@@ -14,6 +14,7 @@ from typing import Final
 from core.bus import EventBus
 from core.clock import MarketClock
 from core.events import MarketData, PositionChanged, RiskThreshold, Severity
+from core.factory import Manager
 from core.settings.fields import GreeksSettings, PhaseLimits, PhaseSettings
 from greeks.exposure import Exposure, PortfolioGreeks, total
 from greeks.service import CentralGreeksService
@@ -34,7 +35,7 @@ class LimitUse:
     severity: Severity
 
 
-class GreeksMonitor:
+class GreeksMonitor(Manager):
     """Judges the portfolio as it changes and publishes a RiskThreshold whenever a limit's severity changes."""
 
     def __init__(
@@ -98,10 +99,6 @@ class GreeksMonitor:
             self._note(use.rule, use.severity, use.limit, use.observed)
         self._judged, self._uses = (portfolio, self._limits), uses
         return uses
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it once it was made; a limit that blocks is in ``blocked``."""
-        return ()
 
     def _severity(self, share: float) -> Severity:
         if share >= 1.0:

@@ -20,6 +20,7 @@ from core.bus import EventBus
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.contracts import AssetKind, Contract, Leg, Package
 from core.events import PositionChanged
+from core.factory import Manager
 from core.gateway import Gateway
 from core.instruments import contract_named, group_name, underlying_named, unit_of
 from core.settings.fields import CorrelationSettings, MarginSettings, SizingSettings
@@ -96,7 +97,7 @@ class StressBook:
         return next((row for row in self.rows if row.position == position), None)
 
 
-class StressEngine:
+class StressEngine(Manager):
     """Revalues what is held and what is proposed at the nodes of the stress."""
 
     def __init__(
@@ -229,10 +230,6 @@ class StressEngine:
         tickers |= set(self._book.shares) | {name.split()[-1] for name in self._unowned()}
         prices = (PriceOf(ticker, self._sizing.stress_tolerance) for ticker in sorted(tickers))
         return (AnyPosition(), TimeToLive(float(self._sizing.stress_seconds)), *prices)
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before something is held."""
-        return ()
 
 
 def _row(

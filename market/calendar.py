@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 
 from core.clock import FRIDAY, nth_weekday
+from core.factory import Manager
 from core.gateway import Gateway, Session
 from core.settings.fields import MarketSettings
 
@@ -23,7 +24,7 @@ class MarketEvent(StrEnum):
     HALF_DAY = "half_day"
 
 
-class EventCalendar:
+class EventCalendar(Manager):
     """Answers from the exchange's hours and from the settings' dates."""
 
     def __init__(self, gateway: Gateway, settings: MarketSettings) -> None:
@@ -70,7 +71,3 @@ class EventCalendar:
             if self.session(day) is not None:
                 return day
         raise ValueError(f"calendar: no session in the week up to {third}; expected exchange hours that go on")
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()

@@ -13,6 +13,7 @@ from core.bus import EventBus
 from core.cache import SessionEnd, UnifiedIntelligentCache
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import SessionOpened
+from core.factory import Manager
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.parts import Part
@@ -64,7 +65,7 @@ def current_price(gateway: Gateway, package: Package, *, closing: bool = False) 
     return package_price(package.legs, [gateway.quote(leg.contract) for leg in package.legs], closing=closing)
 
 
-class OptionChainManager:
+class OptionChainManager(Manager):
     """Answers what is listed and what it is quoted at; counts who uses a contract so that release is safe."""
 
     def __init__(
@@ -188,10 +189,6 @@ class OptionChainManager:
         if spread > self._settings.max_spread_fraction * mid and spread > widest:
             return "wide_spread"
         return None
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()
 
 
 def of_right(contracts: Iterable[Contract], right: Right) -> list[Contract]:

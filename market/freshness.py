@@ -17,6 +17,7 @@ from math import inf
 from core.bus import EventBus
 from core.contracts import Contract, Leg, Quote, Right
 from core.events import DataBecameStale, MarketData, SessionOpened
+from core.factory import Manager
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.settings.fields import MarketSettings, QuoteSettings
@@ -44,7 +45,7 @@ class _Seen:
     reported: bool = False
 
 
-class DataFreshnessValidator:
+class DataFreshnessValidator(Manager):
     """Judges the newest price of every underlying that the bus reports."""
 
     def __init__(self, bus: EventBus, settings: MarketSettings) -> None:
@@ -95,10 +96,6 @@ class DataFreshnessValidator:
         """Whether every underlying seen this session may be used."""
         return all(self.fault(ticker, now) is None for ticker in self._seen)
 
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()
-
 
 def quote_fault(quote: Quote | None) -> DataFault | None:
     """What is wrong with an option's quote; a missing bid is reported as one-sided."""
@@ -111,7 +108,7 @@ def quote_fault(quote: Quote | None) -> DataFault | None:
     return DataFault.CROSSED if quote.bid > quote.ask else None
 
 
-class QuoteJudge:
+class QuoteJudge(Manager):
     """Says what is wrong with an option's quote; remembers the day's prices of underlyings, by which age is judged."""
 
     def __init__(self, gateway: Gateway, bus: EventBus, settings: QuoteSettings) -> None:
@@ -171,10 +168,6 @@ class QuoteJudge:
         contracts = [leg.contract for leg in legs]
         found = ((contract, self.fault(contract, now, contracts)) for contract in contracts)
         return {contract: fault for contract, fault in found if fault is not None}
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()
 
 
 class TwoLooks:

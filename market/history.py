@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from core.cache import Entry, UnifiedIntelligentCache
+from core.factory import Manager
 from core.gateway import DailyBar, Gateway
 from core.settings.fields import CorrelationSettings, MarketSettings
 
@@ -23,7 +24,7 @@ def history_of(ticker: str) -> Entry:
     return Entry(("history", ticker))
 
 
-class DailyHistory:
+class DailyHistory(Manager):
     """Completed daily bars by ticker, topped up at each session's open.
 
     The newest day of each is an entry of the cache, on which what is computed from the bars depends (``history_of``).
@@ -58,12 +59,8 @@ class DailyHistory:
         """Closing prices by day, oldest first."""
         return {bar.day: bar.close for bar in self.bars(ticker)}
 
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()
 
-
-class Correlations:
+class Correlations(Manager):
     """Measured correlation of daily log returns over the last sessions that two tickers share, once for new bars."""
 
     def __init__(self, history: DailyHistory, settings: CorrelationSettings, cache: UnifiedIntelligentCache) -> None:
@@ -85,10 +82,6 @@ class Correlations:
         if len(days) < self._days + 1:
             return None
         return correlation(_returns([first[day] for day in days]), _returns([second[day] for day in days]))
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()
 
 
 def _returns(closes: Sequence[float]) -> list[float]:

@@ -13,6 +13,7 @@ from core.bus import EventBus
 from core.cache import UnifiedIntelligentCache
 from core.contracts import MARKET_OPEN
 from core.events import MarketData, SessionOpened
+from core.factory import Manager
 from core.gateway import DailyBar
 from core.settings.fields import MarketSettings
 from market.history import DailyHistory, history_of
@@ -56,7 +57,7 @@ class DayRange:
         return self.price / self.open - 1
 
 
-class TrendWatcher:
+class TrendWatcher(Manager):
     """Keeps the day's range by ticker; the trend is worked out once for new daily bars."""
 
     def __init__(
@@ -112,10 +113,6 @@ class TrendWatcher:
             lambda: trend_of(self._history.bars(ticker), self._settings),
             depends_on=(history_of(ticker),),
         )
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()
 
 
 def trend_of(bars: Sequence[DailyBar], settings: MarketSettings) -> Trend | None:

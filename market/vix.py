@@ -11,6 +11,7 @@ from core.bus import EventBus
 from core.cache import UnifiedIntelligentCache
 from core.contracts import MARKET_OPEN
 from core.events import MarketData, SessionOpened
+from core.factory import Manager
 from core.settings.fields import VixSettings
 from market.history import DailyHistory, history_of
 
@@ -42,7 +43,7 @@ class VixReading:
     seen: datetime
 
 
-class UnifiedVIXManager:
+class UnifiedVIXManager(Manager):
     """Keeps the newest VIX from the bus and answers only while it is fresh."""
 
     def __init__(
@@ -120,7 +121,3 @@ class UnifiedVIXManager:
             VixRegime.EXTREME: bounds.cap_extreme,
             VixRegime.PANIC: bounds.cap_extreme,
         }[regime]
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()

@@ -15,6 +15,7 @@ from typing import Final
 from core.book import Book, OrderDesk, Position
 from core.bus import EventBus
 from core.events import Command, CommandAnswered, CommandReceived, Level
+from core.factory import Manager
 from core.journal import Journal, RecordKind
 from core.settings.fields import ExitSettings, HealthSettings
 from greeks.stress import StressEngine
@@ -41,7 +42,7 @@ class Health:
     causes: tuple[str, ...]
 
 
-class HealthCheck:
+class HealthCheck(Manager):
     """100 less what is short-dated, at its stop, and its share of a full group and of used buying power."""
 
     def __init__(
@@ -88,12 +89,8 @@ class HealthCheck:
         stop = self._settings.stop_of_credit * entry if entry > 0.0 else -self._settings.stop_of_debit * entry
         return -(cash + row.value - position.fees) >= stop
 
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before something is held."""
-        return ()
 
-
-class RiskStatus:
+class RiskStatus(Manager):
     """Answers in words; changes nothing but what a person may lift."""
 
     def __init__(
@@ -164,10 +161,6 @@ class RiskStatus:
         chosen = name or next(iter(self._sizer.suspended), "")
         resumed = chosen and self._sizer.resume(chosen, self._risk.context().now)
         return f"{chosen} trades again, its record counts from now" if resumed else None
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before something is held."""
-        return ()
 
 
 class CommandDesk:

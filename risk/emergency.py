@@ -20,6 +20,7 @@ from core.events import (
     SessionOpened,
     Severity,
 )
+from core.factory import Manager
 from core.journal import Journal, RecordKind
 from core.parts import Part, Trait, Urgency
 from greeks.stress import StressEngine
@@ -37,7 +38,7 @@ _STAYS_ABOVE_40 = frozenset({Trait.PUT_SELLING, Trait.COVERED, Trait.HELD_BY_PER
 _GOES_ABOVE_40 = frozenset({Trait.SHORT_VOLATILITY, Trait.LOW_VIX_ONLY})
 
 
-class EmergencyProtocol:
+class EmergencyProtocol(Manager):
     """Pursues what risk and people want gone."""
 
     def __init__(
@@ -207,10 +208,6 @@ class EmergencyProtocol:
         self._state.fire_system(SystemTrigger.UNLOCK, reason="every lock has ended")
         if self._state.may(Level.SYSTEM, SYSTEM_ID, SystemTrigger.READY) is None:
             self._state.fire_system(SystemTrigger.READY)
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it once it was made."""
-        return ()
 
 
 def goes(part: Part, want: Wanted) -> bool:

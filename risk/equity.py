@@ -18,6 +18,7 @@ from core.book import Book
 from core.bus import EventBus
 from core.contracts import Contract
 from core.events import ChangeKind, OrderUpdated, PositionChanged, SessionClosed, SessionOpened
+from core.factory import Manager
 from core.gateway import Gateway
 from core.instruments import contract_named, unit_of
 from core.journal import Journal, RecordKind
@@ -38,7 +39,7 @@ class EquityLook:
     moved: float = 0.0
 
 
-class SteadyEquity:
+class SteadyEquity(Manager):
     """Looks at the account once a minute."""
 
     def __init__(
@@ -139,10 +140,6 @@ class SteadyEquity:
         quote = self._gateway.quote(contract)
         return None if quote is None or quote.ask is None else ((quote.bid or 0.0) + quote.ask) / 2
 
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before something is held."""
-        return ()
-
 
 DAYS_OF_A_YEAR = 365
 
@@ -156,7 +153,7 @@ def interest_of(cash: float, day: date, days: int, spread: float) -> float:
     return round(max(cash, 0.0) * rate * days / DAYS_OF_A_YEAR, 2)
 
 
-class InterestBooking:
+class InterestBooking(Manager):
     """Pays at each open, into the engine's cash book, what the cash that was free at the last close earned since."""
 
     def __init__(
@@ -198,12 +195,8 @@ class InterestBooking:
             amount=amount,
         )
 
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it once it was made."""
-        return ()
 
-
-class PhaseManager:
+class PhaseManager(Manager):
     """Knows the phase, 1 to 4, and its limits."""
 
     def __init__(self, bus: EventBus, book: Book, gateway: Gateway, settings: PhaseSettings) -> None:
@@ -263,7 +256,3 @@ class PhaseManager:
         while phase > 1 and equity < self._settings.rows[phase - 1].equity_from * keep:
             phase -= 1
         self._phase = phase
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it once it was made."""
-        return ()

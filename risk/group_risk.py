@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from core.events import Event, MinutePassed, RiskThreshold, Severity
+from core.factory import Manager
 from core.instruments import group_of
 from core.settings.fields import CorrelationSettings
 from greeks.black_scholes import FloatArray
@@ -73,7 +74,7 @@ def _loss(profits: FloatArray, *nodes: Node) -> float:
     return -min(worst, 0.0) if worst == worst else worst  # NaN is not equal to itself
 
 
-class GroupRisk:
+class GroupRisk(Manager):
     """The lines of what is held, and of what is held with something added."""
 
     def __init__(self, engine: StressEngine, margin: MarginFigures, settings: CorrelationSettings) -> None:
@@ -129,10 +130,6 @@ class GroupRisk:
             if asked > worth:
                 return asked, worth
         return None
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before something is held."""
-        return ()
 
 
 def _node(ticker: str, profits: FloatArray, direction: Node) -> Node:

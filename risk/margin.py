@@ -18,6 +18,7 @@ from math import gcd, isfinite, prod
 
 from core.book import Book
 from core.contracts import AssetKind, Contract, Leg, Package, Right, Settlement, uncovered
+from core.factory import Manager
 from core.instruments import facts_of
 from core.settings.fields import CircuitBreakerSettings, MarginSettings
 from greeks.stress import Node, StressBook, Stressed, StressEngine
@@ -195,7 +196,7 @@ class MarginUse:
     unknown: tuple[str, ...]
 
 
-class MarginFigures:
+class MarginFigures(Manager):
     """Margin of what is held and on its way, at today's prices, and the cap that it must stay under."""
 
     def __init__(
@@ -270,10 +271,6 @@ class MarginFigures:
             1 - self._settings.reserve,
             self._settings.breaker_share * level,
         )
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before something is held."""
-        return ()
 
 
 class MarginPlugin(RiskPlugin):

@@ -13,6 +13,7 @@ from typing import ClassVar
 from core.book import ApprovedEntry, Book, EntryIntent, Reason
 from core.contracts import Leg, Package, uncovered
 from core.events import Event, MarketData, RiskThreshold, Severity
+from core.factory import Manager
 from core.gateway import Account
 from core.parts import WHOLE, PartPlan, Terms
 from core.settings.fields import PhaseLimits
@@ -163,7 +164,7 @@ class Wanted:
     line: str = ""
 
 
-class RiskPlugin(ABC):
+class RiskPlugin(Manager, ABC):
     """One rule, or a family of rules. What it cannot judge it must deny; an exception counts as a denial.
 
     ``order`` is its place among the others: rules about the account first, then exposure, then numbers, so that the
@@ -232,10 +233,6 @@ class RiskPlugin(ABC):
         """Take back what ``memory`` gave. Raises ``ValueError`` for what cannot be true."""
         if row:
             raise ValueError(f"{self.name}: remembers nothing; found {sorted(row)[:5]}")
-
-    def verify(self) -> tuple[str, ...]:
-        """What is wrong with it; nothing, for a rule without parts of its own."""
-        return ()
 
 
 FAILED = "the rule failed: "

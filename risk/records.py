@@ -13,6 +13,7 @@ from typing import Final
 from core.book import Book, ClosedTrade
 from core.bus import EventBus
 from core.events import ChangeKind, PositionChanged, SessionClosed
+from core.factory import Manager
 from core.journal import Journal, RecordKind
 from core.parts import WHOLE
 from risk.emergency import EmergencyProtocol
@@ -54,7 +55,7 @@ def _amount(value: object) -> float:
     return float(value)
 
 
-class RiskRecord:
+class RiskRecord(Manager):
     """Writes phase and trades when they change; restores all that risk remembers."""
 
     def __init__(
@@ -112,7 +113,3 @@ class RiskRecord:
     def _remember(self) -> None:
         trades = [write_trade(trade) for trade in self._book.trades[-_TRADES_KEPT:]]
         self._state.remember(RECORD, {"phase": self._phases.known, "trades": trades})
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it once it was made."""
-        return ()

@@ -16,6 +16,7 @@ from itertools import combinations
 from typing import Final
 
 from core.events import Level
+from core.factory import Manager
 from core.journal import Journal, RecordKind
 from state.facts import (
     FINAL_STATUS,
@@ -42,7 +43,7 @@ from state.tables import (
 COMPONENT: Final = "recovery"
 
 
-class Recovery:
+class Recovery(Manager):
     """Reconciles state with the broker's facts; call it when no intent is being acted on."""
 
     def __init__(self, state: HierarchicalStateManager, journal: Journal) -> None:
@@ -70,10 +71,6 @@ class Recovery:
             unowned = {holding.contract: holding.quantity for holding in outcome.unowned}
             self._state.remember("unowned", unowned)
         return outcome
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing of its own can be wrong."""
-        return ()
 
     # Order groups
 

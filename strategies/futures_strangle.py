@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from core.book import Position
 from core.contracts import AssetKind
+from core.identifiers import part_name
 from core.instruments import group_of
 from core.parts import Part, Trait
 from core.settings.fields import ExitSettings
@@ -96,7 +97,7 @@ class FuturesStrangle(Row):
             found = chain.put(delta=delta) if untested.name == PUT else chain.call(delta=delta)
             if any(found.name == leg.contract.name for leg in untested.legs):
                 raise look.skip("strikes", f"{found.name} is held already")
-            legs = {f"{untested.name}-{ROLLED}": {found: -1}}
+            legs = {part_name(untested.name, ROLLED): {found: -1}}
             return look.structure("strangle", legs, must=at_least(-cost), wanted=untested.contracts)
 
         answer = self.look_at(position, hold, nearer, part=untested)

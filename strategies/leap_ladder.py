@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from core.book import Position
+from core.identifiers import part_name
 from core.parts import Trait
 from core.settings.strategies import LeapLadderSettings
 from risk.proposal import Proposal
@@ -53,7 +54,7 @@ class LeapLadder(Row):
         """A put at the week's delta, two over the VIX that doubles; in a rung's place it takes that rung's name."""
         own, week = self.settings, min(_week(look.today), len(_WEEKS))
         put = look.chain(days=own.days_to_expiry).put(delta=own.weekly_deltas[week - 1])
-        name = f"{RUNG}-{look.today:%Y%m%d}" if look.part is None else look.part.name
+        name = part_name(RUNG, f"{look.today:%Y%m%d}") if look.part is None else look.part.name
         wanted = own.double_contracts if look.vix > own.double_over_vix else 1
         reason = f"week {week} at {own.weekly_deltas[week - 1]:g} delta"
         return look.structure("leap_put", {name: {put: -1}}, must=NET_CREDIT, wanted=wanted, reason=reason)

@@ -13,6 +13,7 @@ from datetime import date, datetime
 
 from core.book import Position
 from core.contracts import AssetKind, Contract, Leg, Package, Quote
+from core.identifiers import part_kind
 from core.instruments import INSTRUMENTS, Group, Instrument, group_of
 from core.parts import WHOLE, Part, PartPlan, Terms, Trait
 from core.settings.strategies import StrategySettings
@@ -371,7 +372,7 @@ class Look:
         return Package(tuple(legs))
 
     def _traits(self, part: str) -> frozenset[Trait]:
-        kind = part.split("-")[0]
+        kind = part_kind(part)
         return self.row.traits[kind if kind in self.row.traits else WHOLE]
 
     def _terms(self, structure: str, package: Package, parts: tuple[str, ...], loss: float) -> Terms:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from core.bus import EventBus
 from core.contracts import Around, Deltas, MarketNeeds, Reach, Right, Term
 from core.events import EntryAhead
+from core.factory import Manager
 from core.journal import Journal, RecordKind
 from core.settings.fields import RunSettings
 from strategies.base import EntryContext, Strategy
@@ -17,7 +18,7 @@ from strategies.row import Row
 from strategies.tools import Tools
 
 
-class StrategyRoster:
+class StrategyRoster(Manager):
     """The strategies that a run enables, of all that exist."""
 
     def __init__(self, strategies: tuple[Strategy, ...], settings: RunSettings) -> None:
@@ -27,12 +28,8 @@ class StrategyRoster:
             raise ValueError(f"run.strategies: {unknown} unknown; expected some of {sorted(known)}")
         self.enabled = tuple(known[name] for name in settings.strategies)
 
-    def verify(self) -> tuple[str, ...]:
-        """Unknown names were refused when it was made."""
-        return ()
 
-
-class EntryPreparer:
+class EntryPreparer(Manager):
     """Lets each row look ahead of its windows, for each of its slots and for each position it may add to."""
 
     def __init__(self, bus: EventBus, journal: Journal, tools: Tools, roster: StrategyRoster) -> None:
@@ -69,10 +66,6 @@ class EntryPreparer:
             window=event.window,
         )
         return row.contexts(context)
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the market opens."""
-        return ()
 
 
 _MONDAY, _TUESDAY, _WEDNESDAY, _FRIDAY = 0, 1, 2, 4

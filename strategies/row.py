@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from core.book import EntryIntent, Position
+from core.identifiers import part_kind
 from core.instruments import INSTRUMENTS
 from core.parts import SOLD, WHOLE, Part, Trait
 from core.settings.strategies import StrategySettings
@@ -264,14 +265,14 @@ class Row(Strategy):
         if closes:
             return tuple(closes)
         for part in position.parts:
-            planned = self.rolls.get(_kind(part.name))
+            planned = self.rolls.get(part_kind(part.name))
             due = None if planned is None else planned.due(part, hold)
             if planned is not None and due is not None:
                 return self._roll(position, part, hold, planned, due)
         return self.adjust(position, hold)
 
     def _exit(self, part: Part, hold: HoldContext) -> Close | None:
-        rules = (*self.exits.get(_kind(part.name), ()), *self.exits.get(EVERY_PART, ()))
+        rules = (*self.exits.get(part_kind(part.name), ()), *self.exits.get(EVERY_PART, ()))
         found = most_severe(rules, part, hold)
         return None if found is None else replace(found, parts=found.parts or (part.name,))
 
@@ -340,8 +341,3 @@ def by_part(**traits: frozenset[Trait]) -> Mapping[str, frozenset[Trait]]:
 def _slot(context: EntryContext) -> str:
     """The slot of an entry: that of the position where it adds to one."""
     return context.slot if context.position is None else context.position.slot
-
-
-def _kind(part: str) -> str:
-    """What a part is, of the name of one of several: ``rung-3`` is a rung."""
-    return part.split("-")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from core.book import Book
+from core.factory import Manager
 from core.gateway import Gateway
 from core.settings.fields import MarginSettings, OrderSettings
 from greeks.marks import ChainPlanner, Marks
@@ -17,7 +18,7 @@ from market.vix import UnifiedVIXManager
 from risk.equity import PhaseManager
 
 
-class MarketAccess:
+class MarketAccess(Manager):
     """The parts of market knowledge that the coordinator hands to strategies."""
 
     def __init__(
@@ -28,12 +29,8 @@ class MarketAccess:
         self.vix = vix
         self.marks = marks
 
-    def verify(self) -> tuple[str, ...]:
-        """Its parts answer for themselves."""
-        return ()
 
-
-class Analysis:
+class Analysis(Manager):
     """What is computed about options: Greeks, stress, and what can be said before quotes."""
 
     def __init__(self, greeks: CentralGreeksService, stress: StressEngine, planner: ChainPlanner) -> None:
@@ -41,12 +38,8 @@ class Analysis:
         self.stress = stress
         self.planner = planner
 
-    def verify(self) -> tuple[str, ...]:
-        """Its parts answer for themselves."""
-        return ()
 
-
-class Tools:
+class Tools(Manager):
     """Handed to every row; a row keeps no other manager."""
 
     def __init__(
@@ -77,7 +70,3 @@ class Tools:
     def is_open(self, day: date) -> bool:
         """Whether the exchange opens on a day."""
         return self.calendar.session(day) is not None
-
-    def verify(self) -> tuple[str, ...]:
-        """Its parts answer for themselves."""
-        return ()

@@ -26,6 +26,7 @@ from core.events import (
     RiskThreshold,
     Severity,
 )
+from core.factory import Manager
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
 from core.settings.notices import NoticeSettings
@@ -132,7 +133,7 @@ class Silence:
         return None
 
 
-class Notifier:
+class Notifier(Manager):
     """Collects notices from the bus and sends them; each is a row of the journal too, in a backtest that alone."""
 
     def __init__(
@@ -249,10 +250,6 @@ class Notifier:
             self._failed = failed
             told = "messages go out again" if failed is None else f"a message was not sent: {failed}"
             self._journal.record(RecordKind.SYSTEM, component="notifier", reason=told)
-
-    def verify(self) -> tuple[str, ...]:
-        """Nothing can be wrong with it before the first message."""
-        return ()
 
 
 def _body(notices: list[_Notice]) -> str:

@@ -158,6 +158,8 @@ class OrderSettings(SettingsGroup):
     """Attempts after which the allowance for crossing does not grow any more."""
     worthless_offer: float = Field(1.00, ge=0)
     """Points up to which the offer of an option that nobody bids for makes it worth next to nothing."""
+    no_opening_minutes: int = Field(30, ge=0)
+    """Minutes before the close of its expiry in which a contract is not opened: the broker refuses it."""
     worthless_ticks: int = Field(2, ge=0)
     """Ticks of its instrument up to which the bid of a long leg is worth less than what waiting for it may cost."""
     blocked_exit_minutes: int = Field(3, ge=1)

@@ -27,7 +27,7 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
-AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder")
+AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder", "ipmcc")
 """Strategies that can be run; the others have their numbers only."""
 
 

@@ -39,7 +39,8 @@ from core.events import (
     SessionOpened,
     Severity,
 )
-from core.identifiers import Identifiers, intent_fingerprint
+from core.factory import Manager
+from core.identifiers import Identifiers, event_correlation, intent_fingerprint, part_kind, part_name
 from core.journal import FileSink, Journal, MemorySink, RecordKind, as_json
 from core.storage import FolderStorage
 
@@ -408,3 +409,13 @@ def test_events_of_other_threads_are_delivered_one_at_a_time(bus: EventBus) -> N
         thread.join()
     assert len(most) == 80
     assert max(most) == 1
+
+
+def test_the_names_of_parts_and_events_are_made_and_read_in_one_place() -> None:
+    assert part_name("rung", "20240708") == "rung-20240708"
+    assert [part_kind(name) for name in ("rung-20240708", "whole")] == ["rung", "whole"]
+    assert event_correlation("MarketData", datetime(2024, 7, 5, 9, 31), 2) == "MarketData-20240705-093100-2"
+
+
+def test_a_manager_is_ready_unless_it_says_otherwise() -> None:
+    assert Manager().verify() == ()

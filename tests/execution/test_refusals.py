@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.book import Refusal
 from core.contracts import Leg
 from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import OpenOrder
 from core.settings.fields import OrderSettings
 from execution.unwinds import sort_out
-from tests.execution.desk import Room, put, quote
+from tests.execution.desk import NOON, Room, put, quote
 
 
 def refuse_cancels(room: Room) -> list[int]:
@@ -106,3 +107,15 @@ def test_a_long_leg_of_two_ticks_or_less_is_left_out_of_an_exit(tmp_path: Path) 
         assert short in found.ready
     shown[wing.contract.name] = quote(0.05, 0.10)
     assert wing in sort_out((short, wing), room.gateway, OrderSettings(worthless_ticks=0)).ready
+
+
+def test_nothing_opens_in_the_last_half_hour_of_its_expiry(tmp_path: Path) -> None:
+    shown = {put(4950.0).name: quote(3.0, 3.6), put(4920.0).name: quote(0.2, 0.5)}
+    for minute, refused in ((29, False), (30, True), (45, True)):  # the close is at 16:00
+        room = Room(tmp_path / str(minute))
+        room.gateway.quote = lambda contract: shown[contract.name]  # type: ignore[method-assign]
+        room.gateway.time = NOON.replace(hour=15, minute=minute)
+        answer = room.open()
+        assert isinstance(answer, Refusal) is refused, answer
+        if isinstance(answer, Refusal):
+            assert (answer.rule, answer.limit, answer.observed) == ("expires_soon", 30.0, 60.0 - minute)

@@ -306,8 +306,8 @@ MUTATIONS = (
     Mutation(
         "volatility rises in the stress",
         "greeks/stress.py",
-        "rise * (self._moves != 0.0)",
-        "0.0 * rise * self._moves",
+        "rise * (at_moves != 0.0)",
+        "0.0 * rise * at_moves",
         GROUPS,
     ),
     Mutation(
@@ -351,7 +351,7 @@ MUTATIONS = (
     Mutation(
         "naked risk is the stress's",
         "risk/sizing.py",
-        "            planned = max(planned, one.loss)",
+        "            planned = max(planned, one.loss if one.sizing_loss is None else one.sizing_loss)",
         "            planned = max(planned, 0.0)",
         RISK,
     ),
