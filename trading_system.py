@@ -79,6 +79,7 @@ from strategies.futures_strangle import FuturesStrangle
 from strategies.ipmcc import Ipmcc
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
+from strategies.ratio import Ratio
 from strategies.roster import EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
@@ -147,6 +148,7 @@ MANAGERS: tuple[type, ...] = (
     FuturesStrangle,
     LeapLadder,
     Ipmcc,
+    Ratio,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,

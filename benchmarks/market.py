@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reporting.charts import Line, Panel, panels_svg
 from simulation.data.columns import UniverseBlock
 from simulation.lean.enums import OptionRight, OptionStyle, Resolution, SecurityType
 from simulation.lean.symbols import Symbol
@@ -23,7 +24,6 @@ from simulation.market.calendar import FloatArray, IntArray
 from simulation.market.garch import draw_days
 from simulation.market.history import arch_series, from_arch
 from simulation.market.listings import ListingBook, ListingRule, StrikeBand
-from simulation.market.pictures import Line, Panel, svg
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import smile, steepness, strip_variance
 
@@ -363,7 +363,7 @@ def day_picture() -> str:
             total = smile(k, theta, state.spec.smile.rho, phi)
             lines.append(Line(f"{days} days", k, 100.0 * np.sqrt(total / (days / 365.0))))
         panels.append(Panel(f"Implied volatility, {day}", tuple(lines), ("strike 22 % below", "10 % above")))
-    return svg(panels)
+    return panels_svg(panels)
 
 
 def years_picture() -> str:
@@ -379,7 +379,7 @@ def years_picture() -> str:
         Panel(f"five simulated years, seed {seed}", (Line("VIX", x, one.volatility),), ("five years", ""))
         for seed, one in zip((1, 2), drawn, strict=True)
     ]
-    return svg(
+    return panels_svg(
         [
             Panel("VIX 2014 to 2018, real", (Line("VIX", x, real),), ("2014", "2018")),
             *simulated,

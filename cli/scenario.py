@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from simulation.market.scenarios import Scenario
     from simulation.market.source import ModelledMarket
 
+BLOCKS = "▁▂▃▄▅▆▇█"
+
 
 @dataclass(frozen=True, slots=True)
 class ScenarioPath:
@@ -40,7 +42,7 @@ class ScenarioPath:
         """The path as an SVG chart."""
         import numpy as np
 
-        from simulation.market.pictures import path_picture
+        from reporting.charts import path_picture
 
         labels = [day.isoformat() for day in self.days]
         return path_picture(self.plan.title, labels, np.array(self.index), np.array(self.volatility))
@@ -109,8 +111,6 @@ def listing(names: list[str]) -> None:
 
 def shown(name: str, seed: int, settings: list[str]) -> bool:
     """Run one scenario, print its path and what came of it; False when the algorithm stopped with an error."""
-    from simulation.market.pictures import sparkline
-
     path = run_scenario(name, seed)
     plan_of(options_of(path, seed, settings))  # what is asked for wrongly is refused before anything is printed
     tries = path.plan.tries
@@ -234,3 +234,16 @@ def play_typed(rehearsal: Rehearsal, day: date, speed: float) -> None:
         time.sleep(60 / speed)
     if session.engine is not None:
         session.stop()
+
+
+def sparkline(values: Sequence[float], width: int = 60) -> str:
+    """A line of blocks: the lowest value is the lowest block. Longer series keep every stretch's last value."""
+    import numpy as np
+
+    known = np.asarray(values, dtype=np.float64)
+    if len(known) > width:
+        known = known[np.linspace(0, len(known) - 1, width).astype(np.int64)]
+    low, high = float(np.nanmin(known)), float(np.nanmax(known))
+    span = high - low or 1.0
+    marks = [" " if np.isnan(value) else BLOCKS[int(7.999 * (value - low) / span)] for value in known.tolist()]
+    return "".join(marks)

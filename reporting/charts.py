@@ -1,7 +1,7 @@
-"""Pictures drawn as SVG: the account's path and one trade's payoff at expiry.
+"""Pictures drawn as SVG: the account's path, one trade's payoff at expiry, and panels of lines under one another.
 
-Shapes stretch with the page (``preserveAspectRatio="none"``, lines that keep their width); every label is HTML beside
-them, so text keeps its size on a telephone. Each picture has a text equivalent.
+On the page shapes stretch with it (``preserveAspectRatio="none"``, lines that keep their width); every label is HTML
+beside them, so text keeps its size on a telephone. Each picture has a text equivalent. Panels stand alone in a file.
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from reporting.markup import Markup, element, escape, join, money, percent
 from reporting.rows import EquityPoint, Trade
 
 WIDTH = 1000.0
 HEIGHT = 300.0
 MOST_POINTS = 1200
+PANEL_WIDTH, PANEL_HEIGHT = 760, 190
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 26, 24  # margins of a panel
+COLOURS = ("#1f5fa8", "#c2571a", "#5b7f2b", "#7a4aa0")
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,3 +265,74 @@ def break_evens(trade: Trade, prices: Sequence[float]) -> list[float]:
         if low * high < 0:
             found.append(left + (right - left) * low / (low - high))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a panel: its name and its points."""
+
+    name: str
+    x: FloatArray
+    y: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One chart: a title, lines, and the labels under its ends; ``steps`` draws them as a histogram's outline."""
+
+    title: str
+    lines: tuple[Line, ...]
+    ends: tuple[str, str] = ("", "")
+    steps: bool = False
+
+
+def _points(line: Line, panel: Panel, frame: tuple[float, float, float, float], top: float) -> str:
+    left, right, low, high = frame
+    x = LEFT + (line.x - left) / ((right - left) or 1.0) * (PANEL_WIDTH - LEFT - RIGHT)
+    y = top + TOP + (high - line.y) / ((high - low) or 1.0) * (PANEL_HEIGHT - TOP - BOTTOM)
+    if panel.steps:
+        x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
+    kept = ~np.isnan(y)
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x[kept], y[kept], strict=True))
+
+
+def _panel(panel: Panel, top: float) -> list[str]:
+    xs, ys = np.concatenate([line.x for line in panel.lines]), np.concatenate([line.y for line in panel.lines])
+    frame = (float(np.nanmin(xs)), float(np.nanmax(xs)), float(np.nanmin(ys)), float(np.nanmax(ys)))
+    base = top + PANEL_HEIGHT - BOTTOM
+    parts = [f'<text x="{LEFT}" y="{top + 16}" font-weight="600">{escape(panel.title)}</text>']
+    for value, at in ((frame[3], top + TOP), (frame[2], base)):
+        parts.append(f'<line x1="{LEFT}" x2="{PANEL_WIDTH - RIGHT}" y1="{at}" y2="{at}" stroke="#ccc"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{at + 4}" text-anchor="end">{value:,.5g}</text>')
+    for at, anchor, text in ((LEFT, "start", panel.ends[0]), (PANEL_WIDTH - RIGHT, "end", panel.ends[1])):
+        parts.append(f'<text x="{at}" y="{base + 16}" text-anchor="{anchor}">{escape(text)}</text>')
+    for number, line in enumerate(panel.lines):
+        colour = COLOURS[number % len(COLOURS)]
+        points = _points(line, panel, frame, top)
+        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.4" points="{points}"/>')
+        right = PANEL_WIDTH - RIGHT - 150 * (len(panel.lines) - 1 - number)
+        parts.append(f'<text x="{right}" y="{top + 16}" text-anchor="end" fill="{colour}">{escape(line.name)}</text>')
+    return parts
+
+
+def panels_svg(panels: Sequence[Panel]) -> str:
+    """Panels under one another as one SVG picture."""
+    body = [part for number, panel in enumerate(panels) for part in _panel(panel, number * PANEL_HEIGHT)]
+    height = PANEL_HEIGHT * len(panels)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {PANEL_WIDTH} {height}" '
+        'font-family="sans-serif" font-size="12">'
+        f'<rect width="{PANEL_WIDTH}" height="{height}" fill="white"/>' + "".join(body) + "</svg>\n"
+    )
+
+
+def path_picture(title: str, labels: Sequence[str], index: FloatArray, volatility: FloatArray) -> str:
+    """The path of a market over its days: the index above, its volatility index below."""
+    x = np.arange(len(index), dtype=np.float64)
+    ends = (labels[0], labels[-1])
+    return panels_svg(
+        [
+            Panel(f"{title}: index", (Line("S&P 500", x, index),), ends),
+            Panel("volatility index", (Line("VIX", x, volatility),), ends),
+        ]
+    )

@@ -43,11 +43,10 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
     """Wilson score interval of a proportion; None without trials."""
     if trials <= 0:
         return None
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    share = successes / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return Interval(max(centre - half, 0.0), min(centre + half, 1.0), confidence)
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return Interval(float(found.low), float(found.high), confidence)
 
 
 def beta_posterior(

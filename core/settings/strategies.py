@@ -27,7 +27,7 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
-AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder", "ipmcc")
+AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder", "ipmcc", "ratio")
 """Strategies that can be run; the others have their numbers only."""
 
 
@@ -251,10 +251,16 @@ class RatioSettings(StrategySettings):
 
     min_vix: VixPoints = 13.0
     max_vix: VixPoints = 35.0
+    stop_multiple: Multiple = 0.0
+    """No price stops it: deltas and the long strike do. It is sized by what stress takes."""
     win_rate: Fraction = 0.72
     contracts_by_phase: ByPhase = (0, 2, 4, 5)
     days_to_expiry: Days = 45
+    expiry_tolerance: Days = 15
     tickers: Names = ("SPY", "IWM", "TLT")
+    entry_time: time = time(10, 0)
+    long_profit: Multiple = 1.0
+    """Gain at which a long put that is left alone is sold, as a multiple of its price (1: it doubled)."""
     long_delta: DeltaPoints = 25.0
     short_delta: DeltaPoints = 16.0
     full_exit_delta: DeltaPoints = 40.0

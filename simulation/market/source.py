@@ -29,13 +29,14 @@ from simulation.lean.enums import OptionRight, Resolution, SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market.book import Book, BuildRequest, MarketSpecError, build
 from simulation.market.calendar import NEW_YORK, FloatArray, IntArray, session_open_utc, session_weights
+from simulation.market.chain_columns import ChainColumns, LazyUniverse
 from simulation.market.corporate import interest_rates
 from simulation.market.days import stream, to_tick
 from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.listings import Listings
 from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, quote_rows, sizes
 from simulation.market.sessions import LongBars, evening_quotes, future_minutes, future_universe, joined
-from simulation.market.valuation import ChainColumns, ChainRows, LazyUniverse, OptionRoot, activity, settlement_day
+from simulation.market.valuation import ChainRows, OptionRoot, activity, settlement_day
 
 MINUTE = 60_000
 HOUR = 3_600_000

@@ -1,6 +1,6 @@
 """One option root valued on its underlying's day: a contract for all minutes at once, or a chain at one minute.
 
-A day's chain is listed at once; its prices, activity and Greeks are computed only when a column is looked at.
+The columns of a day's chain, computed when they are looked at, are in ``chain_columns.py``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.data.columns import UnderlyingRow, UniverseBlock
-from simulation.lean.symbols import Symbol
 from simulation.market.american import (
     DEEPEST,
     SHALLOWEST,
@@ -30,7 +28,7 @@ from simulation.market.american import (
 from simulation.market.assets import AssetDay, Kind
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import stream
-from simulation.market.listings import Chain, ListingBook, is_standard
+from simulation.market.listings import ListingBook, is_standard
 from simulation.market.quotes import (
     WIDEST,
     ContractDay,
@@ -266,8 +264,13 @@ class OptionRoot:
         multiple = np.full(len(value), float(self.spreads(state.day, state)[minute]))
         return bid_and_ask(self.law, value, full_spread(self.law, value - intrinsic, intrinsic, spot, years, multiple))
 
-    def chain_greeks(self, state: AssetDay, chain: ChainRows, minute: int) -> tuple[FloatArray, Greeks]:
-        """Implied volatility (a year, fraction) and Greeks of many contracts at one minute, in the root's style."""
+    def chain_volatility(self, state: AssetDay, chain: ChainRows, minute: int) -> FloatArray:
+        """Implied volatility (a year, fraction) of many contracts at one minute; it is the surface's own."""
+        _, variance, years = self._chain_inputs(state, chain, minute)
+        return np.asarray(np.sqrt(variance / np.maximum(years, 1e-6)))
+
+    def chain_greeks(self, state: AssetDay, chain: ChainRows, minute: int) -> Greeks:
+        """Greeks of many contracts at one minute, in the root's style."""
         forward, variance, years = self._chain_inputs(state, chain, minute)
         spot = np.full(len(forward), float(state.spot.points[minute]))
         greeks = black_greeks(spot, forward, chain.strike, variance, years, state.carry.rate, chain.sign)
@@ -277,7 +280,7 @@ class OptionRoot:
                 changed = american_greeks(self.early, claims, part)
                 for one in fields(Greeks):
                     getattr(greeks, one.name)[rows] = getattr(changed, one.name)
-        return np.sqrt(variance / np.maximum(years, 1e-6)), greeks
+        return greeks
 
     def delta_and_gamma(self, state: AssetDay, expiry: date, terms: tuple[float, float]) -> tuple[float, float]:
         """Of one contract at the close what `chain_greeks` gives; ``terms`` are strike and sign."""
@@ -365,63 +368,6 @@ def settlement_day(expiry: date) -> date:
     return calendar().on_or_before(expiry)
 
 
-class ChainColumns:
-    """The computed columns of one chain; each is worked out once, on first use."""
-
-    def __init__(self, root: OptionRoot, state: AssetDay, chain: Chain, seed: int) -> None:
-        self.root = root
-        self.state = state
-        self.rows = ChainRows(chain.expiry, chain.strike, 1.0 - 2.0 * chain.right)
-        self._seed = seed
-        self._kept: dict[str, FloatArray] = {}
-        self._greeks: tuple[FloatArray, Greeks] | None = None
-
-    def _keep(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
-        known = self._kept.get(name)
-        if known is None:
-            known = self._kept[name] = make()
-        return known
-
-    def value_at(self, minute: int) -> FloatArray:
-        """Model values at a minute, at the cent."""
-        return self._keep(f"value {minute}", lambda: np.round(self.root.chain_values(self.state, self.rows, minute), 2))
-
-    def _corners(self) -> tuple[int, int]:
-        points = self.state.spot.points
-        return int(np.argmin(points)), int(np.argmax(points))
-
-    def high(self) -> FloatArray:
-        """The highest of the values at the open, the close and the index's two extremes."""
-        bottom, top = self._corners()
-        return self._extreme(np.maximum, (0, bottom, top, self.state.minutes))
-
-    def low(self) -> FloatArray:
-        """The lowest of the same four values."""
-        bottom, top = self._corners()
-        return self._extreme(np.minimum, (0, bottom, top, self.state.minutes))
-
-    def _extreme(self, choose: np.ufunc, minutes: tuple[int, ...]) -> FloatArray:
-        return np.asarray(choose.reduce([self.value_at(minute) for minute in minutes]), dtype=np.float64)
-
-    def greeks(self) -> tuple[FloatArray, Greeks]:
-        """Implied volatility and Greeks at the close."""
-        if self._greeks is None:
-            self._greeks = self.root.chain_greeks(self.state, self.rows, self.state.minutes)
-        return self._greeks
-
-    def open_interest(self) -> FloatArray:
-        """Contracts open, by distance, term and roundness of the strike, with noise."""
-        return self._keep("interest", lambda: self._activity()[0])
-
-    def volume(self) -> FloatArray:
-        """Contracts traded over the day."""
-        return self._keep("volume", lambda: self._activity()[1])
-
-    def _activity(self) -> tuple[FloatArray, FloatArray]:
-        today = np.array([self.state.day.toordinal()], dtype=np.int64)
-        return activity(self.root, self.rows, self.state.spot.points[:1], today, self._seed)
-
-
 @lru_cache(maxsize=256)
 def _salt(seed: int, root: str) -> int:
     return int(stream(seed, f"{root}/interest").integers(1 << 31))
@@ -442,55 +388,3 @@ def activity(
     usual, turnover = usual_activity(root.law, root.morning, rows.strike, outward, term)
     interest = usual * noise * np.where(rows.sign < 0, 1.9, 1.0) * np.where(standard, 2.5, 1.0)
     return np.floor(interest), np.floor(turnover * interest)
-
-
-class LazyUniverse(UniverseBlock):
-    """A universe block whose prices, activity and Greeks are computed when first looked at."""
-
-    __slots__ = ("_columns",)
-    _columns: ChainColumns
-
-    @classmethod
-    def of(
-        cls, canonical: Symbol, day: date, underlying: UnderlyingRow, chain: Chain, columns: ChainColumns
-    ) -> LazyUniverse:
-        """The block of ``day`` over a listed chain."""
-        block = object.__new__(cls)
-        for name, value in (
-            ("canonical", canonical),
-            ("day", day),
-            ("underlying", underlying),
-            ("expiry", chain.expiry),
-            ("strike", chain.strike),
-            ("right", chain.right),
-            ("_symbols", []),
-            ("_columns", columns),
-        ):
-            object.__setattr__(block, name, value)
-        return block
-
-    def __len__(self) -> int:
-        expiry: IntArray = self.expiry
-        return len(expiry)
-
-
-def _computed(name: str, read: Callable[[ChainColumns], FloatArray], decimals: int) -> None:
-    def column(block: LazyUniverse) -> FloatArray:
-        return np.round(read(block._columns), decimals)
-
-    column.__doc__ = f"{name.replace('_', ' ').capitalize()} of each contract, computed when first looked at."
-    setattr(LazyUniverse, name, property(column))
-
-
-_computed("open", lambda columns: columns.value_at(0), 2)
-_computed("high", ChainColumns.high, 2)
-_computed("low", ChainColumns.low, 2)
-_computed("close", lambda columns: columns.value_at(columns.state.minutes), 2)
-_computed("volume", ChainColumns.volume, 0)
-_computed("open_interest", ChainColumns.open_interest, 0)
-_computed("implied_volatility", lambda columns: columns.greeks()[0], 7)
-_computed("delta", lambda columns: columns.greeks()[1].delta, 7)
-_computed("gamma", lambda columns: columns.greeks()[1].gamma, 7)
-_computed("vega", lambda columns: columns.greeks()[1].vega, 7)
-_computed("theta", lambda columns: columns.greeks()[1].theta, 7)
-_computed("rho", lambda columns: columns.greeks()[1].rho, 7)

@@ -423,3 +423,7 @@ def test_windows_waits_for_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_failures_of_the_file_system_are_one_line(clone: Environment, error: OSError, words: str) -> None:
     assert words in bootstrap.describe_os_error(error, clone, PackageSet.RUN)
+
+
+def test_a_line_of_blocks_shows_the_path() -> None:
+    assert scenario.sparkline([1.0, 2.0, 3.0, 2.0, 1.0]) == "▁▄█▄▁"

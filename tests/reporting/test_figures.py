@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from datetime import date, datetime, timedelta
 
+import numpy as np
 import pytest
 
+from reporting.charts import path_picture
 from reporting.fridays import day_cells
 from reporting.markup import target_texts
 from reporting.performance import Verdict, equity_statistics
@@ -109,3 +111,10 @@ def test_somebody_elses_algorithm_is_told_by_the_engines_trades() -> None:
         assert words in text, words
     assert not page.ids & {"targets", "days", "skips", "strategies", "risk"}
     assert {link.removeprefix("#") for link in page.links} <= page.ids
+
+
+def test_panels_show_what_they_are_given() -> None:
+    picture = path_picture("A < B", ["2020-01-02", "2020-01-03"], np.array([1.0, 2.0]), np.array([20.0, np.nan]))
+    assert picture.startswith("<svg")
+    assert "A &lt; B" in picture
+    assert picture.count("<polyline") == 2

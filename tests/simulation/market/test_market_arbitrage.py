@@ -357,7 +357,7 @@ def test_greeks_are_those_of_the_american_value(market: ModelledMarket, name: st
     strikes = np.round(spot * np.array([0.9, 0.97, 1.0, 1.03, 1.5]), 1)
     for sign in (1.0, -1.0):
         rows = ChainRows(np.full(5, expiry.toordinal(), dtype=np.int64), strikes, np.full(5, sign))
-        _, greeks = root.chain_greeks(state, rows, 200)
+        greeks = root.chain_greeks(state, rows, 200)
         assert bool((np.abs(greeks.delta) <= 1.002).all())
         assert bool((greeks.gamma > -1e-3 / spot).all())
         assert bool((greeks.vega > -1e-3).all())
@@ -416,7 +416,7 @@ def test_the_two_greeks_of_one_contract_are_the_chains(market: ModelledMarket) -
         for sign in (1.0, -1.0):
             strike = round((1.0 - 0.05 * sign) * float(state.spot.points[-1]))
             row = ChainRows(np.array([expiry.toordinal()]), np.array([strike]), np.array([sign]))
-            _, greeks = root.chain_greeks(state, row, state.minutes)
+            greeks = root.chain_greeks(state, row, state.minutes)
             found = root.delta_and_gamma(state, expiry, (strike, sign))
             assert np.array_equal(found, (greeks.delta[0], greeks.gamma[0]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from simulation.market.history import DailyBars, MarketHistory, from_arch
 from simulation.market.listings import Listings
 from simulation.market.quotes import QuoteFaults
 from simulation.market.source import HEARTBEAT_NEAR, MINUTE, ModelledMarket
+from simulation.market.valuation import OptionRoot
 
 SPX = Symbol.create("SPX", SecurityType.INDEX, "usa")
 VIX = Symbol.create("VIX", SecurityType.INDEX, "usa")
@@ -161,6 +163,28 @@ def test_what_is_not_listed_has_no_quotes(market: ModelledMarket, symbol: Symbol
     assert market.quotes(symbol, Resolution.MINUTE, DAY) is None
     assert market.trades(symbol, Resolution.MINUTE, DAY) is None
     assert market.open_interest(symbol, Resolution.MINUTE, DAY) is None
+
+
+def test_volatilities_of_a_chain_cost_no_greeks_and_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name in ("chain_greeks", "chain_volatility"):
+        made = getattr(OptionRoot, name)
+
+        def counted(*terms: Any, name: str = name, made: Any = made) -> Any:
+            asked.append(name)
+            return made(*terms)
+
+        monkeypatch.setattr(OptionRoot, name, counted)
+    market = ModelledMarket.from_history("history", seed=5, quote_faults=0.0)
+    for canonical in (SPXW, Symbol.create_canonical_option(SPY)):
+        asked.clear()
+        block = market.universe(canonical, DAY)
+        assert block is not None
+        assert block.implied_volatility[0] > 0.0
+        assert block.implied_volatility[1] > 0.0
+        assert asked == ["chain_volatility"]
+        assert np.isfinite(block.delta).all()
+        assert asked == ["chain_volatility", "chain_greeks"]
 
 
 def test_universe_lists_what_can_be_quoted_and_agrees_with_the_quotes(market: ModelledMarket) -> None:

@@ -17,7 +17,6 @@ from simulation.market.days import MinutePath
 from simulation.market.factors import LAWS
 from simulation.market.garch import FITTED, VIX, draw_days, residuals
 from simulation.market.history import arch_series
-from simulation.market.pictures import path_picture, sparkline
 from simulation.market.scenarios import ScenarioError, names, parsed, scenario
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import strip_variance
@@ -322,10 +321,3 @@ def test_unknown_scenarios_and_keys_are_named() -> None:
         parsed("mine", {"title": "x", "start": date(2020, 1, 2), "indx": 1.0})
     with pytest.raises(ScenarioError, match="start is missing"):
         parsed("mine", {"title": "x"})
-
-
-def test_pictures_show_what_they_are_given() -> None:
-    assert sparkline([1.0, 2.0, 3.0, 2.0, 1.0]) == "▁▄█▄▁"
-    picture = path_picture("A < B", ["2020-01-02", "2020-01-03"], np.array([1.0, 2.0]), np.array([20.0, np.nan]))
-    assert picture.startswith("<svg")
-    assert "A &lt; B" in picture

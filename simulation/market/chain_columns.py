@@ -1,0 +1,134 @@
+"""The columns of a day's listed chain, each computed when it is first looked at and kept.
+
+A chain that is only listed costs no price, and one whose volatilities are read costs no Greeks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+
+import numpy as np
+
+from simulation.data.columns import UnderlyingRow, UniverseBlock
+from simulation.lean.symbols import Symbol
+from simulation.market.assets import AssetDay
+from simulation.market.calendar import FloatArray, IntArray
+from simulation.market.listings import Chain
+from simulation.market.surface import Greeks
+from simulation.market.valuation import ChainRows, OptionRoot, activity
+
+
+class ChainColumns:
+    """The computed columns of one chain; each is worked out once, on first use."""
+
+    def __init__(self, root: OptionRoot, state: AssetDay, chain: Chain, seed: int) -> None:
+        self.root = root
+        self.state = state
+        self.rows = ChainRows(chain.expiry, chain.strike, 1.0 - 2.0 * chain.right)
+        self._seed = seed
+        self._kept: dict[str, FloatArray] = {}
+        self._greeks: Greeks | None = None
+
+    def volatility(self) -> FloatArray:
+        """Implied volatility at the close."""
+        return self.root.chain_volatility(self.state, self.rows, self.state.minutes)
+
+    def keep(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
+        """A column by name, made when it is first asked for."""
+        known = self._kept.get(name)
+        if known is None:
+            known = self._kept[name] = make()
+        return known
+
+    def value_at(self, minute: int) -> FloatArray:
+        """Model values at a minute, at the cent."""
+        return self.keep(f"value {minute}", lambda: np.round(self.root.chain_values(self.state, self.rows, minute), 2))
+
+    def _corners(self) -> tuple[int, int]:
+        points = self.state.spot.points
+        return int(np.argmin(points)), int(np.argmax(points))
+
+    def high(self) -> FloatArray:
+        """The highest of the values at the open, the close and the index's two extremes."""
+        bottom, top = self._corners()
+        return self._extreme(np.maximum, (0, bottom, top, self.state.minutes))
+
+    def low(self) -> FloatArray:
+        """The lowest of the same four values."""
+        bottom, top = self._corners()
+        return self._extreme(np.minimum, (0, bottom, top, self.state.minutes))
+
+    def _extreme(self, choose: np.ufunc, minutes: tuple[int, ...]) -> FloatArray:
+        return np.asarray(choose.reduce([self.value_at(minute) for minute in minutes]), dtype=np.float64)
+
+    def greeks(self) -> Greeks:
+        """Greeks at the close."""
+        if self._greeks is None:
+            self._greeks = self.root.chain_greeks(self.state, self.rows, self.state.minutes)
+        return self._greeks
+
+    def open_interest(self) -> FloatArray:
+        """Contracts open, by distance, term and roundness of the strike, with noise."""
+        return self.keep("interest", lambda: self._activity()[0])
+
+    def volume(self) -> FloatArray:
+        """Contracts traded over the day."""
+        return self.keep("volume", lambda: self._activity()[1])
+
+    def _activity(self) -> tuple[FloatArray, FloatArray]:
+        today = np.array([self.state.day.toordinal()], dtype=np.int64)
+        return activity(self.root, self.rows, self.state.spot.points[:1], today, self._seed)
+
+
+class LazyUniverse(UniverseBlock):
+    """A universe block whose prices, activity and Greeks are computed when first looked at."""
+
+    __slots__ = ("_columns",)
+    _columns: ChainColumns
+
+    @classmethod
+    def of(
+        cls, canonical: Symbol, day: date, underlying: UnderlyingRow, chain: Chain, columns: ChainColumns
+    ) -> LazyUniverse:
+        """The block of ``day`` over a listed chain."""
+        block = object.__new__(cls)
+        for name, value in (
+            ("canonical", canonical),
+            ("day", day),
+            ("underlying", underlying),
+            ("expiry", chain.expiry),
+            ("strike", chain.strike),
+            ("right", chain.right),
+            ("_symbols", []),
+            ("_columns", columns),
+        ):
+            object.__setattr__(block, name, value)
+        return block
+
+    def __len__(self) -> int:
+        expiry: IntArray = self.expiry
+        return len(expiry)
+
+
+def _computed(name: str, read: Callable[[ChainColumns], FloatArray], decimals: int) -> None:
+    def column(block: LazyUniverse) -> FloatArray:
+        columns = block._columns
+        return columns.keep(f"shown {name}", lambda: np.round(read(columns), decimals))
+
+    column.__doc__ = f"{name.replace('_', ' ').capitalize()} of each contract, computed when first looked at."
+    setattr(LazyUniverse, name, property(column))
+
+
+_computed("open", lambda columns: columns.value_at(0), 2)
+_computed("high", ChainColumns.high, 2)
+_computed("low", ChainColumns.low, 2)
+_computed("close", lambda columns: columns.value_at(columns.state.minutes), 2)
+_computed("volume", ChainColumns.volume, 0)
+_computed("open_interest", ChainColumns.open_interest, 0)
+_computed("implied_volatility", ChainColumns.volatility, 7)
+_computed("delta", lambda columns: columns.greeks().delta, 7)
+_computed("gamma", lambda columns: columns.greeks().gamma, 7)
+_computed("vega", lambda columns: columns.greeks().vega, 7)
+_computed("theta", lambda columns: columns.greeks().theta, 7)
+_computed("rho", lambda columns: columns.greeks().rho, 7)
