@@ -26,8 +26,7 @@ from core.events import PositionChanged, SessionClosed
 from core.gateway import Gateway
 from core.instruments import contract_named, facts_of, group_name, underlying_named, unit_of
 from core.settings.fields import GreeksSettings
-from greeks.black_scholes import FloatArray, Greeks
-from greeks.expiry_time import expires_at
+from greeks.black_scholes import FloatArray, Greeks, expires_at
 from greeks.exposure import (
     Exposure,
     LegGreeks,

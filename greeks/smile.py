@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from core.contracts import AssetKind, Contract, ExerciseStyle, Quote, Right
 from greeks.american import american_greeks, american_implied_volatility, american_price
-from greeks.black_scholes import FloatArray, Greeks, european_greeks, european_price
-from greeks.expiry_time import expires_at, years_to_expiry
+from greeks.black_scholes import FloatArray, Greeks, european_greeks, european_price, expires_at, years_to_expiry
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility, judge_quotes
 
 ONE_STRIKE: Final = 1e-6  # in log moneyness: nearer points are one strike, no listing has such

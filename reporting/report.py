@@ -9,7 +9,6 @@ from pathlib import Path
 
 from core.fills import FillRule
 from reporting.charts import account_charts
-from reporting.fridays import calendar, day_cells
 from reporting.history import Benchmark, history_part
 from reporting.intervals import FEWEST_MOVES, Unit
 from reporting.markup import (
@@ -38,7 +37,15 @@ from reporting.performance import (
     trade_statistics,
 )
 from reporting.rows import EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, strategy_title
-from reporting.trades import FillSummary, engine_trades_table, summarise_fills, table_rows, trade_list
+from reporting.trades import (
+    FillSummary,
+    calendar,
+    day_cells,
+    engine_trades_table,
+    summarise_fills,
+    table_rows,
+    trade_list,
+)
 
 MOST_NOTES = 200
 LEAN_NAMES = {

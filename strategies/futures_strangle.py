@@ -17,9 +17,8 @@ from core.settings.fields import ExitSettings
 from core.settings.strategies import FuturesStrangleSettings
 from risk.proposal import Proposal
 from strategies.base import Action, Hold, HoldContext, Roll, Skip
-from strategies.day_rules import TUESDAY, second
 from strategies.exits import any_part, days_to_expiry, short_delta, total_loss, total_profit
-from strategies.gates import iv_rank
+from strategies.gates import TUESDAY, iv_rank, second
 from strategies.look import Look
 from strategies.musts import NET_CREDIT, at_least
 from strategies.picks import Chain

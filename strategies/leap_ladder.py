@@ -13,9 +13,8 @@ from core.parts import Trait
 from core.settings.strategies import LeapLadderSettings
 from risk.proposal import Proposal
 from strategies.base import Skip
-from strategies.day_rules import MONDAY, weeks
 from strategies.exits import profit_of_credit
-from strategies.gates import free_place, vix_window
+from strategies.gates import MONDAY, free_place, vix_window, weeks
 from strategies.look import Look
 from strategies.musts import NET_CREDIT
 from strategies.row import Entry, Row, by_part, roll_at

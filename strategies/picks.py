@@ -16,8 +16,7 @@ import numpy as np
 
 from core.contracts import Contract, Quote, Right
 from core.settings.strategies import StrategySettings
-from greeks.black_scholes import FloatArray
-from greeks.expiry_time import years_to_expiry
+from greeks.black_scholes import FloatArray, years_to_expiry
 from greeks.smile import ChainGreeks
 from strategies.tools import Tools
 

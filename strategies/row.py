@@ -29,9 +29,8 @@ from strategies.base import (
     Window,
     watch_name,
 )
-from strategies.day_rules import DayRule
 from strategies.exits import PositionRule, Rule, TimeExit, most_severe, severest
-from strategies.gates import Gate, VixGate, vix_window
+from strategies.gates import DayRule, Gate, VixGate, vix_window
 from strategies.look import EndedLookError, Look, RowFacts, Watched
 from strategies.musts import too_little
 from strategies.tools import Tools

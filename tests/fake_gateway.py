@@ -15,8 +15,7 @@ from core.instruments import INSTRUMENTS, underlying_named
 from core.journal import MemorySink
 from core.settings.fields import Settings
 from core.storage import FolderStorage
-from greeks.black_scholes import european_price
-from greeks.expiry_time import years_to_expiry
+from greeks.black_scholes import european_price, years_to_expiry
 from trading_system import Surroundings, TradingSystem
 
 FRIDAY = date(2024, 3, 8)

@@ -14,7 +14,7 @@ import pytest
 
 from core.contracts import Right
 from core.instruments import INSTRUMENTS
-from greeks.expiry_time import expires_at, years_between
+from greeks.black_scholes import expires_at, years_between
 from simulation.lean.enums import Resolution, SecurityType
 from simulation.market.definitions import market_hours
 from simulation.securities.pricing import settlement_time

@@ -9,8 +9,7 @@ from datetime import date, datetime
 import numpy as np
 
 from core.contracts import AssetKind, Contract, ExerciseStyle, Quote, Right, Settlement, Underlying
-from greeks.black_scholes import FloatArray, european_price
-from greeks.expiry_time import years_to_expiry
+from greeks.black_scholes import FloatArray, european_price, years_to_expiry
 
 FRIDAY = date(2024, 7, 5)
 

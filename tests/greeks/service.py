@@ -17,8 +17,7 @@ from core.gateway import DailyBar, Gateway, Tick
 from core.journal import Journal, MemorySink
 from core.parts import Part, Terms
 from core.settings.fields import GreeksSettings, MarketSettings, PhaseSettings
-from greeks.black_scholes import european_price
-from greeks.expiry_time import years_to_expiry
+from greeks.black_scholes import european_price, years_to_expiry
 from greeks.monitor import GreeksMonitor
 from greeks.service import CentralGreeksService
 from market.history import DailyHistory

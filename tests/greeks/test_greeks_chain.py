@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.contracts import Contract, Quote, Right, Settlement
-from greeks.black_scholes import european_greeks
-from greeks.expiry_time import settlement_time, years_between, years_to_expiry
+from greeks.black_scholes import european_greeks, settlement_time, years_between, years_to_expiry
 from greeks.implied import NoVolatility, implied_volatility
 from greeks.smile import ONE_STRIKE, VolatilitySource, chain_greeks, fit_smile, nearest_delta
 from tests.greeks.chains import MORNING, RATE, YIELD, market, skew, spxw, spy

@@ -15,8 +15,7 @@ from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import ChangeKind, SessionClosed, Severity
 from core.instruments import contract_named
 from core.settings.fields import GreeksSettings, PhaseSettings
-from greeks.black_scholes import european_greeks
-from greeks.expiry_time import years_to_expiry
+from greeks.black_scholes import european_greeks, years_to_expiry
 from greeks.exposure import measured_beta
 from greeks.monitor import UNKNOWN_RULE
 from greeks.smile import VolatilitySource

@@ -14,8 +14,7 @@ from core.book import ShareHolding, position_of
 from core.contracts import Contract, Leg, Package, Right
 from core.parts import Part, Terms
 from greeks.american import american_price
-from greeks.black_scholes import european_price
-from greeks.expiry_time import years_to_expiry
+from greeks.black_scholes import european_price, years_to_expiry
 from greeks.stress import Node
 from tests.greeks.chains import MORNING, RATE, YIELD, spxw, spy
 from tests.greeks.stress import FOUR_MONTHS, Stress

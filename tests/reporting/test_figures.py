@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from reporting.charts import path_picture
-from reporting.fridays import day_cells
 from reporting.markup import target_texts
 from reporting.performance import Verdict, equity_statistics
 from reporting.report import summarise
 from reporting.rows import EngineTrade, EquityPoint, parse_journal
+from reporting.trades import day_cells
 from tests.reporting.pages import a_record, decision, equity, path_of, read_page
 
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from reporting import markup
 from reporting.charts import break_evens, nice_ticks, payoff_chart, profit_at_expiry, thin
 from reporting.fields import JournalError
-from reporting.fridays import DayKind, day_cells, fridays_between
 from reporting.intervals import bootstrap, resampled_days, wilson
 from reporting.markup import element, escape, money, percent, table, target_texts
 from reporting.performance import (
@@ -31,6 +30,7 @@ from reporting.performance import (
 )
 from reporting.report import render, summarise, write_report
 from reporting.rows import EquityPoint, Journal, Trade, TradeLeg, parse_journal
+from reporting.trades import DayKind, day_cells, fridays_between
 from tests.conftest import ROOT
 from tests.reporting.pages import a_record, decision, equity, path_of, read_page
 

@@ -12,11 +12,10 @@ from core.parts import Urgency
 from core.settings.strategies import FridayZeroDaySettings
 from market.vix import VixReading, VixRegime
 from strategies.base import Close, EntryContext, HoldContext, Skip, Wait
-from strategies.day_rules import FRIDAY as A_FRIDAY
-from strategies.day_rules import MONDAY, TUESDAY, WEDNESDAY, DayRule, any_day, every, first, second, weeks
 from strategies.exits import also, hard_deadline, last_day, loss_of_credit, most_severe, near_strike, profit_of_credit
 from strategies.friday_0dte import FridayZeroDay
-from strategies.gates import vix_window
+from strategies.gates import FRIDAY as A_FRIDAY
+from strategies.gates import MONDAY, TUESDAY, WEDNESDAY, DayRule, any_day, every, first, second, vix_window, weeks
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.risk.proposals import held
 
