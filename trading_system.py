@@ -73,6 +73,7 @@ from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
+from strategies.butterfly import Butterfly
 from strategies.coordinator import StrategyCoordinator
 from strategies.friday_0dte import FridayZeroDay
 from strategies.futures_strangle import FuturesStrangle
@@ -149,6 +150,7 @@ MANAGERS: tuple[type, ...] = (
     LeapLadder,
     Ipmcc,
     Ratio,
+    Butterfly,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,

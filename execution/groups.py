@@ -122,11 +122,6 @@ class OrderGroup:
         """Whether it is an entry, of a position or of parts of one."""
         return self.purpose in (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
 
-    @property
-    def is_broken(self) -> bool:
-        """Whether something filled, but not all: what is there is no whole package."""
-        return not self.is_filled and not self.is_untouched
-
 
 def reduced(legs: Sequence[Leg], contracts: int) -> tuple[Package, int]:
     """The same contracts as a package whose ratios share no divisor, and how many of it: engines ask for that."""

@@ -278,10 +278,6 @@ class GroupStates:
         else:
             self._try(Level.STRATEGY, strategy, StrategyTrigger.EXITED)
 
-    def strategy_of(self, position: str) -> str:
-        """Whose position it is."""
-        return self._state.position(position).parent
-
     def shares(self) -> None:
         """Keep what assignments left over restarts: ticker to quantity, price and cash."""
         rows = {row.ticker: [row.quantity, row.price, row.cash] for row in self._book.shares.values()}

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from core.bus import EventBus
 from core.cache import SessionEnd, UnifiedIntelligentCache
-from core.contracts import Contract, Leg, Package, Quote, Right
+from core.contracts import Contract, Leg, Package, Quote
 from core.events import SessionOpened
 from core.factory import Manager
 from core.gateway import Gateway
@@ -189,11 +189,6 @@ class OptionChainManager(Manager):
         if spread > self._settings.max_spread_fraction * mid and spread > widest:
             return "wide_spread"
         return None
-
-
-def of_right(contracts: Iterable[Contract], right: Right) -> list[Contract]:
-    """Contracts of one side, by strike."""
-    return sorted((contract for contract in contracts if contract.right is right), key=lambda row: row.strike)
 
 
 def nearest_strike(contracts: Sequence[Contract], strike: float) -> Contract | None:

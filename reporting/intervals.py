@@ -2,6 +2,9 @@
 
 Sources: E. B. Wilson, JASA 22 (1927) 209; Brown, Cai, DasGupta, Statistical Science 16 (2001) 101 (Wilson and Jeffreys
 for small samples); Politis and Romano, JASA 89 (1994) 1303 (stationary bootstrap: blocks keep volatility clusters).
+
+Wilson and Beta are scipy's. The bootstrap is not arch's: that draws another series of days, so reports would change,
+and its loop takes the figures of one path at a time, not of a matrix of paths.
 """
 
 from __future__ import annotations

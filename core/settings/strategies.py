@@ -27,7 +27,7 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
-AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder", "ipmcc", "ratio")
+AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder", "ipmcc", "ratio", "butterfly")
 """Strategies that can be run; the others have their numbers only."""
 
 
@@ -237,6 +237,10 @@ class ButterflySettings(StrategySettings):
     contracts_by_phase: ByPhase = (0, 0, 2, 4)
     entry_time: time = time(10, 35)
     time_exit: time = time(15, 30)
+    half_day_minutes: int = Field(30, ge=1)
+    """Minutes before an early close by which it is sold."""
+    strike_step: float = Field(5.0, gt=0)
+    """Index points that strikes are rounded to."""
     width: float = Field(10.0, gt=0)
     strong_move: Fraction = 0.01
     weak_move: Fraction = 0.005
