@@ -33,7 +33,6 @@ class DrawdownPlugin(RiskPlugin):
         self._paused_until: datetime | None = None
         self._disabled = False
         self._reset_at: float | None = None
-        self._recovering = False
         self._flat_since: datetime | None = None
         self._depths = (0.0, 0.0)
 
@@ -46,9 +45,8 @@ class DrawdownPlugin(RiskPlugin):
         return _depth(equity, self.peak)
 
     def size_factor(self, equity: float) -> float:
-        """Half in a drawdown of 10 %, and after a pause until the drawdown is under 10 % again."""
-        deep = not self.drawdown(equity) < self._settings.halve_at
-        return 0.5 if deep or self._recovering else 1.0
+        """Half while the drawdown from the true peak is 10 % or unknown: so also after a pause, until it is under."""
+        return 1.0 if self.drawdown(equity) < self._settings.halve_at else 0.5
 
     @property
     def locked(self) -> str | None:
@@ -81,8 +79,7 @@ class DrawdownPlugin(RiskPlugin):
         if not self._disabled:
             return False
         self._disabled, self._reset_at = False, self._equity.value
-        self._base = self._equity.value
-        self._recovering, self._paused_until = True, None
+        self._base, self._paused_until = self._equity.value, None
         return True
 
     # What happens
@@ -100,14 +97,12 @@ class DrawdownPlugin(RiskPlugin):
     def _measure(self, equity: float, now: datetime) -> None:
         settings = self._settings
         if self._paused_until is not None and now >= self._paused_until and not self._disabled:
-            self._paused_until, self._base, self._recovering = None, equity, True
+            self._paused_until, self._base = None, equity
         true_depth = self.drawdown(equity)
         if self._base is not None:
             self._base = max(self._base, equity)
         depth = true_depth if self._base is None else _depth(equity, self._base)
         self._depths = (true_depth, depth)
-        if true_depth < settings.halve_at:
-            self._recovering = False
         self._disable(equity, true_depth)
         if depth >= settings.close_all_at and self._paused_until is None:
             self._paused_until = now + timedelta(days=settings.pause_days)
@@ -129,7 +124,7 @@ class DrawdownPlugin(RiskPlugin):
             return
         self._flat_since = self._flat_since or now
         if now - self._flat_since >= timedelta(days=settings.pause_days):
-            self._flat_since, self._base, self._recovering = None, equity, True
+            self._flat_since, self._base = None, equity
 
     def _threshold(self, event: Event) -> RiskThreshold:
         settings, (true_depth, depth) = self._settings, self._depths
@@ -176,7 +171,6 @@ class DrawdownPlugin(RiskPlugin):
             "paused_until": self._paused_until,
             "disabled": self._disabled,
             "reset_at": self._reset_at,
-            "recovering": self._recovering,
             "flat_since": self._flat_since,
         }
 
@@ -185,7 +179,7 @@ class DrawdownPlugin(RiskPlugin):
         self.peak = number(row, "peak", 0.0) or 0.0
         self._base = number(row, "base", 0.0)
         self._paused_until, self._flat_since = moment(row, "paused_until"), moment(row, "flat_since")
-        self._disabled, self._recovering = truth(row, "disabled"), truth(row, "recovering")
+        self._disabled = truth(row, "disabled")
         self._reset_at = number(row, "reset_at", 0.0)
 
 

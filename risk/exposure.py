@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from core.book import Book
-from core.contracts import Contract
 from core.events import Event, RiskThreshold, SessionOpened, Severity
 from core.instruments import Group, contract_named, group_of, is_sp500
 from core.parts import SOLD, Trait
 from core.settings.fields import CorrelationSettings
+from greeks.exposure import LegGreeks
 from greeks.service import CentralGreeksService
 from market.history import Correlations
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
@@ -139,15 +139,13 @@ class ConcentrationPlugin(RiskPlugin):
 
     def _size(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Contracts at which the delta of all S&P 500 equivalents, in dollars, stays within its share of equity."""
-        legs = [leg for leg in self._service.portfolio().legs if is_sp500(leg.underlying)]
-        added = [self._service.figures_of(leg.contract) for leg in proposal.package.legs]
-        if any(leg.figures is None for leg in legs) or any(row is None for row in added):
+        asked = self._service.what_if(
+            proposal.package, 1
+        )  # its legs together: one without a bid takes the others' volatility
+        before, after = self._delta(asked.before.legs), self._delta(asked.after.legs)
+        if before is None or after is None:
             return Deny("sp500_delta", "the delta of an S&P 500 equivalent is unknown")
-        held = sum(leg.units * row.delta * self._spot(leg.contract) for leg in legs if (row := leg.figures) is not None)
-        pairs = zip(proposal.package.legs, added, strict=True)
-        each = sum(
-            leg.ratio * leg.contract.multiplier * row.delta * self._spot(leg.contract) for leg, row in pairs if row
-        )
+        held, each = before, after - before
         limit = self._settings.sp500_delta_share * context.account.equity
         for contracts in range(proposal.wanted, 0, -1):
             after = abs(held + contracts * each)
@@ -156,8 +154,16 @@ class ConcentrationPlugin(RiskPlugin):
         reason = f"one contract would bring the S&P 500's delta to {abs(held + each):.0f} dollars"
         return Shrink("sp500_delta", 0, limit, abs(held + each), reason)
 
-    def _spot(self, contract: Contract) -> float:
-        return self._service.spot_of(contract) or 0.0
+    def _delta(self, legs: Iterable[LegGreeks]) -> float | None:
+        """Dollars of index that options on S&P 500 equivalents move like; ``None`` when one is unknown."""
+        dollars = 0.0
+        for leg in legs:
+            if is_sp500(leg.underlying):
+                spot = self._service.spot_of(leg.contract)
+                if leg.figures is None or spot is None:
+                    return None
+                dollars += leg.units * leg.figures.delta * spot
+        return dollars
 
 
 @dataclass(frozen=True, slots=True)

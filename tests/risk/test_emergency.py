@@ -10,9 +10,10 @@ import pytest
 
 from core.book import ClosedTrade, Position
 from core.contracts import Quote
-from core.events import ChangeKind, Command, PositionChanged, SessionClosed
+from core.events import ChangeKind, Command, PositionChanged, RiskThreshold, SessionClosed, Severity
 from core.journal import RecordKind
 from core.parts import Part, Terms, Trait
+from risk.breakers import CircuitBreakerPlugin
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol, goes
 from risk.equity import SteadyEquity
@@ -31,6 +32,18 @@ def floor(tmp_path: Path) -> Floor:
 
 
 # Pursuing
+
+
+def test_a_warned_breaker_halves_sizes(floor: Floor) -> None:
+    risk, breaker = floor.system.managers[UnifiedRiskManager], floor.system.managers[CircuitBreakerPlugin]
+    assert risk.context().size_factor == 1.0
+    now = floor.gateway.time
+    warning = RiskThreshold(time=now, rule="fast_loss", severity=Severity.WARNING, limit=0.03, observed=0.024)
+    breaker._found["fast_loss"] = warning
+    assert risk.context().size_factor == 0.5
+    equity = floor.gateway.account().equity
+    floor.system.managers[DrawdownPlugin].peak = equity / 0.89  # and 10 % below the peak
+    assert risk.context().size_factor == 0.25
 
 
 def test_close_all_is_asked_for_until_nothing_is_left(floor: Floor) -> None:

@@ -193,11 +193,20 @@ class _Greeks:
     def __init__(self, delta: float | None) -> None:
         self.delta = delta
 
-    def portfolio(self) -> SimpleNamespace:
-        return SimpleNamespace(legs=())
-
     def figures_of(self, contract: Contract) -> SimpleNamespace | None:
         return None if self.delta is None else SimpleNamespace(delta=self.delta)
+
+    def what_if(self, package: Package, contracts: int) -> SimpleNamespace:
+        legs = tuple(
+            SimpleNamespace(
+                contract=leg.contract,
+                underlying=leg.contract.underlying.ticker,
+                units=leg.ratio * contracts * leg.contract.multiplier,
+                figures=self.figures_of(leg.contract),
+            )
+            for leg in package.legs
+        )
+        return SimpleNamespace(before=SimpleNamespace(legs=()), after=SimpleNamespace(legs=legs))
 
     def spot_of(self, contract: Contract) -> float:
         return 5000.0

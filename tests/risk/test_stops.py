@@ -150,6 +150,16 @@ def test_believed_quotes_stop_at_the_second_look(floor: Floor) -> None:
     assert seen == [False, True, True, True]
 
 
+def test_a_dearer_quote_that_the_model_does_not_share_stops_at_its_second_look_only(floor: Floor) -> None:
+    # 9 points for what the model holds for some 3: believed when a minute repeated it, and a stop a minute after that
+    floor.opened()
+    crossed(floor, put(4950.0), Quote(9.0, 9.4, NOON))
+    floor.pass_minutes(2)
+    assert stops(floor) == []
+    floor.pass_minutes()
+    assert stops(floor) == ["stop_loss"] or not floor.system.book.positions
+
+
 def test_a_real_fall_stops_at_once_by_the_model(floor: Floor) -> None:
     floor.opened()
     floor.gateway.spot = lambda _: 4937.0
