@@ -76,6 +76,8 @@ from state.store import StateStore, StoreOptions
 from strategies.box import Box
 from strategies.butterfly import Butterfly
 from strategies.coordinator import StrategyCoordinator
+from strategies.diagonal import Diagonal
+from strategies.enhanced import Enhanced
 from strategies.friday_0dte import FridayZeroDay
 from strategies.futures_strangle import FuturesStrangle
 from strategies.ipmcc import Ipmcc
@@ -153,6 +155,8 @@ MANAGERS: tuple[type, ...] = (
     Ratio,
     Butterfly,
     Box,
+    Diagonal,
+    Enhanced,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,

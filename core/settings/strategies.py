@@ -27,8 +27,19 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
-AVAILABLE: Names = ("friday_0dte", "lt112", "futures_strangle", "leap_ladder", "ipmcc", "ratio", "butterfly", "box")
-"""Strategies that can be run; the others have their numbers only."""
+AVAILABLE: Names = (
+    "friday_0dte",
+    "lt112",
+    "futures_strangle",
+    "leap_ladder",
+    "ipmcc",
+    "ratio",
+    "butterfly",
+    "box",
+    "diagonal",
+    "enhanced",
+)
+"""Strategies that can be run."""
 
 
 class ExitSettings(SettingsGroup):
@@ -290,9 +301,14 @@ class DiagonalSettings(StrategySettings):
     contracts_by_phase: ByPhase = (0, 0, 2, 4)
     days_to_expiry: Days = 60
     tickers: Names = ("SPY", "QQQ", "IWM")
+    entry_time: time = time(10, 15)
     full_size_under_vix: VixPoints = 15.0
+    half_size_share: Fraction = 0.5
+    """Share of the phase's places from that VIX on."""
     long_delta: DeltaPoints = 30.0
     short_days: Days = 30
+    max_debit: Fraction = 0.04
+    """Of the underlying's price."""
     short_exit_days: Days = 7
 
 
@@ -303,6 +319,19 @@ class EnhancedSettings(StrategySettings):
     max_vix: VixPoints = 30.0
     contracts_by_phase: ByPhase = (0, 1, 2, 3)
     days_to_expiry: Days = 45
+    entry_time: time = time(10, 30)
+    long_delta: DeltaPoints = 25.0
+    short_delta: DeltaPoints = 16.0
+    call_delta: DeltaPoints = 8.0
     opportunity_vix: VixPoints = 30.0
     reserve_vix: VixPoints = 40.0
+    episode_ends_under: VixPoints = 25.0
+    """A close of the VIX under it ends an episode; each of the opportunity's puts is sold once in one."""
+    opportunity_budget: Fraction = 0.15
+    """Loss at the -10 % line, a share of equity, that the opportunity's puts may have together."""
     opportunity_shares: Levels = (0.30, 0.30, 0.20, 0.20)
+    """Of the budget: SPY, ES (else SPY), IWM, and what is kept for the higher VIX."""
+    near_delta: DeltaPoints = 20.0
+    far_days: Days = 60
+    far_delta: DeltaPoints = 15.0
+    small_delta: DeltaPoints = 25.0
