@@ -2,7 +2,7 @@
 
 Rising over 1 % since the open buys puts centred 10 index points below the index, falling calls centred 10 above. From
 0.5 to 1 % the centre is against the move, as far from the open as the at-the-money straddle costs. Held for three
-times the debit, else to 15:30; the debit is all that can be lost.
+times the debit, else to 15:30; the debit is all that can be lost: what brings nothing by then is left to settle.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import math
 from dataclasses import replace
 
 from core.contracts import Contract, Right
-from core.parts import BOUGHT, WHOLE, Trait
+from core.parts import BOUGHT, WHOLE, Part, Trait
 from core.settings.strategies import ButterflySettings
 from risk.proposal import Proposal
-from strategies.exits import hard_deadline, last_day, profit_of_debit
+from strategies.base import Close, HoldContext
+from strategies.exits import last_day, profit_of_debit
 from strategies.gates import FRIDAY, every
 from strategies.look import Look
 from strategies.musts import maximum_debit
@@ -39,11 +40,11 @@ class Butterfly(Row):
         self.entries = (Entry("open", every(FRIDAY), settings.entry_time, self.open),)
         self.exits = {
             WHOLE: (
-                hard_deadline(settings.time_exit, settings.half_day_minutes),
-                last_day(settings.time_exit, settings.half_day_minutes),
+                self._done,
                 profit_of_debit(settings.profit_target),
             )
         }
+        self._last_day = last_day(settings.time_exit, settings.half_day_minutes)
 
     def open(self, look: Look) -> Proposal:
         """One up, two down, one up around the centre; as many as the debit's limit pays."""
@@ -78,6 +79,25 @@ class Butterfly(Row):
             strikes = f"{lower.strike:g}, {body.strike:g}, {upper.strike:g}"
             raise look.skip("strikes", f"{strikes} are listed: wings of unequal width")
         return {lower: +1, body: -2, upper: +1}
+
+    def _done(self, part: Part, context: HoldContext) -> Close | None:
+        """Its last day, while selling brings money: to cross four spreads for nothing would cost more than the debit.
+
+        It settles in cash, for nothing at worst. An unknown price of a leg brings nothing.
+        """
+        due = self._last_day(part, context)
+        return due if due is not None and self._brings(part) > 0 else None
+
+    def _brings(self, part: Part) -> float:
+        """Points that selling what is held of all contracts brings at once: longs at their bids, shorts at offers."""
+        total = 0.0
+        for leg in part.legs:
+            quote = self.tools.chains.quote(leg.contract)
+            if leg.ratio > 0:
+                total += leg.ratio * ((quote.bid or 0.0) if quote is not None else 0.0)
+            else:
+                total += leg.ratio * (math.inf if quote is None or quote.ask is None else quote.ask)
+        return total
 
     def _most_debit(self, look: Look) -> float:
         """Dollars: a share of equity that grows with the VIX, and a limit in dollars."""

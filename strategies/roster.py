@@ -83,8 +83,7 @@ METHODOLOGY: tuple[Reach, ...] = (
         (_WEDNESDAY,),
     ),
     Reach("LT112, calls", ("ES", "SPY"), Term(7, 4, 1), (Deltas(Right.CALL, 5, 30),), 0, (_MONDAY,)),
-    # 3, 10a: puts 5 to 7 delta, calls 5 to 6; the put side of 10a is a ratio, with its long put above the short ones.
-    # The untested side is rolled once, when the other has 20 delta.
+    # 3: puts 5 to 7 delta, calls 5 to 6. The untested side is rolled once, when the other has 20 delta.
     Reach(
         "Strangle",
         _STRANGLED,
@@ -95,7 +94,16 @@ METHODOLOGY: tuple[Reach, ...] = (
         (2,),
         rolls=18.0,
     ),
-    Reach("Strangle with a ratio", _STRANGLED, Term(90, 30), (Deltas(Right.PUT, 9, 14),), 21, (_TUESDAY,), (2,)),
+    # 10a: one put at 25 delta against two at 16, and a call at 8.
+    Reach(
+        "Strangle with a ratio",
+        ("SPY",),
+        Term(45, 12),
+        (Deltas(Right.PUT, 23, 27), Deltas(Right.PUT, 14, 18), Deltas(Right.CALL, 6.5, 9.5)),
+        21,
+        (_TUESDAY,),
+        (2,),
+    ),
     # 4: 12 to 14 delta, rolled at 150 days whichever day that is.
     Reach("LEAP put ladder", ("SPY",), Term(365, 120), (Deltas(Right.PUT, 11, 15),), 150),
     # 5: any day on which the trend allows the LEAP; weeklies on Friday, on Monday after an assignment.
@@ -112,9 +120,9 @@ METHODOLOGY: tuple[Reach, ...] = (
         21,
         (_TUESDAY,),
     ),
-    # 9: 60 days at 30 delta against 30 days at another strike, closed when that has 7 days left.
+    # 9: 60 days at 30 delta against 30 days at the strike under it (about 23), closed when that has 7 days left.
     Reach("Diagonal, long", ("SPY", "QQQ", "IWM"), Term(60, 14), (Deltas(Right.PUT, 28, 32),), 25, (_TUESDAY,)),
-    Reach("Diagonal, short", ("SPY", "QQQ", "IWM"), Term(30, 10), (Deltas(Right.PUT, 24, 36),), 5, (_TUESDAY,)),
+    Reach("Diagonal, short", ("SPY", "QQQ", "IWM"), Term(30, 10), (Deltas(Right.PUT, 19, 32),), 5, (_TUESDAY,)),
     # 10b: over VIX 30.
     Reach("Opportunity, 45 days", ("SPY", "IWM"), Term(45, 12), (Deltas(Right.PUT, 16, 29),), 21, vix_over=30.0),
     Reach("Opportunity, 60 days", ("ES", "SPY"), Term(60, 14), (Deltas(Right.PUT, 12, 18),), 21, vix_over=30.0),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.book import Position
 from core.contracts import Package, Right
 from core.journal import RecordKind
 from strategies.butterfly import Butterfly
@@ -121,7 +122,7 @@ def row(tmp_path: Path) -> Butterfly:
         (time(12), time(16), None, [("Hold", ())]),
         (time(15, 19), time(16), 1.0, [("Hold", ())]),
         (time(15, 20), time(16), 1.0, [("last_day", ("whole",))]),  # done by 15:30: urgent from ten minutes before
-        (time(15, 30), time(16), 1.0, [("deadline", ("whole",))]),
+        (time(15, 30), time(16), 1.0, [("last_day", ("whole",))]),
         (time(12, 19), time(13), 1.0, [("Hold", ())]),
         (time(12, 20), time(13), 1.0, [("last_day", ("whole",))]),  # a half day: before 12:30
     ],
@@ -129,10 +130,25 @@ def row(tmp_path: Path) -> Butterfly:
 def test_what_closes_it(
     row: Butterfly, now: time, close: time, value: float | None, expected: list[tuple[str, tuple[str, ...]]]
 ) -> None:
+    held = butterfly(row)
+    row.tools.gateway.subscribe([leg.contract for leg in held.legs])
+    assert acts(row, held, hold(datetime.combine(FRIDAY, now), {"whole": value}, 5050.0, close)) == expected
+
+
+def butterfly(row: Butterfly) -> Position:
     legs = {
         contract("SPXW", FRIDAY, 5035.0): (1, 4.0),
         contract("SPXW", FRIDAY, 5045.0): (-2, 5.0),
         contract("SPXW", FRIDAY, 5055.0): (1, 7.0),
     }
-    held = position(row, part(row, "whole", legs, at(FRIDAY, 10, 36)))  # 4 - 10 + 7: 1.00 paid
-    assert acts(row, held, hold(datetime.combine(FRIDAY, now), {"whole": value}, 5050.0, close)) == expected
+    return position(row, part(row, "whole", legs, at(FRIDAY, 10, 36)))  # 4 - 10 + 7: 1.00 paid
+
+
+def test_what_brings_nothing_is_left_to_settle(row: Butterfly) -> None:
+    held, fake = butterfly(row), row.tools.gateway
+    assert isinstance(fake, RowGateway)
+    late = hold(at(FRIDAY, 15, 20), {"whole": 0.05}, 5050.0)
+    assert acts(row, held, late) == [("Hold", ())]  # no leg has a quote
+    fake.subscribe([leg.contract for leg in held.legs])
+    fake.half_spread = 2.0  # 4 x 2 points to cross for what is worth half a point
+    assert acts(row, held, late) == [("Hold", ())]
