@@ -19,7 +19,7 @@ from reporting.markup import Markup, element, money
 from reporting.report import RunRecord, Summary, tile_texts
 from reporting.rows import EquityPoint
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 START, END = "2016-01-04", "2016-02-26"  # the README's example, and the days of config.json
 WIDTH = 900
 COLUMNS = 4

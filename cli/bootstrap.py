@@ -39,6 +39,7 @@ Tom King Trading System
   python run.py grid --help         many runs at once: values of settings, seeds, scenarios; a heat map of the results
   python run.py montecarlo --help   years that never happened: what return, drawdown and ruin are distributed like
   python run.py scenario --list     named days and weeks that the system must survive, for example August 5, 2024
+  python run.py rehearse --help     a day as live in the terminal: commands, kills, quotes that stop, restarts
   python run.py data --help         write the modelled market as a LEAN data folder
   python run.py cloud --help        make the project folder for QuantConnect's cloud, within its limits on files
   python run.py regress --help      run LEAN's own regression algorithms on the embedded engine

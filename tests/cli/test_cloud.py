@@ -100,16 +100,15 @@ def test_the_folder_trades_as_main_does(made: Path, tmp_path: Path) -> None:
 def test_an_error_names_the_original_file_and_line(made: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(made, broken)
-    marked = (ROOT / "strategies" / "friday_0dte.py").read_text(encoding="utf-8").splitlines()
-    line = next(number for number, text in enumerate(marked, 1) if "def entry_windows" in text)
     texts = texts_of(ROOT)
     lines = texts["strategies/friday_0dte.py"].splitlines()
-    lines[line + 1] = "        raise RuntimeError('seen from the cloud')"
+    line = next(number for number, text in enumerate(lines) if "super().__init__(tools, settings)" in text)
+    lines[line] = "        raise RuntimeError('seen from the cloud')"
     texts["strategies/friday_0dte.py"] = "\n".join(lines) + "\n"
     for name, text in written(texts, HEAD, {}).items():
         (broken / name).write_text(text, encoding="utf-8")
     error = run_alone(broken, tmp_path)["error"]
-    assert f'File "strategies/friday_0dte.py", line {line + 2}, in entry_windows' in error
+    assert f'File "strategies/friday_0dte.py", line {line + 1}, in __init__' in error
     assert "raise RuntimeError('seen from the cloud')" in error
 
 

@@ -39,6 +39,11 @@ def hash_of(done: Finished) -> str:
     return done.record.facts["Order list hash"]
 
 
+def lacking(done: Finished) -> list[str]:
+    """What a run's folder lacks, but for XSP, which the modelled market does not have."""
+    return [words for words in done.record.warnings if not words.startswith("XSP (index)")]
+
+
 @pytest.mark.slow
 def test_a_folder_gives_the_orders_of_the_market_it_was_written_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -54,7 +59,7 @@ def test_a_folder_gives_the_orders_of_the_market_it_was_written_from(
     again = run_and_report(BacktestOptions(market=f"lean:{folder}", set_=[OPEN], out=tmp_path / "again"))
     assert len(model.record.journal.trades) >= 1
     assert hash_of(again) == hash_of(model)
-    assert again.record.warnings == ()
+    assert lacking(again) == []
     journals = [(tmp_path / name / "journal.jsonl").read_text(encoding="utf-8") for name in ("read", "model")]
     assert journals[0] == journals[1]
 
@@ -64,8 +69,9 @@ def test_a_run_says_what_its_folder_lacks(tmp_path: Path, capsys: pytest.Capture
     folder = written(tmp_path, "--set", SHUT)
     capsys.readouterr()
     done = run_and_report(BacktestOptions(market=f"lean:{folder}", set_=[OPEN], out=tmp_path / "run"))
-    (words,) = done.record.warnings
-    assert "the chain of SPXW on 2016-01-0" in words
+    (words,) = lacking(done)
+    assert "SPXW" in words
+    assert "on 2016-01-0" in words
     assert f"warning: {words}\n" in capsys.readouterr().err
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "lacks" in page
@@ -81,7 +87,7 @@ def test_a_contract_of_the_listing_without_quotes_is_a_gap(tmp_path: Path) -> No
     assert archive.is_file()
     archive.unlink()
     less = run_and_report(BacktestOptions(market=f"lean:{folder}", set_=[OPEN], out=tmp_path / "less"))
-    (words,) = less.record.warnings
+    (words,) = lacking(less)
     assert name.split()[0] in words
     assert f"on {day}" in words
     assert hash_of(less) != hash_of(whole)

@@ -18,7 +18,7 @@ from cli.backtest import results_folder
 from tests.conftest import ROOT
 
 SLOW = """
-import time
+import time as clock  # LEAN's own names hold another time
 from pathlib import Path
 from AlgorithmImports import *
 
@@ -31,7 +31,7 @@ class Slow(QCAlgorithm):
 
     def on_data(self, data):
         Path(self.get_parameter("mark")).touch()
-        time.sleep(0.2)
+        clock.sleep(0.2)
 """
 EXITING = """
 import sys
