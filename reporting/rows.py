@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reporting.fields import Fields, JournalError, parse_line
 
-TITLES = {"friday_0dte": "Friday 0DTE", "lt112": "LT112", "ipmcc": "IPMCC", "leap_ladder": "LEAP ladder"}
+TITLES = {"friday_0dte": "Friday 0DTE", "lt112": "LT112", "ipmcc": "IPMCC", "leap_ladder": "LEAP put ladder"}
 
 
 class Outcome(StrEnum):
