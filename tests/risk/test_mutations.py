@@ -22,7 +22,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda row: row.rule)
 def test_a_rule_that_is_gone_is_missed(mutation: Mutation, tree: Path) -> None:
     assert is_found(mutation, tree), f"nothing noticed that this is gone: {mutation.rule}"
