@@ -51,13 +51,22 @@ class Exiting(QCAlgorithm):
 UNIX = pytest.mark.skipif(os.name == "nt", reason="Windows ends processes otherwise")
 
 
+def hear_signals() -> None:
+    """Tests that run in the background or under nohup ignore signals, and hand that on: the child hears them all."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 def started(folder: Path) -> subprocess.Popen[str]:
     """A backtest that is in the middle of its first day."""
     algorithm, mark = folder / "slow.py", folder / "mark"
     algorithm.write_text(SLOW, encoding="utf-8")
     command = [sys.executable, str(ROOT / "run.py"), "backtest", "--algorithm", str(algorithm)]
     command += ["--param", f"mark={mark}", "--out", str(folder / "results" / "one")]
-    done = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    pipe = subprocess.PIPE
+    done = subprocess.Popen(
+        command, stderr=pipe, stdout=pipe, text=True, start_new_session=True, preexec_fn=hear_signals
+    )
     deadline = time.monotonic() + 60
     while not mark.exists():
         assert done.poll() is None, done.communicate()

@@ -41,7 +41,7 @@ def test_no_room_reads_leans_chains_or_price_models() -> None:
     # Of a chain file's row the day before's volatility is read, in one place; its Greeks never.
     gateway = list((ROOT / "core").glob("lean_gateway*.py"))
     rows = {(path.name, name) for path in gateway for name in attributes(path)}
-    assert {path for path, name in rows if name == "implied_volatility"} <= {"lean_gateway_names.py"}
+    assert {path for path, name in rows if name == "implied_volatility"} <= {"lean_gateway_orders.py"}
     assert {path for path, name in rows if name in ("greeks", "delta", "gamma", "vega", "theta")} == set()
 
 
