@@ -28,7 +28,7 @@ from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
+from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries, Key, Sent
 from strategies.exits import StopGuard
 from strategies.roster import StrategyRoster
@@ -86,6 +86,8 @@ class StrategyCoordinator:
         self._risk = risk
         self._market = market
         self._strategies = {strategy.name: strategy for strategy in roster.enabled}
+        self._known = roster.known
+        self._orphans: set[str] = set()
         self._entries = Entries(journal, gateway, book, desk, risk, market, self._strategies)
         self._stops = StopGuard(gateway, market.marks)
         self._rolls: dict[tuple[str, ...], _Rolling] = {}
@@ -108,6 +110,13 @@ class StrategyCoordinator:
     def strategies(self) -> tuple[Strategy, ...]:
         """The strategies that run, by name."""
         return tuple(self._strategies[name] for name in sorted(self._strategies))
+
+    @property
+    def managing(self) -> tuple[Strategy, ...]:
+        """The strategies that run, and those that do not but hold something, by name."""
+        held = {position.strategy: self._keeper(position) for position in self._book.positions.values()}
+        found = {**self._strategies, **{name: keeper for name, keeper in held.items() if keeper is not None}}
+        return tuple(found[name] for name in sorted(found))
 
     # What happens
 
@@ -157,8 +166,9 @@ class StrategyCoordinator:
         if session is None:
             return
         for position in list(self._book.positions.values()):
-            strategy = self._strategies.get(position.strategy)
+            strategy = self._keeper(position)
             if strategy is None:
+                self._tell_orphan(position)
                 continue
             try:
                 action = strategy.manage(position, self._holding(position, now, session))
@@ -171,7 +181,26 @@ class StrategyCoordinator:
                 continue
             for one in action if isinstance(action, tuple) else (action,):
                 if self._stops.confirmed(strategy, position, one, session):
-                    self._do(position, one, now.date())
+                    self._do(position, self._without_entry(position, one), now.date())
+
+    def _keeper(self, position: Position) -> Strategy | None:
+        """Who manages a position: its own strategy, enabled or not; ``None`` where no such strategy exists."""
+        return self._strategies.get(position.strategy) or self._known.get(position.strategy)
+
+    def _without_entry(self, position: Position, action: Action) -> Action:
+        """Of a strategy that is not enabled only what closes: nothing is opened for it, nor rolled into."""
+        if position.strategy in self._strategies or isinstance(action, Close | Hold):
+            return action
+        return Close("not_enabled", action.reason, parts=action.parts) if isinstance(action, Roll) else Hold()
+
+    def _tell_orphan(self, position: Position) -> None:
+        """Nobody here can manage it: a person must, and nothing opens beside it; said once a position."""
+        if position.id in self._orphans:
+            return
+        self._orphans.add(position.id)
+        reason = f"{position.id} is of {position.strategy}, which does not exist here: nobody manages it"
+        self._journal.record(RecordKind.ERROR, component="coordinator", reason=reason)
+        self._bus.halt_entries(reason)
 
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
         tick = self._gateway.tick(position.underlying.price_key)

@@ -19,13 +19,14 @@ from strategies.tools import Tools
 
 
 class StrategyRoster(Manager):
-    """The strategies that a run enables, of all that exist."""
+    """The strategies that a run enables, and all that exist: what one of them holds is managed, enabled or not."""
 
     def __init__(self, strategies: tuple[Strategy, ...], settings: RunSettings) -> None:
         known = {strategy.name: strategy for strategy in strategies}
         unknown = sorted(set(settings.strategies) - set(known))
         if unknown:
             raise ValueError(f"run.strategies: {unknown} unknown; expected some of {sorted(known)}")
+        self.known = known
         self.enabled = tuple(known[name] for name in settings.strategies)
 
 

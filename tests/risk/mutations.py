@@ -433,6 +433,20 @@ MUTATIONS = (
         ENTRIES,
     ),
     Mutation(
+        "what is not enabled is managed all the same",
+        "strategies/coordinator.py",
+        "return self._strategies.get(position.strategy) or self._known.get(position.strategy)",
+        "return self._strategies.get(position.strategy)",
+        STOPS,
+    ),
+    Mutation(
+        "what is not enabled opens nothing",
+        "strategies/coordinator.py",
+        "if position.strategy in self._strategies or isinstance(action, Close | Hold):",
+        "if True:",
+        STOPS,
+    ),
+    Mutation(
         "floors of survival",
         "core/settings/fields.py",
         "        if refused:\n            raise SettingsError(refused)\n",

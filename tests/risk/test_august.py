@@ -96,6 +96,7 @@ class Account:
         self.gateway.cash += total
         self.system.managers[SteadyEquity]._booked += total
         self.system.book.positions[position.id] = position
+        self.system.coordinator._orphans.add(position.id)  # a made-up strategy's: held through, as if nobody acted
         changed = PositionChanged(
             time=self.gateway.time, position=position.id, strategy=position.strategy, kind=ChangeKind.OPENED,
             cash=total, fees=0.0,
