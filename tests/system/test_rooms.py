@@ -1,5 +1,7 @@
 """The rooms at their edges: the record of trades, exit rules, breakers, limits, and what the 0DTE refuses by name."""
 
+# Private: _facts, _desk: a row's facts of another day, and what is asked of the desk.
+
 from __future__ import annotations
 
 import json
