@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.fills import FillRule
 from reporting.charts import account_charts
+from reporting.fields import Standing
 from reporting.history import Benchmark, history_part
 from reporting.intervals import FEWEST_MOVES, Unit
 from reporting.markup import (
@@ -167,7 +168,7 @@ def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[M
             ("strategies", "By strategy", [strategies_table(summary)]),
             ("fills", "Fills, and what others would have made of them", [fills_table(summary.fills)]),
             ("trades", "Trades", trade_list(record.journal)),
-            ("risk", "Risk and errors", [risk_table(record.journal.risk), errors_table(record.journal.errors)]),
+            ("risk", "Risk and errors", risk_part(record.journal)),
         ]
     else:
         shown.append(("trades", "Trades", [engine_trades_table(record.engine_trades)]))
@@ -332,6 +333,22 @@ def fills_table(fills: FillSummary | None) -> Markup:
     head = ("If filled at", "Profit", "Won", "Means")
     shown = table(head, table_rows(fills), "The same trades at other fills", (1, 2), stacked=True)
     return join([element("p", f"{fills.title}."), shown, element("p", note, class_="note")])
+
+
+def risk_part(journal: Journal) -> list[Markup]:
+    """How the account stood at its closes, what the rules said, and what failed."""
+    return [standings_table(journal.standings), risk_table(journal.risk), errors_table(journal.errors)]
+
+
+def standings_table(standings: Sequence[Standing]) -> Markup:
+    """The cap in force at each close and the health of what was held; the latest when there are very many."""
+    if not standings:
+        return element("p", "No close was seen.", class_="note")
+    rows = [(str(row.day), row.lines[0], "; ".join(row.lines[1:]) or "none") for row in standings[-MOST_NOTES:]]
+    head = ("Close", "Buying power and its cap", "Health of what was held (100 less what it says)")
+    shown = table(head, rows, f"At the close, {len(rows)} of {len(standings)}", stacked=True)
+    last = element("p", f"At the last close: {'; '.join(standings[-1].lines)}.")
+    return join([last, element("details", element("summary", f"{len(standings)} closes"), shown)])
 
 
 def risk_table(notes: Sequence[RiskNote]) -> Markup:

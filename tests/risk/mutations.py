@@ -1,7 +1,8 @@
 """Takes one rule of risk away at a time and sees whether a test goes red: `python -m tests.risk.mutations [name ...]`.
 
 Each rule is named (``mutation_table.py``). A text of the source that must stand there once is replaced by one without
-the rule, in a copy of the tree; the tests beside it must fail. A rule that nobody would miss is printed, and the exit code says so.
+the rule, in a copy of the tree; the tests beside it must fail. A rule that nobody would miss is printed, and the exit
+code says so.
 """
 
 from __future__ import annotations
