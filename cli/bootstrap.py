@@ -1,9 +1,9 @@
 """Build the project's own environment on first use, then run a command inside it.
 
 Standard library only: this runs before anything is installed. Three sets of pinned packages exist, each with a lock
-file: ``requirements.lock`` (what a backtest needs, small), ``requirements-dev.lock`` (the same plus what ``test`` needs)
-and ``requirements-research.lock`` (the same as the first plus what ``notebook`` needs). What two of them name, they name
-in one version, so that either can be added to what is there.
+file: ``requirements.lock`` (what a backtest needs, small), ``requirements-dev.lock`` (the same and what ``test``
+needs) and ``requirements-research.lock`` (the first and what ``notebook`` needs). What two of them name, they name in
+one version, so that either can be added to what is there.
 
 The environment lives in ``.venv``; ``.venv.json`` says which locks it was built from, and is written last. One
 without a matching record is thrown away and built again, so an interrupted first run heals itself. ``.venv.lock`` makes
