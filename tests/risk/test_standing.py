@@ -49,7 +49,9 @@ def health(*, days: int, value: float | None, line: float, used: float, cap: flo
         SimpleNamespace(cap=lambda _: cap, used=lambda: SimpleNamespace(dollars=used)),
         SimpleNamespace(context=lambda: SimpleNamespace(account=SimpleNamespace(equity=100_000.0))),
     ]
-    check = HealthCheck(Book(positions={"p": position}), *stubs, ExitSettings(), HealthSettings())
+    engine, groups, figures, risk = stubs
+    book = Book(positions={"p": position})
+    check = HealthCheck(book, engine, groups, figures, risk, ExitSettings(), HealthSettings())
     return check.of(position, NOW).score
 
 
@@ -103,7 +105,8 @@ def test_which_cap_binds(tmp_path: Path, vix: float, phase: int, cap: float, by:
     limits = floor.system.settings.phases.rows[phase - 1]
     bound = figures.binding_cap(replace(risk.context(), phase=phase, limits=limits))
     assert bound is not None
-    assert bound == (by, pytest.approx(cap))
+    assert bound[0] == by
+    assert bound[1] == pytest.approx(cap)
     assert figures.binding_cap(replace(risk.context(), vix=None)) is None
 
 
@@ -196,7 +199,7 @@ def test_vix_15_to_40_and_back_to_20_minute_by_minute(tmp_path: Path) -> None:
     running.open_session(gateway.time)
     risk, figures = running.managers[UnifiedRiskManager], running.managers[MarginFigures]
     regime = VixRegimePlugin(running.settings.vix)
-    seen = set()
+    seen: set[VixRegime] = set()
     for vix in path:
         at["vix"] = vix
         gateway.time += timedelta(minutes=1)
