@@ -1,6 +1,6 @@
 """August 5, 2024: the account that was lost cannot be built, and what may be built outlives the day."""
 
-# Private: _booked: the account of a broker that is not ours.
+# Private: _booked, _orphans: what a fill and a strategy would have told the system.
 
 from __future__ import annotations
 
