@@ -135,7 +135,7 @@ def test_one_that_fails_while_looking_is_suspended_and_told_and_the_others_go_on
 
     monkeypatch.undo()
     stop(system)
-    later, after = enabled(fake, "ipmcc", "leap_ladder", ipmcc__tickers="SPY")  # the next process: it stays suspended until a person resumes
+    later, after = enabled(fake, "ipmcc", "leap_ladder", ipmcc__tickers="SPY")
     run_day(later, fake, MONDAY + timedelta(days=7), until=time(10, 1))
     assert ("leap_ladder", "suspended") in rules(after)
     assert "leap_ladder opens again" in later.command(fake.time, Command.RESUME, "leap_ladder")
