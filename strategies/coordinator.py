@@ -28,9 +28,9 @@ from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
+from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries, Key, Sent
-from strategies.exits import StopGuard
+from strategies.exits import StopGuard, last_resort
 from strategies.roster import StrategyRoster
 from strategies.tools import MarketAccess
 
@@ -78,21 +78,21 @@ class StrategyCoordinator:
         market: MarketAccess,
         roster: StrategyRoster,
     ) -> None:
-        self._bus = bus
         self._journal = journal
         self._gateway = gateway
         self._book = book
         self._desk = desk
         self._risk = risk
         self._market = market
-        self._strategies = {strategy.name: strategy for strategy in roster.enabled}
-        self._known = roster.known
+        self._roster = roster
         self._orphans: set[str] = set()
-        self._entries = Entries(journal, gateway, book, desk, risk, market, self._strategies)
+        self._entries = Entries(journal, gateway, book, desk, risk, market, roster)
+        self._strategies = self._entries.strategies
         self._stops = StopGuard(gateway, market.marks)
         self._rolls: dict[tuple[str, ...], _Rolling] = {}
         self._replacing: dict[Key, _Rolling] = {}
         self._added: dict[Key, date] = {}
+        self._failing: set[str] = set()
         bus.subscribe(EntryWindow, self._entries.open_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
@@ -108,15 +108,14 @@ class StrategyCoordinator:
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
-        """The strategies that run, by name."""
-        return tuple(self._strategies[name] for name in sorted(self._strategies))
+        """The strategies that run, in the order of service."""
+        return tuple(self._strategies.values())
 
     @property
     def managing(self) -> tuple[Strategy, ...]:
-        """The strategies that run, and those that do not but hold something, by name."""
-        held = {position.strategy: self._keeper(position) for position in self._book.positions.values()}
-        found = {**self._strategies, **{name: keeper for name, keeper in held.items() if keeper is not None}}
-        return tuple(found[name] for name in sorted(found))
+        """The strategies that run, and those that do not but hold something."""
+        held = {position.strategy for position in self._book.positions.values()}
+        return (*self.strategies, *(row for name, row in self._roster.disabled.items() if name in held))
 
     # What happens
 
@@ -166,32 +165,20 @@ class StrategyCoordinator:
         if session is None:
             return
         for position in list(self._book.positions.values()):
-            strategy = self._keeper(position)
+            strategy = self._strategies.get(position.strategy) or self._roster.disabled.get(position.strategy)
             if strategy is None:
                 self._tell_orphan(position)
                 continue
             try:
                 action = strategy.manage(position, self._holding(position, now, session))
             except Exception as error:  # a strategy's error must not keep the others from their exits
-                if self._bus.entries_halted is None:  # told once: the rest of the account may need a person
-                    detail = f"{type(error).__name__}: {error}"
-                    row = {"component": strategy.name, "reason": f"failed while managing {position.id}"}
-                    self._journal.record(RecordKind.ERROR, **row, detail=detail)
-                    self._bus.halt_entries(f"{strategy.name} failed while managing {position.id}: {detail}")
-                continue
+                if position.id not in self._failing:  # told once a session, not once a minute
+                    self._failing.add(position.id)
+                    self._roster.suspend(strategy.name, f"failed while managing {position.id}", error)
+                action = last_resort(position, now, session)
             for one in action if isinstance(action, tuple) else (action,):
                 if self._stops.confirmed(strategy, position, one, session):
-                    self._do(position, self._without_entry(position, one), now.date())
-
-    def _keeper(self, position: Position) -> Strategy | None:
-        """Who manages a position: its own strategy, enabled or not; ``None`` where no such strategy exists."""
-        return self._strategies.get(position.strategy) or self._known.get(position.strategy)
-
-    def _without_entry(self, position: Position, action: Action) -> Action:
-        """Of a strategy that is not enabled only what closes: nothing is opened for it, nor rolled into."""
-        if position.strategy in self._strategies or isinstance(action, Close | Hold):
-            return action
-        return Close("not_enabled", action.reason, parts=action.parts) if isinstance(action, Roll) else Hold()
+                    self._do(position, one, now.date())
 
     def _tell_orphan(self, position: Position) -> None:
         """Nobody here can manage it: a person must, and nothing opens beside it; said once a position."""
@@ -322,6 +309,7 @@ class StrategyCoordinator:
     # Ends
 
     def _on_session_closed(self, event: SessionClosed) -> None:
+        self._failing.clear()
         self._entries.close_session()
         for key in list(self._rolls):  # the strategy asks again in the next session where it still holds
             self._drop(key, Skip("session_closed", "the session closed before the new package was sent"))

@@ -423,15 +423,15 @@ MUTATIONS = (
     Mutation(
         "what is not enabled is managed all the same",
         "strategies/coordinator.py",
-        "return self._strategies.get(position.strategy) or self._known.get(position.strategy)",
-        "return self._strategies.get(position.strategy)",
+        " or self._roster.disabled.get(position.strategy)",
+        "",
         STOPS,
     ),
     Mutation(
-        "what is not enabled opens nothing",
+        "what nobody manages halts entries",
         "strategies/coordinator.py",
-        "if position.strategy in self._strategies or isinstance(action, Close | Hold):",
-        "if True:",
+        "                self._tell_orphan(position)\n",
+        "",
         STOPS,
     ),
     Mutation(

@@ -1,7 +1,6 @@
 """A stop trades on no single bad quote, and no exit pays more than its package can be worth."""
 
 # Private: _on_session_opened, _on_market_data, _working: its handlers, without the bus; what works between two minutes.
-# _without_entry: one answer of a strategy that is not enabled, which takes months to come by itself.
 
 from __future__ import annotations
 
@@ -24,11 +23,9 @@ from execution.executor import AtomicExecutor
 from execution.walking import within_worth
 from market.freshness import DataFault, QuoteJudge, TwoLooks, worth_at_most
 from state.store import StateStore
-from strategies.base import Add, Close, Hold, Roll
 from tests.execution.desk import put
 from tests.fake_gateway import FRIDAY, build
 from tests.risk.floor import Floor, crossed
-from tests.risk.proposals import proposal
 
 NOON = datetime(2024, 3, 8, 12)
 SPXW = INSTRUMENTS["SPXW"]
@@ -194,18 +191,6 @@ def test_what_a_strategy_that_is_no_longer_enabled_holds_is_managed_all_the_same
     again.gateway.spot = lambda _: 4937.0
     again.pass_minutes()
     assert stops(again) == ["stop_loss"]
-
-
-def test_what_is_not_enabled_opens_nothing_and_is_rolled_into_nothing(floor: Floor) -> None:
-    name = floor.opened()
-    again = after_restart(floor, "ratio")
-    position, coordinator = again.system.book.positions[name], again.system.coordinator
-    offered = proposal()
-    assert coordinator._without_entry(position, Add(offered, "more")) == Hold()
-    rolled = coordinator._without_entry(position, Roll(offered, "150 days", ("rung-1",)))
-    assert rolled == Close("not_enabled", "150 days", parts=("rung-1",))
-    enabled = floor.system.coordinator._without_entry(position, Add(offered, "more"))
-    assert enabled == Add(offered, "more")
 
 
 def test_a_position_that_no_strategy_here_knows_is_told_and_halts_entries(floor: Floor) -> None:
