@@ -187,7 +187,7 @@ def test_what_a_strategy_that_is_no_longer_enabled_holds_is_managed_all_the_same
     floor.opened()
     again = after_restart(floor, "ratio")
     assert [one.name for one in again.system.coordinator.strategies] == ["ratio"]
-    assert [one.name for one in again.system.coordinator.managing] == ["friday_0dte", "ratio"]
+    assert [one.name for one in again.system.coordinator.managing] == ["ratio", "friday_0dte"]
     again.gateway.spot = lambda _: 4937.0
     again.pass_minutes()
     assert stops(again) == ["stop_loss"]
