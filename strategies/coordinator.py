@@ -85,6 +85,7 @@ class StrategyCoordinator:
         self._risk = risk
         self._market = market
         self._roster = roster
+        self._bus = bus
         self._orphans: set[str] = set()
         self._entries = Entries(journal, gateway, book, desk, risk, market, roster)
         self._strategies = self._entries.strategies
