@@ -405,6 +405,7 @@ class TradingSystem:
             figures,
             *held,
             *self.managers[AtomicExecutor].why(),
+            *self.managers[PerformanceTracker].lines(),
             *self.settings.accepted(),
         ]
 

@@ -423,17 +423,26 @@ def _part(name: str, row: Mapping[str, Any]) -> Part:
 
 def describe_trade(trade: ClosedTrade) -> list[Any]:
     """A closed trade as a row of plain values."""
-    times = [trade.opened, trade.closed]
-    return [trade.strategy, trade.position, *times, trade.profit, trade.max_loss, trade.fees, trade.part, trade.ended]
+    times, ended = [trade.opened, trade.closed], [trade.part, trade.ended, trade.rule]
+    return [trade.strategy, trade.position, *times, trade.profit, trade.max_loss, trade.fees, *ended]
 
 
 def rebuild_trade(row: Sequence[Any]) -> ClosedTrade:
     """The trade that ``describe_trade`` wrote."""
-    strategy, position, opened, closed, profit, max_loss, fees, part, ended = row
+    strategy, position, opened, closed, profit, max_loss, fees, part, ended, *rule = row  # of before: without a rule
     start, end = datetime.fromisoformat(str(opened)), datetime.fromisoformat(str(closed))
     known = _number(profit)
     return ClosedTrade(
-        str(strategy), str(position), start, end, known, float(max_loss), float(fees), str(part), bool(ended)
+        str(strategy),
+        str(position),
+        start,
+        end,
+        known,
+        float(max_loss),
+        float(fees),
+        str(part),
+        bool(ended),
+        str(rule[0]) if rule else "",
     )
 
 
