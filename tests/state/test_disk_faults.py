@@ -115,7 +115,6 @@ def test_after_any_one_failed_write_the_next_start_finds_everything(tmp_path: Pa
         writes = max(writes, disk.count)
         state.keep()  # the next minute
         assert store.owes == 0
-        store._release_segment()  # killed: no snapshot, no tidy end
         store.close()
         again, other, _ = manager(folder)
         assert told(again) == told(state), at
