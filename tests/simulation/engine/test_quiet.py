@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
@@ -45,7 +46,7 @@ def everything(algorithm: Recorder) -> None:
     def take_cash() -> None:
         algorithm.portfolio.cash_book["USD"].add_amount(-250)
 
-    acts = {
+    acts: dict[str, Callable[[], Any]] = {
         "10:07": lambda: algorithm.do_at("10:09", later),
         "10:12": cash,
         "10:14": take_cash,
