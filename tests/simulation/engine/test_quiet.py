@@ -1,5 +1,7 @@
 """Quiet minutes are passed as a stretch, and nothing that an algorithm does or sees tells that they are."""
 
+# Private: _engine, _step: what a run samples, and which minutes are whole steps, is the kernel's own affair.
+
 from __future__ import annotations
 
 from collections.abc import Callable
