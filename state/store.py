@@ -389,6 +389,15 @@ class StoreLock:
             self._descriptor = None
 
 
+def locked_by(path: Path) -> str | None:
+    """Who holds the lock at a path on this machine; ``None`` when it is free."""
+    try:
+        StoreLock(path).release()
+    except StoreLockedError as error:
+        return str(error).partition(";")[0]
+    return None
+
+
 def _owner(descriptor: int) -> str:
     os.lseek(descriptor, 0, os.SEEK_SET)
     return os.read(descriptor, 20).decode(errors="replace") or "unknown"
