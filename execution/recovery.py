@@ -72,9 +72,9 @@ class BrokerLooks:
 
     def strangers(self, outcome: Reconciliation) -> list[str]:
         """Orders and holdings in options that came since the last certain look and are none of ours; each once."""
+        found: list[str] = []
         if self._gateway.answers_at_once() or not self.certain:
-            return []
-        found = []
+            return found
         for order in outcome.foreign_orders:
             key = order.broker_ids or (str(order.order_id),)
             if key not in self._orders and contract_named(order.contract) is not None:
