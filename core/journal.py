@@ -34,6 +34,8 @@ class RecordKind(StrEnum):
     TRADE_CLOSED = "trade_closed"
     EQUITY = "equity"
     STANDING = "standing"
+    EXPOSURE = "exposure"
+    GREEKS = "greeks"
     INTEREST = "interest"
     TRADE = "trade"
     SKIP = "skip"

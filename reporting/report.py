@@ -34,6 +34,7 @@ from reporting.performance import (
     TradeStatistics,
     Verdict,
     judge,
+    part_exits,
     skip_reasons,
     trade_statistics,
 )
@@ -165,7 +166,7 @@ def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[M
             ("targets", "Targets beside what was measured", [targets_table(summary.targets)]),
             ("days", "Every entry day", calendars(record)),
             ("skips", "Why there was no trade", [skips_table(record)]),
-            ("strategies", "By strategy", [strategies_table(summary)]),
+            ("strategies", "By strategy", [strategies_table(summary), exits_table(record.journal)]),
             ("fills", "Fills, and what others would have made of them", [fills_table(summary.fills)]),
             ("trades", "Trades", trade_list(record.journal)),
             ("risk", "Risk and errors", risk_part(record.journal)),
@@ -245,7 +246,7 @@ def tiles(record: RunRecord, summary: Summary) -> Markup:
 
 def targets_table(rows: Sequence[TargetRow]) -> Markup:
     """Each promise of the method's descriptions with the measured figure, its sample and interval."""
-    classes = {Verdict.MET: "met", Verdict.NOT_MET: "missed", Verdict.UNKNOWN: "note"}
+    classes = {Verdict.MET: "met", Verdict.NOT_MET: "missed", Verdict.UNKNOWN: "note", Verdict.TOO_FEW: "note"}
     shown = [
         (
             row.name,
@@ -320,6 +321,21 @@ def strategies_table(summary: Summary) -> Markup:
         "Profit factor", "Credit kept", "Fees", "Losses in a row",
     )  # fmt: skip
     return table(head, rows, "Closed trades by strategy", tuple(range(1, len(head))), stacked=True)
+
+
+def exits_table(journal: Journal) -> Markup:
+    """What ended each kind of part: profit by exit rule, and how long it was held."""
+    rows = [
+        (
+            strategy_title(row.strategy), row.part, row.rule.replace("_", " "), row.count,
+            percent(row.wins / row.count), money(row.profit, signed=True), f"{row.days:.1f}",
+        )
+        for row in part_exits(journal.trades)
+    ]  # fmt: skip
+    head = ("Strategy", "Part", "Ended by", "Trades", "Wins", "Profit", "Days in trade")
+    return (
+        table(head, rows, "Closed trades by part and what ended them", (3, 4, 5, 6), stacked=True) if rows else join([])
+    )
 
 
 def fills_table(fills: FillSummary | None) -> Markup:

@@ -8,9 +8,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from core.settings.strategies import TITLES
 from reporting.fields import Fields, JournalError, Standing, parse_line, read_standing
-
-TITLES = {"friday_0dte": "Friday 0DTE", "lt112": "LT112", "ipmcc": "IPMCC", "leap_ladder": "LEAP put ladder"}
 
 
 class Outcome(StrEnum):
