@@ -107,7 +107,8 @@ class OrderRecovery(Manager):
         self._identifiers = identifiers
         self._state = state
         self._looks = looks
-        self._certain = False
+        self._certain = self._looking = False
+        executor.account.look = self.reconcile
         bus.subscribe(BrokerReconnected, self._on_reconnected, component="recovery", critical=True)
         bus.subscribe(CommandReceived, self._on_command, component="recovery", critical=True)
 
@@ -147,13 +148,24 @@ class OrderRecovery(Manager):
     @property
     def settled(self) -> bool:
         """Whether the last look left nothing open; until then look again each minute."""
-        return self._certain and not self._book.doubted
+        return self._certain and not self._book.doubted and not self._executor.account.look_soon
 
     def reconcile(self) -> Reconciliation:
         """Compare with the broker's facts; what the state learned, the book follows.
 
-        A system that recovers goes on only after a look that was certain: nothing opens before.
+        A system that recovers goes on only after a look that was certain: nothing opens before. While an order is
+        being sent, or a look is being taken, the next minute looks.
         """
+        if self._looking or self._executor.account.is_sending:
+            self._executor.account.look_soon = True
+            return Reconciliation()
+        self._looking, self._executor.account.look_soon = True, False
+        try:
+            return self._reconcile()
+        finally:
+            self._looking = False
+
+    def _reconcile(self) -> Reconciliation:
         outcome = self._looks.reconcile(self._executor.followed)
         if outcome is None:
             return Reconciliation()
@@ -332,7 +344,7 @@ class OrderRecovery(Manager):
             return LegFill(quantity, total, fees)
         if group.opens and average is not None:
             return LegFill(quantity, total - unseen * average * multiplier, fees)
-        return LegFill(quantity, total, fees, priced=False)
+        return LegFill(quantity, total, fees, unpriced=unseen)
 
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
         self._looks.start_over()

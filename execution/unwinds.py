@@ -1,9 +1,9 @@
 """Parts of positions that could not close whole, and which of their legs may go now without adding risk.
 
-Shorts are bought back first. A long leg goes only when no short of its right (call or put) is held any more: sold
-earlier, it would leave that short naked. What is held is read from the book each time, so that an order that was
-refused, or filled in part, changes nothing about what must go. A long option that nobody bids for, at an offer that is
-next to nothing, is left to expire; one whose bid is missing at a real offer waits for its bid.
+Shorts are bought back first. A long leg goes only when no short of its position, of whatever part, needs it as cover
+any more: sold earlier, it would leave that short naked. What is held is read from the book each time, so that an order
+that was refused, or filled in part, changes nothing about what must go. A long option that nobody bids for, at an offer
+that is next to nothing, is left to expire; one whose bid is missing at a real offer waits for its bid.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from core.instruments import instrument_of
 from core.journal import Journal, RecordKind
 from core.parts import Urgency, merged
 from core.settings.fields import OrderSettings
+from execution.gates import sellable
 
 _ROUNDING: Final = 1e-6
 _ASKED_WITHIN: Final = timedelta(minutes=2)
@@ -154,11 +155,11 @@ class Unwinds:
         ``flying`` names contracts that an order works on already. With nothing ready, waiting or flying, what is left
         is ``worthless``.
         """
-        held = self._legs(position)
+        held, known = self._legs(position), self._book.positions.get(position)
         found = sort_out((leg for leg in held if leg.contract.name not in flying), self._gateway, self._settings)
         shorts = tuple(leg for leg in found.ready if leg.ratio < 0)
-        sold = {leg.contract.right for leg in held if leg.ratio < 0}
-        longs = tuple(leg for leg in found.ready if leg.ratio > 0 and leg.contract.right not in sold)
+        ready = tuple(leg for leg in found.ready if leg.ratio > 0 and leg.contract.name not in flying)
+        longs = sellable(() if known is None else known.legs, ready)
         if not found.waiting:
             self._book.blocked.pop(position, None)
         elif position not in self._book.blocked:

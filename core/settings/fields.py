@@ -167,6 +167,8 @@ class OrderSettings(SettingsGroup):
     shares_step: Fraction = 0.001
     """Share of the price by which the limit of assigned shares goes further through the market each minute."""
     unwind_after_seconds: int = Field(120, gt=0)
+    silent_seconds: int = Field(120, gt=0)
+    """Seconds without a report after which an order is looked for at the broker; absent twice, the account decides."""
     max_spread_fraction: Fraction = 0.10
     max_spread_points: float = Field(0.50, ge=0)
     anomaly_fraction: Fraction = 0.25

@@ -289,9 +289,9 @@ def test_a_part_that_filled_in_part_goes_on_with_the_rest(room: Room, held: Posi
     room.executor.close(held, "deadline", "it is 15:30", urgency=Urgency.FINAL)
     order = room.gateway.orders.pop()
     name = order.package.legs[0].contract.name
+    room.gateway.held[name] = (order.package.legs[0].contract, -1)
     room.tell(order.ids[0], name, FillStatus.PARTLY_FILLED, 1.0, 7.0)
     room.tell(order.ids[0], name, FillStatus.CANCELLED)
-    room.gateway.held[name] = (order.package.legs[0].contract, -1)
     room.gateway.cash -= 700.0
     room.gateway.fills_allowed = True
     room.gateway.no_offer.clear()
