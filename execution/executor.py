@@ -437,6 +437,11 @@ class AtomicExecutor(OrderDesk):
         if lost is not None:
             self._announce(lost, GroupOutcome.FILLED if group.is_filled else GroupOutcome.CANCELLED)
 
+    def go_on_unwinding(self, position: str, parts: Sequence[str]) -> None:
+        """Parts that the process before was unwinding: the next minute goes on with them."""
+        if parts and position in self._book.positions:
+            self._unwinds.plan(position, parts, "unwind", "a package was left incomplete")
+
     def unwind(self, position: str, parts: Sequence[str]) -> None:
         """Get rid of what is left of broken parts: shorts first, longs last."""
         self._unwinds.plan(position, parts, "unwind", "a package was left incomplete")

@@ -48,12 +48,12 @@ class OrderGates:
         return total
 
     def believe_account(self, group: OrderGroup) -> bool:
-        """Take back fills of a group that ended in part which the account does not hold; whether there were any.
+        """Take back fills of a group whose orders did not all fill which the account does not hold; whether there were any.
 
         Only such as came without an identity, and may have come twice: the account is right about facts.
         """
         doubtful = [leg for leg in group.package.legs if group.fills[leg.contract.name].unnamed]
-        if group.is_filled or group.is_untouched or not doubtful:
+        if group.is_untouched or not doubtful:
             return False
         held, own, found = self._held(), self._counted(), False
         counted = self._state.order_group(group.id).detail.get("filled", {})

@@ -175,6 +175,9 @@ class OrderRecovery(Manager):
         self._count_unowned(outcome)
         if outcome.orders_to_cancel:
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
+        for subject in self._state.positions():  # what was being unwound goes on, whatever ended meanwhile
+            if subject.state == PositionState.UNWINDING:
+                self._executor.go_on_unwinding(subject.id, subject.detail.get("unwinding", ()))
         self._fold()
         for subject in self._state.positions():
             if subject.state == PositionState.ASSIGNED:
@@ -218,7 +221,8 @@ class OrderRecovery(Manager):
     def _fold(self) -> None:
         """Groups that ended while nobody followed them: what they filled becomes their positions'."""
         for subject in self._state.order_groups(ended=True):
-            if not subject.ended or subject.detail.get("folded") or subject.parent in self._book.doubted:
+            counted = subject.detail.get("folded") or subject.detail.get("never_sent")
+            if not subject.ended or counted or subject.parent in self._book.doubted:
                 continue
             group = self._rebuild_group(subject)
             self._gateway.subscribe(leg.contract for leg in group.package.legs if not group.is_untouched)

@@ -160,7 +160,7 @@ class LateFills:
         """Contracts that an exit closed though they were gone already: held now the other way round, to be unwound."""
         now = self._gateway.now()
         known = self._book.positions.get(group.position) if change is None else change.after
-        parts = self._tracker.loose_parts(group, loose, now)
+        parts = (self._tracker.loose_part(group, loose, now),)
         if known is None or not known.parts:
             first = self._tracker.position(group, parts)
             before = None if change is None else change.before

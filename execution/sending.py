@@ -289,6 +289,7 @@ class WorkingGroups:
             self._take_fill(group, leg, event)
         if event.status is FillStatus.FILLED:
             self._fill_gap(group, leg)
+            group.fills[event.contract].unnamed = False  # all of it: no report too many can be among them
         if group.id in self._groups:
             self._go_on(group, event)
         elif group.fresh_count:

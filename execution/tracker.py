@@ -69,13 +69,15 @@ class PositionTracker:
         )
         return replace(first, parts=parts, slot=group.slot)
 
-    def loose_parts(self, group: OrderGroup, loose: Mapping[str, LegFill], moment: datetime) -> tuple[Part, ...]:
+    def loose_part(self, group: OrderGroup, loose: Mapping[str, LegFill], moment: datetime) -> Part:
         """Contracts that an exit traded though nothing of them was held any more, as one broken part."""
+        known = self._book.positions.get(group.position)
+        taken = len(() if known is None else known.parts)
         legs = [leg.contract for leg in group.package.legs if leg.contract.name in loose]
         fills = [loose[contract.name] for contract in legs]
         prices = [-fill.cash / (fill.quantity * row.multiplier) for row, fill in zip(legs, fills, strict=True)]
-        part = Part(
-            name=f"{group.id}{LATE}{BROKEN}",
+        return Part(
+            name=f"{group.id}{LATE}-{taken + 1}{BROKEN}",
             package=Package(tuple(Leg(row, round(fill.quantity)) for row, fill in zip(legs, fills, strict=True))),
             contracts=1,
             opened=moment,
@@ -84,7 +86,6 @@ class PositionTracker:
             entry_fees=sum(fill.fees for fill in fills),
             terms=Terms(group.strategy, "late", 0.0, 0.0, frozenset()),
         )
-        return (part,)
 
     # What happens to positions
 

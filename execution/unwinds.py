@@ -122,7 +122,8 @@ class Unwinds:
     def pass_minute(self, now: datetime) -> None:
         """Forget what no longer trades (the clearing house settles it), and exits that nobody asks for any more."""
         for position in list(self._of):
-            if all(leg.contract.expiry < now.date() for leg in self._legs(position)):
+            legs = self._legs(position)
+            if legs and all(leg.contract.expiry < now.date() for leg in legs):
                 self.forget(position)
         for position in [name for name in self._book.blocked if name not in self._of]:
             if now - self._asked.get(position, now) > _ASKED_WITHIN:
@@ -165,7 +166,8 @@ class Unwinds:
         elif position not in self._book.blocked:
             self._book.blocked[position] = self._gateway.now()
             self._tell(position, Severity.WARNING, 0.0, f"what is left waits: {found.why}")
-        return Sorted(shorts or longs, found.waiting, found.worthless)
+        kept = tuple(leg for leg in ready if leg not in longs)  # they wait for the shorts that they cover
+        return Sorted(shorts or longs, (*found.waiting, *kept), found.worthless)
 
     def _tell(self, position: str, severity: Severity, waited: float, reason: str) -> None:
         known = self._book.positions.get(position)
