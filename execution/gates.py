@@ -48,7 +48,7 @@ class OrderGates:
         return total
 
     def believe_account(self, group: OrderGroup) -> bool:
-        """Take back fills of a group whose orders did not all fill which the account does not hold; whether there were any.
+        """Take back fills of a group that the account does not hold, where it did not all fill; whether any were.
 
         Only such as came without an identity, and may have come twice: the account is right about facts.
         """

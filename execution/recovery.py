@@ -175,23 +175,24 @@ class OrderRecovery(Manager):
         self._count_unowned(outcome)
         if outcome.orders_to_cancel:
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
-        for subject in self._state.positions():  # what was being unwound goes on, whatever ended meanwhile
-            if subject.state == PositionState.UNWINDING:
-                self._executor.go_on_unwinding(subject.id, subject.detail.get("unwinding", ()))
+        for subject in self._in_state(PositionState.UNWINDING):  # it goes on, whatever ended meanwhile
+            self._executor.go_on_unwinding(subject.id, subject.detail.get("unwinding", ()))
         self._fold()
-        for subject in self._state.positions():
-            if subject.state == PositionState.ASSIGNED:
-                self._take_shares(subject)
+        for subject in self._in_state(PositionState.ASSIGNED):
+            self._take_shares(subject)
         for position in list(self._book.positions.values()):
             if position.id not in self._book.doubted:
                 self._follow(position)
-        for subject in self._state.positions():
-            if subject.state == PositionState.UNWINDING and subject.id not in self._book.doubted:
+        for subject in self._in_state(PositionState.UNWINDING):
+            if subject.id not in self._book.doubted:
                 self._unwind(subject)
         self._state.remember(OUTSIDE, {name: [row.quantity, row.cash, row.fees] for name, row in self._outside()})
         if self.settled and self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
             self._state.fire_system(SystemTrigger.READY)
         return outcome
+
+    def _in_state(self, state: PositionState) -> list[Subject]:
+        return [subject for subject in self._state.positions() if subject.state == state]
 
     def _outside(self) -> list[tuple[str, LegExit]]:
         return sorted(self._tracker.outside.items())
