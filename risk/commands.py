@@ -215,6 +215,7 @@ class CommandDesk:
             Command.RECONCILE: lambda event: (True, "the account is being reconciled"),
             Command.STATUS: lambda event: (True, status.text(event.time)),
             Command.EXPLAIN: self._explain,
+            Command.TAKE_OVER: lambda event: (True, "this process is the one that trades"),
         }
         bus.subscribe(CommandReceived, self._on_command, component="commands", critical=True)
 
