@@ -30,7 +30,7 @@ from cli.options import (
     plan_of,
     settings_of,
 )
-from cli.progress import progress
+from cli.summary import progress
 from greeks.exposure import treasury_bill
 from reporting.fields import JournalError
 from reporting.history import Benchmark
