@@ -85,6 +85,13 @@ class Fields:
             name: read_used(one, one.integer("positions"), one.maybe_number("margin")) for name, one in found.items()
         }
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A required list of texts."""
+        value = self._present(key)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._wrong(key, value, "a list of texts")
+        return tuple(value)
+
     def _present(self, key: str) -> object:
         if self.values.get(key) is None:
             raise JournalError(f"{self.place}: {key} is missing")
@@ -239,3 +246,16 @@ def read_roll(row: Fields) -> RollNote:
 def read_interest(row: Fields) -> Interest:
     """An ``interest`` row."""
     return Interest(row.day("day"), row.number("amount"))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the account stood at a close, in words: the cap in force and what makes it so, each position's health."""
+
+    day: date
+    lines: tuple[str, ...]
+
+
+def read_standing(row: Fields) -> Standing:
+    """A ``standing`` row."""
+    return Standing(row.day("day"), row.texts("lines"))

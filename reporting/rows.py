@@ -8,6 +8,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from core.settings.strategies import TITLES
 from reporting.fields import (
     ExposureDay,
     Fields,
@@ -15,14 +16,14 @@ from reporting.fields import (
     JournalError,
     Opening,
     RollNote,
+    Standing,
     parse_line,
     read_exposure,
     read_interest,
     read_opening,
     read_roll,
+    read_standing,
 )
-
-TITLES = {"friday_0dte": "Friday 0DTE", "lt112": "LT112", "ipmcc": "IPMCC", "leap_ladder": "LEAP put ladder"}
 
 
 class Outcome(StrEnum):
@@ -257,6 +258,7 @@ class Journal:
     exposures: tuple[ExposureDay, ...] = ()
     openings: tuple[Opening, ...] = ()
     rolls: tuple[RollNote, ...] = ()
+    standings: tuple[Standing, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -304,6 +306,7 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         exposures=tuple(item for item in kept["exposure"] if isinstance(item, ExposureDay)),
         openings=tuple(item for item in kept["greeks"] if isinstance(item, Opening)),
         rolls=tuple(item for item in kept["roll"] if isinstance(item, RollNote)),
+        standings=tuple(item for item in kept["standing"] if isinstance(item, Standing)),
         counts=counts,
     )
 
@@ -491,4 +494,5 @@ READERS: dict[str, Callable[[Fields], object]] = {
     "roll": read_roll,
     "risk": read_risk,
     "error": read_error,
+    "standing": read_standing,
 }
