@@ -121,11 +121,6 @@ class AccountWatch:
         self.look: Callable[[], object] = tuple
         self.look_soon = False
 
-    @property
-    def is_sending(self) -> bool:
-        """Whether an order is being sent: its intent is written and its numbers are not known yet."""
-        return any(not group.order_ids for group in self._working)
-
     def _gap(self, legs: Iterable[Leg]) -> dict[str, float]:
         flying = {leg.contract.name for group in self._working for leg in group.package.legs}
         return self._gates.differs((leg.contract.name for leg in legs), flying)
