@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -417,7 +418,13 @@ def test_one_whole_package_of_three_stays(room: Room, restart: bool) -> None:
 def test_a_halt_takes_a_working_entry_back_at_once_and_never_moves_it(room: Room, why: str) -> None:
     order = working(room)
     moved: list[float] = []
-    room.gateway.reprice = lambda *_: bool(moved.append(0.0)) or True  # type: ignore[method-assign]
+
+    def move(order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
+        del order_ids, tag
+        moved.append(limit_cash)
+        return True
+
+    room.gateway.reprice = move  # type: ignore[method-assign]
     room.gateway.cancel = lambda *_: None  # type: ignore[method-assign]
     if why == "bus":
         room.system.bus.halt_entries("somebody said so")
