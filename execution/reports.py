@@ -107,9 +107,8 @@ def fill_gap(group: OrderGroup, leg: Leg, average: float | None) -> bool:
 
 def _within(room: float, quantity: float) -> float:
     """As much of a signed quantity as a signed room takes."""
-    if room * quantity <= 0:
-        return 0.0
-    return quantity if abs(quantity) <= abs(room) + 0.5 else room
+    least, most = min(room, 0.0), max(room, 0.0)
+    return quantity if least - 0.5 <= quantity <= most + 0.5 else min(max(quantity, least), most)
 
 
 class LateFills:
