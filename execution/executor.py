@@ -27,13 +27,12 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
-from execution.gates import AccountWatch, OrderGates, as_orders
+from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, sort_out
 from execution.groups import BROKEN, Change, OrderGroup, reduced
 from execution.reports import LateFills
 from execution.sending import OrderGuards, WorkingGroups, record_step
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
-from execution.unwinds import Unwinds, sort_out
 from execution.walking import anomaly, exit_limit, walk_limit
 from market.chains import current_price
 from state.manager import HierarchicalStateManager
@@ -67,6 +66,7 @@ class AtomicExecutor(OrderDesk):
         self._guards = OrderGuards(bus, book, settings)
         self._unwinds = Unwinds(gateway, book, journal, settings)
         self._working = WorkingGroups(bus, journal, gateway, self.states, self._guards, settings)
+        self.pace = self._working.pace
         self.account = AccountWatch(OrderGates(gateway, book, state), self._working, book)
         self._working.finished = self._finished
         self._working.foreign = self._settle

@@ -19,7 +19,7 @@ from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from execution.reports import OrderMemory, fill_gap, take_fill
 from execution.states import GroupStates, describe_package
-from execution.walking import PriceWalk
+from execution.walking import OrderPace, PriceWalk, Traffic
 from state.tables import OrderPurpose, OrderTrigger, StateError
 
 _UPDATE_REFUSED: Final = ("failed to update", "unable to update")
@@ -29,13 +29,12 @@ _ENDED: Final = frozenset({FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.R
 
 
 class OrderGuards:
-    """Counts orders and rejections; halts entries by the bus when there are too many of the latter."""
+    """Counts rejections; halts entries by the bus when there are too many."""
 
     def __init__(self, bus: EventBus, book: Book, settings: OrderSettings) -> None:
         self._bus = bus
         self._book = book
         self._settings = settings
-        self._sends: deque[datetime] = deque()
         self._errors: deque[datetime] = deque()
         self._in_a_row = 0
 
@@ -47,16 +46,6 @@ class OrderGuards:
                 if ratios.get(leg.contract.name, 0) * leg.ratio < 0:
                     return Refusal("overlap", f"{leg.contract.name} is held the other way round by {position.id}")
         return None
-
-    def sent(self, now: datetime) -> None:
-        """An order or a new price left."""
-        self._sends.append(now)
-
-    def too_fast(self, now: datetime) -> bool:
-        """Whether the last minute already saw as many as allowed."""
-        while self._sends and now - self._sends[0] >= timedelta(minutes=1):
-            self._sends.popleft()
-        return len(self._sends) >= self._settings.orders_per_minute
 
     def rejected(self, now: datetime, message: str) -> None:
         """The broker refused: halt entries at so many in a row, or so many within an hour."""
@@ -96,6 +85,7 @@ class WorkingGroups:
         self._gateway = gateway
         self._states = states
         self._guards = guards
+        self.pace = OrderPace(gateway, settings)
         self._settings = settings
         self._walk = PriceWalk(gateway, settings)
         self._groups: dict[str, OrderGroup] = {}
@@ -127,6 +117,11 @@ class WorkingGroups:
 
     def send(self, group: OrderGroup, limit: float) -> Refusal | None:
         """Send a planned group; what forbids it is returned, not raised."""
+        if not self.pace.take(Traffic.ORDER, emergency=is_emergency(group)):
+            group.rejected = "too many orders within a minute"
+            record_step(self._journal, group, "held_back")
+            self._states.refused(group)
+            return Refusal("rate", group.rejected)
         group.limit = group.acknowledged = limit
         now = group.heard_at = self._gateway.now()
         self._groups[group.id] = group
@@ -147,7 +142,6 @@ class WorkingGroups:
             return self._refused(group, refused)
         group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
         self._follow(group, ids)
-        self._guards.sent(now)
         record_step(self._journal, group, "sent")
         early, self._early = self._early, []
         for event in early:
@@ -221,15 +215,16 @@ class WorkingGroups:
 
     def _take_back(self, group: OrderGroup, now: datetime) -> None:
         group.cancelled_at = now
-        self._gateway.cancel(group.order_ids, group.id)
-        record_step(self._journal, group, "cancelled")
+        if self.pace.take(Traffic.CANCEL, emergency=group.opens or is_emergency(group)):
+            self._gateway.cancel(group.order_ids, group.id)
+            record_step(self._journal, group, "cancelled")
 
     def _advance(self, group: OrderGroup, now: datetime) -> None:
         timeout = timedelta(seconds=self._settings.unwind_after_seconds)
         if group.first_fill_at is not None and now - group.first_fill_at > timeout:
             self.cancel(group, "filled in part for too long")
             return
-        if group.next_step_at is None or now < group.next_step_at or self._guards.too_fast(now):
+        if group.next_step_at is None or now < group.next_step_at:
             return
         group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
         group.step += 1
@@ -247,19 +242,20 @@ class WorkingGroups:
             if group.split:
                 self.cancel(group, "no price fills all legs at once")
                 return
-        self._reprice(group, now)
+        self._reprice(group)
 
-    def _reprice(self, group: OrderGroup, now: datetime) -> None:
+    def _reprice(self, group: OrderGroup) -> None:
         price = self._walk.price(group)
         if price is None:
             return
         limit = self._walk.limit(group, price)
         if group.limit is not None and abs(limit - group.limit) < 1e-9:
             return
+        if not self.pace.take(Traffic.UPDATE, emergency=is_emergency(group)):
+            return
         group.limit = limit
         if self._gateway.reprice(group.order_ids, limit, group.id):
             self._states.step(group, OrderTrigger.REPRICE, limit=limit)
-            self._guards.sent(now)
             record_step(self._journal, group, "repriced")
 
     def cancel(self, group: OrderGroup, reason: str) -> None:
@@ -371,6 +367,11 @@ class WorkingGroups:
             self._guards.rejected(self._gateway.now(), group.rejected)
             record_step(self._journal, group, "rejected")
         self.finished(group)
+
+
+def is_emergency(group: OrderGroup) -> bool:
+    """Whether ordinary traffic may not hold it back."""
+    return group.urgency.crosses or group.purpose is OrderPurpose.UNWIND
 
 
 def _nobody(_subject: object) -> None:

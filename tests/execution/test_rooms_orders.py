@@ -126,16 +126,6 @@ def test_a_package_filled_in_part_for_too_long_is_cancelled_and_unwound(room: Ro
     assert not room.executor.working
 
 
-def test_no_more_orders_a_minute_than_allowed(room: Room) -> None:
-    system = room.system
-    guards = OrderGuards(system.bus, system.book, system.settings.orders)
-    for _ in range(30):
-        assert not guards.too_fast(NOON)
-        guards.sent(NOON)
-    assert guards.too_fast(NOON + timedelta(seconds=59))
-    assert not guards.too_fast(NOON + timedelta(seconds=60))
-
-
 def test_errors_within_an_hour_halt_even_with_fills_between(room: Room) -> None:
     system = room.system
     settings = system.settings.orders.model_copy(update={"errors_per_hour": 3})
