@@ -76,6 +76,7 @@ from state.store import StateStore, StoreOptions
 from strategies.box import Box
 from strategies.butterfly import Butterfly
 from strategies.coordinator import StrategyCoordinator
+from strategies.decisions import DecisionRecord
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
 from strategies.friday_0dte import FridayZeroDay
@@ -159,6 +160,7 @@ MANAGERS: tuple[type, ...] = (
     Box,
     Diagonal,
     Enhanced,
+    DecisionRecord,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,
@@ -229,6 +231,7 @@ class TradingSystem:
         for line in self.settings.accepted():
             self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
+        self.coordinator.restore()
         self._recovery.start(stood_by=stood_by)
         self.reckoning.start()
         for ticker in self.tickers:
@@ -290,6 +293,10 @@ class TradingSystem:
         if not self._recovery.settled or (self._live and self._recovery.is_due(now)):
             self.clock.advance(now)
             self._recovery.reconcile()
+        if self._live and self._recovery.settled and session is not None:
+            self.clock.advance(now)
+            self._publish_prices(now)
+            self.coordinator.catch_up(now)
         active = self.coordinator.is_active
         if not active and now.minute % self._idle_minutes:
             return
@@ -350,6 +357,8 @@ class TradingSystem:
         """A strategy's window opened (on a closed day too: the decision is then a skip)."""
         self.clock.advance(now)
         if self._session is not None and self._session.day == now.date():
+            if self._live and not self._recovery.settled:
+                return  # nothing may open yet: once it may, the window is caught up with, or accounted for
             self._publish_prices(now)
         correlation = correlation_of(strategy, now.date())
         self.bus.publish(EntryWindow(time=now, correlation=correlation, strategy=strategy, window=window))
@@ -368,6 +377,8 @@ class TradingSystem:
         if session is None:
             return
         self._publish_prices(now)
+        if self._live:
+            self.coordinator.catch_up(now, closed=True)
         self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
         self._session = None
 

@@ -18,6 +18,7 @@ from core.settings.strategies import AVAILABLE
 from state.manager import HierarchicalStateManager
 from state.tables import StrategyState, StrategyTrigger
 from strategies.base import EntryContext, Skip, Strategy
+from strategies.decisions import DecisionRecord
 from strategies.row import Row
 from strategies.tools import Tools
 
@@ -36,7 +37,9 @@ class StrategyRoster(Manager):
         bus: EventBus,
         journal: Journal,
         clock: MarketClock,
+        decisions: DecisionRecord,
     ) -> None:
+        self.decisions = decisions
         self._state = state
         self._bus = bus
         self._journal = journal
