@@ -234,6 +234,8 @@ class TradingSystem:
         self.coordinator.restore()
         self._recovery.start(stood_by=stood_by)
         self.reckoning.start()
+        self.tickers = self._tickers()  # what was found to be held may be of a strategy that is not enabled
+        self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
 
@@ -252,7 +254,7 @@ class TradingSystem:
     def _tickers(self) -> tuple[str, ...]:
         """What is watched: what the account's rules rest on, and what the strategies that run look at; the index last,
         so that its rules see the minute's VIX."""
-        wanted = (ticker for strategy in self.coordinator.strategies for ticker in strategy.underlyings())
+        wanted = (ticker for strategy in self.coordinator.managing for ticker in strategy.underlyings())
         return tuple(dict.fromkeys((*ALWAYS[:-1], *(row for row in wanted if row not in ALWAYS), ALWAYS[-1])))
 
     def _is_priced(self, ticker: str) -> bool:
@@ -423,6 +425,7 @@ class TradingSystem:
             figures,
             *held,
             *self.managers[AtomicExecutor].why(),
+            *self.managers[PerformanceTracker].lines(),
             *self.settings.accepted(),
         ]
 
