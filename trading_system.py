@@ -42,7 +42,7 @@ from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
-from market.freshness import DataFreshnessValidator, QuoteJudge
+from market.freshness import DataFreshnessValidator, HeldQuotes, QuoteJudge
 from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
@@ -76,7 +76,6 @@ from state.store import StateStore, StoreOptions
 from strategies.box import Box
 from strategies.butterfly import Butterfly
 from strategies.coordinator import StrategyCoordinator
-from strategies.decisions import DecisionRecord
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
 from strategies.friday_0dte import FridayZeroDay
@@ -85,7 +84,7 @@ from strategies.ipmcc import Ipmcc
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
 from strategies.ratio import Ratio
-from strategies.roster import EntryPreparer, StrategyRoster
+from strategies.roster import DecisionRecord, EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
 ALWAYS = ("VIX", "SPY", "SPX")
@@ -107,6 +106,7 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     QuoteJudge,
+    HeldQuotes,
     Marks,
     MarketAccess,
     SteadyEquity,
@@ -335,6 +335,8 @@ class TradingSystem:
         tickers = self.tickers
         for ticker in (*sorted(self._held().difference(tickers)), *tickers):
             tick = self.gateway.tick(ticker)
+            if self._live and tick is None:
+                self.managers[DataFreshnessValidator].absent(ticker, now)
             if tick is not None and tick.fresh_at is not None:
                 self.bus.publish(
                     MarketData(

@@ -29,10 +29,9 @@ from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
-from strategies.decisions import ROLLED, Key, Sent
 from strategies.entries import Entries
 from strategies.exits import StopGuard, last_resort
-from strategies.roster import StrategyRoster
+from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _REOPEN_WITHIN = timedelta(minutes=15)

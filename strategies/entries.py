@@ -19,8 +19,7 @@ from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import EntryContext, Skip, Strategy, Wait, Window
-from strategies.decisions import Key, Sent
-from strategies.roster import StrategyRoster
+from strategies.roster import Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)

@@ -14,7 +14,7 @@ from core.journal import Journal, MemorySink
 from core.storage import FolderStorage
 from state.manager import HierarchicalStateManager
 from state.store import StateStore, StoreOptions
-from strategies.decisions import DecisionRecord, Key, Sent
+from strategies.roster import DecisionRecord, Key, Sent
 
 NOW = datetime(2016, 2, 12, 10, 31)
 KEY = Key("friday_0dte", "open")

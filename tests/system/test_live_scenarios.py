@@ -5,9 +5,11 @@ What is done and when is that of `conformance/live/*.scenario.txt`. docs/live.md
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -237,6 +239,13 @@ def test_de_dead_feeds_end_nothing_and_commands_are_answered(tmp_path: Path) -> 
     told = " ".join(run.notices())
     assert "the broker says: Disconnected" in told
     assert "the broker says: order not acknowledged within 10 s" in told
+    assert "SPY has no fresh price, last seen 10:44" in told
+    assert re.search(r"SPY has fresh prices again at 10:5\d, it had none since 10:5\d", told)
+    assert re.search(r"the quote of SPXW \S+ is crossed at 10:5\d", told)
+    assert re.search(r"the quote of SPXW \S+ is good again at 1\d:\d\d, it was not since 10:5\d", told)
+    assert "SPX has no fresh price, last seen 11:02" in told
+    assert re.search(r"SPX has fresh prices again at 11:1\d", told)
+    assert "the connection to the broker is back at 11:15" in told
     run.session.command('{"command": "close_all"}')
     run.until("11:40:00")
     run.session.stop()
@@ -344,3 +353,43 @@ def test_looks_at_the_broker_are_a_quarter_of_an_hour_apart_and_never_within_an_
     recovery.reconcile()
     assert len(looks) == 5
     run.session.stop()
+
+
+def test_an_empty_listing_is_asked_for_again_until_it_is_there(tmp_path: Path) -> None:
+    """LEAN's list of a chain is empty when it is asked before its data are ready (Lean issue 8688)."""
+    run = LiveRun(tmp_path)
+    run.start("9:28:00")
+    algorithm: Any = run.session.alive.algorithm
+    algorithm.option_chain = lambda symbol: ()
+    run.until("10:34:30")
+    assert not run.journal("decision")
+    del algorithm.option_chain
+    run.until("10:45:00")
+    run.session.stop()
+    run.assert_one_decision("trade", "filled")
+
+
+def test_an_expired_contract_that_still_stands_in_the_portfolio_is_no_position(tmp_path: Path) -> None:
+    """Lean issues 5016 and 5545: on Saturday the account still shows Friday's calls; see the -770 above."""
+    run = LiveRun(tmp_path)
+    run.start("9:28:00")
+    run.until("10:45:00")
+    run.session.kill()
+    assert run.account.held
+    run.day += timedelta(days=1)
+    run.start("9:20:00")
+    run.until("9:30:00")
+    assert [round(row["profit"], 2) for row in run.journal("trade_closed")] == [-770.0]
+    assert not [row for row in run.journal("reconciliation") if "belongs to no package" in str(row["reason"])]
+    run.session.stop()
+
+
+def test_an_index_that_the_feed_does_not_have_is_told_at_each_open(tmp_path: Path) -> None:
+    run = LiveRun(tmp_path)
+    run.session.control("noindex")
+    run.start("9:28:00")
+    run.until("10:50:00")
+    run.session.stop()
+    told = " ".join(run.notices())
+    assert "SPX is not in the feed: a broker's may quote its options and not the index" in told
+    assert run.held == {}
