@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from execution.recovery import OrderRecovery
+from execution.recovery import BrokerLooks, OrderRecovery
 from simulation.lean.enums import BrokerageMessageType
 from state.manager import HierarchicalStateManager
 from tests.system.live_runs import FRIDAY_BEFORE, LiveRun
@@ -333,7 +333,7 @@ def test_looks_at_the_broker_are_a_quarter_of_an_hour_apart_and_never_within_an_
     run.start("9:20:00")
     system = run.session.alive.algorithm.system  # type: ignore[attr-defined]
     recovery, looks = system.managers[OrderRecovery], list[str]()
-    broker = recovery._looks
+    broker = system.managers[BrokerLooks]
     plain = broker.reconcile
 
     def noted(in_flight: Collection[str]) -> object:
