@@ -95,9 +95,7 @@ class DataFreshnessValidator(Manager):
         self._absent.add(ticker)
         self._bus.publish(DataBecameStale(time=now, ticker=ticker, last_seen=None))
         if (named := underlying_named(ticker)) is not None and named.kind is AssetKind.INDEX:
-            _tell(
-                self._bus, now, f"{ticker} is not in the feed: a broker's may quote an index's options and not itself"
-            )
+            _tell(self._bus, now, f"{ticker} is not in the feed: a broker's may quote its options and not the index")
 
     def fault(self, ticker: str, now: datetime) -> DataFault | None:
         """What is wrong with an underlying's price now; ``None`` when it may be used."""
