@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Protocol
 
 from core.contracts import AssetKind, Contract, Leg, Package, Quote, Right, Settlement
@@ -97,7 +97,7 @@ class FaultyGateway(FakeGateway):
     def subscribe(self, contracts: Iterable[Contract]) -> None:
         rows = tuple(contracts)
         super().subscribe(rows)
-        self.prices.add(rows)
+        self.prices.watch(rows)
         self.names.update({row.name: row for row in rows})
 
     def worth(self, contract: Contract) -> float:

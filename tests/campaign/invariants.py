@@ -216,6 +216,9 @@ class Watch:
         if silent:
             self.tell(Rule.UNEXPLAINED, ", ".join(silent))
         self._reckon(system, started_with)
+        failed = [] if Fault.DISK in self.on else self.sink.rows(RecordKind.ERROR)
+        if failed:
+            self.tell(Rule.ERROR, f"{failed[0]['component']}: {failed[0]['reason']}: {failed[0]['detail']}")
 
     def _reckon(self, system: TradingSystem, started_with: float) -> None:
         """Closed trades, open parts and shares are the account's cash, where every price was told."""

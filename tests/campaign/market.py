@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Weather:
         return round(LEVEL * (1 + move - fallen), 2)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _listed(root: str, expiry: date, near: bool) -> tuple[Contract, ...]:
     """The contracts of one expiry: dense and narrow when near, wide and thin when far."""
     row = INSTRUMENTS[root]
@@ -54,7 +54,7 @@ def _listed(root: str, expiry: date, near: bool) -> tuple[Contract, ...]:
     return tuple(row.contract(expiry, strike, right, "handle") for strike in strikes for right in Right)
 
 
-@lru_cache(maxsize=None)
+@cache
 def listed(root: str, first: date, last: date) -> tuple[Contract, ...]:
     """Contracts of all expiries from ``first`` to ``last``: every weekday of two weeks, then Fridays."""
     found: list[Contract] = []
@@ -68,35 +68,40 @@ def listed(root: str, first: date, last: date) -> tuple[Contract, ...]:
 
 
 class Prices:
-    """Model values of contracts, all that are known worked out in one call a minute."""
+    """Model values of contracts: all that are watched worked out in one call a minute, any other by itself."""
 
     def __init__(self, volatility: float) -> None:
         self._volatility = volatility
-        self._known: dict[str, Contract] = {}
+        self._watched: dict[str, tuple[Contract, float]] = {}
         self._values: dict[str, float] = {}
         self._at: datetime | None = None
 
-    def add(self, contracts: Iterable[Contract]) -> None:
-        """Contracts that will be asked for."""
-        for contract in contracts:
-            if contract.name not in self._known:
-                self._known[contract.name] = contract
+    def watch(self, contracts: Iterable[Contract]) -> None:
+        """Contracts that will be asked for each minute."""
+        for row in contracts:
+            if row.name not in self._watched:
+                self._watched[row.name] = (row, scale_of(row.underlying.price_key))
                 self._at = None
 
     def value(self, contract: Contract, now: datetime, spot: float) -> float:
         """Points; ``spot`` is the index."""
-        if contract.name not in self._known:
-            self.add((contract,))
+        if contract.name not in self._watched:
+            return self._worth([(contract, scale_of(contract.underlying.price_key))], now, spot)[0]
         if self._at != now:
             self._at = now
-            rows = list(self._known.values())
-            levels = np.array([spot / scale_of(row.underlying.price_key) for row in rows])
-            strikes = np.array([row.strike for row in rows])
-            calls = np.array([row.right is Right.CALL for row in rows])
-            years = years_to_expiry(rows, now)
-            worth = european_price(levels, strikes, years, self._volatility, RATE, YIELD, calls)
-            self._values = dict(zip(self._known, worth.tolist(), strict=True))
+            self._watched = {name: row for name, row in self._watched.items() if row[0].expiry >= now.date()}
+            self._watched.setdefault(contract.name, (contract, scale_of(contract.underlying.price_key)))
+            rows = list(self._watched.values())
+            self._values = dict(zip(self._watched, self._worth(rows, now, spot), strict=True))
         return self._values[contract.name]
+
+    def _worth(self, rows: Sequence[tuple[Contract, float]], now: datetime, spot: float) -> list[float]:
+        levels = np.array([spot / scale for _, scale in rows])
+        strikes = np.array([row.strike for row, _ in rows])
+        calls = np.array([row.right is Right.CALL for row, _ in rows])
+        years = years_to_expiry([row for row, _ in rows], now)
+        found: list[float] = european_price(levels, strikes, years, self._volatility, RATE, YIELD, calls).tolist()
+        return found
 
 
 def close_of(day: date) -> datetime:

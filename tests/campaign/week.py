@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 
 import state.store
@@ -37,6 +38,7 @@ CALM = frozenset[Fault]()
 _CASH = 5_000_000.0
 _MOST_RESTARTS = 40
 _ORDERS_PER_MINUTE = 30
+_ASIDE = ("risk", "greeks_monitor", "diary")
 _SHOWN = (
     "group", "action", "purpose", "contracts", "limit_cash", "contract", "quantity", "price", "position", "part",
     "profit", "difference", "subject", "expected", "observed", "reason", "detail",
@@ -167,7 +169,7 @@ class Week:
         if self.plan.slots:
             system.coordinator._strategies.clear()
             install(system, self.plan.slots)
-            _approve(system.managers[UnifiedRiskManager])
+            _set_aside_risk(system)
         self.inbox = Inbox(self._failed)
         self.watch.system = system
         act = self.inbox.leave if self.plan.live else self.inbox.take
@@ -231,9 +233,7 @@ class Week:
             self._resume(system, moment)
         self._windows(system, moment)
         while self._said and moment >= self._said[0][0]:
-            _, command = self._said.pop(0)
-            self._story.append((moment, f"a person says {command.value}"))
-            self.inbox.take(lambda: system.command(moment, command))
+            self._say(system, moment, self._said.pop(0)[1])
         self.inbox.take(lambda: system.minute(moment))
         self.inbox.drain()
         if moment.date() != AFTER or moment.time() > time(10, 0):
@@ -251,15 +251,18 @@ class Week:
                 if not window.falls_on(moment.date()):
                     continue
                 if timedelta(0) < early <= timedelta(minutes=5):
-                    self.inbox.take(lambda: system.entry_ahead(moment, strategy.name, window.name))  # noqa: B023
+                    self.inbox.take(partial(system.entry_ahead, moment, strategy.name, window.name))
                 if not early:
-                    self.inbox.take(lambda: system.entry_window(moment, strategy.name, window.name))  # noqa: B023
+                    self.inbox.take(partial(system.entry_window, moment, strategy.name, window.name))
 
     def _resume(self, system: TradingSystem, moment: datetime) -> None:
         """Each morning a person looks and lets the system go on, as far as it may."""
         if system.bus.entries_halted is not None:
-            self._story.append((moment, f"a person resumes: {system.bus.entries_halted}"))
-            self.inbox.take(lambda: system.command(moment, Command.RESUME))
+            self._say(system, moment, Command.RESUME)
+
+    def _say(self, system: TradingSystem, moment: datetime, command: Command) -> None:
+        self._story.append((moment, f"a person says {command.value}; halted: {system.bus.entries_halted or 'no'}"))
+        self.inbox.take(lambda: system.command(moment, command))
 
     # What is told
 
@@ -270,12 +273,17 @@ class Week:
         rows += [(row.time, str(row)) for row in self.watch.violations]
         kinds = (RecordKind.ORDER, RecordKind.FILL, RecordKind.TRADE_CLOSED, RecordKind.RECONCILIATION)
         told = [row for kind in (*kinds, RecordKind.SYSTEM, RecordKind.ERROR) for row in self.sink.rows(kind)]
+        told = [row for row in told if not row["reason"].endswith(": ready")]
         rows += [(datetime.fromisoformat(row["time"]), _line(row)) for row in told]
         return tuple(words for _, words in sorted(rows, key=lambda row: row[0]))
 
 
-def _approve(risk: UnifiedRiskManager) -> None:
-    """Risk lets the made-up strategy through, whose terms are made up too; Friday 0DTE has risk's own word."""
+def _set_aside_risk(system: TradingSystem) -> None:
+    """Risk lets the made-up strategy through, whose terms are made up too; Friday 0DTE has risk's own word.
+
+    Nor does it watch: most of a week's time would go into limits that such an account passes.
+    """
+    risk, bus = system.managers[UnifiedRiskManager], system.bus
 
     def review(proposal: Proposal) -> Decision:
         return Decision(2, "allowed", "", None, None, (), risk._approve(proposal.intent, 2))
@@ -285,6 +293,7 @@ def _approve(risk: UnifiedRiskManager) -> None:
 
     risk.review = review  # type: ignore[method-assign]
     risk.still_allowed = still_allowed  # type: ignore[method-assign, assignment]
+    bus._subscriptions = [row for row in bus._subscriptions if row.component not in _ASIDE]
 
 
 def _line(row: dict[str, object]) -> str:
