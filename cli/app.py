@@ -27,7 +27,7 @@ COMMANDS = {
     "completion": ("cli.app", "completion"),
     "data": ("cli.data", "data"),
     "explain": ("cli.runs", "explain"),
-    "faults": ("cli.faults", "faults"),
+    "faults": ("cli.checks", "faults"),
     "grid": ("cli.grid", "grid"),
     "montecarlo": ("cli.grid", "montecarlo"),
     "notebook": ("cli.runs", "notebook"),

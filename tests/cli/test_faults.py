@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from cli import faults
+from cli import checks
 from cli.app import run
 
 
 def test_one_seed_is_told_as_a_story(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["faults", "--seed", "2"]) == 0
+    assert run(["faults", "--seed", "60"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "seed 2: friday_0dte, live; order refused, quantity filled partly"
-    assert any("quantity filled partly: group-20240308-" in line for line in said)
-    assert any("order: group-20240308-1 sent entry" in line for line in said)
+    assert said[0] == "seed 60: friday_0dte, live; legs filled partly, quote frozen"
+    assert "Fri 10:31 legs filled partly: group-20240308-1" in said
+    assert any("order: group-20240308-1 sent entry 2 4.75" in line for line in said)
     assert said[-1] == "every rule held"
 
 
@@ -30,7 +30,7 @@ def test_many_seeds_are_counted_by_fault(capsys: pytest.CaptureFixture[str], mon
 def test_a_broken_rule_ends_in_one_line_and_exit_code_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "tell_many", lambda *_: [39, 59])
+    monkeypatch.setattr(checks, "tell_many", lambda *_: [39, 59])
     assert run(["faults", "--seeds", "100"]) == 1
     told = "error: rules did not hold in seeds 39, 59; python run.py faults --seed 39 tells one\n"
     assert capsys.readouterr().err == told
