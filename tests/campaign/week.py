@@ -1,5 +1,7 @@
 """One seed's week: a system on a faulty broker, killed and restarted on the way, and what became of it."""
 
+# Private: _approve (what risk would mint), _strategies (the roster knows the method's rows only), _subscriptions
+# (rooms that this week does without).
 from __future__ import annotations
 
 import shutil
