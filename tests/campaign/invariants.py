@@ -167,7 +167,7 @@ class Watch:
 
     def _can_act(self, about: Iterable[str]) -> bool:
         names = {row.split(" ")[0] for row in about}
-        spoiled = any(self.gateway.shown_quotes.is_spoiled(name) for name in names)
+        spoiled = any(self.gateway.shown_quotes.spell_of(name) is not None for name in names)
         return not self.gateway.is_down and not spoiled
 
     def _naked(self) -> list[str]:
