@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from core.book import Book, Position, ShareHolding
@@ -123,12 +123,14 @@ class BrokerLooks:
         return self._first is not None and self._gateway.now() - self._first >= self._settle
 
     def _facts(self) -> BrokerFacts:
-        holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())
+        today = self._gateway.now().date()
+        rows = [row for row in self._gateway.holdings() if not _is_over(row.name, today)]
+        holdings = tuple(BrokerHolding(row.name, row.quantity) for row in rows)
         orders = tuple(
             BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag, row.broker_ids)
             for row in self._gateway.open_orders()
         )
-        return BrokerFacts(self._gateway.now().date(), holdings, orders, certain=self.certain)
+        return BrokerFacts(today, holdings, orders, certain=self.certain)
 
     def verify(self) -> tuple[str, ...]:
         """The state's own recovery says what is wrong."""
@@ -440,6 +442,12 @@ def _package_of(subject: Subject) -> Package:
     if not isinstance(rows, list):
         raise CorruptStoreError(f"{subject.level.value} {subject.id}: package {str(rows)[:40]!r}; expected its legs")
     return rebuild_package(rows)
+
+
+def _is_over(name: str, today: date) -> bool:
+    """An expired contract may stand in LEAN's portfolio the next morning (Lean issues 5016, 5545): no position."""
+    contract = contract_named(name)
+    return contract is not None and contract.expiry < today
 
 
 def _number(value: object) -> float | None:
