@@ -22,7 +22,7 @@ import typer
 
 from cli.bootstrap import Environment, PackageSet
 from cli.errors import RunFailedError, UserError
-from cli.progress import width
+from cli.summary import width
 
 if TYPE_CHECKING:
     from tests.campaign.week import Verdict
