@@ -11,8 +11,8 @@ CANCELED comes where the exchange was faster than the cancel (BrokerageTransacti
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
 
@@ -23,9 +23,44 @@ from core.gateway import Gateway
 from core.parts import LegExit, Part
 from execution.groups import BROKEN, LATE, Change, LegFill, OrderGroup, opened_parts
 from execution.tracker import PositionTracker
+from state.tables import OrderGroupState, PositionState
 
 REMEMBERED: Final = timedelta(days=5)
 """How long an order's id is known after its end: until the day after, over a long weekend too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long something may wait in its state: the setting that says so, who is awake for it, what happens then."""
+
+    limit: str
+    owner: str
+    then: str
+
+
+WAITS: Final[Mapping[OrderGroupState | PositionState, Waiting]] = {
+    OrderGroupState.PLANNED: Waiting("settle_seconds", "recovery", "never sent: abandoned, or adopted where it was"),
+    OrderGroupState.SENT: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
+    OrderGroupState.WORKING: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
+    OrderGroupState.PARTLY_FILLED: Waiting(
+        "unwind_after_seconds", "executor", "cancelled: whole packages stay, the rest is unwound"
+    ),
+    OrderGroupState.CANCELLING: Waiting(
+        "silent_seconds", "executor", "asked again each minute, told at the second; absent: the account decides"
+    ),
+    OrderGroupState.UNWINDING: Waiting("settle_seconds", "recovery", "of an older version: ended by the account"),
+    PositionState.PLANNED: Waiting("settle_seconds", "recovery", "abandoned"),
+    PositionState.OPENING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
+    PositionState.ADJUSTING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
+    PositionState.CLOSING: Waiting("split_after_steps", "executor", "goes leg by leg, shorts first; never given up"),
+    PositionState.UNWINDING: Waiting(
+        "blocked_exit_minutes", "executor", "each minute sends what may go; told as a breach"
+    ),
+    PositionState.ASSIGNED: Waiting(
+        "settle_seconds", "recovery", "option legs counted, shares sold from the next open"
+    ),
+}
+"""Every state that is none to stay in; a position's OPEN belongs to its strategy, whose rules are asked each minute."""
 
 
 class OrderMemory:

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from core.events import FillStatus
+from core.events import FillStatus, Level
 from core.journal import RecordKind
+from core.settings.fields import OrderSettings
+from execution.reports import WAITS
+from state.tables import TABLES, OrderGroupState, PositionState
+from tests.conftest import ROOT
 from tests.execution.desk import SHORT, WING, Room, hold, opened, report, working
+from tests.fake_gateway import Working
 
 
 @pytest.fixture
@@ -186,3 +191,91 @@ def test_a_group_without_orders_and_without_news_is_decided_by_the_account(
     told = [row["action"] for row in room.sink.rows(RecordKind.ORDER)]
     assert "lost" in told
     assert told[-1] == "found_ended"
+
+
+# Every state and every report
+
+
+def leave(room: Room, state: OrderGroupState) -> Working:
+    """An entry of three packages in a state of its group."""
+    order = working(room, 3)
+    if state is OrderGroupState.SENT:
+        (group,) = room.state.order_groups()
+        assert group.state == OrderGroupState.WORKING  # the fake acknowledges at once: both count as at work
+    if state is OrderGroupState.PARTLY_FILLED:
+        hold(room, short=-1, wing=1)
+        told(room, order, FillStatus.PARTLY_FILLED, 1, 90)
+    if state in (OrderGroupState.CANCELLING, OrderGroupState.CANCELLED):
+        usual = room.gateway.cancel
+        room.gateway.cancel = lambda *_: None  # type: ignore[method-assign]
+        room.executor.cancel_entries("a person said halt")
+        room.gateway.cancel = usual  # type: ignore[method-assign]
+    if state is OrderGroupState.CANCELLED:
+        told(room, order, FillStatus.CANCELLED, 0, 90)
+    if state is OrderGroupState.REJECTED:
+        told(room, order, FillStatus.REJECTED, 0, 90)
+    if state is OrderGroupState.FILLED:
+        hold(room, short=-3, wing=3)
+        told(room, order, FillStatus.FILLED, 3, 90)
+    return order
+
+
+def told(room: Room, order: Working, status: FillStatus, count: int, number: int) -> None:
+    """The same report on both legs."""
+    for order_id, leg, one in ((order.ids[0], SHORT, -1.0), (order.ids[1], WING, 1.0)):
+        report(room, order_id, leg, status, one * count, 5.0, number=number)
+
+
+LIVE = (OrderGroupState.SENT, OrderGroupState.WORKING, OrderGroupState.PARTLY_FILLED, OrderGroupState.CANCELLING)
+ENDED = (OrderGroupState.FILLED, OrderGroupState.CANCELLED, OrderGroupState.REJECTED)
+SAME = (FillStatus.SUBMITTED, FillStatus.UPDATED)
+
+
+@pytest.mark.parametrize("state", [*LIVE, *ENDED])
+@pytest.mark.parametrize("status", [*FillStatus, None])
+def test_each_state_has_a_rule_for_each_report_and_for_silence(
+    room: Room, state: OrderGroupState, status: FillStatus | None
+) -> None:
+    order = leave(room, state)
+    before = str(room.state.order_group(order.tag).state)
+    had = round(abs(room.gateway.held.get(SHORT.name, (SHORT, 0))[1]))
+    fits = 0 if state is OrderGroupState.FILLED else 1 if status is FillStatus.PARTLY_FILLED else 3 - had
+    fills = fits if status in (FillStatus.FILLED, FillStatus.PARTLY_FILLED) else 0
+    hold(room, short=-(had + fills), wing=had + fills)
+    if status is None:
+        room.gateway.orders.clear()
+        room.minutes(6)
+    else:
+        told(room, order, status, max(fills, 1) if status.value.endswith("filled") else 0, 91)
+    after = str(room.state.order_group(order.tag).state)
+    expected: str = before
+    if state in LIVE and status not in SAME:
+        expected = "cancelled" if status is None else status.value
+        if status is FillStatus.PARTLY_FILLED and state is OrderGroupState.CANCELLING:
+            expected = before
+    assert after == expected
+    whole = had + fills
+    working_on = state in LIVE and status in (*SAME, FillStatus.PARTLY_FILLED)
+    counted = {name: float(count) for name, (_, count) in room.gateway.held.items()}
+    position = room.state.order_group(order.tag).parent
+    assert room.state.held(position) == counted  # nothing lost, nothing twice
+    if not working_on:
+        room.minutes(1)
+        packages = [part.contracts for row in room.system.book.positions.values() for part in row.parts]
+        assert packages == ([whole] if whole else [])
+        assert room.system.book.pending == {}
+        assert room.state.position(position).state == ("open" if whole else "closed")
+    assert room.system.bus.entries_halted is None
+    assert not room.sink.rows(RecordKind.ERROR)
+
+
+def test_every_state_of_transit_has_a_limit_an_owner_and_an_end_and_the_document_says_so() -> None:
+    resting = {PositionState.OPEN, PositionState.CLOSED, PositionState.EXPIRED}
+    ended = {state for state in OrderGroupState if state.value in TABLES[Level.ORDER_GROUP].terminal}
+    assert set(WAITS) == {*OrderGroupState, *PositionState} - resting - ended
+    text = (ROOT / "docs" / "state.md").read_text(encoding="utf-8")
+    for state, row in WAITS.items():
+        assert row.limit in OrderSettings.model_fields
+        name = state.value.replace("_", " ")
+        kind = "order group" if isinstance(state, OrderGroupState) else "position"
+        assert f"| {kind} {name} | `orders.{row.limit}` | {row.owner} | {row.then} |" in text
