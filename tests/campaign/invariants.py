@@ -92,6 +92,8 @@ class Watch:
         self._count()
         if group.detail["purpose"] in _OPENING:
             for plan in group.detail.get("plans", ()):
+                if self.structures and self.gateway.by_hand:
+                    break  # a person changed what may hedge it: that is risk's to refuse, which is set aside here
                 if not self.structures or plan["name"] not in NAKED_PARTS:
                     self.hedged.update(str(leg["name"]) for leg in plan["package"])
             self._opening(package, tag, group.parent)
@@ -223,7 +225,8 @@ class Watch:
     def _reckon(self, system: TradingSystem, started_with: float) -> None:
         """Closed trades, open parts and shares are the account's cash, where every price was told."""
         rows = self.sink.rows(RecordKind.TRADE_CLOSED)
-        trades = {(row["position"], row["part"], row["opened"]): row["profit"] for row in rows}
+        told_of = ("position", "part", "closed", "contracts", "profit")  # a part may be closed in several trades
+        trades = {tuple(row[key] for key in told_of): row["profit"] for row in rows}
         if len(trades) < len(rows) and not self.on & {Fault.KILLED, Fault.DISK}:
             self.tell(Rule.TRADES, "a closed trade was told twice")
         parts = [part for position in system.book.positions.values() for part in position.parts]
