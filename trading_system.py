@@ -84,7 +84,7 @@ from strategies.ipmcc import Ipmcc
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
 from strategies.ratio import Ratio
-from strategies.roster import EntryPreparer, StrategyRoster
+from strategies.roster import Capacity, EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
 ALWAYS = ("VIX", "SPY", "SPX")
@@ -160,6 +160,7 @@ MANAGERS: tuple[type, ...] = (
     Diagonal,
     Enhanced,
     StrategyRoster,
+    Capacity,
     EntryPreparer,
     StrategyCoordinator,
 )
@@ -235,6 +236,7 @@ class TradingSystem:
         self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
+        self.managers[Capacity].tell(self.clock.now().date())
 
     def open_session(self, now: datetime) -> None:
         """The first minute of a session is in (or, live, the first that a process sees that started within it)."""

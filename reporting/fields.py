@@ -110,3 +110,16 @@ class Standing:
 def read_standing(row: Fields) -> Standing:
     """A ``standing`` row."""
     return Standing(row.day("day"), row.texts("lines"))
+
+
+@dataclass(frozen=True, slots=True)
+class SystemNote:
+    """What a component said of the run itself, such as what the account is too small for."""
+
+    component: str
+    reason: str
+
+
+def read_system(row: Fields) -> SystemNote:
+    """A ``system`` row."""
+    return SystemNote(row.text("component"), row.text("reason"))

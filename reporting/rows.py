@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from core.settings.strategies import TITLES
-from reporting.fields import Fields, JournalError, Standing, parse_line, read_standing
+from reporting.fields import Fields, JournalError, Standing, SystemNote, parse_line, read_standing, read_system
 
 
 class Outcome(StrEnum):
@@ -250,6 +250,7 @@ class Journal:
     orders: tuple[OrderStep, ...] = ()
     verdicts: tuple[VerdictNote, ...] = ()
     standings: tuple[Standing, ...] = ()
+    capacity: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -294,6 +295,9 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         fills=tuple(item for item in kept["fill"] if isinstance(item, Fill)),
         orders=tuple(item for item in kept["order"] if isinstance(item, OrderStep)),
         verdicts=tuple(item for item in kept["verdict"] if isinstance(item, VerdictNote)),
+        capacity=tuple(
+            item.reason for item in kept["system"] if isinstance(item, SystemNote) and item.component == "capacity"
+        ),
         standings=tuple(item for item in kept["standing"] if isinstance(item, Standing)),
         counts=counts,
     )
@@ -484,4 +488,5 @@ READERS: dict[str, Callable[[Fields], object]] = {
     "risk": read_risk,
     "error": read_error,
     "standing": read_standing,
+    "system": read_system,
 }

@@ -30,13 +30,14 @@ class Butterfly(Row):
     """Buys a butterfly that expires today, against today's move."""
 
     name = "butterfly"
+    opens = every(FRIDAY)
     roots = ("SPXW", "XSP")
     traits = by_part(whole=BOUGHT | {Trait.NO_VOLATILITY_SOLD, Trait.ENDS_TODAY, Trait.SPARED_BY_21_DTE})
 
     def __init__(self, tools: Tools, settings: ButterflySettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
-        self.entries = (Entry("open", every(FRIDAY), settings.entry_time, self.open),)
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open),)
         self.exits = {
             WHOLE: (
                 self._done,

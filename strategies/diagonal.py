@@ -28,13 +28,14 @@ class Diagonal(Row):
     """Buys a put and sells a nearer one at a lower strike."""
 
     name = "diagonal"
+    opens = every(TUESDAY)
     traits = by_part(whole=BOUGHT | {Trait.LOW_VIX_ONLY, Trait.SPARED_BY_21_DTE})
 
     def __init__(self, tools: Tools, settings: DiagonalSettings, exits: ExitSettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
         self.gates = (self._places,)
-        self.entries = (Entry("open", every(TUESDAY), settings.entry_time, self.open, slots=settings.tickers),)
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=settings.tickers),)
         self.exits_of_all = (self._vix_rose,)
         self.exits = {
             WHOLE: (

@@ -42,6 +42,7 @@ class Enhanced(Row):
     """Sells a strangle with a ratio side; in high volatility, puts."""
 
     name = "enhanced"
+    opens = any_day()
     traits = by_part(whole=_STRANGLE, near=_PUTS, far=_PUTS, small=_PUTS, reserve=_PUTS)
 
     def __init__(self, tools: Tools, settings: EnhancedSettings, exits: ExitSettings) -> None:
@@ -60,7 +61,7 @@ class Enhanced(Row):
         at, beside = settings.entry_time, not_beside(FuturesStrangle.name)
         self.entries = (
             Entry("strangle", second(TUESDAY), at, self.strangle, gates=(beside,)),
-            Entry("opportunity", any_day(), at, self.opportunity, slots=tuple(self._puts), gates=(self._once,)),
+            Entry("opportunity", self.opens, at, self.opportunity, slots=tuple(self._puts), gates=(self._once,)),
         )
         self.exits = {
             EVERY_PART: (

@@ -43,13 +43,15 @@ class FuturesStrangle(Row):
     """Sells a strangle in each of several markets."""
 
     name = "futures_strangle"
+    opens = second(TUESDAY)
     traits = by_part(put=_SOLD, call=_SOLD)
 
     def __init__(self, tools: Tools, settings: FuturesStrangleSettings, exits: ExitSettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
-        self.gates = (self._phase_allows, self._group_is_free, iv_rank(settings))
-        self.entries = (Entry("open", second(TUESDAY), settings.entry_time, self.open, slots=tuple(_PRODUCTS)),)
+        self.phase_gates = (self._phase_allows,)
+        self.gates = (self._group_is_free, iv_rank(settings))
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=tuple(_PRODUCTS)),)
         self.exits_of_all = (
             total_loss(settings.stop_multiple),
             any_part(short_delta(settings.full_exit_delta)),

@@ -31,6 +31,7 @@ class Ipmcc(Row):
     """Holds a long call in each of its tickers and sells weeklies against it."""
 
     name = "ipmcc"
+    opens = any_day()
     traits = by_part(
         leap=frozenset({Trait.DEBIT, Trait.LASTING}),
         weekly=frozenset({Trait.SHORT_VOLATILITY, Trait.COVERED, Trait.LASTING, Trait.SPARED_BY_21_DTE}),
@@ -42,7 +43,7 @@ class Ipmcc(Row):
         at, tickers = settings.entry_time, settings.tickers
         gates = (not_held, phase_places(settings), self._trend_allows)
         self.entries = (
-            Entry("leap", any_day(), settings.leap_time, self.leap, slots=tickers, gates=gates),
+            Entry("leap", self.opens, settings.leap_time, self.leap, slots=tickers, gates=gates),
             Entry("weekly", every(FRIDAY), at, self.weekly, onto=_uncovered),
             Entry("after_assignment", every(MONDAY), at, self.weekly, onto=self._was_assigned),
         )

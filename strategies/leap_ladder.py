@@ -28,6 +28,7 @@ class LeapLadder(Row):
     """Sells a put a year out each week."""
 
     name = "leap_ladder"
+    opens = weeks(_WEEKS, MONDAY)
     roots = ("SPY",)
     traits = by_part(
         rung=frozenset(
@@ -40,7 +41,7 @@ class LeapLadder(Row):
         self.settings = settings
         self.vix_gate = vix_window(settings, above=True)
         self.gates = (self._free_rung,)
-        mondays, at = weeks(_WEEKS, MONDAY), settings.entry_time
+        mondays, at = self.opens, settings.entry_time
         self.entries = (
             Entry("open", mondays, at, self.rung, gates=(free_place(1),)),
             Entry("rung", mondays, at, self.rung, onto=_any),

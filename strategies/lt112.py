@@ -29,6 +29,7 @@ class Lt112(Row):
     """Buys a put spread, sells two puts far below it, and later weeklies against the spread."""
 
     name = "lt112"
+    opens = first(WEDNESDAY).from_phase(4, every(WEDNESDAY))
     roots = ("ES", "SPY")
     traits = by_part(
         spread=BOUGHT,
@@ -51,7 +52,7 @@ class Lt112(Row):
             return "its last day" if on_time and part.expiry <= today else None
 
         self.entries = (
-            Entry("open", first(WEDNESDAY).from_phase(4, every(WEDNESDAY)), at, self.open),
+            Entry("open", self.opens, at, self.open),
             Entry("weekly", weekly_days, at, self.weekly, onto=due),
         )
         self.rolls = {WEEKLY: PlannedRoll(ends_today, self.weekly)}

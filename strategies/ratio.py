@@ -26,13 +26,14 @@ class Ratio(Row):
     """Sells two puts against one that it buys, for a credit."""
 
     name = "ratio"
+    opens = every(TUESDAY)
     traits = by_part(long=BOUGHT, short=frozenset({Trait.SHORT_VOLATILITY, Trait.NAKED_PUTS}))
 
     def __init__(self, tools: Tools, settings: RatioSettings, exits: ExitSettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
         self.gates = (not_held,)
-        self.entries = (Entry("open", every(TUESDAY), settings.entry_time, self.open, slots=settings.tickers),)
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=settings.tickers),)
         self._half_the_credit = total_profit(settings.profit_target)
         self._doubled = profit_of_debit(settings.long_profit)
         self.exits_of_all = (
