@@ -14,11 +14,10 @@ from core.contracts import Contract, Right
 from core.parts import BOUGHT, WHOLE, Part, Trait
 from core.settings.strategies import ButterflySettings
 from risk.proposal import Proposal
-from strategies.base import Close, HoldContext
+from strategies.base import Close, HoldContext, maximum_debit
 from strategies.exits import last_day, profit_of_debit
 from strategies.gates import FRIDAY, every
 from strategies.look import Look
-from strategies.musts import maximum_debit
 from strategies.picks import Chain, Wanted
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools

@@ -14,11 +14,10 @@ from core.settings.strategies import DiagonalSettings
 from greeks.american import american_price
 from greeks.black_scholes import expires_at, years_between
 from risk.proposal import Proposal
-from strategies.base import Close, HoldContext, Skip
+from strategies.base import Close, HoldContext, Skip, maximum_debit
 from strategies.exits import days_to_expiry, early_profit, loss_of_debit
 from strategies.gates import TUESDAY, every, free_place
 from strategies.look import Look
-from strategies.musts import maximum_debit
 from strategies.picks import Chain
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools

@@ -16,12 +16,11 @@ from core.settings.fields import ExitSettings
 from core.settings.strategies import EnhancedSettings
 from greeks.stress import Node
 from risk.proposal import Proposal
-from strategies.base import EntryContext, Skip, Wait
+from strategies.base import NET_CREDIT, EntryContext, Skip, Wait
 from strategies.exits import days_to_expiry, loss_of_credit, profit_of_credit
 from strategies.futures_strangle import FuturesStrangle
 from strategies.gates import TUESDAY, any_day, not_beside, phase_places, second, vix_window
 from strategies.look import Look
-from strategies.musts import NET_CREDIT
 from strategies.row import EVERY_PART, Entry, Row, by_part
 from strategies.tools import Tools
 

@@ -12,10 +12,10 @@ from core.parts import WHOLE, Trait
 from core.settings.strategies import FridayZeroDaySettings
 from market.trend import TrendDirection
 from risk.proposal import Proposal
+from strategies.base import MINIMUM_CREDIT
 from strategies.exits import closing_time, hard_deadline, loss_of_credit, profit_of_credit
 from strategies.gates import FRIDAY, every, vix_window
 from strategies.look import Look
-from strategies.musts import MINIMUM_CREDIT
 from strategies.picks import Wanted
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools

@@ -16,11 +16,10 @@ from core.parts import Part, Trait
 from core.settings.fields import ExitSettings
 from core.settings.strategies import FuturesStrangleSettings
 from risk.proposal import Proposal
-from strategies.base import Action, Hold, HoldContext, Roll, Skip
+from strategies.base import NET_CREDIT, Action, Hold, HoldContext, Roll, Skip, at_least
 from strategies.exits import any_part, days_to_expiry, short_delta, total_loss, total_profit
 from strategies.gates import TUESDAY, iv_rank, second
 from strategies.look import Look
-from strategies.musts import NET_CREDIT, at_least
 from strategies.picks import Chain
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools

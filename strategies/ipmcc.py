@@ -15,11 +15,10 @@ from core.parts import Part, Trait, Urgency
 from core.settings.strategies import IpmccSettings
 from market.trend import Trend
 from risk.proposal import Proposal
-from strategies.base import Action, Close, Hold, HoldContext, Roll, Skip
+from strategies.base import NET_CREDIT, Action, Close, Hold, HoldContext, Roll, Skip
 from strategies.exits import last_day
 from strategies.gates import FRIDAY, MONDAY, any_day, every, not_held, phase_places
 from strategies.look import Look
-from strategies.musts import NET_CREDIT
 from strategies.row import Entry, PlannedRoll, Row, by_part
 from strategies.tools import Tools
 

@@ -12,11 +12,10 @@ from core.identifiers import part_name
 from core.parts import Trait
 from core.settings.strategies import LeapLadderSettings
 from risk.proposal import Proposal
-from strategies.base import Skip
+from strategies.base import NET_CREDIT, Skip
 from strategies.exits import profit_of_credit
 from strategies.gates import MONDAY, free_place, vix_window, weeks
 from strategies.look import Look
-from strategies.musts import NET_CREDIT
 from strategies.row import Entry, Row, by_part, roll_at
 from strategies.tools import Tools
 

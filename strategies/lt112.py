@@ -14,11 +14,10 @@ from core.parts import BOUGHT, Part, Trait
 from core.settings.fields import ExitSettings
 from core.settings.strategies import Lt112Settings
 from risk.proposal import Proposal
-from strategies.base import HoldContext
+from strategies.base import MINIMUM_CREDIT, NET_CREDIT, HoldContext
 from strategies.exits import also, days_to_expiry, last_day, loss_of_credit, near_strike, profit_of_credit
 from strategies.gates import MONDAY, WEDNESDAY, every, first
 from strategies.look import Look
-from strategies.musts import MINIMUM_CREDIT, NET_CREDIT
 from strategies.row import Entry, PlannedRoll, Row, by_part, held_for
 from strategies.tools import Tools
 

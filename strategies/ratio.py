@@ -11,11 +11,10 @@ from core.parts import BOUGHT, Trait, Urgency
 from core.settings.fields import ExitSettings
 from core.settings.strategies import RatioSettings
 from risk.proposal import Proposal
-from strategies.base import Close, HoldContext
+from strategies.base import NET_CREDIT, Close, HoldContext
 from strategies.exits import any_part, days_to_expiry, profit_of_debit, short_delta, total_profit
 from strategies.gates import TUESDAY, every, not_held
 from strategies.look import Look
-from strategies.musts import NET_CREDIT
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools
 

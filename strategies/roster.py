@@ -1,43 +1,175 @@
-"""Which strategies a run enables and which are suspended, who lets them look ahead, and what all ten can look at.
+"""Which strategies a run enables, which are suspended, what of their entries is decided, who lets them look ahead.
 
-`NEEDS` is what `python run.py data --symbols methodology` writes. Numbers above one of its rows name the methodology's
-strategies. Bands are wider than the deltas that a strategy aims at: it chooses by the chain of its entry minute, the
-export by the chain of the day before.
+`NEEDS` is what all ten can look at, and what `python run.py data --symbols methodology` writes. Numbers above one of
+its rows name the methodology's strategies. Bands are wider than the deltas that a strategy aims at: it chooses by the
+chain of its entry minute, the export by the chain of the day before.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
-from itertools import pairwise
-from statistics import pstdev
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final, NamedTuple
 
-from core.book import Book
 from core.bus import EventBus
 from core.clock import MarketClock
 from core.contracts import Around, Deltas, MarketNeeds, Reach, Right, Term
 from core.events import EntryAhead, Level, NoticeKind, NoticeRaised
 from core.factory import Manager
-from core.gateway import Session
-from core.instruments import INSTRUMENTS, Group, group_of
-from core.journal import Journal, RecordKind
-from core.parts import Trait
-from core.settings.fields import CorrelationSettings, PhaseSettings, RunSettings
-from core.settings.strategies import AVAILABLE, TITLES
-from greeks.stress import EQUITY_GROUPS, Node
-from market.vix import UnifiedVIXManager, VixReading
-from risk.exposure import TAKES_A_PLACE, limit_of
-from risk.margin import MarginFigures, is_loan
-from risk.proposal import Proposal, RiskContext
-from risk.sizing import PositionSizer
+from core.gateway import Gateway
+from core.journal import Journal, RecordKind, as_json
+from core.settings.fields import RunSettings
+from core.settings.strategies import AVAILABLE
+from state.ledger import Subject
 from state.manager import HierarchicalStateManager
-from state.tables import StrategyState, StrategyTrigger
-from strategies.base import EntryContext, Skip, Strategy
-from strategies.look import EndedLookError, Look, RowFacts, Watched
+from state.tables import OrderGroupState, OrderPurpose, PositionState, StrategyState, StrategyTrigger
+from strategies.base import EntryContext, Skip, Strategy, watch_name
 from strategies.row import Row
-from strategies.tools import Conditions, Tools, thought_of
+from strategies.tools import Tools
+
+MEMORY: Final = "entries"
+"""Under which name the state keeps it."""
+ROLLED: Final = "roll"
+"""The window of what takes the place of parts that went."""
+_KEPT: Final = timedelta(days=7)
+
+
+class Key(NamedTuple):
+    """Which entry: each has a decision of its own every day that it falls on."""
+
+    strategy: str
+    window: str
+    slot: str = ""
+
+    @property
+    def user(self) -> str:
+        """Under which name the contracts that it looks at are watched."""
+        return watch_name(*self)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An entry on its way, to be decided by what becomes of it; ``position`` is what it opens or adds to.
+
+    ``reason`` and ``spot`` (points) are its proposal's.
+    """
+
+    position: str
+    key: Key
+    day: date
+    contracts: int
+    correlation: str
+    reason: str
+    spot: float | None
+
+
+class DecisionRecord(Manager):
+    """Which entries are decided and which are on their way: one ``decision`` row a day for each, also over restarts.
+
+    Live, a decision is remembered before its row is journalled and marked after it, so a kill in between leaves it to
+    the next process; an entry on its way is remembered before its order leaves, so that the next process decides it.
+    """
+
+    def __init__(self, state: HierarchicalStateManager, journal: Journal, gateway: Gateway) -> None:
+        self._state = state
+        self._journal = journal
+        self._gateway = gateway
+        self._decided: dict[Key, set[date]] = {}
+        self._rows: dict[tuple[Key, date], dict[str, Any] | None] = {}
+        self._sending: dict[Key, Sent] = {}
+
+    def is_decided(self, key: Key, day: date) -> bool:
+        """Whether an entry has its row of a day, or is on its way to it."""
+        return day in self._decided.get(key, ()) or key in self._sending
+
+    def sending(self, sent: Sent) -> None:
+        """An entry is about to leave, or has: its position is empty until it is known."""
+        self._sending[sent.key] = sent
+        self._keep()
+
+    def taken_back(self, key: Key) -> None:
+        """It did not leave."""
+        if self._sending.pop(key, None) is not None:
+            self._keep()
+
+    def decide(self, key: Key, day: date, row: Mapping[str, object]) -> None:
+        """Journal the one row of an entry and a day."""
+        self._decided.setdefault(key, set()).add(day)
+        self._sending.pop(key, None)
+        live = self._gateway.is_live()
+        if live:
+            self._rows[key, day] = as_json(dict(row))
+            self._keep()
+        self._tell(row)
+        if live:
+            self._rows[key, day] = None
+            self._keep()
+
+    def _tell(self, row: Mapping[str, object]) -> None:
+        self._journal.record(RecordKind.DECISION, component="coordinator", **row)  # type: ignore[arg-type]
+
+    # Over restarts
+
+    def _keep(self) -> None:
+        if not self._gateway.is_live():
+            return
+        oldest = self._gateway.now().date() - _KEPT
+        self._rows = {which: row for which, row in self._rows.items() if which[1] >= oldest}
+        decided = [{"key": list(key), "day": day.isoformat(), "row": row} for (key, day), row in self._rows.items()]
+        sending = [
+            {
+                "position": sent.position,
+                "key": list(sent.key),
+                "day": sent.day.isoformat(),
+                "contracts": sent.contracts,
+                "correlation": sent.correlation,
+                "reason": sent.reason,
+                "spot": sent.spot,
+            }
+            for sent in self._sending.values()
+        ]
+        self._state.remember(MEMORY, {"decided": decided, "sending": sending})
+
+    def restore(self) -> list[Sent]:
+        """Take over from the last process: rows that the journal may lack are told; what is on its way is given."""
+        kept = self._state.recall(MEMORY) or {"decided": (), "sending": ()}
+        for entry in kept["decided"]:
+            key, day, row = Key(*entry["key"]), date.fromisoformat(entry["day"]), entry["row"]
+            self._decided.setdefault(key, set()).add(day)
+            self._rows[key, day] = None
+            if row is not None:
+                self._tell(row)
+        for row in kept["sending"]:
+            key = Key(*row["key"])
+            position = row["position"] or self._position_of(row["correlation"], key)
+            if position:
+                rest = {name: row[name] for name in ("contracts", "correlation", "reason", "spot")}
+                self._sending[key] = Sent(position, key, date.fromisoformat(row["day"]), **rest)
+        self._keep()
+        return list(self._sending.values())
+
+    def _position_of(self, correlation: str, key: Key) -> str:
+        """The newest position that an entry's order was planned for; none: it never was, or its part is another's."""
+        if key.window == ROLLED:  # it carries the correlation of the position that it takes the place of
+            return ""
+        named = (row.id for row in self._state.positions(ended=True) if _is_for(row, correlation, key.strategy))
+        return next(reversed(list(named)), "")
+
+    def outcome(self, sent: Sent) -> bool | None:
+        """Whether an entry of the process before was filled; ``None`` while it is on its way still."""
+        groups = [row for row in self._state.order_groups(ended=True) if row.parent == sent.position]
+        opening = [row for row in groups if row.detail.get("purpose") in (OrderPurpose.ENTRY, OrderPurpose.ADJUST)]
+        if any(not row.ended for row in opening):
+            return None
+        found = next((row for row in self._state.positions(ended=True) if row.id == sent.position), None)
+        if found is not None and found.state in (PositionState.PLANNED, PositionState.OPENING):
+            return None
+        return bool(opening) and opening[-1].state == OrderGroupState.FILLED
+
+
+def _is_for(position: Subject, correlation: str, strategy: str) -> bool:
+    return position.parent == strategy and position.detail.get("correlation") == correlation
 
 
 class StrategyRoster(Manager):
@@ -54,7 +186,9 @@ class StrategyRoster(Manager):
         bus: EventBus,
         journal: Journal,
         clock: MarketClock,
+        decisions: DecisionRecord,
     ) -> None:
+        self.decisions = decisions
         self._state = state
         self._bus = bus
         self._journal = journal
@@ -125,217 +259,6 @@ class EntryPreparer(Manager):
             window=event.window,
         )
         return row.contexts(context)
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What one lot asks of an account in its phase. Dollars; ``asks`` is equity by the rule that asks it.
-
-    ``loss`` is what sizing counts, ``margin`` buying power, ``line`` the loss at the group's adverse line; ``missing``
-    says why no lot could be looked at.
-    """
-
-    strategy: str
-    root: str
-    structure: str = ""
-    vix: float = 0.0
-    loss: float = 0.0
-    margin: float = 0.0
-    line: float = 0.0
-    asks: Mapping[str, float] = field(default_factory=dict)
-    missing: str = ""
-
-    @property
-    def account(self) -> float:
-        """Equity under which it cannot be opened; infinite where no lot was found."""
-        return max(self.asks.values(), default=math.inf)
-
-    @property
-    def bound(self) -> str:
-        """The rule that asks for most."""
-        return max(self.asks, key=lambda rule: self.asks[rule], default="")
-
-
-_MOVES = (0.0, 0.006, 0.012)  # of the day, of which a row's look may need one
-_LOOKS = 8  # a pick asks for quotes, and the next one may too
-_USUAL_VIX = 20.0
-NO_PRICE = "no price"
-_REALISED = 60
-
-
-class Capacity(Manager):
-    """Says what account one lot of each enabled strategy needs, by the rows' looks, sizing, margin and group risk."""
-
-    def __init__(
-        self,
-        roster: StrategyRoster,
-        tools: Tools,
-        sizer: PositionSizer,
-        figures: MarginFigures,
-        vix: UnifiedVIXManager,
-        phases: PhaseSettings,
-        correlation: CorrelationSettings,
-        journal: Journal,
-    ) -> None:
-        self._rows = tuple(row for row in roster.enabled if isinstance(row, Row))
-        self._tools = tools
-        self._sizer = sizer
-        self._figures = figures
-        self._vix = vix
-        self._phases = phases
-        self._correlation = correlation
-        self._journal = journal
-
-    @property
-    def _context(self) -> RiskContext:
-        phase = self._tools.phases.phase
-        account, now = self._tools.gateway.account(), self._tools.gateway.now()
-        return RiskContext(now, account, None, phase, self._phases.rows[phase - 1], Book())
-
-    def _reading(self, vix: float, now: datetime) -> VixReading:
-        return VixReading(vix, self._vix.regime_of(vix), None, None, now)
-
-    def needs(self, conditions: Conditions) -> tuple[Need, ...]:
-        """Of every enabled row, each slot and root that the account's phase lets it look at."""
-        return tuple(need for row in self._rows for need in self._of(row, conditions))
-
-    def _of(self, row: Row, conditions: Conditions) -> Iterator[Need]:
-        """One after the other, as they are asked for; the VIX is moved into the row's window."""
-        vix = min(max(conditions.vix, row.own.min_vix * 1.1), row.own.max_vix * 0.9)
-        for slot in row.entries[0].slots:
-            for root in row.roots_of(slot):
-                yield self._need(row, slot, root, replace(conditions, vix=vix))
-
-    def _need(self, row: Row, slot: str, root: str, conditions: Conditions) -> Need:
-        missing, ticker = "", INSTRUMENTS[root].underlying
-        if ticker not in conditions.prices:
-            return Need(row.name, root, missing=f"{NO_PRICE} of {ticker}")
-        phase = self._tools.phases.phase
-        if row.own.contracts_by_phase[phase - 1] == 0:
-            return Need(row.name, root, missing=f"phase {phase} allows none")
-        for move in _MOVES:
-            tools = thought_of(self._tools, conditions, move)
-            try:
-                lot = self._look(row, slot, root, conditions, tools)
-            except EndedLookError as ended:
-                missing = missing or ended.answer.reason
-                continue
-            return self._asked(root, lot, tools)
-        return Need(row.name, root, vix=conditions.vix, missing=missing)
-
-    def _look(self, row: Row, slot: str, root: str, conditions: Conditions, tools: Tools) -> Proposal:
-        """The row's own act, asked again until what it wants is quoted. Raises ``EndedLookError``."""
-        now = datetime.combine(conditions.day, time(10, 30))
-        context = EntryContext(
-            now=now,
-            session=Session(conditions.day, now, now, False),
-            vix=self._reading(conditions.vix, now),
-            equity=self._tools.gateway.account().equity,
-            phase=self._tools.phases.phase,
-            window=row.entries[0].name,
-            slot=slot,
-        )
-        watched, left = Watched(row.name, conditions.day), _LOOKS
-        while True:
-            look = Look(tools, RowFacts(row.name, row.own, row.traits), context, root, watched)
-            look.full_size = row.roots_of(slot)[0]
-            left -= 1
-            try:
-                for gate in row.phase_gates:
-                    answer = gate(look)
-                    if answer is not None:
-                        raise EndedLookError(answer)
-                return row.entries[0].act(look)
-            except EndedLookError as ended:
-                if isinstance(ended.answer, Skip) or not left:
-                    raise
-                look.subscribe()
-
-    def _asked(self, root: str, lot: Proposal, tools: Tools) -> Need:
-        one, loan = tools.stress.one_lot(lot.package), is_loan(lot.package.legs)
-        context = replace(self._context, vix=self._reading(lot.vix, self._context.now))
-        loss, margin = self._sizer.loss_by(lot, one), self._figures.of(one)
-        share, cap = self._sizer.share_of(lot, context), self._figures.cap(context)
-        structure = lot.terms.structure
-        if loss is None or margin is None or not cap or (share <= 0.0 and not loan):
-            return Need(lot.strategy, root, structure, lot.vix, missing="its loss, margin or share is unknown")
-        margin = margin if loan else max(margin, lot.terms.margin)
-        crash = -min(float(one.profits[Node.CRASH]), 0.0)
-        asks = {
-            "margin": margin / cap,
-            "group_risk": one.loss / self._correlation.group_risk,
-            "crash_risk": crash / self._correlation.crash_risk,
-        }
-        if not loan:
-            asks["sizing"] = loss / share
-        return Need(lot.strategy, root, structure, lot.vix, loss, margin, one.loss, asks)
-
-    # What is said at a run's start
-
-    def today(self, day: date) -> Conditions:
-        """The last closes that are known; volatilities as realised where the VIX is not about it."""
-        trend, prices, moved = self._tools.trend, dict[str, float](), dict[str, float]()
-        for ticker in dict.fromkeys(("SPX", "SPY", *(one for row in self._rows for one in row.underlyings()))):
-            bars = trend.bars(ticker)
-            if bars:
-                prices[ticker] = bars[-1].close
-            group = group_of(ticker)
-            if len(bars) > _REALISED and (group is None or group.value not in EQUITY_GROUPS):
-                moves = [math.log(new.close / old.close) for old, new in pairwise(bars[-_REALISED - 1 :])]
-                moved[ticker] = pstdev(moves) * math.sqrt(252.0)
-        for like, scale in (("SPY", 0.1), ("XSP", 0.1), ("ES", 1.0)):
-            if like not in prices and "SPX" in prices:
-                prices[like] = prices["SPX"] * scale
-        vix = trend.bars("VIX")
-        return Conditions(day, vix[-1].close if vix else _USUAL_VIX, prices, moved)
-
-    def tell(self, day: date) -> tuple[str, ...]:
-        """Which enabled strategies cannot trade at this equity and phase, and which exclude each other; journalled."""
-        said = (*self._obstacles(self.today(day)), *self._exclusions())
-        for words in said:
-            self._journal.record(RecordKind.SYSTEM, component="capacity", reason=words)
-        return said
-
-    def _obstacles(self, conditions: Conditions) -> Iterator[str]:
-        equity, phase = self._tools.gateway.account().equity, self._tools.phases.phase
-        for row in self._rows:
-            if row.own.contracts_by_phase[phase - 1] == 0:
-                yield f"{TITLES[row.name]} opens nothing in phase {phase} ({row.name}.contracts_by_phase)"
-                continue
-            least: Need | None = None
-            for need in self._of(row, conditions):
-                if need.account <= equity or need.missing.startswith(NO_PRICE):
-                    break  # something fits, or may once its price is known
-                least = need if least is None or need.account < least.account else least
-            else:
-                if least is not None and least.asks:
-                    what = f"{least.root} {least.structure.replace('_', ' ')}"
-                    yield (
-                        f"{TITLES[row.name]} cannot trade at {equity:,.0f}: its smallest lot ({what}) needs an account "
-                        f"of about {least.account:,.0f} ({least.bound})"
-                    )
-
-    def _exclusions(self) -> Iterator[str]:
-        """Limits on counts that more enabled rows share than they have places."""
-        phase, own = self._tools.phases.phase, self._correlation
-        able = [row for row in self._rows if row.own.contracts_by_phase[phase - 1] > 0]
-        kinds = {row.name: frozenset[Trait]().union(*row.traits.values()) for row in able}
-        lasting = [row for row in able if Trait.LASTING in kinds[row.name]]
-        if sum(len(row.entries[0].slots) for row in lasting) > own.lasting_places:
-            both = " and ".join(f"{TITLES[row.name]} {' '.join(row.entries[0].slots)}".strip() for row in lasting)
-            yield f"{both} share {own.lasting_places} of the places of group A2 (correlation.lasting_places)"
-        counted = [row for row in able if kinds[row.name] & TAKES_A_PLACE and Trait.ENDS_TODAY not in kinds[row.name]]
-        for group in Group:
-            places = limit_of(group, own) - (own.kept_for_today if group is Group.EQUITY_OPTIONS else 0)
-            names = [TITLES[row.name] for row in counted if any(group_of(one) is group for one in row.underlyings())]
-            if len(names) > places:
-                yield f"{', '.join(names)} share {places} places of group {group.value}"
-        sold = [row for row in able if Trait.SHORT_VOLATILITY in kinds[row.name]]
-        most = self._phases.rows[phase - 1].max_positions
-        if len(able) > most:
-            yield f"phase {phase} holds {most} positions at once: {len(able)} strategies share them"
-        if len(sold) > own.short_volatility_limit:
-            yield f"{len(sold)} strategies share {own.short_volatility_limit} places for short volatility"
 
 
 _MONDAY, _TUESDAY, _WEDNESDAY, _FRIDAY = 0, 1, 2, 4

@@ -11,7 +11,7 @@ from typing import Final
 
 from core.settings.strategies import AVAILABLE, TITLES
 from state.manager import HierarchicalStateManager
-from strategies.roster import Capacity, Need
+from strategies.capacity import Capacity, Need
 from strategies.tools import Conditions
 from tests.fake_gateway import build
 from tests.strategies.rows import ARRIVED, gateway

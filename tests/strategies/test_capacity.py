@@ -9,7 +9,7 @@ import pytest
 
 from core.journal import RecordKind
 from core.settings.strategies import AVAILABLE
-from strategies.roster import Capacity, Need
+from strategies.capacity import Capacity, Need
 from strategies.tools import Conditions
 from tests.fake_gateway import build
 from tests.strategies.rows import ARRIVED, gateway
