@@ -17,7 +17,8 @@ from reporting.fields import (
     Opening,
     RollNote,
     Standing,
-    SystemNote,
+    UnknownTrade,
+    capacity_of,
     parse_line,
     read_exposure,
     read_interest,
@@ -99,17 +100,6 @@ class Trade:
     def won(self) -> bool:
         """Whether money was made after fees; exactly nothing is not a win."""
         return self.profit > 0
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownTrade:
-    """A part of a position that somebody closed at the broker: nobody told what it brought, so it counts nowhere."""
-
-    strategy: str
-    position: str
-    part: str
-    closed: datetime
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,9 +299,7 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         exposures=tuple(item for item in kept["exposure"] if isinstance(item, ExposureDay)),
         openings=tuple(item for item in kept["greeks"] if isinstance(item, Opening)),
         rolls=tuple(item for item in kept["roll"] if isinstance(item, RollNote)),
-        capacity=tuple(
-            item.reason for item in kept["system"] if isinstance(item, SystemNote) and item.component == "capacity"
-        ),
+        capacity=capacity_of(kept["system"]),
         standings=tuple(item for item in kept["standing"] if isinstance(item, Standing)),
         counts=counts,
     )

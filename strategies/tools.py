@@ -173,7 +173,7 @@ class StillOptions:
         return self.expiring(root, last)
 
     def expiring(self, root: str, day: date) -> tuple[Contract, ...]:
-        """Strikes around the price as far as a few deviations, a five-hundredth of it apart at most, round."""
+        """Strikes around the price as far as a few deviations, a nine-hundredth of it apart at most, round."""
         if (root, day) not in self._chains:
             self._chains[root, day] = self._list(root, day)
         return self._chains[root, day]
@@ -183,8 +183,8 @@ class StillOptions:
         price = self._prices.price(instrument.underlying)
         if price is None:
             return ()
-        power = 10.0 ** math.floor(math.log10(price / 500.0))
-        step = next(whole * power for whole in (5.0, 2.0, 1.0) if whole * power <= price / 500.0)
+        power = 10.0 ** math.floor(math.log10(price / 900.0))
+        step = next(whole * power for whole in (5.0, 2.0, 1.0) if whole * power <= price / 900.0)
         away = min(0.08 + 0.6 * math.sqrt((day - self.now.date()).days / 365.0), 0.5)
         counts = range(math.ceil((1 - away) * price / step), math.floor((1 + away) * price / step) + 1)
         return tuple(instrument.contract(day, round(n * step, 6), right) for n in counts for right in Right)

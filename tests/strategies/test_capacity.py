@@ -53,16 +53,14 @@ def test_what_no_phase_or_credit_allows_has_a_reason_instead() -> None:
 
 
 def test_a_run_says_at_its_start_what_cannot_trade_and_what_shares_places(tmp_path: Path) -> None:
-    # 50 points at 5000 are 55 wide by the row's scale, 30 are 33: 3,300 less 325 of credit at 5 % needs 59,000.
-    system, sink = build(gateway(tmp_path, DAY, vix=24.0, cash=40_000.0), run__strategies="friday_0dte,lt112,ipmcc",
-                         **ARRIVED)  # fmt: skip
+    # A 12 delta put of a year on SPY at 500 loses 3,500 dollars and more in the stress: over 5 % of 60,000.
+    system, sink = build(gateway(tmp_path, DAY, cash=60_000.0), run__strategies="leap_ladder,box,ipmcc", **ARRIVED)
     said = [row["reason"] for row in sink.rows(RecordKind.SYSTEM) if row["component"] == "capacity"]
-    assert said[0].startswith(
-        "Friday 0DTE cannot trade at 40,000: its smallest lot (SPXW iron condor) needs an account"
-    )
+    assert said[0].startswith("LEAP put ladder cannot trade at 60,000: its smallest lot (SPY leap put) needs an account")
+    assert said[0].endswith("(sizing)")
     assert said[1:] == [
-        "LT112 opens nothing in phase 1 (lt112.contracts_by_phase)",
-        "IPMCC QQQ SPY IWM share 1 of the places of group A2 (correlation.lasting_places)",
+        "Box spread opens nothing in phase 2 (box.contracts_by_phase)",
+        "LEAP put ladder and IPMCC QQQ SPY IWM share 1 of the places of group A2 (correlation.lasting_places)",
     ]
     assert system.managers[Capacity].tell(DAY) == tuple(said)
 
