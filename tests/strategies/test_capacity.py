@@ -56,7 +56,7 @@ def test_a_run_says_at_its_start_what_cannot_trade_and_what_shares_places(tmp_pa
     # A 12 delta put of a year on SPY at 500 loses 3,500 dollars and more in the stress: over 5 % of 60,000.
     system, sink = build(gateway(tmp_path, DAY, cash=60_000.0), run__strategies="leap_ladder,box,ipmcc", **ARRIVED)
     said = [row["reason"] for row in sink.rows(RecordKind.SYSTEM) if row["component"] == "capacity"]
-    assert said[0].startswith("LEAP put ladder cannot trade at 60,000: its smallest lot (SPY leap put) needs an account")
+    assert said[0].startswith("LEAP put ladder cannot trade at 60,000: its smallest lot (SPY leap put) needs an")
     assert said[0].endswith("(sizing)")
     assert said[1:] == [
         "Box spread opens nothing in phase 2 (box.contracts_by_phase)",
