@@ -39,7 +39,6 @@ _IN_BACKTESTS = frozenset({*QUOTES, Fault.REFUSED, Fault.REJECTED, Fault.ASSIGNE
 CALM = frozenset[Fault]()
 _CASH = 5_000_000.0
 _MOST_RESTARTS = 40
-_ORDERS_PER_MINUTE = 30
 _ASIDE = ("risk", "greeks_monitor", "diary")
 _SHOWN = (
     "group", "action", "purpose", "contracts", "limit_cash", "contract", "quantity", "price", "position", "part",
@@ -118,9 +117,9 @@ class Week:
         self.gateway = FaultyGateway(
             self.now, weather.spot, lambda _: volatility, folder, cash=_CASH, faults=self.faults, weather=weather
         )
-        self.gateway.live = plan.live
+        self.gateway.live, self.gateway.named = plan.live, plan.seed // 2 % 2 == 1
         self.sink = MemorySink()
-        self.watch = Watch(self.gateway, self.sink, bool(plan.slots), plan.on, _ORDERS_PER_MINUTE)
+        self.watch = Watch(self.gateway, self.sink, bool(plan.slots), plan.on, Settings().orders)
         self.gateway.watcher = self.watch
         self.restarts = 0
         self.system: TradingSystem | None = None
@@ -184,7 +183,8 @@ class Week:
         """The process is gone; the broker, the disk and the journal are what they were."""
         if self._store is not None:
             self._store.close()
-        self._store = self.system = self.watch.system = None
+        self._store = self.system = None
+        self.watch.process_ended()
         self.gateway.process_ended()
         self.inbox = Inbox()
         self.restarts += 1
