@@ -111,6 +111,7 @@ class VixPanicPlugin(RiskPlugin):
     name = "vix_panic"
     order = 25
     watches = (MarketData,)
+    tickers = frozenset({VIX})
 
     def __init__(self, vix: UnifiedVIXManager, settings: VixSettings) -> None:
         self._vix = vix
@@ -155,6 +156,7 @@ class BlackSwanPlugin(RiskPlugin):
     name = "black_swan"
     order = 60
     watches = (MarketData,)
+    tickers = frozenset(INDICES)
 
     def __init__(self, trend: TrendWatcher, settings: BlackSwanSettings) -> None:
         self._trend = trend
