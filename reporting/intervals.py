@@ -3,7 +3,8 @@
 Sources: E. B. Wilson, JASA 22 (1927) 209; Brown, Cai, DasGupta, Statistical Science 16 (2001) 101 (Wilson and Jeffreys
 for small samples); Politis and Romano, JASA 89 (1994) 1303 (stationary bootstrap: blocks keep volatility clusters).
 
-Wilson and Beta are scipy's. The bootstrap is not arch's: that draws another series of days, so reports would change,
+Normal and Beta quantiles are scipy.special's: scipy.stats, which has the intervals ready, takes longer to import than a
+report to write. The bootstrap is not arch's: that draws another series of days, so reports would change,
 and its loop takes the figures of one path at a time, not of a matrix of paths.
 """
 
@@ -46,22 +47,29 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
     """Wilson score interval of a proportion; None without trials."""
     if trials <= 0:
         return None
-    from scipy.stats import binomtest
+    from scipy.special import ndtri
 
-    found = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return Interval(float(found.low), float(found.high), confidence)
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes: {successes}; expected 0 to {trials}")
+    share, quantile = successes / trials, float(ndtri(0.5 + 0.5 * confidence))
+    whole = 2 * (trials + quantile**2)
+    middle = (2 * trials * share + quantile**2) / whole
+    reach = quantile / whole * math.sqrt(4 * trials * share * (1 - share) + quantile**2)
+    low, high = 0.0 if successes == 0 else middle - reach, 1.0 if successes == trials else middle + reach
+    return Interval(low, high, confidence)
 
 
 def beta_posterior(
     successes: int, trials: int, prior_mean: float, prior_weight: float, confidence: float = CONFIDENCE
 ) -> Interval:
     """Credible interval of a win rate from a Beta prior worth ``prior_weight`` trades (methodology, section 4)."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     wins = prior_mean * prior_weight + successes
     losses = (1 - prior_mean) * prior_weight + trials - successes
     tail = (1 - confidence) / 2
-    return Interval(float(beta.ppf(tail, wins, losses)), float(beta.ppf(1 - tail, wins, losses)), confidence)
+    low, high = (float(betaincinv(wins, losses, share)) for share in (tail, 1 - tail))
+    return Interval(low, high, confidence)
 
 
 def bootstrap(
