@@ -207,6 +207,7 @@ class TomKing(QCAlgorithm):
                 for minutes in range(1, self.options.orders.lead_minutes + 1):
                     early = self.time_rules.at(*divmod(window.opens.hour * 60 + window.opens.minute - minutes, 60))
                     self.schedule.on(on_days, early, self.ahead_of(strategy.name, window.name))
+        for strategy in self.system.coordinator.managing:
             for deadline in strategy.deadlines():
                 act = self.deadline_of(strategy.name, deadline.name)
                 early = self.time_rules.before_market_close(shares, deadline.minutes_before_close)
@@ -283,6 +284,7 @@ class TomKing(QCAlgorithm):
                 fee=float(order_event.order_fee.value.amount),
                 is_assignment=bool(order_event.is_assignment),
                 message=str(order_event.message),
+                number=int(order_event.id),
             )
         )
 

@@ -42,7 +42,7 @@ from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
-from market.freshness import DataFreshnessValidator, QuoteJudge
+from market.freshness import DataFreshnessValidator, HeldQuotes, QuoteJudge
 from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
@@ -84,7 +84,7 @@ from strategies.ipmcc import Ipmcc
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
 from strategies.ratio import Ratio
-from strategies.roster import EntryPreparer, StrategyRoster
+from strategies.roster import DecisionRecord, EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
 ALWAYS = ("VIX", "SPY", "SPX")
@@ -106,6 +106,7 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     QuoteJudge,
+    HeldQuotes,
     Marks,
     MarketAccess,
     SteadyEquity,
@@ -159,6 +160,7 @@ MANAGERS: tuple[type, ...] = (
     Box,
     Diagonal,
     Enhanced,
+    DecisionRecord,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,
@@ -230,8 +232,11 @@ class TradingSystem:
         for line in self.settings.accepted():
             self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
+        self.coordinator.restore()
         self._recovery.start(stood_by=stood_by)
         self.reckoning.start()
+        self.tickers = self._tickers()  # what was found to be held may be of a strategy that is not enabled
+        self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
 
@@ -250,7 +255,7 @@ class TradingSystem:
     def _tickers(self) -> tuple[str, ...]:
         """What is watched: what the account's rules rest on, and what the strategies that run look at; the index last,
         so that its rules see the minute's VIX."""
-        wanted = (ticker for strategy in self.coordinator.strategies for ticker in strategy.underlyings())
+        wanted = (ticker for strategy in self.coordinator.managing for ticker in strategy.underlyings())
         return tuple(dict.fromkeys((*ALWAYS[:-1], *(row for row in wanted if row not in ALWAYS), ALWAYS[-1])))
 
     def _is_priced(self, ticker: str) -> bool:
@@ -291,6 +296,10 @@ class TradingSystem:
         if not self._recovery.settled or (self._live and self._recovery.is_due(now)):
             self.clock.advance(now)
             self._recovery.reconcile()
+        if self._live and self._recovery.settled and session is not None:
+            self.clock.advance(now)
+            self._publish_prices(now)
+            self.coordinator.catch_up(now)
         active = self.coordinator.is_active
         if not active and now.minute % self._idle_minutes:
             return
@@ -328,6 +337,8 @@ class TradingSystem:
         others = self._held().difference(tickers)
         for ticker in (*sorted(others), *tickers) if others else tickers:
             tick = gateway.tick(ticker)
+            if self._live and tick is None:
+                self.managers[DataFreshnessValidator].absent(ticker, now)
             if tick is not None and tick.fresh_at is not None:
                 publish(
                     MarketData(
@@ -352,6 +363,8 @@ class TradingSystem:
         """A strategy's window opened (on a closed day too: the decision is then a skip)."""
         self.clock.advance(now)
         if self._session is not None and self._session.day == now.date():
+            if self._live and not self._recovery.settled:
+                return  # nothing may open yet: once it may, the window is caught up with, or accounted for
             self._publish_prices(now)
         correlation = correlation_of(strategy, now.date())
         self.bus.publish(EntryWindow(time=now, correlation=correlation, strategy=strategy, window=window))
@@ -370,6 +383,8 @@ class TradingSystem:
         if session is None:
             return
         self._publish_prices(now)
+        if self._live:
+            self.coordinator.catch_up(now, closed=True)
         self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
         self._session = None
 
@@ -414,6 +429,7 @@ class TradingSystem:
             figures,
             *held,
             *self.managers[AtomicExecutor].why(),
+            *self.managers[PerformanceTracker].lines(),
             *self.settings.accepted(),
         ]
 

@@ -108,6 +108,12 @@ class LeanGateway(LeanOrders):
             return time_now.replace(second=0, microsecond=0)
         return time_now
 
+    def moment(self) -> datetime:
+        """UTC with microseconds, which no change of the clocks disturbs."""
+        return datetime(*self._algorithm.utc_time.timetuple()[:6]) + timedelta(
+            microseconds=self._algorithm.utc_time.microsecond
+        )
+
     def is_live(self) -> bool:
         """Whether LEAN runs live."""
         return bool(self._algorithm.live_mode)

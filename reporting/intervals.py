@@ -3,9 +3,9 @@
 Sources: E. B. Wilson, JASA 22 (1927) 209; Brown, Cai, DasGupta, Statistical Science 16 (2001) 101 (Wilson and Jeffreys
 for small samples); Politis and Romano, JASA 89 (1994) 1303 (stationary bootstrap: blocks keep volatility clusters).
 
-Normal and Beta quantiles are scipy.special's: scipy.stats, which has the intervals ready, takes longer to import than a
-report to write. The bootstrap is not arch's: that draws another series of days, so reports would change,
-and its loop takes the figures of one path at a time, not of a matrix of paths.
+Wilson is ``core.performance``'s; the Beta's quantile is scipy.special's, since scipy.stats takes longer to import than a
+report to write. The bootstrap is not arch's: that draws another series of days, so reports would change, and its loop
+takes the figures of one path at a time, not of a matrix of paths.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
+from core.performance import CONFIDENCE
+from core.performance import wilson as wilson_bounds
+
 BOOTSTRAP_SEED = 20240805
 RESAMPLES = 1000
 FEWEST_MOVES = 30  # resampling a handful of trades gives paths without one, and figures that mean nothing
@@ -45,18 +47,10 @@ class Interval:
 
 def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval | None:
     """Wilson score interval of a proportion; None without trials."""
-    if trials <= 0:
+    bounds = wilson_bounds(successes, trials, confidence)
+    if bounds is None:
         return None
-    from scipy.special import ndtri
-
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes: {successes}; expected 0 to {trials}")
-    share, quantile = successes / trials, float(ndtri(0.5 + 0.5 * confidence))
-    whole = 2 * (trials + quantile**2)
-    middle = (2 * trials * share + quantile**2) / whole
-    reach = quantile / whole * math.sqrt(4 * trials * share * (1 - share) + quantile**2)
-    low, high = 0.0 if successes == 0 else middle - reach, 1.0 if successes == trials else middle + reach
-    return Interval(low, high, confidence)
+    return Interval(*bounds, confidence)
 
 
 def beta_posterior(

@@ -29,14 +29,13 @@ from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
-from strategies.entries import Entries, Key, Sent
+from strategies.entries import Entries
 from strategies.exits import StopGuard, last_resort
-from strategies.roster import StrategyRoster
+from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _REOPEN_WITHIN = timedelta(minutes=15)
 _ADDED = "add"
-_ROLLED = "roll"
 
 
 @dataclass(slots=True)
@@ -85,7 +84,9 @@ class StrategyCoordinator:
         self._risk = risk
         self._market = market
         self._roster = roster
-        self._entries = Entries(journal, gateway, book, desk, risk, market, roster)
+        self._bus = bus
+        self._orphans: set[str] = set()
+        self._entries = Entries(gateway, book, desk, risk, market, roster)
         self._strategies = self._entries.strategies
         self._stops = StopGuard(gateway, market.marks)
         self._rolls: dict[tuple[str, ...], _Rolling] = {}
@@ -109,6 +110,20 @@ class StrategyCoordinator:
     def strategies(self) -> tuple[Strategy, ...]:
         """The strategies that run, in the order of service."""
         return tuple(self._strategies.values())
+
+    def restore(self) -> None:
+        """Take over from the last process what it decided and what it had on its way, before orders are looked at."""
+        self._entries.restore()
+
+    def catch_up(self, now: datetime, *, closed: bool = False) -> None:
+        """Live, once a minute of a session (``closed``: at its end): every entry of the day gets its one row."""
+        self._entries.catch_up(now, closed=closed)
+
+    @property
+    def managing(self) -> tuple[Strategy, ...]:
+        """The strategies that run, and those that do not but hold something."""
+        held = {position.strategy for position in self._book.positions.values()}
+        return (*self.strategies, *(row for name, row in self._roster.disabled.items() if name in held))
 
     # What happens
 
@@ -138,6 +153,7 @@ class StrategyCoordinator:
         if rolling is None:
             self._entries.decide(sent, found)
             return
+        self._roster.decisions.taken_back(sent.key)
         self._record_roll(rolling, found, sent if found.rule == "filled" else None)
 
     def _on_position_changed(self, event: PositionChanged) -> None:
@@ -160,6 +176,7 @@ class StrategyCoordinator:
         for position in list(self._book.positions.values()):
             strategy = self._strategies.get(position.strategy) or self._roster.disabled.get(position.strategy)
             if strategy is None:
+                self._tell_orphan(position)
                 continue
             try:
                 action = strategy.manage(position, self._holding(position, now, session))
@@ -171,6 +188,15 @@ class StrategyCoordinator:
             for one in action if isinstance(action, tuple) else (action,):
                 if self._stops.confirmed(strategy, position, one, session):
                     self._do(position, one, now.date())
+
+    def _tell_orphan(self, position: Position) -> None:
+        """Nobody here can manage it: a person must, and nothing opens beside it; said once a position."""
+        if position.id in self._orphans:
+            return
+        self._orphans.add(position.id)
+        reason = f"{position.id} is of {position.strategy}, which does not exist here: nobody manages it"
+        self._journal.record(RecordKind.ERROR, component="coordinator", reason=reason)
+        self._bus.halt_entries(reason)
 
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
         tick = self._gateway.tick(position.underlying.price_key)
@@ -190,12 +216,13 @@ class StrategyCoordinator:
         """Open parts on a position, once a day for each name: what was refused is not asked for again and again."""
         proposal = replace(action.proposal, onto=position.id)
         key = Key(position.strategy, _ADDED, f"{position.id} {' '.join(plan.name for plan in proposal.plans)}")
-        if self._added.get(key) == today:
+        if self._added.get(key) == today or self._roster.decisions.is_decided(key, today):
             return
         self._added[key] = today
         denied = self._entries.take_up(key, today, proposal, position.correlation)
         if denied is not None:
-            self._entries.decide(Sent(position.id, key, today, proposal, 0, position.correlation), denied)
+            sent = Sent(position.id, key, today, 0, position.correlation, proposal.reason, proposal.spot)
+            self._entries.decide(sent, denied)
 
     # Rolling: close, then open another in its place
 
@@ -248,7 +275,7 @@ class StrategyCoordinator:
         proposal = replace(
             rolling.proposal, mid_cash=price.mid, natural_cash=price.natural, onto=old.id if stands else ""
         )
-        key = Key(old.strategy, _ROLLED, " ".join((old.id, *rolling.parts)))
+        key = Key(old.strategy, ROLLED, " ".join((old.id, *rolling.parts)))
         self._replacing[key] = rolling
         denied = self._entries.take_up(key, today, proposal, old.correlation)
         if denied is not None:

@@ -96,14 +96,13 @@ def held_for(days: int, part: str) -> Onto:
 
 
 class Row(Strategy):
-    """Runs what a row declares. A row gives ``name``, ``title``, ``roots``, ``traits``, ``entries`` and ``exits``.
+    """Runs what a row declares. A row gives ``name``, ``roots``, ``traits``, ``entries`` and ``exits``.
 
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
     part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
     ``exits_of_all`` close all that the position holds.
     """
 
-    title: ClassVar[str]
     roots: ClassVar[tuple[str, ...]]
     traits: ClassVar[Mapping[str, frozenset[Trait]]] = MappingProxyType({WHOLE: SOLD})
 
@@ -196,7 +195,9 @@ class Row(Strategy):
             return Wait("entry_time", f"it is {context.now:%H:%M}, entries are from {entry.at:%H:%M}")
         self._ranks.add(rank)
         if rank >= len(self.available(_slot(context))):
-            return Skip("no_expiry", f"none of {', '.join(self.roots_of(_slot(context)))} is listed")
+            roots = self.roots_of(_slot(context))
+            none = f"none of {', '.join(roots)} is listed"
+            return Wait("listing", none) if self.tools.chains.may_come(roots[0]) else Skip("no_expiry", none)
         position = context.position
         if entry.onto is not None and (position is None or not entry.onto(position, context.today)):
             return Skip("not_due", f"{entry.name} is not due for {context.slot}")
