@@ -3,8 +3,8 @@
 Sources: E. B. Wilson, JASA 22 (1927) 209; Brown, Cai, DasGupta, Statistical Science 16 (2001) 101 (Wilson and Jeffreys
 for small samples); Politis and Romano, JASA 89 (1994) 1303 (stationary bootstrap: blocks keep volatility clusters).
 
-Wilson is ``core.performance``'s; the Beta's quantile is scipy.special's, since scipy.stats takes longer to import than a
-report to write. The bootstrap is not arch's: that draws another series of days, so reports would change, and its loop
+Wilson is ``core.performance``'s; the quantile of Beta is scipy.special's, for scipy.stats takes longer to import than
+a report to write. The bootstrap is not arch's: that draws another series of days, so reports would change, and its loop
 takes the figures of one path at a time, not of a matrix of paths.
 """
 
