@@ -1,7 +1,5 @@
 """Safety rules taken out one at a time: a campaign that does not miss any of them would be worth nothing."""
 
-# Private: _ended, _groups, _insist, _is_lost, _of_settled, _on_halted, _on_minute, _on_transition, _paid_by_others,
-# _spot, _take_back: the rules that are taken out.
 from __future__ import annotations
 
 import math
@@ -19,7 +17,6 @@ from core.events import OrderUpdated
 from execution.executor import AtomicExecutor
 from execution.groups import Change, OrderGroup
 from execution.recovery import OrderRecovery
-from execution.reports import OrderMemory
 from execution.sending import WorkingGroups
 from execution.tracker import PositionTracker
 from execution.walking import OrderPace
@@ -91,10 +88,6 @@ def _take_it_all(group: OrderGroup, leg: Leg, event: OrderUpdated) -> tuple[floa
     return event.fill_quantity, 0.0, 0.0
 
 
-def _forget_at_once(self: OrderMemory, order_id: int) -> OrderGroup | None:
-    return None if order_id in self._ended else self._groups.get(order_id)
-
-
 MUTATIONS: Final[Mapping[str, Mutation]] = {
     "a hedge waits for the short that it covers": Mutation({(execution.gates, "bares"): _never}),
     "the account is looked at before an order": Mutation(
@@ -116,11 +109,16 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
     "what nobody saw is priced apart from what was held": Mutation(
         {(OrderRecovery, "_paid_by_others"): _known_alone}, frozenset({Fault.LATE, Fault.LOST})
     ),
-    "no more fills than was ordered": Mutation(
-        {(execution.sending, "take_fill"): _take_it_all}, frozenset({Fault.DUPLICATED})
+    "a fill counts once": Mutation(
+        {(execution.sending, "take_fill"): _take_it_all, (execution.gates.OrderGates, "believe_account"): _never},
+        frozenset({Fault.DUPLICATED}),
     ),
-    "an order is known after its end": Mutation(
-        {(OrderMemory, "group_of"): _forget_at_once}, frozenset({Fault.REORDERED, Fault.LATE, Fault.FILLED_CANCELLING})
+    "the account is looked at after a reconnection and each quarter of an hour": Mutation(
+        {(OrderRecovery, "is_due"): _never, (OrderRecovery, "_on_reconnected"): _nothing},
+        frozenset({Fault.DISCONNECTED, Fault.MANUAL, Fault.LOST}),
+    ),
+    "an order of the process before is taken over": Mutation(
+        {(OrderRecovery, "_adopt"): _nothing}, frozenset({Fault.KILLED})
     ),
 }
 """By the rule that is taken out."""

@@ -84,10 +84,11 @@ def plan_of(seed: int) -> Plan:
     structures = seed % 2 == 1
     slots = tuple(faults.some(tuple(OPENED))[:3]) if structures else ()
     said: list[tuple[datetime, Command]] = []
-    for command in (Command.HALT, Command.CLOSE_ALL):
-        if faults.count(6) == 1:
-            day = faults.pick(WEEK[1:]) if structures else WEEK[-1]
-            said.append((datetime.combine(day, time(10, 29 + faults.count(30))), command))
+    for command, day in ((Command.HALT, WEEK[0] if structures else WEEK[-1]), (Command.CLOSE_ALL, WEEK[-1])):
+        if faults.count(5) == 1:  # a halt while entries work, an emergency while what they opened is held
+            start = time(10, 0) if structures else time(10, 30)
+            late = faults.count(5) if command is Command.HALT else 10 + faults.count(60)
+            said.append((datetime.combine(day, start) + timedelta(minutes=late), command))
     live = faults.count(2) == 1 or not on <= _IN_BACKTESTS
     return Plan(seed, NAME if structures else FRIDAY_0DTE, slots, live, on, tuple(said))
 
