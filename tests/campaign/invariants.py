@@ -174,7 +174,7 @@ class Watch:
         traded = [Leg(leg.contract, leg.ratio * quantity) for leg in package.legs]
         if not any(leg.ratio < 0 for leg in traded):
             return
-        held = [Leg(contract, count) for contract, count in self.gateway.held.values()]
+        held = [Leg(contract, count) for name, (contract, count) in self.gateway.held.items() if name in self.hedged]
         same = [leg for leg in held if leg.contract.underlying == package.underlying]
         left = merged((*same, *traded))
         if uncovered(left) > uncovered(same):
@@ -252,6 +252,7 @@ class Watch:
         if naked:
             self.tell(Rule.NAKED, "at the end: " + ", ".join(naked))
         explained = {row["group"] for row in self.sink.rows(RecordKind.ORDER)}
+        explained |= {row["subject"] for row in self.sink.rows(RecordKind.RECONCILIATION)}
         silent = [tag for tag in self.tags if tag not in explained]
         if silent:
             self.tell(Rule.UNEXPLAINED, ", ".join(silent))
