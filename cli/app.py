@@ -21,6 +21,7 @@ TRACEBACK = "--traceback"
 DEBUG = "TOMKING_DEBUG"
 COMMANDS = {
     "backtest": ("cli.backtest", "backtest"),
+    "broker": ("cli.broker", "broker"),
     "cloud": ("cli.cloud", "cloud"),
     "compare": ("cli.runs", "compare"),
     "completion": ("cli.app", "completion"),

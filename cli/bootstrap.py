@@ -43,6 +43,7 @@ Tom King Trading System
   python run.py scenario --list     named days and weeks that the system must survive, for example August 5, 2024
   python run.py rehearse --help     a day as live in the terminal: commands, kills, quotes that stop, restarts
   python run.py notebook            research.ipynb in JupyterLab: runs as data frames, chains, smiles, payoffs, regimes
+  python run.py broker --help       what tastytrade says of an account beside the state; an order's dry run
   python run.py data --help         write the modelled market as a LEAN data folder
   python run.py cloud --help        make the project folder for QuantConnect's cloud, within its limits on files
   python run.py regress --help      run LEAN's own regression algorithms on the embedded engine
