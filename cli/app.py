@@ -35,6 +35,7 @@ COMMANDS = {
     "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),
     "settings": ("cli.settings", "settings"),
+    "soak": ("cli.scenario", "soak"),
     "trades": ("cli.runs", "trades"),
     "test": ("cli.checks", "checks"),
 }
