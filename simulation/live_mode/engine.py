@@ -15,6 +15,8 @@ from datetime import timedelta
 from simulation.data.source import DataSource
 from simulation.engine.kernel import Engine
 from simulation.engine.schedule import ScheduledEvent, Scheduler
+from simulation.faults.kinds import FaultSettings
+from simulation.faults.quotes import QuoteFaults
 from simulation.lean.clock import FOREVER, MINUTE_MS
 from simulation.lean.enums import DelistingType
 from simulation.live_mode.account import LiveAccount
@@ -81,6 +83,10 @@ class LiveEngine(Engine):
         self._moments: list[int] = []
         self._moments_of: tuple[int, int] = (-1, -1)
         self._seed = threads.chance.getrandbits(32)
+
+    def suffer(self, settings: FaultSettings) -> None:
+        """From now on the broker and its quotes misbehave by seed."""
+        self.quotes.faults = QuoteFaults(self.handler.suffer(settings))
 
     def prepare(self, security: Security, initialize: bool) -> None:
         """A new security is shown by the live feed."""

@@ -19,6 +19,7 @@ from simulation.algorithm.object_store import ObjectStore
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
+from simulation.faults.kinds import FaultSettings
 from simulation.lean.clock import NEW_YORK, Zone
 from simulation.lean.enums import BrokerageMessageType
 from simulation.lean.identifiers import use_map_files
@@ -37,7 +38,7 @@ DAYS_AHEAD = 60
 @dataclass(frozen=True, slots=True)
 class LiveRequest:
     """What to run live. The account and the object store outlive the processes; `seed` and `pace` decide what chance
-    decides in LEAN."""
+    decides in LEAN, `faults` what goes wrong at the broker and in its quotes."""
 
     algorithm: Path
     source: DataSource
@@ -46,6 +47,7 @@ class LiveRequest:
     account: LiveAccount = field(default_factory=LiveAccount)
     seed: int = 1
     pace: Pace = field(default_factory=Pace)
+    faults: FaultSettings | None = None
 
 
 class _CommandObject:
@@ -121,6 +123,8 @@ class LiveSession:
         kind = load_algorithm(request.algorithm)
         with waiting_for(engine):
             algorithm: QCAlgorithm = kind()
+            if request.faults is not None:
+                engine.suffer(request.faults)
             algorithm._start = datetime(moment.year, moment.month, moment.day)
             algorithm._end = algorithm._start + timedelta(days=DAYS_AHEAD)
             engine.utc_ms = engine.threads.now_ms
