@@ -21,6 +21,7 @@ from AlgorithmImports import (
     DataNormalizationMode,
     MarketHoursDatabase,
     NullOptionAssignmentModel,
+    OptionStyle,
     QuoteBar,
     Resolution,
     SecurityPositionGroupModel,
@@ -57,7 +58,8 @@ def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> 
         if own_margin:
             security.set_buying_power_model(BuyingPowerModel.NULL)
         if security.type in OPTION_TYPES:
-            security.set_option_assignment_model(NullOptionAssignmentModel())
+            if security.symbol.id.option_style == OptionStyle.EUROPEAN:  # LEAN would assign these early too (p06)
+                security.set_option_assignment_model(NullOptionAssignmentModel())
             if model is not None:
                 security.set_fill_model(model)
 
