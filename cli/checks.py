@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = ROOT.parent / "shared" / "conformance"
 FLOOR = 85.0  # percent of branches
 FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine recorded (RECORDINGS)
+ALL_SEEDS = "1000"
 SLOWEST = 25  # named by --durations
 NAMED = 20  # seeds of a broken rule that are named
 
@@ -41,10 +42,11 @@ FIRST_USE = (sys.executable, "-c", "import sys; from cli.checks import first_use
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One check: what it is called and the command that makes it."""
+    """One check: what it is called, the command that makes it, and what that finds around it."""
 
     name: str
     command: tuple[str, ...]
+    around: Mapping[str, str] = field(default_factory=dict)
 
 
 def checks(
@@ -90,7 +92,7 @@ def checks(
     verdicts = [(step.name, execute(step)) for step in static_steps(places)]
     if tests:
         chosen = Selection(places, fast=fast, everything=everything, durations=durations, coverage=whole)
-        verdicts.append(("tests", execute(Step("tests", pytest_command(chosen)))))
+        verdicts.append(("tests", execute(Step("tests", pytest_command(chosen), seeds(chosen)))))
         if whole:
             verdicts.append(("coverage", coverage()))
     if building is not None:  # it waits for the network while the tests use the processors
@@ -156,11 +158,17 @@ def pytest_command(chosen: Selection) -> tuple[str, ...]:
     return (*command, *chosen.places[-1:])
 
 
+def seeds(chosen: Selection) -> dict[str, str]:
+    """What the tests find around them: with the longest, 1,000 interleavings of a live session instead of 50."""
+    return {"LIVE_SEEDS": os.environ.get("LIVE_SEEDS", ALL_SEEDS)} if chosen.everything else {}
+
+
 def execute(step: Step) -> bool:
     """Run one step with its output shown; says how long it took."""
     print(f"== {step.name}", flush=True)
     # One thread a process: pytest already uses every core.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    environment = {**os.environ, **quiet, **step.around}
     begun = time.monotonic()
     passed = subprocess.run(step.command, cwd=ROOT, env=environment, check=False).returncode == 0
     print(f"== {step.name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.1f} s", flush=True)

@@ -15,7 +15,6 @@ from simulation.account.brokerages import BrokerageMessageEvent
 from simulation.algorithm.algorithm import QCAlgorithm, waiting_for
 from simulation.algorithm.consolidators import Consolidators
 from simulation.algorithm.messages import NewBrokerageOrderNotificationEventArgs
-from simulation.algorithm.object_store import ObjectStore
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
@@ -26,7 +25,7 @@ from simulation.lean.identifiers import use_map_files
 from simulation.lean.symbols import SymbolCache
 from simulation.live_mode.account import LiveAccount, WorkingGroup, load_group, restore
 from simulation.live_mode.controls import Control, Controls
-from simulation.live_mode.engine import ALGORITHM, SECOND_MS, SETUP, Call, LiveEngine
+from simulation.live_mode.engine import ALGORITHM, SECOND_MS, SETUP, Call, LiveEngine, LiveLogs, LiveStore
 from simulation.live_mode.orders import ORDER_THREAD
 from simulation.live_mode.threads import Pace, Threads
 from simulation.results.sampling import Samples
@@ -129,7 +128,8 @@ class LiveSession:
             algorithm._end = algorithm._start + timedelta(days=DAYS_AHEAD)
             engine.utc_ms = engine.threads.now_ms
             engine.data_ms = engine.market_ms = engine.utc_ms // 60_000 * 60_000
-            algorithm.object_store = ObjectStore(request.object_store)
+            algorithm.logs = LiveLogs(engine)
+            algorithm.object_store = LiveStore(request.object_store, engine)
             algorithm.parameters = {str(key): str(value) for key, value in request.parameters.items()}
             engine.portfolio.set_cash(self.account.cash)
             engine.note("initialize")
