@@ -312,10 +312,10 @@ class Meter:
 
     def complaints(self, growth: float) -> list[str]:
         """What grew too much from the third sample to the last; nothing where there are fewer or nothing is told."""
+        found: list[str] = []
         if len(self.samples) <= WARM + 1:
-            return []
+            return found
         before, after = self.samples[WARM], self.samples[-1]
-        found = []
         if before.megabytes is not None and after.megabytes is not None:
             grown = after.megabytes / before.megabytes - 1
             if grown > growth:
