@@ -45,6 +45,7 @@ Tom King Trading System
   python run.py soak --help         a year with faults, or a night as live, in one process: memory and handles by month
   python run.py notebook            research.ipynb in JupyterLab: runs as data frames, chains, smiles, payoffs, regimes
   python run.py broker --help       what tastytrade says of an account beside the state; an order's dry run
+  python run.py faults --help       weeks over a broker that fails in every way that a seed brings
   python run.py data --help         write the modelled market as a LEAN data folder
   python run.py cloud --help        make the project folder for QuantConnect's cloud, within its limits on files
   python run.py regress --help      run LEAN's own regression algorithms on the embedded engine
