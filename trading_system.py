@@ -75,6 +75,7 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.box import Box
 from strategies.butterfly import Butterfly
+from strategies.capacity import Capacity
 from strategies.coordinator import StrategyCoordinator
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
@@ -162,6 +163,7 @@ MANAGERS: tuple[type, ...] = (
     Enhanced,
     DecisionRecord,
     StrategyRoster,
+    Capacity,
     EntryPreparer,
     StrategyCoordinator,
 )
@@ -238,6 +240,7 @@ class TradingSystem:
         self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
+        self.managers[Capacity].tell(self.clock.now().date())
 
     def open_session(self, now: datetime) -> None:
         """The first minute of a session is in (or, live, the first that a process sees that started within it)."""
