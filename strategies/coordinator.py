@@ -30,7 +30,7 @@ from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries
-from strategies.exits import StopGuard, last_resort
+from strategies.exits import ContractEnds, StopGuard, last_resort
 from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
@@ -89,6 +89,7 @@ class StrategyCoordinator:
         self._entries = Entries(gateway, book, desk, risk, market, roster)
         self._strategies = self._entries.strategies
         self._stops = StopGuard(gateway, market.marks)
+        self._ends = ContractEnds(gateway, market.calendar, market.marks)
         self._rolls: dict[tuple[str, ...], _Rolling] = {}
         self._replacing: dict[Key, _Rolling] = {}
         self._added: dict[Key, date] = {}
@@ -179,7 +180,10 @@ class StrategyCoordinator:
                 self._tell_orphan(position)
                 continue
             try:
-                action = strategy.manage(position, self._holding(position, now, session))
+                holding = self._holding(position, now, session)
+                for due in self._ends.due(position, holding):  # no row may keep what its contract ends
+                    self._do(position, due, now.date())
+                action = strategy.manage(position, holding)
             except Exception as error:  # a strategy's error must not keep the others from their exits
                 if position.id not in self._failing:  # told once a session, not once a minute
                     self._failing.add(position.id)
