@@ -112,6 +112,20 @@ def test_an_unwind_without_offers_is_looked_at_until_it_is_done(room: Room) -> N
     assert not room.executor.working
 
 
+def test_an_unwind_whose_first_order_filled_while_nobody_looked_goes_on(room: Room) -> None:
+    position = opened(room, 2)
+    room.gateway.fills_allowed = False
+    room.executor.unwind(position.id, ["whole"])
+    assert [leg.ratio for leg in room.gateway.orders[0].package.legs] == [1]  # the shorts are being bought back
+    room.gateway.orders.clear()
+    hold(room, wing=2)
+    restarted(room)
+    room.gateway.fills_allowed = True
+    room.minutes(4)
+    assert room.gateway.held == {}
+    assert room.state.positions() == ()
+
+
 # What others trade is found before an order, and taken at once
 
 
