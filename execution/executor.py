@@ -27,7 +27,7 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
-from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, sort_out
+from execution.gates import AccountWatch, OrderGates, SplitWatch, Unwinds, as_orders, sort_out
 from execution.groups import BROKEN, Change, OrderGroup, reduced
 from execution.reports import LateFills
 from execution.sending import OrderGuards, WorkingGroups, record_step
@@ -62,6 +62,7 @@ class AtomicExecutor(OrderDesk):
         self._journal = journal
         self.states = GroupStates(state, book)
         self._late = LateFills(gateway, book, tracker)
+        self._splits = SplitWatch(bus, book, state)
         self._lost: dict[str, OrderGroup] = {}
         self._guards = OrderGuards(bus, book, settings)
         self._unwinds = Unwinds(gateway, book, journal, settings)
@@ -144,6 +145,7 @@ class AtomicExecutor(OrderDesk):
             or self._no_place(entry, plans)
             or self._guards.overlap(entry.package)
             or anomaly(entry, self._settings)
+            or self._splits.refusal(entry.package)
             or self.account.refusal(entry.package)
         )
         price = current_price(self._gateway, entry.package)
