@@ -174,6 +174,21 @@ class LateFills:
             return change
         return self._loose(group, loose, change)
 
+    def seen_before(self, group: OrderGroup) -> list[tuple[Leg, LegExit]]:
+        """Fills of an exit that a look at the account has found already, at a price that nobody knew: they tell it."""
+        if group.opens:
+            return []
+        known = self._book.positions.get(group.position)
+        parts = () if known is None else known.chosen(group.parts)
+        found = []
+        for leg in group.package.legs:
+            name, fill = leg.contract.name, group.fresh[leg.contract.name]
+            told = LegExit(fill.quantity, fill.cash, fill.fees)
+            gone = any(_priced(part, name, told) is not None for part in parts)
+            if abs(fill.quantity) > 0.5 and (gone or self._tracker.is_unknown(group.position, group.parts, name, told)):
+                found.append((leg, told))
+        return found
+
     def _entry(self, group: OrderGroup, known: Position | None) -> Change:
         now = self._gateway.now()
         before = opened_parts(replace(group, fills=group.taken), now) if group.taken else ()
@@ -221,7 +236,8 @@ class LateFills:
             fixed = _priced(part, leg.contract.name, exit_)
             if known is not None and fixed is not None:
                 return Change(known, known.with_part(fixed), ChangeKind.ADJUSTED, self._gateway.now())
-        for trade in self._tracker.priced(group.position, group.parts, leg.contract.name, exit_):
+        trade = self._tracker.priced(group.position, group.parts, leg.contract.name, exit_)
+        if trade is not None:
             told(trade)
         return None
 
