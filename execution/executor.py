@@ -328,7 +328,7 @@ class AtomicExecutor(OrderDesk):
     def _came_late(self, group: OrderGroup) -> None:
         """Something of a finished group filled after its end: state, cash and position follow, the next minute acts."""
         record_step(self._journal, group, "filled_late")
-        for leg, exit_ in self._late.seen_before(group):
+        for leg, exit_ in tuple(self._late.seen_before(group)):
             self._price_came(group, leg, exit_)
         if not group.fresh_count:
             return
