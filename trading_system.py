@@ -42,7 +42,7 @@ from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
-from market.freshness import DataFreshnessValidator, QuoteJudge
+from market.freshness import DataFreshnessValidator, HeldQuotes, QuoteJudge
 from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
@@ -75,6 +75,7 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.box import Box
 from strategies.butterfly import Butterfly
+from strategies.capacity import Capacity
 from strategies.coordinator import StrategyCoordinator
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
@@ -84,7 +85,7 @@ from strategies.ipmcc import Ipmcc
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
 from strategies.ratio import Ratio
-from strategies.roster import EntryPreparer, StrategyRoster
+from strategies.roster import DecisionRecord, EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
 ALWAYS = ("VIX", "SPY", "SPX")
@@ -106,6 +107,7 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     QuoteJudge,
+    HeldQuotes,
     Marks,
     MarketAccess,
     SteadyEquity,
@@ -159,7 +161,9 @@ MANAGERS: tuple[type, ...] = (
     Box,
     Diagonal,
     Enhanced,
+    DecisionRecord,
     StrategyRoster,
+    Capacity,
     EntryPreparer,
     StrategyCoordinator,
 )
@@ -194,6 +198,7 @@ class TradingSystem:
         self.coordinator = self.managers[StrategyCoordinator]
         self.tickers = self._tickers()
         self._history = self.managers[DailyHistory]
+        self._chains = self.managers[OptionChainManager]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
@@ -229,12 +234,14 @@ class TradingSystem:
         for line in self.settings.accepted():
             self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
+        self.coordinator.restore()
         self._recovery.start(stood_by=stood_by)
         self.reckoning.start()
         self.tickers = self._tickers()  # what was found to be held may be of a strategy that is not enabled
         self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
+        self.managers[Capacity].tell(self.clock.now().date())
 
     def open_session(self, now: datetime) -> None:
         """The first minute of a session is in (or, live, the first that a process sees that started within it)."""
@@ -261,7 +268,7 @@ class TradingSystem:
     def _held(self) -> set[str]:
         """Prices that what is held or looked at rests on: futures under options, and shares of assignments."""
         keys = {position.underlying.price_key for position in self.book.exposed()}
-        return keys | set(self.book.shares) | self.managers[OptionChainManager].price_keys
+        return keys | set(self.book.shares) | self._chains.price_keys
 
     @property
     def in_session(self) -> bool:
@@ -292,6 +299,10 @@ class TradingSystem:
         if not self._recovery.settled or (self._live and self._recovery.is_due(now)):
             self.clock.advance(now)
             self._recovery.reconcile()
+        if self._live and self._recovery.settled and session is not None:
+            self.clock.advance(now)
+            self._publish_prices(now)
+            self.coordinator.catch_up(now)
         active = self.coordinator.is_active
         if not active and now.minute % self._idle_minutes:
             return
@@ -325,11 +336,14 @@ class TradingSystem:
         if self._priced_at == now:
             return
         self._priced_at = now
-        tickers = self.tickers
-        for ticker in (*sorted(self._held().difference(tickers)), *tickers):
-            tick = self.gateway.tick(ticker)
+        tickers, gateway, publish = self.tickers, self.gateway, self.bus.publish
+        others = self._held().difference(tickers)
+        for ticker in (*sorted(others), *tickers) if others else tickers:
+            tick = gateway.tick(ticker)
+            if self._live and tick is None:
+                self.managers[DataFreshnessValidator].absent(ticker, now)
             if tick is not None and tick.fresh_at is not None:
-                self.bus.publish(
+                publish(
                     MarketData(
                         time=now,
                         ticker=ticker,
@@ -352,6 +366,8 @@ class TradingSystem:
         """A strategy's window opened (on a closed day too: the decision is then a skip)."""
         self.clock.advance(now)
         if self._session is not None and self._session.day == now.date():
+            if self._live and not self._recovery.settled:
+                return  # nothing may open yet: once it may, the window is caught up with, or accounted for
             self._publish_prices(now)
         correlation = correlation_of(strategy, now.date())
         self.bus.publish(EntryWindow(time=now, correlation=correlation, strategy=strategy, window=window))
@@ -370,6 +386,8 @@ class TradingSystem:
         if session is None:
             return
         self._publish_prices(now)
+        if self._live:
+            self.coordinator.catch_up(now, closed=True)
         self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
         self._session = None
 

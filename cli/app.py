@@ -15,8 +15,7 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import RunFailedError, StoppedError, UserError, stoppable
-from cli.progress import make_lenient
+from cli.errors import RunFailedError, StoppedError, UserError, make_lenient, stoppable
 
 TRACEBACK = "--traceback"
 DEBUG = "TOMKING_DEBUG"
@@ -27,6 +26,7 @@ COMMANDS = {
     "completion": ("cli.app", "completion"),
     "data": ("cli.data", "data"),
     "explain": ("cli.runs", "explain"),
+    "faults": ("cli.checks", "faults"),
     "grid": ("cli.grid", "grid"),
     "montecarlo": ("cli.grid", "montecarlo"),
     "notebook": ("cli.runs", "notebook"),
