@@ -1,10 +1,12 @@
-"""`main.py` with an account filled to the limits of risk before a shock: an algorithm for ``benchmarks/episodes.py``.
+"""`main.py` with an account filled to the limits of risk before a shock: an algorithm for ``run.py`` beside it.
 
 A made-up strategy stands in place of the rows. On the days before the shock it offers more than any account may hold,
 each structure under its own slot, and risk's own word decides how much of it opens. What is held is managed by the
 rules that the rows share: half of the credit, a loss of twice the credit, 21 days. From the shock on the broker asks
 half as much margin again, and sells at natural what the account cannot carry. ``sessions.json`` tells each session.
 """
+
+# Private: _strategies: the coordinator's, in whose place the made-up one stands.
 
 from __future__ import annotations
 

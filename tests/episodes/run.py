@@ -1,4 +1,4 @@
-"""An account filled to the limits of risk goes through named days: `python -m benchmarks.episodes [NAME ...]`.
+"""An account filled to the limits of risk goes through named days: `python run.py tool tests.episodes.run [NAME ...]`.
 
 Without a name the episodes of docs/risk.md, as its table. A verdict says what was held at the close before the shock,
 what acted, and the worst loss of a session and of the whole against stated bounds.
@@ -20,7 +20,7 @@ from simulation.market.scenarios import Scenario, scenario
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
 
-ALGORITHM: Final = Path(__file__).parent / "accounts" / "filled.py"
+ALGORITHM: Final = Path(__file__).with_name("filled.py")
 CASH: Final = (60_000.0, 150_000.0, 530_000.0)
 EPISODES: Final = ("august-2024", "march-2020", "february-2018", "october-2008", "crash-20")
 FILL_DAYS: Final = 2
