@@ -46,6 +46,7 @@ class PositionTracker:
         self.outside: dict[str, LegExit] = {}
         """By contract: what others traded in contracts of ours, as far as the engine told, and no position took yet."""
         self._unknown: list[tuple[ClosedTrade, Part]] = []
+        self._work: dict[tuple[str, str, str], tuple[datetime, float, float]] = {}
 
     # Entries on their way
 
@@ -195,6 +196,27 @@ class PositionTracker:
             del self.outside[name]
         return taken
 
+    def note_work(self, group: OrderGroup, parts: Sequence[str]) -> None:
+        """How long an order that filled took, in seconds, and what it brought over natural as it was sent, in dollars.
+
+        An order for several parts counts for each with its share; several orders of one part count together.
+        """
+        if group.natural is None or not group.is_filled or not parts:
+            return
+        unit = group.package.legs[0].contract.multiplier * group.contracts
+        gained, side = group.cash - group.natural * unit, "open" if group.opens else "close"
+        for part in parts:
+            since, _, before = self._work.get((group.position, part, side), (group.created, 0.0, 0.0))
+            seconds = (self._gateway.now() - since).total_seconds()
+            self._work[group.position, part, side] = (since, seconds, before + gained / len(parts))
+
+    def _worked(self, position: str, part: str) -> dict[str, float | None]:
+        found: dict[str, float | None] = {}
+        for side in ("open", "close"):
+            _, seconds, gained = self._work.pop((position, part, side), (None, None, None))
+            found |= {f"{side}_seconds": seconds, f"{side}_improvement": None if gained is None else round(gained, 2)}
+        return found
+
     # Once it is written down
 
     def rows_of(self, change: Change) -> list[dict[str, object]]:
@@ -213,6 +235,7 @@ class PositionTracker:
                     "fees": part.fees,
                     "profit": trade.profit,
                     "ended": trade.ended,
+                    **self._worked(change.after.id, part.name),
                 }
             )
         return rows
