@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulation.market.scenarios import names, scenario
-from tests.episodes.run import Session, Verdict, range_of, table, tell, try_account, verdict_of
+from tests.system.episodes.run import Session, Verdict, range_of, table, tell, try_account, verdict_of
 
 MONDAY, TUESDAY, WEDNESDAY = date(2024, 8, 5), date(2024, 8, 6), date(2024, 8, 7)
 
