@@ -1,4 +1,4 @@
-"""An account filled to the limits of risk goes through named days: `python run.py tool tests.system.episodes.run [NAME ...]`.
+"""An account filled to risk's limits goes through named days: `python run.py tool tests.system.episodes.run [NAME ...]`.
 
 Without a name the episodes of docs/risk.md, as its table. A verdict says what was held at the close before the shock,
 what acted, and the worst loss of a session and of the whole against stated bounds.
