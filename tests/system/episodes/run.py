@@ -1,6 +1,6 @@
-"""An account filled to risk's limits goes through named days: `python run.py tool tests.system.episodes.run [NAME ...]`.
+"""Accounts filled to the limits of risk go through named days: `python run.py tool tests.system.episodes.run`.
 
-Without a name the episodes of docs/risk.md, as its table. A verdict says what was held at the close before the shock,
+With names those, without the episodes of docs/risk.md, as its table. A verdict says what was held at the close before the shock,
 what acted, and the worst loss of a session and of the whole against stated bounds.
 """
 
