@@ -1,7 +1,7 @@
 """Accounts filled to the limits of risk go through named days: `python run.py tool tests.system.episodes.run`.
 
-With names those, without the episodes of docs/risk.md, as its table. A verdict says what was held at the close before the shock,
-what acted, and the worst loss of a session and of the whole against stated bounds.
+With names those, without the episodes of docs/risk.md, as its table. A verdict says what was held at the close before
+the shock, what acted, and the worst loss of a session and of the whole against stated bounds.
 """
 
 from __future__ import annotations
