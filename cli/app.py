@@ -29,6 +29,7 @@ COMMANDS = {
     "explain": ("cli.runs", "explain"),
     "grid": ("cli.grid", "grid"),
     "montecarlo": ("cli.grid", "montecarlo"),
+    "notebook": ("cli.runs", "notebook"),
     "regress": ("cli.checks", "regress"),
     "rehearse": ("cli.scenario", "rehearse"),
     "runs": ("cli.runs", "runs"),

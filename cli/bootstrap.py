@@ -1,7 +1,9 @@
 """Build the project's own environment on first use, then run a command inside it.
 
-Standard library only: this runs before anything is installed. Two sets of pinned packages exist, each with a lock file:
-``requirements.lock`` (what a backtest needs, small) and ``requirements-dev.lock`` (the same plus what ``test`` needs).
+Standard library only: this runs before anything is installed. Three sets of pinned packages exist, each with a lock
+file: ``requirements.lock`` (what a backtest needs, small), ``requirements-dev.lock`` (the same and what ``test``
+needs) and ``requirements-research.lock`` (the first and what ``notebook`` needs). What two of them name, they name in
+one version, so that either can be added to what is there.
 
 The environment lives in ``.venv``; ``.venv.json`` says which locks it was built from, and is written last. One
 without a matching record is thrown away and built again, so an interrupted first run heals itself. ``.venv.lock`` makes
@@ -40,6 +42,7 @@ Tom King Trading System
   python run.py montecarlo --help   years that never happened: what return, drawdown and ruin are distributed like
   python run.py scenario --list     named days and weeks that the system must survive, for example August 5, 2024
   python run.py rehearse --help     a day as live in the terminal: commands, kills, quotes that stop, restarts
+  python run.py notebook            research.ipynb in JupyterLab: runs as data frames, chains, smiles, payoffs, regimes
   python run.py data --help         write the modelled market as a LEAN data folder
   python run.py cloud --help        make the project folder for QuantConnect's cloud, within its limits on files
   python run.py regress --help      run LEAN's own regression algorithms on the embedded engine
@@ -62,12 +65,18 @@ class PackageSet(StrEnum):
 
     RUN = "run"
     DEVELOP = "develop"
+    RESEARCH = "research"
 
 
-LOCKS = {PackageSet.RUN: "requirements.lock", PackageSet.DEVELOP: "requirements-dev.lock"}
+LOCKS = {
+    PackageSet.RUN: "requirements.lock",
+    PackageSet.DEVELOP: "requirements-dev.lock",
+    PackageSet.RESEARCH: "requirements-research.lock",
+}
 # Measured on Linux x86-64, unpacked, and rounded up: numerical libraries are most of it.
-DISK_NEEDED = {PackageSet.RUN: 700_000_000, PackageSet.DEVELOP: 1_300_000_000}
+DISK_NEEDED = {PackageSet.RUN: 700_000_000, PackageSet.DEVELOP: 1_300_000_000, PackageSet.RESEARCH: 1_100_000_000}
 DEVELOPER_COMMANDS = ("grid", "montecarlo", "test", "tool")
+RESEARCH_COMMANDS = ("notebook",)
 NETWORK_SIGNS = (
     "connection refused",
     "dns error",
@@ -136,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[0] in ("-V", "--version", "version"):
         sys.stdout.write(f"Tom King Trading System {version(ROOT)}, Python {platform.python_version()}\n")
         return 0
-    wanted = PackageSet.DEVELOP if arguments[0] in DEVELOPER_COMMANDS else PackageSet.RUN
+    wanted = packages_of(arguments[0])
     environment = Environment(ROOT)
     from cli.errors import StoppedError, stoppable
     from cli.progress import make_lenient
@@ -161,6 +170,13 @@ def main(arguments: Sequence[str]) -> int:
 
         return run(arguments)
     return hand_over(environment.python, [str(environment.root / "run.py"), *arguments])
+
+
+def packages_of(command: str) -> PackageSet:
+    """Which packages a command needs."""
+    if command in RESEARCH_COMMANDS:
+        return PackageSet.RESEARCH
+    return PackageSet.DEVELOP if command in DEVELOPER_COMMANDS else PackageSet.RUN
 
 
 def version(root: Path) -> str:
@@ -208,7 +224,7 @@ def ensure(environment: Environment, wanted: PackageSet) -> None:
 
 
 def build(environment: Environment, wanted: PackageSet) -> None:
-    """Build from nothing, or add the developers' packages to a ready environment. Call with the lock held."""
+    """Build from nothing, or add packages to a ready environment. Call with the lock held."""
     installed = environment.installed()
     if installed is None and environment.folder.exists():
         raise BootstrapError(
@@ -223,11 +239,13 @@ def build(environment: Environment, wanted: PackageSet) -> None:
     for leftover in (*environment.root.glob(".venv-discarded-*.tmp"), *environment.root.glob(".venv.json.*.tmp")):
         discard(leftover)  # of builds that were killed: the lock says that none is at work
     started = time.monotonic()
-    usable = environment.ready(PackageSet.RUN)
+    before = [each for each in PackageSet if environment.ready(each)]
+    usable = PackageSet.RUN in before
     write_record(environment, {})
     if not usable:
+        before = []
         discard(environment.folder)
-    say(f"{'adding the developer packages to' if usable else 'building'} {environment.folder} (first use only) ...")
+    say(f"{f'adding the {wanted} packages to' if usable else 'building'} {environment.folder} (first use only) ...")
     tool = installer(environment)
     try:
         if not usable:
@@ -235,20 +253,24 @@ def build(environment: Environment, wanted: PackageSet) -> None:
         # The lock is the whole set: resolving again would make pip's hash mode ask for pins of extras (coverage[toml]).
         execute([*tool.install, "--no-deps", "-r", str(environment.root / LOCKS[wanted])], environment, wanted)
     except BaseException:  # also when it was told to stop
-        undo(environment, usable)
+        undo(environment, before)
         raise
-    stamps = {PackageSet.RUN: environment.stamp(PackageSet.RUN), wanted: environment.stamp(wanted)}
-    write_record(environment, {str(key): value for key, value in stamps.items()})
+    record(environment, (*before, PackageSet.RUN, wanted))
     say(f"ready after {time.monotonic() - started:.0f} s")
 
 
-def undo(environment: Environment, usable: bool) -> None:
+def record(environment: Environment, sets: Sequence[PackageSet]) -> None:
+    """Note which sets are wholly installed."""
+    write_record(environment, {str(each): environment.stamp(each) for each in sets})
+
+
+def undo(environment: Environment, before: Sequence[PackageSet]) -> None:
     """After a failed build: leave nothing, or the ready environment that was only to be added to.
 
-    Both locks hold the same versions, so a failed addition has not touched what backtests use.
+    The locks hold the same versions, so a failed addition has not touched what was there.
     """
-    if usable:
-        write_record(environment, {str(PackageSet.RUN): environment.stamp(PackageSet.RUN)})
+    if before:
+        record(environment, before)
         return
     discard(environment.folder)
     environment.record.unlink(missing_ok=True)

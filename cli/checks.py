@@ -28,7 +28,7 @@ FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine
 SLOWEST = 25  # named by --durations
 
 # The commands of a first use: the smaller set of packages, then what the developers' commands add to it.
-FIRST_COMMANDS = (("scenario", "--list"), ("tool", "ruff", "--version"))
+FIRST_COMMANDS = (("scenario", "--list"), ("tool", "ruff", "--version"), ("notebook", "--help"))
 FIRST_USE = (sys.executable, "-c", "import sys; from cli.checks import first_use; sys.exit(first_use())")
 
 
@@ -61,7 +61,7 @@ def checks(
         bool,
         typer.Option(
             "--first-use",
-            help="Also build both sets of packages as a new user does, in a clean clone with pip alone (as CI does).",
+            help="Also build all sets of packages as a new user does, in a clean clone with pip alone (as CI does).",
         ),
     ] = False,
 ) -> int:
@@ -177,7 +177,7 @@ def coverage() -> bool:
 
 
 def first_use() -> int:
-    """Clone what is committed and use it without uv: 0 when both sets of packages were built by pip alone.
+    """Clone what is committed and use it without uv: 0 when all sets of packages were built by pip alone.
 
     A green run of the tests says nothing of this: it runs in an environment that was built before, perhaps by uv.
     """
@@ -200,7 +200,7 @@ def first_use() -> int:
         if by_uv or not all(built.ready(one) for one in PackageSet):
             print("the environment was built by uv" if by_uv else "not every set of packages is ready")
             return 1
-    print(f"both sets of packages were built by pip alone in {time.monotonic() - begun:.0f} s")
+    print(f"all sets of packages were built by pip alone in {time.monotonic() - begun:.0f} s")
     return 0
 
 

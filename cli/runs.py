@@ -1,8 +1,9 @@
-"""Commands that read what runs left behind: ``runs``, ``trades``, ``explain`` and ``compare``."""
+"""Commands that read what runs left behind: ``runs``, ``trades``, ``explain``, ``compare`` and ``notebook``."""
 
 from __future__ import annotations
 
 import csv
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from reporting.markup import money, number, percent, span
 from reporting.rows import Decision, Journal, Trade, read_journal, strategy_title
 
 MOST_DIFFERENCES = 20
+NOTEBOOK = "research.ipynb"
 RunArgument = Annotated[str, typer.Argument(help="A run: its name in backtests/, latest, or its folder")]
 
 
@@ -283,6 +285,24 @@ def compare(
     title = f"Decisions that differ, {len(shown)} of {len(rows)}"
     show(title, ("Day", "Strategy", one.name, again), shown)
     return 0
+
+
+def notebook(
+    browser: Annotated[bool, typer.Option(help="Show it in the browser. Example: --no-browser")] = True,
+    port: Annotated[int | None, typer.Option(help="Where it listens. Example: --port 8890")] = None,
+) -> int:
+    """Open research.ipynb in JupyterLab, with the environment of this project.
+
+    Examples:
+
+    python run.py notebook
+
+    python run.py notebook --no-browser --port 8890
+    """
+    command = [sys.executable, "-m", "jupyterlab", str(ROOT / NOTEBOOK)]
+    command += [] if browser else ["--no-browser"]
+    command += [] if port is None else [f"--port={port}"]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def comparison(before: Journal, after: Journal) -> list[tuple[str, ...]]:

@@ -183,6 +183,7 @@ class Command(StrEnum):
     HALT = "halt"
     RESUME = "resume"
     REDUCE = "reduce"
+    SUSPEND = "suspend"  # one strategy, its subject
     CLOSE_ALL = "close_all"
     RECONCILE = "reconcile"
     STATUS = "status"

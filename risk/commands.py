@@ -2,7 +2,8 @@
 
 Every command is answered, journalled and safe to repeat. ``resume`` lifts one thing at a time, the first that a person
 may lift or the one that is named: a halt (and an emergency of one's own, once everything is closed), a reduction, the
-drawdown's disabling, a strategy suspended by its record. A lock of time stays; the drawdown's peak is never touched.
+drawdown's disabling, a suspended strategy (by its record, for an error, by a person). A lock of time stays; the
+drawdown's peak is never touched.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from core.events import Command, CommandAnswered, CommandReceived, Level
 from core.factory import Manager
 from core.journal import Journal, RecordKind
 from core.settings.fields import ExitSettings, HealthSettings
+from core.settings.strategies import AVAILABLE
 from greeks.stress import StressEngine
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol
@@ -26,9 +28,9 @@ from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures
 from risk.proposal import Scope
 from risk.sizing import PositionSizer
-from state.ledger import SYSTEM_ID
+from state.ledger import SYSTEM_ID, Subject
 from state.manager import HierarchicalStateManager
-from state.tables import SystemState, SystemTrigger
+from state.tables import StrategyState, StrategyTrigger, SystemState, SystemTrigger
 
 LONGEST_SUBJECT: Final = 200
 
@@ -128,6 +130,7 @@ class RiskStatus(Manager):
             *(f"locked: {lock}" for lock in self._risk.locks),
             *(f"{name} is suspended by its own record since {since:%Y-%m-%d %H:%M}"
               for name, since in self._sizer.suspended.items()),
+            *(f"{row.id} is suspended: {row.detail.get('reason', 'no reason was given')}" for row in self._suspended()),
             *(f"{want.rule} wants {want.scope.value} gone" for want in self._risk.wanted(now)),
         ]  # fmt: skip
         lines += [self._line(position, now) for position in self._book.positions.values()]
@@ -157,10 +160,29 @@ class RiskStatus(Manager):
         return "lifted the drawdown's disabling; its peak stays" if self._drawdown.reset() else None
 
     def resume_strategy(self, name: str) -> str | None:
-        """Let a strategy that its record suspended start a new record; the first one where none is named."""
+        """Let a suspended strategy open again, one suspended by its record with a new record; else the first one."""
+        stopped = name or next((row.id for row in self._suspended()), "")
+        if any(row.id == stopped for row in self._suspended()):
+            holds = bool(self._book.of_strategy(stopped))
+            trigger = StrategyTrigger.RESUME_HOLDING if holds else StrategyTrigger.RESUME
+            self._state.fire(Level.STRATEGY, stopped, trigger, reason="a person resumed")
+            return f"{stopped} opens again"
         chosen = name or next(iter(self._sizer.suspended), "")
         resumed = chosen and self._sizer.resume(chosen, self._risk.context().now)
         return f"{chosen} trades again, its record counts from now" if resumed else None
+
+    def suspend_strategy(self, name: str) -> tuple[bool, str]:
+        """A strategy opens nothing until it is resumed; what it holds it manages to its end."""
+        if name not in AVAILABLE:
+            return False, f"{name!r} is no strategy; expected one of {', '.join(AVAILABLE)}"
+        if any(row.id == name for row in self._suspended()):
+            return True, f"{name} is suspended already"
+        self._state.strategy(name)
+        self._state.fire(Level.STRATEGY, name, StrategyTrigger.SUSPEND, reason="a person said suspend")
+        return True, f"{name} opens nothing; what it holds it manages to its end"
+
+    def _suspended(self) -> list[Subject]:
+        return [row for row in self._state.strategies() if row.state == StrategyState.SUSPENDED]
 
 
 class CommandDesk:
@@ -188,6 +210,7 @@ class CommandDesk:
             Command.HALT: self._halt,
             Command.RESUME: self._resume,
             Command.REDUCE: self._reduce,
+            Command.SUSPEND: lambda event: status.suspend_strategy(event.subject.strip().lower()),
             Command.CLOSE_ALL: self._close_all,
             Command.RECONCILE: lambda event: (True, "the account is being reconciled"),
             Command.STATUS: lambda event: (True, status.text(event.time)),

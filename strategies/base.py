@@ -198,6 +198,10 @@ class Strategy(ABC):
         """Which entries a window has, each with a decision of its own: one, unless a row says several tickers."""
         return ("",)
 
+    def takes(self, window: str, position: Position, day: date) -> bool:
+        """Whether a window that adds to positions is for this one on a day."""
+        return True
+
     @abstractmethod
     def propose(self, context: EntryContext, rank: int) -> Answer:
         """Look for an entry with the contract of a rank."""

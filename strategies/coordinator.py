@@ -30,7 +30,7 @@ from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries, Key, Sent
-from strategies.exits import StopGuard
+from strategies.exits import StopGuard, last_resort
 from strategies.roster import StrategyRoster
 from strategies.tools import MarketAccess
 
@@ -78,19 +78,20 @@ class StrategyCoordinator:
         market: MarketAccess,
         roster: StrategyRoster,
     ) -> None:
-        self._bus = bus
         self._journal = journal
         self._gateway = gateway
         self._book = book
         self._desk = desk
         self._risk = risk
         self._market = market
-        self._strategies = {strategy.name: strategy for strategy in roster.enabled}
-        self._entries = Entries(journal, gateway, book, desk, risk, market, self._strategies)
+        self._roster = roster
+        self._entries = Entries(journal, gateway, book, desk, risk, market, roster)
+        self._strategies = self._entries.strategies
         self._stops = StopGuard(gateway, market.marks)
         self._rolls: dict[tuple[str, ...], _Rolling] = {}
         self._replacing: dict[Key, _Rolling] = {}
         self._added: dict[Key, date] = {}
+        self._failing: set[str] = set()
         bus.subscribe(EntryWindow, self._entries.open_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
@@ -106,8 +107,8 @@ class StrategyCoordinator:
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
-        """The strategies that run, by name."""
-        return tuple(self._strategies[name] for name in sorted(self._strategies))
+        """The strategies that run, in the order of service."""
+        return tuple(self._strategies.values())
 
     # What happens
 
@@ -157,18 +158,16 @@ class StrategyCoordinator:
         if session is None:
             return
         for position in list(self._book.positions.values()):
-            strategy = self._strategies.get(position.strategy)
+            strategy = self._strategies.get(position.strategy) or self._roster.disabled.get(position.strategy)
             if strategy is None:
                 continue
             try:
                 action = strategy.manage(position, self._holding(position, now, session))
             except Exception as error:  # a strategy's error must not keep the others from their exits
-                if self._bus.entries_halted is None:  # told once: the rest of the account may need a person
-                    detail = f"{type(error).__name__}: {error}"
-                    row = {"component": strategy.name, "reason": f"failed while managing {position.id}"}
-                    self._journal.record(RecordKind.ERROR, **row, detail=detail)
-                    self._bus.halt_entries(f"{strategy.name} failed while managing {position.id}: {detail}")
-                continue
+                if position.id not in self._failing:  # told once a session, not once a minute
+                    self._failing.add(position.id)
+                    self._roster.suspend(strategy.name, f"failed while managing {position.id}", error)
+                action = last_resort(position, now, session)
             for one in action if isinstance(action, tuple) else (action,):
                 if self._stops.confirmed(strategy, position, one, session):
                     self._do(position, one, now.date())
@@ -293,6 +292,7 @@ class StrategyCoordinator:
     # Ends
 
     def _on_session_closed(self, event: SessionClosed) -> None:
+        self._failing.clear()
         self._entries.close_session()
         for key in list(self._rolls):  # the strategy asks again in the next session where it still holds
             self._drop(key, Skip("session_closed", "the session closed before the new package was sent"))

@@ -21,6 +21,7 @@ from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import EntryContext, Skip, Strategy, Wait, Window, watch_name
+from strategies.roster import StrategyRoster
 from strategies.tools import MarketAccess
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
@@ -77,7 +78,7 @@ class Entries:
         desk: OrderDesk,
         risk: UnifiedRiskManager,
         market: MarketAccess,
-        strategies: dict[str, Strategy],
+        roster: StrategyRoster,
     ) -> None:
         self._journal = journal
         self._gateway = gateway
@@ -85,7 +86,8 @@ class Entries:
         self._desk = desk
         self._risk = risk
         self._market = market
-        self._strategies = strategies
+        self._roster = roster
+        self.strategies: dict[str, Strategy] = {strategy.name: strategy for strategy in roster.enabled}
         self._waiting: dict[Key, Waiting] = {}
         self._sent: dict[str, Sent] = {}
         self._decided: dict[Key, set[date]] = {}
@@ -99,56 +101,62 @@ class Entries:
     # Looking
 
     def open_window(self, event: EntryWindow) -> None:
-        """A window opened: begin to look for each of its entries that is not decided yet."""
-        strategy, day = self._strategies.get(event.strategy), event.time.date()
-        window = None
-        if strategy is not None:
-            window = next((row for row in strategy.entry_windows() if row.name == event.window), None)
-        if strategy is None or window is None or not window.falls_on(day):
-            return
-        for slot in self._slots(strategy, window):
-            key = Key(strategy.name, window.name, slot)
-            if day not in self._decided.get(key, ()) and key not in self._waiting:
-                self._begin(strategy, window, key, day, event)
+        """A window opened: begin to look for its entries, and for those of every window that opens with it.
 
-    def _slots(self, strategy: Strategy, window: Window) -> tuple[str, ...]:
-        """One for each position it holds where the window is for adding to one."""
+        In the order of service, whichever strategy's schedule was called first; what is decided is not looked for.
+        """
+        strategy, day = self.strategies.get(event.strategy), event.time.date()
+        windows = () if strategy is None else strategy.entry_windows()
+        opens = next((row.opens for row in windows if row.name == event.window), None)
+        for one in list(self.strategies.values()):
+            for window in one.entry_windows():
+                if window.opens == opens and window.falls_on(day):
+                    self._open(one, window, event.time)
+
+    def _open(self, strategy: Strategy, window: Window, now: datetime) -> None:
+        for slot in self._slots(strategy, window, now.date()):
+            key = Key(strategy.name, window.name, slot)
+            if now.date() not in self._decided.get(key, ()) and key not in self._waiting:
+                self._begin(strategy, window, key, now)
+
+    def _slots(self, strategy: Strategy, window: Window, day: date) -> tuple[str, ...]:
+        """One for each position that the window adds to today where it is for adding to one."""
         if window.onto:
-            return tuple(position.id for position in self._book.of_strategy(strategy.name))
+            held = self._book.of_strategy(strategy.name)
+            return tuple(position.id for position in held if strategy.takes(window.name, position, day))
         return strategy.slots(window.name)
 
-    def _begin(self, strategy: Strategy, window: Window, key: Key, day: date, event: EntryWindow) -> None:
-        correlation = correlation_of(strategy.name, day, key.slot)
-        onto = key.slot if window.onto else ""
-        if onto:
-            correlation = self._book.positions[onto].correlation
-        elif not key.slot and event.correlation:
-            correlation = event.correlation
+    def _begin(self, strategy: Strategy, window: Window, key: Key, now: datetime) -> None:
+        day, onto = now.date(), key.slot if window.onto else ""
+        correlation = self._book.positions[onto].correlation if onto else correlation_of(strategy.name, day, key.slot)
         waiting = Waiting(strategy, key, day, datetime.combine(day, window.closes), correlation, onto)
-        skip = _no_session(self._market.calendar.session(day), window, day)
+        skip = _no_session(self._market.calendar.session(day), window, day) or self._roster.barred(strategy.name)
         if skip is not None:
             self._decide_skip(waiting, skip)
             return
         self._waiting[key] = waiting
-        self._look(waiting, event.time)
+        self._look(waiting, now)
 
     def look(self, now: datetime) -> None:
-        """Once a minute: look again for what was not there yet, and decide what is too late."""
-        for waiting in list(self._waiting.values()):
+        """Once a minute, in the order of service: look again for what was not there yet, decide what is too late."""
+        served = {name: place for place, name in enumerate(self.strategies)}
+        for waiting in sorted(self._waiting.values(), key=lambda row: served[row.key.strategy]):
             if now > waiting.until and waiting.why is not None:
                 self._decide_skip(waiting, Skip(waiting.why.rule, waiting.why.reason))
             else:
                 self._look(waiting, now)
 
     def _look(self, waiting: Waiting, now: datetime) -> None:
-        """Let the strategy look; one that fails has decided: no entry, and its error is told."""
+        """Let the strategy look; one that fails has decided: no entry, and it is suspended."""
+        barred = self._roster.barred(waiting.strategy.name)
+        if barred is not None:
+            self._decide_skip(waiting, barred)
+            return
         try:
             self._ask(waiting, now)
-        except Exception as error:  # a strategy's error must cost one entry, never the row or the other strategies
-            detail = f"{type(error).__name__}: {error}"
-            name = waiting.strategy.name
-            self._journal.record(RecordKind.ERROR, component=name, reason="failed while looking", detail=detail)
-            self._decide_skip(waiting, Skip("strategy_error", detail))
+        except Exception as error:  # a strategy's error must never cost the row of its decision or the other strategies
+            self._roster.suspend(waiting.strategy.name, "failed while looking", error)
+            self._decide_skip(waiting, Skip("strategy_error", f"{type(error).__name__}: {error}"))
 
     def _ask(self, waiting: Waiting, now: datetime) -> None:
         """Ask the strategy, contract sizes from large to small; decide, or go on waiting."""
@@ -197,18 +205,21 @@ class Entries:
 
     def still_allowed(self, entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:
         """The strategy's word on an entry at a step of its walk."""
-        now, strategy = self._gateway.now(), self._strategies.get(entry.strategy)
+        now, strategy = self._gateway.now(), self.strategies.get(entry.strategy)
         session = self._market.calendar.session(now.date())
         if strategy is None or session is None:
             return Refusal("market_closed", f"no {entry.strategy} or no session on {now.date()}")
         context = self._context(now, session, Key(entry.strategy, "", entry.slot), entry.onto)
-        skip = strategy.still_wanted(entry, brings, context)
+        skip = self._roster.barred(entry.strategy) or strategy.still_wanted(entry, brings, context)
         return None if skip is None else Refusal.because(skip)
 
     # Sending and deciding
 
     def take_up(self, key: Key, day: date, proposal: Proposal, correlation: str) -> Skip | None:
-        """Risk's word, then the desk's; ``None`` when the entry is on its way."""
+        """The roster's word, risk's, then the desk's; ``None`` when the entry is on its way."""
+        barred = self._roster.barred(key.strategy)
+        if barred is not None:
+            return barred
         decision = self._risk.review(proposal)
         if decision.approved is None:
             return Skip.because(decision)
@@ -292,7 +303,7 @@ class Entries:
     def decide_unseen(self, days: Iterable[date]) -> None:
         """Entry days whose window never came: the market was closed, or the run ended first."""
         for day in days:
-            for strategy in self._strategies.values():
+            for strategy in self.strategies.values():
                 for window in strategy.entry_windows():
                     slots = () if window.onto or not window.falls_on(day) else strategy.slots(window.name)
                     for slot in slots:

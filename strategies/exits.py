@@ -15,11 +15,11 @@ from datetime import datetime, time, timedelta
 from core.book import DEADLINE, Position
 from core.contracts import Right
 from core.gateway import Gateway, Session
-from core.parts import Part, Urgency, added
+from core.parts import Part, Trait, Urgency, added
 from core.settings.strategies import ExitSettings
 from greeks.marks import Marks
 from market.freshness import TwoLooks
-from strategies.base import Action, Close, HoldContext, Strategy
+from strategies.base import Action, Close, Hold, HoldContext, Strategy
 
 Rule = Callable[[Part, HoldContext], Close | None]
 
@@ -228,6 +228,18 @@ def last_day(at: time, minutes_before_close: int = 30) -> TimeExit:
     """On the day of expiry: done by a time of day, so that it is urgent from ten minutes before it."""
     early = (datetime.combine(datetime.min, at) - URGENT_BEFORE).time() if at > time(0, 10) else at
     return TimeExit("last_day", early, minutes_before_close + 10, Urgency.URGENT, last_day_only=True)
+
+
+_LAST_RESORT = timedelta(minutes=40)  # before the close: 15:20, when a deadline of 15:30 is urgent
+
+
+def last_resort(position: Position, now: datetime, session: Session) -> Action:
+    """What is done about a position whose strategy fails: it is not carried into the close of its last day."""
+    left = Trait.HELD_BY_PERSON in position.traits or position.expiry > session.day
+    if left or now < session.closes_at - _LAST_RESORT:
+        return Hold()
+    parts = tuple(part.name for part in position.parts if part.expiry <= session.day)
+    return Close(DEADLINE, "its strategy fails, and it ends today", Urgency.FINAL, parts)
 
 
 _APART = timedelta(seconds=90)  # with something held every minute is looked at

@@ -1,4 +1,4 @@
-"""Which strategies a run enables, who lets them look ahead of their entry windows, and what all ten can look at.
+"""Which strategies a run enables and which are suspended, who lets them look ahead, and what all ten can look at.
 
 `NEEDS` is what `python run.py data --symbols methodology` writes. Numbers above one of its rows name the methodology's
 strategies. Bands are wider than the deltas that a strategy aims at: it chooses by the chain of its entry minute, the
@@ -8,25 +8,66 @@ export by the chain of the day before.
 from __future__ import annotations
 
 from core.bus import EventBus
+from core.clock import MarketClock
 from core.contracts import Around, Deltas, MarketNeeds, Reach, Right, Term
-from core.events import EntryAhead
+from core.events import EntryAhead, Level, NoticeKind, NoticeRaised
 from core.factory import Manager
 from core.journal import Journal, RecordKind
 from core.settings.fields import RunSettings
-from strategies.base import EntryContext, Strategy
+from core.settings.strategies import AVAILABLE
+from state.manager import HierarchicalStateManager
+from state.tables import StrategyState, StrategyTrigger
+from strategies.base import EntryContext, Skip, Strategy
 from strategies.row import Row
 from strategies.tools import Tools
 
 
 class StrategyRoster(Manager):
-    """The strategies that a run enables, of all that exist."""
+    """The strategies that a run enables, of all that exist, in the order of service; and whether one may open now.
 
-    def __init__(self, strategies: tuple[Strategy, ...], settings: RunSettings) -> None:
+    A suspension is the strategy's state, so it survives a restart; a person lifts it (``risk/commands.py``).
+    """
+
+    def __init__(
+        self,
+        strategies: tuple[Strategy, ...],
+        settings: RunSettings,
+        state: HierarchicalStateManager,
+        bus: EventBus,
+        journal: Journal,
+        clock: MarketClock,
+    ) -> None:
+        self._state = state
+        self._bus = bus
+        self._journal = journal
+        self._clock = clock
         known = {strategy.name: strategy for strategy in strategies}
         unknown = sorted(set(settings.strategies) - set(known))
         if unknown:
             raise ValueError(f"run.strategies: {unknown} unknown; expected some of {sorted(known)}")
-        self.enabled = tuple(known[name] for name in settings.strategies)
+        self.enabled = tuple(known[name] for name in AVAILABLE if name in settings.strategies)
+        self.disabled = {name: row for name, row in known.items() if name not in settings.strategies}
+        """Those of an earlier run may hold positions still: they manage them to their end and open nothing."""
+
+    def barred(self, name: str) -> Skip | None:
+        """Why a strategy opens nothing: it is not enabled, or suspended."""
+        if name in self.disabled:
+            return Skip("not_enabled", f"{name} is not among run.strategies: it manages what it holds, no more")
+        found = next((row for row in self._state.strategies() if row.id == name), None)
+        if found is None or found.state != StrategyState.SUSPENDED:
+            return None
+        return Skip("suspended", f"{name} is suspended: {found.detail.get('reason', 'no reason was given')}")
+
+    def suspend(self, name: str, failed: str, error: Exception) -> None:
+        """It raised: journalled, a person is told, and it opens nothing until a person resumes it; once a time."""
+        detail = f"{type(error).__name__}: {error}"
+        self._journal.record(RecordKind.ERROR, component=name, reason=failed, detail=detail)
+        if self.barred(name) is not None:
+            return
+        self._state.strategy(name)
+        self._state.fire(Level.STRATEGY, name, StrategyTrigger.SUSPEND, reason=f"it {failed}: {detail}")
+        text = f"{name} {failed} ({detail}): it is suspended, the others go on"
+        self._bus.publish(NoticeRaised(time=self._clock.now(), kind=NoticeKind.HALT, text=text))
 
 
 class EntryPreparer(Manager):

@@ -5,6 +5,8 @@ over goes on where the last one was killed. ``install`` puts it among the strate
 settings. Its terms are made up too: whoever wants risk's own word gives it an account that is large enough.
 """
 
+# Private: _strategies: the roster knows the rows of the method only.
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -216,6 +216,34 @@ def test_no_test_module_is_imported_by_another() -> None:
     assert found == []
 
 
+def private_members(tree: ast.AST) -> set[str]:
+    """Names of private members that a module touches on something else than itself."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found |= {item.name for item in node.names if re.match(r"_[a-z]", item.name, re.IGNORECASE)}
+        if not isinstance(node, ast.Attribute) or not re.match(r"_[A-Za-z]", node.attr):
+            continue
+        base = node.value.func if isinstance(node.value, ast.Call) else node.value
+        if not (isinstance(base, ast.Name) and base.id in ("self", "cls", "super", "os", "sys")):
+            found.add(node.attr)
+    return found
+
+
+def test_a_test_says_why_it_touches_private_members() -> None:
+    # "# Private: _one, _two: why" near the head of the file.
+    silent = []
+    for name in python_files():
+        if name.startswith("tests/"):
+            text = (ROOT / name).read_text(encoding="utf-8")
+            comment = re.search(r"^# Private: (?:.*\n)(?:# .*\n)*", text, re.MULTILINE)
+            named = set(re.findall(r"\b_\w+", comment[0])) if comment else set()
+            touched = private_members(ast.parse(text, name))
+            silent += [f"{name}: {member}" for member in sorted(touched - named)]
+            silent += [f"{name}: {member} is no longer touched" for member in sorted(named - touched)]
+    assert silent == []
+
+
 def test_documents_name_files_that_exist() -> None:
     missing = []
     for name in tracked_files():

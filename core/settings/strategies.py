@@ -34,12 +34,12 @@ AVAILABLE: Names = (
     "leap_ladder",
     "ipmcc",
     "ratio",
-    "butterfly",
-    "box",
-    "diagonal",
     "enhanced",
+    "butterfly",
+    "diagonal",
+    "box",
 )
-"""Strategies that can be run."""
+"""Strategies that can be run, in the order in which they are served within a minute (methodology, 6a)."""
 
 
 class ExitSettings(SettingsGroup):

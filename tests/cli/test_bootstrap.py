@@ -133,6 +133,7 @@ def test_failed_install_leaves_nothing_that_looks_ready(
     assert sorted(path.name for path in clone.root.iterdir()) == [
         ".venv.lock",
         "requirements-dev.lock",
+        "requirements-research.lock",
         "requirements.lock",
     ]
 
@@ -162,6 +163,42 @@ def test_developer_set_is_added_to_a_ready_environment(
     assert (clone.folder / "kept").exists()
     assert clone.ready(PackageSet.RUN)
     assert clone.ready(PackageSet.DEVELOP)
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_the_notebooks_packages_are_added_beside_the_developers(
+    clone: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fail: bool
+) -> None:
+    make_ready(clone, PackageSet.RUN, PackageSet.DEVELOP)
+    monkeypatch.setattr(
+        bootstrap, "installer", lambda environment: fake_installer(environment, tmp_path / "log", fail=fail)
+    )
+    if fail:
+        with pytest.raises(BootstrapError):
+            bootstrap.ensure(clone, PackageSet.RESEARCH)
+    else:
+        bootstrap.ensure(clone, PackageSet.RESEARCH)
+    assert [clone.ready(each) for each in PackageSet] == [True, True, not fail]
+
+
+def test_locks_name_a_package_in_one_version() -> None:
+    """Either of the larger sets is added to what is there without taking it away: pip would replace another version."""
+    known: dict[str, dict[str, set[str]]] = {}
+    for name in bootstrap.LOCKS.values():
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        for line in (line for line in lines if line[:1].isalnum()):
+            package, _, version = line.removesuffix(" \\").partition("==")
+            known.setdefault(package, {}).setdefault(name, set()).add(version.partition(" ")[0])
+    assert {package: found for package, found in known.items() if len(set(map(frozenset, found.values()))) > 1} == {}
+    assert "jupyterlab" in known
+    assert "requirements.lock" not in known["jupyterlab"]
+    both = set(known["numpy"])
+    assert both == set(bootstrap.LOCKS.values())
+
+
+def test_a_command_names_its_packages() -> None:
+    wanted = {"backtest": PackageSet.RUN, "test": PackageSet.DEVELOP, "notebook": PackageSet.RESEARCH}
+    assert {command: bootstrap.packages_of(command) for command in wanted} == wanted
 
 
 def test_foreign_environment_is_never_deleted(clone: Environment) -> None:
@@ -338,7 +375,7 @@ def test_the_first_use_is_tried_without_uv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "uv", "expected", "words"),
     [
-        (0, "", 0, "both sets of packages were built by pip alone"),
+        (0, "", 0, "all sets of packages were built by pip alone"),
         (0, "uv = 0.9.0\n", 1, "the environment was built by uv"),
         (2, "", 1, "scenario --list: exit code 2"),
     ],

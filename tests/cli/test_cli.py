@@ -1,5 +1,7 @@
 """The command line: what is wrong is said in one line with exit code 2, and nothing half-written is left."""
 
+# Private: _faults: what the option set is not seen in a run short enough for a test.
+
 from __future__ import annotations
 
 import errno

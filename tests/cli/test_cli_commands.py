@@ -1,5 +1,7 @@
 """The commands `scenario` and `data`, the summary table and the first steps: what each prints, writes and refuses."""
 
+# Private: _Reading: the reader's end of a pipe that breaks, made by hand.
+
 from __future__ import annotations
 
 import errno

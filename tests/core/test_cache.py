@@ -1,5 +1,7 @@
 """The cache never serves a stale value, stays in its bytes, and touches only what an event concerns."""
 
+# Private: _prices, _by_expiry, _by_price: how much the indexes hold is what is tried, and they show it to nobody.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable

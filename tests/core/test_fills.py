@@ -1,5 +1,7 @@
 """The fill assumption: when a package fills and at which price of each leg, by itself and through LEAN's fill model."""
 
+# Private: _plain: the clock's rounding alone; LEAN's model around it needs an engine.
+
 from __future__ import annotations
 
 import importlib

@@ -1,5 +1,7 @@
 """The LEAN gateway on the embedded engine: signs, names, times, subscriptions and refusals, as LEAN sees them."""
 
+# Private: _options, _names: a contract is put there that no engine subscribed.
+
 from __future__ import annotations
 
 import importlib

@@ -1,5 +1,7 @@
 """The executor on a fake gateway, with one spread to trade."""
 
+# Private: _approve: only risk mints an approval; the desk is tried without a manager.
+
 from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta

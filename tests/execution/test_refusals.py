@@ -1,5 +1,7 @@
 """What a live broker refuses without a word: a cancel, a new price; and what an exit must not wait for."""
 
+# Private: _working, _walk: the group between two minutes, and a walk without its judges.
+
 from __future__ import annotations
 
 from collections.abc import Sequence

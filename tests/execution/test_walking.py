@@ -1,5 +1,7 @@
 """An entry is judged again at each step of its walk, and what it must bring: credit floors and scaled index points."""
 
+# Private: _working, _walk, _budgets, _gateway: the group between two steps, and what risk approved for it.
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """European closed forms and implied volatility: hand-worked values, QuantLib on 100,000 contracts, and properties."""
 
+# Private: _black, _compiled, _step: one step of a solver against its formula.
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,8 @@
 """The compiled loops as plain Python: same figures as the machine code, and what they answer at their edges."""
 
+# Private: _black, _step, _hermite, _normal, _own_temporary_folder: the parts of a compiled kernel, each against its
+# formula.
+
 from __future__ import annotations
 
 import importlib.util

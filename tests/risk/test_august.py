@@ -1,5 +1,7 @@
 """August 5, 2024: the account that was lost cannot be built, and what may be built outlives the day."""
 
+# Private: _booked: the account of a broker that is not ours.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

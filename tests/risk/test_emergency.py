@@ -1,5 +1,7 @@
 """Emergencies pursued until they are reached, marks that outlive a bad quote, commands, and what a restart keeps."""
 
+# Private: _found, _suspended, _chosen: a state that takes days to reach, and the order of one choice.
+
 from __future__ import annotations
 
 from dataclasses import replace

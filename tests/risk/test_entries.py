@@ -1,5 +1,7 @@
 """What an entry is refused for besides its size: events, expirations, quotes, a missing model, steps of its walk."""
 
+# Private: _budgets: what a restart would have read.
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """Interest on free cash: what is paid, when, on what, and where it is written down."""
 
+# Private: _on_session_closed, _on_session_opened: its handlers, without the bus.
+
 from __future__ import annotations
 
 import json

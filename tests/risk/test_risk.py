@@ -1,5 +1,7 @@
 """Every risk rule at its numbers, the smallest answer standing, and a denial wherever a rule cannot answer."""
 
+# Private: _ask: one plugin that raises, asked alone.
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,7 @@
 """No sequence of entries, fills, quotes, moves and restarts ends over a limit or with an emergency unreached."""
 
+# Private: _days: a trend's history, without sixty sessions.
+
 from __future__ import annotations
 
 import tempfile

@@ -1,5 +1,7 @@
 """Drawdown, breakers, panic and black swan as states: true at each minute, with exits, over restarts."""
 
+# Private: _together: the mean of the pairs alone.
+
 from __future__ import annotations
 
 import json

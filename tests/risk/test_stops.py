@@ -1,5 +1,7 @@
 """A stop trades on no single bad quote, and no exit pays more than its package can be worth."""
 
+# Private: _on_session_opened, _on_market_data, _working: its handlers, without the bus; what works between two minutes.
+
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta

@@ -1,5 +1,7 @@
 """Enhanced positions: the strangle with a ratio side, and the puts that are sold once an episode of fear."""
 
+# Private: _episode_began: the day that it reads from history, alone.
+
 from __future__ import annotations
 
 from collections.abc import Sequence

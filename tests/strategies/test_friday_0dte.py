@@ -1,5 +1,7 @@
 """Friday 0DTE through the whole system on a fake engine: what it trades, when it skips, one row a day."""
 
+# Private: _rolls, _contracts, _look: the row's arithmetic alone, and that no roll is left.
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,7 @@
 """Every structure of the ten rows on the fake gateway: opened, added to, rolled, closed in parts, taken over."""
 
+# Private: _strategies: the roster knows the rows of the method only.
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -5,6 +5,8 @@ find out what happened: book, state and account hold the same, no order is sent 
 explained to the cent wherever every fill was seen.
 """
 
+# Private: _strategies: the roster knows the rows of the method only.
+
 from __future__ import annotations
 
 import os

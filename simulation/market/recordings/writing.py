@@ -146,7 +146,11 @@ def buy_write(months: Months) -> Record:
 
 
 def weekly_put(months: Months) -> Record:
-    """Cboe's WPUT: sold on each Friday's close, on third Fridays after the opening settlement."""
+    """Cboe's WPUT: sold on each Friday's close, on third Fridays after the opening settlement, at the bid.
+
+    Of the weekly put-writing indices of 2015 Cboe's rules for WPTR, its twin on the Russell 2000, say that the premium
+    taken is a bid quote; a bid of the close is the reading for WPUT that knows the index at which the old put settles.
+    """
     record = Record()
     friday = months.market.first_day
     friday += timedelta(days=(4 - friday.weekday()) % 7)
@@ -159,7 +163,9 @@ def weekly_put(months: Months) -> Record:
         at = 120 if 15 <= friday.day <= 21 else state.minutes
         strikes = strikes_of(root, sold, settled)
         strike = float(strikes[strikes <= state.spot.points[at]].max())
-        price = float(mid(root, state, settled, strike, -1.0)[at])
+        contract = root.contract_day(state.day, settled, strike, -1.0)
+        assert contract is not None
+        price = float(np.nan_to_num(contract.bid)[at])
         record.sold(sold, price / strike)
         final = opening_settlement(end) if morning else float(end.spot.points[-1])
         contracts = record.worth / (strike / (1.0 + risk_free(sold) * 7.0 / 365.0) - price)

@@ -3,6 +3,8 @@
 Closed days used below: January 1, March 29 (Good Friday), July 4 and September 2 (Labor Day); July 3 closes at 13:00.
 """
 
+# Private: _session: a day on which no bar arrives.
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -3,6 +3,8 @@
 SPX trades 08:30 to 15:15 Chicago, which is 09:30 to 16:15 New York; all times below are New York unless said otherwise.
 """
 
+# Private: _swept: the collector's state is seen from inside only.
+
 from __future__ import annotations
 
 import gc

@@ -1,5 +1,7 @@
 """Symbols, identifiers, both spellings, hours and properties: every way to ask, and what is said to a wrong one."""
 
+# Private: _hidden: that a private name has no other spelling is what is tried.
+
 from __future__ import annotations
 
 import copy

@@ -4,6 +4,8 @@ Vertical, butterfly and calendar arbitrage, put-call parity (bounds for American
 the model adds to European prices: exact where exercise is best, near to QuantLib elsewhere, right around ex-dates.
 """
 
+# Private: _compiled, _kernels: the plain kernel against the compiled one.
+
 from __future__ import annotations
 
 from collections.abc import Callable

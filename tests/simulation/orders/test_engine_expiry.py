@@ -1,5 +1,7 @@
 """What becomes of positions at and before expiry: settlement, delivery, early assignment, exercise, futures."""
 
+# Private: _engine: the engine's clock in milliseconds, which LEAN's algorithm does not show.
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,5 +1,8 @@
 """What the real engine's result files showed: findings, brokers' numbers, excursions, the margin chart."""
 
+# Private: _flat_equity, _many_parameters, _stale_fills, _worse_in_a_crisis, _sample_margin: each finding alone; a run
+# that shows it takes years.
+
 from __future__ import annotations
 
 from datetime import date

@@ -4,6 +4,8 @@ Two E-mini contracts over three days: September 2024 is the continuous future's 
 July 8th, December's from Tuesday on. Times are New York; a file of minutes is a day in UTC.
 """
 
+# Private: _engine: what is subscribed behind a continuous future, which LEAN's algorithm does not show.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -4,6 +4,8 @@ The file holds calls and puts at 5300 to 5550 by fifties for July 12, July 19 an
 closed at 5420; the selection is on Saturday, July 6.
 """
 
+# Private: _security: a filter without its engine.
+
 from __future__ import annotations
 
 import dataclasses
