@@ -67,7 +67,7 @@ from risk.limits import (
 from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures, MarginPlugin
 from risk.memory import RiskMemory
-from risk.records import RiskRecord
+from risk.records import ExposureDiary, LimitUses, RiskRecord
 from risk.sizing import PositionSizer
 from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
@@ -133,6 +133,8 @@ MANAGERS: tuple[type, ...] = (
     UnifiedRiskManager,
     EmergencyProtocol,
     RiskRecord,
+    LimitUses,
+    ExposureDiary,
     HealthCheck,
     RiskStatus,
     CommandDesk,

@@ -33,6 +33,8 @@ class RecordKind(StrEnum):
     ROLL = "roll"
     TRADE_CLOSED = "trade_closed"
     EQUITY = "equity"
+    EXPOSURE = "exposure"
+    GREEKS = "greeks"
     INTEREST = "interest"
     TRADE = "trade"
     SKIP = "skip"

@@ -169,6 +169,49 @@ class EquityRow(TypedDict):
     margin_used: float
 
 
+class ExposureRow(TypedDict):
+    """kind ``exposure``: once a session in which something was held, about the day and not about its close.
+
+    Dollars and the units of ``greeks/exposure.py``; ``null`` where unknown. ``margin_peak`` is the most buying power in
+    use at any minute. Of the look (each half hour) with the most in use, ``looked``: ``margin_cap``, what was allowed;
+    ``delta``, ``gamma``, ``vega``, ``theta`` of the whole, and the same with ``positions`` and ``margin`` by
+    ``strategies`` and by ``groups`` (name to figures). ``limits``: each limit's fullest look of the day (``rule``,
+    ``limit``, ``observed``, ``share``, ``at``). ``lows``: each position's lowest profit of the day after fees
+    (``position``, ``profit``, ``at``), by the model where a quote is not believed.
+    """
+
+    day: str
+    equity: float
+    margin_peak: float
+    margin_peak_at: str
+    margin_cap: float | None
+    looked: str | None
+    delta: float | None
+    gamma: float | None
+    vega: float | None
+    theta: float | None
+    strategies: dict[str, dict[str, float | None]]
+    groups: dict[str, dict[str, float | None]]
+    limits: list[dict[str, object]]
+    lows: list[dict[str, object]]
+
+
+class GreeksRow(TypedDict):
+    """kind ``greeks``: a position was opened or got parts; each of its contracts in that minute.
+
+    ``legs``: ``name``, ``quantity`` (signed contracts), ``delta`` (a contract's, -1 to 1), ``volatility`` (a year's
+    fraction), ``null`` where unknown. ``delta``, ``gamma``, ``vega``, ``theta`` of the position as in ``ExposureRow``.
+    """
+
+    strategy: str
+    position: str
+    legs: list[dict[str, object]]
+    delta: float | None
+    gamma: float | None
+    vega: float | None
+    theta: float | None
+
+
 class InterestRow(TypedDict):
     """kind ``interest``: booked at an open, in backtests only. Dollars; ``bill`` and ``spread`` fractions a year.
 
@@ -224,6 +267,8 @@ ROWS: dict[str, type] = {
     "trade_closed": TradeClosedRow,
     "account": AccountRow,
     "equity": EquityRow,
+    "exposure": ExposureRow,
+    "greeks": GreeksRow,
     "interest": InterestRow,
     "risk": RiskRow,
     "verdict": VerdictRow,

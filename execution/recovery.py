@@ -8,7 +8,7 @@ from typing import Any
 
 from core.book import Book, Position, ShareHolding
 from core.bus import EventBus
-from core.contracts import Leg
+from core.contracts import Leg, Package
 from core.events import (
     BrokerReconnected,
     ChangeKind,
@@ -24,13 +24,14 @@ from core.parts import LegExit, Part, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.groups import BROKEN, LegFill, OrderGroup
-from execution.states import rebuild_package, rebuild_plans, rebuild_position, rebuild_trade
+from execution.states import rebuild_numbers, rebuild_package, rebuild_plans, rebuild_position, rebuild_trade
 from execution.tracker import PositionTracker
 from state.facts import SHARES, BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
-from state.tables import OrderPurpose, PositionState, SystemState, SystemTrigger
+from state.store import UNREADABLE
+from state.tables import CorruptStoreError, OrderPurpose, PositionState, SystemState, SystemTrigger
 
 OUTSIDE = "outside"
 """Under which state remembers what others traded in contracts of ours."""
@@ -115,12 +116,13 @@ class OrderRecovery(Manager):
         self._state.start()
         for name in self._state.names():
             self._identifiers.observe(name)
-        legs = [rebuild_package(list(row.detail["package"])).underlying.price_key for row in self._state.positions()]
-        self._gateway.watch([*legs, *(self._state.recall(SHARES) or {})])
-        for ticker, row in (self._state.recall(SHARES) or {}).items():
-            self._book.shares[ticker] = ShareHolding(ticker, *(float(figure) for figure in row))
-        for name, (quantity, cash, fees) in (self._state.recall(OUTSIDE) or {}).items():
-            self._tracker.outside[name] = LegExit(float(quantity), None if cash is None else float(cash), float(fees))
+        legs = [_package_of(row).underlying.price_key for row in self._state.positions()]
+        shares = rebuild_numbers(SHARES, self._state.recall(SHARES), 3)
+        self._gateway.watch([*legs, *shares])
+        for ticker, row in shares.items():
+            self._book.shares[ticker] = ShareHolding(ticker, *(figure or 0.0 for figure in row))
+        for name, (quantity, cash, fees) in rebuild_numbers(OUTSIDE, self._state.recall(OUTSIDE), 3).items():
+            self._tracker.outside[name] = LegExit(quantity or 0.0, cash, fees or 0.0)
         for subject in self._state.positions():
             position = rebuild_position(subject)
             if position is not None:
@@ -275,10 +277,23 @@ class OrderRecovery(Manager):
         self._executor.unwind(subject.id, named or loose)
 
     def _rebuild_group(self, subject: Subject) -> OrderGroup:
-        """A group out of what its state remembers; what filled unseen is priced by the account, or by nobody."""
+        """A group out of what its state remembers; what filled unseen is priced by the account, or by nobody.
+
+        Raises CorruptStoreError for values that no group has.
+        """
+        try:
+            group = self._group_of(subject)
+        except UNREADABLE as error:
+            raise CorruptStoreError(f"order group {subject.id}: {type(error).__name__}: {error}") from error
+        at_work = {row.name for row in self._gateway.open_orders() if row.order_id in group.order_ids}
+        for name, fill in group.fills.items():
+            fill.done = name not in at_work
+        return group
+
+    def _group_of(self, subject: Subject) -> OrderGroup:
         detail: dict[str, Any] = dict(subject.detail)
         position = self._state.position(subject.parent)
-        package = rebuild_package(list(detail["package"]))
+        package = _package_of(subject)
         plans = rebuild_plans(detail.get("plans", ()))
         group = OrderGroup(
             id=subject.id,
@@ -300,12 +315,10 @@ class OrderRecovery(Manager):
             order_ids=tuple(int(number) for number in detail.get("orders", ())),
             broker_ids=tuple(str(number) for number in detail.get("broker_ids", ())),
         )
-        at_work = {row.name for row in self._gateway.open_orders() if row.order_id in group.order_ids}
         averages = {row.name: row.average_price for row in self._gateway.holdings()}
         for leg in package.legs:
             name = leg.contract.name
             group.fills[name] = self._rebuild_fill(group, leg, detail, averages.get(name))
-            group.fills[name].done = name not in at_work
         return group
 
     def _rebuild_fill(self, group: OrderGroup, leg: Leg, detail: Mapping[str, Any], average: float | None) -> LegFill:
@@ -343,6 +356,14 @@ def _allotted(position: Position, held: Mapping[str, float]) -> list[tuple[Part,
             left[leg.contract.name] = there - count
         rows.append((part, has))
     return rows[::-1]
+
+
+def _package_of(subject: Subject) -> Package:
+    """What a position or an order group trades. Raises CorruptStoreError where that was not written."""
+    rows = subject.detail.get("package")
+    if not isinstance(rows, list):
+        raise CorruptStoreError(f"{subject.level.value} {subject.id}: package {str(rows)[:40]!r}; expected its legs")
+    return rebuild_package(rows)
 
 
 def _number(value: object) -> float | None:

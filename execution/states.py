@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from math import isfinite
 from typing import Any
 
 from core.book import Book, ClosedTrade, Position
@@ -19,6 +20,7 @@ from execution.groups import Change, OrderGroup
 from state.facts import SHARES, changes_of, instruments_of
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager, OpenIntent
+from state.store import UNREADABLE
 from state.tables import (
     CorruptStoreError,
     OrderPurpose,
@@ -322,20 +324,26 @@ def describe_package(package: Package) -> list[dict[str, Any]]:
 
 
 def rebuild_package(rows: Sequence[Mapping[str, Any]]) -> Package:
-    """The package that ``describe_package`` wrote; its contracts have no gateway handle until they are listed again."""
+    """The package that ``describe_package`` wrote; its contracts have no gateway handle until they are listed again.
+
+    Raises CorruptStoreError for values that no package has.
+    """
     legs = []
-    for row in rows:
-        instrument = INSTRUMENTS[str(row["root"])]
-        expiry = date.fromisoformat(str(row["expiry"]))
-        contract = instrument.contract(expiry, float(row["strike"]), Right(str(row["right"])))
-        legs.append(Leg(contract, int(row["ratio"])))
-    return Package(tuple(legs))
+    try:
+        for row in rows:
+            instrument = INSTRUMENTS[str(row["root"])]
+            expiry = date.fromisoformat(str(row["expiry"]))
+            contract = instrument.contract(expiry, _finite(row["strike"]), Right(str(row["right"])))
+            legs.append(Leg(contract, _whole(row["ratio"])))
+        return Package(tuple(legs))
+    except UNREADABLE as error:
+        raise CorruptStoreError(f"package {str(rows)[:80]}: {type(error).__name__}: {error}") from error
 
 
 def rebuild_terms(row: Mapping[str, Any]) -> Terms:
     """The terms that were written as plain values."""
     traits = frozenset(Trait(str(trait)) for trait in row["traits"])
-    return Terms(str(row["strategy"]), str(row["structure"]), float(row["max_loss"]), float(row["margin"]), traits)
+    return Terms(str(row["strategy"]), str(row["structure"]), _finite(row["max_loss"]), _finite(row["margin"]), traits)
 
 
 def describe_plans(plans: Sequence[PartPlan]) -> list[dict[str, Any]]:
@@ -385,7 +393,7 @@ def rebuild_position(subject: Subject) -> Position | None:
     try:
         parts = tuple(_part(str(name), row) for name, row in detail["parts"].items())
         realised = {
-            str(name): Realised(_number(row[0]), float(row[1]), int(row[2]))
+            str(name): Realised(_number(row[0]), _finite(row[1]), _whole(row[2]))
             for name, row in detail.get("realised", {}).items()
         }
         return Position(
@@ -399,7 +407,7 @@ def rebuild_position(subject: Subject) -> Position | None:
             vix_entry=_number(detail.get("vix_entry")),
             slot=str(detail.get("slot", "")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except UNREADABLE as error:
         raise CorruptStoreError(f"position {subject.id}: {type(error).__name__}: {error}") from error
 
 
@@ -407,14 +415,15 @@ def _part(name: str, row: Mapping[str, Any]) -> Part:
     return Part(
         name=name,
         package=rebuild_package(list(row["package"])),
-        contracts=int(row["contracts"]),
+        contracts=_whole(row["contracts"]),
         opened=datetime.fromisoformat(str(row["opened"])),
-        entry_prices=tuple(float(price) for price in row["entry_prices"]),
-        entry_cash=float(row["entry_cash"]),
-        entry_fees=float(row["entry_fees"]),
+        entry_prices=tuple(_finite(price) for price in row["entry_prices"]),
+        entry_cash=_finite(row["entry_cash"]),
+        entry_fees=_finite(row["entry_fees"]),
         terms=rebuild_terms(row["terms"]),
         exits={
-            str(leg): LegExit(float(gone[0]), _number(gone[1]), float(gone[2])) for leg, gone in row["exits"].items()
+            str(leg): LegExit(_finite(gone[0]), _number(gone[1]), _finite(gone[2]))
+            for leg, gone in row["exits"].items()
         },
         exit_rule=str(row["exit_rule"]),
         exit_reason=str(row["exit_reason"]),
@@ -428,14 +437,42 @@ def describe_trade(trade: ClosedTrade) -> list[Any]:
 
 
 def rebuild_trade(row: Sequence[Any]) -> ClosedTrade:
-    """The trade that ``describe_trade`` wrote."""
-    strategy, position, opened, closed, profit, max_loss, fees, part, ended = row
-    start, end = datetime.fromisoformat(str(opened)), datetime.fromisoformat(str(closed))
-    known = _number(profit)
-    return ClosedTrade(
-        str(strategy), str(position), start, end, known, float(max_loss), float(fees), str(part), bool(ended)
-    )
+    """The trade that ``describe_trade`` wrote. Raises CorruptStoreError for values that no trade has."""
+    try:
+        strategy, position, opened, closed, profit, max_loss, fees, part, ended = row
+        start, end = datetime.fromisoformat(str(opened)), datetime.fromisoformat(str(closed))
+        figures = (_number(profit), _finite(max_loss), _finite(fees))
+        return ClosedTrade(str(strategy), str(position), start, end, *figures, str(part), bool(ended))
+    except UNREADABLE as error:
+        raise CorruptStoreError(f"trade {str(row)[:80]}: {type(error).__name__}: {error}") from error
+
+
+def rebuild_numbers(name: str, memory: object, count: int) -> dict[str, tuple[float | None, ...]]:
+    """Rows of numbers by name that the state remembers. Raises CorruptStoreError for anything else."""
+    if memory is None:
+        return {}
+    if not isinstance(memory, Mapping):
+        raise CorruptStoreError(f"{name} {str(memory)[:80]}: expected numbers by name")
+    try:
+        rows = {str(key): tuple(_number(value) for value in row) for key, row in memory.items()}
+    except UNREADABLE as error:
+        raise CorruptStoreError(f"{name} {str(memory)[:80]}: {type(error).__name__}: {error}") from error
+    if any(len(row) != count or row[0] is None for row in rows.values()):
+        raise CorruptStoreError(f"{name} {str(memory)[:80]}: expected {count} numbers by name")
+    return rows
 
 
 def _number(value: object) -> float | None:
-    return None if value is None else float(str(value))
+    return None if value is None else _finite(value)
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise TypeError(f"{str(value)[:40]!r} is no number")
+    return float(value)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{str(value)[:40]!r} is no whole number")
+    return value

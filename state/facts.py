@@ -153,3 +153,25 @@ def instruments_of(package: Package) -> dict[str, dict[str, Any]]:
             "shares": sign * unit if delivers else 0.0,
         }
     return rows
+
+
+_NUMBERS: Final = ("changes", "filled", "cash", "fees", "priced", "corrections")
+_LISTS: Final = ("plans", "orders", "broker_ids", "unwinding", "trades", "untold")
+_MAPPINGS: Final = (*_NUMBERS, "instruments", "realised")
+_WORDS: Final = ("purpose", "rule", "reason", "urgency", "slot", "correlation", "fingerprint")
+
+
+def check_detail(detail: Mapping[str, Any]) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for a detail of a subject that is not of the kind that was written."""
+    for names, kind in ((_MAPPINGS, Mapping), (_LISTS, list), (_WORDS, str)):
+        for name in names:
+            if name in detail and not isinstance(detail[name], kind):
+                raise TypeError(f"{name}: {str(detail[name])[:40]!r}; expected {kind.__name__}")
+    for name in _NUMBERS:
+        for contract, value in detail.get(name, {}).items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name} of {contract}: {str(value)[:40]!r}; expected a number")
+    for name, facts in detail.get("instruments", {}).items():
+        date.fromisoformat(facts["expiry"])
+        if not isinstance(facts["underlying"], str) or not isinstance(facts["shares"], int | float):
+            raise TypeError(f"instruments of {name}: {str(facts)[:60]!r}; expected its underlying and shares")

@@ -14,6 +14,7 @@ from state.tables import TABLES, CorruptStoreError, OrderTrigger
 from state.upgrades import upgraded_group, upgraded_position
 
 SYSTEM_ID = "system"
+_STATES = {level: frozenset(state.value for state in table.states) for level, table in TABLES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,9 @@ class Ledger:
         return [groups[name] for name in self._children.get(position, ())]
 
     def _put(self, subject: Subject) -> None:
+        if subject.state not in _STATES[subject.level]:
+            known = ", ".join(sorted(_STATES[subject.level]))
+            raise CorruptStoreError(f"{subject.level.value} {subject.id}: state {subject.state!r}; expected {known}")
         if subject.level is Level.ORDER_GROUP and subject.id not in self._subjects[subject.level]:
             self._children.setdefault(subject.parent, []).append(subject.id)
         self._subjects[subject.level][subject.id] = subject

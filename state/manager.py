@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from core.bus import EventBus
 from core.clock import MarketClock
 from core.events import EntriesAllowed, EntriesHalted, Level, StateTransition
 from core.journal import Journal, RecordKind, as_json
+from state.facts import check_detail
 from state.ledger import SYSTEM_ID, Ledger, Subject
-from state.store import Loaded, Record, StateStore
+from state.store import UNREADABLE, Loaded, Record, StateStore
 from state.tables import (
     ENTRY_GATE,
     TABLES,
+    CorruptStoreError,
     DuplicateIntentError,
     DuplicateSubjectError,
     Gate,
@@ -33,6 +36,7 @@ from state.tables import (
     Trigger,
     UnkeptStateError,
     UnknownSubjectError,
+    UnwrittenError,
     destination_of,
     legal_triggers,
 )
@@ -215,7 +219,7 @@ class HierarchicalStateManager:
         found = self._subject(level, subject)
         after = self._check(found, trigger)
         record = {"op": "intent", "level": level.value, "id": subject, "trigger": trigger.value, "to": after}
-        self._write({**record, "detail": detail})
+        self._write({**record, "detail": detail}, first=True)
         if level is Level.ORDER_GROUP:
             self.keep()
             if self.unkept is not None and found.detail.get("purpose") == OrderPurpose.ENTRY:
@@ -224,7 +228,12 @@ class HierarchicalStateManager:
         return OpenIntent(self, self._subject(level, subject))
 
     def keep(self) -> None:
-        """Save what was written where it outlives the machine (live); a failure is told once, and so is its end."""
+        """Save what was written where it outlives the machine (live); a failure is told once, and so is its end.
+
+        What the disk did not take is written first.
+        """
+        with contextlib.suppress(UnwrittenError):  # told when it was refused first
+            self._store.settle()
         failed = self._store.keep()
         if failed == self.unkept:
             return
@@ -292,7 +301,7 @@ class HierarchicalStateManager:
             records, self._batch = self._batch, None
             untold, self._untold = self._untold, []
             if records:
-                self._store.append(records[0] if len(records) == 1 else {"op": "batch", "records": records})
+                self._hand_over(records[0] if len(records) == 1 else {"op": "batch", "records": records})
             self._snapshot_when_due()
             for tell in untold:
                 tell()
@@ -318,7 +327,7 @@ class HierarchicalStateManager:
 
     def close(self) -> None:
         """Leave a snapshot behind and let go of the store."""
-        self.snapshot()
+        self._try_snapshot()
         self.keep()
         self._store.close()
 
@@ -335,12 +344,18 @@ class HierarchicalStateManager:
 
     def _rebuild(self, loaded: Loaded) -> StartReport:
         fresh = loaded.snapshot is None and not loaded.records
-        if loaded.snapshot is not None:
-            self._ledger.restore(loaded.snapshot)
-        for record in loaded.records:
-            self._ledger.apply(record)
-        if loaded.upgraded:
-            self._ledger.upgrade()
+        try:
+            if loaded.snapshot is not None:
+                self._ledger.restore(loaded.snapshot)
+            for record in loaded.records:
+                self._ledger.apply(record)
+            if loaded.upgraded:
+                self._ledger.upgrade()
+            for subject in self._ledger:
+                check_detail(subject.detail)
+        except UNREADABLE as error:
+            told = f"{type(error).__name__}: {error}"
+            raise CorruptStoreError(f"state: a record says what cannot be true ({told}); expected a backup") from error
         if self._ledger.find(Level.SYSTEM, SYSTEM_ID) is None:
             self._write({"op": "create", "level": Level.SYSTEM.value, "id": SYSTEM_ID, "parent": "", "detail": {}})
         if loaded.upgraded:
@@ -418,18 +433,41 @@ class HierarchicalStateManager:
             )
         )
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: Record, *, first: bool = False) -> None:
+        """``first``: what is about to be acted on; where it cannot be written, ``UnwrittenError`` forbids the act."""
         plain: Record = as_json({"t": self._clock.now(), **record})
-        if self._batch is None:
+        if first:
             self._store.append(plain)
+        elif self._batch is None:
+            self._hand_over(plain)
         else:
             self._batch.append(plain)
         self._ledger.apply(plain)
         self._snapshot_when_due()
 
+    def _hand_over(self, record: Record) -> None:
+        """Write what has happened already; what the disk does not take is owed, and written before anything else."""
+        owed = self._store.owes
+        try:
+            self._store.append(record)
+        except UnwrittenError as error:
+            self._store.owe(record)
+            if not owed:  # told once; nothing is sent meanwhile, for its intent cannot be written either
+                self._journal.record(RecordKind.SYSTEM, component=COMPONENT, reason=f"state is not written: {error}")
+        else:
+            if owed:
+                told = f"state is written again, {owed} records later"
+                self._journal.record(RecordKind.SYSTEM, component=COMPONENT, reason=told)
+
     def _snapshot_when_due(self) -> None:
         if self._batch is None and self._store.snapshot_due:
+            self._try_snapshot()
+
+    def _try_snapshot(self) -> None:
+        try:
             self.snapshot()
+        except UnwrittenError as error:  # the records are there: the next due moment tries again
+            self._journal.record(RecordKind.SYSTEM, component=COMPONENT, reason=f"no snapshot: {error}")
 
     def _on_entries_halted(self, event: EntriesHalted) -> None:
         """A halt outlives the process: the next one starts halted."""

@@ -9,6 +9,7 @@ that alone survives a kill.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import zlib
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 from core.storage import Storage, replace_file, sync_folder
 from state.copies import Copy, StateCopies
-from state.tables import CorruptStoreError, NewerSchemaError, StoreError, StoreLockedError
+from state.tables import CorruptStoreError, NewerSchemaError, StoreError, StoreLockedError, UnwrittenError
 from state.upgrades import UPGRADES
 
 Record = dict[str, Any]
@@ -56,7 +57,7 @@ class Loaded:
 
 
 class Disk:
-    """The four things that the store does to the disk; tests put a killing one in its place."""
+    """The five things that the store does to the disk; tests put a killing one in its place."""
 
     def append(self, descriptor: int, line: bytes) -> None:
         """Hand one line to the system, whole."""
@@ -71,6 +72,10 @@ class Disk:
     def replace(self, path: Path, text: str, durable: bool) -> None:
         """Put a whole file in place, or leave what was there."""
         replace_file(path, text, durable=durable)
+
+    def cut(self, descriptor: int, size: int) -> None:
+        """Take back what was written beyond a size."""
+        os.ftruncate(descriptor, size)
 
     def remove(self, path: Path) -> None:
         """Delete a file that is no longer needed."""
@@ -97,6 +102,8 @@ class StateStore:
         self._generation = 0
         self._sequence = 0
         self._segment_size = 0
+        self._torn = False
+        self._owed: list[Record] = []
         self._schema_read = self.options.schema
 
     # Reading
@@ -144,6 +151,15 @@ class StateStore:
         return replace(loaded, reports=(*reports, *loaded.reports))
 
     def _load(self) -> Loaded:
+        try:
+            return self._read_all()
+        except UNREADABLE as error:  # a good checksum over what no version of this program wrote
+            told = f"{type(error).__name__}: {error}"
+            raise CorruptStoreError(
+                f"{self.options.prefix}/: holds what no record is ({told}); {self._way_out()}"
+            ) from error
+
+    def _read_all(self) -> Loaded:
         snapshots = self._numbers("snapshot-", ".json")
         segments = self._numbers("segment-", ".jsonl")
         base = max(snapshots, default=0)
@@ -258,17 +274,54 @@ class StateStore:
         return self._sequence
 
     def append(self, record: Record) -> None:
-        """Add one record, durably; its number ``n`` is given here."""
+        """Add one record, durably, after those that are owed; its number ``n`` is given here.
+
+        Raises ``UnwrittenError`` where the disk did not take it: then nothing of it is there.
+        """
+        self.settle()
+        self._number_and_write(record)
+
+    def settle(self) -> None:
+        """Write what is owed. Raises ``UnwrittenError`` where the disk still does not take it."""
+        while self._owed:
+            self._number_and_write(self._owed[0])
+            del self._owed[0]
+
+    def _number_and_write(self, record: Record) -> None:
         self._write_line({"n": self._sequence + 1, **record})
         self._sequence += 1  # a record that could not be written has no number
 
+    def owe(self, record: Record) -> None:
+        """Keep a record that the disk did not take: it goes before the next one, so that none is missing between."""
+        self._owed.append(record)
+
+    @property
+    def owes(self) -> int:
+        """How many records the disk has not taken yet."""
+        return len(self._owed)
+
     def snapshot(self, state: Record) -> None:
-        """Begin a new generation from ``state``, which holds everything up to the last record; drop the oldest."""
-        self._generation += 1
-        self._open_segment()
+        """Begin a new generation from ``state``, which holds everything up to the last record; drop the oldest.
+
+        Raises ``UnwrittenError`` where the disk did not take it: what was there before counts on.
+        """
+        before = self._generation
         record = {"schema": self.options.schema, "n": self._sequence, **state}
+        try:
+            self._generation += 1
+            self._open_segment()
+        except StoreError:
+            self._release_segment()
+            self._disk.remove(self._path(f"segment-{self._generation}.jsonl"))
+            self._generation = before
+            self._open_segment()
+            raise
         path = self._path(f"snapshot-{self._generation}.json")
-        self._disk.replace(path, _encode(record).decode("utf-8"), self.options.durable)
+        try:
+            self._disk.replace(path, _encode(record).decode("utf-8"), self.options.durable)
+        except OSError as error:
+            raise UnwrittenError(f"{self._key('snapshot', self._generation)}: not written: {error}") from error
+        self._owed.clear()  # the snapshot holds what they would have said
         for number in self._numbers("segment-", ".jsonl"):
             if number < self._generation - 1:
                 self._disk.remove(self._path(f"segment-{number}.jsonl"))
@@ -314,6 +367,7 @@ class StateStore:
         self._release_segment()
         path = self._path(f"segment-{self._generation}.jsonl")
         fresh = not path.exists() or path.stat().st_size == 0
+        self._torn = False
         binary = getattr(os, "O_BINARY", 0)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | binary, 0o644)
         self._segment_size = 0 if fresh else path.stat().st_size
@@ -326,10 +380,25 @@ class StateStore:
         if self._descriptor is None:
             raise StoreError(f"{self.options.prefix}: not loaded; expected load() before a write")
         line = _encode(record)
-        self._disk.append(self._descriptor, line)
-        if self.options.durable:
-            self._disk.sync(self._descriptor)
+        try:
+            if self._torn:
+                self._disk.cut(self._descriptor, self._segment_size)
+                self._torn = False
+            self._disk.append(self._descriptor, line)
+            if self.options.durable:
+                self._disk.sync(self._descriptor)
+        except OSError as error:
+            self._take_back(self._descriptor)
+            key = self._key("segment", self._generation)
+            raise UnwrittenError(f"{key}: record {self._sequence + 1} was not written: {error}") from error
         self._segment_size += len(line)
+
+    def _take_back(self, descriptor: int) -> None:
+        """Half a line would damage the next one: cut it off now, else before the next is written."""
+        try:
+            self._disk.cut(descriptor, self._segment_size)
+        except OSError:
+            self._torn = True
 
     def _key(self, kind: str, number: int) -> str:
         return f"{self.options.prefix}/{kind}-{number}.json{'l' if kind == 'segment' else ''}"
@@ -349,12 +418,30 @@ def _encode(record: Record) -> bytes:
 
 
 def _decode(line: bytes) -> Record | None:
-    """The record of a line; ``None`` when the line is damaged."""
+    """The record of a line; ``None`` when the line is damaged.
+
+    Raises one of ``UNREADABLE`` for a line whose checksum holds over what no record is.
+    """
     checksum, _, text = line.partition(b" ")
     if len(checksum) != 8 or f"{zlib.crc32(text):08x}".encode() != checksum:
         return None
-    record = json.loads(text)
-    return record if isinstance(record, dict) else None
+    record = json.loads(text, parse_constant=_no_number, parse_float=_number)
+    if not isinstance(record, dict):
+        raise TypeError(f"{str(record)[:40]!r} is no record")
+    return record
+
+
+UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError)
+"""What reading raises where a value is missing, of the wrong kind or nested without end."""
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number that a record holds")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
 
 
 class StoreLock:

@@ -383,6 +383,10 @@ class StoreError(StateError):
     """The store cannot be used; the message names the key and the way out."""
 
 
+class UnwrittenError(StoreError):
+    """The disk did not take a record; nothing of it is there."""
+
+
 class StoreLockedError(StoreError):
     """Another process works on the store."""
 

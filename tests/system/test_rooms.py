@@ -239,8 +239,36 @@ def test_every_row_that_a_day_leaves_has_the_fields_of_its_kind(tmp_path: Path) 
             seen.add(row["kind"])
             missing = set(fields.__annotations__) - set(row)
             assert not missing, f"{row['kind']}: {missing}"
-    assert seen >= {"decision", "order", "fill", "trade_closed", "equity"}
+    assert seen >= {"decision", "order", "fill", "trade_closed", "equity", "exposure", "greeks"}
     assert set(ROWS) <= {kind.value for kind in RecordKind}
+
+
+def test_a_day_says_what_it_used_at_most_and_how_low_it_stood(tmp_path: Path) -> None:
+    gateway = FakeGateway(
+        datetime.combine(FRIDAY, time()), lambda now: 5000.0 + math.sin(now.minute), lambda _: 24.0, tmp_path
+    )
+    system, sink = build(gateway)
+    run_day(system, gateway, FRIDAY)
+    (day,), (opened,), (closed,) = (
+        sink.rows(kind) for kind in (RecordKind.EXPOSURE, RecordKind.GREEKS, RecordKind.TRADE_CLOSED)
+    )
+    # A condor of one expiry asks its wider side, so many contracts of 100 dollars a point; nothing else was held.
+    puts = [leg["strike"] for leg in closed["legs"] if leg["right"] == "put"]
+    calls = [leg["strike"] for leg in closed["legs"] if leg["right"] == "call"]
+    asked = max(max(puts) - min(puts), max(calls) - min(calls)) * 100 * closed["contracts"]
+    assert day["margin_peak"] == pytest.approx(asked)
+    assert day["strategies"]["friday_0dte"]["positions"] == 1
+    uses = {row["rule"]: row for row in day["limits"]}
+    assert uses["short_volatility"]["share"] == pytest.approx(1 / uses["short_volatility"]["limit"])
+    assert uses["buying_power"]["observed"] == pytest.approx(asked)
+    (low,) = day["lows"]
+    assert low["profit"] < closed["profit"]
+    assert opened["time"] <= low["at"] <= closed["closed"]
+    # Sold options stand nearer to the price than bought ones, and puts have negative deltas.
+    deltas = {leg["name"]: leg["delta"] for leg in opened["legs"]}
+    assert {leg["name"] for leg in closed["legs"]} == set(deltas)
+    assert all(deltas[leg["name"]] < 0 for leg in closed["legs"] if leg["right"] == "put")
+    assert all(0.05 < leg["volatility"] < 1.0 for leg in opened["legs"])
 
 
 def test_a_strategy_that_fails_keeps_no_other_position_from_its_exit(
