@@ -45,7 +45,7 @@ from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator, QuoteJudge
 from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
-from market.vix import UnifiedVIXManager
+from market.vix import VIX, UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
 from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
@@ -180,6 +180,14 @@ class Surroundings:
     messenger: Messenger = field(default_factory=Silence)
 
 
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Until when nothing of what is held can become due while prices (by ticker) stay in these bands."""
+
+    until: datetime
+    bands: tuple[tuple[str, float, float], ...]
+
+
 class TradingSystem:
     """All managers of one run, and the calls by which the market reaches them."""
 
@@ -202,6 +210,8 @@ class TradingSystem:
         self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
         self._priced_at: datetime | None = None
+        self._prices: dict[str, float] = {}
+        self._quiet: Quiet | None = None
         self._minute_at: datetime | None = None
         self._reconcile_at = start
 
@@ -265,13 +275,42 @@ class TradingSystem:
         return self._session is not None
 
     def rests(self, now: datetime) -> bool:
-        """Whether a minute of a backtest's session is one that nobody looks at: nothing is held, ordered or waited for.
+        """Whether a minute of a backtest's session is one that nobody looks at: nothing is ordered or waited for, and
+        nothing is held of which anything could be due at these prices (decision 042).
 
         Live, and while anything is still to be settled, none is.
         """
-        if now.minute % self._idle_minutes == 0 or self._session is None or self._live:
+        if self._session is None or self._live or not self._recovery.settled:
             return False
-        return self._recovery.settled and not self.coordinator.is_active
+        if not self.coordinator.is_active:
+            return now.minute % self._idle_minutes != 0
+        quiet = self._quiet
+        if quiet is None or now >= quiet.until or self.coordinator.pursues:
+            return False
+        for ticker, low, high in quiet.bands:
+            price = self.gateway.price(ticker)
+            if price is None or not low <= price <= high:
+                return False
+        return True
+
+    def _quiet_from(self, now: datetime) -> Quiet | None:
+        """How long this look at what is held may stand; ``None`` where the next minute must look again."""
+        rests = None if self._live or self.coordinator.pursues else self.coordinator.rests
+        if (
+            not rests
+            or self.managers[EmergencyProtocol].person_waits
+            or not self.managers[UnifiedRiskManager].rests(now)
+        ):
+            return None
+        bands = [(rest.key, rest.low, rest.high) for rest in rests]
+        bands += [(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band) for rest in rests]
+        for ticker in ALWAYS:  # what the account's own rules rest on, from this look on
+            price = self._prices.get(ticker)
+            if price is None:
+                return None
+            band = self.coordinator.looks.vix_band(price) if ticker == VIX else self.settings.market.quiet_move * price
+            bands.append((ticker, price - band, price + band))
+        return Quiet(min(rest.until for rest in rests), tuple(dict.fromkeys(bands)))
 
     def minute(self, now: datetime) -> None:
         """A minute's prices are in; told twice (LEAN does so after contracts were added), it is one minute."""
@@ -299,8 +338,10 @@ class TradingSystem:
         self._publish_prices(now)
         if self._reconcile_minutes and not now.minute % self._reconcile_minutes:
             self._recovery.reconcile()
+        self._quiet = None
         if active:
             self.bus.publish(MinutePassed(time=now))
+            self._quiet = self._quiet_from(now)
 
     def _look_after(self, now: datetime) -> None:
         """Once a minute: save what must outlive the machine, and tell a person what there is to tell."""
@@ -322,6 +363,7 @@ class TradingSystem:
         for ticker in (*sorted(self._held().difference(tickers)), *tickers):
             tick = self.gateway.tick(ticker)
             if tick is not None and tick.fresh_at is not None:
+                self._prices[ticker] = tick.price
                 self.bus.publish(
                     MarketData(
                         time=now,
@@ -336,7 +378,8 @@ class TradingSystem:
 
     def entry_ahead(self, now: datetime, strategy: str, window: str) -> None:
         """A strategy's window will open in some minutes."""
-        if self._session is not None and self._session.day == now.date():
+        ahead = self.managers[EntryPreparer].is_due(strategy, window, now.date())
+        if ahead and self._session is not None and self._session.day == now.date():
             self.clock.advance(now)
             self._publish_prices(now)
             self.bus.publish(EntryAhead(time=now, strategy=strategy, window=window))
@@ -363,6 +406,7 @@ class TradingSystem:
         if session is None:
             return
         self._publish_prices(now)
+        self._quiet = None
         self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
         self._session = None
 
@@ -380,6 +424,7 @@ class TradingSystem:
 
     def happened(self, event: Event) -> None:
         """An order event, a reconnection, or anything else that the engine reports."""
+        self._quiet = None
         self.clock.advance(event.time)
         self.bus.publish(event)
 

@@ -117,6 +117,9 @@ class Gateway(Protocol):
     def tick(self, ticker: str) -> Tick | None:
         """Newest price of a watched underlying (a family: of its front contract); ``None`` before its first."""
 
+    def price(self, ticker: str) -> float | None:
+        """The price of ``tick`` alone, cheap enough for each minute."""
+
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """The last completed sessions, oldest first; fewer than asked where history is short."""
 

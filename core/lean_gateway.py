@@ -183,6 +183,15 @@ class LeanGateway(LeanOrders):
         seen = self._in_new_york(last.end_time, security)
         return Tick(price, float(last.open), float(last.high), float(last.low), seen)
 
+    def price(self, ticker: str) -> float | None:
+        """The price of ``tick`` alone: most minutes of a backtest ask for nothing more."""
+        security = self._securities.get(ticker)
+        if security is None:
+            tick = self.tick(ticker)
+            return None if tick is None else tick.price
+        price = float(security.price)
+        return price if price > 0 else None
+
     def _in_new_york(self, moment: Any, security: Any) -> datetime:
         """Exchange time to the algorithm's: both clocks show the same instant, their difference is the shift."""
         shift = self._algorithm.time - security.local_time

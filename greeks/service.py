@@ -33,6 +33,7 @@ from greeks.exposure import (
     Line,
     PortfolioGreeks,
     Priced,
+    RoughGreeks,
     ScenarioGrid,
     ShareGreeks,
     WhatIf,
@@ -40,6 +41,7 @@ from greeks.exposure import (
     lines_of,
     measured_beta,
     revalued,
+    rough_greeks,
     total,
     treasury_bill,
     unknown_names,
@@ -129,6 +131,7 @@ class CentralGreeksService:
         self._smiles: dict[tuple[str, datetime], _Kept] = {}
         self._known: dict[str, _Known] = {}
         self._leaps: dict[str, tuple[float, datetime]] = {}
+        self._rough: dict[str, RoughGreeks | None] = {}
         self.computations: Counter[str] = Counter()
         bus.subscribe(PositionChanged, self._on_position_changed, component="greeks", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="greeks")
@@ -192,6 +195,12 @@ class CentralGreeksService:
                 return leg.figures.delta
         figures = self.figures_of(contract)
         return None if figures is None else figures.delta
+
+    def roughly(self, contract: Contract) -> RoughGreeks | None:
+        """Figures of a held contract when the portfolio was last computed, which may be half an hour ago."""
+        if contract.name not in self._rough:
+            self.portfolio()
+        return self._rough.get(contract.name)
 
     @property
     def now(self) -> datetime:
@@ -284,6 +293,7 @@ class CentralGreeksService:
     def _compute_portfolio(self) -> PortfolioGreeks:
         self.computations["portfolio"] += 1
         legs, shares = self._legs(self._held()), self._shares()
+        self._rough = {leg.contract.name: rough_greeks(leg.figures, self.spot_of(leg.contract)) for leg in legs}
         unknown = unknown_names(legs) + tuple(row.underlying for row in shares if row.exposure is None)
         return PortfolioGreeks(self._clock.now(), legs, unknown, shares)
 

@@ -28,9 +28,9 @@ from market.chains import current_quotes, package_price
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
+from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries, Key, Sent
-from strategies.exits import StopGuard, last_resort
+from strategies.exits import HeldLooks, Rest, StopGuard, last_resort
 from strategies.roster import StrategyRoster
 from strategies.tools import MarketAccess
 
@@ -88,6 +88,7 @@ class StrategyCoordinator:
         self._entries = Entries(journal, gateway, book, desk, risk, market, roster)
         self._strategies = self._entries.strategies
         self._stops = StopGuard(gateway, market.marks)
+        self.looks = HeldLooks(gateway, market.greeks, market.settings)
         self._rolls: dict[tuple[str, ...], _Rolling] = {}
         self._replacing: dict[Key, _Rolling] = {}
         self._added: dict[Key, date] = {}
@@ -106,6 +107,18 @@ class StrategyCoordinator:
         return bool(self._entries.waiting or held or self._rolls or self._desk.working)
 
     @property
+    def pursues(self) -> bool:
+        """Whether anything is on its way or waited for: until it is there, each minute counts."""
+        book = self._book
+        way = self._entries.waiting or self._rolls or self._desk.working
+        return bool(way or book.pending or book.shares or book.blocked or book.doubted)
+
+    @property
+    def rests(self) -> tuple[Rest, ...] | None:
+        """Until when and where nothing of what is held can become due; ``None`` while something of it may be."""
+        return self.looks.all_of(self._book.positions.values())
+
+    @property
     def strategies(self) -> tuple[Strategy, ...]:
         """The strategies that run, in the order of service."""
         return tuple(self._strategies.values())
@@ -120,6 +133,8 @@ class StrategyCoordinator:
         self._manage(event.time)
 
     def _on_deadline(self, event: DeadlineReached) -> None:
+        for position in self._book.of_strategy(event.strategy):
+            self.looks.forget(position.id)
         self._manage(event.time)
 
     def _on_group_finished(self, event: OrderGroupFinished) -> None:
@@ -162,20 +177,38 @@ class StrategyCoordinator:
             if strategy is None:
                 continue
             try:
-                action = strategy.manage(position, self._holding(position, now, session))
+                context = self._holding(position, now, session)
+                if context is None:
+                    continue
+                action = strategy.manage(position, context)
+                self._note(strategy, position, context, action)
             except Exception as error:  # a strategy's error must not keep the others from their exits
                 if position.id not in self._failing:  # told once a session, not once a minute
                     self._failing.add(position.id)
                     self._roster.suspend(strategy.name, f"failed while managing {position.id}", error)
                 action = last_resort(position, now, session)
+                self.looks.forget(position.id)
             for one in action if isinstance(action, tuple) else (action,):
                 if self._stops.confirmed(strategy, position, one, session):
                     self._do(position, one, now.date())
 
-    def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
+    def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext | None:
+        """What is known of a position now; ``None`` while it rests."""
         tick = self._gateway.tick(position.underlying.price_key)
+        spot = None if tick is None else tick.price
+        if self.looks.rests(position, now, spot):
+            return None
         values = {part.name: self._market.marks.value_of(part, now) for part in position.parts}
-        return HoldContext(now, session, values, None if tick is None else tick.price)
+        return HoldContext(now, session, values, spot)
+
+    def _note(
+        self, strategy: Strategy, position: Position, context: HoldContext, action: Action | tuple[Action, ...]
+    ) -> None:
+        """Let a position rest of which nothing is due; one of which something is, is looked at until it is done."""
+        if isinstance(action, Hold):
+            self.looks.looked(strategy, position, context)
+        else:
+            self.looks.forget(position.id)
 
     def _do(self, position: Position, action: Action, today: date) -> None:
         if isinstance(action, Close):

@@ -7,7 +7,7 @@ from datetime import date
 from core.book import Book
 from core.factory import Manager
 from core.gateway import Gateway
-from core.settings.fields import MarginSettings, OrderSettings
+from core.settings.fields import MarginSettings, MarketSettings, OrderSettings
 from greeks.marks import ChainPlanner, Marks
 from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
@@ -22,12 +22,20 @@ class MarketAccess(Manager):
     """The parts of market knowledge that the coordinator hands to strategies."""
 
     def __init__(
-        self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager, marks: Marks
+        self,
+        calendar: EventCalendar,
+        chains: OptionChainManager,
+        vix: UnifiedVIXManager,
+        marks: Marks,
+        greeks: CentralGreeksService,
+        settings: MarketSettings,
     ) -> None:
         self.calendar = calendar
         self.chains = chains
         self.vix = vix
         self.marks = marks
+        self.greeks = greeks
+        self.settings = settings
 
 
 class Analysis(Manager):

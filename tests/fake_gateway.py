@@ -108,6 +108,10 @@ class FakeGateway:
         price = self.price_of(ticker)
         return Tick(price, price, price, price, self.time)
 
+    def price(self, ticker: str) -> float | None:
+        tick = self.tick(ticker)
+        return None if tick is None else tick.price
+
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """Flat history at yesterday's price with a constant daily range."""
         days: list[date] = []
