@@ -15,15 +15,18 @@ from typing import Any
 
 from AlgorithmImports import BrokerageMessageType, DayOfWeek, OrderStatus, QCAlgorithm
 
-from core.events import BrokerReconnected, Event, FillStatus, NoticeKind, NoticeRaised, OrderUpdated
+from core.events import BrokerReconnected, Command, Event, FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.journal import FileSink
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
 from core.running.inbox import CommandRefusedError, Inbox, command_of
 from core.running.keeper import LeanKeeper, MonthlySink
+from core.running.lease import Lease, this_process
 from core.running.notices import LeanMessenger, LogBudget
 from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
 from state.copies import StateCopies
+from state.lock import locked_by
+from state.tables import StoreLockedError
 from trading_system import Surroundings, TradingSystem
 
 JOURNAL = "tomking/journal.jsonl"
@@ -39,6 +42,8 @@ _WEEKDAYS = (
 
 
 MOST_MESSAGE = 200
+LATE_SECONDS = 30
+"""Into a minute: what no data brought until then passes without."""
 _MESSAGES = {BrokerageMessageType.ERROR: NoticeKind.DOUBT, BrokerageMessageType.DISCONNECT: NoticeKind.FEED}
 
 
@@ -47,10 +52,12 @@ class TomKing(QCAlgorithm):
 
     def initialize(self) -> None:
         """Read settings, set the engine up, build the system, schedule the calendar."""
-        self.ready = self.ended = False
+        self.ready = self.ended = self.planned = False
+        self.live = bool(self.live_mode)
+        self.told = ""
         self.options = Settings.from_parameters(self.read_parameters())
         run = self.options.run
-        if not self.live_mode:
+        if not self.live:
             self.set_start_date(run.start.year, run.start.month, run.start.day)
             self.set_end_date(run.end.year, run.end.month, run.end.day)
             self.set_cash(run.cash)
@@ -66,13 +73,87 @@ class TomKing(QCAlgorithm):
             OrderStatus.INVALID: FillStatus.REJECTED,
             OrderStatus.UPDATE_SUBMITTED: FillStatus.UPDATED,
         }
+        self.inbox = Inbox(self.failed if self.live else None)
+        if self.live:
+            self.lease = self.live_lease()
+            self.schedule.on(self.date_rules.every_day(), self.time_rules.every(timedelta(seconds=5)), self.look_after)
+            self.owns()
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Build the system, take over what the state says, schedule the calendar."""
         self.system = TradingSystem(self.surroundings(), self.options, datetime(*self.time.timetuple()[:6]))
-        self.inbox = Inbox(self.system.failed if self.live_mode else None)
-        self.system.start()
-        if self.live_mode:  # a backtest's table is in its journal, without the times that differ from run to run
+        self.system.start(stood_by=bool(self.told))
+        if self.live:  # a backtest's table is in its journal, without the times that differ from run to run
             self.words.write(self.time, self.system.managers.table())
-        self.plan_day()
+        if not self.planned:
+            self.planned = True
+            self.plan_day()
         self.ready = True
+
+    def utc_now(self) -> datetime:
+        """The algorithm's clock in UTC, naive, whole seconds."""
+        return datetime(*self.utc_time.timetuple()[:6])
+
+    # Whose store it is (live)
+
+    def live_lease(self) -> Lease:
+        """The lease beside this deployment's state."""
+        root = self.live_root()
+        me = this_process(self.utc_now())
+        return Lease(FolderStorage(root, durable=True), me, lambda: locked_by(root / "state" / "lock"))
+
+    def owns(self) -> bool:
+        """Whether this process trades on its store; it begins when that is so, and gives up when it is no more."""
+        other = self.lease.ask(self.utc_now())
+        if other is None and not self.ready:
+            try:
+                self.begin()
+            except StoreLockedError as error:
+                other = str(error)
+        if other is None:
+            return True
+        if self.ready:
+            self.give_up(other)
+        if other != self.told:
+            self.told = other
+            what = "this one sends nothing and asks again each minute; the command take_over asks for it"
+            text = f"{other} trades on this store: {what}"
+            self.words.write(self.time, text)
+            LeanMessenger(self, self.options.notices).send("Tom King: halt", text)
+        return False
+
+    def give_up(self, other: str) -> None:
+        """Another process asked for the lease, or has it already, as after this one stood still for minutes."""
+        self.ready = False
+        if self.lease.lost:
+            self.system.abandon()
+        else:
+            self.system.hand_over(self.gateway.now(), other)
+        self.lease.release(self.utc_now())
+
+    def look_after(self) -> None:
+        """Live, each five seconds: who owns the store, what other threads left, and a minute that no data brought."""
+        now, late = self.gateway.now(), self.time.second >= LATE_SECONDS
+        self.take(lambda: self.system.minute(now) if late else self.system.pass_time(now))
+
+    def take(self, act: Callable[[], object]) -> None:
+        """Take an act while this process may act; a backtest always may."""
+        self.inbox.take((lambda: self.act(act)) if self.live else act)
+
+    def act(self, act: Callable[[], object]) -> object:
+        """Live the lease is asked first; an act of a process that ended or stands by is dropped."""
+        if self.ended or not self.owns():
+            return None
+        return act()
+
+    def failed(self, error: Exception) -> None:
+        """Something raised where nothing may end the run; a start that cannot be is the end of it."""
+        if self.ready:
+            self.system.failed(error)
+        else:
+            self.quit(f"{type(error).__name__}: {error}")
 
     def read_parameters(self) -> dict[str, str]:
         """Parameters as settings know them: ``start`` is short for ``run.start`` and so on."""
@@ -81,7 +162,7 @@ class TomKing(QCAlgorithm):
 
     def surroundings(self) -> Surroundings:
         """State and journal: durable in the object store when live, a fresh start for every backtest."""
-        if self.live_mode:
+        if self.live:
             return self.live_surroundings()
         journal = self.gateway.store_path(JOURNAL)
         journal.unlink(missing_ok=True)
@@ -94,16 +175,23 @@ class TomKing(QCAlgorithm):
 
         The object store belongs to a whole organization, and each deployment must find its own state.
         """
-        store = self.options.store
-        place = f"{self.project_id}-{store.account}"
-        root = self.gateway.store_path(f"{place}/mark.txt").parent
-        if store.account == DEFAULT_ACCOUNT:
-            adopt(self.gateway.store_path(STATE_OF_0_1_0).parent, root)
-        storage, keeper = FolderStorage(root, durable=True), LeanKeeper(self)
+        store, place = self.options.store, self.live_place()
+        storage, keeper = FolderStorage(self.live_root(), durable=True), LeanKeeper(self)
         sink = MonthlySink(storage, keeper, place, store.journal_months)
         copies = StateCopies(keeper, f"{place}/saved/state.txt")
         messenger = LeanMessenger(self, self.options.notices)
         return Surroundings(self.gateway, storage, sink, durable=True, copies=copies, messenger=messenger)
+
+    def live_place(self) -> str:
+        """What the object store's keys begin with."""
+        return f"{self.project_id}-{self.options.store.account}"
+
+    def live_root(self) -> Path:
+        """The folder of state and journal."""
+        root = self.gateway.store_path(f"{self.live_place()}/mark.txt").parent
+        if self.options.store.account == DEFAULT_ACCOUNT:
+            adopt(self.gateway.store_path(STATE_OF_0_1_0).parent, root)
+        return root
 
     def plan_day(self) -> None:
         """Schedule the open, the entry windows, the deadlines and the close."""
@@ -119,14 +207,13 @@ class TomKing(QCAlgorithm):
                 for minutes in range(1, self.options.orders.lead_minutes + 1):
                     early = self.time_rules.at(*divmod(window.opens.hour * 60 + window.opens.minute - minutes, 60))
                     self.schedule.on(on_days, early, self.ahead_of(strategy.name, window.name))
+        for strategy in self.system.coordinator.managing:
             for deadline in strategy.deadlines():
                 act = self.deadline_of(strategy.name, deadline.name)
                 early = self.time_rules.before_market_close(shares, deadline.minutes_before_close)
                 self.schedule.on(every_day, self.time_rules.at(deadline.at.hour, deadline.at.minute), act)
                 self.schedule.on(every_day, early, act)
         self.schedule.on(every_day, self.time_rules.before_market_close(shares, 0), self.session_closes)
-        if self.live_mode:  # what order and broker threads left, and a minute that no data brought
-            self.schedule.on(every_day, self.time_rules.every(timedelta(seconds=5)), self.inbox.drain)
 
     def window_of(self, strategy: str, window: str) -> Callable[[], None]:
         """The callback of an entry window."""
@@ -145,7 +232,7 @@ class TomKing(QCAlgorithm):
 
         def callback() -> None:
             now = self.gateway.now()
-            self.inbox.take(lambda: act(now))
+            self.take(lambda: act(now))
 
         return callback
 
@@ -165,15 +252,15 @@ class TomKing(QCAlgorithm):
 
     def on_data(self, data: Any) -> None:
         """A minute's prices are in."""
-        if self.system.in_session or self.live_mode:
+        if self.ready and (self.system.in_session or self.live):
             now = self.gateway.now()
             if not self.system.rests(now):
-                self.inbox.take(lambda: self.system.minute(now))
+                self.take(lambda: self.system.minute(now))
 
     def tell(self, event: Event) -> None:
         """Something happened at the broker: live its threads only leave it, a backtest has one thread."""
-        if self.live_mode:
-            self.inbox.leave(lambda: self.system.happened(event))
+        if self.live:
+            self.inbox.leave(lambda: self.act(lambda: self.system.happened(event)))
         else:
             self.inbox.take(lambda: self.system.happened(event))
 
@@ -219,8 +306,22 @@ class TomKing(QCAlgorithm):
         except CommandRefusedError as error:
             self.words.write(self.time, f"refused: {error}")
             return False
+        if not self.ready:
+            return self.command_to_bystander(order.command)
         self.scheduled(lambda now: self.words.write(now, self.system.command(now, order.command, order.subject)))()
         return True
+
+    def command_to_bystander(self, command: Command) -> bool:
+        """A word to a process that does not trade: it may be told to take over, nothing else."""
+        taken = command is Command.TAKE_OVER
+        if taken:
+            now = self.utc_now()
+            self.inbox.take(lambda: self.lease.claim(now))
+        said = (
+            "asked for; it is given up within a minute, or dead after three" if taken else "refused, this one stands by"
+        )
+        self.words.write(self.time, f"{command.value}: {said}; now {self.told} trades")
+        return taken
 
     def on_end_of_algorithm(self) -> None:
         """Decide what still waits, and close journal and state."""
@@ -228,3 +329,5 @@ class TomKing(QCAlgorithm):
             now = self.gateway.now()
             self.inbox.finish(lambda: self.system.end(now))
             self.ended = True
+            if self.live:
+                self.lease.release(self.utc_now())

@@ -207,13 +207,12 @@ class TradingSystem:
         self.reckoning = self.managers[AccountReckoning]
         self._live = self.gateway.is_live()
         self._idle_minutes = settings.market.idle_minutes
-        self._reconcile_minutes = settings.orders.reconcile_minutes if self.gateway.is_live() else 0
         self._session: Session | None = None
         self._priced_at: datetime | None = None
         self._prices: dict[str, float] = {}
         self._quiet: Quiet | None = None
         self._minute_at: datetime | None = None
-        self._reconcile_at = start
+        self._passed_at: datetime | None = None
 
     def _build(self, surroundings: Surroundings) -> Managers:
         factory = ManagerFactory()
@@ -231,14 +230,19 @@ class TradingSystem:
 
     # What the market brings
 
-    def start(self) -> None:
-        """Take over: load history, rebuild and reconcile state, and begin to trade."""
+    def start(self, *, stood_by: bool = False) -> None:
+        """Take over: load history, rebuild and reconcile state, and begin to trade.
+
+        ``stood_by``: another process traded after this one's engine read the account.
+        """
         self.gateway.watch(self.tickers)
         for line in self.settings.accepted():
             self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
-        self._recovery.start()
+        self._recovery.start(stood_by=stood_by)
         self.reckoning.start()
+        self.tickers = self._tickers()  # what was found to be held may be of a strategy that is not enabled
+        self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
 
@@ -257,7 +261,7 @@ class TradingSystem:
     def _tickers(self) -> tuple[str, ...]:
         """What is watched: what the account's rules rest on, and what the strategies that run look at; the index last,
         so that its rules see the minute's VIX."""
-        wanted = (ticker for strategy in self.coordinator.strategies for ticker in strategy.underlyings())
+        wanted = (ticker for strategy in self.coordinator.managing for ticker in strategy.underlyings())
         return tuple(dict.fromkeys((*ALWAYS[:-1], *(row for row in wanted if row not in ALWAYS), ALWAYS[-1])))
 
     def _is_priced(self, ticker: str) -> bool:
@@ -319,16 +323,12 @@ class TradingSystem:
         self._minute_at = now
         session = self._session
         if self._live:
-            self._look_after(now)
+            self.pass_time(now)
         if session is None:
             self._join_session(now)
         if session is None or now > session.closes_at:
             return
-        if not self._recovery.settled:
-            self.clock.advance(now)
-            self._recovery.reconcile()
-        if self._live and now >= self._reconcile_at:  # only a live account has other hands in it
-            self._reconcile_at = now + timedelta(minutes=self.settings.orders.reconcile_minutes)
+        if not self._recovery.settled or (self._live and self._recovery.is_due(now)):
             self.clock.advance(now)
             self._recovery.reconcile()
         active = self.coordinator.is_active
@@ -336,15 +336,22 @@ class TradingSystem:
             return
         self.clock.advance(now)
         self._publish_prices(now)
-        if self._reconcile_minutes and not now.minute % self._reconcile_minutes:
-            self._recovery.reconcile()
         self._quiet = None
         if active:
             self.bus.publish(MinutePassed(time=now))
             self._quiet = self._quiet_from(now)
 
-    def _look_after(self, now: datetime) -> None:
-        """Once a minute: save what must outlive the machine, and tell a person what there is to tell."""
+    def pass_time(self, now: datetime) -> None:
+        """Live, once a minute of any day: save what must outlive the machine, tell a person what there is to tell.
+
+        Outside of a session a start looks at the broker here, until what it found is certain.
+        """
+        if now == self._passed_at:
+            return
+        self._passed_at = now
+        self.clock.advance(now)
+        if self._session is None and not self._recovery.settled:
+            self._recovery.reconcile()
         self._state.keep()
         self.journal.keep()
         self.managers[Notifier].pass_minute(now, self.in_session)
@@ -452,6 +459,7 @@ class TradingSystem:
             figures,
             *held,
             *self.managers[AtomicExecutor].why(),
+            *self.managers[PerformanceTracker].lines(),
             *self.settings.accepted(),
         ]
 
@@ -473,6 +481,17 @@ class TradingSystem:
         )
         self._state.close()
         self.journal.close()
+
+    def hand_over(self, now: datetime, other: str) -> None:
+        """Another process takes over: nothing is decided, cancelled or sent here; state and journal are left to it."""
+        self.clock.advance(now)
+        self.journal.record(RecordKind.SYSTEM, component="main", reason=f"handed over to {other}")
+        self._state.close()
+        self.journal.close()
+
+    def abandon(self) -> None:
+        """Another process took over while this one stood still: what is on disk is not touched any more."""
+        self._state.abandon()
 
     def _days(self) -> list[date]:
         """Every calendar day of the backtest."""

@@ -162,7 +162,12 @@ def add_equity(table: Sheet, equity: EquityStatistics) -> None:
 def targets_table(summary: Summary) -> Sheet:
     """Targets that the method's descriptions state, beside what was measured."""
     columns = ("Promise", "Verdict", "Target", "Measured", "95 % interval", "Rests on")
-    styles = {Verdict.MET.value: "green", Verdict.NOT_MET.value: "yellow", Verdict.UNKNOWN.value: "dim"}
+    styles = {
+        Verdict.MET.value: "green",
+        Verdict.NOT_MET.value: "yellow",
+        Verdict.UNKNOWN.value: "dim",
+        Verdict.TOO_FEW.value: "dim",
+    }
     table = Sheet("Targets of the method's descriptions", columns, (2, 3, 4), styles=styles)
     for row in summary.targets:
         table.add(row.name, row.verdict.value, *target_texts(row), row.sample)

@@ -237,7 +237,7 @@ class ClosedTrade:
     """A finished part of a position as sizing, phases and breakers need it. ``profit`` is dollars, net of ``fees``.
 
     ``profit`` is ``None`` where nobody knows it (closed by hand, and no execution was told): neither won nor lost.
-    ``ended`` says whether its position ended with it.
+    ``ended`` says whether its position ended with it; ``rule`` what ended the part, empty in records of before.
     """
 
     strategy: str
@@ -249,6 +249,7 @@ class ClosedTrade:
     fees: float = 0.0
     part: str = WHOLE
     ended: bool = True
+    rule: str = ""
 
     @property
     def won(self) -> bool:

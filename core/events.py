@@ -188,6 +188,7 @@ class Command(StrEnum):
     RECONCILE = "reconcile"
     STATUS = "status"
     EXPLAIN = "explain"
+    TAKE_OVER = "take_over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ class RecordKind(StrEnum):
     ROLL = "roll"
     TRADE_CLOSED = "trade_closed"
     EQUITY = "equity"
+    STANDING = "standing"
     EXPOSURE = "exposure"
     GREEKS = "greeks"
     INTEREST = "interest"

@@ -194,6 +194,7 @@ class Change:
                     fees=part.fees,
                     part=part.name,
                     ended=self.ended and part is self.over[-1],
+                    rule=part.exit_rule,
                 )
             )
         return tuple(rows)

@@ -15,6 +15,8 @@ from core.events import (
     Command,
     CommandReceived,
     FillStatus,
+    NoticeKind,
+    NoticeRaised,
 )
 from core.factory import Manager
 from core.gateway import Gateway
@@ -33,6 +35,8 @@ from state.recovery import Recovery
 from state.store import UNREADABLE
 from state.tables import CorruptStoreError, OrderPurpose, PositionState, SystemState, SystemTrigger
 
+UNOWNED = "unowned"
+"""Under which state remembers what the account held of nobody at the last certain look."""
 OUTSIDE = "outside"
 """Under which state remembers what others traded in contracts of ours."""
 DAYS_BACK = 40
@@ -52,6 +56,42 @@ class BrokerLooks:
         self._recovery = recovery
         self._settle = timedelta(seconds=settings.settle_seconds)
         self._first: datetime | None = None
+        self._old = False
+        self._every = timedelta(minutes=settings.reconcile_minutes)
+        self._looked: datetime | None = None
+        self._options: dict[str, float] | None = None
+        self._orders: set[tuple[str, ...]] = set()
+
+    def known(self, unowned: Mapping[str, float] | None) -> None:
+        """What the account held of nobody when it was last looked at; ``None``: it never was."""
+        self._options = None if unowned is None else {name: float(count) for name, count in unowned.items()}
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether the last look is as long ago as looks are apart."""
+        return self._looked is None or now - self._looked >= self._every
+
+    def strangers(self, outcome: Reconciliation) -> list[str]:
+        """Orders and holdings in options that came since the last certain look and are none of ours; each once."""
+        found: list[str] = []
+        if self._gateway.answers_at_once() or not self.certain:
+            return found
+        for order in outcome.foreign_orders:
+            key = order.broker_ids or (str(order.order_id),)
+            if key not in self._orders and contract_named(order.contract) is not None:
+                found.append(f"an order of {order.quantity:g} {order.contract} works")
+            self._orders.add(key)
+        before, self._options = self._options, {row.contract: row.quantity for row in outcome.unowned}
+        if before is not None:
+            more = [row for row in outcome.unowned if abs(row.quantity) > abs(before.get(row.contract, 0.0))]
+            found += [f"{row.quantity:g} {row.contract} came" for row in more if contract_named(row.contract)]
+        return found
+
+    def stood_by(self) -> None:
+        """Another process traded since this one's engine read the account: what it shows may be old.
+
+        Only a start reads an account anew (lean-facts 13), so absence is believed once state and account agree.
+        """
+        self._old = True
 
     def start_over(self) -> None:
         """The stream began anew: what comes first may be incomplete again."""
@@ -61,15 +101,25 @@ class BrokerLooks:
         """Compare with what the broker shows now; ``None`` before its holdings and orders were loaded at all."""
         if not self._gateway.broker_seen():
             return None
+        self._looked = self._gateway.now()
         if self._first is None:
             self._first = self._gateway.now()
-        return self._recovery.reconcile(self._facts(), in_flight)
+        outcome = self._recovery.reconcile(self._facts(), in_flight)
+        self._old = self._old and bool(outcome.in_doubt)
+        return outcome
+
+    @property
+    def old(self) -> bool:
+        """Whether the engine's picture of the account is older than the state, so that a new start is needed."""
+        return self._old and self._settled
 
     @property
     def certain(self) -> bool:
         """Whether what the broker does not show now is not there."""
-        if self._gateway.answers_at_once():
-            return True
+        return self._gateway.answers_at_once() or (self._settled and not self._old)
+
+    @property
+    def _settled(self) -> bool:
         return self._first is not None and self._gateway.now() - self._first >= self._settle
 
     def _facts(self) -> BrokerFacts:
@@ -111,8 +161,14 @@ class OrderRecovery(Manager):
         bus.subscribe(BrokerReconnected, self._on_reconnected, component="recovery", critical=True)
         bus.subscribe(CommandReceived, self._on_command, component="recovery", critical=True)
 
-    def start(self) -> None:
-        """Take over from the last process: rebuild, reconcile, then allow trading."""
+    def start(self, *, stood_by: bool = False) -> None:
+        """Take over from the last process: rebuild, reconcile, then allow trading.
+
+        ``stood_by``: another process traded after this one's engine read the account.
+        """
+        if stood_by:
+            self._looks.stood_by()
+        self._looks.known(self._state.recall(UNOWNED))
         self._state.start()
         for name in self._state.names():
             self._identifiers.observe(name)
@@ -149,16 +205,23 @@ class OrderRecovery(Manager):
         """Whether the last look left nothing open; until then look again each minute."""
         return self._certain and not self._book.doubted
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether the last look, for whatever reason, is so long ago; only a live account has other hands in it."""
+        return self._looks.is_due(now)
+
     def reconcile(self) -> Reconciliation:
         """Compare with the broker's facts; what the state learned, the book follows.
 
-        A system that recovers goes on only after a look that was certain: nothing opens before.
+        Never while an act is between its two records: its order may be at the broker already and look like nobody's
+        (recording R); the next minute looks instead. A system that recovers goes on only after a look that was certain:
+        nothing opens before.
         """
-        outcome = self._looks.reconcile(self._executor.followed)
+        outcome = None if self._state.acting else self._looks.reconcile(self._executor.followed)
         if outcome is None:
             return Reconciliation()
         self._book.doubted = outcome.in_doubt
         self._certain = self._looks.certain
+        self._tell_of_others(outcome)
         self._adopt()
         self._count_unowned(outcome)
         if outcome.orders_to_cancel:
@@ -177,6 +240,18 @@ class OrderRecovery(Manager):
         if self.settled and self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
             self._state.fire_system(SystemTrigger.READY)
         return outcome
+
+    def _tell_of_others(self, outcome: Reconciliation) -> None:
+        """Somebody else trades this account: nothing new opens beside what this process cannot know of.
+
+        Where the store is a copy made at deployment (the cloud), a forgotten deployment shows in no other way.
+        """
+        if self._looks.old:
+            text = "another process traded while this one stood by, LEAN shows an older account: start this one anew"
+            self._bus.publish(NoticeRaised(time=self._gateway.now(), kind=NoticeKind.EMERGENCY, text=text))
+        strangers = self._looks.strangers(outcome)
+        if strangers:
+            self._bus.halt_entries(f"somebody else trades in this account: {', '.join(strangers)}")
 
     def _outside(self) -> list[tuple[str, LegExit]]:
         return sorted(self._tracker.outside.items())

@@ -432,17 +432,18 @@ def _part(name: str, row: Mapping[str, Any]) -> Part:
 
 def describe_trade(trade: ClosedTrade) -> list[Any]:
     """A closed trade as a row of plain values."""
-    times = [trade.opened, trade.closed]
-    return [trade.strategy, trade.position, *times, trade.profit, trade.max_loss, trade.fees, trade.part, trade.ended]
+    times, ended = [trade.opened, trade.closed], [trade.part, trade.ended, trade.rule]
+    return [trade.strategy, trade.position, *times, trade.profit, trade.max_loss, trade.fees, *ended]
 
 
 def rebuild_trade(row: Sequence[Any]) -> ClosedTrade:
     """The trade that ``describe_trade`` wrote. Raises CorruptStoreError for values that no trade has."""
     try:
-        strategy, position, opened, closed, profit, max_loss, fees, part, ended = row
+        strategy, position, opened, closed, profit, max_loss, fees, part, ended, *rule = row  # of before: none
         start, end = datetime.fromisoformat(str(opened)), datetime.fromisoformat(str(closed))
         figures = (_number(profit), _finite(max_loss), _finite(fees))
-        return ClosedTrade(str(strategy), str(position), start, end, *figures, str(part), bool(ended))
+        over = (str(part), bool(ended), str(rule[0]) if rule else "")
+        return ClosedTrade(str(strategy), str(position), start, end, *figures, *over)
     except UNREADABLE as error:
         raise CorruptStoreError(f"trade {str(row)[:80]}: {type(error).__name__}: {error}") from error
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import inf
 
 from core.bus import EventBus
 from core.cache import UnifiedIntelligentCache
@@ -65,8 +66,8 @@ class UnifiedVIXManager(Manager):
         self._open = self._peak = None
 
     def _on_market_data(self, event: MarketData) -> None:
-        if event.ticker != VIX:
-            return
+        if event.ticker != VIX or not 0.0 < event.price < inf:
+            return  # what cannot be true tells nothing: the one before grows old
         self._value, self._seen = event.price, event.fresh_at
         if self._open is None:
             self._open = self._find_open(event)

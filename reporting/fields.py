@@ -72,6 +72,13 @@ class Fields:
             raise self._wrong(key, value, "a list of objects")
         return [Fields(item, f"{self.place}, {key}[{index}]") for index, item in enumerate(value)]
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A required list of texts."""
+        value = self._present(key)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._wrong(key, value, "a list of texts")
+        return tuple(value)
+
     def _present(self, key: str) -> object:
         if self.values.get(key) is None:
             raise JournalError(f"{self.place}: {key} is missing")
@@ -90,3 +97,16 @@ def parse_line(line: str, place: str) -> Fields:
     if not isinstance(value, dict):
         raise JournalError(f"{place}: {type(value).__name__}; expected an object")
     return Fields(value, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the account stood at a close, in words: the cap in force and what makes it so, each position's health."""
+
+    day: date
+    lines: tuple[str, ...]
+
+
+def read_standing(row: Fields) -> Standing:
+    """A ``standing`` row."""
+    return Standing(row.day("day"), row.texts("lines"))

@@ -3,8 +3,8 @@
 Sources: E. B. Wilson, JASA 22 (1927) 209; Brown, Cai, DasGupta, Statistical Science 16 (2001) 101 (Wilson and Jeffreys
 for small samples); Politis and Romano, JASA 89 (1994) 1303 (stationary bootstrap: blocks keep volatility clusters).
 
-Wilson and Beta are scipy's. The bootstrap is not arch's: that draws another series of days, so reports would change,
-and its loop takes the figures of one path at a time, not of a matrix of paths.
+Wilson is ``core.performance``'s, Beta scipy's. The bootstrap is not arch's: that draws another series of days, so
+reports would change, and its loop takes the figures of one path at a time, not of a matrix of paths.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
+from core.performance import CONFIDENCE
+from core.performance import wilson as wilson_bounds
+
 BOOTSTRAP_SEED = 20240805
 RESAMPLES = 1000
 FEWEST_MOVES = 30  # resampling a handful of trades gives paths without one, and figures that mean nothing
@@ -44,12 +46,10 @@ class Interval:
 
 def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval | None:
     """Wilson score interval of a proportion; None without trials."""
-    if trials <= 0:
+    bounds = wilson_bounds(successes, trials, confidence)
+    if bounds is None:
         return None
-    from scipy.stats import binomtest
-
-    found = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return Interval(float(found.low), float(found.high), confidence)
+    return Interval(*bounds, confidence)
 
 
 def beta_posterior(

@@ -18,6 +18,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from core.identifiers import part_kind
+from core.performance import FEWEST_TRADES
+from core.settings.strategies import TARGETS
 from reporting.intervals import (
     FEWEST_MOVES,
     Interval,
@@ -107,6 +110,19 @@ class SkipReason:
     rule: str
     count: int
     example: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartExit:
+    """What an exit rule ended of one kind of part. ``profit`` dollars after fees, ``days`` the average in the trade."""
+
+    strategy: str
+    part: str
+    rule: str
+    count: int
+    wins: int
+    profit: float
+    days: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +308,27 @@ def skip_reasons(decisions: Sequence[Decision], limit: int = 10) -> tuple[SkipRe
     )
 
 
+def part_exits(trades: Sequence[Trade]) -> tuple[PartExit, ...]:
+    """By strategy and kind of part in the order of their first trade, then by exit rule, most frequent first."""
+    grouped: dict[tuple[str, str], dict[str, list[Trade]]] = {}
+    for trade in trades:
+        rules = grouped.setdefault((trade.strategy, part_kind(trade.part)), {})
+        rules.setdefault(trade.exit_rule, []).append(trade)
+    return tuple(
+        PartExit(
+            strategy,
+            part,
+            rule,
+            len(rows),
+            sum(row.won for row in rows),
+            sum(row.profit for row in rows),
+            sum((row.closed - row.opened).total_seconds() for row in rows) / 86_400 / len(rows),
+        )
+        for (strategy, part), rules in grouped.items()
+        for rule, rows in sorted(rules.items(), key=lambda item: -len(item[1]))
+    )
+
+
 def compared(before: Journal, after: Journal) -> tuple[Compared, ...]:
     """Two runs figure by figure. Figures of the account are of the days that both have, over no risk-free rate.
 
@@ -334,7 +371,6 @@ def daily_returns(points: Sequence[EquityPoint], days: set[date]) -> NDArray[np.
     return returns
 
 
-WIN_RATE_TARGETS = {"friday_0dte": 0.88, "lt112": 0.75, "futures_strangle": 0.70, "ipmcc": 0.80}
 TRADES_A_YEAR = 200.0
 ANNUAL_RETURN = 1.0
 DRAWDOWN = 0.20
@@ -348,6 +384,7 @@ class Verdict(StrEnum):
 
     MET = "met"
     NOT_MET = "not met"
+    TOO_FEW = "too few trades"
     UNKNOWN = "not measured"
 
 
@@ -355,7 +392,8 @@ class Verdict(StrEnum):
 class TargetRow:
     """One promise beside its measurement.
 
-    ``sample`` says in words what the figure rests on, ``absent`` why there is none where there is none.
+    ``sample`` says in words what the figure rests on, ``absent`` why there is none where there is none; ``few``: the
+    sample is too small to be held against the target.
     """
 
     name: str
@@ -366,12 +404,15 @@ class TargetRow:
     interval: Interval | None
     sample: str
     absent: str = ""
+    few: bool = False
 
     @property
     def verdict(self) -> Verdict:
         """By the measured figure itself: a target is reached at its boundary, a bound is kept only under it."""
         if self.measured is None:
             return Verdict.UNKNOWN
+        if self.few:
+            return Verdict.TOO_FEW
         reached = self.measured < self.target if self.at_most else self.measured >= self.target
         return Verdict.MET if reached else Verdict.NOT_MET
 
@@ -380,7 +421,7 @@ def judge(
     equity: EquityStatistics | None, total: TradeStatistics, strategies: Sequence[TradeStatistics]
 ) -> tuple[TargetRow, ...]:
     """Every target with what was measured: win rates of the strategies that traded, then the whole account."""
-    rows = [win_rate_row(found, WIN_RATE_TARGETS[found.name]) for found in strategies if found.name in WIN_RATE_TARGETS]
+    rows = [win_rate_row(found, TARGETS[found.name]) for found in strategies if found.name in TARGETS]
     days = counted(equity.sessions, "session") if equity is not None else "no equity recorded"
     years = equity.sessions / TRADING_DAYS if equity is not None else None
     # An account that never traded keeps every bound and says nothing about the method.
@@ -446,6 +487,7 @@ def win_rate_row(found: TradeStatistics, target: float) -> TargetRow:
         measured=found.win_rate,
         interval=found.win_interval,
         sample=counted(found.count, "trade"),
+        few=found.count < FEWEST_TRADES,
     )
 
 

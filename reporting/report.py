@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.fills import FillRule
 from reporting.charts import account_charts
+from reporting.fields import Standing
 from reporting.history import Benchmark, history_part
 from reporting.intervals import FEWEST_MOVES, Unit
 from reporting.markup import (
@@ -33,6 +34,7 @@ from reporting.performance import (
     TradeStatistics,
     Verdict,
     judge,
+    part_exits,
     skip_reasons,
     trade_statistics,
 )
@@ -164,10 +166,10 @@ def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[M
             ("targets", "Targets beside what was measured", [targets_table(summary.targets)]),
             ("days", "Every entry day", calendars(record)),
             ("skips", "Why there was no trade", [skips_table(record)]),
-            ("strategies", "By strategy", [strategies_table(summary)]),
+            ("strategies", "By strategy", [strategies_table(summary), exits_table(record.journal)]),
             ("fills", "Fills, and what others would have made of them", [fills_table(summary.fills)]),
             ("trades", "Trades", trade_list(record.journal)),
-            ("risk", "Risk and errors", [risk_table(record.journal.risk), errors_table(record.journal.errors)]),
+            ("risk", "Risk and errors", risk_part(record.journal)),
         ]
     else:
         shown.append(("trades", "Trades", [engine_trades_table(record.engine_trades)]))
@@ -244,7 +246,7 @@ def tiles(record: RunRecord, summary: Summary) -> Markup:
 
 def targets_table(rows: Sequence[TargetRow]) -> Markup:
     """Each promise of the method's descriptions with the measured figure, its sample and interval."""
-    classes = {Verdict.MET: "met", Verdict.NOT_MET: "missed", Verdict.UNKNOWN: "note"}
+    classes = {Verdict.MET: "met", Verdict.NOT_MET: "missed", Verdict.UNKNOWN: "note", Verdict.TOO_FEW: "note"}
     shown = [
         (
             row.name,
@@ -321,6 +323,21 @@ def strategies_table(summary: Summary) -> Markup:
     return table(head, rows, "Closed trades by strategy", tuple(range(1, len(head))), stacked=True)
 
 
+def exits_table(journal: Journal) -> Markup:
+    """What ended each kind of part: profit by exit rule, and how long it was held."""
+    rows = [
+        (
+            strategy_title(row.strategy), row.part, row.rule.replace("_", " "), row.count,
+            percent(row.wins / row.count), money(row.profit, signed=True), f"{row.days:.1f}",
+        )
+        for row in part_exits(journal.trades)
+    ]  # fmt: skip
+    head = ("Strategy", "Part", "Ended by", "Trades", "Wins", "Profit", "Days in trade")
+    return (
+        table(head, rows, "Closed trades by part and what ended them", (3, 4, 5, 6), stacked=True) if rows else join([])
+    )
+
+
 def fills_table(fills: FillSummary | None) -> Markup:
     """The fill assumption, and the same trades at others, from the quotes of their own minutes."""
     if fills is None:
@@ -332,6 +349,22 @@ def fills_table(fills: FillSummary | None) -> Markup:
     head = ("If filled at", "Profit", "Won", "Means")
     shown = table(head, table_rows(fills), "The same trades at other fills", (1, 2), stacked=True)
     return join([element("p", f"{fills.title}."), shown, element("p", note, class_="note")])
+
+
+def risk_part(journal: Journal) -> list[Markup]:
+    """How the account stood at its closes, what the rules said, and what failed."""
+    return [standings_table(journal.standings), risk_table(journal.risk), errors_table(journal.errors)]
+
+
+def standings_table(standings: Sequence[Standing]) -> Markup:
+    """The cap in force at each close and the health of what was held; the latest when there are very many."""
+    if not standings:
+        return element("p", "No close was seen.", class_="note")
+    rows = [(str(row.day), row.lines[0], "; ".join(row.lines[1:]) or "none") for row in standings[-MOST_NOTES:]]
+    head = ("Close", "Buying power and its cap", "Health of what was held (100 less what it says)")
+    shown = table(head, rows, f"At the close, {len(rows)} of {len(standings)}", stacked=True)
+    last = element("p", f"At the last close: {'; '.join(standings[-1].lines)}.")
+    return join([last, element("details", element("summary", f"{len(standings)} closes"), shown)])
 
 
 def risk_table(notes: Sequence[RiskNote]) -> Markup:

@@ -8,9 +8,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from reporting.fields import Fields, JournalError, parse_line
-
-TITLES = {"friday_0dte": "Friday 0DTE", "lt112": "LT112", "ipmcc": "IPMCC", "leap_ladder": "LEAP put ladder"}
+from core.settings.strategies import TITLES
+from reporting.fields import Fields, JournalError, Standing, parse_line, read_standing
 
 
 class Outcome(StrEnum):
@@ -250,6 +249,7 @@ class Journal:
     fills: tuple[Fill, ...] = ()
     orders: tuple[OrderStep, ...] = ()
     verdicts: tuple[VerdictNote, ...] = ()
+    standings: tuple[Standing, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -294,6 +294,7 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         fills=tuple(item for item in kept["fill"] if isinstance(item, Fill)),
         orders=tuple(item for item in kept["order"] if isinstance(item, OrderStep)),
         verdicts=tuple(item for item in kept["verdict"] if isinstance(item, VerdictNote)),
+        standings=tuple(item for item in kept["standing"] if isinstance(item, Standing)),
         counts=counts,
     )
 
@@ -482,4 +483,5 @@ READERS: dict[str, Callable[[Fields], object]] = {
     "verdict": read_verdict,
     "risk": read_risk,
     "error": read_error,
+    "standing": read_standing,
 }

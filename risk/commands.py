@@ -2,8 +2,9 @@
 
 Every command is answered, journalled and safe to repeat. ``resume`` lifts one thing at a time, the first that a person
 may lift or the one that is named: a halt (and an emergency of one's own, once everything is closed), a reduction, the
-drawdown's disabling, a suspended strategy (by its record, for an error, by a person). A lock of time stays; the
-drawdown's peak is never touched.
+drawdown's disabling (which takes a reason: ``resume drawdown the reason``), a suspended strategy (by its record, for an
+error, by a person). A lock of time stays; the drawdown's peak is never touched. What was given as a reason is
+journalled with the command.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 from core.book import Book, OrderDesk, Position
 from core.bus import EventBus
-from core.events import Command, CommandAnswered, CommandReceived, Level
+from core.events import Command, CommandAnswered, CommandReceived, Level, SessionClosed
 from core.factory import Manager
 from core.journal import Journal, RecordKind
 from core.settings.fields import ExitSettings, HealthSettings
@@ -26,7 +27,7 @@ from risk.emergency import EmergencyProtocol
 from risk.group_risk import GroupRisk, LineLoss, line_of
 from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures
-from risk.proposal import Scope
+from risk.proposal import RiskContext, Scope
 from risk.sizing import PositionSizer
 from state.ledger import SYSTEM_ID, Subject
 from state.manager import HierarchicalStateManager
@@ -118,15 +119,13 @@ class RiskStatus(Manager):
     def text(self, now: datetime) -> str:
         """The whole of it, a line each."""
         context = self._risk.context()
-        equity, cap, used = context.account.equity, self._figures.cap(context), self._figures.used()
-        share = used.dollars / equity if equity > 0.0 else float("nan")
+        equity = context.account.equity
         vix = "unknown" if context.vix is None else f"{context.vix.value:.2f} ({context.vix.regime.value})"
         lines = [
             f"system {self._state.system.value}; entries {self._bus.entries_halted or 'allowed'}",
             f"equity {equity:,.2f}, {self._drawdown.drawdown(equity):.1%} below the peak {self._drawdown.peak:,.2f}; "
             f"new sizes x {context.size_factor:g}",
-            f"phase {context.phase}, VIX {vix}, buying power {share:.1%} of "
-            f"{'no cap without a VIX' if cap is None else f'{cap:.1%}'}",
+            f"phase {context.phase}, VIX {vix}, {self._power(context)}",
             *(f"locked: {lock}" for lock in self._risk.locks),
             *(f"{name} is suspended by its own record since {since:%Y-%m-%d %H:%M}"
               for name, since in self._sizer.suspended.items()),
@@ -135,6 +134,18 @@ class RiskStatus(Manager):
         ]  # fmt: skip
         lines += [self._line(position, now) for position in self._book.positions.values()]
         return "\n".join(lines)
+
+    def standing(self, now: datetime) -> tuple[str, ...]:
+        """The cap in force, and how each position does: what the report shows of a close."""
+        held = tuple(self._line(position, now) for position in self._book.positions.values())
+        return (self._power(self._risk.context()), *held)
+
+    def _power(self, context: RiskContext) -> str:
+        """Buying power in use, of which cap, and what makes it so small."""
+        equity, bound, used = context.account.equity, self._figures.binding_cap(context), self._figures.used()
+        share = used.dollars / equity if equity > 0.0 else float("nan")
+        of = "no cap without a VIX" if bound is None else f"{bound[1]:.1%} (by {bound[0]})"
+        return f"buying power {share:.1%} of {of}"
 
     def about(self, word: str, now: datetime) -> list[str]:
         """What is known of a position (by id) or of a strategy's positions."""
@@ -215,8 +226,10 @@ class CommandDesk:
             Command.RECONCILE: lambda event: (True, "the account is being reconciled"),
             Command.STATUS: lambda event: (True, status.text(event.time)),
             Command.EXPLAIN: self._explain,
+            Command.TAKE_OVER: lambda event: (True, "this process is the one that trades"),
         }
         bus.subscribe(CommandReceived, self._on_command, component="commands", critical=True)
+        bus.subscribe(SessionClosed, self._on_session_closed, component="commands")
 
     def _on_command(self, event: CommandReceived) -> None:
         if len(event.subject) > LONGEST_SUBJECT:
@@ -241,6 +254,11 @@ class CommandDesk:
             answer=answer,
         )
         self._bus.publish(self.last)
+
+    def _on_session_closed(self, event: SessionClosed) -> None:
+        """What a report says of the close: the cap in force, and the health of what is held."""
+        lines = list(self._status.standing(event.time))
+        self._journal.record(RecordKind.STANDING, component="commands", reason=lines[0], day=event.day, lines=lines)
 
     def _halt(self, event: CommandReceived) -> tuple[bool, str]:
         before = self._bus.entries_halted
@@ -272,7 +290,12 @@ class CommandDesk:
             "reduce": self._lift_reduction,
             "drawdown": self._status.reset_drawdown,
         }
-        word = event.subject.strip().lower()
+        word, _, why = event.subject.strip().partition(" ")
+        word = word.lower()
+        if word == "drawdown" and not why.strip():
+            return False, "lifting the drawdown's disabling takes a reason: resume drawdown, and why"
+        if not word:
+            del lifts["drawdown"]
         chosen = [lift for name, lift in lifts.items() if word in ("", name)]
         chosen += [lambda: self._status.resume_strategy(word)]
         lifted = next((said for lift in chosen if (said := lift()) is not None), None)

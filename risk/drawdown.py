@@ -14,7 +14,7 @@ from core.events import Event, MinutePassed, RiskThreshold, SessionClosed, Sessi
 from core.settings.fields import DrawdownSettings
 from risk.equity import SteadyEquity
 from risk.memory import moment, number, truth
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
+from risk.proposal import MOST_DOLLARS, Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
 
 _NEAR = 0.01  # of equity
 
@@ -42,7 +42,7 @@ class DrawdownPlugin(RiskPlugin):
 
     def drawdown(self, equity: float) -> float:
         """Distance from the true peak as a fraction, zero or positive; a higher equity is the new peak."""
-        if equity == equity:  # not NaN
+        if equity < MOST_DOLLARS:  # a peak that no account of ours can have would close everything a minute later
             self.peak = max(self.peak, equity)
         return _depth(equity, self.peak)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from math import isfinite
 
 from core.book import Book
 from core.bus import EventBus
@@ -26,6 +25,7 @@ from core.performance import record_of
 from core.settings.fields import EquitySettings, InterestSettings, PhaseLimits, PhaseSettings
 from greeks.exposure import treasury_bill
 from greeks.marks import Marks
+from risk.proposal import MOST_DOLLARS
 
 _SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
 
@@ -76,8 +76,8 @@ class SteadyEquity(Manager):
 
     def _look(self, now: datetime) -> EquityLook:
         account = self._gateway.account()
-        if not isfinite(account.equity) or not isfinite(account.cash):
-            return EquityLook(now, None)
+        if not abs(account.equity) < MOST_DOLLARS or not abs(account.cash) < MOST_DOLLARS:
+            return EquityLook(now, None)  # no number, or none that an account of ours can have
         moved = self._moved(account.cash, account.equity)
         expected = None if self._last is None else self._last[2] + moved
         value = account.equity
@@ -208,11 +208,30 @@ class PhaseManager(Manager):
 
     @property
     def phase(self) -> int:
-        """The phase now; the first answer comes from the account's equity."""
+        """The phase now; the first answer comes from the account as it was worth at the last daily close."""
         if self._phase is None:
             self._phase = 1
-            self._promote(self._gateway.account().equity)
+            self._promote(self._last_close())
         return self._phase
+
+    def _last_close(self) -> float:
+        """What the account was worth then: what is held counts at that day's close wherever that is known."""
+        equity = self._gateway.account().equity
+        for row in self._gateway.holdings():
+            close = self._close_of(row.name)
+            if close is not None and row.price > 0.0:
+                contract = contract_named(row.name)
+                unit = unit_of(row.name) if contract is None else contract.multiplier
+                equity += row.quantity * unit * (close - row.price)
+        return equity
+
+    def _close_of(self, name: str) -> float | None:
+        contract = contract_named(name)
+        if contract is None:
+            bars = self._gateway.daily_bars(name, 1)
+            return bars[-1].close if bars else None
+        listed = self._gateway.listing(contract)
+        return None if listed is None else listed.close
 
     @property
     def limits(self) -> PhaseLimits:
@@ -243,8 +262,8 @@ class PhaseManager(Manager):
         self._phase = phase
 
     def _earned(self, row: PhaseLimits, equity: float) -> bool:
-        if equity < row.equity_from:
-            return False
+        if not row.equity_from <= equity < MOST_DOLLARS:
+            return False  # nor for what is no number
         if not self._settings.earned_progression:
             return True
         record = record_of(self._book.trades)

@@ -261,16 +261,23 @@ class MarginFigures(Manager):
         return self._settings.shares
 
     def cap(self, context: RiskContext) -> float | None:
-        """Share of equity that may be used now: phase, regime, reserve and breaker; ``None`` without a VIX."""
+        """Share of equity that may be used now; ``None`` without a VIX."""
+        bound = self.binding_cap(context)
+        return None if bound is None else bound[1]
+
+    def binding_cap(self, context: RiskContext) -> tuple[str, float] | None:
+        """The smallest of the caps of phase, regime, reserve and breaker, and whose it is; ``None`` without a VIX."""
         if context.vix is None:
             return None
         level = breaker_level(context.vix.value, context.phase, self._breakers)
-        return min(
-            context.limits.buying_power_cap,
-            self._vix.cap_of(context.vix.regime),
-            1 - self._settings.reserve,
-            self._settings.breaker_share * level,
-        )
+        share = self._settings.breaker_share
+        caps = {
+            f"phase {context.phase}": context.limits.buying_power_cap,
+            f"VIX regime {context.vix.regime.value}": self._vix.cap_of(context.vix.regime),
+            "the reserve": 1 - self._settings.reserve,
+            f"{share:g} of the margin breaker's {level:.0%}": share * level,
+        }
+        return min(caps.items(), key=lambda row: row[1])
 
 
 class MarginPlugin(RiskPlugin):

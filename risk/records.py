@@ -18,6 +18,7 @@ from core.factory import Manager
 from core.instruments import is_sp500
 from core.journal import Journal, RecordKind
 from core.parts import WHOLE, Trait
+from core.performance import PerformanceTracker
 from core.settings.fields import CorrelationSettings
 from greeks.exposure import Exposure, LegGreeks, PortfolioGreeks, ShareGreeks, total
 from greeks.monitor import GreeksMonitor, limited
@@ -34,13 +35,13 @@ from state.manager import HierarchicalStateManager
 
 RECORD: Final = "record"
 _TRADES_KEPT = 300
-_OLDEST, _NEWEST = 6, 9  # fields of a row: records of before had no fees, then no part
+_OLDEST, _NEWEST = 6, 10  # fields of a row: records of before had no fees, then no part, then no exit rule
 
 
 def write_trade(trade: ClosedTrade) -> list[object]:
     """A trade as JSON types."""
-    times = [trade.opened, trade.closed]
-    return [trade.strategy, trade.position, *times, trade.profit, trade.max_loss, trade.fees, trade.part, trade.ended]
+    times, ended = [trade.opened, trade.closed], [trade.part, trade.ended, trade.rule]
+    return [trade.strategy, trade.position, *times, trade.profit, trade.max_loss, trade.fees, *ended]
 
 
 def read_trade(row: object) -> ClosedTrade:
@@ -50,14 +51,15 @@ def read_trade(row: object) -> ClosedTrade:
     strategy, position, opened, closed, profit, max_loss, *more = row
     part = more[1] if len(more) > 1 else WHOLE
     ended = more[2] if len(more) > 2 else True
-    if not all(isinstance(text, str) for text in (strategy, position, opened, closed, part)):
+    rule = more[3] if len(more) > 3 else ""
+    if not all(isinstance(text, str) for text in (strategy, position, opened, closed, part, rule)):
         raise ValueError(f"trade: {repr(row)[:80]}; expected names and times as text")
     if not isinstance(ended, bool):
         raise ValueError(f"trade: {ended!r}; expected true or false for whether its position ended")
     result = None if profit is None else _amount(profit)
     start, end = datetime.fromisoformat(opened), datetime.fromisoformat(closed)
     fees = _amount(more[0]) if more else 0.0
-    return ClosedTrade(strategy, position, start, end, result, _amount(max_loss), fees, part, ended)
+    return ClosedTrade(strategy, position, start, end, result, _amount(max_loss), fees, part, ended, rule)
 
 
 def _amount(value: object) -> float:
@@ -78,7 +80,9 @@ class RiskRecord(Manager):
         phases: PhaseManager,
         memory: RiskMemory,
         emergency: EmergencyProtocol,
+        performance: PerformanceTracker,
     ) -> None:
+        self._performance = performance
         self._bus = bus
         self._journal = journal
         self._book = book
@@ -112,6 +116,8 @@ class RiskRecord(Manager):
         trades = [read_trade(row) for row in record["trades"]]
         self._phases.restore(record.get("phase"))
         self._book.trades.extend(trades)
+        if "sums" in record:  # records of before had none: the trades that they kept are all that is known
+            self._performance.restore(record["sums"])
 
     def _on_position_changed(self, event: PositionChanged) -> None:
         """Every closed trade counts after a restart too: the day's, the streak's, the strategy's."""
@@ -123,7 +129,8 @@ class RiskRecord(Manager):
 
     def _remember(self) -> None:
         trades = [write_trade(trade) for trade in self._book.trades[-_TRADES_KEPT:]]
-        self._state.remember(RECORD, {"phase": self._phases.known, "trades": trades})
+        sums = self._performance.written()
+        self._state.remember(RECORD, {"phase": self._phases.known, "trades": trades, "sums": sums})
 
 
 LOOK_MINUTES: Final = 30

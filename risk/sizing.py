@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from statistics import fmean
 
-from core.book import Book, ClosedTrade
+from core.book import Book
 from core.parts import Trait
-from core.performance import record_of
+from core.performance import PerformanceTracker, TradeRecord, record_of
 from core.settings.fields import SizingSettings
 from greeks.stress import StressEngine
 from risk.margin import is_amount, is_loan
@@ -49,8 +48,11 @@ class PositionSizer(RiskPlugin):
     name = "sizing"
     order = 130
 
-    def __init__(self, book: Book, engine: StressEngine, settings: SizingSettings) -> None:
+    def __init__(
+        self, book: Book, performance: PerformanceTracker, engine: StressEngine, settings: SizingSettings
+    ) -> None:
         self._book = book
+        self._performance = performance
         self._engine = engine
         self._settings = settings
         self._suspended: dict[str, datetime] = {}
@@ -71,21 +73,22 @@ class PositionSizer(RiskPlugin):
     def fraction(self, strategy: str, win_rate: float, reward_ratio: float) -> float:
         """Kelly share of equity for a strategy, its priors moved by its own record."""
         since = self._counted_from.get(strategy)
-        trades = [trade for trade in self._book.trades_of(strategy) if since is None or trade.closed > since]
-        record, ratio = record_of(trades), self._ratio(trades)
+        if since is None:
+            record = self._performance.of(strategy)
+        else:
+            record = record_of([trade for trade in self._book.trades_of(strategy) if trade.closed > since])
+        ratio = self._ratio(record)
         weight, count = self._settings.prior_weight, record.trades
         reward = reward_ratio if ratio is None else posterior(reward_ratio, weight, ratio * count, count)
         most = max(self._settings.most_reward_ratio, reward_ratio)
         reward = min(max(reward, self._settings.least_reward_ratio), most)
         return kelly_fraction(posterior(win_rate, weight, record.wins, count), reward, self._settings)
 
-    def _ratio(self, trades: Sequence[ClosedTrade]) -> float | None:
+    def _ratio(self, record: TradeRecord) -> float | None:
         """Average win over average loss, the loss a tenth of the planned one at least; ``None`` without one of both."""
-        record = record_of(trades)
         if record.average_win is None or record.average_loss is None:
             return None
-        planned = [trade.max_loss for trade in trades if trade.profit is not None and trade.max_loss > 0.0]
-        least = self._settings.least_loss * fmean(planned) if planned else 0.0
+        least = 0.0 if record.planned is None else self._settings.least_loss * record.planned
         return record.average_win / max(record.average_loss, least)
 
     def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:

@@ -77,12 +77,14 @@ class OpenIntent:
         self._withdrawn = reason
 
     def __enter__(self) -> OpenIntent:
+        self._manager.acting += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         subject = self._subject
+        self._manager.acting -= 1
         if self._withdrawn is not None:
             self._manager.withdraw(subject.level, subject.id, self._withdrawn, **self._detail)
         elif kind is None:
@@ -109,6 +111,8 @@ class HierarchicalStateManager:
         self._ledger = Ledger()
         self._batch: list[Record] | None = None
         self._untold: list[Callable[[], None]] = []
+        self.acting = 0
+        """Acts that are under way: their intents are written, what became of them is not."""
         self.unkept: str | None = None
         """Why the state could not be saved where it outlives the machine; ``None`` while it is."""
         loaded = store.load()
@@ -329,6 +333,10 @@ class HierarchicalStateManager:
         """Leave a snapshot behind and let go of the store."""
         self._try_snapshot()
         self.keep()
+        self._store.close()
+
+    def abandon(self) -> None:
+        """Let go of the store without a word: it is another process's by now."""
         self._store.close()
 
     def verify(self) -> tuple[str, ...]:

@@ -30,7 +30,6 @@ class Box(Row):
     """Sells a box on the index to borrow what is left of the cash that is wanted."""
 
     name = "box"
-    title = "Box spread"
     roots = ("SPX",)
     traits = by_part(whole=frozenset({Trait.NO_VOLATILITY_SOLD, Trait.HELD_BY_PERSON, Trait.SPARED_BY_21_DTE}))
 

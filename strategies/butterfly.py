@@ -30,7 +30,6 @@ class Butterfly(Row):
     """Buys a butterfly that expires today, against today's move."""
 
     name = "butterfly"
-    title = "Butterfly"
     roots = ("SPXW", "XSP")
     traits = by_part(whole=BOUGHT | {Trait.NO_VOLATILITY_SOLD, Trait.ENDS_TODAY, Trait.SPARED_BY_21_DTE})
 

@@ -85,6 +85,8 @@ class StrategyCoordinator:
         self._risk = risk
         self._market = market
         self._roster = roster
+        self._bus = bus
+        self._orphans: set[str] = set()
         self._entries = Entries(journal, gateway, book, desk, risk, market, roster)
         self._strategies = self._entries.strategies
         self._stops = StopGuard(gateway, market.marks)
@@ -122,6 +124,12 @@ class StrategyCoordinator:
     def strategies(self) -> tuple[Strategy, ...]:
         """The strategies that run, in the order of service."""
         return tuple(self._strategies.values())
+
+    @property
+    def managing(self) -> tuple[Strategy, ...]:
+        """The strategies that run, and those that do not but hold something."""
+        held = {position.strategy for position in self._book.positions.values()}
+        return (*self.strategies, *(row for name, row in self._roster.disabled.items() if name in held))
 
     # What happens
 
@@ -175,6 +183,7 @@ class StrategyCoordinator:
         for position in list(self._book.positions.values()):
             strategy = self._strategies.get(position.strategy) or self._roster.disabled.get(position.strategy)
             if strategy is None:
+                self._tell_orphan(position)
                 continue
             try:
                 context = self._holding(position, now, session)
@@ -191,6 +200,15 @@ class StrategyCoordinator:
             for one in action if isinstance(action, tuple) else (action,):
                 if self._stops.confirmed(strategy, position, one, session):
                     self._do(position, one, now.date())
+
+    def _tell_orphan(self, position: Position) -> None:
+        """Nobody here can manage it: a person must, and nothing opens beside it; said once a position."""
+        if position.id in self._orphans:
+            return
+        self._orphans.add(position.id)
+        reason = f"{position.id} is of {position.strategy}, which does not exist here: nobody manages it"
+        self._journal.record(RecordKind.ERROR, component="coordinator", reason=reason)
+        self._bus.halt_entries(reason)
 
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext | None:
         """What is known of a position now; ``None`` while it rests."""

@@ -30,7 +30,6 @@ class Diagonal(Row):
     """Buys a put and sells a nearer one at a lower strike."""
 
     name = "diagonal"
-    title = "Diagonal"
     traits = by_part(whole=BOUGHT | {Trait.LOW_VIX_ONLY, Trait.SPARED_BY_21_DTE})
 
     def __init__(self, tools: Tools, settings: DiagonalSettings, exits: ExitSettings) -> None:

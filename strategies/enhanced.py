@@ -42,7 +42,6 @@ class Enhanced(Row):
     """Sells a strangle with a ratio side; in high volatility, puts."""
 
     name = "enhanced"
-    title = "Enhanced"
     traits = by_part(whole=_STRANGLE, near=_PUTS, far=_PUTS, small=_PUTS, reserve=_PUTS)
 
     def __init__(self, tools: Tools, settings: EnhancedSettings, exits: ExitSettings) -> None:

@@ -28,7 +28,6 @@ class FridayZeroDay(Row):
     """Sells a spread or a condor that expires today."""
 
     name = "friday_0dte"
-    title = "Friday 0DTE"
     roots = ("SPXW", "XSP", "SPY")
     traits = by_part(
         whole=frozenset({Trait.SHORT_VOLATILITY, Trait.SHORT_DATED, Trait.ENDS_TODAY, Trait.SPARED_BY_21_DTE})

@@ -43,7 +43,6 @@ class FuturesStrangle(Row):
     """Sells a strangle in each of several markets."""
 
     name = "futures_strangle"
-    title = "Futures strangle"
     traits = by_part(put=_SOLD, call=_SOLD)
 
     def __init__(self, tools: Tools, settings: FuturesStrangleSettings, exits: ExitSettings) -> None:

@@ -31,7 +31,6 @@ class Ipmcc(Row):
     """Holds a long call in each of its tickers and sells weeklies against it."""
 
     name = "ipmcc"
-    title = "IPMCC"
     traits = by_part(
         leap=frozenset({Trait.DEBIT, Trait.LASTING}),
         weekly=frozenset({Trait.SHORT_VOLATILITY, Trait.COVERED, Trait.LASTING, Trait.SPARED_BY_21_DTE}),

@@ -28,7 +28,6 @@ class LeapLadder(Row):
     """Sells a put a year out each week."""
 
     name = "leap_ladder"
-    title = "LEAP put ladder"
     roots = ("SPY",)
     traits = by_part(
         rung=frozenset(

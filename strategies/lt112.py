@@ -29,7 +29,6 @@ class Lt112(Row):
     """Buys a put spread, sells two puts far below it, and later weeklies against the spread."""
 
     name = "lt112"
-    title = "LT112"
     roots = ("ES", "SPY")
     traits = by_part(
         spread=BOUGHT,

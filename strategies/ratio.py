@@ -26,7 +26,6 @@ class Ratio(Row):
     """Sells two puts against one that it buys, for a credit."""
 
     name = "ratio"
-    title = "Ratio spread"
     traits = by_part(long=BOUGHT, short=frozenset({Trait.SHORT_VOLATILITY, Trait.NAKED_PUTS}))
 
     def __init__(self, tools: Tools, settings: RatioSettings, exits: ExitSettings) -> None:

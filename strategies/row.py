@@ -96,14 +96,13 @@ def held_for(days: int, part: str) -> Onto:
 
 
 class Row(Strategy):
-    """Runs what a row declares. A row gives ``name``, ``title``, ``roots``, ``traits``, ``entries`` and ``exits``.
+    """Runs what a row declares. A row gives ``name``, ``roots``, ``traits``, ``entries`` and ``exits``.
 
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
     part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
     ``exits_of_all`` close all that the position holds.
     """
 
-    title: ClassVar[str]
     roots: ClassVar[tuple[str, ...]]
     traits: ClassVar[Mapping[str, frozenset[Trait]]] = MappingProxyType({WHOLE: SOLD})
 

@@ -86,11 +86,11 @@ class CommandRefusedError(ValueError):
 def command_of(data: object) -> Order:
     """The command in what LEAN hands over: an object whose fields are None where they are missing (Command.cs:79).
 
-    Case and spaces around do not matter. Raises CommandRefusedError.
+    Case and spaces do not matter: ``Take over`` is ``take_over``. Raises CommandRefusedError.
     """
     word, subject = _field(data, "command"), _field(data, "subject")
     known = {command.value: command for command in Command}
-    text = word.strip().lower() if isinstance(word, str) and len(word) <= MOST_WORD else ""
+    text = "_".join(word.lower().split()) if isinstance(word, str) and len(word) <= MOST_WORD else ""
     if text not in known:
         raise CommandRefusedError(f"command: {_shown(word)}; expected one of {', '.join(sorted(known))}")
     if subject is None:

@@ -6,8 +6,10 @@ deltas are absolute times 100.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, time
-from typing import Annotated, Self
+from types import MappingProxyType
+from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -27,19 +29,25 @@ Names = tuple[str, ...]
 Dates = tuple[date, ...]
 
 
-AVAILABLE: Names = (
-    "friday_0dte",
-    "lt112",
-    "futures_strangle",
-    "leap_ladder",
-    "ipmcc",
-    "ratio",
-    "enhanced",
-    "butterfly",
-    "diagonal",
-    "box",
+TITLES: Final[Mapping[str, str]] = MappingProxyType({
+    "friday_0dte": "Friday 0DTE",
+    "lt112": "LT112",
+    "futures_strangle": "Futures strangle",
+    "leap_ladder": "LEAP put ladder",
+    "ipmcc": "IPMCC",
+    "ratio": "Ratio spread",
+    "enhanced": "Enhanced",
+    "butterfly": "Butterfly",
+    "diagonal": "Diagonal",
+    "box": "Box spread",
+})  # fmt: skip
+"""What people call the ten, in the order in which they are served within a minute (methodology, 6a)."""
+AVAILABLE: Names = tuple(TITLES)
+"""Strategies that can be run."""
+TARGETS: Final[Mapping[str, float]] = MappingProxyType(
+    {"friday_0dte": 0.88, "lt112": 0.75, "futures_strangle": 0.70, "ipmcc": 0.80}
 )
-"""Strategies that can be run, in the order in which they are served within a minute (methodology, 6a)."""
+"""Win rates that descriptions of the method state, to measure against and never to use (methodology, section 7)."""
 
 
 class ExitSettings(SettingsGroup):

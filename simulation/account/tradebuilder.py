@@ -123,6 +123,11 @@ class TradeBuilder(Named):
         position = self._positions.get(symbol)
         return position is not None and bool(position.trades or position.fills)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether fills of any symbol wait for their exit."""
+        return bool(self._positions)
+
     def see_prices(self, securities: SecurityManager, ms: int) -> None:
         """New market prices for the excursions of open trades, as of an instant in UTC milliseconds.
 

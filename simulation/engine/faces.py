@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -122,6 +122,9 @@ class Samples(Protocol):
 
     def see(self) -> None:
         """After a slice."""
+
+    def quiet_until(self, snapshot: Mapping[Symbol, object]) -> int:
+        """Until when slices leave nothing to sample while nothing is held and no money moves."""
 
     def reopen(self, delistings: Iterable[DelistingType]) -> None:
         """After delistings."""

@@ -9,13 +9,12 @@ import heapq
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from simulation.account.portfolio import SecurityPortfolioManager
 from simulation.data.feeds import FeedSpec
 from simulation.data.source import DataSource
-from simulation.engine.faces import Consolidates, EngineSettings, RunningAlgorithm, Samples
+from simulation.engine.faces import EngineSettings, RunningAlgorithm
+from simulation.engine.quiet import MARGIN_CALL_MS, QuietMinutes
 from simulation.engine.schedule import ScheduledEvent, Scheduler
 from simulation.engine.timeline import DividendCalendar, Timeline, delisting_date, delisting_moment, trades_again
-from simulation.engine.views import Views
 from simulation.lean.bars import Delisting
 from simulation.lean.clock import FOREVER, MINUTE_MS, NEW_YORK, Zone
 from simulation.lean.enums import DelistingType, SecurityType
@@ -30,30 +29,21 @@ from simulation.securities.contract_filters import filter_of
 from simulation.securities.derivatives import Future, Option, SecurityManager
 from simulation.securities.pricing import OptionPriceModelResult
 from simulation.securities.securities import Security
-from simulation.securities.slices import Slice
 from simulation.securities.subscriptions import OPTION_TYPES, Subscriptions
 from simulation.securities.universes import ChainUniverse, SecurityChanges, Universe, every_added
-
-MARGIN_CALL_MS = 5 * MINUTE_MS
-RUIN_SHARE = 0.5
-"""Below this share of its best value the portfolio is checked for ruin at every slice, above it every five minutes."""
 
 
 class NotInEngineError(NotImplementedError):
     """A member or feature that LEAN has and this engine has not; the message names it."""
 
 
-class Engine(Views):
+class Engine(QuietMinutes):
     """One run: clock, data, securities and the order of everything that happens at an instant."""
 
     algorithm: RunningAlgorithm
     settings: EngineSettings
-    portfolio: SecurityPortfolioManager
     transactions: SecurityTransactionManager
-    handler: TransactionHandler
     handler_type: type[TransactionHandler] = TransactionHandler
-    samples: Samples
-    consolidators: Consolidates
 
     def __init__(self, source: DataSource) -> None:
         super().__init__()
@@ -69,20 +59,13 @@ class Engine(Views):
         self.timeline = Timeline(self.subscriptions.feeds)
         self.dividends = DividendCalendar(source)
         self.mappings = MappingCalendar(source)
-        self.is_warming_up = False
         self.running = False
-        self.stop_reason: str | None = None
-        self.order_events: list[OrderEvent] = []
         self.progress: Callable[[int], None] | None = None
         self._delistings: list[tuple[int, int, DelistingType, Security]] = []
         self._watched: set[Symbol] = set()
-        self._leaving: list[Symbol] = []
         self.forgotten = self._sequence = 0
         self.warmup_end_ms = 0
         self.sample_step_ms = 4 * MINUTE_MS
-        self._next_sample_ms = self._next_value_ms = self._next_margin_ms = self._next_hour_ms = 0
-        self._best_value = 0.0
-        self._on_data: Callable[[Slice], object] | None = None
 
     # -- what the algorithm and the trading side ask for -------------------------------------------------------------
 
@@ -163,10 +146,6 @@ class Engine(Views):
     def benchmark_value(self) -> float:
         """The benchmark's price now; 0 without one."""
         return self.algorithm.benchmark_price()
-
-    def stop(self, reason: str) -> None:
-        """Ends the run before the next event."""
-        self.stop_reason = reason
 
     # -- delistings --------------------------------------------------------------------------------------------------
 
@@ -251,6 +230,11 @@ class Engine(Views):
                 self._special(moment, data_ms == moment)
             else:
                 self._step(moment, True, None, ())
+                until = min(self._quiet_until(special), high + 1) if epoch == self.subscriptions.epoch else 0
+                position, acted = self._pass_quiet(times, position, until)
+                moment = times[position - 1]
+                if acted:
+                    self._after_step(moment, ())
             if self.subscriptions.changed:
                 self._end_of_step(moment)
 
@@ -427,15 +411,6 @@ class Engine(Views):
             self._on_data(moment)
 
     # -- pieces of a step --------------------------------------------------------------------------------------------
-
-    def _worth_something(self, ms: int) -> bool:
-        """A portfolio that is worth nothing ends the run (AlgorithmManager.cs:213)."""
-        value = self.portfolio.total_portfolio_value
-        self._best_value = max(self._best_value, value)
-        self._next_value_ms = ms + 1 if value < RUIN_SHARE * self._best_value else ms + MARGIN_CALL_MS
-        if value <= 0:
-            self.stop("Portfolio value is less than or equal to zero, stopping algorithm.")
-        return bool(value > 0)
 
     def _note_delistings(self, delistings: tuple[tuple[DelistingType, Security], ...]) -> None:
         moment = self.current_slice

@@ -71,8 +71,7 @@ class Views:
         """The slice of the last step, made when it is asked for."""
         if self._slice is None and self._slice_of is not None:
             ms, has_data = self._slice_of
-            self._slice = Slice(self, ms, self.zone.local(ms), self.snapshot())
-            self._slice.has_data = self._slice.has_bars = has_data
+            self._slice = Slice(self, ms, self.snapshot(), has_data)
         return self._slice
 
     def _index(self, canonical: Symbol, moment: Slice) -> ChainIndex:

@@ -25,11 +25,6 @@ class SimulatedBroker:
         self.pending: dict[int, Order] = {}
         self._next_assignment_scan = 0
 
-    @property
-    def needs_scan(self) -> bool:
-        """Whether any order rests at the broker."""
-        return bool(self.pending)
-
     def place(self, order: Order) -> bool:
         """Takes a new order; False when it is not new."""
         if order.status != OrderStatus.NEW:

@@ -61,7 +61,8 @@ class TransactionHandler:
 
     def has_work(self) -> bool:
         """Whether a pass could do anything: queued requests, resting orders, or an assignment scan that is due."""
-        return bool(self._queue) or self.broker.needs_scan or self.broker.assignment_scan_due()
+        broker = self.broker
+        return bool(self._queue or broker.pending) or broker.assignment_scan_due()
 
     def process_pass(self) -> None:
         """One order pass: queued updates and cancellations, then the broker's look at its orders (AM step 9, 16)."""

@@ -6,10 +6,11 @@ Only kept in runs that write result files; the rules are those of CapacityEstima
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from simulation.lean.clock import MINUTE_MS
+from simulation.lean.clock import FOREVER, MINUTE_MS
 from simulation.lean.enums import OrderStatus, Resolution
 from simulation.lean.numbers import clean
 
@@ -130,6 +131,13 @@ class CapacityEstimate:
                 del self._watched[symbol]
         if self._known and (force or now // DAY_MS * DAY_MS >= self._next_ms):
             self._weigh(now)
+
+    def quiet_until(self, snapshot: Mapping[Any, object]) -> int:
+        """Until when `update` has nothing to do while nothing is traded, with these symbols subscribed (UTC ms); 0 when
+        fills wait to be read or the market around one is still watched."""
+        if self._events_read < len(self._engine.order_events) or any(symbol in snapshot for symbol in self._watched):
+            return 0
+        return math.ceil(self._next_ms / DAY_MS) * DAY_MS if self._known else FOREVER
 
     def _bar(self, symbol: Any) -> tuple[float, float, int] | None:
         moment = self._engine.current_slice

@@ -7,7 +7,7 @@ points, as LEAN's do; without, each candle is one value and a run is faster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from simulation.data.columns import FactorRow, Floats, Integers
 from simulation.data.lean_folder import LeanFolder
-from simulation.lean.clock import DAY_MS, HOUR_MS, zone_of
+from simulation.lean.clock import DAY_MS, FOREVER, HOUR_MS, zone_of
 from simulation.lean.enums import DelistingType, Resolution, SecurityType
 from simulation.lean.numbers import clean
 from simulation.lean.symbols import Symbol
@@ -163,6 +163,11 @@ class Samples:
         if self.capacity is not None:
             self.capacity.update()
         self._widen()
+
+    def quiet_until(self, snapshot: Mapping[Symbol, object]) -> int:
+        """Until when steps leave nothing to sample, with these symbols subscribed, while nothing is held and no money
+        moves: UTC milliseconds."""
+        return FOREVER if self.capacity is None else self.capacity.quiet_until(snapshot)
 
     def reopen(self, delistings: Iterable[DelistingType]) -> None:
         """A contract that leaves makes LEAN's next slice one of the same instant: the next candle opens in it."""

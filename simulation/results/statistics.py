@@ -8,10 +8,12 @@ from __future__ import annotations
 import itertools
 import math
 import statistics as moments
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from operator import itemgetter
 from statistics import NormalDist
 
 from simulation.lean.clock import DAY_MS, utc_datetime
@@ -22,6 +24,7 @@ _FEWEST_DAYS = 4
 _ALL_DIGITS = 1e15
 _LARGEST_DECIMAL = Decimal((1 << 96) - 1)
 TRADING_DAYS = 252
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 Points = Sequence[tuple[int, float]]
 """(UTC milliseconds, value), ascending."""
 RateOn = Callable[[date], float]
@@ -203,7 +206,8 @@ def _risk_figures(
     made.annual_variance = annual_variance(returns, days)
     made.annual_standard_deviation = math.sqrt(made.annual_variance)
     mine, others = annual_performance(returns, days), annual_performance(benchmark, days)
-    rate = sum(data.rate_on(utc_datetime(when).date()) for when, _ in data.equity) / len(data.equity)
+    days_of = [date.fromordinal(when // DAY_MS + _EPOCH_DAY) for when, _ in data.equity]
+    rate = sum(data.rate_on(day) for day in days_of) / len(days_of)
     made.sharpe_ratio = _ratio(mine - rate, made.annual_standard_deviation)
     down = math.sqrt(annual_variance([value for value in returns if value < 0], days))
     made.sortino_ratio = _ratio(mine - rate, down)
@@ -239,8 +243,15 @@ def benchmark_differences(points: Points) -> list[float]:
     return changes[1:]
 
 
-def _between(points: Points, first: date, last: date) -> list[tuple[int, float]]:
-    return [(when, value) for when, value in points if first <= utc_datetime(when).date() <= last]
+def _between(points: Points, first: date, last: date) -> Points:
+    edges = (_begin_of(first), _begin_of(last + timedelta(days=1)))
+    low, high = (bisect_left(points, edge, key=itemgetter(0)) for edge in edges)
+    return points[low:high]
+
+
+def _begin_of(day: date) -> int:
+    """The UTC midnight at which a date begins."""
+    return (day.toordinal() - _EPOCH_DAY) * DAY_MS
 
 
 def performance_between(data: StatisticsInput, first: date, last: date) -> PortfolioStatistics:
@@ -267,7 +278,7 @@ def performance_between(data: StatisticsInput, first: date, last: date) -> Portf
 
 
 def _day_in(when: int, first: date, last: date) -> bool:
-    return first <= utc_datetime(when).date() <= last
+    return _begin_of(first) <= when < _begin_of(last + timedelta(days=1))
 
 
 def total_performance(data: StatisticsInput) -> PortfolioStatistics:

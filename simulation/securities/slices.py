@@ -167,23 +167,57 @@ class Ticks(LeanDictionary[Any]):
 class Slice(Named):
     """All data that became known at one instant."""
 
-    def __init__(self, engine: Any, ms: int, time: datetime, snapshot: Snapshot) -> None:
-        self.engine, self.ms, self.time, self.snapshot = engine, ms, time, snapshot
-        self.has_data = self.has_bars = False
-        self.delistings: LeanDictionary[Any] = Delistings()
-        self.splits: LeanDictionary[Any] = Splits()
-        self.dividends: LeanDictionary[Any] = Dividends()
-        self.symbol_changed_events: LeanDictionary[Any] = SymbolChangedEvents()
-        self._ticks: Ticks | None = None
-        self._bars: TradeBars | None = None
-        self._quote_bars: QuoteBars | None = None
-        self._option_chains: OptionChains | None = None
-        self._futures_chains: FuturesChains | None = None
+    _delistings: LeanDictionary[Any] | None = None
+    _splits: LeanDictionary[Any] | None = None
+    _dividends: LeanDictionary[Any] | None = None
+    _symbol_changed_events: LeanDictionary[Any] | None = None
+    _ticks: Ticks | None = None
+    _bars: TradeBars | None = None
+    _quote_bars: QuoteBars | None = None
+    _option_chains: OptionChains | None = None
+    _futures_chains: FuturesChains | None = None
+
+    def __init__(self, engine: Any, ms: int, snapshot: Snapshot, filled: bool = False) -> None:
+        self.engine, self.ms, self.snapshot = engine, ms, snapshot
+        self.has_data = self.has_bars = filled
+
+    @property
+    def time(self) -> datetime:
+        """The instant, naive, in the algorithm's zone."""
+        return self.engine.zone.local(self.ms)  # type: ignore[no-any-return]
 
     @property
     def utc_time(self) -> datetime:
         """The instant, naive UTC."""
         return UTC.local(self.ms)
+
+    @property
+    def delistings(self) -> LeanDictionary[Any]:
+        """Contracts on their last day, and those that are removed."""
+        if self._delistings is None:
+            self._delistings = Delistings()
+        return self._delistings
+
+    @property
+    def splits(self) -> LeanDictionary[Any]:
+        """Splits of the subscribed shares, and their warnings."""
+        if self._splits is None:
+            self._splits = Splits()
+        return self._splits
+
+    @property
+    def dividends(self) -> LeanDictionary[Any]:
+        """Dividends of the subscribed shares."""
+        if self._dividends is None:
+            self._dividends = Dividends()
+        return self._dividends
+
+    @property
+    def symbol_changed_events(self) -> LeanDictionary[Any]:
+        """Tickers that changed."""
+        if self._symbol_changed_events is None:
+            self._symbol_changed_events = SymbolChangedEvents()
+        return self._symbol_changed_events
 
     @property
     def ticks(self) -> Ticks:

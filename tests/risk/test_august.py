@@ -1,6 +1,6 @@
 """August 5, 2024: the account that was lost cannot be built, and what may be built outlives the day."""
 
-# Private: _booked: the account of a broker that is not ours.
+# Private: _booked, _orphans: what a fill and a strategy would have told the system.
 
 from __future__ import annotations
 
@@ -98,6 +98,7 @@ class Account:
         self.gateway.cash += total
         self.system.managers[SteadyEquity]._booked += total
         self.system.book.positions[position.id] = position
+        self.system.coordinator._orphans.add(position.id)  # a made-up strategy's: held through, as if nobody acted
         changed = PositionChanged(
             time=self.gateway.time, position=position.id, strategy=position.strategy, kind=ChangeKind.OPENED,
             cash=total, fees=0.0,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -246,8 +247,16 @@ def test_cash_that_moves_without_a_trade_is_recognised_and_fills_are_not(floor: 
 
 def test_an_account_that_is_no_number_is_unknown(floor: Floor) -> None:
     equity = floor.system.managers[SteadyEquity]
-    floor.gateway.cash = float("nan")
-    assert equity.look(floor.gateway.time + timedelta(minutes=1)).value is None
+    peak = floor.system.managers[DrawdownPlugin].peak
+    for untrue in (math.nan, math.inf, -math.inf, 1e12):
+        floor.gateway.cash = untrue
+        floor.pass_minutes()
+        assert equity.value is None
+        floor.system.managers[UnifiedRiskManager].context()
+        assert floor.system.managers[DrawdownPlugin].peak == peak
+    floor.gateway.cash = 100_000.0
+    floor.pass_minutes(2)
+    assert list(floor.system.managers[UnifiedRiskManager].wanted(floor.gateway.time)) == []
 
 
 # Commands
@@ -267,8 +276,11 @@ def test_resume_lifts_one_thing_at_a_time_and_nothing_where_nothing_is(floor: Fl
     assert first.accepted
     assert "halt" in first.answer
     assert "disabled" in (drawdown.locked or "")
-    second = floor.say(Command.RESUME, " Drawdown ")
+    for without_a_reason in ("", " Drawdown ", "because"):
+        assert not floor.say(Command.RESUME, without_a_reason).accepted
+    second = floor.say(Command.RESUME, " Drawdown the broker's figure was wrong, its statement is here ")
     assert second.accepted
+    assert "statement" in floor.sink.rows(RecordKind.COMMAND)[-1]["subject"]
     assert drawdown.locked is None
     assert drawdown.peak == 150_000.0
 

@@ -1,4 +1,4 @@
-"""Remove a rule of risk and a test goes red: every rule of ``mutations.py``, one at a time."""
+"""Remove a rule of risk and a test goes red: every rule of ``mutation_table.py``, one at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.risk.mutations import MUTATIONS, Mutation, copy_tree, is_found, missing
+from tests.risk.mutation_table import MUTATIONS, Mutation
+from tests.risk.mutations import copy_tree, is_found, missing
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda row: row.rule)

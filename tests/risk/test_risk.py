@@ -21,6 +21,7 @@ from core.events import Command, SessionClosed, SessionOpened
 from core.instruments import Group, group_of
 from core.journal import RecordKind
 from core.parts import SOLD, Trait
+from core.performance import PerformanceTracker
 from core.settings.fields import (
     CorrelationSettings,
     DrawdownSettings,
@@ -111,7 +112,7 @@ def test_the_bounds_of_the_scale_are_settings() -> None:
 
 def test_contracts_are_the_budget_over_the_loss_of_one() -> None:
     # 5 % of 100,000 is 5,000: one contract of 2,700; at VIX 30 three quarters of it, 3,750: one; of 30,000 none.
-    sizer = PositionSizer(Book(), engine(), SizingSettings())
+    sizer = PositionSizer(Book(), PerformanceTracker(Book()), engine(), SizingSettings())
     for equity, vix, contracts in (
         (100_000.0, 20.0, 1),
         (120_000.0, 20.0, 2),
@@ -140,7 +141,7 @@ def test_contracts_are_the_budget_over_the_loss_of_one() -> None:
 def test_what_one_contract_puts_at_risk(
     planned: float, naked: int, stress: float, largest: float, expected: float | None
 ) -> None:
-    sizer = PositionSizer(Book(), engine(naked, stress, largest), SizingSettings())
+    sizer = PositionSizer(Book(), PerformanceTracker(Book()), engine(naked, stress, largest), SizingSettings())
     row = proposal()
     row = replace(row, terms=replace(row.terms, max_loss=planned))
     assert sizer.loss_of(row) == expected
@@ -150,7 +151,7 @@ def test_what_one_contract_puts_at_risk(
 
 def test_no_scaling_lifts_a_position_over_five_percent() -> None:
     # a strangle at VIX 40 would be doubled: 5 % x 2 of 100,000; it stays at 5,000 over 2,700: one
-    sizer = PositionSizer(Book(), engine(), SizingSettings())
+    sizer = PositionSizer(Book(), PerformanceTracker(Book()), engine(), SizingSettings())
     strangle = replace(proposal().terms, traits=SOLD | {Trait.SCALED_LIKE_STRANGLES})
     verdict = sizer.review(replace(proposal(vix=40.0), terms=strangle), context(vix=40.0))
     assert isinstance(verdict, Shrink)
@@ -159,7 +160,8 @@ def test_no_scaling_lifts_a_position_over_five_percent() -> None:
 
 def test_a_losing_record_shrinks_the_share() -> None:
     trades = [ClosedTrade("friday_0dte", str(n), NOW, NOW, -100.0 if n % 2 else 40.0, 2_700.0) for n in range(200)]
-    sizer = PositionSizer(Book(trades=trades), engine(), SizingSettings())
+    book = Book(trades=trades)
+    sizer = PositionSizer(book, PerformanceTracker(book), engine(), SizingSettings())
     # W = (44 + 100) / 250 = 0.576, R = (20 + 80) / 250 = 0.40: 0.576 - 0.424 / 0.40 < 0, so nothing.
     assert sizer.fraction("friday_0dte", 0.88, 0.40) == 0.0
 

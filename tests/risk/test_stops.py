@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from math import inf
 from pathlib import Path
@@ -15,12 +16,15 @@ from hypothesis import strategies as st
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import MarketData, SessionOpened
 from core.instruments import INSTRUMENTS
+from core.journal import RecordKind
 from core.parts import Urgency
 from core.settings.fields import QuoteSettings
+from execution.executor import AtomicExecutor
 from execution.walking import within_worth
 from market.freshness import DataFault, QuoteJudge, TwoLooks, worth_at_most
+from state.store import StateStore
 from tests.execution.desk import put
-from tests.fake_gateway import FRIDAY
+from tests.fake_gateway import FRIDAY, build
 from tests.risk.floor import Floor, crossed
 
 NOON = datetime(2024, 3, 8, 12)
@@ -167,6 +171,36 @@ def test_a_real_fall_stops_at_once_by_the_model(floor: Floor) -> None:
     floor.gateway.spot = lambda _: 4937.0
     floor.pass_minutes()
     assert stops(floor) == ["stop_loss"]
+
+
+def after_restart(floor: Floor, strategies: str) -> Floor:
+    """The next process, in which other strategies are enabled."""
+    floor.system.managers[StateStore].close()
+    again = object.__new__(Floor)
+    again.gateway, again.answers = floor.gateway, []
+    again.system, again.sink = build(floor.gateway, run__strategies=strategies)
+    again.executor, again.state = again.system.managers[AtomicExecutor], floor.state
+    return again
+
+
+def test_what_a_strategy_that_is_no_longer_enabled_holds_is_managed_all_the_same(floor: Floor) -> None:
+    floor.opened()
+    again = after_restart(floor, "ratio")
+    assert [one.name for one in again.system.coordinator.strategies] == ["ratio"]
+    assert [one.name for one in again.system.coordinator.managing] == ["ratio", "friday_0dte"]
+    again.gateway.spot = lambda _: 4937.0
+    again.pass_minutes()
+    assert stops(again) == ["stop_loss"]
+
+
+def test_a_position_that_no_strategy_here_knows_is_told_and_halts_entries(floor: Floor) -> None:
+    name = floor.opened()
+    book = floor.system.book
+    book.positions[name] = replace(book.positions[name], strategy="of_another_version")
+    floor.pass_minutes(2)
+    assert f"{name} is of of_another_version" in (floor.system.bus.entries_halted or "")
+    told = [row for row in floor.sink.rows(RecordKind.ERROR) if row["component"] == "coordinator"]
+    assert len(told) == 1
 
 
 def test_no_exit_stands_beyond_the_width(floor: Floor) -> None:

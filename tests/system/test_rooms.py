@@ -70,6 +70,65 @@ def test_the_tracker_follows_the_book_by_strategy() -> None:
     assert tracker.verify() == ()
 
 
+def lasting(part: str, profit: float | None, days: int, rule: str) -> ClosedTrade:
+    opened = NOON - timedelta(days=days)
+    return ClosedTrade("lt112", "q", opened, NOON, profit, 500.0, 1.0, part, rule=rule)
+
+
+LT112 = [
+    lasting("spread", -40.0, 100, "days_to_expiry"),
+    lasting("naked", 90.0, 40, "profit_target"),
+    lasting("naked", 110.0, 60, "profit_target"),
+    lasting("naked", -400.0, 20, "stop_loss"),
+    lasting("weekly-2", 15.0, 5, "profit_target"),
+    lasting("naked", None, 5, "closed_outside"),
+]
+
+
+def test_the_record_by_part_and_by_what_ended_it() -> None:
+    tracker = PerformanceTracker(Book(trades=list(LT112)))
+    parts = tracker.by_part("lt112")
+    assert {name: row.trades for name, row in parts.items()} == {"spread": 1, "naked": 3, "weekly": 1}
+    naked = parts["naked"]
+    # 90 + 110 over 400; (40 + 60 + 20) / 3 days; the unknown one is in none of it.
+    assert (naked.profit_factor, naked.days, naked.unknown) == (0.5, 40.0, 1)
+    assert {rule: (row.trades, row.profit) for rule, row in naked.exits.items()} == {
+        "profit_target": (2, 200.0),
+        "stop_loss": (1, -400.0),
+    }
+    whole = tracker.of("lt112")
+    assert (whole.trades, whole.wins, whole.profit, whole.planned) == (5, 3, -225.0, 500.0)
+    # Wilson at 3 of 5, z = 1.96: (0.6 + 0.384) / 1.768 = 0.557 around which 0.325: 0.231 to 0.882.
+    assert whole.win_interval == pytest.approx((0.2307, 0.8824), abs=2e-4)
+    (first, *_) = tracker.lines()
+    assert first.startswith("LT112: 5 trades, 60% won (23% to 88%); target 75% too few trades; profit -225")
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "said"), [(18, 1, "too few trades"), (18, 2, "met"), (15, 5, "met"), (14, 6, "not met")]
+)
+def test_a_record_beside_its_target(wins: int, losses: int, said: str) -> None:
+    record = record_of([*(trade(1.0) for _ in range(wins)), *(trade(-1.0) for _ in range(losses))])
+    assert record.standing(0.75) == said
+
+
+def test_the_sums_outlive_the_trades_that_the_record_keeps() -> None:
+    before = PerformanceTracker(Book(trades=list(LT112)))
+    written = json.loads(json.dumps(before.written()))
+    book = Book(trades=LT112[-2:])  # the newest are kept one by one
+    after = PerformanceTracker(book)
+    after.restore(written)
+    assert after.of("lt112").profit == pytest.approx(-225.0)
+    assert after.by_part("lt112")["naked"].exits == before.by_part("lt112")["naked"].exits
+    book.trades.insert(1, lasting("naked", 25.0, 9, "profit_target"))  # found by the start, in its order of time
+    assert after.of("lt112").trades == 6
+    unreal = {**written[0][2], "wins": -1}
+    broken: tuple[object, ...] = ([["lt112", "naked", {}]], [["lt112"]], {}, [["lt112", "naked", unreal]])
+    for wrong in broken:
+        with pytest.raises(ValueError, match="sums of trades"):
+            PerformanceTracker(Book()).restore(wrong)
+
+
 # Exit rules
 
 

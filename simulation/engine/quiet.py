@@ -1,0 +1,140 @@
+"""Minutes in which nothing but `on_data` can happen: nothing is held, ordered, scheduled, consolidated or due.
+
+Most minutes of a run are such ones. What the kernel's step looks at each time is looked at once for a stretch of them;
+the minute in which the algorithm does something ends its stretch, and the kernel finishes it as every other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simulation.account.portfolio import SecurityPortfolioManager
+from simulation.engine.faces import Consolidates, Samples
+from simulation.engine.schedule import Scheduler
+from simulation.engine.views import Views
+from simulation.lean.clock import MINUTE_MS
+from simulation.lean.symbols import Symbol
+from simulation.orders.order_event import OrderEvent
+from simulation.orders.transaction_handler import TransactionHandler
+from simulation.securities.slices import Slice
+
+MARGIN_CALL_MS = 5 * MINUTE_MS
+RUIN_SHARE = 0.5
+"""Below this share of its best value the portfolio is checked for ruin at every slice, above it every five minutes."""
+
+
+class QuietMinutes(Views):
+    """The part of the kernel that passes quiet minutes."""
+
+    portfolio: SecurityPortfolioManager
+    handler: TransactionHandler
+    samples: Samples
+    consolidators: Consolidates
+    scheduler: Scheduler
+    data_ms: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_warming_up = False
+        self.stop_reason: str | None = None
+        self.order_events: list[OrderEvent] = []
+        self._leaving: list[Symbol] = []
+        self._next_sample_ms = self._next_value_ms = self._next_margin_ms = self._next_hour_ms = 0
+        self._best_value = 0.0
+        self._on_data: Callable[[Slice], object] | None = None
+
+    def stop(self, reason: str) -> None:
+        """Ends the run before the next event."""
+        self.stop_reason = reason
+
+    def _worth_something(self, ms: int) -> bool:
+        """A portfolio that is worth nothing ends the run (AlgorithmManager.cs:213)."""
+        value = self.portfolio.total_portfolio_value
+        self._best_value = max(self._best_value, value)
+        self._next_value_ms = ms + 1 if value < RUIN_SHARE * self._best_value else ms + MARGIN_CALL_MS
+        if value <= 0:
+            self.stop("Portfolio value is less than or equal to zero, stopping algorithm.")
+        return bool(value > 0)
+
+    def _quiet_until(self, special: int) -> int:
+        """The first instant that is not quiet, as far as can be seen now; 0 where no minute is."""
+        if (
+            self.is_warming_up
+            or self.stop_reason is not None
+            or self.subscriptions.changed
+            or self.consolidators.active
+            or self._leaving
+            or self._is_trading()
+        ):
+            return 0
+        due = min(special, self.scheduler.next_ms, self._next_hour_ms, self._next_sample_ms + 1)
+        return min(due, self.samples.quiet_until(self.snapshot()))
+
+    def _is_trading(self) -> bool:
+        """Whether anything is held or ordered, or a trade is still open in the statistics."""
+        portfolio = self.portfolio
+        return bool(portfolio.invested_securities or portfolio.trade_builder.is_open or self.handler.has_work())
+
+    def _pass_quiet(self, times: list[int], position: int, until: int) -> tuple[int, bool]:
+        """Passes the minutes from `times[position]` on that lie before `until`.
+
+        Gives where the next one stands, and whether the algorithm did something in the last: that one is to be
+        finished.
+        """
+        scheduler, subscriptions, consolidators = self.scheduler, self.subscriptions, self.consolidators
+        snapshot, on_data, handler, held = (
+            self.snapshot(),
+            self._on_data,
+            self.handler,
+            self.portfolio.invested_securities,
+        )
+        state = (scheduler.next_ms, subscriptions.epoch, handler.total_orders)
+        cash = _Purse(self.portfolio)
+        while position < len(times) and (ms := times[position]) < until:
+            position += 1
+            if ms >= self._next_value_ms and not self._worth_something(ms):
+                break
+            if ms >= self._next_margin_ms:
+                self._next_margin_ms = ms + MARGIN_CALL_MS
+            self.utc_ms = self.data_ms = ms
+            self._slice_of = (ms, True)
+            if on_data is None:
+                self._slice = None
+            else:
+                moment = self._slice = Slice(self, ms, snapshot, True)
+                on_data(moment)
+                if (
+                    (scheduler.next_ms, subscriptions.epoch, handler.total_orders) != state
+                    or subscriptions.changed
+                    or held
+                    or consolidators.active
+                    or self.stop_reason is not None
+                    or handler.has_work()
+                ):
+                    return position, True
+            if cash.has_moved():
+                self.samples.see()
+        return position, False
+
+
+class _Purse:
+    """The account's cash, looked at for whether it has changed since the last look; at first it always has."""
+
+    def __init__(self, portfolio: SecurityPortfolioManager) -> None:
+        self._books = (portfolio.cash_book, portfolio.unsettled_cash_book)
+        self._cash, self._unsettled = (book[book.account_currency] for book in self._books)
+        self._seen: tuple[object, object, float] | None = None
+
+    def has_moved(self) -> bool:
+        """Whether an amount or a rate was replaced; always while there is more than one currency."""
+        cash, unsettled, seen = self._cash, self._unsettled, self._seen
+        if (
+            seen is not None
+            and cash.book is seen[0]
+            and unsettled.book is seen[1]
+            and cash.conversion_rate == seen[2]
+            and len(self._books[0]) + len(self._books[1]) == 2
+        ):
+            return False
+        self._seen = (cash.book, unsettled.book, cash.conversion_rate)
+        return True

@@ -1,0 +1,158 @@
+"""Quiet minutes are passed as a stretch, and nothing that an algorithm does or sees tells that they are."""
+
+# Private: _engine, _step: what a run samples, and which minutes are whole steps, is the kernel's own affair.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from simulation.engine.kernel import Engine
+from simulation.engine.quiet import QuietMinutes
+from simulation.lean.enums import Resolution, SecurityType
+from simulation.lean.symbols import Symbol
+from tests.simulation.playing import SPX, Market, Recorder, at, listed, on, play
+
+SPY = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+TUESDAY = date(2024, 7, 9)
+
+
+def share_market() -> Market:
+    """SPY at 500.00 plus a cent a minute on two days, SPX beside it at 5000; quotes a cent apart."""
+    market = Market()
+    for day in (TUESDAY - timedelta(days=1), TUESDAY):
+        for minute in range(1, 391):
+            clock, price = at("09:30", day) + timedelta(minutes=minute), 500.0 + minute / 100
+            market.trade(SPY, clock, price)
+            market.trade(SPX, clock, price * 10)
+            market.quote(SPY, clock, price - 0.01, price + 0.01)
+    return market
+
+
+def everything(algorithm: Recorder) -> None:
+    """Acts in `on_data` of Monday, each time out of a stretch of quiet minutes."""
+    orders: list[Any] = []
+
+    def later() -> None:
+        listed(algorithm, "scheduled", algorithm.portfolio.total_portfolio_value)
+
+    def bar(_: Any, made: Any) -> None:
+        listed(algorithm, "bar", made.close)
+
+    def cash() -> None:
+        algorithm.portfolio.cash_book["USD"].add_amount(250)
+
+    def take_cash() -> None:
+        algorithm.portfolio.cash_book["USD"].add_amount(-250)
+
+    acts: dict[str, Callable[[], Any]] = {
+        "10:07": lambda: algorithm.do_at("10:09", later),
+        "10:12": cash,
+        "10:14": take_cash,
+        "10:20": lambda: orders.append(algorithm.limit_order("SPY", 10, 400.0)),
+        "10:25": lambda: orders[0].cancel(),
+        "10:30": lambda: algorithm.market_order("SPY", 10),
+        "10:40": lambda: algorithm.liquidate("SPY"),
+        "11:00": lambda: algorithm.add_index("SPX", Resolution.MINUTE),
+        "11:30": lambda: algorithm.consolidate("SPY", timedelta(minutes=30), lambda made: bar(None, made)),
+    }
+
+    def look(_: Any, data: Any) -> None:
+        prices = sorted((str(pair.key.value), pair.value.close) for pair in data.bars)
+        listed(algorithm, "data", str(data.time), prices, algorithm.portfolio.total_portfolio_value)
+        if f"{algorithm.time:%d}" == "08" and (act := acts.get(f"{algorithm.time:%H:%M}")) is not None:
+            act()
+
+    algorithm.add_equity("SPY", Resolution.MINUTE)
+    on(algorithm, "on_data", look)
+
+
+def run(script: Any) -> tuple[Any, ...]:
+    """What a run says and leaves: lines, order events, the curve, the daily values."""
+    made: Any = play(share_market(), script, last_day=TUESDAY)
+    samples = made._engine.samples
+    events = [(event.utc_ms, str(event)) for event in made.seen]
+    return made.lines, events, samples.equity, samples.daily, samples.series, samples.final_capacity()
+
+
+def test_a_run_with_quiet_minutes_is_the_run_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = run(everything)
+    monkeypatch.setattr(QuietMinutes, "_quiet_until", lambda self, special: 0)
+    slow = run(everything)
+    for one, other in zip(quick, slow, strict=True):
+        assert one == other
+    lines = [line[1] for line in quick[0]]
+    assert lines.count("data") >= 780  # every minute of two sessions
+    assert lines.count("scheduled") == 1
+    assert lines.count("bar") >= 8
+
+
+def test_money_that_comes_and_goes_is_in_the_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """250 dollars from 10:12 to 10:14: the candle that holds them reaches 100,250."""
+    equity = run(everything)[2]
+    assert max(high for _, _, high, _, _ in equity[:12]) == 100_250.0
+
+
+def steps_of(monkeypatch: pytest.MonkeyPatch, script: Any) -> list[str]:
+    """Times of the kernel's whole steps."""
+    told: list[str] = []
+    plain = Engine._step
+
+    def step(self: Engine, ms: int, *rest: Any) -> None:
+        told.append(f"{self.zone.local(ms):%d %H:%M}")
+        plain(self, ms, *rest)
+
+    monkeypatch.setattr(Engine, "_step", step)
+    play(share_market(), script, last_day=TUESDAY)
+    return told
+
+
+def test_an_idle_algorithm_is_stepped_through_only_where_something_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day has 6 full hours and its first minute, and a point of the curve every 4 minutes or more (here: every 4)."""
+
+    def nothing(algorithm: Recorder) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+
+    told = steps_of(monkeypatch, nothing)
+    assert len(told) < 250
+    assert {"08 10:00", "08 11:00", "09 15:00"} <= set(told)
+
+
+def test_a_held_position_makes_every_minute_a_whole_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def holds(algorithm: Recorder) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        algorithm.do_at("09:31", lambda: algorithm.market_order("SPY", 10))
+
+    told = steps_of(monkeypatch, holds)
+    assert sum(time.startswith("09") for time in told) >= 390
+
+
+def test_a_run_that_quits_in_a_quiet_minute_ends_there() -> None:
+    def quits(algorithm: Recorder) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+
+        def look(_: Any, data: Any) -> None:
+            listed(algorithm, "data")
+            if f"{algorithm.time:%H:%M}" == "10:33":
+                algorithm.quit("enough")
+
+        on(algorithm, "on_data", look)
+
+    made: Any = play(share_market(), quits, last_day=TUESDAY)
+    assert made.lines[-1][0] == "08 10:33"
+
+
+def test_what_is_kept_of_a_slice_stays_what_it_was() -> None:
+    kept: list[Any] = []
+
+    def keeps(algorithm: Recorder) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        on(algorithm, "on_data", lambda _, data: kept.append(data))
+
+    play(share_market(), keeps)
+    by_time = {f"{moment.time:%H:%M}": moment for moment in kept}
+    assert [by_time[clock].bars[SPY].close for clock in ("10:01", "10:02")] == [500.31, 500.32]
+    assert by_time["10:01"].delistings.count == 0
