@@ -45,7 +45,7 @@ from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator, QuoteJudge
 from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
-from market.vix import VIX, UnifiedVIXManager
+from market.vix import UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
 from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
@@ -75,7 +75,7 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.box import Box
 from strategies.butterfly import Butterfly
-from strategies.coordinator import StrategyCoordinator
+from strategies.coordinator import QuietMinutes, StrategyCoordinator
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
 from strategies.friday_0dte import FridayZeroDay
@@ -162,6 +162,7 @@ MANAGERS: tuple[type, ...] = (
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,
+    QuietMinutes,
 )
 
 
@@ -178,14 +179,6 @@ class Surroundings:
     durable: bool
     copies: StateCopies | None = None
     messenger: Messenger = field(default_factory=Silence)
-
-
-@dataclass(frozen=True, slots=True)
-class Quiet:
-    """Until when nothing of what is held can become due while prices (by ticker) stay in these bands."""
-
-    until: datetime
-    bands: tuple[tuple[str, float, float], ...]
 
 
 class TradingSystem:
@@ -209,8 +202,7 @@ class TradingSystem:
         self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
         self._priced_at: datetime | None = None
-        self._prices: dict[str, float] = {}
-        self._quiet: Quiet | None = None
+        self._quiet = self.managers[QuietMinutes]
         self._minute_at: datetime | None = None
         self._passed_at: datetime | None = None
 
@@ -288,33 +280,7 @@ class TradingSystem:
             return False
         if not self.coordinator.is_active:
             return now.minute % self._idle_minutes != 0
-        quiet = self._quiet
-        if quiet is None or now >= quiet.until or self.coordinator.pursues:
-            return False
-        for ticker, low, high in quiet.bands:
-            price = self.gateway.price(ticker)
-            if price is None or not low <= price <= high:
-                return False
-        return True
-
-    def _quiet_from(self, now: datetime) -> Quiet | None:
-        """How long this look at what is held may stand; ``None`` where the next minute must look again."""
-        rests = None if self._live or self.coordinator.pursues else self.coordinator.rests
-        if (
-            not rests
-            or self.managers[EmergencyProtocol].person_waits
-            or not self.managers[UnifiedRiskManager].rests(now)
-        ):
-            return None
-        bands = [(rest.key, rest.low, rest.high) for rest in rests]
-        bands += [(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band) for rest in rests]
-        for ticker in ALWAYS:  # what the account's own rules rest on, from this look on
-            price = self._prices.get(ticker)
-            if price is None:
-                return None
-            band = self.coordinator.looks.vix_band(price) if ticker == VIX else self.settings.market.quiet_move * price
-            bands.append((ticker, price - band, price + band))
-        return Quiet(min(rest.until for rest in rests), tuple(dict.fromkeys(bands)))
+        return self._quiet.is_quiet(now)
 
     def minute(self, now: datetime) -> None:
         """A minute's prices are in; told twice (LEAN does so after contracts were added), it is one minute."""
@@ -336,10 +302,9 @@ class TradingSystem:
             return
         self.clock.advance(now)
         self._publish_prices(now)
-        self._quiet = None
         if active:
             self.bus.publish(MinutePassed(time=now))
-            self._quiet = self._quiet_from(now)
+            self._quiet.looked(now, ALWAYS)
 
     def pass_time(self, now: datetime) -> None:
         """Live, once a minute of any day: save what must outlive the machine, tell a person what there is to tell.
@@ -370,7 +335,6 @@ class TradingSystem:
         for ticker in (*sorted(self._held().difference(tickers)), *tickers):
             tick = self.gateway.tick(ticker)
             if tick is not None and tick.fresh_at is not None:
-                self._prices[ticker] = tick.price
                 self.bus.publish(
                     MarketData(
                         time=now,
@@ -413,7 +377,7 @@ class TradingSystem:
         if session is None:
             return
         self._publish_prices(now)
-        self._quiet = None
+        self._quiet.ends()
         self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
         self._session = None
 
@@ -431,7 +395,7 @@ class TradingSystem:
 
     def happened(self, event: Event) -> None:
         """An order event, a reconnection, or anything else that the engine reports."""
-        self._quiet = None
+        self._quiet.ends()
         self.clock.advance(event.time)
         self.bus.publish(event)
 

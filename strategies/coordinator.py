@@ -21,10 +21,14 @@ from core.events import (
     PositionChanged,
     SessionClosed,
 )
+from core.factory import Manager
 from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
 from core.parts import added
+from core.settings.fields import MarketSettings
 from market.chains import current_quotes, package_price
+from market.vix import VIX
+from risk.emergency import EmergencyProtocol
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
@@ -376,3 +380,65 @@ class StrategyCoordinator:
         """What the strategies say, and that one is there at all."""
         problems = [problem for strategy in self._strategies.values() for problem in strategy.verify()]
         return tuple(problems) if self._strategies else ("no strategy is enabled",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    until: datetime
+    bands: tuple[tuple[str, float, float], ...]
+
+
+class QuietMinutes(Manager):
+    """Which minutes of a backtest nobody looks at while something is held (decision 042); live, none.
+
+    A look at everything that found nothing due stands until the first of its rests ends, while the prices that they and
+    the account's own rules rest on stay in their bands, and nothing is ordered, waited for or told by the broker.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        coordinator: StrategyCoordinator,
+        risk: UnifiedRiskManager,
+        emergency: EmergencyProtocol,
+        settings: MarketSettings,
+    ) -> None:
+        self._gateway = gateway
+        self._coordinator = coordinator
+        self._risk = risk
+        self._emergency = emergency
+        self._move = settings.quiet_move
+        self._quiet: _Quiet | None = None
+
+    def is_quiet(self, now: datetime) -> bool:
+        """Whether the last look at everything still stands."""
+        quiet = self._quiet
+        if quiet is None or now >= quiet.until or self._coordinator.pursues:
+            return False
+        for ticker, low, high in quiet.bands:
+            price = self._gateway.price(ticker)
+            if price is None or not low <= price <= high:
+                return False
+        return True
+
+    def ends(self) -> None:
+        """Something happened: the next minute is looked at."""
+        self._quiet = None
+
+    def looked(self, now: datetime, always: tuple[str, ...]) -> None:
+        """Everything was looked at; ``always``: whose prices the account's own rules rest on."""
+        self._quiet = None
+        if self._gateway.is_live() or self._coordinator.pursues or self._emergency.person_waits:
+            return
+        rests = self._coordinator.rests
+        if not rests or not self._risk.rests(now):
+            return
+        bands = {(rest.key, rest.low, rest.high): None for rest in rests}
+        bands |= {(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band): None for rest in rests}
+        for ticker in always:
+            price = self._gateway.price(ticker)
+            if price is None:
+                return
+            band = self._coordinator.looks.vix_band(price) if ticker == VIX else self._move * price
+            bands[ticker, price - band, price + band] = None
+        self._quiet = _Quiet(min(rest.until for rest in rests), tuple(bands))
