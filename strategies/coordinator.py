@@ -389,7 +389,7 @@ class _Quiet:
 
 
 class QuietMinutes(Manager):
-    """Which minutes of a backtest nobody looks at while something is held (decision 042); live, none.
+    """Which minutes of a backtest nobody looks at while something is held (decision 043); live, none.
 
     A look at everything that found nothing due stands until the first of its rests ends, while the prices that they and
     the account's own rules rest on stay in their bands, and nothing is ordered, waited for or told by the broker.

@@ -315,8 +315,13 @@ def build(gateway: FakeGateway, **parameters: str) -> tuple[TradingSystem, Memor
     return system, sink
 
 
-def run_day(system: TradingSystem, gateway: FakeGateway, day: date, until: time = time(16, 0)) -> None:
-    """One day as main.py would run it: open, each minute with its windows and deadlines, close, expiry."""
+def run_day(
+    system: TradingSystem, gateway: FakeGateway, day: date, until: time = time(16, 0), resting: bool = False
+) -> None:
+    """One day as main.py would run it: open, each minute with its windows and deadlines, close, expiry.
+
+    ``resting``: minutes rest that rest in a backtest; else each is looked at.
+    """
     session = gateway.session(day)
     windows = [
         (strategy.name, window) for strategy in system.coordinator.strategies for window in strategy.entry_windows()
@@ -337,7 +342,7 @@ def run_day(system: TradingSystem, gateway: FakeGateway, day: date, until: time 
                 system.entry_window(moment, name, window.name)
         if session is not None and moment == session.closes_at:
             system.close_session(moment)
-        if session is not None and moment <= session.closes_at:
+        if session is not None and moment <= session.closes_at and not (resting and system.rests(moment)):
             system.minute(moment)
         moment += timedelta(minutes=1)
     if until == time(16, 0):
