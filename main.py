@@ -284,6 +284,7 @@ class TomKing(QCAlgorithm):
                 fee=float(order_event.order_fee.value.amount),
                 is_assignment=bool(order_event.is_assignment),
                 message=str(order_event.message),
+                number=int(order_event.id),
             )
         )
 

@@ -42,7 +42,7 @@ from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
-from market.freshness import DataFreshnessValidator, QuoteJudge
+from market.freshness import DataFreshnessValidator, HeldQuotes, QuoteJudge
 from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
@@ -84,7 +84,7 @@ from strategies.ipmcc import Ipmcc
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
 from strategies.ratio import Ratio
-from strategies.roster import EntryPreparer, StrategyRoster
+from strategies.roster import DecisionRecord, EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
 ALWAYS = ("VIX", "SPY", "SPX")
@@ -106,6 +106,7 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     QuoteJudge,
+    HeldQuotes,
     Marks,
     MarketAccess,
     SteadyEquity,
@@ -159,6 +160,7 @@ MANAGERS: tuple[type, ...] = (
     Box,
     Diagonal,
     Enhanced,
+    DecisionRecord,
     StrategyRoster,
     EntryPreparer,
     StrategyCoordinator,
@@ -231,6 +233,7 @@ class TradingSystem:
         for line in self.settings.accepted():
             self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
+        self.coordinator.restore()
         self._recovery.start(stood_by=stood_by)
         self.reckoning.start()
         self.tickers = self._tickers()  # what was found to be held may be of a strategy that is not enabled
@@ -297,6 +300,10 @@ class TradingSystem:
         if not self._recovery.settled or (self._live and self._recovery.is_due(now)):
             self.clock.advance(now)
             self._recovery.reconcile()
+        if self._live and self._recovery.settled and session is not None:
+            self.clock.advance(now)
+            self._publish_prices(now)
+            self.coordinator.catch_up(now)
         active = self.coordinator.is_active
         if not active and now.minute % self._idle_minutes:
             return
@@ -334,6 +341,8 @@ class TradingSystem:
         tickers = self.tickers
         for ticker in (*sorted(self._held().difference(tickers)), *tickers):
             tick = self.gateway.tick(ticker)
+            if self._live and tick is None:
+                self.managers[DataFreshnessValidator].absent(ticker, now)
             if tick is not None and tick.fresh_at is not None:
                 self.bus.publish(
                     MarketData(
@@ -359,6 +368,8 @@ class TradingSystem:
         """A strategy's window opened (on a closed day too: the decision is then a skip)."""
         self.clock.advance(now)
         if self._session is not None and self._session.day == now.date():
+            if self._live and not self._recovery.settled:
+                return  # nothing may open yet: once it may, the window is caught up with, or accounted for
             self._publish_prices(now)
         correlation = correlation_of(strategy, now.date())
         self.bus.publish(EntryWindow(time=now, correlation=correlation, strategy=strategy, window=window))
@@ -378,6 +389,8 @@ class TradingSystem:
             return
         self._publish_prices(now)
         self._quiet.ends()
+        if self._live:
+            self.coordinator.catch_up(now, closed=True)
         self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
         self._session = None
 

@@ -15,8 +15,7 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import RunFailedError, StoppedError, UserError, stoppable
-from cli.progress import make_lenient
+from cli.errors import RunFailedError, StoppedError, UserError, make_lenient, stoppable
 
 TRACEBACK = "--traceback"
 DEBUG = "TOMKING_DEBUG"

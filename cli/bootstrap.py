@@ -147,8 +147,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     wanted = packages_of(arguments[0])
     environment = Environment(ROOT)
-    from cli.errors import StoppedError, stoppable
-    from cli.progress import make_lenient
+    from cli.errors import StoppedError, make_lenient, stoppable
 
     make_lenient()
     try:

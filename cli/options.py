@@ -89,6 +89,13 @@ class BacktestOptions(MarketOptions):
     name: Annotated[
         str | None, typer.Option(help="Name of the run: its results are backtests/NAME. Example: --name baseline")
     ] = None
+    benchmark: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of daily closes to set the account beside, for example Cboe's file of the PUT index. Example: "
+            "--benchmark PUT_History.csv"
+        ),
+    ] = None
     open_: Annotated[bool, typer.Option("--open", help="Show the report in the browser. Example: --open")] = False
 
 
@@ -180,6 +187,7 @@ class RunPlan:
     seed: int
     out: Path | None
     given: frozenset[str]
+    benchmark: Path | None = None
 
 
 def plan_of(options: BacktestOptions) -> RunPlan:
@@ -204,7 +212,8 @@ def plan_of(options: BacktestOptions) -> RunPlan:
         parameters = {key: value for key, value in parameters.items() if key in asked or key not in RANGE}
     settings = settings_of(parameters)
     given = frozenset(key.removeprefix("run.") for key in RANGE if key in asked)
-    return RunPlan(MAIN, market, parameters, settings, settings.run.seed, options.out, given)
+    seed = settings.run.seed
+    return RunPlan(MAIN, market, parameters, settings, seed, options.out, given, options.benchmark)
 
 
 def named_folder(options: BacktestOptions) -> Path | None:
@@ -264,7 +273,8 @@ def foreign_plan(options: BacktestOptions, algorithm: Path, market: MarketChoice
         raise UserError(f"--set: {options.set_[0]!r} is a setting of main.py; {algorithm.name} takes --param key=value")
     seed = whole_number("--seed", options.seed) if options.seed is not None else 1
     parameters = pairs("--param", options.param)
-    return RunPlan(algorithm.resolve(), market, parameters, None, seed, options.out, frozenset())
+    place = algorithm.resolve()
+    return RunPlan(place, market, parameters, None, seed, options.out, frozenset(), options.benchmark)
 
 
 def own_parameters(options: BacktestOptions) -> dict[str, str]:

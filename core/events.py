@@ -138,6 +138,9 @@ class OrderUpdated(Event):
 
     ``fill_quantity`` is signed (bought positive); ``fill_price`` in points, ``None`` when nothing filled; ``fee`` in
     dollars, zero or positive. ``contract`` is ``Contract.name`` or an underlying's ticker.
+
+    ``number`` is the report's own within its order (LEAN numbers them; 0: none was told), ``filled`` the signed
+    quantity of the order that is filled with it (``None``: not told): by either it is known when it comes again.
     """
 
     order_id: int
@@ -148,6 +151,8 @@ class OrderUpdated(Event):
     fee: float
     is_assignment: bool = False
     message: str = ""
+    number: int = 0
+    filled: float | None = None
 
 
 class Severity(StrEnum):

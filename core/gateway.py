@@ -99,6 +99,9 @@ class Gateway(Protocol):
     def now(self) -> datetime:
         """Time of the market."""
 
+    def moment(self) -> datetime:
+        """Time of the market as fine as the engine has it: for rates and waits, never for a decision."""
+
     def is_live(self) -> bool:
         """Whether money is real."""
 

@@ -106,6 +106,12 @@ class LeanGateway(LeanOrders):
         time_now: datetime = self._algorithm.time
         return time_now.replace(second=0, microsecond=0)
 
+    def moment(self) -> datetime:
+        """UTC with microseconds, which no change of the clocks disturbs."""
+        return datetime(*self._algorithm.utc_time.timetuple()[:6]) + timedelta(
+            microseconds=self._algorithm.utc_time.microsecond
+        )
+
     def is_live(self) -> bool:
         """Whether LEAN runs live."""
         return bool(self._algorithm.live_mode)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from core.book import Book, Position, ShareHolding
@@ -123,12 +123,14 @@ class BrokerLooks:
         return self._first is not None and self._gateway.now() - self._first >= self._settle
 
     def _facts(self) -> BrokerFacts:
-        holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())
+        today = self._gateway.now().date()
+        rows = [row for row in self._gateway.holdings() if not _is_over(row.name, today)]
+        holdings = tuple(BrokerHolding(row.name, row.quantity) for row in rows)
         orders = tuple(
             BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag, row.broker_ids)
             for row in self._gateway.open_orders()
         )
-        return BrokerFacts(self._gateway.now().date(), holdings, orders, certain=self.certain)
+        return BrokerFacts(today, holdings, orders, certain=self.certain)
 
     def verify(self) -> tuple[str, ...]:
         """The state's own recovery says what is wrong."""
@@ -157,7 +159,8 @@ class OrderRecovery(Manager):
         self._identifiers = identifiers
         self._state = state
         self._looks = looks
-        self._certain = False
+        self._certain = self._looking = False
+        executor.account.look = self.reconcile
         bus.subscribe(BrokerReconnected, self._on_reconnected, component="recovery", critical=True)
         bus.subscribe(CommandReceived, self._on_command, component="recovery", critical=True)
 
@@ -203,7 +206,7 @@ class OrderRecovery(Manager):
     @property
     def settled(self) -> bool:
         """Whether the last look left nothing open; until then look again each minute."""
-        return self._certain and not self._book.doubted
+        return self._certain and not self._book.doubted and not self._executor.account.look_soon
 
     def is_due(self, now: datetime) -> bool:
         """Whether the last look, for whatever reason, is so long ago; only a live account has other hands in it."""
@@ -213,10 +216,20 @@ class OrderRecovery(Manager):
         """Compare with the broker's facts; what the state learned, the book follows.
 
         Never while an act is between its two records: its order may be at the broker already and look like nobody's
-        (recording R); the next minute looks instead. A system that recovers goes on only after a look that was certain:
-        nothing opens before.
+        (recording R), nor while a look is being taken; the next minute looks instead. A system that recovers goes on
+        only after a look that was certain: nothing opens before.
         """
-        outcome = None if self._state.acting else self._looks.reconcile(self._executor.followed)
+        if self._looking or self._state.acting:
+            self._executor.account.look_soon = True
+            return Reconciliation()
+        self._looking, self._executor.account.look_soon = True, False
+        try:
+            return self._reconcile()
+        finally:
+            self._looking = False
+
+    def _reconcile(self) -> Reconciliation:
+        outcome = self._looks.reconcile(self._executor.followed)
         if outcome is None:
             return Reconciliation()
         self._book.doubted = outcome.in_doubt
@@ -226,20 +239,24 @@ class OrderRecovery(Manager):
         self._count_unowned(outcome)
         if outcome.orders_to_cancel:
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
+        for subject in self._in_state(PositionState.UNWINDING):  # it goes on, whatever ended meanwhile
+            self._executor.go_on_unwinding(subject.id, subject.detail.get("unwinding", ()))
         self._fold()
-        for subject in self._state.positions():
-            if subject.state == PositionState.ASSIGNED:
-                self._take_shares(subject)
+        for subject in self._in_state(PositionState.ASSIGNED):
+            self._take_shares(subject)
         for position in list(self._book.positions.values()):
             if position.id not in self._book.doubted:
                 self._follow(position)
-        for subject in self._state.positions():
-            if subject.state == PositionState.UNWINDING and subject.id not in self._book.doubted:
+        for subject in self._in_state(PositionState.UNWINDING):
+            if subject.id not in self._book.doubted:
                 self._unwind(subject)
         self._state.remember(OUTSIDE, {name: [row.quantity, row.cash, row.fees] for name, row in self._outside()})
         if self.settled and self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
             self._state.fire_system(SystemTrigger.READY)
         return outcome
+
+    def _in_state(self, state: PositionState) -> list[Subject]:
+        return [subject for subject in self._state.positions() if subject.state == state]
 
     def _tell_of_others(self, outcome: Reconciliation) -> None:
         """Somebody else trades this account: nothing new opens beside what this process cannot know of.
@@ -281,7 +298,8 @@ class OrderRecovery(Manager):
     def _fold(self) -> None:
         """Groups that ended while nobody followed them: what they filled becomes their positions'."""
         for subject in self._state.order_groups(ended=True):
-            if not subject.ended or subject.detail.get("folded") or subject.parent in self._book.doubted:
+            counted = subject.detail.get("folded") or subject.detail.get("never_sent")
+            if not subject.ended or counted or subject.parent in self._book.doubted:
                 continue
             group = self._rebuild_group(subject)
             self._gateway.subscribe(leg.contract for leg in group.package.legs if not group.is_untouched)
@@ -407,7 +425,7 @@ class OrderRecovery(Manager):
             return LegFill(quantity, total, fees)
         if group.opens and average is not None:
             return LegFill(quantity, total - unseen * average * multiplier, fees)
-        return LegFill(quantity, total, fees, priced=False)
+        return LegFill(quantity, total, fees, unpriced=unseen)
 
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
         self._looks.start_over()
@@ -439,6 +457,12 @@ def _package_of(subject: Subject) -> Package:
     if not isinstance(rows, list):
         raise CorruptStoreError(f"{subject.level.value} {subject.id}: package {str(rows)[:40]!r}; expected its legs")
     return rebuild_package(rows)
+
+
+def _is_over(name: str, today: date) -> bool:
+    """An expired contract may stand in LEAN's portfolio the next morning (Lean issues 5016, 5545): no position."""
+    contract = contract_named(name)
+    return contract is not None and contract.expiry < today
 
 
 def _number(value: object) -> float | None:

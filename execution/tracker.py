@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from core.book import Book, Position, ShareHolding, position_of
+from core.book import Book, ClosedTrade, Position, ShareHolding, position_of
 from core.bus import EventBus
-from core.contracts import MARKET_CLOSE, Contract, Leg
+from core.contracts import MARKET_CLOSE, Contract, Leg, Package
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
 from core.gateway import Gateway
 from core.instruments import underlying_named
 from core.journal import Journal, RecordKind
-from core.parts import LegExit, Part
+from core.parts import LegExit, Part, Terms
 from execution.groups import (
+    BROKEN,
+    LATE,
     Change,
     Gone,
+    LegFill,
     OrderGroup,
     intrinsic,
     largest_loss,
@@ -42,19 +45,21 @@ class PositionTracker:
         self.share_orders: set[int] = set()
         self.outside: dict[str, LegExit] = {}
         """By contract: what others traded in contracts of ours, as far as the engine told, and no position took yet."""
+        self._unknown: list[tuple[ClosedTrade, Part]] = []
 
     # Entries on their way
 
     def plan(self, group: OrderGroup) -> None:
         """Count an entry on its way as if it were open."""
         if group.plans:
-            self._book.pending[group.position] = self._position(group, planned_parts(group, self._gateway.now()))
+            self._book.pending[group.position] = self.position(group, planned_parts(group, self._gateway.now()))
 
     def abandon(self, group: OrderGroup) -> None:
         """Forget an entry that came to nothing."""
         self._book.pending.pop(group.position, None)
 
-    def _position(self, group: OrderGroup, parts: tuple[Part, ...]) -> Position:
+    def position(self, group: OrderGroup, parts: tuple[Part, ...]) -> Position:
+        """A position of the parts that a group opened."""
         first = position_of(
             group.position,
             parts[0],
@@ -63,6 +68,24 @@ class PositionTracker:
             vix_entry=self._price(VIX),
         )
         return replace(first, parts=parts, slot=group.slot)
+
+    def loose_part(self, group: OrderGroup, loose: Mapping[str, LegFill], moment: datetime) -> Part:
+        """Contracts that an exit traded though nothing of them was held any more, as one broken part."""
+        known = self._book.positions.get(group.position)
+        taken = len(() if known is None else known.parts)
+        legs = [leg.contract for leg in group.package.legs if leg.contract.name in loose]
+        fills = [loose[contract.name] for contract in legs]
+        prices = [-fill.cash / (fill.quantity * row.multiplier) for row, fill in zip(legs, fills, strict=True)]
+        return Part(
+            name=f"{group.id}{LATE}-{taken + 1}{BROKEN}",
+            package=Package(tuple(Leg(row, round(fill.quantity)) for row, fill in zip(legs, fills, strict=True))),
+            contracts=1,
+            opened=moment,
+            entry_prices=tuple(prices),
+            entry_cash=sum(fill.cash for fill in fills),
+            entry_fees=sum(fill.fees for fill in fills),
+            terms=Terms(group.strategy, "late", 0.0, 0.0, frozenset()),
+        )
 
     # What happens to positions
 
@@ -74,7 +97,7 @@ class PositionTracker:
         if group.opens:
             parts = opened_parts(group, now)
             if known is None:
-                return Change(None, self._position(group, parts), ChangeKind.OPENED, now)
+                return Change(None, self.position(group, parts), ChangeKind.OPENED, now)
             taken = {part.name for part in parts}
             before = tuple(_left_over(part, known) if part.name in taken else part for part in known.parts)
             return Change(known, replace(known, parts=(*before, *parts)), ChangeKind.ADJUSTED, now)
@@ -82,7 +105,7 @@ class PositionTracker:
             return None
         gone = [
             Gone(name, LegExit(fill.quantity, fill.cash if fill.priced else None, fill.fees))
-            for name, fill in group.fills.items()
+            for name, fill in group.fresh.items()
             if round(fill.quantity)
         ]
         return take_off(known, group.parts, gone, (group.rule, group.reason), ChangeKind.CLOSED, now)
@@ -203,8 +226,33 @@ class PositionTracker:
         else:
             self._book.positions[after.id] = after
         self._book.trades.extend(change.trades)
+        for part, trade in zip(change.over, change.trades, strict=True):
+            if trade.profit is None:
+                self._unknown.append((trade, part))
         self.tell(rows)
         self.announce(after.id, after.strategy, after.correlation, change.kind, change.cash, change.fees)
+
+    def priced(self, position: str, parts: Sequence[str], name: str, exit_: LegExit) -> Sequence[ClosedTrade]:
+        """Trades whose result was unknown until this exit's report came: the book has it now, the journal is told."""
+        found = []
+        for trade, part in list(self._unknown):
+            gone = part.exits.get(name)
+            fits = gone is not None and gone.cash is None and abs(gone.quantity - exit_.quantity) < 0.5
+            if trade.position != position or (parts and trade.part not in parts) or gone is None or not fits:
+                continue
+            known = replace(
+                part, exits={**part.exits, name: LegExit(gone.quantity, exit_.cash, gone.fees + exit_.fees)}
+            )
+            cash = known.cash
+            profit = None if cash is None else cash - known.fees
+            now = replace(trade, profit=profit, fees=known.fees)
+            self._book.trades[self._book.trades.index(trade)] = now
+            self._unknown.remove((trade, part))
+            if profit is None:
+                self._unknown.append((now, known))
+            found.append(now)
+            break
+        return found
 
     def tell(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Journal closed trades."""

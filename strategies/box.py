@@ -79,6 +79,8 @@ class Box(Row):
         own, chains = self.settings, look.tools.chains
         first, last = (look.today + timedelta(days=days) for days in (own.days_to_expiry, own.max_days))
         listed = chains.listed(look.root, first, last)
+        if not listed and chains.may_come(look.root):
+            raise look.wait("listing", f"nothing of {look.root} is listed yet")
         if not listed:
             reason = f"no {look.root} contract expires in {own.days_to_expiry} to {own.max_days} days"
             raise look.skip("no_expiry", reason)

@@ -33,14 +33,13 @@ from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
-from strategies.entries import Entries, Key, Sent
+from strategies.entries import Entries
 from strategies.exits import HeldLooks, Rest, StopGuard, last_resort
-from strategies.roster import StrategyRoster
+from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _REOPEN_WITHIN = timedelta(minutes=15)
 _ADDED = "add"
-_ROLLED = "roll"
 
 
 @dataclass(slots=True)
@@ -91,7 +90,7 @@ class StrategyCoordinator:
         self._roster = roster
         self._bus = bus
         self._orphans: set[str] = set()
-        self._entries = Entries(journal, gateway, book, desk, risk, market, roster)
+        self._entries = Entries(gateway, book, desk, risk, market, roster)
         self._strategies = self._entries.strategies
         self._stops = StopGuard(gateway, market.marks)
         self.looks = HeldLooks(gateway, market.greeks, market.settings)
@@ -129,6 +128,14 @@ class StrategyCoordinator:
         """The strategies that run, in the order of service."""
         return tuple(self._strategies.values())
 
+    def restore(self) -> None:
+        """Take over from the last process what it decided and what it had on its way, before orders are looked at."""
+        self._entries.restore()
+
+    def catch_up(self, now: datetime, *, closed: bool = False) -> None:
+        """Live, once a minute of a session (``closed``: at its end): every entry of the day gets its one row."""
+        self._entries.catch_up(now, closed=closed)
+
     @property
     def managing(self) -> tuple[Strategy, ...]:
         """The strategies that run, and those that do not but hold something."""
@@ -165,6 +172,7 @@ class StrategyCoordinator:
         if rolling is None:
             self._entries.decide(sent, found)
             return
+        self._roster.decisions.taken_back(sent.key)
         self._record_roll(rolling, found, sent if found.rule == "filled" else None)
 
     def _on_position_changed(self, event: PositionChanged) -> None:
@@ -245,12 +253,13 @@ class StrategyCoordinator:
         """Open parts on a position, once a day for each name: what was refused is not asked for again and again."""
         proposal = replace(action.proposal, onto=position.id)
         key = Key(position.strategy, _ADDED, f"{position.id} {' '.join(plan.name for plan in proposal.plans)}")
-        if self._added.get(key) == today:
+        if self._added.get(key) == today or self._roster.decisions.is_decided(key, today):
             return
         self._added[key] = today
         denied = self._entries.take_up(key, today, proposal, position.correlation)
         if denied is not None:
-            self._entries.decide(Sent(position.id, key, today, proposal, 0, position.correlation), denied)
+            sent = Sent(position.id, key, today, 0, position.correlation, proposal.reason, proposal.spot)
+            self._entries.decide(sent, denied)
 
     # Rolling: close, then open another in its place
 
@@ -303,7 +312,7 @@ class StrategyCoordinator:
         proposal = replace(
             rolling.proposal, mid_cash=price.mid, natural_cash=price.natural, onto=old.id if stands else ""
         )
-        key = Key(old.strategy, _ROLLED, " ".join((old.id, *rolling.parts)))
+        key = Key(old.strategy, ROLLED, " ".join((old.id, *rolling.parts)))
         self._replacing[key] = rolling
         denied = self._entries.take_up(key, today, proposal, old.correlation)
         if denied is not None:

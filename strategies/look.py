@@ -223,6 +223,8 @@ class Look:
             raise self.skip("market_closed", f"{INSTRUMENTS[name].exchange} is closed at {self.now:%H:%M}")
         found = expiry if days is None else self._expiry(name, days, tolerance)
         listed = () if found is None else self.tools.chains.expiring(name, found)
+        if not listed and self.tools.chains.may_come(name):
+            raise self.wait("listing", f"nothing of {name} is listed yet")
         if found is None or not listed:
             wanted = f"on {expiry}" if days is None else "today" if days == 0 else f"about {days} days ahead"
             raise self.skip("no_expiry", f"no {name} contract expires {wanted}")

@@ -195,7 +195,9 @@ class Row(Strategy):
             return Wait("entry_time", f"it is {context.now:%H:%M}, entries are from {entry.at:%H:%M}")
         self._ranks.add(rank)
         if rank >= len(self.available(_slot(context))):
-            return Skip("no_expiry", f"none of {', '.join(self.roots_of(_slot(context)))} is listed")
+            roots = self.roots_of(_slot(context))
+            none = f"none of {', '.join(roots)} is listed"
+            return Wait("listing", none) if self.tools.chains.may_come(roots[0]) else Skip("no_expiry", none)
         position = context.position
         if entry.onto is not None and (position is None or not entry.onto(position, context.today)):
             return Skip("not_due", f"{entry.name} is not due for {context.slot}")

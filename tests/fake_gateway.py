@@ -79,6 +79,9 @@ class FakeGateway:
     def now(self) -> datetime:
         return self.time
 
+    def moment(self) -> datetime:
+        return self.time
+
     def is_live(self) -> bool:
         return False
 

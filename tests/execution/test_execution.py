@@ -143,8 +143,8 @@ def test_one_leg_alone_is_unwound(tmp_path: Path, filled: int) -> None:
     leg = order.package.legs[filled]
     for index, order_id in enumerate(order.ids):
         if index == filled:
-            room.tell(order_id, leg.contract.name, FillStatus.FILLED, float(leg.ratio))
             room.gateway.held[leg.contract.name] = (leg.contract, leg.ratio)
+            room.tell(order_id, leg.contract.name, FillStatus.FILLED, float(leg.ratio))
         else:
             room.tell(order_id, order.package.legs[index].contract.name, FillStatus.CANCELLED)
     room.gateway.fills_allowed = True
