@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -21,6 +22,7 @@ from core.events import (
     Event,
     MarketData,
     MinutePassed,
+    RestEnded,
     SessionClosed,
     SessionOpened,
 )
@@ -308,6 +310,11 @@ class TradingSystem:
         if not active and now.minute % self._idle_minutes:
             return
         self.clock.advance(now)
+        if active and self._quiet.stands(now):
+            self._publish(self._quiet.due(now), now)
+            self.bus.publish(RestEnded(time=now))
+            self._quiet.glanced()
+            return
         self._publish_prices(now)
         if active:
             self.bus.publish(MinutePassed(time=now))
@@ -339,7 +346,10 @@ class TradingSystem:
             return
         self._priced_at = now
         tickers = self.tickers
-        for ticker in (*sorted(self._held().difference(tickers)), *tickers):
+        self._publish((*sorted(self._held().difference(tickers)), *tickers), now)
+
+    def _publish(self, tickers: Iterable[str], now: datetime) -> None:
+        for ticker in tickers:
             tick = self.gateway.tick(ticker)
             if self._live and tick is None:
                 self.managers[DataFreshnessValidator].absent(ticker, now)

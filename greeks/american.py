@@ -277,6 +277,12 @@ def american_price(
     return result
 
 
+def american_delta(*figures: ArrayLike) -> FloatArray:
+    """Delta of every American option; takes and raises what ``american_price`` does."""
+    result: FloatArray = _core(_checked(*figures))[1]
+    return result
+
+
 def american_greeks(
     spot: ArrayLike,
     strike: ArrayLike,

@@ -173,7 +173,7 @@ class ChainPlanner(Manager):
     def deltas(self, contracts: Sequence[Contract], volatilities: FloatArray, spot: float) -> FloatArray:
         """Delta of each contract now, absolute x 100, at a price in points; NaN where the volatility is."""
         columns = self._columns(contracts, self._gateway.now())
-        found: FloatArray = 100.0 * np.abs(columns.greeks(np.full(len(contracts), spot), volatilities).delta)
+        found: FloatArray = 100.0 * np.abs(columns.deltas(np.full(len(contracts), spot), volatilities))
         return found
 
     def _columns(self, contracts: Sequence[Contract], moment: datetime) -> Columns:

@@ -19,6 +19,7 @@ from core.events import (
     MinutePassed,
     OrderGroupFinished,
     PositionChanged,
+    RestEnded,
     SessionClosed,
 )
 from core.factory import Manager
@@ -100,6 +101,7 @@ class StrategyCoordinator:
         self._failing: set[str] = set()
         bus.subscribe(EntryWindow, self._entries.open_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
+        bus.subscribe(RestEnded, self._on_rest_ended, component="coordinator", critical=True)
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
         bus.subscribe(OrderGroupFinished, self._on_group_finished, component="coordinator")
         bus.subscribe(PositionChanged, self._on_position_changed, component="coordinator")
@@ -149,6 +151,9 @@ class StrategyCoordinator:
         self._desk.advance(event.time)
         for rolling in [row for row in self._rolls.values() if row.ended is not None]:
             self._go_on_with(rolling, event.time)
+        self._manage(event.time)
+
+    def _on_rest_ended(self, event: RestEnded) -> None:
         self._manage(event.time)
 
     def _on_deadline(self, event: DeadlineReached) -> None:
@@ -391,63 +396,86 @@ class StrategyCoordinator:
         return tuple(problems) if self._strategies else ("no strategy is enabled",)
 
 
-@dataclass(frozen=True, slots=True)
-class _Quiet:
-    until: datetime
-    bands: tuple[tuple[str, float, float], ...]
+_Bands = tuple[tuple[str, float, float], ...]
 
 
 class QuietMinutes(Manager):
     """Which minutes of a backtest nobody looks at while something is held (decision 043); live, none.
 
-    A look at everything that found nothing due stands until the first of its rests ends, while the prices that they and
-    the account's own rules rest on stay in their bands, and nothing is ordered, waited for or told by the broker.
+    A full look that left no rule of risk near a limit stands for the longest rest, while the prices that it rests on
+    stay in their bands, and nothing is ordered, waited for or told by the broker. While it stands, only the positions
+    are looked at whose own rest is over.
     """
 
     def __init__(
         self,
         gateway: Gateway,
+        book: Book,
         coordinator: StrategyCoordinator,
         risk: UnifiedRiskManager,
         emergency: EmergencyProtocol,
         settings: MarketSettings,
     ) -> None:
         self._gateway = gateway
+        self._book = book
         self._coordinator = coordinator
         self._risk = risk
         self._emergency = emergency
+        self._longest = timedelta(minutes=settings.held_minutes)
         self._move = settings.quiet_move
-        self._quiet: _Quiet | None = None
+        self._stands: tuple[datetime, _Bands] | None = None
+        self._rests: tuple[datetime, _Bands] | None = None
 
     def is_quiet(self, now: datetime) -> bool:
-        """Whether the last look at everything still stands."""
-        quiet = self._quiet
-        if quiet is None or now >= quiet.until or self._coordinator.pursues:
+        """Whether nobody looks at a minute."""
+        return self._is_within(self._rests, now) and self.stands(now)
+
+    def stands(self, now: datetime) -> bool:
+        """Whether the last full look still stands, so that only what its own rest tells is looked at."""
+        return self._is_within(self._stands, now) and not self._coordinator.pursues
+
+    def _is_within(self, known: tuple[datetime, _Bands] | None, now: datetime) -> bool:
+        if known is None or now >= known[0]:
             return False
-        for ticker, low, high in quiet.bands:
+        for ticker, low, high in known[1]:
             price = self._gateway.price(ticker)
             if price is None or not low <= price <= high:
                 return False
         return True
 
+    def due(self, now: datetime) -> list[str]:
+        """Prices to be told before what does not rest is looked at: the VIX, and what its options are written on."""
+        looks, price = self._coordinator.looks, self._gateway.price
+        rows = ((row, row.underlying.price_key) for row in self._book.positions.values())
+        return [VIX, *sorted({key for row, key in rows if not looks.rests(row, now, price(key))})]
+
     def ends(self) -> None:
-        """Something happened: the next minute is looked at."""
-        self._quiet = None
+        """Something happened: the next minute is looked at in full."""
+        self._stands = None
 
     def looked(self, now: datetime, always: tuple[str, ...]) -> None:
         """Everything was looked at; ``always``: whose prices the account's own rules rest on."""
-        self._quiet = None
-        if self._gateway.is_live() or self._coordinator.pursues or self._emergency.person_waits:
+        self._stands = None
+        one_each = self._longest <= timedelta(minutes=1)
+        if one_each or self._gateway.is_live() or self._emergency.person_waits or not self._risk.rests(now):
             return
-        rests = self._coordinator.rests
-        if not rests or not self._risk.rests(now):
-            return
-        bands = {(rest.key, rest.low, rest.high): None for rest in rests}
-        bands |= {(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band): None for rest in rests}
-        for ticker in always:
+        tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in self._book.positions.values())))
+        bands = []
+        for ticker in tickers:
             price = self._gateway.price(ticker)
             if price is None:
                 return
             band = self._coordinator.looks.vix_band(price) if ticker == VIX else self._move * price
-            bands[ticker, price - band, price + band] = None
-        self._quiet = _Quiet(min(rest.until for rest in rests), tuple(bands))
+            bands.append((ticker, price - band, price + band))
+        self._stands = (now + self._longest, tuple(bands))
+        self.glanced()
+
+    def glanced(self) -> None:
+        """What did not rest was looked at."""
+        rests = self._coordinator.rests
+        if not rests:
+            self._rests = None
+            return
+        bands = {(rest.key, rest.low, rest.high): None for rest in rests}
+        bands |= {(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band): None for rest in rests}
+        self._rests = (min(rest.until for rest in rests), tuple(bands))

@@ -121,10 +121,10 @@ class Diagonal(Row):
         """Points of the long put at the short one's expiry, the price at the short strike and volatility as now."""
         long = next((leg.contract for leg in part.legs if leg.ratio > 0), None)
         short = next((leg.contract for leg in part.legs if leg.ratio < 0), None)
-        figures = None if long is None or short is None else self.tools.greeks.figures_of(long)
-        if long is None or short is None or figures is None:
+        volatility = None if long is None else self.tools.greeks.volatility_of(long)
+        if long is None or short is None or volatility is None:
             return None
-        return _worth_at_end(short, long, figures.volatility, *self.tools.greeks.carry_of(long.underlying.ticker))
+        return _worth_at_end(short, long, volatility, *self.tools.greeks.carry_of(long.underlying.ticker))
 
 
 @lru_cache(maxsize=64)
