@@ -77,6 +77,7 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.box import Box
 from strategies.butterfly import Butterfly
+from strategies.capacity import Capacity
 from strategies.coordinator import QuietMinutes, StrategyCoordinator
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
@@ -164,6 +165,7 @@ MANAGERS: tuple[type, ...] = (
     Enhanced,
     DecisionRecord,
     StrategyRoster,
+    Capacity,
     EntryPreparer,
     StrategyCoordinator,
     QuietMinutes,
@@ -199,6 +201,7 @@ class TradingSystem:
         self.coordinator = self.managers[StrategyCoordinator]
         self.tickers = self._tickers()
         self._history = self.managers[DailyHistory]
+        self._chains = self.managers[OptionChainManager]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
@@ -242,6 +245,7 @@ class TradingSystem:
         self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
+        self.managers[Capacity].tell(self.clock.now().date())
 
     def open_session(self, now: datetime) -> None:
         """The first minute of a session is in (or, live, the first that a process sees that started within it)."""
@@ -268,7 +272,7 @@ class TradingSystem:
     def _held(self) -> set[str]:
         """Prices that what is held or looked at rests on: futures under options, and shares of assignments."""
         keys = {position.underlying.price_key for position in self.book.exposed()}
-        return keys | set(self.book.shares) | self.managers[OptionChainManager].price_keys
+        return keys | set(self.book.shares) | self._chains.price_keys
 
     @property
     def in_session(self) -> bool:
@@ -346,15 +350,17 @@ class TradingSystem:
             return
         self._priced_at = now
         tickers = self.tickers
-        self._publish((*sorted(self._held().difference(tickers)), *tickers), now)
+        others = self._held().difference(tickers)
+        self._publish((*sorted(others), *tickers) if others else tickers, now)
 
     def _publish(self, tickers: Iterable[str], now: datetime) -> None:
+        gateway, publish = self.gateway, self.bus.publish
         for ticker in tickers:
-            tick = self.gateway.tick(ticker)
+            tick = gateway.tick(ticker)
             if self._live and tick is None:
                 self.managers[DataFreshnessValidator].absent(ticker, now)
             if tick is not None and tick.fresh_at is not None:
-                self.bus.publish(
+                publish(
                     MarketData(
                         time=now,
                         ticker=ticker,

@@ -26,6 +26,7 @@ COMMANDS = {
     "completion": ("cli.app", "completion"),
     "data": ("cli.data", "data"),
     "explain": ("cli.runs", "explain"),
+    "faults": ("cli.checks", "faults"),
     "grid": ("cli.grid", "grid"),
     "montecarlo": ("cli.grid", "montecarlo"),
     "notebook": ("cli.runs", "notebook"),

@@ -241,6 +241,8 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
     """What the report shows: the journal of main.py, or for other algorithms the engine's own equity."""
     own = plan.settings is not None
     journal = collect_journal(work) if own else Journal()
+    for words in journal.capacity:
+        market.warn(words)
     equity = (opening_of(plan.settings), *journal.equity) if plan.settings and journal.equity else engine_equity(result)
     start, end = run_days(plan, result)
     return RunRecord(

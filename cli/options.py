@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -25,7 +25,6 @@ RESULTS = "backtests"  # one of the few folders that the lean command line never
 SHORT_KEYS = ("start", "end", "cash", "strategies", "seed")  # each stands for the setting run.KEY, as in main.py
 LATEST = "latest"  # the newest run, wherever a run is named
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-FRIDAY = 4
 RANGE = ("run.start", "run.end")
 LISTINGS = ("today", "then")
 
@@ -250,15 +249,23 @@ def cannot_trade(settings: Settings) -> tuple[str, ...]:
 def strategy_obstacle(name: str, settings: Settings) -> str | None:
     """What keeps one strategy from ever opening anything in this run's days."""
     from simulation.market.calendar import calendar
+    from strategies.row import Row
+    from trading_system import MANAGERS
 
     row = getattr(settings, name)
     if max(row.contracts_by_phase) == 0:
         return f"{name}.contracts_by_phase is 0 in every phase"
+    if name == "box" and not settings.box.cash_wanted:
+        return "box.cash_wanted is 0"
     sessions = calendar().between(settings.run.start, settings.run.end)
     if not sessions:
         return f"no session from {settings.run.start} to {settings.run.end}"
-    if name == "friday_0dte" and not any(day.weekday() == FRIDAY for day in sessions):
-        return f"no Friday session from {settings.run.start} to {settings.run.end}"
+    rules = {kind.name: kind.opens for kind in MANAGERS if issubclass(kind, Row)}
+    week = timedelta(days=7)  # whether a day before or after the run was open says where an entry moves to
+    around = set(calendar().between(settings.run.start - week, settings.run.end + week))
+    phases = range(1, len(row.contracts_by_phase) + 1)
+    if not any(rules[name].is_due(day, phase, around.__contains__) for day in sessions for phase in phases):
+        return f"none of its entry days is a session from {settings.run.start} to {settings.run.end}"
     return None
 
 

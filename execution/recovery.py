@@ -245,7 +245,8 @@ class OrderRecovery(Manager):
         for subject in self._in_state(PositionState.ASSIGNED):
             self._take_shares(subject)
         for position in list(self._book.positions.values()):
-            if position.id not in self._book.doubted:
+            # What a group on its way has filled is its own to tell: taken here too, it would count twice.
+            if position.id not in self._book.doubted and self._executor.group_of(position.id) is None:
                 self._follow(position)
         for subject in self._in_state(PositionState.UNWINDING):
             if subject.id not in self._book.doubted:

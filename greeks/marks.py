@@ -84,6 +84,10 @@ class Marks(Manager):
         figures = self._service.figures_of(contract)
         return None if figures is None else figures.price
 
+    def dividend_yield(self, ticker: str) -> float:
+        """What an underlying pays a year, continuous, as a fraction."""
+        return self._service.carry_of(ticker)[1]
+
     def value(self, legs: Sequence[Leg], now: datetime) -> float | None:
         """Worth of legs at their marks: positive when closing brings money; ``None`` where one has none."""
         partners = [leg.contract for leg in legs]

@@ -8,6 +8,7 @@ Dollars, money in is positive; a profit of NaN is unknown, never zero.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
@@ -124,6 +125,12 @@ class StressEngine(Manager):
         adverse, crash = correlation.adverse_move, correlation.crash_move
         self._moves = np.array([0.0, -adverse, adverse, -crash, crash])
         self._sizing_moves = np.array([0.0, -sizing.stress_move, sizing.stress_move])
+
+    def beside(self, service: CentralGreeksService, gateway: Gateway) -> StressEngine:
+        """The same engine over other figures, for a market that is only thought of; it hears of no event."""
+        twin = copy(self)
+        twin._service, twin._gateway, twin._book, twin._needs, twin._lot = service, gateway, Book(), None, None
+        return twin
 
     def held(self) -> StressBook:
         """What is held and on its way, from the cache while nothing that it rests on changed."""

@@ -6,7 +6,7 @@ Here are also the rows about a whole day and about a position's opening; those a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -259,3 +259,32 @@ class Standing:
 def read_standing(row: Fields) -> Standing:
     """A ``standing`` row."""
     return Standing(row.day("day"), row.texts("lines"))
+
+
+@dataclass(frozen=True, slots=True)
+class SystemNote:
+    """What a component said of the run itself, such as what the account is too small for."""
+
+    component: str
+    reason: str
+
+
+def read_system(row: Fields) -> SystemNote:
+    """A ``system`` row."""
+    return SystemNote(row.text("component"), row.text("reason"))
+
+
+def capacity_of(notes: Iterable[object]) -> tuple[str, ...]:
+    """What was said of strategies that cannot trade and of places that are shared."""
+    return tuple(note.reason for note in notes if isinstance(note, SystemNote) and note.component == "capacity")
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownTrade:
+    """A part of a position that somebody closed at the broker: nobody told what it brought, so it counts nowhere."""
+
+    strategy: str
+    position: str
+    part: str
+    closed: datetime
+    reason: str

@@ -17,12 +17,15 @@ from reporting.fields import (
     Opening,
     RollNote,
     Standing,
+    UnknownTrade,
+    capacity_of,
     parse_line,
     read_exposure,
     read_interest,
     read_opening,
     read_roll,
     read_standing,
+    read_system,
 )
 
 
@@ -97,17 +100,6 @@ class Trade:
     def won(self) -> bool:
         """Whether money was made after fees; exactly nothing is not a win."""
         return self.profit > 0
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownTrade:
-    """A part of a position that somebody closed at the broker: nobody told what it brought, so it counts nowhere."""
-
-    strategy: str
-    position: str
-    part: str
-    closed: datetime
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +251,7 @@ class Journal:
     openings: tuple[Opening, ...] = ()
     rolls: tuple[RollNote, ...] = ()
     standings: tuple[Standing, ...] = ()
+    capacity: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -306,6 +299,7 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         exposures=tuple(item for item in kept["exposure"] if isinstance(item, ExposureDay)),
         openings=tuple(item for item in kept["greeks"] if isinstance(item, Opening)),
         rolls=tuple(item for item in kept["roll"] if isinstance(item, RollNote)),
+        capacity=capacity_of(kept["system"]),
         standings=tuple(item for item in kept["standing"] if isinstance(item, Standing)),
         counts=counts,
     )
@@ -495,4 +489,5 @@ READERS: dict[str, Callable[[Fields], object]] = {
     "risk": read_risk,
     "error": read_error,
     "standing": read_standing,
+    "system": read_system,
 }

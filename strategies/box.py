@@ -30,6 +30,7 @@ class Box(Row):
     """Sells a box on the index to borrow what is left of the cash that is wanted."""
 
     name = "box"
+    opens = every(WEDNESDAY)
     roots = ("SPX",)
     traits = by_part(whole=frozenset({Trait.NO_VOLATILITY_SOLD, Trait.HELD_BY_PERSON, Trait.SPARED_BY_21_DTE}))
 
@@ -37,7 +38,7 @@ class Box(Row):
         super().__init__(tools, settings)
         self.settings = settings
         wanted = settings.cash_wanted > 0
-        self.entries = (Entry("open", every(WEDNESDAY) if wanted else DayRule(()), settings.entry_time, self.borrow),)
+        self.entries = (Entry("open", self.opens if wanted else DayRule(()), settings.entry_time, self.borrow),)
         if not wanted and self.name in run.strategies:
             reason = "box.cash_wanted is 0: nobody wants to borrow, and a loan that nothing uses is a sure loss"
             journal.record(RecordKind.SYSTEM, component=self.name, reason=reason)

@@ -35,7 +35,7 @@ from risk.proposal import Proposal
 from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries
-from strategies.exits import HeldLooks, Rest, StopGuard, last_resort
+from strategies.exits import ContractEnds, HeldLooks, Rest, StopGuard, last_resort
 from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
@@ -94,7 +94,8 @@ class StrategyCoordinator:
         self._entries = Entries(gateway, book, desk, risk, market, roster)
         self._strategies = self._entries.strategies
         self._stops = StopGuard(gateway, market.marks)
-        self.looks = HeldLooks(gateway, market.greeks, market.settings)
+        self._ends = ContractEnds(gateway, market.calendar, market.marks)
+        self.looks = HeldLooks(gateway, market.greeks, self._ends, market.settings)
         self._rolls: dict[tuple[str, ...], _Rolling] = {}
         self._replacing: dict[Key, _Rolling] = {}
         self._added: dict[Key, date] = {}
@@ -203,11 +204,13 @@ class StrategyCoordinator:
                 self._tell_orphan(position)
                 continue
             try:
-                context = self._holding(position, now, session)
-                if context is None:
+                holding = self._holding(position, now, session)
+                if holding is None:
                     continue
-                action = strategy.manage(position, context)
-                self._note(strategy, position, context, action)
+                for due in self._ends.due(position, holding):  # no row may keep what its contract ends
+                    self._do(position, due, now.date())
+                action = strategy.manage(position, holding)
+                self._note(strategy, position, holding, action)
             except Exception as error:  # a strategy's error must not keep the others from their exits
                 if position.id not in self._failing:  # told once a session, not once a minute
                     self._failing.add(position.id)
@@ -229,8 +232,7 @@ class StrategyCoordinator:
 
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext | None:
         """What is known of a position now; ``None`` while it rests."""
-        tick = self._gateway.tick(position.underlying.price_key)
-        spot = None if tick is None else tick.price
+        spot = self._gateway.price(position.underlying.price_key)
         if self.looks.rests(position, now, spot):
             return None
         values = {part.name: self._market.marks.value_of(part, now) for part in position.parts}

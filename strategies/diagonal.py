@@ -16,11 +16,10 @@ from core.settings.strategies import DiagonalSettings
 from greeks.american import american_price
 from greeks.black_scholes import expires_at, years_between
 from risk.proposal import Proposal
-from strategies.base import Close, HoldContext, Skip
+from strategies.base import Close, HoldContext, Skip, maximum_debit
 from strategies.exits import days_to_expiry, early_profit, loss_of_debit
 from strategies.gates import TUESDAY, every, free_place
 from strategies.look import Look
-from strategies.musts import maximum_debit
 from strategies.picks import Chain
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools
@@ -30,13 +29,14 @@ class Diagonal(Row):
     """Buys a put and sells a nearer one at a lower strike."""
 
     name = "diagonal"
+    opens = every(TUESDAY)
     traits = by_part(whole=BOUGHT | {Trait.LOW_VIX_ONLY, Trait.SPARED_BY_21_DTE})
 
     def __init__(self, tools: Tools, settings: DiagonalSettings, exits: ExitSettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
         self.gates = (self._places,)
-        self.entries = (Entry("open", every(TUESDAY), settings.entry_time, self.open, slots=settings.tickers),)
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=settings.tickers),)
         self.exits_of_all = (self._vix_rose,)
         self.exits = {
             WHOLE: (

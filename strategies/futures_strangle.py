@@ -16,11 +16,10 @@ from core.parts import Part, Trait
 from core.settings.fields import ExitSettings
 from core.settings.strategies import FuturesStrangleSettings
 from risk.proposal import Proposal
-from strategies.base import Action, Hold, HoldContext, Roll, Skip
+from strategies.base import NET_CREDIT, Action, Hold, HoldContext, Roll, Skip, at_least
 from strategies.exits import any_part, days_to_expiry, short_delta, total_loss, total_profit
 from strategies.gates import TUESDAY, iv_rank, second
 from strategies.look import Look
-from strategies.musts import NET_CREDIT, at_least
 from strategies.picks import Chain
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools
@@ -43,13 +42,15 @@ class FuturesStrangle(Row):
     """Sells a strangle in each of several markets."""
 
     name = "futures_strangle"
+    opens = second(TUESDAY)
     traits = by_part(put=_SOLD, call=_SOLD)
 
     def __init__(self, tools: Tools, settings: FuturesStrangleSettings, exits: ExitSettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
-        self.gates = (self._phase_allows, self._group_is_free, iv_rank(settings))
-        self.entries = (Entry("open", second(TUESDAY), settings.entry_time, self.open, slots=tuple(_PRODUCTS)),)
+        self.phase_gates = (self._phase_allows,)
+        self.gates = (self._group_is_free, iv_rank(settings))
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=tuple(_PRODUCTS)),)
         self.exits_of_all = (
             total_loss(settings.stop_multiple),
             any_part(short_delta(settings.full_exit_delta)),

@@ -21,8 +21,7 @@ from market.chains import PackagePrice, current_quotes, package_price
 from market.trend import DayRange, Trend
 from risk.margin import package_margin
 from risk.proposal import Proposal
-from strategies.base import EntryContext, Skip, Wait
-from strategies.musts import Must, least_cash, too_little
+from strategies.base import EntryContext, Must, Skip, Wait, least_cash, too_little
 from strategies.picks import Chain
 from strategies.tools import Tools
 

@@ -27,12 +27,12 @@ from strategies.base import (
     Strategy,
     Wait,
     Window,
+    too_little,
     watch_name,
 )
 from strategies.exits import PositionRule, Rule, TimeExit, most_severe, severest
-from strategies.gates import DayRule, Gate, VixGate, vix_window
+from strategies.gates import DayRule, Gate, VixGate, any_day, vix_window
 from strategies.look import EndedLookError, Look, RowFacts, Watched
-from strategies.musts import too_little
 from strategies.tools import Tools
 
 EVERY_PART = "*"
@@ -100,9 +100,10 @@ class Row(Strategy):
 
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
     part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
-    ``exits_of_all`` close all that the position holds.
+    ``exits_of_all`` close all that the position holds. ``opens`` are the days on which it may open a position.
     """
 
+    opens: ClassVar[DayRule] = any_day()
     roots: ClassVar[tuple[str, ...]]
     traits: ClassVar[Mapping[str, frozenset[Trait]]] = MappingProxyType({WHOLE: SOLD})
 
@@ -112,6 +113,7 @@ class Row(Strategy):
         self._facts = RowFacts(self.name, own, self.traits)
         self.vix_gate: VixGate = vix_window(own)
         self.gates: tuple[Gate, ...] = ()
+        self.phase_gates: tuple[Gate, ...] = ()
         self.entries: tuple[Entry, ...] = ()
         self.exits: Mapping[str, tuple[Rule, ...]] = {}
         self.exits_of_all: tuple[PositionRule, ...] = ()
@@ -212,7 +214,7 @@ class Row(Strategy):
         if left > timedelta(0):
             look.look_ahead(last=left <= _LAST_LOOK)
         try:
-            for gate in (*self.gates, *entry.gates):
+            for gate in (*self.phase_gates, *self.gates, *entry.gates):
                 answer = gate(look)
                 if answer is not None:
                     return answer
