@@ -250,9 +250,9 @@ class LeanGateway(LeanOrders):
         found = self._names.chain(root, *expiries)
         return tuple(sorted(found, key=lambda contract: (contract.expiry, contract.strike, contract.right)))
 
-    def listing(self, contract: Contract) -> Listing | None:
+    def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """Yesterday's close and volatility of a contract of a chain that was asked for today."""
-        return self._names.listing(contract)
+        return self._names.listing(contract, close)
 
     def _forget_expired(self) -> None:
         """Drop subscriptions that are long gone, so that memory stays flat over years."""

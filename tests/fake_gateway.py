@@ -147,7 +147,7 @@ class FakeGateway:
             day += timedelta(days=1)
         return sorted(found, key=lambda row: (row.expiry, row.strike, row.right))
 
-    def listing(self, contract: Contract) -> Listing | None:
+    def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """Yesterday closed as it is now, at the same volatility."""
         volatility = self.vix(self.time) / 100
         return None if contract.name in self.missing else Listing(self.worth(contract), volatility)
