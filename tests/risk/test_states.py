@@ -361,6 +361,15 @@ def test_the_breakers_outlive_the_process() -> None:
     assert calm.denied(40, calm.book) == "circuit_breaker"
 
 
+def test_a_loss_after_minutes_that_rested_is_measured_from_what_stood_until_then() -> None:
+    """Nothing moved for a quarter of an hour, then 3.1 % are gone: of 100,000 until the minute before, 96,900."""
+    breaker = Breaker()
+    breaker.to(100_000.0, 0)
+    assert breaker.plugin.rests
+    assert breaker.to(96_900.0, 15)["fast_loss"] is Severity.BREACH
+    assert not breaker.plugin.rests
+
+
 def test_cash_that_moved_is_no_fast_loss() -> None:
     breaker = Breaker()
     breaker.to(100_000.0, 0)

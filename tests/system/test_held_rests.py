@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from core.journal import MemorySink, RecordKind
+from strategies.coordinator import QuietMinutes
 from tests.fake_gateway import build, run_day
 from tests.strategies.rows import ARRIVED, RowGateway
-from trading_system import TradingSystem
+from trading_system import ALWAYS, TradingSystem
 
 TUESDAY = date(2024, 3, 12)
 EVERY_MINUTE = {"market__held_minutes": "1"}
@@ -28,6 +29,10 @@ def walk(seed: int) -> Callable[[datetime], float]:
         levels[minute] = level
     opens = datetime.combine(TUESDAY, time(9, 30))
     return lambda moment: levels[min(max(int((moment - opens).total_seconds() // 60), 0), 599)]
+
+
+def level(value: float) -> Callable[[datetime], float]:
+    return lambda _: value
 
 
 def ran(
@@ -51,3 +56,24 @@ def test_what_is_held_ends_at_the_same_minutes_whether_minutes_rest_or_not(tmp_p
     assert sent[0] == sent[1]
     assert ends[0] == ends[1] != []
     assert some.bus.published["MinutePassed"] < each.bus.published["MinutePassed"]
+
+
+def test_what_is_held_rests_only_while_nothing_is_near_and_prices_stand(tmp_path: Path) -> None:
+    """Held since 10:15: a small move rests, one of half a percent does not, nor one of the VIX by two points."""
+    system, market, _ = ran(tmp_path / "held", lambda _: 5000.0, time(11, 30))
+    assert market.held
+    quiet, now = system.managers[QuietMinutes], datetime.combine(TUESDAY, time(11, 31))
+    market.time = now
+    system.minute(now)
+    quiet.looked(now, ALWAYS)
+    later = market.time = datetime.combine(TUESDAY, time(11, 32))
+    assert quiet.stands(later)
+    for spot, vix, stands in ((5002.0, 16.0, True), (5026.0, 16.0, False), (5000.0, 18.0, False), (5000.0, 16.0, True)):
+        market.spot, market.vix = level(spot), level(vix)
+        assert quiet.stands(later) is stands
+    assert not quiet.stands(datetime.combine(TUESDAY, time(11, 46)))  # a quarter of an hour is the longest
+    system.book.blocked["a"] = later  # an exit that waits
+    assert not quiet.stands(later)
+    system.book.blocked.clear()
+    quiet.ends()
+    assert not quiet.stands(later)
