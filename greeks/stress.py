@@ -30,7 +30,6 @@ from greeks.exposure import Priced, revalued, volatility_rise, worst_value
 from greeks.service import UNOWNED, CentralGreeksService
 
 EQUITY_GROUPS: Final = frozenset({"A1", "A2"})
-_VIX_TIMES: Final = 10.0
 _KEY: Final = "greeks.stress"
 
 # SPAN's sixteen scenarios (CME, "SPAN Overview"): shares of the price scan, signs of the volatility scan, and how much
@@ -240,9 +239,7 @@ class StressEngine(Manager):
     def _dependencies(self) -> tuple[Dependency, ...]:
         tickers = {leg.contract.underlying.price_key for position in self._book.exposed() for leg in position.legs}
         tickers |= set(self._book.shares) | {name.split()[-1] for name in self._unowned()}
-        prices = [PriceOf(ticker, self._sizing.stress_tolerance) for ticker in sorted(tickers)]
-        if prices:
-            prices.append(PriceOf("VIX", _VIX_TIMES * self._sizing.stress_tolerance))
+        prices = (PriceOf(ticker, self._sizing.stress_tolerance) for ticker in sorted(tickers))
         return (AnyPosition(), TimeToLive(float(self._sizing.stress_seconds)), *prices)
 
 

@@ -238,14 +238,14 @@ class ProfitCorrelation:
         self._engine = engine
         self._settings = settings
         self._values: dict[str, dict[datetime, float]] = {}
-        self._sampled = datetime.min
+        self._looked: datetime | None = None
 
     def look(self, event: Event, phases: PhaseManager) -> tuple[RiskThreshold, ...]:
         """A sample every few minutes, and what the samples say; nothing in between."""
-        at = event.time.replace(minute=event.time.minute - event.time.minute % _SAMPLE_MINUTES)
-        if at == self._sampled:
-            return ()
-        self._sampled = at
+        before, self._looked = self._looked or event.time, event.time
+        minutes = event.time.minute % _SAMPLE_MINUTES
+        if minutes and event.time - before <= timedelta(minutes=minutes):
+            return ()  # no multiple of them since the last look, which may have been a rest ago
         self._sample(event.time)
         foundation = phases.phase == 1
         limit = self._settings.correlation_foundation if foundation else self._settings.correlation

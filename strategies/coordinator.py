@@ -458,10 +458,14 @@ class QuietMinutes(Manager):
     def looked(self, now: datetime, always: tuple[str, ...]) -> None:
         """Everything was looked at; ``always``: whose prices the account's own rules rest on."""
         self._stands = None
-        one_each = self._longest <= timedelta(minutes=1)
-        if one_each or self._gateway.is_live() or self._emergency.person_waits or not self._risk.rests(now):
+        held = list(self._book.positions.values())
+        if self._gateway.is_live() or self._longest <= timedelta(minutes=1):
             return
-        tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in self._book.positions.values())))
+        if any(row.expiry <= now.date() for row in held):
+            return  # on its last day everything is looked at each minute
+        if self._emergency.person_waits or not self._risk.rests(now):
+            return
+        tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in held)))
         bands = []
         for ticker in tickers:
             price = self._gateway.price(ticker)

@@ -176,7 +176,7 @@ class SizingSettings(SettingsGroup):
     stress_vix: VixPoints = 20.0
     stress_tolerance: Fraction = 0.002
     """Move of an underlying after which what is held is stressed anew; and after so many seconds in any case."""
-    stress_seconds: int = Field(900, gt=0)
+    stress_seconds: int = Field(300, gt=0)
     stress_vix_days: Days = 30
     """Days at which a volatility rises by the whole of ``stress_vix``; longer ones rise with the root of the share."""
 

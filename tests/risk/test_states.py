@@ -393,7 +393,7 @@ def test_profits_correlate_over_pairs_of_three_positions_of_different_groups_tha
         (found,) = sample(count, "abc")
     assert found.severity is Severity.BREACH
     assert found.observed == pytest.approx(1.0)
-    assert profits.look(MinutePassed(time=minute(149)), phases) == ()  # type: ignore[arg-type]
+    assert profits.look(MinutePassed(time=minute(146)), phases) == ()  # type: ignore[arg-type]
     gaining = ProfitCorrelation(book, engine, CircuitBreakerSettings())  # type: ignore[arg-type]
     profits = gaining
     for count in range(30):
