@@ -281,7 +281,7 @@ class TradingSystem:
 
     def rests(self, now: datetime) -> bool:
         """Whether a minute of a backtest's session is one that nobody looks at: nothing is ordered or waited for, and
-        nothing is held of which anything could be due at these prices (decision 044).
+        nothing is held of which anything could be due at these prices (decision 046).
 
         Live, and while anything is still to be settled, none is.
         """

@@ -194,7 +194,11 @@ class StressEngine(Manager):
             at = np.arange(start, start + len(legs))
             some = now.rows(at)
             row = _row(name, tuple(legs), some, moves[start], prices[at], self._scan(legs, some))
-            rows.append(replace(row, largest_loss=row.value - worst_value(some, _units(legs))) if with_worst else row)
+            if with_worst:
+                row = replace(row, largest_loss=row.value - worst_value(some, _units(legs)))
+            if max(leg.contract.expiry for leg in legs) <= self._service.now.date():
+                row = replace(row, profits=np.minimum(row.profits, 0.0))  # what ends today hedges nothing of tomorrow
+            rows.append(row)
             start += len(legs)
         return rows
 

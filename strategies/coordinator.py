@@ -402,7 +402,7 @@ _Bands = tuple[tuple[str, float, float], ...]
 
 
 class QuietMinutes(Manager):
-    """Which minutes of a backtest nobody looks at while something is held (decision 044); live, none.
+    """Which minutes of a backtest nobody looks at while something is held (decision 046); live, none.
 
     A full look that left no rule of risk near a limit stands for the longest rest, while the prices that it rests on
     stay in their bands, and nothing is ordered, waited for or told by the broker. While it stands, only the positions

@@ -342,7 +342,7 @@ class Rest:
 
 
 class HeldLooks:
-    """When what is held must be looked at next (decision 044); live, each minute.
+    """When what is held must be looked at next (decision 046); live, each minute.
 
     After a full look that found nothing to do, the rules are asked at the edges: at the end of the longest rest, with
     the underlying at each end of its band, and values and deltas where that and a move of volatility can bring them.

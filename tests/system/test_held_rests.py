@@ -1,4 +1,4 @@
-"""What is held rests while nothing of it can become due, and nothing is found later for it (decision 044)."""
+"""What is held rests while nothing of it can become due, and nothing is found later for it (decision 046)."""
 
 from __future__ import annotations
 
