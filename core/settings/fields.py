@@ -248,7 +248,7 @@ class MarketSettings(SettingsGroup):
 class CacheSettings(SettingsGroup):
     """Size of the one cache."""
 
-    max_bytes: int = Field(500_000_000, gt=0)
+    max_bytes: int = Field(50_000_000, gt=0)
 
 
 DEFAULT_ACCOUNT = "default"
