@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -21,6 +22,7 @@ from core.events import (
     Event,
     MarketData,
     MinutePassed,
+    RestEnded,
     SessionClosed,
     SessionOpened,
 )
@@ -42,7 +44,7 @@ from greeks.service import CentralGreeksService
 from greeks.stress import StressEngine
 from market.calendar import EventCalendar
 from market.chains import OptionChainManager
-from market.freshness import DataFreshnessValidator, QuoteJudge
+from market.freshness import DataFreshnessValidator, HeldQuotes, QuoteJudge
 from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
@@ -75,7 +77,8 @@ from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from strategies.box import Box
 from strategies.butterfly import Butterfly
-from strategies.coordinator import StrategyCoordinator
+from strategies.capacity import Capacity
+from strategies.coordinator import QuietMinutes, StrategyCoordinator
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
 from strategies.friday_0dte import FridayZeroDay
@@ -84,7 +87,7 @@ from strategies.ipmcc import Ipmcc
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
 from strategies.ratio import Ratio
-from strategies.roster import EntryPreparer, StrategyRoster
+from strategies.roster import DecisionRecord, EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools
 
 ALWAYS = ("VIX", "SPY", "SPX")
@@ -106,6 +109,7 @@ MANAGERS: tuple[type, ...] = (
     EventCalendar,
     OptionChainManager,
     QuoteJudge,
+    HeldQuotes,
     Marks,
     MarketAccess,
     SteadyEquity,
@@ -159,9 +163,12 @@ MANAGERS: tuple[type, ...] = (
     Box,
     Diagonal,
     Enhanced,
+    DecisionRecord,
     StrategyRoster,
+    Capacity,
     EntryPreparer,
     StrategyCoordinator,
+    QuietMinutes,
 )
 
 
@@ -194,6 +201,7 @@ class TradingSystem:
         self.coordinator = self.managers[StrategyCoordinator]
         self.tickers = self._tickers()
         self._history = self.managers[DailyHistory]
+        self._chains = self.managers[OptionChainManager]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
@@ -201,6 +209,7 @@ class TradingSystem:
         self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
         self._priced_at: datetime | None = None
+        self._quiet = self.managers[QuietMinutes]
         self._minute_at: datetime | None = None
         self._passed_at: datetime | None = None
 
@@ -229,12 +238,14 @@ class TradingSystem:
         for line in self.settings.accepted():
             self.journal.record(RecordKind.SYSTEM, component="settings", reason=line)
         self.managers[RiskRecord].restore()
+        self.coordinator.restore()
         self._recovery.start(stood_by=stood_by)
         self.reckoning.start()
         self.tickers = self._tickers()  # what was found to be held may be of a strategy that is not enabled
         self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
+        self.managers[Capacity].tell(self.clock.now().date())
 
     def open_session(self, now: datetime) -> None:
         """The first minute of a session is in (or, live, the first that a process sees that started within it)."""
@@ -261,7 +272,7 @@ class TradingSystem:
     def _held(self) -> set[str]:
         """Prices that what is held or looked at rests on: futures under options, and shares of assignments."""
         keys = {position.underlying.price_key for position in self.book.exposed()}
-        return keys | set(self.book.shares) | self.managers[OptionChainManager].price_keys
+        return keys | set(self.book.shares) | self._chains.price_keys
 
     @property
     def in_session(self) -> bool:
@@ -269,13 +280,16 @@ class TradingSystem:
         return self._session is not None
 
     def rests(self, now: datetime) -> bool:
-        """Whether a minute of a backtest's session is one that nobody looks at: nothing is held, ordered or waited for.
+        """Whether a minute of a backtest's session is one that nobody looks at: nothing is ordered or waited for, and
+        nothing is held of which anything could be due at these prices (decision 046).
 
         Live, and while anything is still to be settled, none is.
         """
-        if now.minute % self._idle_minutes == 0 or self._session is None or self._live:
+        if self._session is None or self._live or not self._recovery.settled:
             return False
-        return self._recovery.settled and not self.coordinator.is_active
+        if not self.coordinator.is_active:
+            return now.minute % self._idle_minutes != 0
+        return self._quiet.is_quiet(now)
 
     def minute(self, now: datetime) -> None:
         """A minute's prices are in; told twice (LEAN does so after contracts were added), it is one minute."""
@@ -292,13 +306,23 @@ class TradingSystem:
         if not self._recovery.settled or (self._live and self._recovery.is_due(now)):
             self.clock.advance(now)
             self._recovery.reconcile()
+        if self._live and self._recovery.settled and session is not None:
+            self.clock.advance(now)
+            self._publish_prices(now)
+            self.coordinator.catch_up(now)
         active = self.coordinator.is_active
         if not active and now.minute % self._idle_minutes:
             return
         self.clock.advance(now)
+        if active and self._quiet.stands(now):
+            self._publish(self._quiet.due(now), now)
+            self.bus.publish(RestEnded(time=now))
+            self._quiet.glanced()
+            return
         self._publish_prices(now)
         if active:
             self.bus.publish(MinutePassed(time=now))
+            self._quiet.looked(now, ALWAYS)
 
     def pass_time(self, now: datetime) -> None:
         """Live, once a minute of any day: save what must outlive the machine, tell a person what there is to tell.
@@ -326,10 +350,17 @@ class TradingSystem:
             return
         self._priced_at = now
         tickers = self.tickers
-        for ticker in (*sorted(self._held().difference(tickers)), *tickers):
-            tick = self.gateway.tick(ticker)
+        others = self._held().difference(tickers)
+        self._publish((*sorted(others), *tickers) if others else tickers, now)
+
+    def _publish(self, tickers: Iterable[str], now: datetime) -> None:
+        gateway, publish = self.gateway, self.bus.publish
+        for ticker in tickers:
+            tick = gateway.tick(ticker)
+            if self._live and tick is None:
+                self.managers[DataFreshnessValidator].absent(ticker, now)
             if tick is not None and tick.fresh_at is not None:
-                self.bus.publish(
+                publish(
                     MarketData(
                         time=now,
                         ticker=ticker,
@@ -343,7 +374,8 @@ class TradingSystem:
 
     def entry_ahead(self, now: datetime, strategy: str, window: str) -> None:
         """A strategy's window will open in some minutes."""
-        if self._session is not None and self._session.day == now.date():
+        ahead = self.managers[EntryPreparer].is_due(strategy, window, now.date())
+        if ahead and self._session is not None and self._session.day == now.date():
             self.clock.advance(now)
             self._publish_prices(now)
             self.bus.publish(EntryAhead(time=now, strategy=strategy, window=window))
@@ -352,6 +384,8 @@ class TradingSystem:
         """A strategy's window opened (on a closed day too: the decision is then a skip)."""
         self.clock.advance(now)
         if self._session is not None and self._session.day == now.date():
+            if self._live and not self._recovery.settled:
+                return  # nothing may open yet: once it may, the window is caught up with, or accounted for
             self._publish_prices(now)
         correlation = correlation_of(strategy, now.date())
         self.bus.publish(EntryWindow(time=now, correlation=correlation, strategy=strategy, window=window))
@@ -370,6 +404,9 @@ class TradingSystem:
         if session is None:
             return
         self._publish_prices(now)
+        self._quiet.ends()
+        if self._live:
+            self.coordinator.catch_up(now, closed=True)
         self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
         self._session = None
 
@@ -387,6 +424,7 @@ class TradingSystem:
 
     def happened(self, event: Event) -> None:
         """An order event, a reconnection, or anything else that the engine reports."""
+        self._quiet.ends()
         self.clock.advance(event.time)
         self.bus.publish(event)
 

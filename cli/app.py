@@ -15,18 +15,19 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import RunFailedError, StoppedError, UserError, stoppable
-from cli.progress import make_lenient
+from cli.errors import RunFailedError, StoppedError, UserError, make_lenient, stoppable
 
 TRACEBACK = "--traceback"
 DEBUG = "TOMKING_DEBUG"
 COMMANDS = {
     "backtest": ("cli.backtest", "backtest"),
+    "broker": ("cli.broker", "broker"),
     "cloud": ("cli.cloud", "cloud"),
     "compare": ("cli.runs", "compare"),
     "completion": ("cli.app", "completion"),
     "data": ("cli.data", "data"),
     "explain": ("cli.runs", "explain"),
+    "faults": ("cli.checks", "faults"),
     "grid": ("cli.grid", "grid"),
     "montecarlo": ("cli.grid", "montecarlo"),
     "notebook": ("cli.runs", "notebook"),
@@ -35,6 +36,7 @@ COMMANDS = {
     "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),
     "settings": ("cli.settings", "settings"),
+    "soak": ("cli.scenario", "soak"),
     "trades": ("cli.runs", "trades"),
     "test": ("cli.checks", "checks"),
 }

@@ -30,7 +30,7 @@ from cli.options import (
     plan_of,
     settings_of,
 )
-from cli.progress import progress
+from cli.summary import Reading, Report, progress
 from greeks.exposure import treasury_bill
 from reporting.fields import JournalError
 from reporting.history import Benchmark
@@ -62,17 +62,22 @@ class Finished:
     error: str | None
 
 
-def run_and_report(options: BacktestOptions) -> Finished:
-    """Check, run and write the results folder; raises ``UserError`` for what cannot be run."""
+def run_and_report(options: BacktestOptions, watch: Report | None = None) -> Finished:
+    """Check, run and write the results folder; raises ``UserError`` for what cannot be run.
+
+    ``watch`` hears of each reading beside whoever waits at the terminal.
+    """
     plan = plan_of(options)
     market = open_market(plan.market, plan.seed)
     plan = with_range(plan, market)
+    if plan.benchmark is not None and plan.settings is not None:
+        benchmark_file(plan.benchmark, plan.settings.run.start, plan.settings.run.end)  # said now, not after the run
     if plan.settings is not None:
         for words in cannot_trade(plan.settings) or too_calm(plan.settings, market):
             market.warn(words)
     begun = time.monotonic()
     with results_folder(plan.out) as folder:
-        result = run(plan, market, folder.work)
+        result = run(plan, market, folder.work, watch)
         market.warn_of_gaps()
         record = record_of(plan, market, result, folder.work)
         if plan.market.kind is MarketKind.SCENARIO and record.own and not was_held(record.journal):
@@ -145,6 +150,8 @@ backtest = command_of(
 
     python run.py backtest --listings then --faults 0.02
 
+    python run.py backtest --benchmark PUT_History.csv
+
     python run.py backtest --name calm --end 2017-12-29 --open
 
     python run.py backtest --algorithm probe.py --market lean:data --param seed=yes
@@ -203,14 +210,20 @@ def publish(work: Path, final: Path) -> Path:
     return target
 
 
-def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
+def run(plan: RunPlan, market: OpenedMarket, work: Path, watch: Report | None = None) -> RunResult:
     """Run the algorithm with its results and its object store inside ``work``."""
     from simulation.lean.errors import MalformedDataError
     from simulation.runner import RunRequest, run_backtest
 
     storage = work / "storage"
     storage.mkdir()
-    with progress(plan.algorithm.stem) as report:
+    with progress(plan.algorithm.stem) as shown:
+
+        def report(reading: Reading) -> None:
+            shown(reading)
+            if watch is not None:
+                watch(reading)
+
         request = RunRequest(
             algorithm=plan.algorithm,
             source=market.source,
@@ -237,6 +250,8 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
     """What the report shows: the journal of main.py, or for other algorithms the engine's own equity."""
     own = plan.settings is not None
     journal = collect_journal(work) if own else Journal()
+    for words in journal.capacity:
+        market.warn(words)
     equity = (opening_of(plan.settings), *journal.equity) if plan.settings and journal.equity else engine_equity(result)
     start, end = run_days(plan, result)
     return RunRecord(
@@ -263,12 +278,43 @@ def record_of(plan: RunPlan, market: OpenedMarket, result: RunResult, work: Path
         own=own,
         warnings=(*market.warnings, *(plan.settings.accepted() if plan.settings is not None else ())),
         fill_rule=plan.settings.fills.rule if plan.settings is not None else None,
-        benchmark=benchmark_of(market, start, end),
+        benchmarks=benchmarks_of(market, plan, start, end),
         engine_trades=() if own else tuple(engine_trade(trade) for trade in result.closed_trades),
     )
 
 
-def benchmark_of(market: OpenedMarket, start: date, end: date) -> Benchmark | None:
+def benchmarks_of(market: OpenedMarket, plan: RunPlan, start: date, end: date) -> tuple[Benchmark, ...]:
+    """What the account is set beside: the S&P 500 with dividends where it is modelled, and the file that was given."""
+    own = index_with_dividends(market, start, end)
+    given = None if plan.benchmark is None else benchmark_file(plan.benchmark, start, end)
+    return tuple(one for one in (own, given) if one is not None)
+
+
+def benchmark_file(path: Path, start: date, end: date) -> Benchmark:
+    """Daily closes of a file, by its name, from the last before the run.
+
+    Raises:
+        UserError: it cannot be read, or knows under two days of the run.
+    """
+    from simulation.market.history import HistoryError, Role, read_csv
+
+    try:
+        bars = read_csv(path, Role.UNDERLYING)
+    except (HistoryError, OSError) as error:
+        raise UserError(f"--benchmark: {error}") from error
+    points = [
+        EquityPoint(date.fromordinal(int(day)), float(close)) for day, close in zip(bars.days, bars.close, strict=True)
+    ]
+    before = [point for point in points if point.day < start][-1:]
+    inside = [point for point in points if start <= point.day <= end]
+    if len(inside) < 2:
+        raise UserError(
+            f"--benchmark: {path} has {len(inside)} days from {start} to {end}; expected daily closes of them"
+        )
+    return Benchmark(path.stem, (*before, *inside))
+
+
+def index_with_dividends(market: OpenedMarket, start: date, end: date) -> Benchmark | None:
     """The S&P 500 with dividends over the run's days, where the market is modelled; of a data folder nothing is known.
 
     Total return is the index's closes with the dividend yield of each year (docs/market.md) earned by calendar days.

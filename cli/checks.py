@@ -1,6 +1,7 @@
-"""``python run.py test`` and ``python run.py regress``: what proves the project, each step named with its verdict.
+"""``python run.py test``, ``regress`` and ``faults``: what proves the project, each step named with its verdict.
 
-``test`` is everything that CI runs, in one order; ``regress`` runs LEAN's own regression algorithms.
+``test`` is everything that CI runs, in one order; ``regress`` runs LEAN's own regression algorithms; ``faults`` runs
+seeded weeks over a broker, a feed and a disk that fail in every way (``tests/campaign``, docs/faults.md).
 """
 
 from __future__ import annotations
@@ -12,20 +13,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.bootstrap import Environment, PackageSet
-from cli.errors import UserError
+from cli.errors import RunFailedError, UserError
+from cli.summary import width
+
+if TYPE_CHECKING:
+    from tests.campaign.week import Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = ROOT.parent / "shared" / "conformance"
 FLOOR = 85.0  # percent of branches
 FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine recorded (RECORDINGS)
+ALL_SEEDS = "1000"
 SLOWEST = 25  # named by --durations
+NAMED = 20  # seeds of a broken rule that are named
 
 # The commands of a first use: the smaller set of packages, then what the developers' commands add to it.
 FIRST_COMMANDS = (("scenario", "--list"), ("tool", "ruff", "--version"), ("notebook", "--help"))
@@ -34,10 +42,11 @@ FIRST_USE = (sys.executable, "-c", "import sys; from cli.checks import first_use
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One check: what it is called and the command that makes it."""
+    """One check: what it is called, the command that makes it, and what that finds around it."""
 
     name: str
     command: tuple[str, ...]
+    around: Mapping[str, str] = field(default_factory=dict)
 
 
 def checks(
@@ -83,7 +92,7 @@ def checks(
     verdicts = [(step.name, execute(step)) for step in static_steps(places)]
     if tests:
         chosen = Selection(places, fast=fast, everything=everything, durations=durations, coverage=whole)
-        verdicts.append(("tests", execute(Step("tests", pytest_command(chosen)))))
+        verdicts.append(("tests", execute(Step("tests", pytest_command(chosen), seeds(chosen)))))
         if whole:
             verdicts.append(("coverage", coverage()))
     if building is not None:  # it waits for the network while the tests use the processors
@@ -149,11 +158,17 @@ def pytest_command(chosen: Selection) -> tuple[str, ...]:
     return (*command, *chosen.places[-1:])
 
 
+def seeds(chosen: Selection) -> dict[str, str]:
+    """What the tests find around them: with the longest, 1,000 interleavings of a live session instead of 50."""
+    return {"LIVE_SEEDS": os.environ.get("LIVE_SEEDS", ALL_SEEDS)} if chosen.everything else {}
+
+
 def execute(step: Step) -> bool:
     """Run one step with its output shown; says how long it took."""
     print(f"== {step.name}", flush=True)
     # One thread a process: pytest already uses every core.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+    environment = {**os.environ, **quiet, **step.around}
     begun = time.monotonic()
     passed = subprocess.run(step.command, cwd=ROOT, env=environment, check=False).returncode == 0
     print(f"== {step.name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.1f} s", flush=True)
@@ -264,3 +279,83 @@ def regress(
     how = "in every statistic" if all_statistics else "to the cent"
     typer.echo(f"{same} of {len(results)} agree with LEAN {how}")
     return 0 if same == len(results) else 1
+
+
+def faults(
+    seed: Annotated[int | None, typer.Option(help="One seed, told as a story. Example: --seed 39", min=0)] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds to run. Example: --seeds 1000", min=1)] = 100,
+    first: Annotated[int, typer.Option(help="The first of them. Example: --first 5000", min=0)] = 0,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes at a time; all cores without it. Example: --workers 2", min=1)
+    ] = None,
+) -> int:
+    """Run weeks in which orders, reports, quotes, disk and process fail by seed; say which rule did not hold.
+
+    Examples:
+
+    python run.py faults --seeds 1000
+
+    python run.py faults --seed 39
+    """
+    if seed is not None and (first or workers is not None):
+        raise UserError("--seed runs one week by itself; --first and --workers belong to --seeds")
+    broken = tell_one(seed) if seed is not None else tell_many(range(first, first + seeds), workers)
+    if broken:
+        named = ", ".join(map(str, broken[:NAMED])) + (" ..." if len(broken) > NAMED else "")
+        raise RunFailedError(f"rules did not hold in seeds {named}; python run.py faults --seed {broken[0]} tells one")
+    return 0
+
+
+def tell_one(seed: int) -> list[int]:
+    """Print the story of a seed; the seed itself where a rule did not hold."""
+    from tests.campaign.week import run_seed
+
+    verdict = run_seed(seed, story=True)
+    print(verdict.plan)
+    for line in verdict.story:
+        print(line)
+    print(f"{verdict.orders} orders, {verdict.fills} fills, {verdict.restarts} restarts, {verdict.seconds:.1f} s")
+    print("every rule held" if not verdict.violations else f"{len(verdict.violations)} rules did not hold")
+    return [seed] if verdict.violations else []
+
+
+def tell_many(seeds: Sequence[int], workers: int | None) -> list[int]:
+    """Run seeds and print what became of them, by fault and by rule; the seeds in which a rule did not hold."""
+    from tests.campaign.runs import campaign, workers_of
+
+    begun = time.monotonic()
+
+    def tell(done: int) -> None:
+        sys.stderr.write(f"{done} of {len(seeds)} weeks done, {time.monotonic() - begun:.0f} s\n")
+        sys.stderr.flush()
+
+    verdicts = sorted(campaign(seeds, workers_of(workers), tell), key=lambda row: row.plan.seed)
+    show(verdicts)
+    broken = [row.plan.seed for row in verdicts if row.violations]
+    spent = sum(row.seconds for row in verdicts)
+    print(
+        f"{len(verdicts)} weeks in {time.monotonic() - begun:.0f} s ({spent / len(verdicts):.2f} s of processor each): "
+        f"{sum(row.orders for row in verdicts)} orders, {sum(row.fills for row in verdicts)} fills, "
+        f"{sum(row.restarts for row in verdicts)} restarts; rules did not hold in {len(broken)}"
+    )
+    return broken
+
+
+def show(verdicts: Sequence[Verdict]) -> None:
+    """Two tables: every fault, and every rule that did not hold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tests.campaign.runs import by_fault, by_rule
+
+    console = Console(width=width(terminal=sys.stdout.isatty()))
+    table = Table("fault", "weeks", "struck", "weeks with a rule broken")
+    for row in by_fault(verdicts):
+        table.add_row(row.fault.value, str(row.weeks), str(row.struck), str(row.broken))
+    console.print(table)
+    rules = by_rule(verdicts)
+    if rules:
+        broken = Table("rule that did not hold", "weeks", "seeds")
+        for rule, found in rules.items():
+            broken.add_row(rule.value, str(len(found)), ", ".join(map(str, found[:NAMED])))
+        console.print(broken)

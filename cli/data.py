@@ -20,7 +20,7 @@ from cli.backtest import with_range
 from cli.errors import RunFailedError, UserError, clear_leftovers, last_words
 from cli.markets import WRITTEN, OpenedMarket, open_market
 from cli.options import MAIN, BacktestOptions, MarketOptions, RunPlan, command_of, plan_of
-from cli.progress import Report, progress
+from cli.summary import Report, progress
 
 if TYPE_CHECKING:
     from simulation.data.source import DataSource

@@ -1,13 +1,16 @@
 """What a command may end in, apart from success.
 
 Being told to stop is one of them: signals become one exception that unwinds a run. What killed runs left is cleared.
+No encoding of a terminal ends what is done. Standard library only.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -32,6 +35,13 @@ def last_words(trace: str) -> str:
     return f"{lines[-1]}, {places[-1]}" if places else lines[-1]
 
 
+LENIENT = "tomking-plain"
+PLAIN = {
+    "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{HORIZONTAL ELLIPSIS}": "...",
+    "\N{MIDDLE DOT}": ".", "\N{BOX DRAWINGS LIGHT HORIZONTAL}": "-", "\N{BOX DRAWINGS HEAVY HORIZONTAL}": "=",
+    "\N{BULLET}": "*", "\N{NO-BREAK SPACE}": " ",
+    **{chr(0x2581 + step): str(step + 1) for step in range(8)},  # the blocks of a sparkline, lowest first
+}  # fmt: skip
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # of which Windows has no SIGHUP
 PATIENCE = 5.0  # seconds for clearing up, in which further signals are not heard
 OURS = frozenset({"storage", "alternative", "equity", "future", "futureoption", "index", "indexoption", "option"})
@@ -117,3 +127,19 @@ def clear_scratch() -> None:
         process = path.name.removeprefix(SCRATCH).partition("-")[0]
         if process.isdecimal() and not alive(int(process)):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A codec's error handler: what ASCII has for the characters that do not exist in an encoding, else ``?``."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAIN.get(one, "?") for one in error.object[error.start : error.end]), error.end
+
+
+def make_lenient() -> None:
+    """Let standard output and error take every text, whatever their encoding: a finished run is never lost to it."""
+    codecs.register_error(LENIENT, plain)
+    for stream in (sys.stdout, sys.stderr):
+        again = getattr(stream, "reconfigure", None)
+        if again is not None:
+            again(errors=LENIENT)

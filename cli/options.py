@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -25,7 +25,6 @@ RESULTS = "backtests"  # one of the few folders that the lean command line never
 SHORT_KEYS = ("start", "end", "cash", "strategies", "seed")  # each stands for the setting run.KEY, as in main.py
 LATEST = "latest"  # the newest run, wherever a run is named
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-FRIDAY = 4
 RANGE = ("run.start", "run.end")
 LISTINGS = ("today", "then")
 
@@ -88,6 +87,13 @@ class BacktestOptions(MarketOptions):
     out: Annotated[Path | None, typer.Option(help="Folder for the results, made new. Example: --out results")] = None
     name: Annotated[
         str | None, typer.Option(help="Name of the run: its results are backtests/NAME. Example: --name baseline")
+    ] = None
+    benchmark: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of daily closes to set the account beside, for example Cboe's file of the PUT index. Example: "
+            "--benchmark PUT_History.csv"
+        ),
     ] = None
     open_: Annotated[bool, typer.Option("--open", help="Show the report in the browser. Example: --open")] = False
 
@@ -180,6 +186,7 @@ class RunPlan:
     seed: int
     out: Path | None
     given: frozenset[str]
+    benchmark: Path | None = None
 
 
 def plan_of(options: BacktestOptions) -> RunPlan:
@@ -204,7 +211,8 @@ def plan_of(options: BacktestOptions) -> RunPlan:
         parameters = {key: value for key, value in parameters.items() if key in asked or key not in RANGE}
     settings = settings_of(parameters)
     given = frozenset(key.removeprefix("run.") for key in RANGE if key in asked)
-    return RunPlan(MAIN, market, parameters, settings, settings.run.seed, options.out, given)
+    seed = settings.run.seed
+    return RunPlan(MAIN, market, parameters, settings, seed, options.out, given, options.benchmark)
 
 
 def named_folder(options: BacktestOptions) -> Path | None:
@@ -241,15 +249,23 @@ def cannot_trade(settings: Settings) -> tuple[str, ...]:
 def strategy_obstacle(name: str, settings: Settings) -> str | None:
     """What keeps one strategy from ever opening anything in this run's days."""
     from simulation.market.calendar import calendar
+    from strategies.row import Row
+    from trading_system import MANAGERS
 
     row = getattr(settings, name)
     if max(row.contracts_by_phase) == 0:
         return f"{name}.contracts_by_phase is 0 in every phase"
+    if name == "box" and not settings.box.cash_wanted:
+        return "box.cash_wanted is 0"
     sessions = calendar().between(settings.run.start, settings.run.end)
     if not sessions:
         return f"no session from {settings.run.start} to {settings.run.end}"
-    if name == "friday_0dte" and not any(day.weekday() == FRIDAY for day in sessions):
-        return f"no Friday session from {settings.run.start} to {settings.run.end}"
+    rules = {kind.name: kind.opens for kind in MANAGERS if issubclass(kind, Row)}
+    week = timedelta(days=7)  # whether a day before or after the run was open says where an entry moves to
+    around = set(calendar().between(settings.run.start - week, settings.run.end + week))
+    phases = range(1, len(row.contracts_by_phase) + 1)
+    if not any(rules[name].is_due(day, phase, around.__contains__) for day in sessions for phase in phases):
+        return f"none of its entry days is a session from {settings.run.start} to {settings.run.end}"
     return None
 
 
@@ -264,7 +280,8 @@ def foreign_plan(options: BacktestOptions, algorithm: Path, market: MarketChoice
         raise UserError(f"--set: {options.set_[0]!r} is a setting of main.py; {algorithm.name} takes --param key=value")
     seed = whole_number("--seed", options.seed) if options.seed is not None else 1
     parameters = pairs("--param", options.param)
-    return RunPlan(algorithm.resolve(), market, parameters, None, seed, options.out, frozenset())
+    place = algorithm.resolve()
+    return RunPlan(place, market, parameters, None, seed, options.out, frozenset(), options.benchmark)
 
 
 def own_parameters(options: BacktestOptions) -> dict[str, str]:

@@ -74,8 +74,7 @@ def show(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], 
     """Print a table as wide as the terminal."""
     from rich.console import Console
 
-    from cli.progress import width
-    from cli.summary import Sheet
+    from cli.summary import Sheet, width
 
     sheet = Sheet(title, columns, right)
     for row in rows:

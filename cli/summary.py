@@ -1,12 +1,21 @@
-"""What a run prints when it is done: figures, targets beside them, why there was no trade, where the results are."""
+"""What a run prints: how far it is, and when it is done its figures, targets beside them, why there was no trade.
+
+Progress is a bar on a terminal and a line now and then elsewhere, on standard error.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from cli.progress import width
 from reporting.intervals import Unit
 from reporting.markup import money, percent, sharpe_texts, span, target_texts
 from reporting.performance import EquityStatistics, TradeStatistics, Verdict, skip_reasons
@@ -18,6 +27,10 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
 
+SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_REDRAWS = 0.2
+WIDE = 100  # columns where nobody says how many there are
+NARROWEST = 20
 LEAST_LAST = 12  # columns under which the last column of a table is no longer readable: then rows become blocks
 ENGINE_FIGURES = {"Net Profit": "net profit, LEAN", "Total Fees": "total fees, LEAN", "Sharpe Ratio": "Sharpe, LEAN"}
 ENGINE_WORDS = {
@@ -25,6 +38,91 @@ ENGINE_WORDS = {
     "Total Fees": "also of what is still open",
     "Sharpe Ratio": "daily samples over LEAN's own rate, however few days moved",
 }
+
+
+class Reading(Protocol):
+    """What the engine reports: simulated time, share done (0 to 1), equity in dollars (None where there is none)."""
+
+    @property
+    def time(self) -> datetime: ...
+    @property
+    def fraction(self) -> float: ...
+    @property
+    def equity(self) -> float | None: ...
+
+
+Report = Callable[[Reading], None]
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Report]:
+    """Something to call with each reading, in the way that suits where standard error goes."""
+    if sys.stderr.isatty():
+        with bar(title) as report:
+            yield report
+    else:
+        yield lines(title)
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Report]:
+    """A bar with the simulated date, equity and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[day]}"),
+        TextColumn("{task.fields[equity]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(title, total=1.0, day="", equity="")
+        drawn = 0.0
+
+        def report(reading: Reading) -> None:
+            nonlocal drawn
+            now = time.monotonic()
+            if now - drawn >= SECONDS_BETWEEN_REDRAWS:
+                drawn = now
+                shown.update(
+                    task, completed=reading.fraction, day=f"{reading.time:%Y-%m-%d}", equity=dollars(reading).strip()
+                )
+
+        yield report
+
+
+def lines(title: str) -> Report:
+    """One line every few seconds, for logs."""
+    begun = told = time.monotonic()
+
+    def report(reading: Reading) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < SECONDS_BETWEEN_LINES:
+            return
+        told = now
+        # The first days pay for reading and warming up: what they took says little about the rest.
+        left = f"  {(now - begun) * (1 / reading.fraction - 1):.0f} s left" if reading.fraction >= 0.05 else ""
+        sys.stderr.write(f"{title}: {reading.fraction:4.0%}  {reading.time:%Y-%m-%d}{dollars(reading)}{left}\n")
+        sys.stderr.flush()
+
+    return report
+
+
+def dollars(reading: Reading) -> str:
+    """The equity after two spaces; nothing where there is none."""
+    return "" if reading.equity is None else f"  ${reading.equity:,.0f}"
+
+
+def width(*, terminal: bool) -> int:
+    """Columns to write to: the terminal's own, else what COLUMNS says, else ``WIDE``."""
+    if terminal:
+        return max(shutil.get_terminal_size((WIDE, 24)).columns, NARROWEST)
+    said = os.environ.get("COLUMNS", "")
+    return max(int(said), NARROWEST) if said.isdecimal() and int(said) > 0 else WIDE
 
 
 @dataclass(slots=True)

@@ -138,6 +138,9 @@ class OrderUpdated(Event):
 
     ``fill_quantity`` is signed (bought positive); ``fill_price`` in points, ``None`` when nothing filled; ``fee`` in
     dollars, zero or positive. ``contract`` is ``Contract.name`` or an underlying's ticker.
+
+    ``number`` is the report's own within its order (LEAN numbers them; 0: none was told), ``filled`` the signed
+    quantity of the order that is filled with it (``None``: not told): by either it is known when it comes again.
     """
 
     order_id: int
@@ -148,6 +151,20 @@ class OrderUpdated(Event):
     fee: float
     is_assignment: bool = False
     message: str = ""
+    number: int = 0
+    filled: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareSplit(Event):
+    """Shares split, or will at the next open (``coming``). Published by the trading system from LEAN's splits.
+
+    ``factor`` is the price after over the price before: 0.5 for two for one.
+    """
+
+    ticker: str
+    factor: float
+    coming: bool
 
 
 class Severity(StrEnum):
@@ -252,6 +269,11 @@ class ComponentFailed(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinutePassed(Event):
     """All prices of a minute are in, and something is held, ordered or waited for. Published by the trading system."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestEnded(Event):
+    """Something held must be looked at in a minute in which all else rests. Published by the trading system."""
 
 
 class GroupOutcome(StrEnum):

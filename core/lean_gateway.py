@@ -21,6 +21,7 @@ from AlgorithmImports import (
     DataNormalizationMode,
     MarketHoursDatabase,
     NullOptionAssignmentModel,
+    OptionStyle,
     QuoteBar,
     Resolution,
     SecurityPositionGroupModel,
@@ -57,7 +58,8 @@ def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> 
         if own_margin:
             security.set_buying_power_model(BuyingPowerModel.NULL)
         if security.type in OPTION_TYPES:
-            security.set_option_assignment_model(NullOptionAssignmentModel())
+            if security.symbol.id.option_style == OptionStyle.EUROPEAN:  # LEAN would assign these early too (p06)
+                security.set_option_assignment_model(NullOptionAssignmentModel())
             if model is not None:
                 security.set_fill_model(model)
 
@@ -104,7 +106,15 @@ class LeanGateway(LeanOrders):
     def now(self) -> datetime:
         """The minute of the algorithm's clock, naive New York time: live it has microseconds (lean-facts 13.2)."""
         time_now: datetime = self._algorithm.time
-        return time_now.replace(second=0, microsecond=0)
+        if time_now.second or time_now.microsecond:
+            return time_now.replace(second=0, microsecond=0)
+        return time_now
+
+    def moment(self) -> datetime:
+        """UTC with microseconds, which no change of the clocks disturbs."""
+        return datetime(*self._algorithm.utc_time.timetuple()[:6]) + timedelta(
+            microseconds=self._algorithm.utc_time.microsecond
+        )
 
     def is_live(self) -> bool:
         """Whether LEAN runs live."""
@@ -183,6 +193,15 @@ class LeanGateway(LeanOrders):
         seen = self._in_new_york(last.end_time, security)
         return Tick(price, float(last.open), float(last.high), float(last.low), seen)
 
+    def price(self, ticker: str) -> float | None:
+        """The price of ``tick`` alone: most minutes of a backtest ask for nothing more."""
+        security = self._securities.get(ticker)
+        if security is None:
+            tick = self.tick(ticker)
+            return None if tick is None else tick.price
+        price = float(security.price)
+        return price if price > 0 else None
+
     def _in_new_york(self, moment: Any, security: Any) -> datetime:
         """Exchange time to the algorithm's: both clocks show the same instant, their difference is the shift."""
         shift = self._algorithm.time - security.local_time
@@ -231,9 +250,9 @@ class LeanGateway(LeanOrders):
         found = self._names.chain(root, *expiries)
         return tuple(sorted(found, key=lambda contract: (contract.expiry, contract.strike, contract.right)))
 
-    def listing(self, contract: Contract) -> Listing | None:
+    def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """Yesterday's close and volatility of a contract of a chain that was asked for today."""
-        return self._names.listing(contract)
+        return self._names.listing(contract, close)
 
     def _forget_expired(self) -> None:
         """Drop subscriptions that are long gone, so that memory stays flat over years."""
@@ -294,5 +313,7 @@ def _from(zone: ZoneInfo, moment: datetime) -> datetime:
 
 def _naive(moment: datetime) -> datetime:
     """A plain datetime from LEAN's tolerant subclass, without microseconds of rounding."""
+    if type(moment) is datetime and not moment.microsecond and moment.tzinfo is None:
+        return moment
     whole = datetime(moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
     return whole + timedelta(0)

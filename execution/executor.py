@@ -14,21 +14,29 @@ from datetime import datetime
 from core.book import ApprovedEntry, Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, uncovered
-from core.events import GroupOutcome, OrderGroupFinished, OrderUpdated
+from core.events import (
+    EntriesHalted,
+    GroupOutcome,
+    Level,
+    OrderGroupFinished,
+    OrderUpdated,
+    StateTransition,
+)
 from core.gateway import Gateway
 from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
-from core.parts import WHOLE, Part, PartPlan, Urgency, merged
+from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
+from execution.gates import AccountWatch, OrderGates, SplitWatch, Unwinds, as_orders, sort_out
 from execution.groups import BROKEN, Change, OrderGroup, reduced
-from execution.sending import OrderGuards, WorkingGroups
+from execution.reports import LateFills
+from execution.sending import OrderGuards, WorkingGroups, record_step
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
-from execution.unwinds import Unwinds, sort_out
 from execution.walking import anomaly, exit_limit, walk_limit
 from market.chains import current_price
 from state.manager import HierarchicalStateManager
-from state.tables import OrderPurpose, StateError
+from state.tables import OrderPurpose, StateError, SystemState
 
 
 class AtomicExecutor(OrderDesk):
@@ -51,19 +59,31 @@ class AtomicExecutor(OrderDesk):
         self._tracker = tracker
         self._identifiers = identifiers
         self._settings = settings
+        self._journal = journal
         self.states = GroupStates(state, book)
+        self._late = LateFills(gateway, book, tracker)
+        self._splits = SplitWatch(bus, book, state)
+        self._lost: dict[str, OrderGroup] = {}
         self._guards = OrderGuards(bus, book, settings)
         self._unwinds = Unwinds(gateway, book, journal, settings)
         self._working = WorkingGroups(bus, journal, gateway, self.states, self._guards, settings)
+        self.pace = self._working.pace
+        self.account = AccountWatch(OrderGates(gateway, book, state), self._working, book)
         self._working.finished = self._finished
         self._working.foreign = self._settle
+        self._working.late = self._came_late
+        self._working.priced = self._price_came
+        self._working.lost = self._lose
+        self._working.odd = self.account.doubts
+        bus.subscribe(EntriesHalted, self._on_halted, component="executor", critical=True)
+        bus.subscribe(StateTransition, self._on_transition, component="executor", critical=True)
 
     # What others ask
 
     @property
     def working(self) -> bool:
-        """Whether any group is on its way."""
-        return bool(len(self._working))
+        """Whether any group is on its way, or anything is being unwound."""
+        return bool(len(self._working) or self._unwinds.positions)
 
     @property
     def working_cash(self) -> float:
@@ -97,6 +117,14 @@ class AtomicExecutor(OrderDesk):
             if group.opens and not group.cancelling:
                 self._working.cancel(group, reason)
 
+    def _on_halted(self, event: EntriesHalted) -> None:
+        """A halt stops what is on its way in at once; what fills before the cancel counts."""
+        self.cancel_entries(event.reason)
+
+    def _on_transition(self, event: StateTransition) -> None:
+        if event.level is Level.SYSTEM and event.after != SystemState.NORMAL:
+            self.cancel_entries(f"the system is {event.after}")
+
     def advance(self, now: datetime) -> None:
         """Once a minute: walk, cross, cancel or unwind what is due."""
         self._unwinds.pass_minute(now)
@@ -117,6 +145,8 @@ class AtomicExecutor(OrderDesk):
             or self._no_place(entry, plans)
             or self._guards.overlap(entry.package)
             or anomaly(entry, self._settings)
+            or self._splits.refusal(entry.package)
+            or self.account.refusal(entry.package)
         )
         price = current_price(self._gateway, entry.package)
         if refusal is not None or price is None:
@@ -136,6 +166,7 @@ class AtomicExecutor(OrderDesk):
             correlation=correlation,
             rule="entry",
             reason=entry.reason,
+            natural=price.natural,
         )
         fingerprint = intent_fingerprint(entry.strategy, entry.day, entry.package, group.purpose.value)
         try:
@@ -228,7 +259,11 @@ class AtomicExecutor(OrderDesk):
                 self._next_unwind(position.id)
             return
         self._book.blocked.pop(position.id, None)
-        if found.ready:
+        orders = as_orders(found.ready, self._settings.max_legs)
+        if len(orders) > 1:  # no order takes so many legs: one after the other, the hedges when no short needs them
+            self._unwinds.plan(position.id, names, rule, reason)
+            self._next_unwind(position.id)
+        elif found.ready:
             self._start_exit(position, found.ready, names, OrderPurpose.EXIT, (rule, reason, urgency))
 
     def _start_exit(
@@ -239,6 +274,8 @@ class AtomicExecutor(OrderDesk):
         purpose: OrderPurpose,
         why: tuple[str, str, Urgency],
     ) -> None:
+        if not self.account.may_go(position, legs):
+            return
         package, contracts = reduced(legs, 1)
         group = OrderGroup(
             id=self._identifiers.next("group"),
@@ -257,6 +294,7 @@ class AtomicExecutor(OrderDesk):
         price = current_price(self._gateway, group.package, closing=True)
         if price is None:
             return
+        group.natural = price.natural
         leaving = {name for other in self._working.of(position.id) for name in _names(other, position)} | set(parts)
         self.states.plan_exit(group, whole=leaving >= {part.name for part in position.parts})
         limit = exit_limit(price, group.package, crosses=why[2].crosses, settings=self._settings)
@@ -266,7 +304,9 @@ class AtomicExecutor(OrderDesk):
 
     def _finished(self, group: OrderGroup) -> None:
         """The broker works nothing of it any more: its position follows in one record, and the rest is unwound."""
+        self.account.believed(group)
         change = self._tracker.of_group(group)
+        self._tracker.note_work(group)
         outcome = GroupOutcome.REJECTED if group.rejected else GroupOutcome.CANCELLED
         if group.is_filled:
             outcome = GroupOutcome.FILLED
@@ -274,6 +314,7 @@ class AtomicExecutor(OrderDesk):
         busy = self._is_busy(group.position)
         rows = [] if change is None else self._tracker.rows_of(change)
         self.states.over(group, outcome, change, broken, busy, rows)
+        group.take()
         if group.opens:
             self._tracker.abandon(group)
         self._follow(group.position, change, rows)
@@ -282,6 +323,40 @@ class AtomicExecutor(OrderDesk):
         if group.position in self._unwinds:
             self._next_unwind(group.position)
         self._announce(group, outcome)
+        self.account.ended(group)
+
+    def _came_late(self, group: OrderGroup) -> None:
+        """Something of a finished group filled after its end: state, cash and position follow, the next minute acts."""
+        record_step(self._journal, group, "filled_late")
+        for leg, exit_ in tuple(self._late.seen_before(group)):
+            self._price_came(group, leg, exit_)
+        if not group.fresh_count:
+            return
+        change = self._late.change(group)
+        broken = self._late.broken(group, change)
+        rows = [] if change is None else self._tracker.rows_of(change)
+        self.states.fold(group, change, broken, self._is_busy(group.position), rows)
+        group.take()
+        self._follow(group.position, change, rows)
+        if broken:
+            self._unwinds.plan(group.position, broken, "unwind", "its fill came after its order had ended")
+
+    def _price_came(self, group: OrderGroup, leg: Leg, exit_: LegExit) -> None:
+        """What filled unseen has a price now: the cash goes to the trade that it belongs to."""
+        if group.id in self.followed or group.opens:
+            return
+        change = self._late.price(group, leg, exit_, self.states.amended)
+        if change is not None:
+            self.states.changed(change, group.position, (), self._is_busy(group.position))
+            self._follow(group.position, change, [])
+        group.take(leg.contract.name)
+
+    def _lose(self, group: OrderGroup) -> None:
+        """The broker has no order of it and says nothing: what the account holds decides what became of it."""
+        self._lost[group.id] = group
+        if group.opens:
+            self._tracker.abandon(group)
+        self.account.look()
 
     def _broken(self, group: OrderGroup, change: Change | None) -> tuple[str, ...]:
         """Parts of which something is left that has to go: legs without the rest, and exits that cannot trade whole."""
@@ -307,7 +382,11 @@ class AtomicExecutor(OrderDesk):
 
     def _settle(self, event: OrderUpdated) -> None:
         """A report on no order of ours: an expiry, an assignment, or somebody else's trade."""
-        for change in self._tracker.of_settlement(event):
+        before = self._tracker.outside.get(event.contract)
+        changes = self._tracker.of_settlement(event)
+        if self._tracker.outside.get(event.contract) != before:
+            self.account.foreign(event.contract)
+        for change in changes:
             hit = {part.name for part in change.after.parts if event.contract in part.exits}
             left = tuple(sorted(hit)) if event.is_assignment else ()
             self.left_account(change, left)  # from the next minute of a session on
@@ -347,6 +426,7 @@ class AtomicExecutor(OrderDesk):
 
     def adopt(self, group: OrderGroup) -> None:
         """Go on with a group that still works at the broker: an exit walks on, an entry is taken back."""
+        record_step(self._journal, group, "taken_over")
         self._working.adopt(group)
 
     def ended_before(self, group: OrderGroup) -> None:
@@ -354,10 +434,21 @@ class AtomicExecutor(OrderDesk):
         change = self._tracker.of_group(group)
         broken = self._broken(group, change)
         rows = [] if change is None else self._tracker.rows_of(change)
+        record_step(self._journal, group, "found_ended")
         self.states.fold(group, change, broken, self._is_busy(group.position), rows)
+        group.take()
+        self._working.remember(group)
         self._follow(group.position, change, rows)
         if broken:
             self._unwinds.plan(group.position, broken, "unwind", "a package was left incomplete")
+        lost = self._lost.pop(group.id, None)
+        if lost is not None:
+            self._announce(lost, GroupOutcome.FILLED if group.is_filled else GroupOutcome.CANCELLED)
+
+    def go_on_unwinding(self, position: str, parts: Sequence[str]) -> None:
+        """Parts that the process before was unwinding: the next minute goes on with them."""
+        if parts and position in self._book.positions:
+            self._unwinds.plan(position, parts, "unwind", "a package was left incomplete")
 
     def unwind(self, position: str, parts: Sequence[str]) -> None:
         """Get rid of what is left of broken parts: shorts first, longs last."""

@@ -23,14 +23,21 @@ from state.tables import OrderPurpose
 class LegFill:
     """What one leg has filled: signed contracts, cash in dollars (money in positive), fees in dollars.
 
-    ``priced`` is false where some of it filled unseen and nobody told at which price.
+    ``unpriced`` is how many of its contracts (signed) filled unseen, so that nobody told at which price; ``unnamed``
+    whether a report without an identity is among them, which may have come twice.
     """
 
     quantity: float = 0.0
     cash: float = 0.0
     fees: float = 0.0
     done: bool = False
-    priced: bool = True
+    unpriced: float = 0.0
+    unnamed: bool = False
+
+    @property
+    def priced(self) -> bool:
+        """Whether the price of all of it is known."""
+        return abs(self.unpriced) < 0.5
 
 
 @dataclass(slots=True)
@@ -39,7 +46,9 @@ class OrderGroup:
 
     ``plans`` are the parts that an entry opens, ``parts`` the names of those that an exit closes (none named: all).
     ``entry`` is what was approved, for an entry of this process; ``why_ended`` and ``refusal`` why it was
-    taken back, in words and by a rule where one did it.
+    taken back, in words and by a rule where one did it. ``taken`` is what of its fills the position counts already,
+    ``heard_at`` when the broker last reported on it, ``absent_since`` since when no order of it is at the broker;
+    ``natural`` points a package at which it could have traded at once when it was sent.
     """
 
     id: str
@@ -72,7 +81,11 @@ class OrderGroup:
     cancels: int = 0
     split: bool = False
     rejected: str = ""
+    heard_at: datetime | None = None
+    absent_since: datetime | None = None
+    natural: float | None = None
     fills: dict[str, LegFill] = field(default_factory=dict)
+    taken: dict[str, LegFill] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for leg in self.package.legs:
@@ -112,6 +125,27 @@ class OrderGroup:
         """Signed contracts that filled so far, by name, without the legs that did not."""
         return {name: fill.quantity for name, fill in self.fills.items() if abs(fill.quantity) > 0.5}
 
+    @property
+    def fresh(self) -> dict[str, LegFill]:
+        """What filled that its position does not count yet, by name."""
+        rows = {}
+        for name, fill in self.fills.items():
+            old = self.taken.get(name, LegFill())
+            unpriced = fill.unpriced - old.unpriced
+            rows[name] = LegFill(
+                fill.quantity - old.quantity, fill.cash - old.cash, fill.fees - old.fees, unpriced=unpriced
+            )
+        return rows
+
+    def take(self, *names: str) -> None:
+        """Its position counts what filled so far of these legs, of all where none is named."""
+        self.taken |= {name: replace(fill) for name, fill in self.fills.items() if not names or name in names}
+
+    @property
+    def fresh_count(self) -> int:
+        """How many legs have contracts that its position does not count yet."""
+        return sum(abs(fill.quantity) > 0.5 for fill in self.fresh.values())
+
     def price_of(self, leg: Leg) -> float:
         """Average price of a filled leg, in points."""
         fill = self.fills[leg.contract.name]
@@ -133,6 +167,9 @@ def whole_packages(group: OrderGroup) -> int:
     """How many complete packages an entry has filled: with some legs missing, those that every leg has."""
     return min(max(round(group.fills[leg.contract.name].quantity) // leg.ratio, 0) for leg in group.package.legs)
 
+
+LATE = "-late"
+"""What the name of a part ends in whose fills came after their order's end, beside what came before."""
 
 BROKEN = "-broken"
 """What the name of a part ends in whose legs came without the rest: it is closed again."""

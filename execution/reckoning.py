@@ -26,6 +26,7 @@ from core.journal import Journal, RecordKind
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.tracker import PositionTracker
+from execution.walking import Traffic
 from state.manager import HierarchicalStateManager
 from state.tables import SystemState
 
@@ -148,8 +149,10 @@ class ShareSeller(Manager):
         tracker: PositionTracker,
         journal: Journal,
         state: HierarchicalStateManager,
+        executor: AtomicExecutor,
         settings: OrderSettings,
     ) -> None:
+        self._pace = executor.pace
         self._gateway = gateway
         self._book = book
         self._tracker = tracker
@@ -189,7 +192,7 @@ class ShareSeller(Manager):
             kept = min(abs(held), abs(holding.quantity)) if held * holding.quantity > 0 else 0.0
             self._tracker.correct_shares(ticker, math.copysign(kept, holding.quantity))
         quantity = round(self._book.shares[ticker].quantity) if ticker in self._book.shares else 0
-        if not quantity:
+        if not quantity or not self._pace.take(Traffic.ORDER):
             return
         try:
             order_id = self._gateway.send_shares(ticker, -quantity, price, TAG)
@@ -205,7 +208,9 @@ class ShareSeller(Manager):
     def _walk(self, ticker: str, working: _Working, price: float, holding: ShareHolding) -> None:
         working.step += 1
         limit = round(price * (1 - math.copysign(self._step * working.step, holding.quantity)), 2)
-        if abs(limit - working.price) >= 0.005 and self._gateway.reprice_shares(working.order_id, limit, TAG):
+        if abs(limit - working.price) < 0.005 or not self._pace.take(Traffic.UPDATE):
+            return
+        if self._gateway.reprice_shares(working.order_id, limit, TAG):
             working.price = limit
             self._record(ticker, "repriced", -round(holding.quantity), limit, "the walk goes on")
 

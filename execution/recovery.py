@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from core.book import Book, Position, ShareHolding
@@ -19,7 +19,7 @@ from core.events import (
     NoticeRaised,
 )
 from core.factory import Manager
-from core.gateway import Gateway
+from core.gateway import Gateway, Holding
 from core.identifiers import Identifiers
 from core.instruments import contract_named, underlying_named
 from core.parts import LegExit, Part, Urgency
@@ -39,8 +39,6 @@ UNOWNED = "unowned"
 """Under which state remembers what the account held of nobody at the last certain look."""
 OUTSIDE = "outside"
 """Under which state remembers what others traded in contracts of ours."""
-DAYS_BACK = 40
-"""Sessions of daily bars in which the close of an expiry is looked for."""
 
 
 class BrokerLooks:
@@ -123,12 +121,14 @@ class BrokerLooks:
         return self._first is not None and self._gateway.now() - self._first >= self._settle
 
     def _facts(self) -> BrokerFacts:
-        holdings = tuple(BrokerHolding(row.name, row.quantity) for row in self._gateway.holdings())
+        today = self._gateway.now().date()
+        rows = [row for row in self._gateway.holdings() if not _is_over(row.name, today)]
+        holdings = tuple(BrokerHolding(row.name, row.quantity) for row in rows)
         orders = tuple(
             BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag, row.broker_ids)
             for row in self._gateway.open_orders()
         )
-        return BrokerFacts(self._gateway.now().date(), holdings, orders, certain=self.certain)
+        return BrokerFacts(today, holdings, orders, certain=self.certain)
 
     def verify(self) -> tuple[str, ...]:
         """The state's own recovery says what is wrong."""
@@ -157,7 +157,8 @@ class OrderRecovery(Manager):
         self._identifiers = identifiers
         self._state = state
         self._looks = looks
-        self._certain = False
+        self._certain = self._looking = False
+        executor.account.look = self.reconcile
         bus.subscribe(BrokerReconnected, self._on_reconnected, component="recovery", critical=True)
         bus.subscribe(CommandReceived, self._on_command, component="recovery", critical=True)
 
@@ -203,7 +204,7 @@ class OrderRecovery(Manager):
     @property
     def settled(self) -> bool:
         """Whether the last look left nothing open; until then look again each minute."""
-        return self._certain and not self._book.doubted
+        return self._certain and not self._book.doubted and not self._executor.account.look_soon
 
     def is_due(self, now: datetime) -> bool:
         """Whether the last look, for whatever reason, is so long ago; only a live account has other hands in it."""
@@ -213,10 +214,20 @@ class OrderRecovery(Manager):
         """Compare with the broker's facts; what the state learned, the book follows.
 
         Never while an act is between its two records: its order may be at the broker already and look like nobody's
-        (recording R); the next minute looks instead. A system that recovers goes on only after a look that was certain:
-        nothing opens before.
+        (recording R), nor while a look is being taken; the next minute looks instead. A system that recovers goes on
+        only after a look that was certain: nothing opens before.
         """
-        outcome = None if self._state.acting else self._looks.reconcile(self._executor.followed)
+        if self._looking or self._state.acting:
+            self._executor.account.look_soon = True
+            return Reconciliation()
+        self._looking, self._executor.account.look_soon = True, False
+        try:
+            return self._reconcile()
+        finally:
+            self._looking = False
+
+    def _reconcile(self) -> Reconciliation:
+        outcome = self._looks.reconcile(self._executor.followed)
         if outcome is None:
             return Reconciliation()
         self._book.doubted = outcome.in_doubt
@@ -226,20 +237,25 @@ class OrderRecovery(Manager):
         self._count_unowned(outcome)
         if outcome.orders_to_cancel:
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
+        for subject in self._in_state(PositionState.UNWINDING):  # it goes on, whatever ended meanwhile
+            self._executor.go_on_unwinding(subject.id, subject.detail.get("unwinding", ()))
         self._fold()
-        for subject in self._state.positions():
-            if subject.state == PositionState.ASSIGNED:
-                self._take_shares(subject)
+        for subject in self._in_state(PositionState.ASSIGNED):
+            self._take_shares(subject)
         for position in list(self._book.positions.values()):
-            if position.id not in self._book.doubted:
+            # What a group on its way has filled is its own to tell: taken here too, it would count twice.
+            if position.id not in self._book.doubted and self._executor.group_of(position.id) is None:
                 self._follow(position)
-        for subject in self._state.positions():
-            if subject.state == PositionState.UNWINDING and subject.id not in self._book.doubted:
+        for subject in self._in_state(PositionState.UNWINDING):
+            if subject.id not in self._book.doubted:
                 self._unwind(subject)
         self._state.remember(OUTSIDE, {name: [row.quantity, row.cash, row.fees] for name, row in self._outside()})
         if self.settled and self._state.system in (SystemState.STARTING, SystemState.RECOVERING):
             self._state.fire_system(SystemTrigger.READY)
         return outcome
+
+    def _in_state(self, state: PositionState) -> list[Subject]:
+        return [subject for subject in self._state.positions() if subject.state == state]
 
     def _tell_of_others(self, outcome: Reconciliation) -> None:
         """Somebody else trades this account: nothing new opens beside what this process cannot know of.
@@ -281,7 +297,8 @@ class OrderRecovery(Manager):
     def _fold(self) -> None:
         """Groups that ended while nobody followed them: what they filled becomes their positions'."""
         for subject in self._state.order_groups(ended=True):
-            if not subject.ended or subject.detail.get("folded") or subject.parent in self._book.doubted:
+            counted = subject.detail.get("folded") or subject.detail.get("never_sent")
+            if not subject.ended or counted or subject.parent in self._book.doubted:
                 continue
             group = self._rebuild_group(subject)
             self._gateway.subscribe(leg.contract for leg in group.package.legs if not group.is_untouched)
@@ -311,9 +328,7 @@ class OrderRecovery(Manager):
 
     def _expire(self, position: Position, leg: Leg, part: Part) -> Position:
         """A leg that expired while nobody looked, at its underlying's close of that day; unknown without one."""
-        bars = self._gateway.daily_bars(leg.contract.underlying.price_key, DAYS_BACK)
-        close = next((bar.close for bar in bars if bar.day == leg.contract.expiry), None)
-        change = self._tracker.of_end(position, leg, close, part.name)
+        change = self._tracker.of_end(position, leg, self._tracker.close_of(leg.contract), part.name)
         self._executor.left_account(change, counted=True)
         return change.after
 
@@ -390,14 +405,14 @@ class OrderRecovery(Manager):
             order_ids=tuple(int(number) for number in detail.get("orders", ())),
             broker_ids=tuple(str(number) for number in detail.get("broker_ids", ())),
         )
-        averages = {row.name: row.average_price for row in self._gateway.holdings()}
+        holdings = {row.name: row for row in self._gateway.holdings()}
         for leg in package.legs:
             name = leg.contract.name
-            group.fills[name] = self._rebuild_fill(group, leg, detail, averages.get(name))
+            group.fills[name] = self._rebuild_fill(group, leg, detail, holdings.get(name))
         return group
 
-    def _rebuild_fill(self, group: OrderGroup, leg: Leg, detail: Mapping[str, Any], average: float | None) -> LegFill:
-        """What a leg filled; of an entry, what nobody saw is priced at the account's average."""
+    def _rebuild_fill(self, group: OrderGroup, leg: Leg, detail: Mapping[str, Any], held: Holding | None) -> LegFill:
+        """What a leg filled; of an entry, what nobody saw is priced by the account's average."""
         name, multiplier = leg.contract.name, leg.contract.multiplier
         quantity = float(detail.get("filled", {}).get(name, 0.0))
         cash, fees = detail.get("cash", {}).get(name), float(detail.get("fees", {}).get(name, 0.0))
@@ -405,9 +420,23 @@ class OrderRecovery(Manager):
         total = float(cash or 0.0)
         if abs(unseen) < 0.5:
             return LegFill(quantity, total, fees)
-        if group.opens and average is not None:
-            return LegFill(quantity, total - unseen * average * multiplier, fees)
-        return LegFill(quantity, total, fees, priced=False)
+        if group.opens and held is not None:
+            paid = self._paid_by_others(name)
+            if abs(held.quantity - quantity - paid[0]) < 0.5:  # the average is of all that is held: the rest is known
+                return LegFill(quantity, paid[1] * multiplier - held.quantity * held.average_price * multiplier, fees)
+            return LegFill(quantity, total - unseen * held.average_price * multiplier, fees)
+        return LegFill(quantity, total, fees, unpriced=unseen)
+
+    def _paid_by_others(self, name: str) -> tuple[float, float]:
+        """Signed contracts that open parts hold of a contract, and their prices times these, in points."""
+        parts = [part for position in self._book.positions.values() for part in position.parts]
+        rows = [
+            (sum(held.ratio for held in part.legs if held.contract.name == name), price)
+            for part in parts
+            for leg, price in zip(part.package.legs, part.entry_prices, strict=True)
+            if leg.contract.name == name
+        ]
+        return sum(count for count, _ in rows), sum(count * price for count, price in rows)
 
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
         self._looks.start_over()
@@ -439,6 +468,12 @@ def _package_of(subject: Subject) -> Package:
     if not isinstance(rows, list):
         raise CorruptStoreError(f"{subject.level.value} {subject.id}: package {str(rows)[:40]!r}; expected its legs")
     return rebuild_package(rows)
+
+
+def _is_over(name: str, today: date) -> bool:
+    """An expired contract may stand in LEAN's portfolio the next morning (Lean issues 5016, 5545): no position."""
+    contract = contract_named(name)
+    return contract is not None and contract.expiry < today
 
 
 def _number(value: object) -> float | None:

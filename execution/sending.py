@@ -10,14 +10,16 @@ from weakref import ref
 
 from core.book import Book, EntryJudge, Refusal
 from core.bus import EventBus
-from core.contracts import Package
+from core.contracts import Leg, Package
 from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
+from core.parts import LegExit
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
+from execution.reports import OrderMemory, fill_gap, take_fill
 from execution.states import GroupStates, describe_package
-from execution.walking import PriceWalk
+from execution.walking import OrderPace, PriceWalk, Traffic
 from state.tables import OrderPurpose, OrderTrigger, StateError
 
 _UPDATE_REFUSED: Final = ("failed to update", "unable to update")
@@ -27,34 +29,26 @@ _ENDED: Final = frozenset({FillStatus.FILLED, FillStatus.CANCELLED, FillStatus.R
 
 
 class OrderGuards:
-    """Counts orders and rejections; halts entries by the bus when there are too many of the latter."""
+    """Counts rejections; halts entries by the bus when there are too many."""
 
     def __init__(self, bus: EventBus, book: Book, settings: OrderSettings) -> None:
         self._bus = bus
         self._book = book
         self._settings = settings
-        self._sends: deque[datetime] = deque()
         self._errors: deque[datetime] = deque()
         self._in_a_row = 0
 
     def overlap(self, package: Package) -> Refusal | None:
-        """A contract held the other way round by another package would be netted by the broker."""
+        """A contract held the other way round by another package would be netted; no order takes too many legs."""
+        if len(package.legs) > self._settings.max_legs:
+            words = f"{len(package.legs)} legs in one entry"
+            return Refusal("legs", words, float(self._settings.max_legs), float(len(package.legs)))
         ratios = {leg.contract.name: leg.ratio for leg in package.legs}
         for position in self._book.exposed():
             for leg in position.legs:
                 if ratios.get(leg.contract.name, 0) * leg.ratio < 0:
                     return Refusal("overlap", f"{leg.contract.name} is held the other way round by {position.id}")
         return None
-
-    def sent(self, now: datetime) -> None:
-        """An order or a new price left."""
-        self._sends.append(now)
-
-    def too_fast(self, now: datetime) -> bool:
-        """Whether the last minute already saw as many as allowed."""
-        while self._sends and now - self._sends[0] >= timedelta(minutes=1):
-            self._sends.popleft()
-        return len(self._sends) >= self._settings.orders_per_minute
 
     def rejected(self, now: datetime, message: str) -> None:
         """The broker refused: halt entries at so many in a row, or so many within an hour."""
@@ -75,7 +69,9 @@ class OrderGuards:
 class WorkingGroups:
     """Every group that the broker works on; ``finished`` is called when it works nothing of one any more.
 
-    ``foreign`` is called with what the broker says of orders that are none of ours.
+    ``foreign`` is called with what the broker says of orders that are none of ours, ``late`` with a group of which
+    something filled after its end, ``priced`` when what filled unseen got its price, ``lost`` with a group of which the
+    broker has no order and says nothing, and ``odd`` with one of which it reported more than was ordered.
     """
 
     def __init__(
@@ -92,13 +88,18 @@ class WorkingGroups:
         self._gateway = gateway
         self._states = states
         self._guards = guards
+        self.pace = OrderPace(gateway, settings)
         self._settings = settings
         self._walk = PriceWalk(gateway, settings)
         self._groups: dict[str, OrderGroup] = {}
-        self._by_order: dict[int, OrderGroup] = {}
+        self._memory = OrderMemory()
         self._early: list[OrderUpdated] = []
         self.finished: Callable[[OrderGroup], None] = _nobody
         self.foreign: Callable[[OrderUpdated], None] = _nobody
+        self.late: Callable[[OrderGroup], None] = _nobody
+        self.priced: Callable[[OrderGroup, Leg, LegExit], None] = _no_price
+        self.lost: Callable[[OrderGroup], None] = _nobody
+        self.odd: Callable[[OrderGroup], None] = _nobody
         bus.subscribe(OrderUpdated, self._on_order, component="executor", critical=True)
 
     def __iter__(self) -> Iterator[OrderGroup]:
@@ -119,8 +120,13 @@ class WorkingGroups:
 
     def send(self, group: OrderGroup, limit: float) -> Refusal | None:
         """Send a planned group; what forbids it is returned, not raised."""
+        if not self.pace.take(Traffic.ORDER, emergency=is_emergency(group)):
+            group.rejected = "too many orders within a minute"
+            record_step(self._journal, group, "held_back")
+            self._states.refused(group)
+            return Refusal("rate", group.rejected)
         group.limit = group.acknowledged = limit
-        now = self._gateway.now()
+        now = group.heard_at = self._gateway.now()
         self._groups[group.id] = group
         refused: str | None = None
         ids: tuple[int, ...] = ()
@@ -139,7 +145,6 @@ class WorkingGroups:
             return self._refused(group, refused)
         group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
         self._follow(group, ids)
-        self._guards.sent(now)
         record_step(self._journal, group, "sent")
         early, self._early = self._early, []
         for event in early:
@@ -148,8 +153,12 @@ class WorkingGroups:
 
     def _follow(self, group: OrderGroup, ids: tuple[int, ...]) -> None:
         group.order_ids = ids
-        for order_id in ids:
-            self._by_order[order_id] = group
+        self._memory.follow(group)
+
+    def remember(self, group: OrderGroup) -> None:
+        """A group that ended while nobody looked: what the broker still says of its orders is late."""
+        self._memory.follow(group)
+        self._memory.ended(group, self._gateway.now().date())
 
     def _refused(self, group: OrderGroup, message: str) -> Refusal:
         self._groups.pop(group.id, None)
@@ -162,7 +171,7 @@ class WorkingGroups:
 
     def adopt(self, group: OrderGroup) -> None:
         """Go on with a group that still works at the broker: an exit walks on, an entry is taken back."""
-        group.acknowledged = group.limit
+        group.acknowledged, group.heard_at = group.limit, self._gateway.now()
         self._groups[group.id] = group
         self._follow(group, group.order_ids)
         if group.opens:
@@ -174,11 +183,28 @@ class WorkingGroups:
 
     def advance(self, now: datetime) -> None:
         """Once a minute: walk, cross or cancel what is due, and cancel again what the broker did not take back."""
+        self._memory.pass_day(now.date())
         for group in self:
-            if group.id in self._groups and not group.cancelling:
+            if group.id in self._groups and self._is_lost(group, now):
+                self._groups.pop(group.id)
+                self._memory.ended(group, now.date())
+                record_step(self._journal, group, "lost")
+                self.lost(group)
+            elif group.id in self._groups and not group.cancelling:
                 self._advance(group, now)
             elif group.id in self._groups:
                 self._insist(group, now)
+
+    def _is_lost(self, group: OrderGroup, now: datetime) -> bool:
+        """Whether the broker was silent for too long and showed no order of it at two looks, a minute apart."""
+        limit = timedelta(seconds=self._settings.silent_seconds)
+        if group.heard_at is None or now - group.heard_at < limit:
+            return False
+        if any(row.order_id in group.order_ids for row in self._gateway.open_orders()):
+            group.absent_since = None
+            return False
+        group.absent_since = group.absent_since or now
+        return now > group.absent_since
 
     def _insist(self, group: OrderGroup, now: datetime) -> None:
         """A refused cancel sends no event (lean-facts 13.11): ask again each minute, and tell of the second refusal."""
@@ -192,15 +218,16 @@ class WorkingGroups:
 
     def _take_back(self, group: OrderGroup, now: datetime) -> None:
         group.cancelled_at = now
-        self._gateway.cancel(group.order_ids, group.id)
-        record_step(self._journal, group, "cancelled")
+        if self.pace.take(Traffic.CANCEL, emergency=group.opens or is_emergency(group)):
+            self._gateway.cancel(group.order_ids, group.id)
+            record_step(self._journal, group, "cancelled")
 
     def _advance(self, group: OrderGroup, now: datetime) -> None:
         timeout = timedelta(seconds=self._settings.unwind_after_seconds)
         if group.first_fill_at is not None and now - group.first_fill_at > timeout:
             self.cancel(group, "filled in part for too long")
             return
-        if group.next_step_at is None or now < group.next_step_at or self._guards.too_fast(now):
+        if group.next_step_at is None or now < group.next_step_at:
             return
         group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
         group.step += 1
@@ -218,19 +245,20 @@ class WorkingGroups:
             if group.split:
                 self.cancel(group, "no price fills all legs at once")
                 return
-        self._reprice(group, now)
+        self._reprice(group)
 
-    def _reprice(self, group: OrderGroup, now: datetime) -> None:
+    def _reprice(self, group: OrderGroup) -> None:
         price = self._walk.price(group)
         if price is None:
             return
         limit = self._walk.limit(group, price)
         if group.limit is not None and abs(limit - group.limit) < 1e-9:
             return
+        if not self.pace.take(Traffic.UPDATE, emergency=is_emergency(group)):
+            return
         group.limit = limit
         if self._gateway.reprice(group.order_ids, limit, group.id):
             self._states.step(group, OrderTrigger.REPRICE, limit=limit)
-            self._guards.sent(now)
             record_step(self._journal, group, "repriced")
 
     def cancel(self, group: OrderGroup, reason: str) -> None:
@@ -243,20 +271,34 @@ class WorkingGroups:
     # Broker's reports
 
     def _on_order(self, event: OrderUpdated) -> None:
-        group = self._by_order.get(event.order_id)
+        group = self._memory.group_of(event.order_id)
         if group is None:
             if any(not waiting.order_ids for waiting in self._groups.values()):
                 self._early.append(event)
             else:
                 self.foreign(event)
             return
-        fill = group.fills.get(event.contract)
-        if fill is None:
+        leg = next((leg for leg in group.package.legs if leg.contract.name == event.contract), None)
+        if leg is None:
             raise ValueError(f"{group.id}: a report on {event.contract}, which is none of its legs")
+        if self._memory.is_again(event):
+            return
+        group.heard_at = event.time
+        if event.status in (FillStatus.FILLED, FillStatus.PARTLY_FILLED) and event.fill_price is not None:
+            self._take_fill(group, leg, event)
+        if event.status is FillStatus.FILLED:
+            self._fill_gap(group, leg)
+            group.fills[event.contract].unnamed = False  # all of it: no report too many can be among them
+        if group.id in self._groups:
+            self._go_on(group, event)
+        elif group.fresh_count:
+            self.late(group)
+
+    def _go_on(self, group: OrderGroup, event: OrderUpdated) -> None:
+        """A report on a group that works: what it says beside its fill."""
         if event.status in (FillStatus.SUBMITTED, FillStatus.UPDATED):
             self._hear(group, event)
-        if event.status in (FillStatus.FILLED, FillStatus.PARTLY_FILLED) and event.fill_price is not None:
-            self._take_fill(group, event)
+        fill = group.fills[event.contract]
         fill.done = fill.done or event.status in _ENDED
         if event.status is FillStatus.REJECTED:
             group.rejected = event.message or "rejected"
@@ -282,12 +324,16 @@ class WorkingGroups:
                 group.broker_ids = numbers
                 self._states.numbered(group)
 
-    def _take_fill(self, group: OrderGroup, event: OrderUpdated) -> None:
-        leg = next(leg for leg in group.package.legs if leg.contract.name == event.contract)
-        fill, price = group.fills[event.contract], event.fill_price or 0.0
-        fill.quantity += event.fill_quantity
-        fill.cash -= event.fill_quantity * price * leg.contract.multiplier
-        fill.fees += event.fee
+    def _take_fill(self, group: OrderGroup, leg: Leg, event: OrderUpdated) -> None:
+        new, priced, odd = take_fill(group, leg, event)
+        price = event.fill_price or 0.0
+        if priced:
+            self.priced(group, leg, LegExit(priced, -priced * price * leg.contract.multiplier, event.fee))
+        if odd:
+            record_step(self._journal, group, "reported_again")
+            self.odd(group)
+        if not new:
+            return
         if group.first_fill_at is None:
             group.first_fill_at = event.time
             self._guards.filled()
@@ -303,17 +349,22 @@ class WorkingGroups:
             position=group.position,
             strategy=group.strategy,
             contract=event.contract,
-            quantity=event.fill_quantity,
+            quantity=new,
             price=price,
             fee=event.fee,
             bid=None if quote is None else quote.bid,
             ask=None if quote is None else quote.ask,
         )
 
+    def _fill_gap(self, group: OrderGroup, leg: Leg) -> None:
+        """All of a leg filled, and a report of some of it is on its way or lost."""
+        averages = {row.name: row.average_price for row in self._gateway.holdings()} if group.opens else {}
+        if fill_gap(group, leg, averages.get(leg.contract.name)):
+            record_step(self._journal, group, "filled_unseen")
+
     def _finish(self, group: OrderGroup) -> None:
         self._groups.pop(group.id, None)
-        for order_id in group.order_ids:
-            self._by_order.pop(order_id, None)
+        self._memory.ended(group, self._gateway.now().date())
         self._gateway.forget(group.order_ids)
         if group.rejected and not group.is_filled:
             self._guards.rejected(self._gateway.now(), group.rejected)
@@ -321,7 +372,16 @@ class WorkingGroups:
         self.finished(group)
 
 
+def is_emergency(group: OrderGroup) -> bool:
+    """Whether ordinary traffic may not hold it back."""
+    return group.urgency.crosses or group.purpose is OrderPurpose.UNWIND
+
+
 def _nobody(_subject: object) -> None:
+    """Until somebody wants to know."""
+
+
+def _no_price(_group: OrderGroup, _leg: Leg, _exit: LegExit) -> None:
     """Until somebody wants to know."""
 
 

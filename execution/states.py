@@ -171,8 +171,8 @@ class GroupStates:
     def _fold(self, group: OrderGroup) -> None:
         """Count what a group traded with its position, once: groups that ended long ago may then be forgotten."""
         held = {**self._state.position(group.position).detail.get("corrections", {})}
-        for name, quantity in group.filled.items():
-            held[name] = held.get(name, 0.0) + quantity
+        for name, fill in group.fresh.items():
+            held[name] = held.get(name, 0.0) + fill.quantity
         self._state.note(Level.ORDER_GROUP, group.id, folded=True, **_fills(group))
         self._state.note(Level.POSITION, group.position, corrections={name: by for name, by in held.items() if by})
 
@@ -184,6 +184,8 @@ class GroupStates:
             strategy = self._state.position(position).parent
             if change is not None:
                 self._write(change)
+            if change is not None and not change.ended:
+                self._try(Level.POSITION, position, PositionTrigger.REOPEN)
             if change is not None and change.ended:
                 self._end(position, change.kind)
             elif abandoned:
@@ -213,6 +215,18 @@ class GroupStates:
             self._state.note(Level.POSITION, change.after.id, corrections={name: by for name, by in held.items() if by})
             self._untold(change.after.id, rows)
             self.changed(change, change.after.id, unwinding, busy)
+
+    def amended(self, trade: ClosedTrade) -> None:
+        """What a trade came to is known now: it is remembered so over restarts."""
+        rows = self._state.position(trade.position).detail.get("trades", [])
+        row = describe_trade(trade)
+        at = (trade.part, trade.closed.isoformat())
+        kept = [row if (old[7], str(old[3])) == at else old for old in rows]
+        self._state.note(Level.POSITION, trade.position, trades=kept)
+
+    def ended_as(self, group: str) -> str:
+        """The state of a group, as the value of its kind."""
+        return str(self._state.order_group(group).state)
 
     def told(self, position: str) -> None:
         """The journal has the trades of a position."""
@@ -301,7 +315,7 @@ def _fills(group: OrderGroup) -> dict[str, object]:
         "filled": {name: fill.quantity for name, fill in traded.items()},
         "cash": {name: fill.cash for name, fill in traded.items()},
         "fees": {name: fill.fees for name, fill in traded.items()},
-        "priced": {name: fill.quantity for name, fill in traded.items() if fill.priced},
+        "priced": {name: fill.quantity - fill.unpriced for name, fill in traded.items()},
     }
 
 

@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from core.book import Book, Position, ShareHolding, position_of
+from core.book import Book, ClosedTrade, Position, ShareHolding, position_of
 from core.bus import EventBus
-from core.contracts import MARKET_CLOSE, Contract, Leg
+from core.contracts import MARKET_CLOSE, Contract, Leg, Package
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
 from core.gateway import Gateway
 from core.instruments import underlying_named
 from core.journal import Journal, RecordKind
-from core.parts import LegExit, Part
+from core.parts import LegExit, Part, Terms
 from execution.groups import (
+    BROKEN,
+    LATE,
     Change,
     Gone,
+    LegFill,
     OrderGroup,
     intrinsic,
     largest_loss,
@@ -27,6 +30,8 @@ from execution.groups import (
 )
 from market.vix import VIX
 
+DAYS_BACK = 40
+"""Sessions of daily bars in which the close of an expiry is looked for."""
 CLOSED_OUTSIDE = "closed_outside"
 """The exit rule of what a person closed at the broker."""
 
@@ -42,19 +47,22 @@ class PositionTracker:
         self.share_orders: set[int] = set()
         self.outside: dict[str, LegExit] = {}
         """By contract: what others traded in contracts of ours, as far as the engine told, and no position took yet."""
+        self._unknown: list[tuple[ClosedTrade, Part]] = []
+        self._work: dict[tuple[str, str, str], tuple[datetime, float, float]] = {}
 
     # Entries on their way
 
     def plan(self, group: OrderGroup) -> None:
         """Count an entry on its way as if it were open."""
         if group.plans:
-            self._book.pending[group.position] = self._position(group, planned_parts(group, self._gateway.now()))
+            self._book.pending[group.position] = self.position(group, planned_parts(group, self._gateway.now()))
 
     def abandon(self, group: OrderGroup) -> None:
         """Forget an entry that came to nothing."""
         self._book.pending.pop(group.position, None)
 
-    def _position(self, group: OrderGroup, parts: tuple[Part, ...]) -> Position:
+    def position(self, group: OrderGroup, parts: tuple[Part, ...]) -> Position:
+        """A position of the parts that a group opened."""
         first = position_of(
             group.position,
             parts[0],
@@ -63,6 +71,24 @@ class PositionTracker:
             vix_entry=self._price(VIX),
         )
         return replace(first, parts=parts, slot=group.slot)
+
+    def loose_part(self, group: OrderGroup, loose: Mapping[str, LegFill], moment: datetime) -> Part:
+        """Contracts that an exit traded though nothing of them was held any more, as one broken part."""
+        known = self._book.positions.get(group.position)
+        taken = len(() if known is None else known.parts)
+        legs = [leg.contract for leg in group.package.legs if leg.contract.name in loose]
+        fills = [loose[contract.name] for contract in legs]
+        prices = [-fill.cash / (fill.quantity * row.multiplier) for row, fill in zip(legs, fills, strict=True)]
+        return Part(
+            name=f"{group.id}{LATE}-{taken + 1}{BROKEN}",
+            package=Package(tuple(Leg(row, round(fill.quantity)) for row, fill in zip(legs, fills, strict=True))),
+            contracts=1,
+            opened=moment,
+            entry_prices=tuple(prices),
+            entry_cash=sum(fill.cash for fill in fills),
+            entry_fees=sum(fill.fees for fill in fills),
+            terms=Terms(group.strategy, "late", 0.0, 0.0, frozenset()),
+        )
 
     # What happens to positions
 
@@ -74,7 +100,7 @@ class PositionTracker:
         if group.opens:
             parts = opened_parts(group, now)
             if known is None:
-                return Change(None, self._position(group, parts), ChangeKind.OPENED, now)
+                return Change(None, self.position(group, parts), ChangeKind.OPENED, now)
             taken = {part.name for part in parts}
             before = tuple(_left_over(part, known) if part.name in taken else part for part in known.parts)
             return Change(known, replace(known, parts=(*before, *parts)), ChangeKind.ADJUSTED, now)
@@ -82,7 +108,7 @@ class PositionTracker:
             return None
         gone = [
             Gone(name, LegExit(fill.quantity, fill.cash if fill.priced else None, fill.fees))
-            for name, fill in group.fills.items()
+            for name, fill in group.fresh.items()
             if round(fill.quantity)
         ]
         return take_off(known, group.parts, gone, (group.rule, group.reason), ChangeKind.CLOSED, now)
@@ -106,8 +132,8 @@ class PositionTracker:
                 continue
             if self._is_settlement(leg.contract, event):
                 assigned = event.is_assignment
-                spot = self._spot(leg.contract)
-                changes.append(self.of_assignment(position, leg) if assigned else self.of_end(position, leg, spot))
+                ended = self.of_assignment if assigned else self._of_settled
+                changes.append(ended(position, leg))
             else:
                 self._note_outside(leg.contract, event)
                 break
@@ -122,6 +148,17 @@ class PositionTracker:
     def of_end(self, position: Position, leg: Leg, spot: float | None, part: str = "") -> Change:
         """A leg (signed contracts) expired with its underlying at ``spot``: worth its intrinsic value, else unknown."""
         return self._ended(position, leg, spot, ChangeKind.EXPIRED, "held to expiry", part)
+
+    def _of_settled(self, position: Position, leg: Leg) -> Change:
+        """A leg whose settlement is told: at the price of now, which stands since the close until a new day trades."""
+        tick = self._gateway.tick(leg.contract.underlying.price_key)
+        late = tick is not None and tick.fresh_at is not None and tick.fresh_at.date() > leg.contract.expiry
+        return self.of_end(position, leg, self.close_of(leg.contract) if late else self._spot(leg.contract))
+
+    def close_of(self, contract: Contract) -> float | None:
+        """The close of a contract's underlying on its expiry, in points; ``None`` where history has none."""
+        bars = self._gateway.daily_bars(contract.underlying.price_key, DAYS_BACK)
+        return next((bar.close for bar in bars if bar.day == contract.expiry), None)
 
     def of_assignment(self, position: Position, leg: Leg) -> Change:
         """A leg (signed contracts) was assigned or exercised: worth its intrinsic value at the price of now."""
@@ -172,6 +209,30 @@ class PositionTracker:
             del self.outside[name]
         return taken
 
+    def note_work(self, group: OrderGroup) -> None:
+        """How long an order that filled took, in seconds, and what it brought over natural as it was sent, in dollars.
+
+        An order for several parts counts for each with its share; several orders of one part count together.
+        """
+        known = self._book.positions.get(group.position)
+        held = () if known is None else known.chosen(group.parts)
+        parts = [plan.name for plan in group.plans] if group.opens else [part.name for part in held]
+        if group.natural is None or not group.is_filled or not parts:
+            return
+        unit = group.package.legs[0].contract.multiplier * group.contracts
+        gained, side = group.cash - group.natural * unit, "open" if group.opens else "close"
+        for part in parts:
+            since, _, before = self._work.get((group.position, part, side), (group.created, 0.0, 0.0))
+            seconds = (self._gateway.now() - since).total_seconds()
+            self._work[group.position, part, side] = (since, seconds, before + gained / len(parts))
+
+    def _worked(self, position: str, part: str) -> dict[str, float | None]:
+        found: dict[str, float | None] = {}
+        for side in ("open", "close"):
+            _, seconds, gained = self._work.pop((position, part, side), (None, None, None))
+            found |= {f"{side}_seconds": seconds, f"{side}_improvement": None if gained is None else round(gained, 2)}
+        return found
+
     # Once it is written down
 
     def rows_of(self, change: Change) -> list[dict[str, object]]:
@@ -190,6 +251,7 @@ class PositionTracker:
                     "fees": part.fees,
                     "profit": trade.profit,
                     "ended": trade.ended,
+                    **self._worked(change.after.id, part.name),
                 }
             )
         return rows
@@ -203,8 +265,42 @@ class PositionTracker:
         else:
             self._book.positions[after.id] = after
         self._book.trades.extend(change.trades)
+        for part, trade in zip(change.over, change.trades, strict=True):
+            if trade.profit is None:
+                self._unknown.append((trade, part))
         self.tell(rows)
         self.announce(after.id, after.strategy, after.correlation, change.kind, change.cash, change.fees)
+
+    def is_unknown(self, position: str, parts: Sequence[str], name: str, exit_: LegExit) -> bool:
+        """Whether a trade of a position is counted with an unknown result of just this exit."""
+        return self._unknown_of(position, parts, name, exit_) is not None
+
+    def _unknown_of(
+        self, position: str, parts: Sequence[str], name: str, exit_: LegExit
+    ) -> tuple[ClosedTrade, Part, LegExit] | None:
+        for trade, part in self._unknown:
+            gone = part.exits.get(name)
+            if trade.position != position or (parts and trade.part not in parts) or gone is None:
+                continue
+            if gone.cash is None and abs(gone.quantity - exit_.quantity) < 0.5:
+                return trade, part, gone
+        return None
+
+    def priced(self, position: str, parts: Sequence[str], name: str, exit_: LegExit) -> ClosedTrade | None:
+        """The trade whose result was unknown until this exit's report came: the book has it now."""
+        found = self._unknown_of(position, parts, name, exit_)
+        if found is None:
+            return None
+        trade, part, gone = found
+        known = replace(part, exits={**part.exits, name: LegExit(gone.quantity, exit_.cash, gone.fees + exit_.fees)})
+        cash = known.cash
+        profit = None if cash is None else cash - known.fees
+        now = replace(trade, profit=profit, fees=known.fees)
+        self._book.trades[self._book.trades.index(trade)] = now
+        self._unknown.remove((trade, part))
+        if profit is None:
+            self._unknown.append((now, known))
+        return now
 
     def tell(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Journal closed trades."""

@@ -1,11 +1,22 @@
 """Prices of packages and the walk of an order group from the mid through natural: points a package, a credit positive.
 
 Before each step of an entry it is asked whether it is still wanted.
+
+How fast orders, new prices and cancels may leave: tokens that come back a second or a minute after they were taken, so
+that no second and no minute, wherever it begins, sees more than the setting says. Ordinary traffic leaves a share of
+them (``orders.emergency_reserve``) to what must go: exits that cross, unwinds, and cancels of entries are never held
+back by it. tastytrade publishes no figures; the defaults stay far below the 50 messages a second of Interactive
+Brokers' API. Time is the market's; a backtest's has minutes only, in which everything happens at once: seconds count
+live alone.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
 from weakref import ReferenceType
 
 from core.book import EntryIntent, EntryJudge, Refusal
@@ -135,3 +146,63 @@ def _ask(reference: ReferenceType[EntryJudge], entry: EntryIntent, contracts: in
         return judge.still_allowed(entry, contracts, brings)
     except Exception as error:  # fail closed: whatever went wrong in a judge, the entry ends
         return Refusal("judge_error", f"{type(judge).__name__} failed: {type(error).__name__}: {error}")
+
+
+_SECOND: Final = timedelta(seconds=1)
+_MINUTE: Final = timedelta(minutes=1)
+
+
+class Traffic(StrEnum):
+    """What leaves for the broker."""
+
+    ORDER = "order"
+    UPDATE = "update"
+    CANCEL = "cancel"
+
+
+class Tokens:
+    """So many tokens, each back a period after it was taken; some of them for emergencies only."""
+
+    def __init__(self, count: int, period: timedelta, reserve: float) -> None:
+        self._count = count
+        self._period = period
+        self._ordinary = max(count - math.ceil(count * reserve), 1)
+        self._taken: deque[datetime] = deque()
+
+    def has(self, now: datetime, *, emergency: bool) -> bool:
+        """Whether one may be taken now."""
+        while self._taken and now - self._taken[0] >= self._period:
+            self._taken.popleft()
+        return len(self._taken) < (self._count if emergency else self._ordinary)
+
+    def take(self, now: datetime) -> None:
+        """One is taken."""
+        self._taken.append(now)
+
+
+class OrderPace:
+    """The tokens of each kind of traffic."""
+
+    def __init__(self, gateway: Gateway, settings: OrderSettings) -> None:
+        self._gateway = gateway
+        self._live = gateway.is_live()
+        rates = {
+            Traffic.ORDER: (settings.orders_per_second, settings.orders_per_minute),
+            Traffic.UPDATE: (settings.updates_per_second, settings.updates_per_minute),
+            Traffic.CANCEL: (settings.cancels_per_second, settings.cancels_per_minute),
+        }
+        reserve = settings.emergency_reserve
+        self._tokens = {
+            kind: (Tokens(second, _SECOND, reserve), Tokens(minute, _MINUTE, reserve))
+            for kind, (second, minute) in rates.items()
+        }
+
+    def take(self, kind: Traffic, *, emergency: bool = False) -> bool:
+        """Take a token for one message; false where there is none, and the next minute is to ask again."""
+        now = self._gateway.moment()
+        second, minute = self._tokens[kind]
+        free = minute.has(now, emergency=emergency) and (not self._live or second.has(now, emergency=emergency))
+        if free:
+            minute.take(now)
+            second.take(now)
+        return free

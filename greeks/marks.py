@@ -84,6 +84,10 @@ class Marks(Manager):
         figures = self._service.figures_of(contract)
         return None if figures is None else figures.price
 
+    def dividend_yield(self, ticker: str) -> float:
+        """What an underlying pays a year, continuous, as a fraction."""
+        return self._service.carry_of(ticker)[1]
+
     def value(self, legs: Sequence[Leg], now: datetime) -> float | None:
         """Worth of legs at their marks: positive when closing brings money; ``None`` where one has none."""
         partners = [leg.contract for leg in legs]
@@ -147,10 +151,13 @@ class ChainPlanner(Manager):
         return found
 
     def _yesterday(self, contracts: tuple[Contract, ...]) -> FloatArray:
-        rows = [self._gateway.listing(contract) for contract in contracts]
+        rows = [self._gateway.listing(contract, close=False) for contract in contracts]
         known = np.array([np.nan if row is None or row.volatility is None else row.volatility for row in rows])
         unknown = np.flatnonzero(np.isnan(known))
-        closes = np.array([np.nan if row is None or row.close is None else row.close for row in rows])
+        closes = np.full(len(contracts), np.nan)
+        for at in unknown.tolist():
+            row = self._gateway.listing(contracts[at])
+            closes[at] = np.nan if row is None or row.close is None else row.close
         unknown = unknown[np.isfinite(closes[unknown])]
         bars = self._gateway.daily_bars(contracts[0].underlying.price_key, 1) if unknown.size else ()
         if unknown.size and bars:
@@ -173,7 +180,7 @@ class ChainPlanner(Manager):
     def deltas(self, contracts: Sequence[Contract], volatilities: FloatArray, spot: float) -> FloatArray:
         """Delta of each contract now, absolute x 100, at a price in points; NaN where the volatility is."""
         columns = self._columns(contracts, self._gateway.now())
-        found: FloatArray = 100.0 * np.abs(columns.greeks(np.full(len(contracts), spot), volatilities).delta)
+        found: FloatArray = 100.0 * np.abs(columns.deltas(np.full(len(contracts), spot), volatilities))
         return found
 
     def _columns(self, contracts: Sequence[Contract], moment: datetime) -> Columns:

@@ -35,6 +35,14 @@ class EventCalendar(Manager):
         """Regular hours of a day; ``None`` when closed."""
         return self._gateway.session(day)
 
+    def previous_session(self, day: date) -> Session:
+        """The last session before a day. Raises ValueError when none was within two weeks."""
+        for back in range(1, 15):
+            session = self.session(day - timedelta(days=back))
+            if session is not None:
+                return session
+        raise ValueError(f"calendar: no session within two weeks before {day}; expected exchange hours that go back")
+
     def next_session(self, day: date) -> Session:
         """The first session after a day. Raises ValueError when none comes within two weeks."""
         for ahead in range(1, 15):

@@ -109,10 +109,16 @@ class OptionChainManager(Manager):
         return min(expiries, key=lambda expiry: (abs((expiry - wanted).days), expiry), default=None)
 
     def is_listed(self, root: str) -> bool:
-        """Whether the data has anything of a root today; asked once a session."""
+        """Whether the data has anything of a root today; asked once a session, live again while the answer is no."""
         key = ("listed", self._gateway.now().date(), root)
         found: bool = self._cache.get_or_compute(key, lambda: self._gateway.is_listed(root), depends_on=(SessionEnd(),))
+        if not found and self._gateway.is_live():
+            self._cache.invalidate(key)
         return found
+
+    def may_come(self, root: str) -> bool:
+        """Whether a root's list of today may still come: LEAN's is empty before data are ready (Lean issue 8688)."""
+        return self._gateway.is_live() and not self.is_listed(root)
 
     @property
     def price_keys(self) -> set[str]:

@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from math import inf
 
+from core.book import Book
 from core.bus import EventBus
-from core.contracts import Contract, Leg, Quote, Right
-from core.events import DataBecameStale, MarketData, SessionOpened
+from core.contracts import AssetKind, Contract, Leg, Quote, Right
+from core.events import DataBecameStale, MarketData, MinutePassed, NoticeKind, NoticeRaised, SessionOpened
 from core.factory import Manager
 from core.gateway import Gateway
-from core.instruments import instrument_of
+from core.instruments import instrument_of, underlying_named
 from core.settings.fields import MarketSettings, QuoteSettings
 
 _LOOKS_APART = timedelta(minutes=6)  # quiet minutes are looked at every five
@@ -43,6 +44,7 @@ class _Seen:
     fresh_at: datetime
     changed_at: datetime
     reported: bool = False
+    stale_at: datetime | None = None
 
 
 class DataFreshnessValidator(Manager):
@@ -53,6 +55,7 @@ class DataFreshnessValidator(Manager):
         self._stale_after = timedelta(seconds=settings.stale_after_seconds)
         self._frozen_after = timedelta(minutes=settings.frozen_after_minutes)
         self._seen: dict[str, _Seen] = {}
+        self._absent: set[str] = set()
         self._opened: datetime | None = None
         bus.subscribe(SessionOpened, self._on_session_opened, component="freshness")
         bus.subscribe(MarketData, self._on_market_data, component="freshness")
@@ -60,24 +63,39 @@ class DataFreshnessValidator(Manager):
     def _on_session_opened(self, event: SessionOpened) -> None:
         self._opened = event.time
         self._seen.clear()
+        self._absent.clear()
 
     def _on_market_data(self, event: MarketData) -> None:
+        price, fresh_at = event.price, event.fresh_at
         seen = self._seen.get(event.ticker)
         if seen is None:
-            self._seen[event.ticker] = _Seen(event.price, event.fresh_at, event.fresh_at)
+            late = event.ticker in self._absent
+            seen = self._seen[event.ticker] = _Seen(price, fresh_at, fresh_at, reported=late)
         else:
-            if abs(event.price - seen.price) > 1e-9:
-                seen.price, seen.changed_at = event.price, event.fresh_at
-            seen.fresh_at = event.fresh_at
-        self._report(event.ticker, event.time)
+            if abs(price - seen.price) > 1e-9:
+                seen.price, seen.changed_at = price, fresh_at
+            seen.fresh_at = fresh_at
+        self._report(event.ticker, event.time, seen)
 
-    def _report(self, ticker: str, now: datetime) -> None:
+    def _report(self, ticker: str, now: datetime, seen: _Seen) -> None:
         """Tell the bus once when a price goes stale, and be ready to tell again after it was fresh."""
-        seen = self._seen[ticker]
         stale = now - seen.fresh_at > self._stale_after
         if stale and not seen.reported:
             self._bus.publish(DataBecameStale(time=now, ticker=ticker, last_seen=seen.fresh_at))
+            seen.stale_at = now
+        elif seen.reported and not stale:
+            since = "the open" if seen.stale_at is None else f"{seen.stale_at:%H:%M}"
+            _tell(self._bus, now, f"{ticker} has fresh prices again at {now:%H:%M}, it had none since {since}")
         seen.reported = stale
+
+    def absent(self, ticker: str, now: datetime) -> None:
+        """No price of a ticker that is watched came in this session yet: told once it should have."""
+        if self._opened is None or ticker in self._absent or now - self._opened < self._stale_after:
+            return
+        self._absent.add(ticker)
+        self._bus.publish(DataBecameStale(time=now, ticker=ticker, last_seen=None))
+        if (named := underlying_named(ticker)) is not None and named.kind is AssetKind.INDEX:
+            _tell(self._bus, now, f"{ticker} is not in the feed: a broker's may quote its options and not the index")
 
     def fault(self, ticker: str, now: datetime) -> DataFault | None:
         """What is wrong with an underlying's price now; ``None`` when it may be used."""
@@ -168,6 +186,50 @@ class QuoteJudge(Manager):
         contracts = [leg.contract for leg in legs]
         found = ((contract, self.fault(contract, now, contracts)) for contract in contracts)
         return {contract: fault for contract, fault in found if fault is not None}
+
+
+_DEAD = (DataFault.MISSING, DataFault.STALE, DataFault.ZERO, DataFault.CROSSED)
+
+
+class HeldQuotes(Manager):
+    """Live, tells of quotes of what is held that cannot be believed at two looks running, and of their end."""
+
+    def __init__(self, bus: EventBus, gateway: Gateway, book: Book, judge: QuoteJudge) -> None:
+        self._bus = bus
+        self._gateway = gateway
+        self._book = book
+        self._judge = judge
+        self._looks = TwoLooks()
+        self._told: dict[str, datetime] = {}
+        bus.subscribe(MinutePassed, self._on_minute, component="held_quotes")
+
+    def _on_minute(self, event: MinutePassed) -> None:
+        if not self._gateway.is_live():
+            return
+        now, held = event.time, set[str]()
+        for position in self._book.positions.values():
+            partners = [leg.contract for leg in position.legs]
+            for leg in position.legs:
+                held.add(leg.contract.name)
+                self._look(leg, partners, now)
+        self._told = {name: since for name, since in self._told.items() if name in held}
+
+    def _look(self, leg: Leg, partners: Sequence[Contract], now: datetime) -> None:
+        """Of one-sided quotes a missing offer is told: nobody bids for what is worth nothing, and that is no news."""
+        name, quote = leg.contract.name, self._gateway.quote(leg.contract)
+        fault = self._judge.fault_of(leg.contract, quote, now, partners)
+        dead = fault in _DEAD or (fault is DataFault.ONE_SIDED and quote is not None and quote.ask is None)
+        again = self._looks.again(name, now, dead)
+        if again and name not in self._told and fault is not None:
+            self._told[name] = now
+            _tell(self._bus, now, f"the quote of {name} is {fault.value.replace('_', '-')} at {now:%H:%M}")
+        elif not dead and name in self._told:
+            since = self._told.pop(name)
+            _tell(self._bus, now, f"the quote of {name} is good again at {now:%H:%M}, it was not since {since:%H:%M}")
+
+
+def _tell(bus: EventBus, now: datetime, text: str) -> None:
+    bus.publish(NoticeRaised(time=now, kind=NoticeKind.FEED, text=text))
 
 
 class TwoLooks:

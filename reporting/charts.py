@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -72,10 +72,10 @@ def thin(points: Sequence[EquityPoint], most: int = MOST_POINTS) -> list[EquityP
     return [points[index] for index in sorted(kept)]
 
 
-def account_charts(points: Sequence[EquityPoint], beside: Sequence[EquityPoint] = (), name: str = "") -> Markup:
+def account_charts(points: Sequence[EquityPoint], beside: Mapping[str, Sequence[EquityPoint]]) -> Markup:
     """Equity above, drawdown below, on one time axis; pointing at it reads out a day.
 
-    ``beside`` is a benchmark, drawn from the account's own beginning: dashed, in the equity's picture.
+    ``beside`` are benchmarks by name, drawn from the account's own beginning: dashed, then dotted.
     """
     if len(points) < 2:
         return element("p", "No equity was recorded.", class_="note")
@@ -85,20 +85,23 @@ def account_charts(points: Sequence[EquityPoint], beside: Sequence[EquityPoint] 
     equity = [point.equity for point, _ in shown]
     drops = [-fall for _, fall in shown]
     days = [point.day for point, _ in shown]
-    other = scaled_to(points, beside)
-    ticks = nice_ticks(min([*equity, *(value for _, value in other)]), max([*equity, *(value for _, value in other)]))
+    others = {name: scaled for name, line in beside.items() if (scaled := scaled_to(points, line))}
+    drawn = [*equity, *(value for line in others.values() for _, value in line)]
+    ticks = nice_ticks(min(drawn), max(drawn))
     drop_ticks = nice_ticks(min([*drops, -0.01]), 0.0, 3)
     fall_digits = 0 if drop_ticks[1] - drop_ticks[0] >= 0.01 - 1e-9 else 1
     first, last = points[0], points[-1]
     worst = max(falls)
-    dashed = f" Dashed: {name}, from the account's beginning." if other else ""
+    styles = ("Dashed", "Dotted")
+    lines = "; ".join(f"{style}: {name}" for style, name in zip(styles, others, strict=False))
+    dashed = f" {lines}, from the account's beginning." if lines else ""
     readout = f"{first.day} {money(first.equity)} to {last.day} {money(last.equity)}; largest drawdown {percent(worst)}"
     data = json.dumps([[day.isoformat(), round(value), round(drop, 4)] for day, value, drop in
                        zip(days, equity, drops, strict=True)], separators=(",", ":"))  # fmt: skip
     return element(
         "figure",
         element("p", readout, class_="readout", role="status", data_rest=readout),
-        line_chart("Equity", days, equity, ticks, [money(tick) for tick in ticks], "equity", other),
+        line_chart("Equity", days, equity, ticks, [money(tick) for tick in ticks], "equity", tuple(others.values())),
         line_chart(
             "Drawdown", days, drops, drop_ticks, [percent(tick, fall_digits) for tick in drop_ticks], "drawdown"
         ),
@@ -134,23 +137,25 @@ def line_chart(
     ticks: Sequence[float],
     labels: Sequence[str],
     kind: str,
-    beside: Sequence[tuple[date, float]] = (),
+    beside: Sequence[Sequence[tuple[date, float]]] = (),
 ) -> Markup:
     """One line over time with a filled area to the bottom (or to zero), grid lines and HTML labels.
 
-    ``beside`` is a second line, dashed and without an area.
+    ``beside`` are other lines, dashed and dotted, without an area.
     """
     across = Scale(days[0].toordinal(), days[-1].toordinal(), WIDTH)
     up = Scale(ticks[0], ticks[-1], HEIGHT, flip=True)
-    path = " ".join(f"{across.at(day.toordinal()):g},{up.at(value):g}" for day, value in zip(days, values, strict=True))
-    floor = 0.0 if ticks[-1] <= 0 else HEIGHT
+    path = path_of(zip(days, values, strict=True), across, up)
+    floor = up.at(min(max(0.0, ticks[0]), ticks[-1]))
     grid = join(Markup(f'<path class="grid" d="M0,{up.at(tick):g}H{WIDTH:g}"/>') for tick in ticks)
     upright = join(Markup(f'<path class="grid" d="M{across.at(day.toordinal()):g},0V{HEIGHT:g}"/>')
                    for day, _ in time_ticks(days[0], days[-1]))  # fmt: skip
     area = Markup(f'<path class="area" d="M0,{floor:g}L{path}L{WIDTH:g},{floor:g}Z"/>')
     line = Markup(f'<polyline class="line" points="{path}"/>')
-    other = " ".join(f"{across.at(day.toordinal()):g},{up.at(value):g}" for day, value in beside)
-    dashes = Markup(f'<polyline class="beside" points="{other}"/>') if beside else Markup()
+    dashes = join(
+        Markup(f'<polyline class="{name}" points="{path_of(other, across, up)}"/>')
+        for name, other in zip(("beside", "beside dotted"), beside, strict=False)
+    )
     side = join(
         element("span", label, style=f"top:{up.share(tick)}%") for tick, label in zip(ticks, labels, strict=True)
     )
@@ -167,6 +172,11 @@ def line_chart(
         element("div", below, class_="below", aria_hidden="true"),
         class_=f"chart {kind}",
     )
+
+
+def path_of(points: Iterable[tuple[date, float]], across: Scale, up: Scale) -> str:
+    """Points of a line in drawing units."""
+    return " ".join(f"{across.at(day.toordinal()):g},{up.at(value):g}" for day, value in points)
 
 
 def time_ticks(first: date, last: date) -> list[tuple[date, str]]:
@@ -203,10 +213,13 @@ def payoff_chart(trade: Trade) -> Markup:
     across = Scale(low, high, WIDTH)
     up = Scale(min([*profits, 0.0]) * 1.1, max([*profits, 0.0]) * 1.1 or 1.0, HEIGHT, flip=True)
     zero = up.at(0.0)
+    sides = join(element("span", money(value), style=f"top:{up.share(value)}%") for value in payoff_ticks(profits, up))
     return element(
         "figure",
+        element("div", "Profit at expiry, dollars", class_="chart-title"),
+        element("div", sides, class_="side"),
         element("div", svg(payoff_drawing(trade, prices, profits, across, up), payoff_words(trade)), class_="plot"),
-        element("div", payoff_labels(trade, across), class_="below"),
+        element("div", payoff_labels(trade, prices, across), class_="below"),
         element("figcaption", payoff_words(trade)),
         class_="payoff",
         style=f"--zero:{zero / HEIGHT * 100:.1f}%",
@@ -231,11 +244,31 @@ def payoff_drawing(trade: Trade, prices: Sequence[float], profits: Sequence[floa
     return join(parts)
 
 
-def payoff_labels(trade: Trade, across: Scale) -> Markup:
-    """The outermost strikes under the picture; the text names the others."""
+LABEL_SHARE = 13.0  # percent of a picture's width that a price under it takes
+LABEL_RISE = 9.0  # percent of its height that a sum beside it takes
+
+
+def payoff_ticks(profits: Sequence[float], up: Scale) -> list[float]:
+    """Zero, the best and the worst of the picture; what would lie on another label is left out."""
+    kept = [0.0]
+    for value in (max(profits), min(profits)):
+        if all(abs(up.share(value) - up.share(other)) >= LABEL_RISE for other in kept):
+            kept.append(value)
+    return kept
+
+
+def payoff_labels(trade: Trade, prices: Sequence[float], across: Scale) -> Markup:
+    """Break-evens and strikes under the picture as far as they fit; its words name all break-evens."""
     strikes = sorted({leg.strike for leg in trade.legs})
     ends = strikes if len(strikes) == 1 else [strikes[0], strikes[-1]]
-    return join(element("span", f"{strike:g}", style=f"left:{across.share(strike)}%") for strike in ends)
+    kept: list[tuple[float, str, str | None]] = []
+    wanted = [(price, f"{price:,.5g}", "even") for price in break_evens(trade, prices)]
+    for price, words, kind in [*wanted, *((price, f"{price:g}", None) for price in (*ends, *strikes[1:-1]))]:
+        if all(abs(across.share(price) - across.share(other)) >= LABEL_SHARE for other, _, _ in kept):
+            kept.append((price, words, kind))
+    return join(
+        element("span", words, class_=kind, style=f"left:{across.share(price)}%") for price, words, kind in kept
+    )
 
 
 def payoff_words(trade: Trade) -> str:
@@ -247,7 +280,8 @@ def payoff_words(trade: Trade) -> str:
     evens = ", ".join(f"{price:,.2f}" for price in break_evens(trade, grid)) or "none"
     extremes = f"best {money(max(profits), signed=True)}, worst between the strikes {money(min(profits), signed=True)}"
     return (
-        f"At expiry, after the fees paid: {extremes}, break-even {evens}. Dotted line: price at entry; solid: at exit."
+        f"At expiry, after the fees paid, over the underlying's price: {extremes}, break-even {evens} (bold). "
+        "Dotted line: price at entry; solid: at exit."
     )
 
 

@@ -1,19 +1,20 @@
-"""The account through time: months and years, drawdowns, rolling figures, crises, and a benchmark beside it."""
+"""The account through time: months and years, drawdowns, rolling figures, crises, benchmarks beside it, exposure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reporting.charts import line_chart, nice_ticks
-from reporting.markup import EN_DASH, Markup, element, join, number, percent, table
+from reporting.charts import line_chart, nice_ticks, thin
+from reporting.fields import ExposureDay, Used
+from reporting.markup import EN_DASH, Markup, element, join, money, number, percent, table
 from reporting.performance import HALF_A_CENT, TRADING_DAYS
-from reporting.rows import EquityPoint
+from reporting.rows import EquityPoint, strategy_title
 
 MOST_DRAWDOWNS = 10
 ROLLING = 63  # sessions of a rolling figure: a quarter
@@ -122,18 +123,16 @@ def return_between(points: Sequence[EquityPoint], first: date, last: date) -> fl
     return inside[-1] / before[-1] - 1 if before and inside and before[-1] > 0 else None
 
 
-def history_part(points: Sequence[EquityPoint], benchmark: Benchmark | None, risk_free: float) -> list[Markup]:
+def history_part(points: Sequence[EquityPoint], benchmarks: Sequence[Benchmark], risk_free: float) -> list[Markup]:
     """The whole part of the page."""
     if len(points) < 2:
         return [element("p", "No equity was recorded.", class_="note")]
-    beside = benchmark.points if benchmark is not None else ()
-    name = benchmark.name if benchmark is not None else ""
     return [
         months_table(points),
-        year_bars(points, beside, name),
+        year_bars(points, benchmarks),
         drawdowns_table(points),
         *rolling_charts(points, risk_free),
-        crises_table(points, beside, name),
+        crises_table(points, benchmarks),
     ]
 
 
@@ -158,17 +157,18 @@ def months_table(points: Sequence[EquityPoint]) -> Markup:
     return join([element("h3", "Month by month"), element("div", shown, class_="months-table")])
 
 
-def year_bars(points: Sequence[EquityPoint], beside: Sequence[EquityPoint], name: str) -> Markup:
-    """A bar a year, the benchmark's under it."""
-    own, other = period_returns(points, monthly=False), period_returns(beside, monthly=False)
-    values = [value for value in (*own.values(), *other.values()) if math.isfinite(value)]
+def year_bars(points: Sequence[EquityPoint], benchmarks: Sequence[Benchmark]) -> Markup:
+    """A bar a year, the benchmarks' under it."""
+    own = period_returns(points, monthly=False)
+    others = [period_returns(benchmark.points, monthly=False) for benchmark in benchmarks]
+    values = [value for found in (own, *others) for value in found.values() if math.isfinite(value)]
     longest = max((abs(value) for value in values), default=0.0) or 1.0
     rows = []
     for (year, _), value in sorted(own.items()):
         rows.append(bar(str(year), value, longest, "own"))
-        if (year, 0) in other:
-            rows.append(bar("", other[year, 0], longest, "beside"))
-    words = f"Each year's return; under it {name}." if beside else "Each year's return."
+        rows += [bar("", other[year, 0], longest, "beside") for other in others if (year, 0) in other]
+    names = ", then ".join(benchmark.name for benchmark in benchmarks)
+    words = f"Each year's return; under it {names}." if names else "Each year's return."
     return join([element("h3", "Year by year"), element("div", *rows, class_="bars"),
                  element("p", words, class_="note")])  # fmt: skip
 
@@ -222,15 +222,130 @@ def rolling_charts(points: Sequence[EquityPoint], risk_free: float) -> list[Mark
     return [element("div", *charts), element("p", words, class_="note")]
 
 
-def crises_table(points: Sequence[EquityPoint], beside: Sequence[EquityPoint], name: str) -> Markup:
+def crises_table(points: Sequence[EquityPoint], benchmarks: Sequence[Benchmark]) -> Markup:
     """What the account did in each named window that the run covers."""
     rows = []
     for title, first, last in CRISES:
         own = return_between(points, first, last)
         if own is not None:
-            rows.append((title, str(first), str(last), signed(own), signed(return_between(beside, first, last))))
+            others = (signed(return_between(benchmark.points, first, last)) for benchmark in benchmarks)
+            rows.append((title, str(first), str(last), signed(own), *others))
     heading = element("h3", "Crises")
     if not rows:
         return join([heading, element("p", "This run covers none of the named crises.", class_="note")])
-    head = ("Crisis", "From", "To", "Account", name or "Benchmark")
-    return join([heading, table(head, rows, "Returns in named crises", (3, 4), stacked=True)])
+    head = ("Crisis", "From", "To", "Account", *(benchmark.name for benchmark in benchmarks))
+    return join([heading, table(head, rows, "Returns in named crises", tuple(range(3, len(head))), stacked=True)])
+
+
+# Exposure
+
+LIMIT_TITLES = {
+    "buying_power": "Buying power", "greeks_delta": "Delta, S&P 500 shares", "greeks_gamma": "Gamma",
+    "greeks_vega": "Vega, dollars a point", "short_volatility": "Short volatility, positions",
+    "sp500": "S&P 500 equivalents, positions", "positions": "Positions", "group_A": "Loss of the equity groups at 10 %",
+}  # fmt: skip
+NEAR = 0.8
+MOST_EXPOSURES = 260  # points of a small picture
+
+
+def exposure_part(days: Sequence[ExposureDay], points: Sequence[EquityPoint]) -> list[Markup]:
+    """What of each limit was used through time: pictures, the distance to each limit, by strategy and by group."""
+    sessions = [point for point in points if not point.opening]
+    if not days or len(sessions) < 2:
+        return [element("p", "Nothing was held at any look, or the journal is of an older version.", class_="note")]
+    words = (
+        "Buying power is the most in use at any minute of a day, not at its close; all else is of the half hour in "
+        "which most of it was in use. A day without a position counts as zero."
+    )
+    return [
+        element("p", words, class_="note"),
+        element("div", *exposure_charts({day.day: day for day in days}, sessions), class_="small-charts"),
+        limits_table(days, len(sessions)),
+        used_table("By strategy", days, [day.strategies for day in days], strategy_title),
+        used_table("By group", days, [day.groups for day in days], lambda name: f"Group {name}"),
+    ]
+
+
+def exposure_charts(days: Mapping[date, ExposureDay], sessions: Sequence[EquityPoint]) -> list[Markup]:
+    """Small pictures of buying power, counts and Greeks; what is unknown throughout has none."""
+
+    def count(day: ExposureDay, rule: str) -> float | None:
+        return next((note.observed for note in day.limits if note.rule == rule), None)
+
+    def power(day: ExposureDay) -> float | None:
+        return day.margin_peak / day.equity if day.equity > 0 else None
+
+    wanted: tuple[tuple[str, Callable[[ExposureDay], float | None], Callable[[float], str]], ...] = (
+        ("Buying power in use, most of each day, of equity", power, percent),
+        ("Short-volatility positions", lambda day: count(day, "short_volatility"), lambda value: f"{value:g}"),
+        ("Positions", lambda day: float(day.whole.positions), lambda value: f"{value:g}"),
+        ("Delta, S&P 500 (SPY) shares", lambda day: day.whole.delta, lambda value: number(value, 0)),
+        ("Gamma, SPY shares a dollar", lambda day: day.whole.gamma, lambda value: number(value, 1)),
+        ("Vega, dollars a point", lambda day: day.whole.vega, lambda value: number(value, 0)),
+        ("Theta, dollars a day", lambda day: day.whole.theta, lambda value: number(value, 0)),
+    )
+    caps = [(day.day, day.margin_cap / day.equity) for day in days.values() if day.margin_cap and day.equity > 0]
+    charts = []
+    for title, read, write in wanted:
+        known = [(point.day, read(days[point.day]) if point.day in days else 0.0) for point in sessions]
+        line = thin([EquityPoint(day, value) for day, value in known if value is not None], MOST_EXPOSURES)
+        beside = [caps] if read is power and len(caps) > 1 else []
+        values = [*(point.equity for point in line), *(value for other in beside for _, value in other)]
+        ticks = nice_ticks(min(*values, 0.0), max(*values, 0.0), 3)
+        if len(line) < 2 or len(ticks) < 2:
+            continue
+        name = f"{title} (dashed: its cap)" if beside else title
+        days_of, shown = [point.day for point in line], [point.equity for point in line]
+        charts.append(line_chart(name, days_of, shown, ticks, [write(tick) for tick in ticks], "rolling", beside))
+    return charts
+
+
+def limits_table(days: Sequence[ExposureDay], sessions: int) -> Markup:
+    """How near each limit came: its fullest use, when, and on how many days it was nearly or wholly used."""
+    rows = []
+    for rule in dict.fromkeys(note.rule for day in days for note in day.limits):
+        notes = [note for day in days for note in day.limits if note.rule == rule and note.share is not None]
+        if not notes:
+            continue
+        fullest = max(notes, key=lambda note: note.share or 0.0)
+        shares = [note.share or 0.0 for note in notes]
+        left = max(1 - (fullest.share or 0.0), 0.0)
+        rows.append((
+            LIMIT_TITLES.get(rule, rule.replace("_", " ").replace("group", "Loss of group")), percent(fullest.share),
+            percent(left), f"{fullest.at:%Y-%m-%d %H:%M}", plain(fullest.observed), plain(fullest.limit),
+            percent(math.fsum(shares) / sessions), str(sum(share >= NEAR for share in shares)),
+            str(sum(share >= 1 - LEAST_FALL for share in shares)),
+        ))  # fmt: skip
+    head = ("Limit", "Fullest", "Left", "When", "Observed", "Limit's value", "Mean of days", "Days from 80 %",
+            "Days at it")  # fmt: skip
+    shown = table(head, rows, "Distance to each limit, by looks each half hour", (1, 2, 4, 5, 6, 7, 8), stacked=True)
+    return join([element("h3", "Distance to each limit"), shown])
+
+
+def plain(value: float) -> str:
+    """Counts whole, money and Greeks to the cent."""
+    return number(value, 0 if value == round(value) else 2)
+
+
+def used_table(
+    title: str, days: Sequence[ExposureDay], by: Sequence[Mapping[str, Used]], name_of: Callable[[str], str]
+) -> Markup:
+    """A row a name: on how many days it held, how many positions, and its most of each figure."""
+    rows = []
+    for name in dict.fromkeys(name for used in by for name in used):
+        found = [used[name] for used in by if name in used]
+        mean = math.fsum(used.positions for used in found) / len(found)
+        rows.append((
+            name_of(name), str(len(found)), str(max(used.positions for used in found)), number(mean, 1),
+            money(most(used.margin for used in found)), number(most(used.delta for used in found), 0),
+            number(most(used.vega for used in found), 0), number(most(used.theta for used in found), 0),
+        ))  # fmt: skip
+    head = ("Name", "Days held", "Most positions", "Mean positions", "Most buying power", "Largest delta",
+            "Largest vega", "Largest theta")  # fmt: skip
+    caption = f"{title}, {len(days)} days with a position"
+    return join([element("h3", title), table(head, rows, caption, tuple(range(1, 8)), stacked=True)])
+
+
+def most(values: Iterable[float | None]) -> float | None:
+    """The value farthest from zero, with its sign; None where none is known."""
+    return max((value for value in values if value is not None), key=abs, default=None)

@@ -5,12 +5,13 @@ The page and ``python run.py explain`` both take it from here, so that they tell
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from reporting.markup import money, number
+from reporting.fields import LegOpening, RollNote
+from reporting.markup import EN_DASH, money, number
 from reporting.rows import Decision, Fill, Journal, OrderStep, Outcome, RiskNote, Trade, VerdictNote, strategy_title
 
 WALKED = ("sent", "repriced")
@@ -51,7 +52,11 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """Everything that a journal says of one position, in the order it happened."""
+    """Everything that a journal says of one position, in the order it happened.
+
+    ``worst`` is its lowest profit of all minutes, dollars after fees, and when; ``opened_with`` its contracts' Greeks
+    when they were opened, by name. Journals before version 0.2 have neither.
+    """
 
     position: str
     decision: Decision | None
@@ -60,6 +65,9 @@ class Life:
     fills: tuple[Fill, ...]
     risk: tuple[RiskNote, ...]
     trades: tuple[Trade, ...]
+    worst: tuple[float, datetime] | None = None
+    opened_with: Mapping[str, LegOpening] = field(default_factory=dict)
+    rolls: tuple[RollNote, ...] = ()
 
     @property
     def bound(self) -> tuple[str, ...]:
@@ -83,6 +91,8 @@ def lives_of(journal: Journal) -> dict[str, Life]:
     decisions = {decision.correlation: decision for decision in taken if decision.correlation}
     verdicts = by_key((verdict.correlation, verdict) for verdict in journal.verdicts)
     risk = by_key((note.correlation, note) for note in journal.risk)
+    lows, rolls = by_key(low for day in journal.exposures for low in day.lows.items()), by_position(journal.rolls)
+    opened = by_position(journal.openings)
     found: dict[str, Life] = {}
     for name in dict.fromkeys([*orders, *fills, *trades]):
         steps, closed = orders.get(name, []), trades.get(name, [])
@@ -96,6 +106,9 @@ def lives_of(journal: Journal) -> dict[str, Life]:
             fills=tuple(fills.get(name, [])),
             risk=tuple(risk.get(origins[0], ())) if origins[0] else (),
             trades=tuple(closed),
+            worst=min(lows.get(name, ()), default=None),
+            opened_with={leg: one for opening in reversed(opened.get(name, [])) for leg, one in opening.legs.items()},
+            rolls=tuple(rolls.get(name, ())),
         )
     return found
 
@@ -175,12 +188,28 @@ def life_lines(life: Life) -> list[str]:
         lines.append(f"         and {len(life.walks) - 4} more order groups")
     entry = {walk.group for walk in life.walks if walk.purpose == "entry"}
     lines += [f"legs     {legs_line(life, entry)}"] if life.fills else []
+    lines += [f"worst    {worst_words(life)}"] if life.worst is not None else []
+    lines += [f"rolled   {roll.time:%Y-%m-%d %H:%M} {roll_words(roll)}" for roll in life.rolls[:4]]
     for trade in life.trades[:3]:
         lines.append(
             f"closed   {trade.closed:%Y-%m-%d %H:%M} {trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}; "
             f"{trade.underlying} {number(trade.underlying_exit)}, VIX {number(trade.vix_exit)}"
         )
     return [*lines, result_line(life)]
+
+
+def worst_words(life: Life) -> str:
+    """The lowest point of a position while it was held; a dash where the journal has none."""
+    if life.worst is None:
+        return EN_DASH
+    profit, at = life.worst
+    return f"{money(profit, signed=True)} at {at:%Y-%m-%d %H:%M}, by the prices of that minute, after the fees paid"
+
+
+def roll_words(roll: RollNote) -> str:
+    """What was rolled, into what, and why."""
+    into = f"into {roll.into}" if roll.into is not None else f"into nothing ({roll.rule.replace('_', ' ')})"
+    return f"{', '.join(roll.parts) or 'the whole'} {into}: {roll.reason}"
 
 
 def title_line(life: Life) -> str:

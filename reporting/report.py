@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from core.fills import FillRule
 from reporting.charts import account_charts
 from reporting.fields import Standing
-from reporting.history import Benchmark, history_part
+from reporting.history import Benchmark, exposure_part, history_part
 from reporting.intervals import FEWEST_MOVES, Unit
 from reporting.markup import (
     Markup,
@@ -105,7 +105,7 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     engine_trades: tuple[EngineTrade, ...] = ()
     fill_rule: FillRule | None = None
-    benchmark: Benchmark | None = None
+    benchmarks: tuple[Benchmark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +156,22 @@ def render(record: RunRecord, summary: Summary) -> str:
 
 def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[Markup]]]:
     """The parts of the page below the tiles: anchor, title, content. Without our journal its parts are left out."""
-    beside = (record.benchmark.points, record.benchmark.name) if record.benchmark is not None else ()
+    beside = {benchmark.name: benchmark.points for benchmark in record.benchmarks}
     shown = [
-        ("equity", "Equity and drawdown", [account_charts(record.equity, *beside)]),
-        ("history", "Through time", history_part(record.equity, record.benchmark, record.risk_free)),
+        ("equity", "Equity and drawdown", [account_charts(record.equity, beside)]),
+        ("history", "Through time", history_part(record.equity, record.benchmarks, record.risk_free)),
     ]
     if record.own:
         shown += [
+            ("exposure", "Exposure through time", exposure_part(record.journal.exposures, record.equity)),
             ("targets", "Targets beside what was measured", [targets_table(summary.targets)]),
             ("days", "Every entry day", calendars(record)),
             ("skips", "Why there was no trade", [skips_table(record)]),
-            ("strategies", "By strategy", [strategies_table(summary), exits_table(record.journal)]),
+            (
+                "strategies",
+                "By strategy",
+                [strategy_tiles(summary), strategies_table(summary), exits_table(record.journal)],
+            ),
             ("fills", "Fills, and what others would have made of them", [fills_table(summary.fills)]),
             ("trades", "Trades", trade_list(record.journal)),
             ("risk", "Risk and errors", risk_part(record.journal)),
@@ -185,6 +190,7 @@ def header(record: RunRecord) -> Markup:
     links = {"equity": "Equity", "history": "Through time"}
     if record.own:
         links |= {
+            "exposure": "Exposure",
             "targets": "Targets",
             "days": "Entry days",
             "skips": "Why no trade",
@@ -233,7 +239,11 @@ def tile_texts(record: RunRecord, summary: Summary) -> list[tuple[str, str, str]
 
 def tiles(record: RunRecord, summary: Summary) -> Markup:
     """The figures that people look for first, as tiles."""
-    shown = tile_texts(record, summary)
+    return tile_list(tile_texts(record, summary))
+
+
+def tile_list(shown: Iterable[tuple[str, object, str]]) -> Markup:
+    """Tiles of name, value and what it rests on."""
     return element(
         "dl",
         *(
@@ -301,6 +311,22 @@ def skips_table(record: RunRecord) -> Markup:
     ]
     head = ("Times", "Strategy", "Rule", "For example")
     return table(head, rows, "The most frequent reasons not to trade", (0,), stacked=True)
+
+
+def strategy_tiles(summary: Summary) -> Markup:
+    """A tile a strategy: what it brought, of how many trades."""
+    if len(summary.strategies) < 2:
+        return Markup()
+    shown = [
+        (
+            strategy_title(row.name),
+            element("span", money(row.profit, signed=True), class_="up" if row.profit > 0 else "down"),
+            f"{row.wins} of {row.count} won; average win {money(row.average_win, signed=True)}, loss "
+            f"{money(row.average_loss, signed=True)}; credit kept {percent(row.credit_kept)}",
+        )
+        for row in summary.strategies
+    ]
+    return tile_list(shown)
 
 
 def strategies_table(summary: Summary) -> Markup:

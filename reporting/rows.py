@@ -9,7 +9,24 @@ from enum import StrEnum
 from pathlib import Path
 
 from core.settings.strategies import TITLES
-from reporting.fields import Fields, JournalError, Standing, parse_line, read_standing
+from reporting.fields import (
+    ExposureDay,
+    Fields,
+    Interest,
+    JournalError,
+    Opening,
+    RollNote,
+    Standing,
+    UnknownTrade,
+    capacity_of,
+    parse_line,
+    read_exposure,
+    read_interest,
+    read_opening,
+    read_roll,
+    read_standing,
+    read_system,
+)
 
 
 class Outcome(StrEnum):
@@ -83,17 +100,6 @@ class Trade:
     def won(self) -> bool:
         """Whether money was made after fees; exactly nothing is not a win."""
         return self.profit > 0
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownTrade:
-    """A part of a position that somebody closed at the broker: nobody told what it brought, so it counts nowhere."""
-
-    strategy: str
-    position: str
-    part: str
-    closed: datetime
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +210,6 @@ class VerdictNote:
 
 
 @dataclass(frozen=True, slots=True)
-class Interest:
-    """Dollars booked on free cash at the open of a day."""
-
-    day: date
-    amount: float
-
-
-@dataclass(frozen=True, slots=True)
 class RiskNote:
     """A verdict that shrank or denied, or a limit that was neared or passed."""
 
@@ -249,7 +247,11 @@ class Journal:
     fills: tuple[Fill, ...] = ()
     orders: tuple[OrderStep, ...] = ()
     verdicts: tuple[VerdictNote, ...] = ()
+    exposures: tuple[ExposureDay, ...] = ()
+    openings: tuple[Opening, ...] = ()
+    rolls: tuple[RollNote, ...] = ()
     standings: tuple[Standing, ...] = ()
+    capacity: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -294,6 +296,10 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         fills=tuple(item for item in kept["fill"] if isinstance(item, Fill)),
         orders=tuple(item for item in kept["order"] if isinstance(item, OrderStep)),
         verdicts=tuple(item for item in kept["verdict"] if isinstance(item, VerdictNote)),
+        exposures=tuple(item for item in kept["exposure"] if isinstance(item, ExposureDay)),
+        openings=tuple(item for item in kept["greeks"] if isinstance(item, Opening)),
+        rolls=tuple(item for item in kept["roll"] if isinstance(item, RollNote)),
+        capacity=capacity_of(kept["system"]),
         standings=tuple(item for item in kept["standing"] if isinstance(item, Standing)),
         counts=counts,
     )
@@ -432,25 +438,21 @@ def read_order(row: Fields) -> OrderStep:
 
 
 def read_verdict(row: Fields) -> VerdictNote:
-    """A ``verdict`` row; the words of a rule that allowed are left out."""
+    """A ``verdict`` row; the words of a rule that left all that was wanted are left out."""
+    wanted = row.integer("wanted")
     bound = [
         f"{rule.text('rule')} {rule.text('answer')}: {rule.values.get('reason') or 'no words'}"
         for rule in row.rows("verdicts")
-        if rule.text("answer") != "allow"
+        if rule.text("answer") == "deny" or (rule.maybe_integer("contracts") or wanted) < wanted
     ]
     return VerdictNote(
         time=row.moment("time"),
         correlation=str(row.values.get("correlation") or ""),
-        wanted=row.integer("wanted"),
+        wanted=wanted,
         contracts=row.integer("contracts"),
         rule=row.text("rule"),
         bound=tuple(bound),
     )
-
-
-def read_interest(row: Fields) -> Interest:
-    """An ``interest`` row."""
-    return Interest(row.day("day"), row.number("amount"))
 
 
 def read_risk(row: Fields) -> RiskNote:
@@ -481,7 +483,11 @@ READERS: dict[str, Callable[[Fields], object]] = {
     "fill": read_fill,
     "order": read_order,
     "verdict": read_verdict,
+    "exposure": read_exposure,
+    "greeks": read_opening,
+    "roll": read_roll,
     "risk": read_risk,
     "error": read_error,
     "standing": read_standing,
+    "system": read_system,
 }

@@ -16,14 +16,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
+from typing import TypeVar
 
 from core.fills import FillAssumption, FillRule
 from reporting.charts import payoff_chart
-from reporting.lives import Life, held_words, lives_of
-from reporting.markup import Markup, element, join, money, number, percent, table
+from reporting.lives import Life, held_words, lives_of, roll_words, worst_words
+from reporting.markup import EN_DASH, Markup, element, join, money, number, percent, table
 from reporting.rows import Decision, EngineTrade, Fill, Journal, Outcome, Trade, strategy_title
 
 FRIDAY = 4
+Row = TypeVar("Row")
 # What was seen and what bound it, for rules whose words do not say so themselves.
 NAMES: Mapping[str, tuple[str, str]] = {
     "not_filled": ("natural price", "a limit of"),
@@ -80,25 +82,48 @@ def day_cells(
     decisions: Sequence[Decision], trades: Sequence[Trade], first: date, last: date, *, fridays: bool
 ) -> tuple[DayCell, ...]:
     """One cell for each day on which the strategy decided or opened, and with ``fridays`` for every Friday."""
-    decided: Mapping[date, Decision] = {decision.day: decision for decision in decisions}
-    traded: Mapping[date, Trade] = {trade.opened.date(): trade for trade in trades}
+    decided, traded = grouped((one.day, one) for one in decisions), grouped((one.opened.date(), one) for one in trades)
     days = sorted({*(fridays_between(first, last) if fridays else ()), *decided, *traded})
-    return tuple(day_cell(day, decided.get(day), traded.get(day)) for day in days)
+    return tuple(day_cell(day, decided.get(day, ()), traded.get(day, ())) for day in days)
 
 
-def day_cell(day: date, decision: Decision | None, trade: Trade | None) -> DayCell:
-    """What one day came to, from its decision and the trade opened on it."""
-    if trade is not None:
-        kind = DayKind.WIN if trade.won else DayKind.LOSS
-        structure = trade.structure.replace("_", " ")
-        words = f"{trade.contracts} x {structure}, {money(trade.profit, signed=True)} ({trade.exit_reason})"
-        return DayCell(day, kind, words, trade_anchor(trade))
-    if decision is None:
+def grouped(rows: Iterable[tuple[date, Row]]) -> dict[date, list[Row]]:
+    """Rows under their days."""
+    found: dict[date, list[Row]] = {}
+    for day, row in rows:
+        found.setdefault(day, []).append(row)
+    return found
+
+
+def day_cell(day: date, decisions: Sequence[Decision], trades: Sequence[Trade]) -> DayCell:
+    """What one day came to, from its decisions (one a window, ticker or number) and the trades opened on it."""
+    if trades:
+        kind = DayKind.WIN if sum(trade.profit for trade in trades) > 0 else DayKind.LOSS
+        return DayCell(day, kind, told(trade_words(trade) for trade in trades), trade_anchor(trades[0]))
+    if not decisions:
         return DayCell(day, DayKind.MISSING, "", None)
-    if decision.outcome is Outcome.TRADE:
-        return DayCell(day, DayKind.OPEN, decision.reason, None)
-    kind = DayKind.CLOSED if decision.rule == "market_closed" else DayKind.SKIP
-    return DayCell(day, kind, decision.reason + binding_number(decision), None)
+    taken = [decision.reason for decision in decisions if decision.outcome is Outcome.TRADE]
+    if taken:
+        return DayCell(day, DayKind.OPEN, told(taken), None)
+    closed = all(decision.rule == "market_closed" for decision in decisions)
+    words = told(decision.reason + binding_number(decision) for decision in decisions)
+    return DayCell(day, DayKind.CLOSED if closed else DayKind.SKIP, words, None)
+
+
+def trade_words(trade: Trade) -> str:
+    """A trade in a few words."""
+    structure = trade.structure.replace("_", " ")
+    return f"{trade.contracts} x {structure}, {money(trade.profit, signed=True)} ({trade.exit_reason})"
+
+
+MOST_TOLD = 3
+
+
+def told(words: Iterable[str]) -> str:
+    """What was said, once each; of very much the first and how many more."""
+    once = list(dict.fromkeys(words))
+    more = [f"and {len(once) - MOST_TOLD} more"] if len(once) > MOST_TOLD else []
+    return "; ".join([*once[:MOST_TOLD], *more])
 
 
 def binding_number(decision: Decision) -> str:
@@ -254,11 +279,12 @@ def trade_card(trade: Trade, life: Life) -> Markup:
     result = result_of(trade)
     title = f"{trade.opened:%Y-%m-%d %H:%M} {trade.contracts} x {trade.underlying} {trade.structure.replace('_', ' ')} "
     legs = table(
-        ("Leg", "Per package", "Entry", "Exit"),
-        [(leg.name, f"{leg.ratio:+d}", number(leg.entry), number(leg.exit)) for leg in trade.legs],
-        "Legs; prices in points",
-        (1, 2, 3),
-    )
+        ("Leg", "Per package", "Entry", "Exit", "Delta", "Volatility"),
+        [(leg.name, f"{leg.ratio:+d}", number(leg.entry), number(leg.exit), *opened_with(life, leg.name))
+         for leg in trade.legs],
+        "Legs; prices in points, delta and volatility of a contract when it was opened",
+        (1, 2, 3, 4, 5),
+    )  # fmt: skip
     facts = [
         ("Entry", f"{trade.opened:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_entry, trade.vix_entry)}"),
         ("Exit", f"{trade.closed:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_exit, trade.vix_exit)}"),
@@ -282,20 +308,38 @@ def trade_card(trade: Trade, life: Life) -> Markup:
     )
 
 
-def life_facts(trade: Trade, life: Life) -> list[tuple[str, str]]:
+def opened_with(life: Life, leg: str) -> tuple[str, str]:
+    """Delta and volatility of a contract in the minute of its opening; dashes where they were unknown."""
+    known = life.opened_with.get(leg)
+    return (EN_DASH, EN_DASH) if known is None else (number(known.delta), percent(known.volatility))
+
+
+def life_facts(trade: Trade, life: Life) -> list[tuple[str, object]]:
     """What the journal says of a trade beyond its money: walks, rules that bound, holding time, parts."""
     width = spread_width(trade)
-    facts = [(f"{walk.purpose or 'order'} order".capitalize(), walk.words) for walk in life.walks]
+    facts: list[tuple[str, object]] = [
+        (f"{walk.purpose or 'order'} order".capitalize(), walk.words) for walk in life.walks
+    ]
     if width is not None and trade.credit > 0:
         points = trade.credit / (trade.contracts * trade.multiplier)
         facts.append(("Credit over width", f"{number(points)} of {number(width)} points, {percent(points / width)}"))
     if life.verdicts:
         facts.append(("Contracts", f"{life.verdicts[0].wanted} wanted, {life.verdicts[0].contracts} allowed"))
     facts += [("Bound by", words.replace("_", " ")) for words in life.bound]
+    facts.append(("Worst point", worst_words(life)))
+    facts += [("Rolled", f"{roll.time:%Y-%m-%d %H:%M} {roll_words(roll)}") for roll in life.rolls]
     facts.append(("Held", held_words(trade.closed - trade.opened)))
     if len(life.trades) > 1:
         facts.append(("Part", f"{trade.part}, one of {len(life.trades)} of {life.position}"))
-    return [*facts, ("Journal", f"python run.py explain {life.position}")]
+        facts.append(("Whole position", "; ".join(part_words(one) for one in life.trades)))
+    rows = element("a", "journal.jsonl", href="journal.jsonl")
+    return [*facts, ("Journal", join([f"python run.py explain {life.position}; rows of ", rows]))]
+
+
+def part_words(trade: Trade) -> str:
+    """One part of a position's life: when it came and went, and what it brought."""
+    days = f"{trade.opened:%Y-%m-%d} to {trade.closed:%Y-%m-%d}"
+    return f"{trade.part} {days} {money(trade.profit, signed=True)} ({trade.exit_rule.replace('_', ' ')})"
 
 
 def spread_width(trade: Trade) -> float | None:

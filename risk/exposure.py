@@ -33,7 +33,7 @@ def limit_of(group: Group, settings: CorrelationSettings) -> int:
     return min(own[group], settings.group_limit)
 
 
-_TAKES_A_PLACE = frozenset({Trait.SHORT_VOLATILITY, Trait.LASTING})
+TAKES_A_PLACE = frozenset({Trait.SHORT_VOLATILITY, Trait.LASTING})
 """What a correlation group counts: short volatility, and an IPMCC from its long call on (methodology, section 3)."""
 
 
@@ -60,7 +60,7 @@ class CorrelationPlugin(RiskPlugin):
         if group is None:
             return Deny(self.name, f"{ticker} is in no correlation group")
         traits = traits_of(proposal)
-        if not traits & _TAKES_A_PLACE:
+        if not traits & TAKES_A_PLACE:
             return Allow(self.name)
         joined = [row for row in exposed(context.book, proposal) if self._joined(row, ticker, group)]
         limit = limit_of(group, self._settings)
@@ -76,7 +76,7 @@ class CorrelationPlugin(RiskPlugin):
         return Allow(self.name)
 
     def _joined(self, row: Exposed, ticker: str, group: Group) -> bool:
-        if not row.traits & _TAKES_A_PLACE:
+        if not row.traits & TAKES_A_PLACE:
             return False
         if group_of(row.ticker) is group:
             return True

@@ -36,6 +36,8 @@ from state.tables import SystemState
 _AT_ANY_VIX = frozenset({Trait.PUT_SELLING, Trait.NO_VOLATILITY_SOLD, Trait.COVERED})
 
 
+_NEAR, _FAR = 0.9, 0.8  # shares of a limit from which each minute is looked at
+
 INDICES = ("SPX", "SPY")
 """By whose moves a day is judged: the index, and its shares where a feed has no index."""
 
@@ -111,6 +113,7 @@ class VixPanicPlugin(RiskPlugin):
     name = "vix_panic"
     order = 25
     watches = (MarketData,)
+    tickers = frozenset({VIX})
 
     def __init__(self, vix: UnifiedVIXManager, settings: VixSettings) -> None:
         self._vix = vix
@@ -135,9 +138,16 @@ class VixPanicPlugin(RiskPlugin):
             self._panic = event.price
         elif not above:
             self._panic = None
+        if self._panic is None and not self._raised:
+            return ()  # calm, as at most prices: there is nothing to be said
         severity = Severity.NORMAL if self._panic is None else Severity.EMERGENCY
         limit = self._settings.extreme
         return (RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=event.price),)
+
+    @property
+    def rests(self) -> bool:
+        """Under nine tenths of the limit."""
+        return self._panic is None and (self._value is None or self._value < _NEAR * self._settings.extreme)
 
     def wanted(self, now: datetime) -> Iterable[Wanted]:
         """What sells volatility gone, while the last VIX was above the limit."""
@@ -155,6 +165,7 @@ class BlackSwanPlugin(RiskPlugin):
     name = "black_swan"
     order = 60
     watches = (MarketData,)
+    tickers = frozenset(INDICES)
 
     def __init__(self, trend: TrendWatcher, settings: BlackSwanSettings) -> None:
         self._trend = trend
@@ -188,9 +199,17 @@ class BlackSwanPlugin(RiskPlugin):
         if self._looks.again(event.ticker, event.time, move > limit):
             self._until, self._observed = event.time + timedelta(hours=self._settings.pause_hours), move
         swan = self._until is not None and event.time < self._until
+        if not swan and not self._raised:
+            return ()  # calm, as at most prices
         severity = Severity.EMERGENCY if swan else Severity.NORMAL
         observed = max(move, self._observed) if swan else move
         return (RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=observed),)
+
+    @property
+    def rests(self) -> bool:
+        """No index has moved four fifths of the limit."""
+        moves = [move for ticker in INDICES if (move := self._move(ticker)) is not None]
+        return max(moves, default=0.0) < _FAR * self._settings.index_move
 
     def wanted(self, now: datetime) -> Iterable[Wanted]:
         """What is short-dated gone, while the pause lasts."""

@@ -10,7 +10,7 @@ from core.book import Book
 from core.parts import Trait
 from core.performance import PerformanceTracker, TradeRecord, record_of
 from core.settings.fields import SizingSettings
-from greeks.stress import StressEngine
+from greeks.stress import Stressed, StressEngine
 from risk.margin import is_amount, is_loan
 from risk.memory import moment, text_of
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict, is_covered
@@ -105,12 +105,17 @@ class PositionSizer(RiskPlugin):
         loss = self.loss_of(proposal)
         if loss is None:
             return Deny(self.name, f"the loss of one contract is unknown ({proposal.terms.max_loss} proposed)")
-        share = min(share, context.limits.max_risk_per_position)
-        scale = vix_scale(proposal.terms.traits, proposal.vix, self._settings) * context.size_factor
-        budget = min(share * scale, context.limits.max_risk_per_position) * context.account.equity
+        budget = self.share_of(proposal, context) * context.account.equity
         contracts = math.floor(budget / loss + 1e-9)
         reason = f"budget {budget:.0f} over {loss:.0f} a contract allows {contracts}"
         return Shrink(self.name, contracts, budget, loss, reason)
+
+    def share_of(self, proposal: Proposal, context: RiskContext) -> float:
+        """Share of equity that a position of the proposal may risk: Kelly's, scaled by the VIX, within the phase's."""
+        most = context.limits.max_risk_per_position
+        share = min(self.fraction(proposal.strategy, proposal.win_rate, proposal.reward_ratio), most)
+        scale = vix_scale(proposal.terms.traits, proposal.vix, self._settings) * context.size_factor
+        return min(share * scale, most)
 
     def memory(self) -> Mapping[str, object]:
         """Suspensions, and from when a resumed record counts."""
@@ -126,7 +131,11 @@ class PositionSizer(RiskPlugin):
         What the row plans to lose. With a short option that nothing covers the larger of that and the stress's loss;
         where the row plans with nothing, the largest loss there is.
         """
-        planned, one = proposal.terms.max_loss, self._engine.one_lot(proposal.package)
+        return self.loss_by(proposal, self._engine.one_lot(proposal.package))
+
+    def loss_by(self, proposal: Proposal, one: Stressed) -> float | None:
+        """The same by a stress of one contract."""
+        planned = proposal.terms.max_loss
         if not is_amount(planned) or (one.naked and not one.known):
             return None
         if one.naked:

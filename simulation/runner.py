@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from simulation.data.source import DataSource, KnowsAssets
+from simulation.faults.kinds import FaultSettings
 from simulation.lean.clock import UTC
 
 NAMESPACES = ("clr", "System", "QuantConnect")
@@ -45,7 +46,8 @@ class Progress:
 class RunRequest:
     """What to run. `results` None: no files are written. `name` None: the algorithm's own.
 
-    `warn` hears at once of an asset that the algorithm added and the market does not have.
+    `warn` hears at once of an asset that the algorithm added and the market does not have. `faults`: the broker
+    misbehaves by seed.
     """
 
     algorithm: Path
@@ -56,6 +58,7 @@ class RunRequest:
     progress: Callable[[Progress], None] | None = None
     name: str | None = None
     warn: Callable[[str], None] | None = None
+    faults: FaultSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,8 @@ def _run(request: RunRequest) -> RunResult:
         try:
             with _exits_told():
                 algorithm = _start(engine, request, store)
+                if request.faults is not None:
+                    engine.handler.suffer(request.faults)
                 missing = _Missing(engine, request)
                 missing.tell()
                 with _swept(engine, request.progress, missing):

@@ -99,6 +99,7 @@ class PositionTrigger(StrEnum):
     ASSIGN = "assign"
     EXPIRE = "expire"
     UNWIND = "unwind"  # the package is broken and what is left must go
+    REOPEN = "reopen"  # a fill came after its end: the broker is right about facts
 
 
 class OrderGroupState(StrEnum):
@@ -208,7 +209,7 @@ _STRATEGY = Table(
         (_GT.ENTER, (_G.IDLE, _G.WAITING, _G.HOLDING), _G.ENTERING),
         (_GT.ENTERED, (_G.ENTERING,), _G.HOLDING),
         (_GT.ABANDON, (_G.ENTERING,), _G.IDLE),
-        (_GT.KEEP, (_G.ENTERING, _G.EXITING, _G.WAITING), _G.HOLDING),
+        (_GT.KEEP, (_G.ENTERING, _G.EXITING, _G.WAITING, _G.IDLE), _G.HOLDING),
         (_GT.EXIT, (_G.HOLDING, _G.ENTERING), _G.EXITING),
         (_GT.EXITED, (_G.EXITING, _G.HOLDING), _G.IDLE),
         (_GT.SUSPEND, (_G.IDLE, _G.WAITING, _G.ENTERING, _G.HOLDING, _G.EXITING), _G.SUSPENDED),
@@ -240,6 +241,7 @@ _POSITION = Table(
         (_PT.CLOSED_OUTSIDE, (_P.OPENING, *_HELD, _P.ASSIGNED), _P.CLOSED),
         (_PT.ASSIGN, _HELD, _P.ASSIGNED),
         (_PT.EXPIRE, _HELD, _P.EXPIRED),
+        (_PT.REOPEN, (_P.CLOSED, _P.EXPIRED), _P.OPEN),
     ),
     gates={
         _PT.OPEN.value: (Gate(Level.SYSTEM, _ENTRY), Gate(Level.STRATEGY, _NOT_SUSPENDED)),

@@ -30,6 +30,7 @@ class Box(Row):
     """Sells a box on the index to borrow what is left of the cash that is wanted."""
 
     name = "box"
+    opens = every(WEDNESDAY)
     roots = ("SPX",)
     traits = by_part(whole=frozenset({Trait.NO_VOLATILITY_SOLD, Trait.HELD_BY_PERSON, Trait.SPARED_BY_21_DTE}))
 
@@ -37,7 +38,7 @@ class Box(Row):
         super().__init__(tools, settings)
         self.settings = settings
         wanted = settings.cash_wanted > 0
-        self.entries = (Entry("open", every(WEDNESDAY) if wanted else DayRule(()), settings.entry_time, self.borrow),)
+        self.entries = (Entry("open", self.opens if wanted else DayRule(()), settings.entry_time, self.borrow),)
         if not wanted and self.name in run.strategies:
             reason = "box.cash_wanted is 0: nobody wants to borrow, and a loan that nothing uses is a sure loss"
             journal.record(RecordKind.SYSTEM, component=self.name, reason=reason)
@@ -79,6 +80,8 @@ class Box(Row):
         own, chains = self.settings, look.tools.chains
         first, last = (look.today + timedelta(days=days) for days in (own.days_to_expiry, own.max_days))
         listed = chains.listed(look.root, first, last)
+        if not listed and chains.may_come(look.root):
+            raise look.wait("listing", f"nothing of {look.root} is listed yet")
         if not listed:
             reason = f"no {look.root} contract expires in {own.days_to_expiry} to {own.max_days} days"
             raise look.skip("no_expiry", reason)

@@ -14,11 +14,10 @@ from core.contracts import Contract, Right
 from core.parts import BOUGHT, WHOLE, Part, Trait
 from core.settings.strategies import ButterflySettings
 from risk.proposal import Proposal
-from strategies.base import Close, HoldContext
+from strategies.base import Close, HoldContext, maximum_debit
 from strategies.exits import last_day, profit_of_debit
 from strategies.gates import FRIDAY, every
 from strategies.look import Look
-from strategies.musts import maximum_debit
 from strategies.picks import Chain, Wanted
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools
@@ -30,13 +29,14 @@ class Butterfly(Row):
     """Buys a butterfly that expires today, against today's move."""
 
     name = "butterfly"
+    opens = every(FRIDAY)
     roots = ("SPXW", "XSP")
     traits = by_part(whole=BOUGHT | {Trait.NO_VOLATILITY_SOLD, Trait.ENDS_TODAY, Trait.SPARED_BY_21_DTE})
 
     def __init__(self, tools: Tools, settings: ButterflySettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
-        self.entries = (Entry("open", every(FRIDAY), settings.entry_time, self.open),)
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open),)
         self.exits = {
             WHOLE: (
                 self._done,

@@ -16,12 +16,11 @@ from core.settings.fields import ExitSettings
 from core.settings.strategies import EnhancedSettings
 from greeks.stress import Node
 from risk.proposal import Proposal
-from strategies.base import EntryContext, Skip, Wait
+from strategies.base import NET_CREDIT, EntryContext, Skip, Wait
 from strategies.exits import days_to_expiry, loss_of_credit, profit_of_credit
 from strategies.futures_strangle import FuturesStrangle
 from strategies.gates import TUESDAY, any_day, not_beside, phase_places, second, vix_window
 from strategies.look import Look
-from strategies.musts import NET_CREDIT
 from strategies.row import EVERY_PART, Entry, Row, by_part
 from strategies.tools import Tools
 
@@ -42,6 +41,7 @@ class Enhanced(Row):
     """Sells a strangle with a ratio side; in high volatility, puts."""
 
     name = "enhanced"
+    opens = any_day()
     traits = by_part(whole=_STRANGLE, near=_PUTS, far=_PUTS, small=_PUTS, reserve=_PUTS)
 
     def __init__(self, tools: Tools, settings: EnhancedSettings, exits: ExitSettings) -> None:
@@ -60,7 +60,7 @@ class Enhanced(Row):
         at, beside = settings.entry_time, not_beside(FuturesStrangle.name)
         self.entries = (
             Entry("strangle", second(TUESDAY), at, self.strangle, gates=(beside,)),
-            Entry("opportunity", any_day(), at, self.opportunity, slots=tuple(self._puts), gates=(self._once,)),
+            Entry("opportunity", self.opens, at, self.opportunity, slots=tuple(self._puts), gates=(self._once,)),
         )
         self.exits = {
             EVERY_PART: (

@@ -8,38 +8,23 @@ on which the market is closed is a skip too.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
-from typing import NamedTuple
 
 from core.book import Book, EntryIntent, OrderDesk, Refusal
 from core.events import EntryWindow, GroupOutcome, OrderGroupFinished
 from core.gateway import Gateway, Session
 from core.identifiers import correlation_of
-from core.journal import Journal, RecordKind
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import EntryContext, Skip, Strategy, Wait, Window, watch_name
-from strategies.roster import StrategyRoster
+from strategies.base import EntryContext, Skip, Strategy, Wait, Window
+from strategies.roster import Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
 _SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks", "sp500_delta"})
 _PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly"})  # of quotes: the next minute may be better
-
-
-class Key(NamedTuple):
-    """Which entry: each has a decision of its own every day that it falls on."""
-
-    strategy: str
-    window: str
-    slot: str = ""
-
-    @property
-    def user(self) -> str:
-        """Under which name the contracts that it looks at are watched."""
-        return watch_name(*self)
 
 
 @dataclass(slots=True)
@@ -55,24 +40,11 @@ class Waiting:
     why: Wait | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """An entry on its way, to be decided by what becomes of it; ``position`` is what it opens or adds to."""
-
-    position: str
-    key: Key
-    day: date
-    proposal: Proposal
-    contracts: int
-    correlation: str
-
-
 class Entries:
     """Everything that is looked for or on its way."""
 
     def __init__(
         self,
-        journal: Journal,
         gateway: Gateway,
         book: Book,
         desk: OrderDesk,
@@ -80,7 +52,6 @@ class Entries:
         market: MarketAccess,
         roster: StrategyRoster,
     ) -> None:
-        self._journal = journal
         self._gateway = gateway
         self._book = book
         self._desk = desk
@@ -90,8 +61,14 @@ class Entries:
         self.strategies: dict[str, Strategy] = {strategy.name: strategy for strategy in roster.enabled}
         self._waiting: dict[Key, Waiting] = {}
         self._sent: dict[str, Sent] = {}
-        self._decided: dict[Key, set[date]] = {}
+        self._decisions = roster.decisions
+        self._restored: list[Sent] = []
         desk.judged_by(self)
+
+    def restore(self) -> None:
+        """Take over what the last process decided, and what it had on its way."""
+        self._restored = self._decisions.restore()
+        self._sent = {sent.position: sent for sent in self._restored}
 
     @property
     def waiting(self) -> bool:
@@ -116,8 +93,38 @@ class Entries:
     def _open(self, strategy: Strategy, window: Window, now: datetime) -> None:
         for slot in self._slots(strategy, window, now.date()):
             key = Key(strategy.name, window.name, slot)
-            if now.date() not in self._decided.get(key, ()) and key not in self._waiting:
+            if not self._decisions.is_decided(key, now.date()) and key not in self._waiting:
                 self._begin(strategy, window, key, now)
+
+    def catch_up(self, now: datetime, *, closed: bool = False) -> None:
+        """Live, each minute of a session in which the account is known: no window is missed, none asked twice.
+
+        One that opened before this process could look is opened now, or accounted for once it is over (``closed``: the
+        session is); an entry of the process before is decided by what became of its order.
+        """
+        for sent in list(self._restored):
+            filled = self._decisions.outcome(sent) if sent.position in self._sent else False
+            if filled is None:
+                continue
+            self._restored.remove(sent)
+            if self._sent.pop(sent.position, None) is not None:
+                why = "its order ended unfilled while no process looked"
+                self.decide(sent, Skip("filled", sent.reason) if filled else Skip("not_filled", why))
+        for strategy in self.strategies.values():
+            for window in strategy.entry_windows():
+                if window.falls_on(now.date()) and window.opens < now.time():
+                    if closed or now.time() > window.closes:
+                        self._decide_missed(strategy, window, now)
+                    else:
+                        self._open(strategy, window, now)
+
+    def _decide_missed(self, strategy: Strategy, window: Window, now: datetime) -> None:
+        reason = f"no process could look from {window.opens:%H:%M} to {window.closes:%H:%M}"
+        for slot in () if window.onto else self._slots(strategy, window, now.date()):
+            key = Key(strategy.name, window.name, slot)
+            if not self._decisions.is_decided(key, now.date()) and key not in self._waiting:
+                correlation = correlation_of(strategy.name, now.date(), slot)
+                self._decide_skip(Waiting(strategy, key, now.date(), now, correlation), Skip("missed", reason))
 
     def _slots(self, strategy: Strategy, window: Window, day: date) -> tuple[str, ...]:
         """One for each position that the window adds to today where it is for adding to one."""
@@ -224,11 +231,15 @@ class Entries:
         if decision.approved is None:
             return Skip.because(decision)
         self._waiting.pop(key, None)
+        sent = Sent(proposal.onto, key, day, decision.contracts, correlation, proposal.reason, proposal.spot)
+        self._decisions.sending(sent)
         position = self._desk.open(decision.approved, correlation)
         if isinstance(position, Refusal):
+            self._decisions.taken_back(key)
             return Skip.because(position)
         self._market.chains.watch(position, [leg.contract for leg in proposal.package.legs])
-        self._sent[position] = Sent(position, key, day, proposal, decision.contracts, correlation)
+        self._sent[position] = replace(sent, position=position)
+        self._decisions.sending(self._sent[position])
         return None
 
     def finished(self, event: OrderGroupFinished) -> tuple[Sent, Skip] | None:
@@ -239,7 +250,7 @@ class Entries:
         del self._sent[event.position]
         self._market.chains.unwatch(sent.key.user)
         if event.outcome is GroupOutcome.FILLED:
-            return sent, Skip("filled", sent.proposal.reason)
+            return sent, Skip("filled", sent.reason)
         if event.position not in self._book.positions:
             self._market.chains.unwatch(event.position)
         if event.refusal is not None:
@@ -251,7 +262,7 @@ class Entries:
         """Account for an entry that was sent."""
         filled = found.rule == "filled"
         contracts = sent.contracts if filled else None
-        self._record(sent.key, sent.day, sent.correlation, found, contracts, sent.proposal.spot)
+        self._record(sent.key, sent.day, sent.correlation, found, contracts, sent.spot)
 
     def _decide_skip(self, waiting: Waiting, skip: Skip) -> None:
         self._waiting.pop(waiting.key, None)
@@ -263,25 +274,23 @@ class Entries:
     def _record(
         self, key: Key, day: date, correlation: str, skip: Skip, contracts: int | None, spot: float | None
     ) -> None:
-        self._decided.setdefault(key, set()).add(day)
         reading = self._market.vix.reading(self._gateway.now())
-        self._journal.record(
-            RecordKind.DECISION,
-            component="coordinator",
-            reason=skip.reason,
-            correlation=correlation,
-            strategy=key.strategy,
-            window=key.window,
-            slot=key.slot,
-            day=day,
-            outcome="skip" if contracts is None else "trade",
-            rule=skip.rule,
-            limit=skip.limit,
-            observed=skip.observed,
-            vix=None if reading is None else reading.value,
-            spot=spot,
-            contracts=contracts,
-        )
+        row: dict[str, object] = {
+            "reason": skip.reason,
+            "correlation": correlation,
+            "strategy": key.strategy,
+            "window": key.window,
+            "slot": key.slot,
+            "day": day,
+            "outcome": "skip" if contracts is None else "trade",
+            "rule": skip.rule,
+            "limit": skip.limit,
+            "observed": skip.observed,
+            "vix": None if reading is None else reading.value,
+            "spot": spot,
+            "contracts": contracts,
+        }
+        self._decisions.decide(key, day, row)
 
     # Ends
 
@@ -310,7 +319,7 @@ class Entries:
                         self._decide_if_unseen(strategy, Key(strategy.name, window.name, slot), day)
 
     def _decide_if_unseen(self, strategy: Strategy, key: Key, day: date) -> None:
-        if day in self._decided.get(key, ()):
+        if self._decisions.is_decided(key, day):
             return
         correlation = correlation_of(strategy.name, day, key.slot)
         waiting = Waiting(strategy, key, day, datetime.combine(day, time()), correlation)

@@ -12,10 +12,10 @@ from core.parts import WHOLE, Trait
 from core.settings.strategies import FridayZeroDaySettings
 from market.trend import TrendDirection
 from risk.proposal import Proposal
+from strategies.base import MINIMUM_CREDIT
 from strategies.exits import closing_time, hard_deadline, loss_of_credit, profit_of_credit
 from strategies.gates import FRIDAY, every, vix_window
 from strategies.look import Look
-from strategies.musts import MINIMUM_CREDIT
 from strategies.picks import Wanted
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools
@@ -28,6 +28,7 @@ class FridayZeroDay(Row):
     """Sells a spread or a condor that expires today."""
 
     name = "friday_0dte"
+    opens = every(FRIDAY)
     roots = ("SPXW", "XSP", "SPY")
     traits = by_part(
         whole=frozenset({Trait.SHORT_VOLATILITY, Trait.SHORT_DATED, Trait.ENDS_TODAY, Trait.SPARED_BY_21_DTE})
@@ -37,7 +38,7 @@ class FridayZeroDay(Row):
         super().__init__(tools, settings)
         self.settings = settings
         self.vix_gate = vix_window(settings, above=True)
-        self.entries = (Entry("open", every(FRIDAY), settings.entry_time, self.open, until=settings.entry_until),)
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, until=settings.entry_until),)
         self.exits = {
             WHOLE: (
                 hard_deadline(settings.deadline, settings.half_day_deadline_minutes),

@@ -16,11 +16,10 @@ from core.parts import Part, Trait
 from core.settings.fields import ExitSettings
 from core.settings.strategies import FuturesStrangleSettings
 from risk.proposal import Proposal
-from strategies.base import Action, Hold, HoldContext, Roll, Skip
+from strategies.base import NET_CREDIT, Action, Hold, HoldContext, Roll, Skip, at_least
 from strategies.exits import any_part, days_to_expiry, short_delta, total_loss, total_profit
 from strategies.gates import TUESDAY, iv_rank, second
 from strategies.look import Look
-from strategies.musts import NET_CREDIT, at_least
 from strategies.picks import Chain
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools
@@ -43,13 +42,15 @@ class FuturesStrangle(Row):
     """Sells a strangle in each of several markets."""
 
     name = "futures_strangle"
+    opens = second(TUESDAY)
     traits = by_part(put=_SOLD, call=_SOLD)
 
     def __init__(self, tools: Tools, settings: FuturesStrangleSettings, exits: ExitSettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
-        self.gates = (self._phase_allows, self._group_is_free, iv_rank(settings))
-        self.entries = (Entry("open", second(TUESDAY), settings.entry_time, self.open, slots=tuple(_PRODUCTS)),)
+        self.phase_gates = (self._phase_allows,)
+        self.gates = (self._group_is_free, iv_rank(settings))
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=tuple(_PRODUCTS)),)
         self.exits_of_all = (
             total_loss(settings.stop_multiple),
             any_part(short_delta(settings.full_exit_delta)),
@@ -77,13 +78,10 @@ class FuturesStrangle(Row):
 
     def adjust(self, position: Position, hold: HoldContext) -> Action | tuple[Action, ...]:
         """Roll the untested side once, when the other one is tested."""
-        names = [part.name for part in position.parts]
-        if len(names) < 2 or any(name.endswith(ROLLED) for name in (*names, *position.realised)):
+        sides = self._tested(position, hold)
+        if sides is None:
             return Hold()
-        one, other = position.parts
-        tested, untested = (one, other) if _delta_of(one, hold) >= _delta_of(other, hold) else (other, one)
-        if _delta_of(tested, hold) < self.settings.roll_delta:
-            return Hold()
+        tested, untested = sides
         cost = hold.value(untested)
         if cost is None:
             return Hold()
@@ -103,6 +101,19 @@ class FuturesStrangle(Row):
             return Hold()
         why = f"{tested.name} is at {_delta_of(tested, hold):.1f} delta"
         return Roll(answer, why, parts=(untested.name,), calendar=True)
+
+    def adjusts(self, position: Position, context: HoldContext) -> bool:
+        """Whether a side is tested and the other one may be rolled."""
+        return self._tested(position, context) is not None
+
+    def _tested(self, position: Position, hold: HoldContext) -> tuple[Part, Part] | None:
+        """The side that is tested, and the other one while it was not rolled yet."""
+        names = [part.name for part in position.parts]
+        if len(names) < 2 or any(name.endswith(ROLLED) for name in (*names, *position.realised)):
+            return None
+        one, other = position.parts
+        tested, untested = (one, other) if _delta_of(one, hold) >= _delta_of(other, hold) else (other, one)
+        return None if _delta_of(tested, hold) < self.settings.roll_delta else (tested, untested)
 
     def _phase_allows(self, look: Look) -> Skip | None:
         """A product without an ETF waits for the phase of futures."""

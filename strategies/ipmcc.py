@@ -15,11 +15,10 @@ from core.parts import Part, Trait, Urgency
 from core.settings.strategies import IpmccSettings
 from market.trend import Trend
 from risk.proposal import Proposal
-from strategies.base import Action, Close, Hold, HoldContext, Roll, Skip
+from strategies.base import NET_CREDIT, Action, Close, Hold, HoldContext, Roll, Skip
 from strategies.exits import last_day
 from strategies.gates import FRIDAY, MONDAY, any_day, every, not_held, phase_places
 from strategies.look import Look
-from strategies.musts import NET_CREDIT
 from strategies.row import Entry, PlannedRoll, Row, by_part
 from strategies.tools import Tools
 
@@ -31,6 +30,7 @@ class Ipmcc(Row):
     """Holds a long call in each of its tickers and sells weeklies against it."""
 
     name = "ipmcc"
+    opens = any_day()
     traits = by_part(
         leap=frozenset({Trait.DEBIT, Trait.LASTING}),
         weekly=frozenset({Trait.SHORT_VOLATILITY, Trait.COVERED, Trait.LASTING, Trait.SPARED_BY_21_DTE}),
@@ -42,7 +42,7 @@ class Ipmcc(Row):
         at, tickers = settings.entry_time, settings.tickers
         gates = (not_held, phase_places(settings), self._trend_allows)
         self.entries = (
-            Entry("leap", any_day(), settings.leap_time, self.leap, slots=tickers, gates=gates),
+            Entry("leap", self.opens, settings.leap_time, self.leap, slots=tickers, gates=gates),
             Entry("weekly", every(FRIDAY), at, self.weekly, onto=_uncovered),
             Entry("after_assignment", every(MONDAY), at, self.weekly, onto=self._was_assigned),
         )
@@ -103,14 +103,20 @@ class Ipmcc(Row):
     def adjust(self, position: Position, hold: HoldContext) -> Action | tuple[Action, ...]:
         """Roll the long call when it has few days left, its weekly closed with it."""
         leap = position.part(LEAP)
-        left = None if leap is None else (leap.expiry - hold.now.date()).days
-        if left is None or left > self.settings.leap_roll_days or hold.now.time() < self.settings.leap_time:
+        if leap is None or not self.adjusts(position, hold):
             return Hold()
+        left = (leap.expiry - hold.now.date()).days
         answer = self.look_at(position, hold, self.leap, part=leap)
         if not isinstance(answer, Proposal):
             return Hold()
         names = tuple(part.name for part in position.parts)
         return Roll(answer, f"{left} days to expiry", parts=names, calendar=True)
+
+    def adjusts(self, position: Position, context: HoldContext) -> bool:
+        """Whether the long call has few days left."""
+        leap, now = position.part(LEAP), context.now
+        few = leap is not None and (leap.expiry - now.date()).days <= self.settings.leap_roll_days
+        return few and now.time() >= self.settings.leap_time
 
     # The weekly
 

@@ -12,11 +12,10 @@ from core.identifiers import part_name
 from core.parts import Trait
 from core.settings.strategies import LeapLadderSettings
 from risk.proposal import Proposal
-from strategies.base import Skip
+from strategies.base import NET_CREDIT, Skip
 from strategies.exits import profit_of_credit
 from strategies.gates import MONDAY, free_place, vix_window, weeks
 from strategies.look import Look
-from strategies.musts import NET_CREDIT
 from strategies.row import Entry, Row, by_part, roll_at
 from strategies.tools import Tools
 
@@ -28,6 +27,7 @@ class LeapLadder(Row):
     """Sells a put a year out each week."""
 
     name = "leap_ladder"
+    opens = weeks(_WEEKS, MONDAY)
     roots = ("SPY",)
     traits = by_part(
         rung=frozenset(
@@ -40,7 +40,7 @@ class LeapLadder(Row):
         self.settings = settings
         self.vix_gate = vix_window(settings, above=True)
         self.gates = (self._free_rung,)
-        mondays, at = weeks(_WEEKS, MONDAY), settings.entry_time
+        mondays, at = self.opens, settings.entry_time
         self.entries = (
             Entry("open", mondays, at, self.rung, gates=(free_place(1),)),
             Entry("rung", mondays, at, self.rung, onto=_any),

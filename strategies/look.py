@@ -21,8 +21,7 @@ from market.chains import PackagePrice, current_quotes, package_price
 from market.trend import DayRange, Trend
 from risk.margin import package_margin
 from risk.proposal import Proposal
-from strategies.base import EntryContext, Skip, Wait
-from strategies.musts import Must, least_cash, too_little
+from strategies.base import EntryContext, Must, Skip, Wait, least_cash, too_little
 from strategies.picks import Chain
 from strategies.tools import Tools
 
@@ -223,6 +222,8 @@ class Look:
             raise self.skip("market_closed", f"{INSTRUMENTS[name].exchange} is closed at {self.now:%H:%M}")
         found = expiry if days is None else self._expiry(name, days, tolerance)
         listed = () if found is None else self.tools.chains.expiring(name, found)
+        if not listed and self.tools.chains.may_come(name):
+            raise self.wait("listing", f"nothing of {name} is listed yet")
         if found is None or not listed:
             wanted = f"on {expiry}" if days is None else "today" if days == 0 else f"about {days} days ahead"
             raise self.skip("no_expiry", f"no {name} contract expires {wanted}")

@@ -14,11 +14,10 @@ from core.parts import BOUGHT, Part, Trait
 from core.settings.fields import ExitSettings
 from core.settings.strategies import Lt112Settings
 from risk.proposal import Proposal
-from strategies.base import HoldContext
+from strategies.base import MINIMUM_CREDIT, NET_CREDIT, HoldContext
 from strategies.exits import also, days_to_expiry, last_day, loss_of_credit, near_strike, profit_of_credit
 from strategies.gates import MONDAY, WEDNESDAY, every, first
 from strategies.look import Look
-from strategies.musts import MINIMUM_CREDIT, NET_CREDIT
 from strategies.row import Entry, PlannedRoll, Row, by_part, held_for
 from strategies.tools import Tools
 
@@ -29,6 +28,7 @@ class Lt112(Row):
     """Buys a put spread, sells two puts far below it, and later weeklies against the spread."""
 
     name = "lt112"
+    opens = first(WEDNESDAY).from_phase(4, every(WEDNESDAY))
     roots = ("ES", "SPY")
     traits = by_part(
         spread=BOUGHT,
@@ -51,7 +51,7 @@ class Lt112(Row):
             return "its last day" if on_time and part.expiry <= today else None
 
         self.entries = (
-            Entry("open", first(WEDNESDAY).from_phase(4, every(WEDNESDAY)), at, self.open),
+            Entry("open", self.opens, at, self.open),
             Entry("weekly", weekly_days, at, self.weekly, onto=due),
         )
         self.rolls = {WEEKLY: PlannedRoll(ends_today, self.weekly)}

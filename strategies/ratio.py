@@ -11,11 +11,10 @@ from core.parts import BOUGHT, Trait, Urgency
 from core.settings.fields import ExitSettings
 from core.settings.strategies import RatioSettings
 from risk.proposal import Proposal
-from strategies.base import Close, HoldContext
+from strategies.base import NET_CREDIT, Close, HoldContext
 from strategies.exits import any_part, days_to_expiry, profit_of_debit, short_delta, total_profit
 from strategies.gates import TUESDAY, every, not_held
 from strategies.look import Look
-from strategies.musts import NET_CREDIT
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools
 
@@ -26,13 +25,14 @@ class Ratio(Row):
     """Sells two puts against one that it buys, for a credit."""
 
     name = "ratio"
+    opens = every(TUESDAY)
     traits = by_part(long=BOUGHT, short=frozenset({Trait.SHORT_VOLATILITY, Trait.NAKED_PUTS}))
 
     def __init__(self, tools: Tools, settings: RatioSettings, exits: ExitSettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
         self.gates = (not_held,)
-        self.entries = (Entry("open", every(TUESDAY), settings.entry_time, self.open, slots=settings.tickers),)
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=settings.tickers),)
         self._half_the_credit = total_profit(settings.profit_target)
         self._doubled = profit_of_debit(settings.long_profit)
         self.exits_of_all = (

@@ -27,12 +27,12 @@ from strategies.base import (
     Strategy,
     Wait,
     Window,
+    too_little,
     watch_name,
 )
 from strategies.exits import PositionRule, Rule, TimeExit, most_severe, severest
-from strategies.gates import DayRule, Gate, VixGate, vix_window
+from strategies.gates import DayRule, Gate, VixGate, any_day, vix_window
 from strategies.look import EndedLookError, Look, RowFacts, Watched
-from strategies.musts import too_little
 from strategies.tools import Tools
 
 EVERY_PART = "*"
@@ -100,9 +100,10 @@ class Row(Strategy):
 
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
     part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
-    ``exits_of_all`` close all that the position holds.
+    ``exits_of_all`` close all that the position holds. ``opens`` are the days on which it may open a position.
     """
 
+    opens: ClassVar[DayRule] = any_day()
     roots: ClassVar[tuple[str, ...]]
     traits: ClassVar[Mapping[str, frozenset[Trait]]] = MappingProxyType({WHOLE: SOLD})
 
@@ -112,6 +113,7 @@ class Row(Strategy):
         self._facts = RowFacts(self.name, own, self.traits)
         self.vix_gate: VixGate = vix_window(own)
         self.gates: tuple[Gate, ...] = ()
+        self.phase_gates: tuple[Gate, ...] = ()
         self.entries: tuple[Entry, ...] = ()
         self.exits: Mapping[str, tuple[Rule, ...]] = {}
         self.exits_of_all: tuple[PositionRule, ...] = ()
@@ -195,7 +197,9 @@ class Row(Strategy):
             return Wait("entry_time", f"it is {context.now:%H:%M}, entries are from {entry.at:%H:%M}")
         self._ranks.add(rank)
         if rank >= len(self.available(_slot(context))):
-            return Skip("no_expiry", f"none of {', '.join(self.roots_of(_slot(context)))} is listed")
+            roots = self.roots_of(_slot(context))
+            none = f"none of {', '.join(roots)} is listed"
+            return Wait("listing", none) if self.tools.chains.may_come(roots[0]) else Skip("no_expiry", none)
         position = context.position
         if entry.onto is not None and (position is None or not entry.onto(position, context.today)):
             return Skip("not_due", f"{entry.name} is not due for {context.slot}")
@@ -210,7 +214,7 @@ class Row(Strategy):
         if left > timedelta(0):
             look.look_ahead(last=left <= _LAST_LOOK)
         try:
-            for gate in (*self.gates, *entry.gates):
+            for gate in (*self.phase_gates, *self.gates, *entry.gates):
                 answer = gate(look)
                 if answer is not None:
                     return answer
@@ -269,6 +273,18 @@ class Row(Strategy):
                 return self._roll(position, part, hold, planned, due)
         return self.adjust(position, hold)
 
+    def is_due(self, position: Position, context: HoldContext) -> bool:
+        """Whether an exit, a roll or an adjustment is due; nothing is looked for."""
+        if any(rule(position, context) is not None for rule in self.exits_of_all):
+            return True
+        for part in position.parts:
+            planned = self.rolls.get(part_kind(part.name))
+            if self._exit(part, context) is not None or (
+                planned is not None and planned.due(part, context) is not None
+            ):
+                return True
+        return self.adjusts(position, context)
+
     def _exit(self, part: Part, hold: HoldContext) -> Close | None:
         rules = (*self.exits.get(part_kind(part.name), ()), *self.exits.get(EVERY_PART, ()))
         found = most_severe(rules, part, hold)
@@ -277,6 +293,10 @@ class Row(Strategy):
     def adjust(self, position: Position, hold: HoldContext) -> Action | tuple[Action, ...]:
         """What else the row does with what it holds, when no exit is due."""
         return Hold()
+
+    def adjusts(self, position: Position, context: HoldContext) -> bool:
+        """Whether ``adjust`` would do or look for anything; a row with an ``adjust`` of its own says when."""
+        return type(self).adjust is not Row.adjust
 
     def _roll(self, position: Position, part: Part, hold: HoldContext, planned: PlannedRoll, why: str) -> Action:
         blocked = self.vix_gate(self._context(position, hold, part))

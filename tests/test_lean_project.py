@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import nbclient
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -216,10 +218,35 @@ def test_the_notebook_is_clean_and_current() -> None:
     assert len(notebook_code()) >= 3
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(ROOT)
+    """In a kernel of its own, as JupyterLab runs it: frames and charts come out, and no cell fails."""
     monkeypatch.setenv("RESULTS", str(tmp_path))
-    names: dict[str, Any] = {"__name__": "research"}
-    for source in notebook_code():
-        exec(compile(source, "research.ipynb", "exec"), names)
-    assert names["summary"].total.count >= 0
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "research.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    place = {"metadata": {"path": str(ROOT)}}
+    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
+    shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ())]
+    charts = [data["application/vnd.plotly.v1+json"] for data in shown if "application/vnd.plotly.v1+json" in data]
+    titles = [chart["layout"]["title"]["text"] for chart in charts]
+    assert len(titles) == 8
+    assert any("out of the money" in title for title in titles)
+    assert any("at expiry" in title for title in titles)
+    assert all(chart["data"] for chart in charts)
+    assert sum("text/html" in data and "application/vnd.plotly.v1+json" not in data for data in shown) >= 4  # frames
+
+
+def test_the_notebook_needs_only_what_leans_image_has() -> None:
+    """`lean research` opens it: what it imports at its head is in the image, or a guarded part of LEAN."""
+    names = {
+        name.split(".")[0]
+        for source in notebook_code()
+        for node in ast.walk(ast.parse(source))
+        for name in ([one.name for one in node.names] if isinstance(node, ast.Import) else
+                     [str(node.module)] if isinstance(node, ast.ImportFrom) else [])
+    }  # fmt: skip
+    image = (ROOT / "cli" / "lean_image_packages.txt").read_text(encoding="utf-8")
+    packages = {line.split("==")[0].lower() for line in image.splitlines()}
+    foreign = names - set(sys.stdlib_module_names) - {"AlgorithmImports", "research", "cli"}
+    assert foreign == {"pandas", "plotly"}
+    assert foreign <= packages

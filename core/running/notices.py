@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from core.book import Book
 from core.bus import EventBus
 from core.events import (
+    BrokerReconnected,
     ChangeKind,
     ComponentFailed,
     DataBecameStale,
@@ -163,6 +164,7 @@ class Notifier(Manager):
         bus.subscribe(PositionChanged, self._on_position, component="notifier")
         bus.subscribe(DataBecameStale, self._on_stale, component="notifier")
         bus.subscribe(ComponentFailed, self._on_failed, component="notifier")
+        bus.subscribe(BrokerReconnected, self._on_reconnected, component="notifier")
 
     # What happened
 
@@ -193,6 +195,9 @@ class Notifier(Manager):
 
     def _on_failed(self, event: ComponentFailed) -> None:
         self._take(event, NoticeKind.HALT, f"{event.component} failed: {event.error}")
+
+    def _on_reconnected(self, event: BrokerReconnected) -> None:
+        self._take(event, NoticeKind.FEED, f"the connection to the broker is back at {event.time:%H:%M}")
 
     def _take(self, event: Event, kind: NoticeKind, text: str) -> None:
         last = self._told.get((kind, text))

@@ -167,13 +167,23 @@ class OrderSettings(SettingsGroup):
     shares_step: Fraction = 0.001
     """Share of the price by which the limit of assigned shares goes further through the market each minute."""
     unwind_after_seconds: int = Field(120, gt=0)
+    silent_seconds: int = Field(120, gt=0)
+    """Seconds without a report after which an order is looked for at the broker; absent twice, the account decides."""
     max_spread_fraction: Fraction = 0.10
     max_spread_points: float = Field(0.50, ge=0)
     anomaly_fraction: Fraction = 0.25
     anomaly_points: float = Field(0.50, ge=0)
     errors_per_hour: Count = 10
     rejections_in_a_row: Count = 3
+    orders_per_second: int = Field(5, gt=0)
+    """Live only: a backtest's time has no seconds."""
     orders_per_minute: int = Field(30, gt=0)
+    updates_per_second: int = Field(10, gt=0)
+    updates_per_minute: int = Field(60, gt=0)
+    cancels_per_second: int = Field(10, gt=0)
+    cancels_per_minute: int = Field(60, gt=0)
+    emergency_reserve: Fraction = 0.50
+    """Share of each rate that ordinary traffic leaves to exits that cross, unwinds and cancels of a halt."""
     reconcile_minutes: int = Field(15, gt=0)
     settle_seconds: int = Field(120, ge=0)
     """Seconds after the first look at a live broker before what it does not show counts as not there."""
@@ -216,6 +226,10 @@ class MarketSettings(SettingsGroup):
     frozen_after_minutes: int = Field(30, gt=0)
     idle_minutes: int = Field(5, ge=1, le=30)
     """Minutes between looks at prices while nothing is held, ordered or waited for."""
+    held_minutes: int = Field(15, ge=1, le=30)
+    """A backtest's most minutes between looks at a position that nothing can become due of meanwhile; 1: each one."""
+    quiet_move: Fraction = 0.0025
+    """Move of an underlying since that look after which it is looked at again; of the VIX ten times as much."""
     average_true_range_days: int = Field(14, ge=2)
     fast_average_days: int = Field(8, ge=2)
     middle_average_days: int = Field(21, ge=2)
@@ -234,7 +248,7 @@ class MarketSettings(SettingsGroup):
 class CacheSettings(SettingsGroup):
     """Size of the one cache."""
 
-    max_bytes: int = Field(500_000_000, gt=0)
+    max_bytes: int = Field(50_000_000, gt=0)
 
 
 DEFAULT_ACCOUNT = "default"

@@ -263,6 +263,7 @@ class HistoryApi(Named):
     @property
     def history(self) -> HistoryCall:
         """Past data: call it for frames, subscript it (`history[TradeBar]`) for bars."""
+        self._engine.called()
         return HistoryCall(self._engine)
 
     def warmup_start(self, span: timedelta | int, resolution: Resolution | None) -> int:

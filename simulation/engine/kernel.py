@@ -95,6 +95,9 @@ class Engine(QuietMinutes):
         if initialize:
             self.algorithm.run_security_initializer(security)
 
+    def called(self) -> None:
+        """The algorithm asks something of the engine: live, another thread may come in between."""
+
     def model_changed(self, security: Security, field: str) -> None:
         """A model was replaced by the algorithm."""
         changed = getattr(self.portfolio, "model_changed", None)

@@ -24,6 +24,11 @@ class Spell:
     last: int
     up: bool
 
+    @property
+    def factor(self) -> float:
+        """What a spike multiplies a price by."""
+        return _SPIKE if self.up else 1 / _SPIKE
+
 
 class QuoteFaults:
     """What the feed shows of a quote. It depends on seed, contract and time alone, not on who asks how often."""
@@ -36,26 +41,27 @@ class QuoteFaults:
 
     def shown(self, name: str, quote: Quote | None) -> Quote | None:
         """The quote of a contract as it is shown now; ``None`` where nothing is."""
-        if not self._on:
-            return quote
-        now = self._faults.now()
-        quarter = now.replace(minute=now.minute // QUARTER_MINUTES * QUARTER_MINUTES, second=0, microsecond=0)
-        key = (name, quarter)
-        if key not in self._spells:
-            self._spells[key] = self._spell(name, quarter)
-        spell = self._spells[key]
-        if spell is None or not spell.first <= now.minute % QUARTER_MINUTES <= spell.last:
+        spell = self.spell_of(name)
+        if spell is None:
             return quote
         if spell.fault is Fault.QUOTE_FROZEN:
-            return self._frozen.setdefault(key, quote)
+            return self._frozen.setdefault((name, self._quarter()), quote)
         return None if quote is None else _spoiled(quote, spell)
 
-    def is_spoiled(self, name: str) -> bool:
-        """Whether what is shown of a contract now is not the market's."""
+    def spell_of(self, name: str) -> Spell | None:
+        """What is wrong with a contract's quotes now; drawn at the first look of each quarter of an hour."""
+        if not self._on:
+            return None
+        key = (name, self._quarter())
+        if key not in self._spells:
+            self._spells[key] = self._spell(*key)
+        spell = self._spells[key]
+        minute = self._faults.now().minute % QUARTER_MINUTES
+        return spell if spell is not None and spell.first <= minute <= spell.last else None
+
+    def _quarter(self) -> datetime:
         now = self._faults.now()
-        quarter = now.replace(minute=now.minute // QUARTER_MINUTES * QUARTER_MINUTES, second=0, microsecond=0)
-        spell = self._spells.get((name, quarter))
-        return spell is not None and spell.first <= now.minute % QUARTER_MINUTES <= spell.last
+        return now.replace(minute=now.minute // QUARTER_MINUTES * QUARTER_MINUTES, second=0, microsecond=0)
 
     def _spell(self, name: str, quarter: datetime) -> Spell | None:
         chance = random.Random(f"{self._faults.settings.seed} {name} {quarter:%m-%d %H:%M}")
@@ -74,7 +80,6 @@ def _spoiled(quote: Quote, spell: Spell) -> Quote | None:
         return replace(quote, bid=None) if spell.up else replace(quote, ask=None)
     if spell.fault is Fault.QUOTE_CROSSED:
         return quote if quote.ask is None else replace(quote, bid=round(quote.ask + _CROSSED_BY, 10))
-    factor = _SPIKE if spell.up else 1 / _SPIKE
-    bid = None if quote.bid is None else round(quote.bid * factor, 2)
-    ask = None if quote.ask is None else round(quote.ask * factor, 2)
+    bid = None if quote.bid is None else round(quote.bid * spell.factor, 2)
+    ask = None if quote.ask is None else round(quote.ask * spell.factor, 2)
     return replace(quote, bid=bid, ask=ask)

@@ -11,10 +11,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+from simulation.algorithm.object_store import ObjectStore
+from simulation.algorithm.words import Logs
 from simulation.data.source import DataSource
 from simulation.engine.kernel import Engine
 from simulation.engine.schedule import ScheduledEvent, Scheduler
+from simulation.faults.kinds import FaultSettings
+from simulation.faults.quotes import QuoteFaults
 from simulation.lean.clock import FOREVER, MINUTE_MS
 from simulation.lean.enums import DelistingType
 from simulation.live_mode.account import LiveAccount
@@ -40,6 +46,37 @@ class Call:
     thread: str
     algorithm_ms: int
     detail: str = ""
+
+
+class LiveLogs(Logs):
+    """A log at which another thread may come in."""
+
+    def __init__(self, engine: LiveEngine) -> None:
+        super().__init__(lambda: engine.algorithm.time)
+        self._engine = engine
+
+    def write(self, kind: str, message: Any) -> None:
+        """Adds a line."""
+        self._engine.called()
+        super().write(kind, message)
+
+
+class LiveStore(ObjectStore):
+    """An object store at which another thread may come in."""
+
+    def __init__(self, root: Path, engine: LiveEngine) -> None:
+        super().__init__(root)
+        self._engine = engine
+
+    def save_bytes(self, path: str, contents: bytes) -> bool:
+        """Stores bytes."""
+        self._engine.called()
+        return super().save_bytes(path, contents)
+
+    def read_bytes(self, path: str) -> bytes:
+        """Stored bytes."""
+        self._engine.called()
+        return super().read_bytes(path)
 
 
 class LiveScheduler(Scheduler):
@@ -82,10 +119,20 @@ class LiveEngine(Engine):
         self._moments_of: tuple[int, int] = (-1, -1)
         self._seed = threads.chance.getrandbits(32)
 
+    def suffer(self, settings: FaultSettings) -> None:
+        """From now on the broker and its quotes misbehave by seed."""
+        self.quotes.faults = QuoteFaults(self.handler.suffer(settings))
+
     def prepare(self, security: Security, initialize: bool) -> None:
         """A new security is shown by the live feed."""
+        self.called()
         super().prepare(security, initialize)
         self.quotes.watch(security, self)
+
+    def called(self) -> None:
+        """A call into the engine while it runs: the seed decides whether the calling thread is held up."""
+        if self.running:
+            self.threads.switch()
 
     def call_later(self, delay: timedelta, act: Callable[[], object]) -> None:
         """An act of the engine's own, some time from now."""

@@ -64,8 +64,9 @@ class LiveBroker(SimulatedBroker):
         self.arrange_look()
 
     def arrange_look(self) -> None:
-        """Looks at the orders again soon, while there are any."""
-        if self.pending and not self._looking:
+        """Looks at the orders again soon, while there are any, or any word of them is on its way."""
+        waiting = self.pending or (self.faults is not None and self.faults.reports.waiting)
+        if waiting and not self._looking:
             self._looking = True
             self._live.threads.put(ORDER_THREAD, self._look, LOOK_MS)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from simulation.faults.kinds import Fault
+from simulation.faults.quotes import QuoteFaults, Spell
 from simulation.lean.bars import Bar, BaseData, QuoteBar
 from simulation.lean.enums import SecurityType
 from simulation.live_mode.controls import Control, Controls
@@ -53,6 +55,7 @@ class LiveQuotes:
         self._shown: dict[Security, QuoteBar] = {}
         self._clocks: dict[Security, FeedClock] = {}
         self._market = False
+        self.faults: QuoteFaults | None = None
 
     def watch(self, security: Security, engine: Any) -> None:
         """Takes a security into the feed."""
@@ -77,20 +80,27 @@ class LiveQuotes:
         shown = self._shown.get(security)
         if fresh is None or (shown is not None and fresh.end_ms <= shown.end_ms):
             return
-        self._shown[security] = self._merged(fresh, shown)
+        spell = None if self.faults is None else self.faults.spell_of(str(security.symbol))
+        if spell is None or spell.fault is not Fault.QUOTE_FROZEN:
+            self._shown[security] = self._merged(fresh, shown, spell)
 
-    def _merged(self, fresh: QuoteBar, shown: QuoteBar | None) -> QuoteBar:
+    def _merged(self, fresh: QuoteBar, shown: QuoteBar | None, spell: Spell | None) -> QuoteBar:
         """A side without size has not come: the one before stands."""
         bid, bid_size = fresh.bid, fresh.last_bid_size
         ask, ask_size = fresh.ask, fresh.last_ask_size
         sized = bid_size > 0 or ask_size > 0
+        fault = None if spell is None else spell.fault
+        lost = None if spell is None or fault is not Fault.QUOTE_MISSING else "bid" if spell.up else "ask"
         no_bid = bid is None or bid.close <= 0 or (sized and bid_size <= 0) or Control.NO_BID in self._controls
         no_ask = ask is None or ask.close <= 0 or (sized and ask_size <= 0) or Control.NO_ASK in self._controls
+        no_bid, no_ask = no_bid or lost == "bid", no_ask or lost == "ask"
+        if spell is not None and fault is Fault.QUOTE_SPIKE:
+            bid, ask = _scaled(bid, spell.factor), _scaled(ask, spell.factor)
         if no_bid:
             bid, bid_size = (None, 0.0) if shown is None else (shown.bid, shown.last_bid_size)
         if no_ask:
             ask, ask_size = (None, 0.0) if shown is None else (shown.ask, shown.last_ask_size)
-        if Control.CROSSED in self._controls and ask is not None:
+        if (Control.CROSSED in self._controls or fault is Fault.QUOTE_CROSSED) and ask is not None:
             bid, bid_size = _level(ask.close + _CROSSED_BY), max(bid_size, 1.0)
         bar = QuoteBar(None, fresh.symbol, bid, bid_size, ask, ask_size)
         bar.zone, bar.start_ms, bar.end_ms = fresh.zone, fresh.start_ms, fresh.end_ms
@@ -116,6 +126,10 @@ class LiveQuotes:
             self._market = False
             for clock, seen in before.items():
                 clock.data_ms = seen
+
+
+def _scaled(side: Bar | None, factor: float) -> Bar | None:
+    return None if side is None else _level(side.close * factor)
 
 
 def _level(price: float) -> Bar:

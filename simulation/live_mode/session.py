@@ -15,17 +15,17 @@ from simulation.account.brokerages import BrokerageMessageEvent
 from simulation.algorithm.algorithm import QCAlgorithm, waiting_for
 from simulation.algorithm.consolidators import Consolidators
 from simulation.algorithm.messages import NewBrokerageOrderNotificationEventArgs
-from simulation.algorithm.object_store import ObjectStore
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
+from simulation.faults.kinds import FaultSettings
 from simulation.lean.clock import NEW_YORK, Zone
 from simulation.lean.enums import BrokerageMessageType
 from simulation.lean.identifiers import use_map_files
 from simulation.lean.symbols import SymbolCache
 from simulation.live_mode.account import LiveAccount, WorkingGroup, load_group, restore
 from simulation.live_mode.controls import Control, Controls
-from simulation.live_mode.engine import ALGORITHM, SECOND_MS, SETUP, Call, LiveEngine
+from simulation.live_mode.engine import ALGORITHM, SECOND_MS, SETUP, Call, LiveEngine, LiveLogs, LiveStore
 from simulation.live_mode.orders import ORDER_THREAD
 from simulation.live_mode.threads import Pace, Threads
 from simulation.results.sampling import Samples
@@ -37,7 +37,7 @@ DAYS_AHEAD = 60
 @dataclass(frozen=True, slots=True)
 class LiveRequest:
     """What to run live. The account and the object store outlive the processes; `seed` and `pace` decide what chance
-    decides in LEAN."""
+    decides in LEAN, `faults` what goes wrong at the broker and in its quotes."""
 
     algorithm: Path
     source: DataSource
@@ -46,6 +46,7 @@ class LiveRequest:
     account: LiveAccount = field(default_factory=LiveAccount)
     seed: int = 1
     pace: Pace = field(default_factory=Pace)
+    faults: FaultSettings | None = None
 
 
 class _CommandObject:
@@ -121,11 +122,14 @@ class LiveSession:
         kind = load_algorithm(request.algorithm)
         with waiting_for(engine):
             algorithm: QCAlgorithm = kind()
+            if request.faults is not None:
+                engine.suffer(request.faults)
             algorithm._start = datetime(moment.year, moment.month, moment.day)
             algorithm._end = algorithm._start + timedelta(days=DAYS_AHEAD)
             engine.utc_ms = engine.threads.now_ms
             engine.data_ms = engine.market_ms = engine.utc_ms // 60_000 * 60_000
-            algorithm.object_store = ObjectStore(request.object_store)
+            algorithm.logs = LiveLogs(engine)
+            algorithm.object_store = LiveStore(request.object_store, engine)
             algorithm.parameters = {str(key): str(value) for key, value in request.parameters.items()}
             engine.portfolio.set_cash(self.account.cash)
             engine.note("initialize")

@@ -6,6 +6,7 @@ from simulation.lean.clock import HOUR_MS, zone_of
 from simulation.lean.enums import OrderStatus, OrderType
 from simulation.lean.names import UnknownMemberError
 from simulation.orders import exercise
+from simulation.orders.faulty import OrderFaults
 from simulation.orders.fees import OrderFeeParameters
 from simulation.orders.fills import FillModelParameters
 from simulation.orders.order_event import OrderEvent
@@ -24,10 +25,11 @@ class SimulatedBroker:
         self._engine = handler.engine
         self.pending: dict[int, Order] = {}
         self._next_assignment_scan = 0
+        self.faults: OrderFaults | None = None
 
     def place(self, order: Order) -> bool:
         """Takes a new order; False when it is not new."""
-        if order.status != OrderStatus.NEW:
+        if order.status != OrderStatus.NEW or (self.faults is not None and self.faults.refuses(order)):
             return False
         self.pending[order.id] = order
         self._note_broker_id(order)
@@ -36,7 +38,7 @@ class SimulatedBroker:
 
     def update(self, order: Order) -> bool:
         """Takes the new values of a resting order; False when it rests no more."""
-        if order.id not in self.pending:
+        if order.id not in self.pending or (self.faults is not None and self.faults.refuses_update(order)):
             return False
         self.pending[order.id] = order
         self._note_broker_id(order)
@@ -46,11 +48,13 @@ class SimulatedBroker:
     def cancel(self, order: Order) -> bool:
         """Cancels the order with its whole group; False when a part of it rests no more."""
         orders = group_orders(order, self.pending.get)
-        if orders is None:
+        if orders is None or (self.faults is not None and self.faults.refuses_cancel(order)):
             return False
         found = True
         for leg in orders:
             found = self.pending.pop(leg.id, None) is not None and found
+            if self.faults is not None and is_closed(leg.status):
+                continue  # filled while the others of its group did not
             self._note_broker_id(leg)
             self._tell(leg, OrderStatus.CANCELED)
         return found
@@ -68,6 +72,8 @@ class SimulatedBroker:
 
     def scan(self) -> None:
         """Assignments if the hour has come, then every resting order by id, a group with its first leg."""
+        if self.faults is not None:
+            self.faults.reports.pass_time()
         if self._engine.utc_ms >= self._next_assignment_scan:
             self.process_assignments()
         if not self.pending:
@@ -76,13 +82,13 @@ class SimulatedBroker:
             order = self.pending.get(order_id)
             if order is None:
                 continue
-            if is_closed(order.status):
+            if is_closed(order.status) and not (self.faults is not None and self.faults.waits(order)):
                 self.pending.pop(order_id, None)
                 continue
             if order.time_ms == self._engine.utc_ms and order.type not in _AT_ONCE:
                 continue
             orders = group_orders(order, self.pending.get)
-            if orders is not None:
+            if orders is not None and (self.faults is None or order is orders[0]):
                 self._look_at(order, orders)
 
     def _look_at(self, order: Order, orders: list[Order]) -> None:
@@ -145,6 +151,8 @@ class SimulatedBroker:
         fills: list[OrderEvent] = []
         try:
             fills.extend(self._model_fills(order, securities))
+            if self.faults is not None:
+                fills = self.faults.portion(fills)
             self._charge(fills, orders, securities)
         except (NameError, NotImplementedError, UnknownMemberError):
             raise  # a name that LEAN has and this engine has not ends the run
@@ -180,9 +188,14 @@ class SimulatedBroker:
         for leg, fill in assigned:
             fill.message = leg.tag
             self._engine.fire_assignment_event(fill)
-        if all(is_closed(fill.status) for fill in fills):
-            for leg in orders:
-                self.pending.pop(leg.id, None)
+        if all(is_closed(row.status) for row in (*fills, *(orders if self.faults is not None else ()))):
+            self._forget(orders)
+
+    def _forget(self, orders: list[Order]) -> None:
+        for leg in orders:
+            self.pending.pop(leg.id, None)
+        if self.faults is not None:
+            self.faults.forget(orders)
 
     # ---------------------------------------------------------------- early assignment
 

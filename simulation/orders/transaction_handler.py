@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from simulation.faults.chance import Faults
+from simulation.faults.kinds import FaultSettings
+from simulation.lean.clock import utc_datetime
 from simulation.lean.dictionaries import OrderTable
 from simulation.lean.enums import (
     OrderDirection,
@@ -22,6 +25,7 @@ from simulation.lean.numbers import smart_text
 from simulation.lean.symbols import Symbol
 from simulation.orders import exercise
 from simulation.orders.broker import SimulatedBroker
+from simulation.orders.faulty import OrderFaults
 from simulation.orders.order_checks import PriceRounding
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.order_parts import OrderFee, OrderSubmissionData, is_closed
@@ -62,7 +66,8 @@ class TransactionHandler:
     def has_work(self) -> bool:
         """Whether a pass could do anything: queued requests, resting orders, or an assignment scan that is due."""
         broker = self.broker
-        return bool(self._queue or broker.pending) or broker.assignment_scan_due()
+        waiting = broker.faults is not None and broker.faults.reports.waiting
+        return bool(self._queue or broker.pending or waiting) or broker.assignment_scan_due()
 
     def process_pass(self) -> None:
         """One order pass: queued updates and cancellations, then the broker's look at its orders (AM step 9, 16)."""
@@ -365,7 +370,19 @@ class TransactionHandler:
                 event.ticket.add_order_event(event)
         for event in known:
             if event.status != OrderStatus.NONE:
-                self.engine.fire_order_event(event)
+                self._tell(event)
+
+    def _tell(self, event: OrderEvent) -> None:
+        if self.broker.faults is None:
+            self.engine.fire_order_event(event)
+        else:
+            self.broker.faults.told(event)
+
+    def suffer(self, settings: FaultSettings) -> Faults:
+        """From now on the broker misbehaves by seed; gives who decides it."""
+        faults = Faults(settings, lambda: utc_datetime(self.engine.utc_ms))
+        self.broker.faults = OrderFaults(faults, self.engine.fire_order_event)
+        return faults
 
     def _book(self, event: OrderEvent) -> bool:
         entry = self._find(event.order_id)

@@ -153,3 +153,11 @@ def test_coverage_of_branches_has_a_floor(
     (tmp_path / ".coverage.json").write_text(json.dumps({"totals": totals}), encoding="utf-8")
     assert checks.coverage() is (taken >= 10 * floor)
     assert f"{taken / 10:.1f} % of branches, floor {floor} % (lines 100.0 %)" in capsys.readouterr().out
+
+
+def test_a_thousand_interleavings_are_asked_for_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIVE_SEEDS", raising=False)
+    assert checks.seeds(checks.Selection(everything=True)) == {"LIVE_SEEDS": "1000"}
+    assert checks.seeds(checks.Selection()) == {}
+    monkeypatch.setenv("LIVE_SEEDS", "7")
+    assert checks.seeds(checks.Selection(everything=True)) == {"LIVE_SEEDS": "7"}

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cli import app, backtest, markets, options, progress
+from cli import app, backtest, markets, options, summary
 from cli.errors import RunFailedError, UserError
 from cli.options import BacktestOptions, MarketChoice, MarketKind, plan_of
 from reporting.report import Provenance
@@ -361,7 +361,7 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(
 ) -> None:
     clock = iter([0.0, 1.0, 6.0, 7.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    report = progress.lines("main")
+    report = summary.lines("main")
     for fraction in (0.1, 0.5, 0.6):
         report(SimpleNamespace(time=datetime(2008, 1, 2), fraction=fraction, equity=100_000.0))
     # Told once, at 6 s: half is done, so 6 s are left.
@@ -369,7 +369,7 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(
 
 
 def test_progress_on_a_terminal_is_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.bar("main") as report:
+    with summary.bar("main") as report:
         report(SimpleNamespace(time=datetime(2008, 1, 2), fraction=0.5, equity=100_000.0))
     assert "Traceback" not in capsys.readouterr().err
 

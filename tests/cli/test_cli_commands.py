@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli import app, backtest, bootstrap, data, options, progress, scenario, summary
+from cli import app, backtest, bootstrap, data, errors, options, scenario, summary
 from cli.bootstrap import Environment, PackageSet
 from cli.errors import UserError
 from cli.options import BacktestOptions
@@ -263,10 +263,10 @@ def test_tables_keep_their_first_column(columns: int) -> None:
 
 def test_a_pipe_takes_its_width_from_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert progress.width(terminal=False) == 100
+    assert summary.width(terminal=False) == 100
     for said, columns in (("40", 40), ("120", 120), ("wide", 100), ("0", 100), ("3", 20)):
         monkeypatch.setenv("COLUMNS", said)
-        assert progress.width(terminal=False) == columns
+        assert summary.width(terminal=False) == columns
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
@@ -274,7 +274,7 @@ def test_no_encoding_ends_a_finished_run(encoding: str, tmp_path: Path, monkeypa
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
-    progress.make_lenient()
+    errors.make_lenient()
     run = record_of(100.0, 110.0, 99.0, journal=Journal(counts={"decision": 1}))
     summary.print_summary(run, summarise(run), tmp_path, 1.0)
     sys.stdout.write("\u2581\u2588 \u4e2d\n")
@@ -334,19 +334,19 @@ def test_progress_is_a_bar_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
             return True
 
     drawn: list[str] = []
-    real = progress.bar
+    real = summary.bar
 
     def bar(title: str) -> Any:
         drawn.append(title)
         return real(title)
 
-    monkeypatch.setattr(progress, "bar", bar)
+    monkeypatch.setattr(summary, "bar", bar)
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with progress.progress("writing") as report:
+    with summary.progress("writing") as report:
         for fraction in (0.1, 0.2):  # the second follows at once and is not drawn
             report(data._Reading(date(2018, 2, 5), fraction))
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with progress.progress("main"):
+    with summary.progress("main"):
         assert drawn == ["writing"]
 
 

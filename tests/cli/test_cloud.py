@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from cli.bundle import IMAGE_PACKAGES, QUOTAS, Head, Tier, compacted, pushed, texts_of, written
 from cli.bundle_finder import BundleFinder
-from cli.cloud import cloud, project_files
+from cli.cloud import IMAGE_PACKAGES, QUOTAS, Head, Tier, cloud, compacted, project_files, pushed, texts_of, written
 from cli.errors import UserError
 from tests.conftest import ROOT
 
@@ -51,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engines_own() -> set[str]:
     """The few files outside of it that the embedded engine itself imports in a run, which writes no market."""
     named: set[str] = {"core/__init__.py"}
-    for path in (path for path in (ROOT / "simulation").rglob("*.py") if path.parent.name != "export"):
+    for path in (path for path in (ROOT / "simulation").rglob("*.py") if path.parent.name not in ("export", "faults")):
         named |= {
             f"core/{name}.py" for name in re.findall(r"from core\.(\w+) import", path.read_text(encoding="utf-8"))
         }

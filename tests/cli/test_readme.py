@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import backtest, data, scenario
+from cli import backtest, checks, data, scenario
 from cli.app import run
 from cli.bootstrap import DEVELOPER_COMMANDS
 from cli.errors import UserError
@@ -42,6 +42,7 @@ def test_a_command_of_the_readme_is_understood(
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(backtest, "run_and_report", planned)
     monkeypatch.setattr(data, "open_market", stopped)
+    monkeypatch.setattr(checks, "tell_many", stopped)
     monkeypatch.setattr(scenario, "open_market", stopped)
     if command[0] in DEVELOPER_COMMANDS or command[0] == "cloud":
         return  # tried on their own: what they do is long, or lies outside the clone

@@ -146,7 +146,15 @@ def test_every_setting_is_listed_with_its_range_and_readers(capsys: pytest.Captu
             {"friday_0dte.contracts_by_phase": "0,0,0,0"},
             "friday_0dte cannot trade: friday_0dte.contracts",
         ),
-        ({"run.start": "2018-01-08", "run.end": "2018-01-11"}, "no Friday session from 2018-01-08 to 2018-01-11"),
+        (
+            {"run.start": "2018-01-08", "run.end": "2018-01-11"},
+            "none of its entry days is a session from 2018-01-08 to 2018-01-11",
+        ),
+        ({"run.strategies": "box"}, "box cannot trade: box.cash_wanted is 0"),
+        (
+            {"run.strategies": "futures_strangle", "run.start": "2018-01-10", "run.end": "2018-02-12"},
+            "none of its entry days",  # the second Tuesdays were January 9 and February 13
+        ),
         ({"run.start": "2018-01-06", "run.end": "2018-01-07"}, "no session from 2018-01-06"),
     ],
 )

@@ -359,3 +359,24 @@ def test_a_contract_remembered_over_a_restart_gets_its_symbol_back(lean_gateway:
     assert desk._names.contract(handle) == contract
     assert desk._names.handle(replace(contract, handle=handle)) is handle
     assert desk.name_of(desk._names.symbol("SPY")) == "SPY"
+
+
+def test_only_european_options_lose_the_engine_s_assignment(lean_gateway: Any) -> None:
+    # LEAN assigns European options before their end too (recording p06); an American one may be, and is.
+    lean, initializers = sys.modules["AlgorithmImports"], list[Any]()
+    algorithm = SimpleNamespace(
+        live_mode=False, portfolio=SimpleNamespace(set_positions=lambda _: None),
+        set_brokerage_model=lambda *_: None, add_security_initializer=initializers.append,
+    )  # fmt: skip
+    lean_gateway.prepare(algorithm, True)
+    kinds = ((lean.SecurityType.INDEX_OPTION, "EUROPEAN", 1), (lean.SecurityType.OPTION, "AMERICAN", 0),
+             (lean.SecurityType.FUTURE_OPTION, "AMERICAN", 0), (lean.SecurityType.EQUITY, "AMERICAN", 0))  # fmt: skip
+    for kind, style, taken in kinds:
+        models = list[Any]()
+        symbol = SimpleNamespace(id=SimpleNamespace(option_style=getattr(lean.OptionStyle, style)))
+        security = SimpleNamespace(
+            type=kind, symbol=symbol, set_buying_power_model=lambda _: None,
+            set_option_assignment_model=models.append, set_fill_model=lambda _: None,
+        )  # fmt: skip
+        initializers[0](security)
+        assert len(models) == taken, kind

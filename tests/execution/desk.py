@@ -7,8 +7,8 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
-from core.book import ApprovedEntry, EntryIntent, Refusal
-from core.contracts import Contract, Leg, Package, Quote, Right
+from core.book import ApprovedEntry, EntryIntent, Position, Refusal
+from core.contracts import Contract, Leg, Package, Quote, Right, uncovered
 from core.events import (
     FillStatus,
     OrderUpdated,
@@ -19,7 +19,8 @@ from core.parts import Terms
 from execution.executor import AtomicExecutor
 from risk.manager import UnifiedRiskManager
 from state.manager import HierarchicalStateManager
-from tests.fake_gateway import FRIDAY, FakeGateway, build
+from state.store import StateStore
+from tests.fake_gateway import FRIDAY, FakeGateway, Working, build
 from trading_system import TradingSystem
 
 SPXW = INSTRUMENTS["SPXW"]
@@ -89,3 +90,67 @@ class Room:
                 fee=0.0,
             )
         )
+
+
+SHORT, WING = put(4950.0), put(4920.0)
+
+
+def opened(room: Room, contracts: int = 1) -> Position:
+    name = room.open(contracts)
+    assert isinstance(name, str)
+    room.minutes(6)
+    return room.system.book.positions[name]
+
+
+def naked(room: Room) -> int:
+    """Short options of the account without cover."""
+    return uncovered([Leg(contract, count) for contract, count in room.gateway.held.values()])
+
+
+def report(
+    room: Room,
+    order_id: int,
+    contract: Contract,
+    status: FillStatus,
+    fill: float = 0.0,
+    price: float = 1.0,
+    number: int = 0,
+    filled: float | None = None,
+) -> None:
+    """One report with an identity."""
+    room.system.happened(
+        OrderUpdated(
+            time=room.gateway.time,
+            order_id=order_id,
+            contract=contract.name,
+            status=status,
+            fill_quantity=fill,
+            fill_price=price if fill else None,
+            fee=0.0,
+            number=number,
+            filled=filled,
+        )
+    )
+
+
+def hold(room: Room, **counts: int) -> None:
+    """The account holds so many of the short and the wing."""
+    rows = {"short": SHORT, "wing": WING}
+    room.gateway.held = {rows[name].name: (rows[name], count) for name, count in counts.items() if count}
+
+
+def working(room: Room, contracts: int = 1) -> Working:
+    """An entry at the broker that the test reports on by hand."""
+    room.gateway.fills_allowed = False
+    assert isinstance(room.open(contracts), str)
+    (order,) = room.gateway.orders
+    return order
+
+
+def restarted(room: Room) -> None:
+    """The process ends without a word and another takes over."""
+    room.system.managers[StateStore].close()
+    room.gateway.subscribed.clear()
+    room.system, room.sink = build(room.gateway)
+    room.executor = room.system.managers[AtomicExecutor]
+    room.state = room.system.managers[HierarchicalStateManager]

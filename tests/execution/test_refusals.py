@@ -12,7 +12,7 @@ from core.contracts import Leg
 from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import OpenOrder
 from core.settings.fields import OrderSettings
-from execution.unwinds import sort_out
+from execution.gates import sort_out
 from tests.execution.desk import NOON, Room, put, quote
 
 

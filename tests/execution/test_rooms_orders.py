@@ -126,16 +126,6 @@ def test_a_package_filled_in_part_for_too_long_is_cancelled_and_unwound(room: Ro
     assert not room.executor.working
 
 
-def test_no_more_orders_a_minute_than_allowed(room: Room) -> None:
-    system = room.system
-    guards = OrderGuards(system.bus, system.book, system.settings.orders)
-    for _ in range(30):
-        assert not guards.too_fast(NOON)
-        guards.sent(NOON)
-    assert guards.too_fast(NOON + timedelta(seconds=59))
-    assert not guards.too_fast(NOON + timedelta(seconds=60))
-
-
 def test_errors_within_an_hour_halt_even_with_fills_between(room: Room) -> None:
     system = room.system
     settings = system.settings.orders.model_copy(update={"errors_per_hour": 3})
@@ -289,9 +279,9 @@ def test_a_part_that_filled_in_part_goes_on_with_the_rest(room: Room, held: Posi
     room.executor.close(held, "deadline", "it is 15:30", urgency=Urgency.FINAL)
     order = room.gateway.orders.pop()
     name = order.package.legs[0].contract.name
+    room.gateway.held[name] = (order.package.legs[0].contract, -1)
     room.tell(order.ids[0], name, FillStatus.PARTLY_FILLED, 1.0, 7.0)
     room.tell(order.ids[0], name, FillStatus.CANCELLED)
-    room.gateway.held[name] = (order.package.legs[0].contract, -1)
     room.gateway.cash -= 700.0
     room.gateway.fills_allowed = True
     room.gateway.no_offer.clear()

@@ -23,11 +23,11 @@ from execution.executor import AtomicExecutor
 from execution.walking import walk_limit
 from market.chains import PackagePrice, current_price
 from risk.manager import UnifiedRiskManager
-from strategies.base import EntryContext, Skip
-from strategies.friday_0dte import FridayZeroDay
-from strategies.musts import (
+from strategies.base import (
     MINIMUM_CREDIT,
     NET_CREDIT,
+    EntryContext,
+    Skip,
     least_cash,
     least_credit,
     maximum_debit,
@@ -35,6 +35,7 @@ from strategies.musts import (
     spread_width,
     too_little,
 )
+from strategies.friday_0dte import FridayZeroDay
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.risk.proposals import proposal
 from trading_system import TradingSystem

@@ -58,6 +58,29 @@ def fill(time: str, contract: str, quantity: float, price: float) -> str:
     )  # fmt: skip
 
 
+def exposure(day: str, power: float, low: float | None = None, name: str = "friday_0dte") -> str:
+    """What a day used: dollars of buying power of 45,000 allowed, a tenth as many S&P 500 shares, one position."""
+    used = {"positions": 1.0, "margin": power, "delta": power / 10, "gamma": -1.0, "vega": -20.0, "theta": None}
+    limits = [
+        {
+            "rule": "buying_power",
+            "limit": 45_000.0,
+            "observed": power,
+            "share": power / 45_000.0,
+            "at": f"{day}T11:00:00",
+        },
+        {"rule": "short_volatility", "limit": 5.0, "observed": 1.0, "share": 0.2, "at": f"{day}T11:00:00"},
+    ]
+    lows = [] if low is None else [{"position": POSITION, "profit": low, "at": f"{day}T11:07:00"}]
+    row = {
+        "time": f"{day}T16:00:00", "kind": "exposure", "component": "diary", "reason": "session closed",
+        "correlation": "", "day": day, "equity": 100_000.0, "margin_peak": power, "margin_peak_at": f"{day}T11:00:00",
+        "margin_cap": 45_000.0, "looked": f"{day}T11:00:00", "delta": power / 10, "gamma": -1.0, "vega": -20.0,
+        "theta": None, "strategies": {name: used}, "groups": {"A": used}, "limits": limits, "lows": lows,
+    }  # fmt: skip
+    return json.dumps(row)
+
+
 def a_journal(profit: float = 300.0, contracts: int = 2) -> list[str]:
     """A run of three days with one trade: 2.55, 2.40 asked, 2.60 filled."""
     verdicts = [
@@ -74,6 +97,9 @@ def a_journal(profit: float = 300.0, contracts: int = 2) -> list[str]:
         fill("10:32", "P1400", -2.0, 4.0),
         fill("10:32", "P1380", 2.0, 1.4),
         json.dumps({**taken, "contracts": contracts}),
+        row("greeks", "10:32", strategy="friday_0dte", position=POSITION, delta=None, gamma=None, vega=None, theta=None,
+            legs=[{"name": "P1400", "quantity": -2, "delta": -0.2134, "volatility": 0.1987},
+                  {"name": "P1380", "quantity": 2, "delta": None, "volatility": None}]),
         row("trade_closed", "15:01", strategy="friday_0dte", position=POSITION, part="whole", ended=True,
             underlying="SPX", structure="put_spread", opened="2008-01-11T10:32:00", closed="2008-01-11T15:01:00",
             contracts=2, multiplier=100.0,

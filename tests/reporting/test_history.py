@@ -14,9 +14,9 @@ import pytest
 
 from reporting.history import Benchmark, period_returns, return_between, rolling, worst_drawdowns
 from reporting.report import render, summarise, write_report
-from reporting.rows import EquityPoint
-from reporting.trades import MOST_CARDS
-from tests.reporting.pages import POSITION, PageReader, a_journal, a_record, path_of
+from reporting.rows import EquityPoint, parse_journal
+from reporting.trades import MOST_CARDS, day_cells
+from tests.reporting.pages import POSITION, PageReader, a_journal, a_record, decision, equity, exposure, path_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -97,12 +97,12 @@ def a_page(**changes: object) -> str:
 
 def test_the_page_shows_the_account_through_time_beside_its_benchmark() -> None:
     beside = tuple(EquityPoint(date(2008, 1, 2) + timedelta(days=count), 50.0 + count) for count in range(100))
-    page = a_page(benchmark=Benchmark("S&P 500 with dividends", beside))
+    page = a_page(benchmarks=(Benchmark("S&P 500 with dividends", beside), Benchmark("PUT", beside)))
     text = html.unescape(re.sub(r"<[^>]+>", " ", page))
     for words in ("Month by month", "Year by year", "The worst drawdowns", "Sharpe ratio of a quarter", "Crises"):
         assert words in text
-    assert "Dashed: S&P 500 with dividends" in text
-    assert page.count('class="beside"') == 1
+    assert "Dashed: S&P 500 with dividends; Dotted: PUT, from the account's beginning" in text
+    assert page.count('class="beside"') == page.count('class="beside dotted"') == 1
     assert 'class="beside"' not in a_page()
 
 
@@ -116,13 +116,40 @@ def test_a_trade_shows_its_walk_what_bound_it_and_its_width() -> None:
     assert f"python run.py explain {POSITION}" in text
 
 
+def test_the_most_of_a_day_is_set_beside_its_limits() -> None:
+    # Of 45,000 dollars 9,000 and then 36,000 were used: a fifth, then 80 %; on two of the run's three sessions, so
+    # (0.2 + 0.8 + 0) / 3 = 33.3 % in the mean. Delta is a tenth of the dollars; nobody knew theta.
+    lines = [*a_journal(), equity("2008-01-14", 100_300.0), exposure("2008-01-11", 9_000.0, -450.0),
+             exposure("2008-01-14", 36_000.0, -120.0)]  # fmt: skip
+    path = tuple(EquityPoint(date(2008, 1, day), 100_000.0) for day in (10, 11, 14))
+    record = a_record(lines, equity=path)
+    text = " ".join(re.sub(r"<[^>]+>", " ", render(record, summarise(record))).split())
+    assert "Buying power 80.0 % 20.0 % 2008-01-14 11:00 36,000 45,000 33.3 % 1 0" in text
+    assert "Short volatility, positions 20.0 % 80.0 % 2008-01-11 11:00 1 5" in text
+    assert "Friday 0DTE 2 1 1.0 $36,000 3,600 \N{MINUS SIGN}20 \N{EN DASH}" in text
+    assert "Theta, dollars a day" not in text
+    assert "Vega, dollars a point" in text
+    # The trade's worst point is the lower of its two days, and its short put was sold at a delta of 21.
+    assert "Worst point \N{MINUS SIGN}$450 at 2008-01-11 11:07" in text
+    assert "P1400 -1 4.00 1.00 \N{MINUS SIGN}0.21 19.9 %" in text
+
+
+def test_a_day_of_several_windows_says_what_each_came_to() -> None:
+    day = date(2008, 1, 11)
+    rows = parse_journal([decision(str(day), reason=f"ticker {name} is held") for name in "ABABCDE"]).decisions
+    (cell,) = day_cells(rows, (), day, day, fridays=False)
+    assert cell.words.count("is held") == 3
+    assert cell.words.endswith("and 2 more")  # A, B and C are told; D and E are two
+
+
 def test_three_years_of_ten_strategies_stay_under_a_megabyte() -> None:
     # Two hundred trades a year, as the method's descriptions promise, each on a day of its own; every day a close.
     first, lines = date(2008, 1, 1), []
     for count in range(600):
         day = first + timedelta(days=count)
-        for line in a_journal()[1:8]:
+        for line in a_journal()[1:9]:
             lines.append(line.replace("2008-01-11", day.isoformat()).replace("20080111", f"{day:%Y%m%d}"))
+        lines.append(exposure(day.isoformat(), 100.0 * (count % 90), -10.0, f"strategy_{count % 10}"))
     path = tuple(path_of([0.01, -0.005] * 378))
     record = a_record(lines, end=date(2010, 12, 31), equity=path)
     page = render(record, summarise(record))
@@ -137,6 +164,7 @@ def test_three_years_of_ten_strategies_stay_under_a_megabyte() -> None:
 def test_the_page_in_a_browser(width: int, tmp_path: Path) -> None:
     """Nothing is wider than the screen, filters work, everything can be reached by keyboard, nothing is fetched."""
     lines = [*a_journal(), *(line.replace("20080111", "20080110") for line in a_journal(-100.0))]
+    lines += [exposure(f"2008-01-{day}", 100.0 * day) for day in range(10, 30)]
     record = a_record(lines, equity=tuple(path_of([0.01, -0.005] * 50)))
     write_report(tmp_path / "report.html", record)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

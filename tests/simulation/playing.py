@@ -17,6 +17,7 @@ from simulation.data.columns import FactorRow, InterestBlock, InterestRates, Mar
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
 from simulation.engine.kernel import Engine
+from simulation.faults.kinds import FaultSettings
 from simulation.lean.clock import NEW_YORK
 from simulation.lean.enums import (
     OptionRight,
@@ -161,9 +162,14 @@ class Recorder(QCAlgorithm):
 
 
 def play(
-    market: Market, script: Callable[[Any], None], *, cash: float = 100_000.0, last_day: date = MONDAY
+    market: Market,
+    script: Callable[[Any], None],
+    *,
+    cash: float = 100_000.0,
+    last_day: date = MONDAY,
+    faults: FaultSettings | None = None,
 ) -> Recorder:
-    """Runs a script on a market and gives back the algorithm when it is over."""
+    """Runs a script on a market, whose broker may misbehave, and gives back the algorithm when it is over."""
     MarketHoursDatabase.use(market.hours)
     SymbolPropertiesDatabase.use(market.properties)
     use_map_files(None)
@@ -174,6 +180,8 @@ def play(
     kind = type("Scripted", (Recorder,), {"script": script, "cash_at_start": cash, "last_day": last_day})
     with waiting_for(engine):
         algorithm: Recorder = kind()
+        if faults is not None:
+            engine.handler.suffer(faults)
         algorithm.object_store = ObjectStore(Path("unused"))
         algorithm.initialize()
     algorithm.lock()

@@ -321,7 +321,8 @@ def test_every_state_is_reachable_and_only_terminal_states_have_no_way_on() -> N
         for _ in table.states:
             reached |= {destination for source, _, destination in table.pairs() if source in reached}
         assert reached == {state.value for state in table.states}, level
-        stuck = {state.value for state in table.states if not legal_triggers(level, state.value)}
+        left = {state.value: set(legal_triggers(level, state.value)) - {"reopen"} for state in table.states}
+        stuck = {state for state, triggers in left.items() if not triggers}  # but for a fill that comes after the end
         assert stuck <= table.terminal, level
 
 

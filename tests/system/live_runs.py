@@ -103,6 +103,11 @@ class LiveRun:
             rights[str(row.symbol.id.option_right)] += round(row.quantity)
         assert all(count >= 0 for count in rights.values()), self.held
 
+    def assert_one_decision(self, outcome: str, rule: str) -> None:
+        """The day has one decision row, whatever was restarted, and what it came to."""
+        rows = self.journal("decision")
+        assert [(row["outcome"], row["rule"]) for row in rows] == [(outcome, rule)], rows
+
     def assert_nothing_doubled(self, entries: int = 1) -> None:
         """So many entries were sent over all processes, and no exit closed more than was held."""
         sent = [row for row in self.journal("order") if row["action"] == "sent" and row["purpose"] == "entry"]

@@ -5,12 +5,17 @@ What is done and when is that of `conformance/live/*.scenario.txt`. docs/live.md
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from execution.recovery import BrokerLooks, OrderRecovery
 from simulation.lean.enums import BrokerageMessageType
+from state.manager import HierarchicalStateManager
 from tests.system.live_runs import FRIDAY_BEFORE, LiveRun
 
 pytestmark = pytest.mark.slow
@@ -34,6 +39,7 @@ def test_a_session_on_paper_enters_and_exits_once_and_its_threads_are_lean_s(tmp
     ended_well(run)
     assert run.held == {}
     assert len(run.journal("trade_closed")) == 1
+    run.assert_one_decision("trade", "filled")
     by_name = {call.name: call.thread for call in run.session.calls}
     assert by_name["on_data"] == "algorithm"
     assert by_name["session_opens"] == "schedule"
@@ -64,6 +70,7 @@ def test_c1_an_entry_restored_without_a_tag_is_taken_back_once(tmp_path: Path) -
     run.until("10:50:15")
     run.session.stop()
     ended_well(run)
+    run.assert_one_decision("skip", "not_filled")
     assert (run.held, run.account.working, run.account.cash) == ({}, [], 100_000.0)
     assert len(run.events("CANCELED")) == 2
 
@@ -80,6 +87,7 @@ def test_c2_an_entry_that_the_broker_reports_late_is_taken_back_too(tmp_path: Pa
     run.session.stop()
     ended_well(run)
     assert (run.held, run.account.working) == ({}, [])
+    run.assert_one_decision("skip", "not_filled")
     assert any("not seen at the broker yet" in str(row["reason"]) for row in run.journal("reconciliation"))
 
 
@@ -92,6 +100,7 @@ def test_c3_an_entry_that_was_lost_ends_at_the_second_look(tmp_path: Path) -> No
     run.session.stop()
     ended_well(run)
     assert (run.held, run.account.working) == ({}, [])
+    run.assert_one_decision("skip", "not_filled")
     ends = [row for row in run.journal("reconciliation") if "nothing filled, nothing works" in str(row["reason"])]
     assert ends
     assert all(row["time"] >= "2016-02-12T10:35:00" for row in ends)  # 120 s after the first look
@@ -105,6 +114,7 @@ def test_c4_an_entry_that_filled_meanwhile_is_a_position(tmp_path: Path) -> None
     run.until("10:50:15")
     run.session.stop()
     ended_well(run)
+    run.assert_one_decision("trade", "filled")
     assert sorted(run.held.values()) == [-2.0, 2.0]
     assert any("the broker's fill stands" in str(row["reason"]) for row in run.journal("reconciliation"))
 
@@ -118,6 +128,7 @@ def test_c5_an_entry_that_filled_in_half_is_unwound_its_short_first(tmp_path: Pa
     run.session.stop()
     ended_well(run)
     assert (run.held, run.account.working) == ({}, [])
+    run.assert_one_decision("skip", "not_filled")
     assert [row["reason"] for row in run.journal("trade_closed")] == ["a package was left incomplete"]
 
 
@@ -186,6 +197,7 @@ def test_b_a_kill_with_a_position_open_keeps_it_or_finds_it_forgotten(tmp_path: 
     run.session.stop()
     ended_well(run)
     closed = run.journal("trade_closed")
+    run.assert_one_decision("trade", "filled")
     if survives:
         assert sorted(run.held.values()) == [-2.0, 2.0] or len(closed) == 1
     else:
@@ -227,6 +239,13 @@ def test_de_dead_feeds_end_nothing_and_commands_are_answered(tmp_path: Path) -> 
     told = " ".join(run.notices())
     assert "the broker says: Disconnected" in told
     assert "the broker says: order not acknowledged within 10 s" in told
+    assert "SPY has no fresh price, last seen 10:44" in told
+    assert re.search(r"SPY has fresh prices again at 10:5\d, it had none since 10:5\d", told)
+    assert re.search(r"the quote of SPXW \S+ is crossed at 10:5\d", told)
+    assert re.search(r"the quote of SPXW \S+ is good again at 1\d:\d\d, it was not since 10:5\d", told)
+    assert "SPX has no fresh price, last seen 11:02" in told
+    assert re.search(r"SPX has fresh prices again at 11:1\d", told)
+    assert "the connection to the broker is back at 11:15" in told
     run.session.command('{"command": "close_all"}')
     run.until("11:40:00")
     run.session.stop()
@@ -234,7 +253,7 @@ def test_de_dead_feeds_end_nothing_and_commands_are_answered(tmp_path: Path) -> 
     assert not [quantity for quantity in run.held.values() if quantity < 0]
 
 
-def test_f_starts_on_a_saturday_and_after_the_window_open_nothing(tmp_path: Path) -> None:
+def test_f_starts_on_a_saturday_and_after_the_window_open_nothing_and_account_for_the_day(tmp_path: Path) -> None:
     for day, start, end in ((13, "9:20:00", "10:40:00"), (12, "15:40:00", "16:05:00"), (12, "11:30:00", "11:48:00")):
         run = LiveRun(tmp_path / f"{day}-{start[:2]}", day=LiveRun(tmp_path).day.replace(day=day))
         run.start(start)
@@ -242,3 +261,135 @@ def test_f_starts_on_a_saturday_and_after_the_window_open_nothing(tmp_path: Path
         run.session.stop()
         assert (run.held, run.account.working) == ({}, [])
         assert not run.events()
+        if day == 12:
+            run.assert_one_decision("skip", "missed")
+        else:
+            assert not run.journal("decision")
+
+
+def test_a_restart_within_the_window_looks_again_when_nothing_was_sent(tmp_path: Path) -> None:
+    """Killed at 10:29, started at 10:30:30: nothing may open until a second look at 10:33, then the entry is sent."""
+    run = LiveRun(tmp_path)
+    run.start("9:28:00")
+    run.until("10:29:30")
+    run.session.kill()
+    run.start("10:30:30")
+    run.until("10:45:00")
+    run.session.stop()
+    ended_well(run)
+    run.assert_one_decision("trade", "filled")
+    sent = [row["time"] for row in run.journal("order") if row["action"] == "sent" and row["purpose"] == "entry"]
+    assert ["2016-02-12T10:32" < time < "2016-02-12T10:36" for time in sent] == [True]
+
+
+def test_what_was_decided_is_not_looked_for_again_after_a_restart(tmp_path: Path) -> None:
+    """An entry that ended unfilled at 10:36 has its row; the window is still open when the next process starts."""
+    run = LiveRun(tmp_path)
+    run.session.control("nofill")
+    run.start("9:28:00")
+    run.until("10:39:00")
+    run.session.kill()
+    run.session.control("")
+    run.start("10:39:30")
+    run.until("10:55:00")
+    run.session.stop()
+    ended_well(run)
+    run.assert_one_decision("skip", "not_filled")
+
+
+def test_a_start_outside_of_a_session_looks_at_the_account_at_once(tmp_path: Path) -> None:
+    """What expired on Friday without a process is settled on Saturday, not at Monday's open.
+
+    Two calls at 1860 and 1870 for 0.95, the index closed at 1864.78: 2 x 100 x (0.95 - 4.78) - 4 of fees = -770.
+    """
+    run = LiveRun(tmp_path)
+    run.start("9:28:00")
+    run.until("10:45:00")
+    run.session.kill()
+    run.account.held.clear()
+    run.day += timedelta(days=1)
+    run.start("9:20:00")
+    run.until("9:24:00")
+    assert str(run.session.alive.algorithm.system.managers[HierarchicalStateManager].system) == "normal"  # type: ignore[attr-defined]
+    assert [round(row["profit"], 2) for row in run.journal("trade_closed")] == [-770.0]
+    run.session.stop()
+
+
+def test_reduce_stays_reduce(tmp_path: Path) -> None:
+    run = LiveRun(tmp_path)
+    run.start("9:28:00")
+    run.until("10:45:00")
+    run.session.command('{"command": "reduce"}')
+    run.until("10:50:00")
+    system = run.session.alive.algorithm.system  # type: ignore[attr-defined]
+    assert str(system.managers[HierarchicalStateManager].system) == "reducing"
+    assert system.bus.entries_halted is None
+    run.session.stop()
+
+
+def test_looks_at_the_broker_are_a_quarter_of_an_hour_apart_and_never_within_an_act(tmp_path: Path) -> None:
+    """The looks of the start (until certain), of the open, and then each fifteen minutes after the last one."""
+    run = LiveRun(tmp_path)
+    run.start("9:20:00")
+    system = run.session.alive.algorithm.system  # type: ignore[attr-defined]
+    recovery, looks = system.managers[OrderRecovery], list[str]()
+    broker = system.managers[BrokerLooks]
+    plain = broker.reconcile
+
+    def noted(in_flight: Collection[str]) -> object:
+        looks.append(f"{run.session.now:%H:%M}")
+        return plain(in_flight)
+
+    broker.reconcile = noted
+    run.until("9:25:00")
+    looks.clear()
+    run.until("10:20:00")
+    assert looks == ["09:31", "09:46", "10:01", "10:16"]
+    state = system.managers[HierarchicalStateManager]
+    state.acting += 1
+    recovery.reconcile()
+    assert len(looks) == 4
+    state.acting -= 1
+    recovery.reconcile()
+    assert len(looks) == 5
+    run.session.stop()
+
+
+def test_an_empty_listing_is_asked_for_again_until_it_is_there(tmp_path: Path) -> None:
+    """LEAN's list of a chain is empty when it is asked before its data are ready (Lean issue 8688)."""
+    run = LiveRun(tmp_path)
+    run.start("9:28:00")
+    algorithm: Any = run.session.alive.algorithm
+    algorithm.option_chain = lambda symbol: ()
+    run.until("10:34:30")
+    assert not run.journal("decision")
+    del algorithm.option_chain
+    run.until("10:45:00")
+    run.session.stop()
+    run.assert_one_decision("trade", "filled")
+
+
+def test_an_expired_contract_that_still_stands_in_the_portfolio_is_no_position(tmp_path: Path) -> None:
+    """Lean issues 5016 and 5545: on Saturday the account still shows Friday's calls; see the -770 above."""
+    run = LiveRun(tmp_path)
+    run.start("9:28:00")
+    run.until("10:45:00")
+    run.session.kill()
+    assert run.account.held
+    run.day += timedelta(days=1)
+    run.start("9:20:00")
+    run.until("9:30:00")
+    assert [round(row["profit"], 2) for row in run.journal("trade_closed")] == [-770.0]
+    assert not [row for row in run.journal("reconciliation") if "belongs to no package" in str(row["reason"])]
+    run.session.stop()
+
+
+def test_an_index_that_the_feed_does_not_have_is_told_at_each_open(tmp_path: Path) -> None:
+    run = LiveRun(tmp_path)
+    run.session.control("noindex")
+    run.start("9:28:00")
+    run.until("10:50:00")
+    run.session.stop()
+    told = " ".join(run.notices())
+    assert "SPX is not in the feed: a broker's may quote its options and not the index" in told
+    assert run.held == {}

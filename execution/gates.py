@@ -1,0 +1,398 @@
+"""What is asked before any order leaves, and what of a broken part may go now.
+
+What the broker holds of the contracts that an order touches is compared with what the state counts, so that a trade of
+a person, a report that was lost or one that came twice is found before it is traded on; and no short loses its hedge.
+
+Of parts that could not close whole, shorts are bought back first. A long leg goes only when no short of its position,
+of whatever part, needs it as cover any more. What is held is read from the book each time, so that an order that was
+refused, or filled in part, changes nothing about what must go. A long option that nobody bids for, at an offer that is
+next to nothing, is left to expire; one whose bid is missing at a real offer waits for its bid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from core.book import Book, Position, Refusal
+from core.bus import EventBus
+from core.contracts import Leg, Package, Quote, uncovered
+from core.events import NoticeKind, NoticeRaised, Severity, ShareSplit
+from core.gateway import Gateway
+from core.instruments import instrument_of
+from core.journal import Journal, RecordKind
+from core.parts import Urgency, merged
+from core.settings.fields import OrderSettings
+from execution.groups import OrderGroup
+from execution.sending import WorkingGroups
+from state.manager import HierarchicalStateManager
+
+_ROUNDING: Final = 1e-6
+_ASKED_WITHIN: Final = timedelta(minutes=2)
+
+
+class OrderGates:
+    """Answers both questions from the account, the state and the book as they are now."""
+
+    def __init__(self, gateway: Gateway, book: Book, state: HierarchicalStateManager) -> None:
+        self._gateway = gateway
+        self._book = book
+        self._state = state
+
+    def differs(self, contracts: Iterable[str], flying: Collection[str]) -> dict[str, float]:
+        """By contract: what the broker holds beyond what we count (signed), where that is anything.
+
+        Contracts that an order of ours works on (``flying``) are left out: their news is on its way.
+        """
+        asked = [name for name in contracts if name not in flying]
+        if not asked:
+            return {}
+        held, own = self._held(), self._counted()
+        return {name: gap for name in asked if abs(gap := held.get(name, 0.0) - own.get(name, 0.0)) > 0.5}
+
+    def _held(self) -> dict[str, float]:
+        return {row.name: row.quantity for row in self._gateway.holdings()}
+
+    def _counted(self) -> dict[str, float]:
+        """What positions hold by the state, and what is known to belong to nobody."""
+        total = dict(self._book.unowned)
+        for position in self._state.positions(ended=True):
+            for name, quantity in self._state.held(position.id).items():
+                total[name] = total.get(name, 0.0) + quantity
+        return total
+
+    def believe_account(self, group: OrderGroup) -> bool:
+        """Take back fills of a group that the account does not hold, where it did not all fill; whether any were.
+
+        Only such as came without an identity, and may have come twice: the account is right about facts.
+        """
+        doubtful = [leg for leg in group.package.legs if group.fills[leg.contract.name].unnamed]
+        if group.is_untouched or not doubtful:
+            return False
+        held, own, found = self._held(), self._counted(), False
+        counted = self._state.order_group(group.id).detail.get("filled", {})
+        for leg in doubtful:
+            name, fill = leg.contract.name, group.fills[leg.contract.name]
+            there = held.get(name, 0.0) - own.get(name, 0.0) + counted.get(name, 0.0)
+            true = max(min(there, fill.quantity), 0.0) if fill.quantity > 0 else min(max(there, fill.quantity), 0.0)
+            if abs(true - fill.quantity) > 0.5:
+                fill.cash, fill.fees = fill.cash * true / fill.quantity, fill.fees * true / fill.quantity
+                fill.quantity, found = true, True
+        return found
+
+
+def without_flying(held: Sequence[Leg], working: Iterable[OrderGroup]) -> tuple[Leg, ...]:
+    """What is surely held while orders work: long legs that are being sold count as gone, shorts as still there."""
+    gone = [
+        Leg(leg.contract, group.wanted(leg) - round(group.fills[leg.contract.name].quantity))
+        for group in working
+        for leg in group.package.legs
+        if not group.opens and leg.ratio < 0
+    ]
+    return tuple(leg for leg in merged((*held, *gone)) if leg.ratio)
+
+
+def bares(held: Sequence[Leg], closing: Sequence[Leg]) -> bool:
+    """Whether closing these legs (signed as held) leaves more short options without cover than there are now."""
+    left = merged((*held, *(Leg(leg.contract, -leg.ratio) for leg in closing)))
+    return uncovered(left) > uncovered(held)
+
+
+def sellable(held: Sequence[Leg], longs: Sequence[Leg]) -> tuple[Leg, ...]:
+    """Those of some long legs that may be sold now, together, with every short still covered as before."""
+    free: list[Leg] = []
+    for leg in longs:
+        if not bares(held, (*free, leg)):
+            free.append(leg)
+    return tuple(free)
+
+
+def as_orders(legs: Sequence[Leg], most: int) -> list[tuple[Leg, ...]]:
+    """Legs to close (signed as held) as orders of so many legs at most, each safe alone: shorts first, hedges last.
+
+    Each short goes with the longs of its right where they fit in one order; longs alone only after every short.
+    """
+    if len(legs) <= most:
+        return [tuple(legs)]
+    shorts = [leg for leg in legs if leg.ratio < 0]
+    longs = [leg for leg in legs if leg.ratio > 0]
+    bundles = [tuple(shorts[at : at + most]) for at in range(0, len(shorts), most)]
+    return bundles + [tuple(longs[at : at + most]) for at in range(0, len(longs), most)]
+
+
+SPLITS: Final = "splits"
+"""Under which state remembers what split while contracts on it were held: ticker to the day."""
+
+
+class SplitWatch:
+    """Nothing opens on shares that split while contracts on them are held: those are other contracts from then on.
+
+    LEAN closes options itself before a split (AlgorithmManager, option liquidation on a warning); a broker adjusts
+    them. A person is told, what goes is taken from the account, and the ban ends when nothing of it is held any more.
+    """
+
+    def __init__(self, bus: EventBus, book: Book, state: HierarchicalStateManager) -> None:
+        self._bus = bus
+        self._book = book
+        self._state = state
+        bus.subscribe(ShareSplit, self._on_split, component="splits", critical=True)
+
+    def _on_split(self, event: ShareSplit) -> None:
+        known = dict(self._state.recall(SPLITS) or {})
+        if not self._is_held(event.ticker):
+            return
+        if event.ticker not in known:
+            self._state.remember(SPLITS, {**known, event.ticker: event.time.date()})
+        when = "splits at the next open" if event.coming else "has split"
+        text = (
+            f"{event.ticker} {when} ({event.factor:g}): what is held on it becomes other contracts, nothing new opens"
+        )
+        self._bus.publish(NoticeRaised(time=event.time, kind=NoticeKind.DOUBT, text=text))
+
+    def _is_held(self, ticker: str) -> bool:
+        positions = any(row.underlying.ticker == ticker for row in self._book.positions.values())
+        return (
+            positions or ticker in self._book.shares or any(name.split(" ")[0] == ticker for name in self._book.unowned)
+        )
+
+    def refusal(self, package: Package) -> Refusal | None:
+        """Why nothing opens on its underlying."""
+        ticker, known = package.underlying.ticker, dict(self._state.recall(SPLITS) or {})
+        if ticker not in known:
+            return None
+        if self._is_held(ticker):
+            return Refusal("split", f"{ticker} split on {known[ticker]} while contracts on it were held")
+        del known[ticker]
+        self._state.remember(SPLITS, known)
+        return None
+
+
+class AccountWatch:
+    """Lets no order leave that rests on something else than the account holds; asks for a look where they differ.
+
+    ``look`` compares state and account now: whoever reconciles puts itself there. ``look_soon`` says that it could not
+    look then and the next minute must.
+    """
+
+    def __init__(self, gates: OrderGates, working: WorkingGroups, book: Book) -> None:
+        self._gates = gates
+        self._working = working
+        self._book = book
+        self._questioned: set[str] = set()
+        self.look: Callable[[], object] = tuple
+        self.look_soon = False
+
+    def _gap(self, legs: Iterable[Leg]) -> dict[str, float]:
+        flying = {leg.contract.name for group in self._working for leg in group.package.legs}
+        return self._gates.differs((leg.contract.name for leg in legs), flying)
+
+    def refusal(self, package: Package) -> Refusal | None:
+        """Nothing opens on contracts of which the account holds something else than we count."""
+        if not self._gap(package.legs):
+            return None
+        self.look()
+        words = ", ".join(f"{quantity:+g} {name}" for name, quantity in self._gap(package.legs).items())
+        return Refusal("account_differs", f"the account holds {words} beyond what is counted") if words else None
+
+    def may_go(self, position: Position, legs: tuple[Leg, ...]) -> bool:
+        """Whether an order that closes these legs may leave: the account holds them, and no short loses its hedge.
+
+        Where the account holds something else, it is looked at, what works for the position is taken back so that
+        nothing is left unjudged, and the next minute asks again.
+        """
+        if self._gap(legs):
+            self.look()
+            if self._gap(legs):
+                self._take_back(position.id, "the account holds something else than was counted")
+                return False
+            now = self._book.positions.get(position.id)
+            if now is None or now.legs != position.legs:
+                return False  # the next minute asks for what is left
+        return not bares(without_flying(position.legs, self._working.of(position.id)), legs)
+
+    def foreign(self, contract: str) -> None:
+        """Somebody else traded a contract of ours: what works on it is taken back, and the account is looked at now."""
+        for group in self._working:
+            if any(leg.contract.name == contract for leg in group.package.legs):
+                self._take_back(group.position, f"somebody else traded {contract}")
+        self.look()
+
+    def _take_back(self, position: str, reason: str) -> None:
+        for group in self._working.of(position):
+            if not group.cancelling:
+                self._working.cancel(group, reason)
+        self._questioned.add(position)
+
+    def believed(self, group: OrderGroup) -> None:
+        """A group is over: its fills are what the account holds of them."""
+        if self._gates.believe_account(group):
+            self._questioned.add(group.position)
+
+    def ended(self, group: OrderGroup) -> None:
+        """What could not be judged while it worked is judged now."""
+        if group.position in self._questioned:
+            self._questioned.discard(group.position)
+            self.look()
+
+    def doubts(self, group: OrderGroup) -> None:
+        """The broker reported more of a group than was ordered: what the account holds decides."""
+        self._questioned.add(group.position)
+        self.look()
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Legs held (signed) that may be closed now, those that wait and why, and the long ones that are worth nothing."""
+
+    ready: tuple[Leg, ...]
+    waiting: tuple[Leg, ...]
+    worthless: tuple[Leg, ...]
+
+    @property
+    def why(self) -> str:
+        """Which side of which quote is missing, in words."""
+        names = (f"no {'offer' if leg.ratio < 0 else 'bid'} for {leg.contract.name}" for leg in self.waiting)
+        return ", ".join(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Unwind:
+    """What is being unwound of a position: the names of its parts, and the rule that asked for it."""
+
+    parts: frozenset[str]
+    rule: str
+    reason: str
+
+
+def is_worthless(leg: Leg, quote: Quote | None, most: float, least: float = 0.0) -> bool:
+    """Whether a long leg is bid ``least`` points or less, while it is offered at ``most`` or less.
+
+    Unknown is not worthless. Live, a bid that vanished stays visible (lean-facts 13.7): one of a tick or two proves
+    nothing, and an exit that needs it cannot fill (recording Bs).
+    """
+    if leg.ratio <= 0 or quote is None or quote.ask is None or quote.ask > most:
+        return False
+    return quote.bid is None or quote.bid <= least + _ROUNDING
+
+
+def sort_out(legs: Iterable[Leg], gateway: Gateway, settings: OrderSettings) -> Sorted:
+    """Every leg by whether the side that closing it needs is quoted now; long ones that are worthless by themselves."""
+    ready, waiting, worthless = [], [], []
+    for leg in legs:
+        quote, instrument = gateway.quote(leg.contract), instrument_of(leg.contract)
+        side = None if quote is None else quote.ask if leg.ratio < 0 else quote.bid
+        least = settings.worthless_ticks * instrument.ticks.step(0.0)
+        if is_worthless(leg, quote, instrument.points(settings.worthless_offer), least):
+            worthless.append(leg)
+        elif side is not None and quote is not None and quote.ask is not None:
+            ready.append(leg)
+        else:
+            waiting.append(leg)
+    return Sorted(tuple(ready), tuple(waiting), tuple(worthless))
+
+
+class Unwinds:
+    """By position: which of its parts are still to be closed leg by leg."""
+
+    def __init__(self, gateway: Gateway, book: Book, journal: Journal, settings: OrderSettings) -> None:
+        self._gateway = gateway
+        self._book = book
+        self._journal = journal
+        self._settings = settings
+        self._of: dict[str, Unwind] = {}
+        self._asked: dict[str, datetime] = {}
+
+    def __contains__(self, position: str) -> bool:
+        return position in self._of
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """Positions with something left to close."""
+        return tuple(self._of)
+
+    def of(self, position: str) -> Unwind | None:
+        """What is being unwound of a position."""
+        return self._of.get(position)
+
+    def parts_of(self, position: str) -> frozenset[str]:
+        """Names of the parts that are being unwound."""
+        found = self._of.get(position)
+        return frozenset() if found is None else found.parts
+
+    def plan(self, position: str, parts: Collection[str], rule: str, reason: str) -> None:
+        """Close these parts leg by leg, with those that are being unwound already."""
+        before = self._of.get(position)
+        if before is None:
+            self._of[position] = Unwind(frozenset(parts), rule, reason)
+        else:
+            self._of[position] = Unwind(before.parts | frozenset(parts), before.rule, before.reason)
+
+    def forget(self, position: str) -> None:
+        """Nothing of it is left to do."""
+        self._of.pop(position, None)
+        self._book.blocked.pop(position, None)
+
+    def pass_minute(self, now: datetime) -> None:
+        """Forget what no longer trades (the clearing house settles it), and exits that nobody asks for any more."""
+        for position in list(self._of):
+            legs = self._legs(position)
+            if legs and all(leg.contract.expiry < now.date() for leg in legs):
+                self.forget(position)
+        for position in [name for name in self._book.blocked if name not in self._of]:
+            if now - self._asked.get(position, now) > _ASKED_WITHIN:
+                del self._book.blocked[position]
+
+    def _legs(self, position: str) -> tuple[Leg, ...]:
+        """What the parts that are being unwound hold."""
+        known = self._book.positions.get(position)
+        names = self.parts_of(position)
+        return () if known is None else merged(leg for part in known.parts if part.name in names for leg in part.legs)
+
+    def waited_enough(self, position: str, rule: str, urgency: Urgency, found: Sorted) -> bool:
+        """A side that a whole exit needs is not quoted: whether it goes leg by leg now, at the last or after so long.
+
+        No order is sent at a price that nobody shows: an engine would fill it at one that is only remembered.
+        """
+        now, most = self._gateway.now(), self._settings.blocked_exit_minutes
+        fresh = position not in self._book.blocked
+        self._asked[position] = now
+        waited = (now - self._book.blocked.setdefault(position, now)).total_seconds() / 60
+        late = urgency is Urgency.FINAL or waited >= most
+        if late or fresh:
+            severity = Severity.BREACH if late else Severity.WARNING
+            self._tell(position, severity, waited, f"{rule} waits: {found.why}")
+        return late
+
+    def next_legs(self, position: str, flying: Collection[str]) -> Sorted:
+        """What may go now: shorts alone while there are any, then longs that cover nothing any more.
+
+        ``flying`` names contracts that an order works on already. With nothing ready, waiting or flying, what is left
+        is ``worthless``.
+        """
+        held, known = self._legs(position), self._book.positions.get(position)
+        found = sort_out((leg for leg in held if leg.contract.name not in flying), self._gateway, self._settings)
+        shorts = tuple(leg for leg in found.ready if leg.ratio < 0)
+        ready = tuple(leg for leg in found.ready if leg.ratio > 0 and leg.contract.name not in flying)
+        longs = sellable(() if known is None else known.legs, ready)
+        if not found.waiting:
+            self._book.blocked.pop(position, None)
+        elif position not in self._book.blocked:
+            self._book.blocked[position] = self._gateway.now()
+            self._tell(position, Severity.WARNING, 0.0, f"what is left waits: {found.why}")
+        kept = tuple(leg for leg in ready if leg not in longs)  # they wait for the shorts that they cover
+        return Sorted(shorts or longs, (*found.waiting, *kept), found.worthless)
+
+    def _tell(self, position: str, severity: Severity, waited: float, reason: str) -> None:
+        known = self._book.positions.get(position)
+        self._journal.record(
+            RecordKind.RISK,
+            component="executor",
+            reason=f"{position}: {reason}",
+            rule="exit_blocked",
+            severity=severity.value,
+            limit=float(self._settings.blocked_exit_minutes),
+            observed=waited,
+            strategy="" if known is None else known.strategy,
+        )

@@ -1,0 +1,260 @@
+"""Reports of the broker have an identity: each fill counts once, and a fill that comes late changes what is held.
+
+Which fill a report is says its own number within its order (LEAN's ``OrderEvent.Id``) or the order's cumulative
+quantity. A report with neither may have come twice: of those no more count than the order had left to fill, and where
+the order ended in part, no more than the account holds. Order ids are remembered for days after the order's end.
+
+What LEAN delivers: it numbers the events of an order itself, so that one which it hands over twice is known by its
+number; one that a broker's plug-in reports twice has two numbers, and is stopped by the order's quantity. A fill after
+CANCELED comes where the exchange was faster than the cancel (BrokerageTransactionHandler.HandleOrderEvents takes it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Final
+
+from core.book import Book, ClosedTrade, Position
+from core.contracts import Leg
+from core.events import ChangeKind, OrderUpdated
+from core.gateway import Gateway
+from core.parts import LegExit, Part
+from execution.groups import BROKEN, LATE, Change, LegFill, OrderGroup, opened_parts
+from execution.tracker import PositionTracker
+from state.tables import OrderGroupState, PositionState
+
+REMEMBERED: Final = timedelta(days=5)
+"""How long an order's id is known after its end: until the day after, over a long weekend too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long something may wait in its state: the setting that says so, who is awake for it, what happens then."""
+
+    limit: str
+    owner: str
+    then: str
+
+
+WAITS: Final[Mapping[OrderGroupState | PositionState, Waiting]] = {
+    OrderGroupState.PLANNED: Waiting("settle_seconds", "recovery", "never sent: abandoned, or adopted where it was"),
+    OrderGroupState.SENT: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
+    OrderGroupState.WORKING: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
+    OrderGroupState.PARTLY_FILLED: Waiting(
+        "unwind_after_seconds", "executor", "cancelled: whole packages stay, the rest is unwound"
+    ),
+    OrderGroupState.CANCELLING: Waiting(
+        "silent_seconds", "executor", "asked again each minute, told at the second; absent: the account decides"
+    ),
+    OrderGroupState.UNWINDING: Waiting("settle_seconds", "recovery", "of an older version: ended by the account"),
+    PositionState.PLANNED: Waiting("settle_seconds", "recovery", "abandoned"),
+    PositionState.OPENING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
+    PositionState.ADJUSTING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
+    PositionState.CLOSING: Waiting("split_after_steps", "executor", "goes leg by leg, shorts first; never given up"),
+    PositionState.UNWINDING: Waiting(
+        "blocked_exit_minutes", "executor", "each minute sends what may go; told as a breach"
+    ),
+    PositionState.ASSIGNED: Waiting(
+        "settle_seconds", "recovery", "option legs counted, shares sold from the next open"
+    ),
+}
+"""Every state that is none to stay in; a position's OPEN belongs to its strategy, whose rules are asked each minute."""
+
+
+class OrderMemory:
+    """Which order is whose, and which of its reports were taken."""
+
+    def __init__(self) -> None:
+        self._groups: dict[int, OrderGroup] = {}
+        self._seen: dict[int, set[tuple[str, float]]] = {}
+        self._ended: dict[int, date] = {}
+
+    def follow(self, group: OrderGroup) -> None:
+        """These orders are this group's from now on."""
+        for order_id in group.order_ids:
+            self._groups[order_id] = group
+            self._seen.setdefault(order_id, set())
+
+    def group_of(self, order_id: int) -> OrderGroup | None:
+        """Whose order it is or was."""
+        return self._groups.get(order_id)
+
+    def is_again(self, event: OrderUpdated) -> bool:
+        """Whether this very report was taken before; from now on it was."""
+        marks = {("number", float(event.number))} if event.number else set()
+        if event.filled is not None and event.fill_quantity:
+            marks.add(("filled", event.filled))
+        seen = self._seen.setdefault(event.order_id, set())
+        again = bool(marks & seen)
+        seen |= marks
+        return again
+
+    def ended(self, group: OrderGroup, day: date) -> None:
+        """The broker works nothing of it any more; what it still says of it is late."""
+        self._ended.update(dict.fromkeys(group.order_ids, day))
+
+    def pass_day(self, today: date) -> None:
+        """Forget orders that ended long ago, so that memory stays flat over years."""
+        for order_id in [number for number, day in self._ended.items() if today - day > REMEMBERED]:
+            del self._ended[order_id]
+            self._groups.pop(order_id, None)
+            self._seen.pop(order_id, None)
+
+
+def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated) -> tuple[float, float, float]:
+    """Count a fill once: signed contracts that are new, that got their price now, and that were too many.
+
+    What filled unseen, at a price that nobody told, takes its price from a report that comes later.
+    """
+    fill, price = group.fills[leg.contract.name], event.fill_price or 0.0
+    room = group.wanted(leg) - fill.quantity
+    new = _within(room, event.fill_quantity)
+    rest = event.fill_quantity - new
+    priced = _within(fill.unpriced, rest)
+    counted = new + priced
+    share = counted / event.fill_quantity if event.fill_quantity else 0.0
+    fill.quantity += new
+    fill.unpriced -= priced
+    fill.cash -= counted * price * leg.contract.multiplier
+    fill.fees += event.fee if counted == event.fill_quantity else round(event.fee * share, 10)
+    fill.unnamed = fill.unnamed or not (event.number or event.filled is not None)
+    return new, priced, rest - priced
+
+
+def fill_gap(group: OrderGroup, leg: Leg, average: float | None) -> bool:
+    """The broker says that all of a leg filled: what no report told filled unseen; whether there was such.
+
+    Of an entry it is taken at the account's ``average`` price, where that is known, until its report comes.
+    """
+    fill = group.fills[leg.contract.name]
+    gap = group.wanted(leg) - fill.quantity
+    if abs(gap) < 0.5:
+        return False
+    fill.quantity += gap
+    if group.opens and average:
+        fill.cash -= gap * average * leg.contract.multiplier
+    else:
+        fill.unpriced += gap
+    return True
+
+
+def _within(room: float, quantity: float) -> float:
+    """As much of a signed quantity as a signed room takes."""
+    least, most = min(room, 0.0), max(room, 0.0)
+    return quantity if least - 0.5 <= quantity <= most + 0.5 else min(max(quantity, least), most)
+
+
+class LateFills:
+    """What a fill does that comes after its group's end, or that tells the price of what filled unseen."""
+
+    def __init__(self, gateway: Gateway, book: Book, tracker: PositionTracker) -> None:
+        self._gateway = gateway
+        self._book = book
+        self._tracker = tracker
+
+    def change(self, group: OrderGroup) -> Change | None:
+        """What the fills that its position does not count yet do to it; ``None`` where they do nothing.
+
+        An entry's legs complete what came before them, where that stands as it came; else they are parts of their own,
+        which are unwound. An exit's legs close what is still open; what they closed twice is a part of its own as well.
+        """
+        known = self._book.positions.get(group.position)
+        if not any(abs(fill.quantity) > 0.5 for fill in group.fresh.values()):
+            return None
+        if group.opens:
+            return self._entry(group, known)
+        change = self._tracker.of_group(group) if known is not None else None
+        left = dict(group.fresh)
+        for name, quantity in ({} if change is None else change.held or {}).items():
+            left[name] = _less(left[name], quantity)
+        loose = {name: fill for name, fill in left.items() if abs(fill.quantity) > 0.5}
+        if not loose:
+            return change
+        return self._loose(group, loose, change)
+
+    def seen_before(self, group: OrderGroup) -> Iterator[tuple[Leg, LegExit]]:
+        """Fills of an exit that a look at the account has found already, at a price that nobody knew: they tell it."""
+        known = self._book.positions.get(group.position)
+        parts = () if known is None else known.chosen(group.parts)
+        for leg in () if group.opens else group.package.legs:
+            name, fill = leg.contract.name, group.fresh[leg.contract.name]
+            told = LegExit(fill.quantity, fill.cash, fill.fees)
+            gone = any(_priced(part, name, told) is not None for part in parts)
+            if abs(fill.quantity) > 0.5 and (gone or self._tracker.is_unknown(group.position, group.parts, name, told)):
+                yield leg, told
+
+    def _entry(self, group: OrderGroup, known: Position | None) -> Change:
+        now = self._gateway.now()
+        before = opened_parts(replace(group, fills=group.taken), now) if group.taken else ()
+        stands = known is not None and all(_is_same(part, known.part(part.name)) for part in before)
+        if known is not None and before and stands:
+            opened = {part.name: row.opened for part in before if (row := known.part(part.name)) is not None}
+            parts = [replace(part, opened=opened.get(part.name, now)) for part in opened_parts(group, now)]
+            kept = [part for part in known.parts if part.name not in opened]
+            return Change(known, replace(known, parts=(*kept, *parts)), ChangeKind.ADJUSTED, now)
+        late = opened_parts(replace(group, fills=group.fresh, taken={}), now)
+        if known is None:
+            return Change(None, self._tracker.position(group, late), ChangeKind.OPENED, now)
+        taken = {part.name for part in known.parts}
+        renamed = [part if part.name not in taken else replace(part, name=_late_name(part.name)) for part in late]
+        return Change(known, replace(known, parts=(*known.parts, *renamed)), ChangeKind.ADJUSTED, now)
+
+    def _loose(self, group: OrderGroup, loose: dict[str, LegFill], change: Change | None) -> Change:
+        """Contracts that an exit closed though they were gone already: held now the other way round, to be unwound."""
+        now = self._gateway.now()
+        known = self._book.positions.get(group.position) if change is None else change.after
+        parts = (self._tracker.loose_part(group, loose, now),)
+        if known is None or not known.parts:
+            first = self._tracker.position(group, parts)
+            before = None if change is None else change.before
+            if known is not None:
+                first = replace(first, realised=known.realised, opened=known.opened)
+            over = () if change is None else change.over
+            return Change(before, first, ChangeKind.OPENED if before is None else ChangeKind.ADJUSTED, now, over)
+        over, before = ((), known) if change is None else (change.over, change.before)
+        return Change(before, replace(known, parts=(*known.parts, *parts)), ChangeKind.ADJUSTED, now, over)
+
+    def broken(self, group: OrderGroup, change: Change | None) -> tuple[str, ...]:
+        """Parts of a position that a late fill left without the rest."""
+        if change is None:
+            return ()
+        before = () if change.before is None else tuple(part.name for part in change.before.parts)
+        names = [part.name for part in change.after.parts if part.name.endswith(BROKEN)]
+        ours = {plan.name for plan in group.plans}
+        return tuple(name for name in names if name not in before or name.removesuffix(BROKEN) in ours)
+
+    def price(self, group: OrderGroup, leg: Leg, exit_: LegExit, told: Callable[[ClosedTrade], None]) -> Change | None:
+        """What an exit brought that was counted as unknown: its part knows it now, or the trade that it became."""
+        known = self._book.positions.get(group.position)
+        for part in () if known is None else known.chosen(group.parts):
+            fixed = _priced(part, leg.contract.name, exit_)
+            if known is not None and fixed is not None:
+                return Change(known, known.with_part(fixed), ChangeKind.ADJUSTED, self._gateway.now())
+        trade = self._tracker.priced(group.position, group.parts, leg.contract.name, exit_)
+        if trade is not None:
+            told(trade)
+        return None
+
+
+def _less(fill: LegFill, quantity: float) -> LegFill:
+    """What is left of a fill without so many of its contracts, with its share of the cash."""
+    share = 1.0 - quantity / fill.quantity
+    return LegFill(fill.quantity - quantity, fill.cash * share, fill.fees * share, unpriced=fill.unpriced * share)
+
+
+def _late_name(name: str) -> str:
+    return name.removesuffix(BROKEN) + LATE + (BROKEN if name.endswith(BROKEN) else "")
+
+
+def _is_same(part: Part, now: Part | None) -> bool:
+    return now is not None and now.is_whole and (now.package, now.contracts) == (part.package, part.contracts)
+
+
+def _priced(part: Part, name: str, exit_: LegExit) -> Part | None:
+    """The part with the cash of an exit that was unknown; ``None`` where none was, or not of so many contracts."""
+    gone = part.exits.get(name)
+    if gone is None or gone.cash is not None or abs(gone.quantity - exit_.quantity) > 0.5:
+        return None
+    return replace(part, exits={**part.exits, name: LegExit(gone.quantity, exit_.cash, gone.fees + exit_.fees)})

@@ -1,0 +1,288 @@
+"""What must be true after every minute of a campaign's week, and what at its end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from core.contracts import Leg, Package, uncovered
+from core.journal import MemorySink, RecordKind
+from core.parts import merged
+from core.settings.fields import OrderSettings
+from risk.emergency import EmergencyProtocol
+from simulation.faults.kinds import Fault
+from state.manager import HierarchicalStateManager
+from state.tables import OrderPurpose
+from tests.campaign.gateway import FaultyGateway
+from trading_system import TradingSystem
+
+PATIENCE = 25
+"""Minutes, with a connection and honest quotes, within which what is wrong must be right: a look each quarter of an
+hour, two minutes until an absence is believed, and some refusals on the way."""
+NAKED_PARTS = frozenset({"naked", "rung-1", "rung-2", "rung-3", "shorts", "puts", "calls"})
+"""Parts of the made-up strategy that are sold without a hedge; everything else is sold with one."""
+_OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
+_EXCUSES = frozenset(
+    {Fault.LOST, Fault.KILLED, Fault.DISCONNECTED, Fault.MANUAL, Fault.LATE, Fault.REORDERED, Fault.DISK}
+)
+"""Faults that may leave a price that nobody was told."""
+
+
+class Rule(StrEnum):
+    """What no fault excuses."""
+
+    NAKED = "a short option without its hedge beyond the timeout"
+    OVERSOLD = "an exit of more than is held"
+    TWICE = "an order sent twice"
+    HALTED = "an order opened or moved while halted"
+    RATE = "a rate exceeded"
+    LIMIT = "more held than was approved"
+    CASH = "cash is not fills, fees and settlements"
+    TRADES = "trades are not cash"
+    STUCK = "a cancelled order that is still at the broker"
+    STATE = "state is not what the broker holds"
+    UNEXPLAINED = "an order that the journal does not explain"
+    EMERGENCY = "an emergency not reached while quotes exist"
+    RESTART = "a restart was not possible"
+    ERROR = "an error that no handler expected"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that did not hold: when, and in which way."""
+
+    time: datetime
+    rule: Rule
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.time:%a %H:%M} VIOLATION {self.rule.value}: {self.words}"
+
+
+@dataclass
+class Watch:
+    """Looks at every order before it leaves and at the account after every minute. Each rule is told once."""
+
+    gateway: FaultyGateway
+    sink: MemorySink
+    structures: bool
+    on: frozenset[Fault]
+    rates: OrderSettings
+    system: TradingSystem | None = None
+    violations: list[Violation] = field(default_factory=list)
+    hedged: set[str] = field(default_factory=set)
+    tags: list[str] = field(default_factory=list)
+    _times: dict[str, deque[datetime]] = field(default_factory=dict)
+    _waits: dict[Rule, int] = field(default_factory=dict)
+
+    def tell(self, rule: Rule, words: str) -> None:
+        """A rule did not hold."""
+        if rule not in {row.rule for row in self.violations}:
+            self.violations.append(Violation(self.gateway.time, rule, words))
+
+    # Before an order leaves
+
+    def sending(self, package: Package, quantity: int, tag: str) -> None:
+        """An order is about to leave."""
+        system = self._alive()
+        group = system.managers[HierarchicalStateManager].order_group(tag)
+        if tag in self.tags:
+            self.tell(Rule.TWICE, f"{tag} was sent before")
+        self.tags.append(tag)
+        self._count("orders", self.rates.orders_per_second, self.rates.orders_per_minute)
+        if group.detail["purpose"] in _OPENING:
+            ordinary = 1 - self.rates.emergency_reserve
+            second, minute = (
+                int(ordinary * count) for count in (self.rates.orders_per_second, self.rates.orders_per_minute)
+            )
+            self._count("entries", second, minute)
+            for plan in group.detail.get("plans", ()):
+                if self.structures and self.gateway.by_hand:
+                    break  # a person changed what may hedge it: that is risk's to refuse, which is set aside here
+                if not self.structures or plan["name"] not in NAKED_PARTS:
+                    self.hedged.update(str(leg["name"]) for leg in plan["package"])
+            self._opening(package, tag, group.parent)
+        elif not self.gateway.is_down:
+            self._closing(package, quantity, tag)
+
+    def repricing(self, tag: str) -> None:
+        """A working order is about to get another price."""
+        system = self._alive()
+        self._count("prices", self.rates.updates_per_second, self.rates.updates_per_minute)
+        group = system.managers[HierarchicalStateManager].order_group(tag)
+        if system.bus.entries_halted is not None and group.detail["purpose"] in _OPENING:
+            self.tell(Rule.HALTED, f"{tag} got another price while {system.bus.entries_halted}")
+
+    def _alive(self) -> TradingSystem:
+        if self.system is None:
+            raise RuntimeError("an order of a process that has ended")
+        return self.system
+
+    def _count(self, kind: str, second: int, minute: int) -> None:
+        """So many of a kind of traffic may leave within a second, and within a minute."""
+        now, times = self.gateway.time, self._times.setdefault(kind, deque())
+        times.append(now)
+        while now - times[0] >= timedelta(minutes=1):
+            times.popleft()
+        at_once = sum(moment == now for moment in times)
+        if len(times) > minute or (self.gateway.live and at_once > second):
+            self.tell(
+                Rule.RATE, f"{at_once} {kind} at once and {len(times)} within a minute; allowed {second}, {minute}"
+            )
+
+    def process_ended(self) -> None:
+        """Another process begins, and counts anew."""
+        self.system = None
+        self._times.clear()
+
+    def cancelling(self) -> None:
+        """A cancellation is about to leave."""
+        self._count("cancels", self.rates.cancels_per_second, self.rates.cancels_per_minute)
+
+    def _opening(self, package: Package, tag: str, position: str) -> None:
+        system = self._alive()
+        if system.bus.entries_halted is not None:
+            self.tell(Rule.HALTED, f"{tag} was sent while {system.bus.entries_halted}")
+        for order in self.gateway.resting:
+            mine = {leg.contract.name: leg.ratio for leg in order.package.legs}
+            if all(mine.get(leg.contract.name, 0) * leg.ratio > 0 for leg in package.legs):
+                self.tell(Rule.TWICE, f"{tag} of {position} beside {order.tag}, which still works")
+        held = self.gateway.held
+        if not self.structures and any(count < 0 for name, (_, count) in held.items() if name in self.hedged):
+            self.tell(Rule.TWICE, f"{tag} of {position} beside what is held already")
+
+    def _closing(self, package: Package, quantity: int, tag: str) -> None:
+        """With what works already, no exit may trade more of a contract than is held of it."""
+        working: dict[str, int] = {}
+        for order in self.gateway.resting:
+            for name, count in order.left().items():
+                working[name] = working.get(name, 0) + count
+        self._uncovering(package, quantity, tag)
+        for leg in package.legs:
+            name, count = leg.contract.name, leg.ratio * quantity
+            held = self.gateway.held.get(name, (leg.contract, 0))[1]
+            same = working.get(name, 0) if working.get(name, 0) * count > 0 else 0
+            if held * count >= 0 or abs(count + same) > abs(held):
+                words = f"{tag} trades {count:+d} of {name}, {held:+d} are held, {same:+d} on their way"
+                self.tell(Rule.OVERSOLD, words)
+
+    def _uncovering(self, package: Package, quantity: int, tag: str) -> None:
+        """No exit takes the hedge from a short that stays, however soon that is to go too."""
+        traded = [Leg(leg.contract, leg.ratio * quantity) for leg in package.legs]
+        if not any(leg.ratio < 0 for leg in traded):
+            return
+        held = [Leg(contract, count) for contract, count in self.gateway.held.values()]
+        held = [leg for leg in held if leg.ratio > 0 or leg.contract.name in self.hedged]
+        same = [leg for leg in held if leg.contract.underlying == package.underlying]
+        left = merged((*same, *traded))
+        if uncovered(left) > uncovered(same):
+            self.tell(
+                Rule.NAKED, f"{tag} sells a hedge: " + ", ".join(f"{leg.contract.name} {leg.ratio:+d}" for leg in left)
+            )
+
+    # After a minute
+
+    def minute(self) -> None:
+        """Look at the account; what is wrong has ``PATIENCE`` minutes in which it could be put right."""
+        naked = self._naked()
+        self._wait(Rule.NAKED, naked, self._can_act(naked))
+        differing = self._differing()
+        self._wait(Rule.STATE, differing, not self.gateway.is_down)
+        stuck = [f"{order.tag} for {order.asked} minutes" for order in self.gateway.resting if order.asked > PATIENCE]
+        if stuck:
+            self.tell(Rule.STUCK, ", ".join(stuck))
+        waits = self._alive().managers[EmergencyProtocol].person_waits
+        left = [f"{name} {count:+d}" for name, (_, count) in sorted(self.gateway.held.items()) if count < 0]
+        self._wait(Rule.EMERGENCY, left if waits else [], self._can_act(left))
+
+    def _wait(self, rule: Rule, wrong: list[str], fair: bool) -> None:
+        if not wrong:
+            self._waits[rule] = 0
+        elif fair:
+            self._waits[rule] = self._waits.get(rule, 0) + 1
+            if self._waits[rule] > PATIENCE:
+                self.tell(rule, ", ".join(wrong))
+
+    def _can_act(self, about: Iterable[str]) -> bool:
+        names = {row.split(" ")[0] for row in about}
+        spoiled = any(self.gateway.shown_quotes.spell_of(name) is not None for name in names)
+        return not self.gateway.is_down and not spoiled
+
+    def _naked(self) -> list[str]:
+        """Shorts that were sold with a hedge and stand without one, by underlying."""
+        sides: dict[str, list[Leg]] = {}
+        for name, (contract, count) in self.gateway.held.items():
+            if name in self.hedged:
+                sides.setdefault(contract.underlying.ticker, []).append(Leg(contract, count))
+        bare = [legs for legs in sides.values() if uncovered(legs)]
+        return [f"{leg.contract.name} {leg.ratio:+d}" for legs in bare for leg in legs if leg.ratio < 0]
+
+    def _differing(self) -> list[str]:
+        """Contracts of which state holds another number than the broker, but for what a person did with them."""
+        state = self._alive().managers[HierarchicalStateManager]
+        known: dict[str, float] = {}
+        for position in state.positions(ended=True):
+            for name, count in state.held(position.id).items():
+                known[name] = known.get(name, 0.0) + count
+        held = {name: float(count) for name, (_, count) in self.gateway.held.items()}
+        names = {name for name in (*known, *held) if name in self.gateway.names}
+        return [
+            f"{name}: {known.get(name, 0.0):+g} by state, {held.get(name, 0.0):+g} at the broker"
+            for name in sorted(names)
+            if known.get(name, 0.0) != held.get(name, 0.0)
+            and not self.gateway.by_hand.get(name)
+            and not self._settled(name)
+        ]
+
+    def _settled(self, name: str) -> bool:
+        """Whether a contract's last session is over: the next look forgets it."""
+        return self.gateway.names[name].expiry < self.gateway.time.date()
+
+    # At the end
+
+    def end(self, started_with: float) -> None:
+        """Everything is quiet: state, trades, cash and journal agree."""
+        system = self._alive()
+        differing = self._differing()
+        if differing:
+            self.tell(Rule.STATE, ", ".join(differing))
+        naked = self._naked()
+        if naked:
+            self.tell(Rule.NAKED, "at the end: " + ", ".join(naked))
+        explained = {row["group"] for row in self.sink.rows(RecordKind.ORDER)}
+        explained |= {row["subject"] for row in self.sink.rows(RecordKind.RECONCILIATION)}
+        silent = [tag for tag in self.tags if tag not in explained]
+        if silent:
+            self.tell(Rule.UNEXPLAINED, ", ".join(silent))
+        self._reckon(system, started_with)
+        failed = [] if Fault.DISK in self.on else self.sink.rows(RecordKind.ERROR)
+        if failed:
+            self.tell(Rule.ERROR, f"{failed[0]['component']}: {failed[0]['reason']}: {failed[0]['detail']}")
+
+    def _reckon(self, system: TradingSystem, started_with: float) -> None:
+        """Closed trades, open parts and shares are the account's cash, where every price was told."""
+        rows = self.sink.rows(RecordKind.TRADE_CLOSED)
+        told_of = ("position", "part", "closed", "contracts", "profit")  # a part may be closed in several trades
+        trades = {tuple(row[key] for key in told_of): row["profit"] for row in rows}
+        if len(trades) < len(rows) and not self.on & {Fault.KILLED, Fault.DISK}:
+            self.tell(Rule.TRADES, "a closed trade was told twice")
+        parts = [part for position in system.book.positions.values() for part in position.parts]
+        known: list[float | None] = list(trades.values())
+        known += [None if part.cash is None else part.cash - part.fees for part in parts]
+        known.append(sum(_brought(row) for row in self.sink.rows(RecordKind.FILL) if row["group"] == "assigned shares"))
+        moved = self.gateway.cash - started_with
+        if None in known:
+            if not self.on & _EXCUSES:
+                self.tell(Rule.TRADES, "a trade's price is unknown, and every report of it came")
+            return
+        told = sum(amount for amount in known if amount is not None) + system.book.interest
+        if abs(told - moved) >= 0.01 and not self.gateway.by_hand:
+            self.tell(Rule.CASH, f"{moved:+,.2f} in the account, {told:+,.2f} by trades")
+
+
+def _brought(row: Mapping[str, object]) -> float:
+    """Dollars that a row of shares brought, fees taken off."""
+    return -float(str(row["quantity"])) * float(str(row["price"])) - float(str(row["fee"]))

@@ -1,0 +1,69 @@
+"""Many seeds in processes of their own, and what they come to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+
+from simulation.faults.kinds import Fault
+from tests.campaign.invariants import Rule
+from tests.campaign.week import Verdict, run_seed
+
+_BATCH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRow:
+    """A fault over a campaign: weeks in which it was on, how often it struck, and weeks of them that broke a rule."""
+
+    fault: Fault
+    weeks: int
+    struck: int
+    broken: int
+
+
+def run_batch(seeds: Sequence[int]) -> list[Verdict]:
+    """The verdicts of some seeds, in their order."""
+    return [run_seed(seed) for seed in seeds]
+
+
+def campaign(seeds: Iterable[int], workers: int, tell: Callable[[int], None]) -> Iterator[Verdict]:
+    """The verdict of every seed, as they come; ``tell`` is called with how many are done.
+
+    What a seed comes to does not depend on the workers.
+    """
+    rows = list(seeds)
+    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    done = 0
+    with ProcessPoolExecutor(workers) as pool:
+        for future in as_completed([pool.submit(run_batch, batch) for batch in batches]):
+            for verdict in future.result():
+                done += 1
+                yield verdict
+            tell(done)
+
+
+def workers_of(asked: int | None) -> int:
+    """As many processes as were asked for, else one a core."""
+    return asked or os.cpu_count() or 1
+
+
+def by_fault(verdicts: Sequence[Verdict]) -> list[FaultRow]:
+    """A row for each fault, in the order of their names in the layer."""
+    rows = []
+    for fault in Fault:
+        on = [verdict for verdict in verdicts if fault in verdict.plan.on]
+        broken = sum(bool(verdict.violations) for verdict in on)
+        rows.append(FaultRow(fault, len(on), sum(verdict.struck[fault] for verdict in on), broken))
+    return rows
+
+
+def by_rule(verdicts: Iterable[Verdict]) -> dict[Rule, list[int]]:
+    """The seeds that broke each rule; a rule that held is not among them."""
+    found: dict[Rule, list[int]] = {}
+    for verdict in verdicts:
+        for row in verdict.violations:
+            found.setdefault(row.rule, []).append(verdict.plan.seed)
+    return {rule: sorted(seeds) for rule, seeds in found.items()}

@@ -1,0 +1,301 @@
+"""Each report of the broker counts once, late ones too; what the broker forgot is decided by the account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.events import Command, FillStatus, Level
+from core.journal import RecordKind
+from core.settings.fields import OrderSettings
+from execution.reports import WAITS
+from state.tables import TABLES, OrderGroupState, PositionState
+from tests.conftest import ROOT
+from tests.execution.desk import SHORT, WING, Room, hold, opened, report, working
+from tests.fake_gateway import Working
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path, vix=60.0)  # so that the wing is worth something and has a bid
+
+
+# Reports have an identity
+
+
+def test_a_fill_told_twice_counts_once(room: Room) -> None:
+    order = working(room)
+    hold(room, short=-1, wing=1)
+    for _ in range(2):
+        report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 9.0, number=2)
+    report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 4.0, number=2)
+    for _ in range(3):  # and after the end, under a new number as well
+        report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 9.0, number=2)
+        report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 4.0, number=7)
+    (position,) = room.system.book.positions.values()
+    assert {leg.contract: leg.ratio for leg in position.legs} == {SHORT: -1, WING: 1}
+    assert position.cash == 500.0  # (9.00 - 4.00) x 100
+    assert room.state.held(position.id) == {SHORT.name: -1.0, WING.name: 1.0}
+    assert len(room.sink.rows(RecordKind.FILL)) == 2
+
+
+@pytest.mark.parametrize("named", ["number", "filled", "nothing"])
+def test_a_replayed_partial_counts_once(room: Room, named: str) -> None:
+    order = working(room, 2)
+    hold(room, short=-1, wing=1)
+    for leg, order_id, one in ((SHORT, order.ids[0], -1.0), (WING, order.ids[1], 1.0)):
+        told = {"number": {"number": 3}, "filled": {"filled": one}, "nothing": {}}[named]
+        for _ in range(2):
+            report(room, order_id, leg, FillStatus.PARTLY_FILLED, one, 2.0, **told)  # type: ignore[arg-type]
+    for leg, order_id in ((SHORT, order.ids[0]), (WING, order.ids[1])):
+        report(room, order_id, leg, FillStatus.CANCELLED, number=4)
+    (position,) = room.system.book.positions.values()
+    assert {leg.contract: leg.ratio for leg in position.legs} == {SHORT: -1, WING: 1}
+    assert room.state.held(position.id) == {SHORT.name: -1.0, WING.name: 1.0}
+
+
+def test_reports_out_of_order_count_each(room: Room) -> None:
+    order = working(room, 2)
+    hold(room, short=-2, wing=2)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 8.0, filled=-2.0)  # the second fill comes first
+    report(room, order.ids[1], WING, FillStatus.FILLED, 2.0, 3.0, filled=2.0)
+    report(room, order.ids[0], SHORT, FillStatus.PARTLY_FILLED, -1.0, 10.0, filled=-1.0)
+    (position,) = room.system.book.positions.values()
+    assert {leg.contract: leg.ratio for leg in position.legs} == {SHORT: -2, WING: 2}
+
+
+@pytest.mark.parametrize("legs", ["one", "both"])
+def test_an_entry_that_fills_after_its_cancel_is_a_position_and_never_a_short_of_nobody(room: Room, legs: str) -> None:
+    order = working(room)
+    room.executor.cancel_entries("a person said halt")
+    assert room.state.positions() == ()
+    hold(room, short=-1, wing=1 if legs == "both" else 0)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 9.0, number=9)
+    if legs == "both":
+        report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 4.0, number=9)
+    (position,) = room.system.book.positions.values()
+    assert room.state.held(position.id) == {name: float(count) for name, (_, count) in room.gateway.held.items()}
+    room.gateway.cash += 900.0 - (400.0 if legs == "both" else 0.0)
+    room.gateway.fills_allowed = True
+    room.minutes(4)
+    if legs == "both":  # whole: kept, and no unwind left
+        assert position.cash == 500.0
+        assert room.state.position(position.id).state == "open"
+        assert not room.executor.working
+        assert [part.name for part in position.parts] == ["whole"]
+    else:
+        assert room.gateway.held == {}
+        assert room.state.positions() == ()
+        (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+        assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
+
+
+def test_a_late_package_joins_what_filled_before(room: Room) -> None:
+    order = working(room, 2)
+    hold(room, short=-1, wing=1)
+    report(room, order.ids[0], SHORT, FillStatus.PARTLY_FILLED, -1.0, 9.0, number=2)
+    report(room, order.ids[1], WING, FillStatus.PARTLY_FILLED, 1.0, 4.0, number=2)
+    for order_id, leg in ((order.ids[0], SHORT), (order.ids[1], WING)):
+        report(room, order_id, leg, FillStatus.CANCELLED, number=3)
+    hold(room, short=-2, wing=2)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 9.5, number=4)
+    report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 4.5, number=4)
+    (position,) = room.system.book.positions.values()
+    assert [(part.name, part.contracts) for part in position.parts] == [("whole", 2)]
+    assert position.cash == 1000.0  # 9.00 + 9.50 - 4.00 - 4.50, times 100
+    room.minutes(3)
+    assert len(room.gateway.sent) == 1  # nothing is unwound
+
+
+def test_the_cash_of_an_exit_s_late_fill_goes_to_its_trade(room: Room) -> None:
+    position = opened(room)
+    cash = room.gateway.cash
+    room.gateway.fills_allowed = False
+    room.executor.close(position, "profit_target", "because")
+    (order,) = room.gateway.orders
+    room.gateway.orders.clear()
+    for number, leg in zip(order.ids, order.package.legs, strict=True):
+        report(room, number, leg.contract, FillStatus.CANCELLED, number=2)
+    room.gateway.held.clear()
+    prices = {SHORT: 6.0, WING: 2.0}
+    for number, leg in zip(order.ids, order.package.legs, strict=True):
+        report(room, number, leg.contract, FillStatus.FILLED, float(leg.ratio), prices[leg.contract], number=3)
+    assert room.system.book.positions == {}
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert row["exit_rule"] == "profit_target"
+    # Bought back at 6.00, the wing sold at 2.00: 400 dollars went out, after what the entry left.
+    assert row["profit"] == pytest.approx(cash - 100_000.0 - 400.0)
+    assert room.state.position(position.id).state == "closed"
+
+
+def test_a_late_price_amends_a_trade_of_which_nobody_knew_the_result(room: Room) -> None:
+    position = opened(room)
+    cash = room.gateway.cash
+    room.gateway.fills_allowed = False
+    room.executor.close(position, "profit_target", "because")
+    (order,) = room.gateway.orders
+    room.gateway.orders.clear()  # filled, and every report of it is late
+    room.gateway.held.clear()
+    room.minutes(5)
+    assert room.system.book.positions == {}
+    assert room.system.book.trades[-1].profit is None
+    prices = {SHORT: 6.0, WING: 2.0}
+    for number, leg in zip(order.ids, order.package.legs, strict=True):
+        report(room, number, leg.contract, FillStatus.FILLED, float(leg.ratio), prices[leg.contract], number=3)
+    assert room.system.book.trades[-1].profit == pytest.approx(cash - 100_000.0 - 400.0)
+    assert room.state.held(position.id) == {}
+
+
+def test_a_late_fill_that_a_look_has_found_already_only_tells_its_price(room: Room) -> None:
+    position = opened(room)
+    cash = room.gateway.cash
+    room.gateway.fills_allowed = False
+    room.executor.close(position, "profit_target", "because")
+    (order,) = room.gateway.orders
+    room.gateway.orders.clear()
+    for number, leg in zip(order.ids, order.package.legs, strict=True):
+        report(room, number, leg.contract, FillStatus.CANCELLED, number=2)
+    room.gateway.held.clear()  # it filled all the same, and the account is looked at before its reports are taken
+    room.system.command(room.gateway.time, Command.RECONCILE)
+    assert room.system.book.trades[-1].profit is None
+    prices = {SHORT: 6.0, WING: 2.0}
+    for number, leg in zip(order.ids, order.package.legs, strict=True):
+        report(room, number, leg.contract, FillStatus.FILLED, float(leg.ratio), prices[leg.contract], number=3)
+    assert room.system.book.positions == {}
+    assert room.system.book.trades[-1].profit == pytest.approx(cash - 100_000.0 - 400.0)
+    assert room.state.held(position.id) == {}
+
+
+def test_an_exit_filled_twice_is_undone(room: Room) -> None:
+    position = opened(room)
+    room.gateway.fills_allowed = False
+    room.executor.close(position, "profit_target", "because")
+    (order,) = room.gateway.orders
+    room.gateway.orders.clear()
+    for number, leg in zip(order.ids, order.package.legs, strict=True):
+        report(room, number, leg.contract, FillStatus.CANCELLED, number=2)
+    room.gateway.fills_allowed = True
+    room.executor.close(position, "profit_target", "because")
+    room.minutes(4)
+    assert room.gateway.held == {}  # the second exit closed it
+    hold(room, short=1, wing=-1)  # and the first one filled all the same
+    for number, leg in zip(order.ids, order.package.legs, strict=True):
+        report(room, number, leg.contract, FillStatus.FILLED, float(leg.ratio), 3.0, number=3)
+    assert set(room.system.book.positions) == {position.id}
+    room.minutes(6)
+    assert room.gateway.held == {}
+    assert room.system.book.positions == {}
+
+
+# A followed group that the broker forgot
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("cancelling", [True, False])
+def test_a_group_without_orders_and_without_news_is_decided_by_the_account(
+    room: Room, held: bool, cancelling: bool
+) -> None:
+    order = working(room)
+    if cancelling:
+        room.gateway.cancel = lambda *_: None  # type: ignore[method-assign]
+        room.executor.cancel_entries("a person said halt")
+    room.gateway.orders.remove(order)
+    if held:
+        hold(room, short=-1, wing=1)
+    room.minutes(6)
+    assert not room.executor.working
+    assert room.system.book.pending == {}
+    assert [row.state for row in room.state.positions()] == (["open"] if held else [])
+    assert len(room.system.book.positions) == (1 if held else 0)
+    told = [row["action"] for row in room.sink.rows(RecordKind.ORDER)]
+    assert "lost" in told
+    assert told[-1] == "found_ended"
+
+
+# Every state and every report
+
+
+def leave(room: Room, state: OrderGroupState) -> Working:
+    """An entry of three packages in a state of its group."""
+    order = working(room, 3)
+    if state is OrderGroupState.SENT:
+        (group,) = room.state.order_groups()
+        assert group.state == OrderGroupState.WORKING  # the fake acknowledges at once: both count as at work
+    if state is OrderGroupState.PARTLY_FILLED:
+        hold(room, short=-1, wing=1)
+        told(room, order, FillStatus.PARTLY_FILLED, 1, 90)
+    if state in (OrderGroupState.CANCELLING, OrderGroupState.CANCELLED):
+        usual = room.gateway.cancel
+        room.gateway.cancel = lambda *_: None  # type: ignore[method-assign]
+        room.executor.cancel_entries("a person said halt")
+        room.gateway.cancel = usual  # type: ignore[method-assign]
+    if state is OrderGroupState.CANCELLED:
+        told(room, order, FillStatus.CANCELLED, 0, 90)
+    if state is OrderGroupState.REJECTED:
+        told(room, order, FillStatus.REJECTED, 0, 90)
+    if state is OrderGroupState.FILLED:
+        hold(room, short=-3, wing=3)
+        told(room, order, FillStatus.FILLED, 3, 90)
+    return order
+
+
+def told(room: Room, order: Working, status: FillStatus, count: int, number: int) -> None:
+    """The same report on both legs."""
+    for order_id, leg, one in ((order.ids[0], SHORT, -1.0), (order.ids[1], WING, 1.0)):
+        report(room, order_id, leg, status, one * count, 5.0, number=number)
+
+
+LIVE = (OrderGroupState.SENT, OrderGroupState.WORKING, OrderGroupState.PARTLY_FILLED, OrderGroupState.CANCELLING)
+ENDED = (OrderGroupState.FILLED, OrderGroupState.CANCELLED, OrderGroupState.REJECTED)
+SAME = (FillStatus.SUBMITTED, FillStatus.UPDATED)
+
+
+@pytest.mark.parametrize("state", [*LIVE, *ENDED])
+@pytest.mark.parametrize("status", [*FillStatus, None])
+def test_each_state_has_a_rule_for_each_report_and_for_silence(
+    room: Room, state: OrderGroupState, status: FillStatus | None
+) -> None:
+    order = leave(room, state)
+    before = str(room.state.order_group(order.tag).state)
+    had = round(abs(room.gateway.held.get(SHORT.name, (SHORT, 0))[1]))
+    fits = 0 if state is OrderGroupState.FILLED else 1 if status is FillStatus.PARTLY_FILLED else 3 - had
+    fills = fits if status in (FillStatus.FILLED, FillStatus.PARTLY_FILLED) else 0
+    hold(room, short=-(had + fills), wing=had + fills)
+    if status is None:
+        room.gateway.orders.clear()
+        room.minutes(6)
+    else:
+        told(room, order, status, max(fills, 1) if status.value.endswith("filled") else 0, 91)
+    after = str(room.state.order_group(order.tag).state)
+    expected: str = before
+    if state in LIVE and status not in SAME:
+        expected = "cancelled" if status is None else status.value
+        if status is FillStatus.PARTLY_FILLED and state is OrderGroupState.CANCELLING:
+            expected = before
+    assert after == expected
+    whole = had + fills
+    working_on = state in LIVE and status in (*SAME, FillStatus.PARTLY_FILLED)
+    counted = {name: float(count) for name, (_, count) in room.gateway.held.items()}
+    position = room.state.order_group(order.tag).parent
+    assert room.state.held(position) == counted  # nothing lost, nothing twice
+    if not working_on:
+        room.minutes(1)
+        packages = [part.contracts for row in room.system.book.positions.values() for part in row.parts]
+        assert packages == ([whole] if whole else [])
+        assert room.system.book.pending == {}
+        assert room.state.position(position).state == ("open" if whole else "closed")
+    assert room.system.bus.entries_halted is None
+    assert not room.sink.rows(RecordKind.ERROR)
+
+
+def test_every_state_of_transit_has_a_limit_an_owner_and_an_end_and_the_document_says_so() -> None:
+    resting = {PositionState.OPEN, PositionState.CLOSED, PositionState.EXPIRED}
+    ended = {state for state in OrderGroupState if state.value in TABLES[Level.ORDER_GROUP].terminal}
+    assert set(WAITS) == {*OrderGroupState, *PositionState} - resting - ended
+    text = (ROOT / "docs" / "state.md").read_text(encoding="utf-8")
+    for state, row in WAITS.items():
+        assert row.limit in OrderSettings.model_fields
+        name = state.value.replace("_", " ")
+        kind = "order group" if isinstance(state, OrderGroupState) else "position"
+        assert f"| {kind} {name} | `orders.{row.limit}` | {row.owner} | {row.then} |" in text
