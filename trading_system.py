@@ -198,6 +198,7 @@ class TradingSystem:
         self.coordinator = self.managers[StrategyCoordinator]
         self.tickers = self._tickers()
         self._history = self.managers[DailyHistory]
+        self._chains = self.managers[OptionChainManager]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
@@ -267,7 +268,7 @@ class TradingSystem:
     def _held(self) -> set[str]:
         """Prices that what is held or looked at rests on: futures under options, and shares of assignments."""
         keys = {position.underlying.price_key for position in self.book.exposed()}
-        return keys | set(self.book.shares) | self.managers[OptionChainManager].price_keys
+        return keys | set(self.book.shares) | self._chains.price_keys
 
     @property
     def in_session(self) -> bool:
@@ -335,13 +336,14 @@ class TradingSystem:
         if self._priced_at == now:
             return
         self._priced_at = now
-        tickers = self.tickers
-        for ticker in (*sorted(self._held().difference(tickers)), *tickers):
-            tick = self.gateway.tick(ticker)
+        tickers, gateway, publish = self.tickers, self.gateway, self.bus.publish
+        others = self._held().difference(tickers)
+        for ticker in (*sorted(others), *tickers) if others else tickers:
+            tick = gateway.tick(ticker)
             if self._live and tick is None:
                 self.managers[DataFreshnessValidator].absent(ticker, now)
             if tick is not None and tick.fresh_at is not None:
-                self.bus.publish(
+                publish(
                     MarketData(
                         time=now,
                         ticker=ticker,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from core.events import ComponentFailed, EntriesAllowed, EntriesHalted, Event
+from core.events import ComponentFailed, EntriesAllowed, EntriesHalted, Event, MarketData
 from core.identifiers import event_correlation
 from core.journal import BUILD_RANK, Journal, RecordKind
 
@@ -29,13 +29,19 @@ class EventStormError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One handler of one type of event, and whose it is."""
+    """One handler of one type of event, whose it is, and of which tickers it wants the prices (``None``: of all)."""
 
     event_type: type[Event]
     handler: Callable[[Any], None]
     component: str
     critical: bool
     order: tuple[int, int]
+    tickers: frozenset[str] | None = None
+
+    def takes(self, kind: type[Event], ticker: str | None) -> bool:
+        """Whether events of a type (and of a ticker, where they are prices) are delivered to it."""
+        wanted = ticker is None or self.tickers is None or ticker in self.tickers
+        return wanted and issubclass(kind, self.event_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class EventBus:
         self._deepest_chain = deepest_chain
         self._most_effects = most_effects
         self._subscriptions: list[Subscription] = []
-        self._routes: dict[type[Event], tuple[Subscription, ...]] = {}
+        self._routes: dict[type[Event] | str, tuple[Subscription, ...]] = {}  # prices by their ticker
         self._waiting: deque[tuple[Event, _Cause | None]] = deque()
         self._busy = threading.Lock()
         self._subscribing = threading.Lock()
@@ -73,16 +79,27 @@ class EventBus:
         journal.correlation_source = self.correlation
 
     def subscribe(
-        self, event_type: type[E], handler: Callable[[E], None], *, component: str, critical: bool = False
+        self,
+        event_type: type[E],
+        handler: Callable[[E], None],
+        *,
+        component: str,
+        critical: bool = False,
+        tickers: Iterable[str] | None = None,
     ) -> None:
         """Deliver every event of ``event_type`` and its subclasses to ``handler``, after those subscribed before.
 
-        ``critical``: the account's safety rests on the component, and an error in it halts new entries.
+        ``critical``: the account's safety rests on the component, and an error in it halts new entries. ``tickers``:
+        only these tickers' prices; most of a run's events are prices, and most rules are about one index. Raises
+        ``ValueError`` for tickers of events that have none.
         """
+        if tickers is not None and event_type is not MarketData:
+            raise ValueError(f"tickers: {component} asks for {event_type.__name__}; only MarketData is by ticker")
         rank = BUILD_RANK.get()
+        wanted = None if tickers is None else frozenset(tickers)
         with self._subscribing:
             order = (-1 if rank is None else rank, len(self._subscriptions))
-            self._subscriptions.append(Subscription(event_type, handler, component, critical, order))
+            self._subscriptions.append(Subscription(event_type, handler, component, critical, order, wanted))
             self._subscriptions.sort(key=lambda item: item.order)
             self._routes = {}
 
@@ -160,23 +177,25 @@ class EventBus:
     def _deliver(self, event: Event, cause: _Cause | None) -> None:
         kind = type(event)
         self._root, self._cause = event, cause
+        key = event.ticker if isinstance(event, MarketData) else kind
         try:
             self._published[kind] += 1
-            route = self._routes[kind]
+            route = self._routes[key]
         except KeyError:
             self._published.setdefault(kind, 1)
-            route = self._route(kind)
+            route = self._route(kind, key)
         for subscription in route:
             try:
                 subscription.handler(event)
             except Exception as error:  # isolation: whatever it was, it is journalled, counted and told on the bus
                 self._handler_failed(subscription, event, error)
 
-    def _route(self, kind: type[Event]) -> tuple[Subscription, ...]:
-        route = self._routes.get(kind)
+    def _route(self, kind: type[Event], key: type[Event] | str) -> tuple[Subscription, ...]:
+        route = self._routes.get(key)
         if route is None:
-            route = tuple(item for item in self._subscriptions if issubclass(kind, item.event_type))
-            self._routes[kind] = route
+            ticker = key if isinstance(key, str) else None
+            route = tuple(item for item in self._subscriptions if item.takes(kind, ticker))
+            self._routes[key] = route
         return route
 
     def _publish_effect(self, event: Event) -> None:

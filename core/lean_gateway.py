@@ -106,7 +106,9 @@ class LeanGateway(LeanOrders):
     def now(self) -> datetime:
         """The minute of the algorithm's clock, naive New York time: live it has microseconds (lean-facts 13.2)."""
         time_now: datetime = self._algorithm.time
-        return time_now.replace(second=0, microsecond=0)
+        if time_now.second or time_now.microsecond:
+            return time_now.replace(second=0, microsecond=0)
+        return time_now
 
     def moment(self) -> datetime:
         """UTC with microseconds, which no change of the clocks disturbs."""
@@ -302,5 +304,7 @@ def _from(zone: ZoneInfo, moment: datetime) -> datetime:
 
 def _naive(moment: datetime) -> datetime:
     """A plain datetime from LEAN's tolerant subclass, without microseconds of rounding."""
+    if type(moment) is datetime and not moment.microsecond and moment.tzinfo is None:
+        return moment
     whole = datetime(moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
     return whole + timedelta(0)

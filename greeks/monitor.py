@@ -22,6 +22,7 @@ from greeks.service import CentralGreeksService
 UNKNOWN_RULE: Final = "greeks_unknown"
 LARGE_MOVE: Final = 0.01  # of an underlying since it was last looked at
 LONGEST_REST: Final = timedelta(minutes=30)
+_CALM: Final = frozenset({Severity.NORMAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +118,13 @@ class GreeksMonitor(Manager):
 
     def _on_market_data(self, event: MarketData) -> None:
         """Judge again when it can matter: near a limit always, else after a move of a percent or half an hour."""
-        seen = self._prices.get(event.ticker)
-        still = seen is not None and abs(event.price - seen) < LARGE_MOVE * seen
-        calm = not any(severity is not Severity.NORMAL for severity in self._severities.values())
+        seen, price = self._prices.get(event.ticker), event.price
+        still = seen is not None and abs(price - seen) < LARGE_MOVE * seen
+        calm = _CALM.issuperset(self._severities.values())
         if still and calm and event.time - self._checked < LONGEST_REST:
             return
         if not still:
-            self._prices[event.ticker] = event.price
+            self._prices[event.ticker] = price
         if calm and not self._service.holds_anything:
             self._checked = event.time  # nothing is all that there is to judge, and it was judged when it came to that
             return

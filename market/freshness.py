@@ -66,19 +66,19 @@ class DataFreshnessValidator(Manager):
         self._absent.clear()
 
     def _on_market_data(self, event: MarketData) -> None:
+        price, fresh_at = event.price, event.fresh_at
         seen = self._seen.get(event.ticker)
         if seen is None:
             late = event.ticker in self._absent
-            self._seen[event.ticker] = _Seen(event.price, event.fresh_at, event.fresh_at, reported=late)
+            seen = self._seen[event.ticker] = _Seen(price, fresh_at, fresh_at, reported=late)
         else:
-            if abs(event.price - seen.price) > 1e-9:
-                seen.price, seen.changed_at = event.price, event.fresh_at
-            seen.fresh_at = event.fresh_at
-        self._report(event.ticker, event.time)
+            if abs(price - seen.price) > 1e-9:
+                seen.price, seen.changed_at = price, fresh_at
+            seen.fresh_at = fresh_at
+        self._report(event.ticker, event.time, seen)
 
-    def _report(self, ticker: str, now: datetime) -> None:
+    def _report(self, ticker: str, now: datetime, seen: _Seen) -> None:
         """Tell the bus once when a price goes stale, and be ready to tell again after it was fresh."""
-        seen = self._seen[ticker]
         stale = now - seen.fresh_at > self._stale_after
         if stale and not seen.reported:
             self._bus.publish(DataBecameStale(time=now, ticker=ticker, last_seen=seen.fresh_at))

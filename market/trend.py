@@ -78,8 +78,11 @@ class TrendWatcher(Manager):
     def _on_market_data(self, event: MarketData) -> None:
         day = self._days.get(event.ticker)
         if day is not None:
-            day.high = max(day.high, event.high)
-            day.low = min(day.low, event.low)
+            high, low = event.high, event.low
+            if high > day.high:
+                day.high = high
+            if low < day.low:
+                day.low = low
             day.price, day.seen = event.price, event.fresh_at
         elif self._opened is not None and event.open > 0:
             self._begin(event, self._opened)

@@ -59,14 +59,14 @@ class UnifiedVIXManager(Manager):
         self._open: float | None = None
         self._peak: float | None = None
         bus.subscribe(SessionOpened, self._on_session_opened, component="vix")
-        bus.subscribe(MarketData, self._on_market_data, component="vix")
+        bus.subscribe(MarketData, self._on_market_data, component="vix", tickers=(VIX,))
 
     def _on_session_opened(self, event: SessionOpened) -> None:
         self._opened = datetime.combine(event.day, MARKET_OPEN)
         self._open = self._peak = None
 
     def _on_market_data(self, event: MarketData) -> None:
-        if event.ticker != VIX or not 0.0 < event.price < inf:
+        if not 0.0 < event.price < inf:
             return  # what cannot be true tells nothing: the one before grows old
         self._value, self._seen = event.price, event.fresh_at
         if self._open is None:

@@ -3,8 +3,9 @@
 Sources: E. B. Wilson, JASA 22 (1927) 209; Brown, Cai, DasGupta, Statistical Science 16 (2001) 101 (Wilson and Jeffreys
 for small samples); Politis and Romano, JASA 89 (1994) 1303 (stationary bootstrap: blocks keep volatility clusters).
 
-Wilson is ``core.performance``'s, Beta scipy's. The bootstrap is not arch's: that draws another series of days, so
-reports would change, and its loop takes the figures of one path at a time, not of a matrix of paths.
+Wilson is ``core.performance``'s; the quantile of Beta is scipy.special's, for scipy.stats takes longer to import than
+a report to write. The bootstrap is not arch's: that draws another series of days, so reports would change, and its loop
+takes the figures of one path at a time, not of a matrix of paths.
 """
 
 from __future__ import annotations
@@ -56,12 +57,13 @@ def beta_posterior(
     successes: int, trials: int, prior_mean: float, prior_weight: float, confidence: float = CONFIDENCE
 ) -> Interval:
     """Credible interval of a win rate from a Beta prior worth ``prior_weight`` trades (methodology, section 4)."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
     wins = prior_mean * prior_weight + successes
     losses = (1 - prior_mean) * prior_weight + trials - successes
     tail = (1 - confidence) / 2
-    return Interval(float(beta.ppf(tail, wins, losses)), float(beta.ppf(1 - tail, wins, losses)), confidence)
+    low, high = (float(betaincinv(wins, losses, share)) for share in (tail, 1 - tail))
+    return Interval(low, high, confidence)
 
 
 def bootstrap(

@@ -111,6 +111,7 @@ class VixPanicPlugin(RiskPlugin):
     name = "vix_panic"
     order = 25
     watches = (MarketData,)
+    tickers = frozenset({VIX})
 
     def __init__(self, vix: UnifiedVIXManager, settings: VixSettings) -> None:
         self._vix = vix
@@ -135,6 +136,8 @@ class VixPanicPlugin(RiskPlugin):
             self._panic = event.price
         elif not above:
             self._panic = None
+        if self._panic is None and not self._raised:
+            return ()  # calm, as at most prices: there is nothing to be said
         severity = Severity.NORMAL if self._panic is None else Severity.EMERGENCY
         limit = self._settings.extreme
         return (RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=event.price),)
@@ -155,6 +158,7 @@ class BlackSwanPlugin(RiskPlugin):
     name = "black_swan"
     order = 60
     watches = (MarketData,)
+    tickers = frozenset(INDICES)
 
     def __init__(self, trend: TrendWatcher, settings: BlackSwanSettings) -> None:
         self._trend = trend
@@ -188,6 +192,8 @@ class BlackSwanPlugin(RiskPlugin):
         if self._looks.again(event.ticker, event.time, move > limit):
             self._until, self._observed = event.time + timedelta(hours=self._settings.pause_hours), move
         swan = self._until is not None and event.time < self._until
+        if not swan and not self._raised:
+            return ()  # calm, as at most prices
         severity = Severity.EMERGENCY if swan else Severity.NORMAL
         observed = max(move, self._observed) if swan else move
         return (RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=observed),)

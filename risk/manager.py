@@ -66,7 +66,7 @@ class UnifiedRiskManager:
         self._budgets: dict[str, float] = {}
         self._phases: PhaseManager = self._breaker.phases
         self._told: dict[str, Severity] = {}
-        self._watchers: dict[type[Event], tuple[RiskPlugin, ...]] = {}
+        self._watchers: dict[type[Event] | str, tuple[RiskPlugin, ...]] = {}  # of prices by their ticker
         for event_type in (SessionOpened, MarketData, MinutePassed, SessionClosed):
             bus.subscribe(event_type, self._on_event, component="risk", critical=True)
 
@@ -164,14 +164,15 @@ class UnifiedRiskManager:
 
     def _on_event(self, event: Event) -> None:
         """Let every plugin look that watches such events; one that fails halts entries, and the others look."""
+        is_price = isinstance(event, MarketData)
         if isinstance(event, SessionOpened):
             self._budgets.clear()
-        if not isinstance(event, MarketData):
+        if not is_price:
             moved = self._equity.look(event.time).moved
             if moved:
                 for plugin in self._plugins:
                     plugin.cash_moved(moved)
-        for plugin in self._watching(type(event)):
+        for plugin in self._watching(event):
             try:
                 rows = list(plugin.watch(event))
             except Exception as error:  # fail closed: a rule that cannot look must not let anything in
@@ -180,14 +181,18 @@ class UnifiedRiskManager:
                 continue
             for row in rows:
                 self._report(row)
-        if not isinstance(event, MarketData):
+        if not is_price:
             self._memory.keep()
 
-    def _watching(self, kind: type[Event]) -> tuple[RiskPlugin, ...]:
-        """The plugins that look at events of a type, in their order."""
-        found = self._watchers.get(kind)
+    def _watching(self, event: Event) -> tuple[RiskPlugin, ...]:
+        """The plugins that look at such an event, in their order."""
+        kind = type(event)
+        key = event.ticker if isinstance(event, MarketData) else kind
+        found = self._watchers.get(key)
         if found is None:
-            found = self._watchers[kind] = tuple(plugin for plugin in self._plugins if plugin.is_watching(kind))
+            ticker = key if isinstance(key, str) else None
+            found = tuple(plugin for plugin in self._plugins if plugin.is_watching(kind, ticker))
+            self._watchers[key] = found
         return found
 
     def _report(self, row: RiskThreshold) -> None:

@@ -175,6 +175,8 @@ class RiskPlugin(Manager, ABC):
     order: ClassVar[int]
     watches: ClassVar[tuple[type[Event], ...]] = (Event,)
     """What it looks at where it looks at anything: most of a run's events are prices, which few rules are about."""
+    tickers: ClassVar[frozenset[str] | None] = None
+    """Whose prices it looks at where it looks at prices; ``None`` for all."""
     _newest: datetime | None = None
     _raised: frozenset[str] = frozenset()
 
@@ -200,8 +202,7 @@ class RiskPlugin(Manager, ABC):
         if self._newest is not None and event.time < self._newest:
             return ()
         self._newest = event.time
-        rows = list(self.observe(event))
-        told = [row for row in rows if row.severity is not Severity.NORMAL or row.rule in self._raised]
+        told = [row for row in self.observe(event) if row.severity is not Severity.NORMAL or row.rule in self._raised]
         if told:
             calm = {row.rule for row in told if row.severity is Severity.NORMAL}
             self._raised = (self._raised | {row.rule for row in told}) - calm
@@ -212,10 +213,10 @@ class RiskPlugin(Manager, ABC):
         return ()
 
     @classmethod
-    def is_watching(cls, kind: type[Event]) -> bool:
-        """Whether events of a type have to be shown to it; one that says nothing of its own sees all of them."""
+    def is_watching(cls, kind: type[Event], ticker: str | None = None) -> bool:
+        """Whether events of a type, or a ticker's prices, have to be shown to it; who says nothing sees all of them."""
         looks = cls.observe is not RiskPlugin.observe or cls.watch is not RiskPlugin.watch
-        return looks and issubclass(kind, cls.watches)
+        return looks and issubclass(kind, cls.watches) and (not ticker or cls.tickers is None or ticker in cls.tickers)
 
     def wanted(self, now: datetime) -> Iterable[Wanted]:
         """What it wants gone at this minute, whether or not it wanted it before; most rules bind entries only."""

@@ -100,6 +100,9 @@ class StartReport:
     pending: tuple[Subject, ...]
 
 
+_SYSTEM_STATES = {state.value: state for state in SystemState}
+
+
 class HierarchicalStateManager:
     """System, strategies, positions and order groups; every change goes through ``fire`` or ``intent``."""
 
@@ -125,7 +128,7 @@ class HierarchicalStateManager:
     @property
     def system(self) -> SystemState:
         """What the whole system may do now."""
-        return SystemState(self._subject(Level.SYSTEM, SYSTEM_ID).state)
+        return _SYSTEM_STATES[self._subject(Level.SYSTEM, SYSTEM_ID).state]  # asked at each price: no enum is made
 
     def strategy(self, name: str) -> Subject:
         """The strategy's subject, created idle at its first mention."""

@@ -397,13 +397,14 @@ class Feed:
     def point(self, column: Column, row: int, rows: Any = None) -> BaseData:
         """The data point of one row of a column, or of all its hours."""
         block, spec = column.block if rows is None else rows, self.spec
-        times = (
-            (int(block.start.item(row)), int(block.end.item(row))) if spec.kind != TickType.OPEN_INTEREST else (0, 0)
-        )
-        if spec.kind == TickType.TRADE:
-            values = tuple(getattr(block, name).item(row) for name in ("open", "high", "low", "close", "volume"))
+        kind = spec.kind
+        if kind == TickType.TRADE:
+            times = (int(block.start.item(row)), int(block.end.item(row)))
+            first, high, low = block.open.item(row), block.high.item(row), block.low.item(row)
+            values = (first, high, low, block.close.item(row), block.volume.item(row))
             return trade_bar(self.symbol, spec.zone, times, values)
-        if spec.kind == TickType.QUOTE:
+        if kind == TickType.QUOTE:
+            times = (int(block.start.item(row)), int(block.end.item(row)))
             return self._quote(column, block, row, times)
         interest = OpenInterest(None, self.symbol, block.value.item(row))
         interest.zone = spec.zone

@@ -129,19 +129,36 @@ class AssetDay:
     """One underlying on one day: minute paths, surface and forwards, each worked out when first asked for."""
 
     def __init__(
-        self, spec: AssetSpec, day: date, spot: MinutePath, surface: Callable[[], SurfaceDay], carry: Carry
+        self,
+        spec: AssetSpec,
+        day: date,
+        spot: MinutePath,
+        surface: Callable[[], SurfaceDay],
+        carry: Callable[[], Carry],
     ) -> None:
         self.spec = spec
         self.day = day
         self.spot = spot
-        self.carry = carry
+        self._make_carry = carry
+        self._carry: Carry | None = None
         self.clock = VarianceClock(spec.profile)
         self._make_surface = surface
         self._surface: SurfaceDay | None = None
         self._kept: dict[tuple[str, int, bool], FloatArray] = {}
         self._shapes: dict[tuple[int, bool], SmileShape] = {}
         self.notes: dict[str, FloatArray] = {}
-        self.remaining = self.clock.remaining_today(day)
+
+    @property
+    def carry(self) -> Carry:
+        """What holding the underlying costs on the day."""
+        if self._carry is None:
+            self._carry = self._make_carry()
+        return self._carry
+
+    @property
+    def remaining(self) -> FloatArray:
+        """Years of variance time from the open and each minute's end to the day's close."""
+        return self.clock.remaining_today(self.day)
 
     @property
     def minutes(self) -> int:
@@ -374,8 +391,8 @@ class Asset:
         def surface() -> SurfaceDay:
             return self._surface(day, row, spot, volatility, weights)
 
-        carry = self._carry(day, float(self.series.close[row - 1]))
-        return AssetDay(spec, day, spot, surface, carry), volatility
+        before = float(self.series.close[row - 1])
+        return AssetDay(spec, day, spot, surface, lambda: self._carry(day, before)), volatility
 
     def _surface(
         self, day: date, row: int, spot: MinutePath, volatility: MinutePath, weights: FloatArray

@@ -56,6 +56,7 @@ class Book:
     _assets: dict[str, Asset] = field(default_factory=dict)
     _shares: dict[str, FundShare] = field(default_factory=dict)
     _share_closes: dict[str, tuple[IntArray, FloatArray]] = field(default_factory=dict)
+    _daily: dict[str, tuple[IntArray, list[FloatArray]] | None] = field(default_factory=dict)
     _halts: dict[int, NDArray[np.bool_] | None] = field(default_factory=dict)
 
     def asset(self, ticker: str) -> Asset:
@@ -145,7 +146,15 @@ class Book:
         return self.quote_faults
 
     def daily(self, ticker: str) -> tuple[IntArray, list[FloatArray]] | None:
-        """Days of the range and their open, high, low and close; from the minutes where a source has closes only."""
+        """Days of the range and their open, high, low and close; from the minutes where a source has closes only.
+
+        Worked out once; nobody writes to the columns.
+        """
+        if ticker not in self._daily:
+            self._daily[ticker] = self._find_daily(ticker)
+        return self._daily[ticker]
+
+    def _find_daily(self, ticker: str) -> tuple[IntArray, list[FloatArray]] | None:
         if ticker in self.share_makers:
             days, prices = self.share(ticker).daily(self.first_day, self.last_day)
         else:

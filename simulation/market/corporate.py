@@ -242,8 +242,9 @@ class FundShare:
         spot = MinutePath(
             *(np.round(part * factor, 2) for part in (whole.spot.points, whole.spot.high, whole.spot.low))
         )
+        opened = float(spot.points[0])
         made = self._days[ordinal] = AssetDay(
-            self.spec, day, spot, lambda: whole.surface, self._carry(day, float(spot.points[0]))
+            self.spec, day, spot, lambda: whole.surface, lambda: self._carry(day, opened)
         )
         if len(self._days) > DAYS_KEPT:
             self._days.popitem(last=False)

@@ -24,6 +24,7 @@ CANDIDATES = 16
 TICK = 0.01
 FOLDED = 0.2  # weight of the folding beside the stretching
 LEAST_SCALE, MOST_SCALE = 0.72, 1.25  # of candidates over what the day's range says
+SCALES = np.geomspace(LEAST_SCALE, MOST_SCALE, CANDIDATES)[:, None]
 RANGE_OF_MOTION = 1.665  # root of the expected squared range of a unit Brownian motion, sqrt(4 ln 2) (Parkinson, 1980)
 
 
@@ -201,7 +202,7 @@ def day_path(generator: np.random.Generator, bar: Bar, weights: FloatArray, tick
     if width <= 0.0:
         flat = np.full(len(weights) + 1, bar.open)
         return MinutePath(flat, flat[1:], flat[1:])
-    scale = width / RANGE_OF_MOTION * np.geomspace(LEAST_SCALE, MOST_SCALE, CANDIDATES)[:, None]
+    scale = width / RANGE_OF_MOTION * SCALES
     passed = np.concatenate(([0.0], np.cumsum(weights / weights.sum())))
     paths = first + (last - first) * passed + scale * bridges(generator, weights, CANDIDATES)
     path = fit(paths, bar)
@@ -278,9 +279,10 @@ def companion_path(
     moved = np.log(index.points / index.points[0])
     around = moved - passed * moved[-1]
     trend = float(np.log(bar.close / bar.open))
-    own = bridges(generator, weights, 6) * law.noise
+    is_free = bool(np.isnan(bar.high))  # then the first candidate is taken
+    own = bridges(generator, weights, 1 if is_free else 6) * law.noise
     paths = float(np.log(bar.open)) + passed * trend + law.exposure * around + own
-    if not np.isnan(bar.high):
+    if not is_free:
         points = honour(fit(paths, bar), bar, law.tick)
         return minutes_of(generator, points, np.full(len(weights), 1e-7), bar, law.tick)
     points = np.maximum(to_tick(np.exp(paths[0]), law.tick), law.tick)

@@ -237,7 +237,7 @@ class FutureStrip:
         parts = to_tick(self._prices(whole) * factor, tick)
         points, count = whole.minutes + 1, whole.minutes
         spot = MinutePath(parts[:points], parts[points : points + count], parts[points + count :])
-        return AssetDay(self._spec_of(whole), day, spot, lambda: whole.surface, Carry(risk_free(day)))
+        return AssetDay(self._spec_of(whole), day, spot, lambda: whole.surface, lambda: Carry(risk_free(day)))
 
     def _prices(self, whole: AssetDay) -> FloatArray:
         """The driver's points, highs and lows in one array: what a day's contracts are made of."""

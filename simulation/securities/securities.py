@@ -145,8 +145,10 @@ class Security(Named):
         self._seed_trade: TradeBar | None = None
         self._seed_quote: QuoteBar | None = None
         self._seed_interest: OpenInterest | None = None
-        self._at = -1
+        self._at = self._last_at = -1
         self._price = 0.0
+        self._last: BaseData | None = None
+        self._quoted = symbol.security_type != SecurityType.EQUITY
 
     # -- subscriptions -----------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class Security(Named):
         kind = feed.spec.kind
         target = {TickType.TRADE: self._trade_feeds, TickType.QUOTE: self._quote_feeds}.get(kind, self._interest_feeds)
         target.append(feed)
-        self._at = -1
+        self._at = self._last_at = -1
 
     def drop_feeds(self) -> None:
         """Detaches all subscriptions and forgets prices: the security left every universe."""
@@ -164,7 +166,7 @@ class Security(Named):
             feed.close()
         self.feeds, self._trade_feeds, self._quote_feeds, self._interest_feeds = [], [], [], []
         self._seed_trade = self._seed_quote = None
-        self._at = -1
+        self._at = self._last_at = -1
 
     def emits(self, ms: int) -> bool:
         """Whether a subscription gives a slice of this instant something."""
@@ -234,11 +236,13 @@ class Security(Named):
 
     def get_last_data(self) -> BaseData | None:
         """The data point that set the price: quote before trade of the same end, trades only for equities."""
-        trade = self.last_trade()
-        quote = None if self.type == SecurityType.EQUITY else self.last_quote()
-        if trade is None or (quote is not None and quote.end_ms >= trade.end_ms):
-            return quote
-        return trade
+        ms = self._engine.data_ms
+        if self._last_at != ms:
+            trade = self.last_trade()
+            quote = self.last_quote() if self._quoted else None
+            is_quote = trade is None or (quote is not None and quote.end_ms >= trade.end_ms)
+            self._last, self._last_at = quote if is_quote else trade, ms
+        return self._last
 
     @property
     def has_data(self) -> bool:
@@ -262,7 +266,7 @@ class Security(Named):
         price = newest.close
         if price:
             return float(price)
-        for other in (self.last_trade(), self.last_quote() if self.type != SecurityType.EQUITY else None):
+        for other in (self.last_trade(), self.last_quote() if self._quoted else None):
             if other is not None and other.close:
                 return float(other.close)
         return NO_PRICE
@@ -284,7 +288,7 @@ class Security(Named):
             self._seed_quote = data
         elif isinstance(data, OpenInterest):
             self._seed_interest = data
-        self._at = -1
+        self._at = self._last_at = -1
 
     def _bar_value(self, name: str) -> float:
         bar = self.get_last_data()

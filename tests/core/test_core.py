@@ -34,6 +34,7 @@ from core.events import (
     EntryWindow,
     Event,
     Level,
+    MarketData,
     RiskThreshold,
     SessionClosed,
     SessionOpened,
@@ -224,6 +225,29 @@ def test_handlers_run_in_the_order_of_subscription_and_base_classes_see_everythi
     bus.publish(closed())
     assert seen == ["first", "all", "second", "all"]
     assert bus.published == {"EntryWindow": 1, "SessionClosed": 1}
+
+
+def price_of(ticker: str) -> MarketData:
+    return MarketData(time=NOW, ticker=ticker, open=1.0, high=1.0, low=1.0, price=1.0, fresh_at=NOW)
+
+
+def test_prices_go_to_who_wants_their_ticker_in_the_order_of_subscription(bus: EventBus) -> None:
+    seen: list[str] = []
+    bus.subscribe(MarketData, lambda event: seen.append(f"all {event.ticker}"), component="all")
+    bus.subscribe(MarketData, lambda event: seen.append(f"vix {event.ticker}"), component="vix", tickers=("VIX",))
+    bus.subscribe(Event, lambda event: seen.append(type(event).__name__), component="everything")
+    for ticker in ("SPX", "VIX"):
+        bus.publish(price_of(ticker))
+    assert seen == ["all SPX", "MarketData", "all VIX", "vix VIX", "MarketData"]
+    bus.subscribe(MarketData, lambda event: seen.append(f"late {event.ticker}"), component="late", tickers=("SPX",))
+    bus.publish(price_of("SPX"))
+    assert seen[5:] == ["all SPX", "MarketData", "late SPX"]
+    assert bus.published == {"MarketData": 3}
+
+
+def test_only_prices_are_by_ticker(bus: EventBus) -> None:
+    with pytest.raises(ValueError, match="EntryWindow"):
+        bus.subscribe(EntryWindow, lambda event: None, component="wrong", tickers=("VIX",))
 
 
 def test_nested_events_wait_and_come_first_in_first_out(bus: EventBus) -> None:

@@ -149,6 +149,12 @@ def test_each_rule_is_shown_the_events_that_it_is_about(system: TradingSystem, n
     assert {kind for kind in kinds if plugin(system, name).is_watching(kind)} == WATCHED.get(name, set())
 
 
+def test_the_rules_of_an_index_are_shown_its_prices_only(system: TradingSystem) -> None:
+    about = {name: plugin(system, name).is_watching for name in ("vix_panic", "black_swan")}
+    shown = {name: {t for t in ("SPX", "SPY", "VIX", "QQQ") if asked(MarketData, t)} for name, asked in about.items()}
+    assert shown == {"vix_panic": {"VIX"}, "black_swan": {"SPX", "SPY"}}
+
+
 def test_a_rule_that_says_not_what_it_watches_is_shown_everything() -> None:
     class Watchful(RiskPlugin):
         name, order = "watchful", 1
