@@ -192,7 +192,8 @@ def size_of(value: object) -> int:
     """Bytes that dropping ``value`` would free, as far as Python tells.
 
     A view counts its whole base, for it keeps it alive. Parts met twice count once; classes, functions, modules and
-    enum members are shared by all and count nothing. Of a container of over 8 parts, 4 are measured: quotes of a chain are alike.
+    enum members are shared by all and count nothing. Of a container of over 8 parts, 4 are measured: those of a chain
+    are alike.
     """
     seen: set[int] = set()
     total = 0.0
