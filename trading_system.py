@@ -423,8 +423,8 @@ class TradingSystem:
         return f"{command.value} {subject}".strip() + f" {taken} at {now:%H:%M}\n" + "\n".join([*said, *self.status()])
 
     def status(self) -> list[str]:
-        """How things stand, a line each: account, entries, what is held, what is ordered."""
-        account = self.gateway.account()
+        """How things stand, a line each: account, entries, what is held and ordered, limits, windows, data."""
+        account, now = self.gateway.account(), self.clock.now()
         figures = ", ".join(f"{name.lower()} {value}" for name, value in self.figures().items())
         held = [f"holds {name}" for name in self.book.positions] or ["holds nothing"]
         return [
@@ -432,6 +432,9 @@ class TradingSystem:
             figures,
             *held,
             *self.managers[AtomicExecutor].why(),
+            self.managers[ExposureDiary].line(),
+            *self.coordinator.next_entries(now),
+            self.managers[DataFreshnessValidator].line(now),
             *self.managers[PerformanceTracker].lines(),
             *self.settings.accepted(),
         ]
