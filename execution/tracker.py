@@ -30,6 +30,8 @@ from execution.groups import (
 )
 from market.vix import VIX
 
+DAYS_BACK = 40
+"""Sessions of daily bars in which the close of an expiry is looked for."""
 CLOSED_OUTSIDE = "closed_outside"
 """The exit rule of what a person closed at the broker."""
 
@@ -130,8 +132,8 @@ class PositionTracker:
                 continue
             if self._is_settlement(leg.contract, event):
                 assigned = event.is_assignment
-                spot = self._spot(leg.contract)
-                changes.append(self.of_assignment(position, leg) if assigned else self.of_end(position, leg, spot))
+                ended = self.of_assignment if assigned else self._of_settled
+                changes.append(ended(position, leg))
             else:
                 self._note_outside(leg.contract, event)
                 break
@@ -146,6 +148,17 @@ class PositionTracker:
     def of_end(self, position: Position, leg: Leg, spot: float | None, part: str = "") -> Change:
         """A leg (signed contracts) expired with its underlying at ``spot``: worth its intrinsic value, else unknown."""
         return self._ended(position, leg, spot, ChangeKind.EXPIRED, "held to expiry", part)
+
+    def _of_settled(self, position: Position, leg: Leg) -> Change:
+        """A leg whose settlement is told: at the price of now, which stands since the close until a new day trades."""
+        tick = self._gateway.tick(leg.contract.underlying.price_key)
+        late = tick is not None and tick.fresh_at is not None and tick.fresh_at.date() > leg.contract.expiry
+        return self.of_end(position, leg, self.close_of(leg.contract) if late else self._spot(leg.contract))
+
+    def close_of(self, contract: Contract) -> float | None:
+        """The close of a contract's underlying on its expiry, in points; ``None`` where history has none."""
+        bars = self._gateway.daily_bars(contract.underlying.price_key, DAYS_BACK)
+        return next((bar.close for bar in bars if bar.day == contract.expiry), None)
 
     def of_assignment(self, position: Position, leg: Leg) -> Change:
         """A leg (signed contracts) was assigned or exercised: worth its intrinsic value at the price of now."""
