@@ -39,7 +39,6 @@ from strategies.exits import ContractEnds, HeldLooks, Rest, StopGuard, last_reso
 from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
-_DAYS_AHEAD = 45  # within which a person is told of the next window
 _REOPEN_WITHIN = timedelta(minutes=15)
 _ADDED = "add"
 
@@ -388,28 +387,6 @@ class StrategyCoordinator:
         for sent, skip in self._entries.finish(now):
             self._account(sent, skip)
         self._entries.decide_unseen(days)
-
-    def next_entries(self, now: datetime) -> list[str]:
-        """When each strategy may look for an entry next, a line each; nothing of one that has no window for weeks."""
-        found = []
-        for strategy in self.strategies:
-            opening = self._next_entry(strategy, now)
-            if opening is not None:
-                found.append(f"{strategy.name} looks next on {opening[0]:%a %Y-%m-%d %H:%M} ({opening[1]})")
-        return found
-
-    def _next_entry(self, strategy: Strategy, now: datetime) -> tuple[datetime, str] | None:
-        for ahead in range(_DAYS_AHEAD):
-            day = now.date() + timedelta(days=ahead)
-            windows = [window for window in strategy.entry_windows() if window.falls_on(day)]
-            coming = [
-                (datetime.combine(day, window.opens), window.name)
-                for window in windows
-                if datetime.combine(day, window.closes) > now
-            ]
-            if coming and self._market.calendar.session(day) is not None:
-                return min(coming)
-        return None
 
     def position_of(self, name: str) -> Position | None:
         """An open position by name."""
