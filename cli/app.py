@@ -21,6 +21,7 @@ TRACEBACK = "--traceback"
 DEBUG = "TOMKING_DEBUG"
 COMMANDS = {
     "backtest": ("cli.backtest", "backtest"),
+    "broker": ("cli.broker", "broker"),
     "cloud": ("cli.cloud", "cloud"),
     "compare": ("cli.runs", "compare"),
     "completion": ("cli.app", "completion"),
@@ -35,6 +36,7 @@ COMMANDS = {
     "runs": ("cli.runs", "runs"),
     "scenario": ("cli.scenario", "scenario"),
     "settings": ("cli.settings", "settings"),
+    "soak": ("cli.scenario", "soak"),
     "trades": ("cli.runs", "trades"),
     "test": ("cli.checks", "checks"),
 }

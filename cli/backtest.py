@@ -30,7 +30,7 @@ from cli.options import (
     plan_of,
     settings_of,
 )
-from cli.summary import progress
+from cli.summary import Reading, Report, progress
 from greeks.exposure import treasury_bill
 from reporting.fields import JournalError
 from reporting.history import Benchmark
@@ -62,8 +62,11 @@ class Finished:
     error: str | None
 
 
-def run_and_report(options: BacktestOptions) -> Finished:
-    """Check, run and write the results folder; raises ``UserError`` for what cannot be run."""
+def run_and_report(options: BacktestOptions, watch: Report | None = None) -> Finished:
+    """Check, run and write the results folder; raises ``UserError`` for what cannot be run.
+
+    ``watch`` hears of each reading beside whoever waits at the terminal.
+    """
     plan = plan_of(options)
     market = open_market(plan.market, plan.seed)
     plan = with_range(plan, market)
@@ -74,7 +77,7 @@ def run_and_report(options: BacktestOptions) -> Finished:
             market.warn(words)
     begun = time.monotonic()
     with results_folder(plan.out) as folder:
-        result = run(plan, market, folder.work)
+        result = run(plan, market, folder.work, watch)
         market.warn_of_gaps()
         record = record_of(plan, market, result, folder.work)
         if plan.market.kind is MarketKind.SCENARIO and record.own and not was_held(record.journal):
@@ -214,14 +217,20 @@ def publish(work: Path, final: Path) -> Path:
     return target
 
 
-def run(plan: RunPlan, market: OpenedMarket, work: Path) -> RunResult:
+def run(plan: RunPlan, market: OpenedMarket, work: Path, watch: Report | None = None) -> RunResult:
     """Run the algorithm with its results and its object store inside ``work``."""
     from simulation.lean.errors import MalformedDataError
     from simulation.runner import RunRequest, run_backtest
 
     storage = work / "storage"
     storage.mkdir()
-    with progress(plan.algorithm.stem) as report:
+    with progress(plan.algorithm.stem) as shown:
+
+        def report(reading: Reading) -> None:
+            shown(reading)
+            if watch is not None:
+                watch(reading)
+
         request = RunRequest(
             algorithm=plan.algorithm,
             source=market.source,

@@ -42,7 +42,10 @@ Tom King Trading System
   python run.py montecarlo --help   years that never happened: what return, drawdown and ruin are distributed like
   python run.py scenario --list     named days and weeks that the system must survive, for example August 5, 2024
   python run.py rehearse --help     a day as live in the terminal: commands, kills, quotes that stop, restarts
+  python run.py soak --help         a year with faults, or a night as live, in one process: memory and handles by month
   python run.py notebook            research.ipynb in JupyterLab: runs as data frames, chains, smiles, payoffs, regimes
+  python run.py broker --help       what tastytrade says of an account beside the state; an order's dry run
+  python run.py faults --help       weeks over a broker that fails in every way that a seed brings
   python run.py data --help         write the modelled market as a LEAN data folder
   python run.py cloud --help        make the project folder for QuantConnect's cloud, within its limits on files
   python run.py regress --help      run LEAN's own regression algorithms on the embedded engine

@@ -1,15 +1,23 @@
-"""``python run.py scenario``: main.py through a named day or week; ``rehearse``: a day as live, with drills."""
+"""``python run.py scenario``: main.py through a named day or week; ``rehearse``: a day as live, with drills.
+
+``soak``: a long time in one process, with what it holds of the machine.
+"""
 
 from __future__ import annotations
 
+import gc
+import json
+import os
 import queue
 import shutil
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
+from datetime import time as clock_time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +26,7 @@ import typer
 from cli.backtest import NOTHING_HELD, Finished, run_and_report
 from cli.errors import RunFailedError, UserError
 from cli.markets import open_market
-from cli.options import BacktestOptions, a_date, plan_of
+from cli.options import BacktestOptions, MarketOptions, a_date, a_share, command_of, plan_of
 
 if TYPE_CHECKING:
     from simulation.live_mode.rehearsal import Rehearsal
@@ -247,3 +255,161 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
     span = high - low or 1.0
     marks = [" " if np.isnan(value) else BLOCKS[int(7.999 * (value - low) / span)] for value in known.tolist()]
     return "".join(marks)
+
+
+# A long time in one process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoakOptions(MarketOptions):
+    """Every option of ``soak``, as text, unchecked."""
+
+    night: Annotated[
+        str | None,
+        typer.Option(help="Instead of a year: 24 hours as live from 9:00 of this day. Example: --night 2018-02-13"),
+    ] = None
+    growth: Annotated[
+        str, typer.Option(help="How much memory may grow after the third sample, a share. Example: --growth 0.5")
+    ] = "0.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the process held at one moment: megabytes in memory, open handles, objects of Python; None: not told."""
+
+    when: str
+    megabytes: float | None
+    handles: int | None
+    objects: int
+    seconds: float
+
+
+MORE_HANDLES = 8  # that a process may have at the end beyond those of the third sample
+WARM = 2  # samples before which caches fill
+SOAK_FAULTS = "0.02"
+SOAK_YEAR = ("2016-01-04", "2016-12-30")
+NIGHT_HOURS = 24
+
+
+class Meter:
+    """Samples the process whenever a new name (a month, an hour) begins."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self._begun = time.monotonic()
+
+    def look(self, when: str) -> None:
+        """Take a sample unless this one was taken."""
+        if self.samples and self.samples[-1].when == when:
+            return
+        place = Path("/proc/self")
+        pages = int((place / "statm").read_text().split()[1]) if (place / "statm").is_file() else None
+        megabytes = None if pages is None else pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        handles = len(list((place / "fd").iterdir())) if (place / "fd").is_dir() else None
+        gc.collect()
+        seconds = time.monotonic() - self._begun
+        self.samples.append(Sample(when, megabytes, handles, len(gc.get_objects()), seconds))
+
+    def complaints(self, growth: float) -> list[str]:
+        """What grew too much from the third sample to the last; nothing where there are fewer or nothing is told."""
+        found: list[str] = []
+        if len(self.samples) <= WARM + 1:
+            return found
+        before, after = self.samples[WARM], self.samples[-1]
+        if before.megabytes is not None and after.megabytes is not None:
+            grown = after.megabytes / before.megabytes - 1
+            if grown > growth:
+                found.append(f"memory grew by {grown:.0%} from {before.when} to {after.when}; at most {growth:.0%}")
+        if before.handles is not None and after.handles is not None and after.handles - before.handles > MORE_HANDLES:
+            found.append(f"{after.handles - before.handles} more open handles in {after.when} than in {before.when}")
+        return found
+
+    def show(self, title: str) -> None:
+        """The samples as a table."""
+        from cli.runs import show
+
+        rows = [
+            (one.when, "-" if one.megabytes is None else f"{one.megabytes:,.0f}",
+             "-" if one.handles is None else str(one.handles), f"{one.objects:,}", f"{one.seconds:.0f}")
+            for one in self.samples
+        ]  # fmt: skip
+        show(title, ("From", "Memory, MB", "Handles", "Objects", "Seconds"), rows, (1, 2, 3, 4))
+
+
+def run_soak(options: SoakOptions) -> int:
+    """A year, or a night, in this process; the table, then what grew. Raises ``RunFailedError`` for what grew."""
+    growth = a_share("--growth", options.growth)
+    meter = Meter()
+    errors = soak_night(options, meter) if options.night is not None else soak_year(options, meter)
+    meter.look("the end")
+    meter.show("A night as live" if options.night is not None else "A year in one process")
+    complaints = [*meter.complaints(growth), *errors]
+    if complaints:
+        raise RunFailedError("\n".join(complaints))
+    typer.echo("nothing grew beyond its bounds, nothing failed")
+    return 0
+
+
+def soak_year(options: SoakOptions, meter: Meter) -> list[str]:
+    """Days with faults in one process, a sample at each month; what the journal says failed."""
+    start, end = options.start or SOAK_YEAR[0], options.end or SOAK_YEAR[1]
+    chosen = {item.name: getattr(options, item.name) for item in fields(MarketOptions)}
+    with tempfile.TemporaryDirectory(prefix="tomking-soak-") as folder:
+        asked = BacktestOptions(
+            **{**chosen, "start": start, "end": end, "faults": options.faults or SOAK_FAULTS},
+            out=Path(folder) / "run",
+        )
+        done = run_and_report(asked, lambda reading: meter.look(f"{reading.time:%Y-%m}"))
+    typer.echo(outcome(done))
+    stopped = [f"stopped: {done.error.strip().splitlines()[-1]}"] if done.error is not None else []
+    return [
+        *stopped,
+        *(f"{one.time}: {one.component}: {one.reason} {one.detail}" for one in done.record.journal.errors),
+    ]
+
+
+def soak_night(options: SoakOptions, meter: Meter) -> list[str]:
+    """Twenty-four hours of the live mode, a sample at each hour; what the journal says failed."""
+    from simulation.live_mode.account import LiveAccount
+    from simulation.live_mode.session import LiveRequest, LiveSession
+
+    day = a_date("--night", str(options.night))
+    until = day + timedelta(days=1)
+    chosen = {item.name: getattr(options, item.name) for item in fields(MarketOptions)}
+    plan = plan_of(BacktestOptions(**{**chosen, "start": day.isoformat(), "end": until.isoformat()}))
+    opened = open_market(plan.market, plan.seed)
+    at = datetime.combine(day, clock_time(9))
+    with tempfile.TemporaryDirectory(prefix="tomking-soak-") as folder:
+        store = Path(folder)
+        session = LiveSession(
+            LiveRequest(plan.algorithm, opened.source, plan.parameters, store, LiveAccount(), plan.seed)
+        )
+        session.start(at)
+        for _ in range(NIGHT_HOURS):
+            meter.look(f"{at:%m-%d %H:%M}")
+            at += timedelta(hours=1)
+            session.until(at)
+        session.stop()
+        errors = [
+            f"{row['time']}: {row['component']}: {row['reason']}"
+            for path in store.rglob("*.jsonl")
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if '"kind":"error"' in line and (row := json.loads(line))
+        ]
+    return errors
+
+
+soak: Callable[..., int] = command_of(
+    run_soak,
+    """Run a year with faults in one process, or a night as live, and watch memory and open handles.
+
+    Examples:
+
+    python run.py soak
+
+    python run.py soak --start 2017-01-03 --end 2017-06-30 --strategies friday_0dte,futures_strangle
+
+    python run.py soak --night 2018-02-13 --strategies futures_strangle
+    """,
+    SoakOptions,
+)

@@ -110,6 +110,8 @@ class TradeClosedRow(TypedDict):
 
     ``credit`` is dollars taken in at entry (negative: a debit); ``cash_in`` the entry's cash, ``cash_out`` the exit's
     (both signed, money in positive), ``fees`` zero or positive, ``profit`` = cash_in + cash_out - fees.
+    ``open_seconds`` is how long its entry's order took, ``open_improvement`` what it brought over natural as it was
+    sent, in dollars; ``close_...`` the same of its exits. ``null`` where another process or no order of ours did it.
     ``opened``/``closed`` are times; ``structure`` is ``put_spread``, ``call_spread``, ``condor`` ...
     """
 
@@ -136,6 +138,10 @@ class TradeClosedRow(TypedDict):
     underlying_exit: float | None
     vix_entry: float | None
     vix_exit: float | None
+    open_seconds: float | None
+    open_improvement: float | None
+    close_seconds: float | None
+    close_improvement: float | None
 
 
 class AccountRow(TypedDict):

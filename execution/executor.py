@@ -164,6 +164,7 @@ class AtomicExecutor(OrderDesk):
             correlation=correlation,
             rule="entry",
             reason=entry.reason,
+            natural=price.natural,
         )
         fingerprint = intent_fingerprint(entry.strategy, entry.day, entry.package, group.purpose.value)
         try:
@@ -303,6 +304,9 @@ class AtomicExecutor(OrderDesk):
         """The broker works nothing of it any more: its position follows in one record, and the rest is unwound."""
         self.account.believed(group)
         change = self._tracker.of_group(group)
+        known = self._book.positions.get(group.position)
+        closed = () if known is None else _names(group, known)
+        self._tracker.note_work(group, tuple(plan.name for plan in group.plans) if group.opens else closed)
         outcome = GroupOutcome.REJECTED if group.rejected else GroupOutcome.CANCELLED
         if group.is_filled:
             outcome = GroupOutcome.FILLED

@@ -19,7 +19,7 @@ from core.events import (
     NoticeRaised,
 )
 from core.factory import Manager
-from core.gateway import Gateway
+from core.gateway import Gateway, Holding
 from core.identifiers import Identifiers
 from core.instruments import contract_named, underlying_named
 from core.parts import LegExit, Part, Urgency
@@ -39,8 +39,6 @@ UNOWNED = "unowned"
 """Under which state remembers what the account held of nobody at the last certain look."""
 OUTSIDE = "outside"
 """Under which state remembers what others traded in contracts of ours."""
-DAYS_BACK = 40
-"""Sessions of daily bars in which the close of an expiry is looked for."""
 
 
 class BrokerLooks:
@@ -330,9 +328,7 @@ class OrderRecovery(Manager):
 
     def _expire(self, position: Position, leg: Leg, part: Part) -> Position:
         """A leg that expired while nobody looked, at its underlying's close of that day; unknown without one."""
-        bars = self._gateway.daily_bars(leg.contract.underlying.price_key, DAYS_BACK)
-        close = next((bar.close for bar in bars if bar.day == leg.contract.expiry), None)
-        change = self._tracker.of_end(position, leg, close, part.name)
+        change = self._tracker.of_end(position, leg, self._tracker.close_of(leg.contract), part.name)
         self._executor.left_account(change, counted=True)
         return change.after
 
@@ -409,14 +405,14 @@ class OrderRecovery(Manager):
             order_ids=tuple(int(number) for number in detail.get("orders", ())),
             broker_ids=tuple(str(number) for number in detail.get("broker_ids", ())),
         )
-        averages = {row.name: row.average_price for row in self._gateway.holdings()}
+        holdings = {row.name: row for row in self._gateway.holdings()}
         for leg in package.legs:
             name = leg.contract.name
-            group.fills[name] = self._rebuild_fill(group, leg, detail, averages.get(name))
+            group.fills[name] = self._rebuild_fill(group, leg, detail, holdings.get(name))
         return group
 
-    def _rebuild_fill(self, group: OrderGroup, leg: Leg, detail: Mapping[str, Any], average: float | None) -> LegFill:
-        """What a leg filled; of an entry, what nobody saw is priced at the account's average."""
+    def _rebuild_fill(self, group: OrderGroup, leg: Leg, detail: Mapping[str, Any], held: Holding | None) -> LegFill:
+        """What a leg filled; of an entry, what nobody saw is priced by the account's average."""
         name, multiplier = leg.contract.name, leg.contract.multiplier
         quantity = float(detail.get("filled", {}).get(name, 0.0))
         cash, fees = detail.get("cash", {}).get(name), float(detail.get("fees", {}).get(name, 0.0))
@@ -424,9 +420,23 @@ class OrderRecovery(Manager):
         total = float(cash or 0.0)
         if abs(unseen) < 0.5:
             return LegFill(quantity, total, fees)
-        if group.opens and average is not None:
-            return LegFill(quantity, total - unseen * average * multiplier, fees)
+        if group.opens and held is not None:
+            paid = self._paid_by_others(name)
+            if abs(held.quantity - quantity - paid[0]) < 0.5:  # the average is of all that is held: the rest is known
+                return LegFill(quantity, paid[1] * multiplier - held.quantity * held.average_price * multiplier, fees)
+            return LegFill(quantity, total - unseen * held.average_price * multiplier, fees)
         return LegFill(quantity, total, fees, unpriced=unseen)
+
+    def _paid_by_others(self, name: str) -> tuple[float, float]:
+        """Signed contracts that open parts hold of a contract, and their prices times these, in points."""
+        parts = [part for position in self._book.positions.values() for part in position.parts]
+        rows = [
+            (sum(held.ratio for held in part.legs if held.contract.name == name), price)
+            for part in parts
+            for leg, price in zip(part.package.legs, part.entry_prices, strict=True)
+            if leg.contract.name == name
+        ]
+        return sum(count for count, _ in rows), sum(count * price for count, price in rows)
 
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
         self._looks.start_over()

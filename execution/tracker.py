@@ -30,6 +30,8 @@ from execution.groups import (
 )
 from market.vix import VIX
 
+DAYS_BACK = 40
+"""Sessions of daily bars in which the close of an expiry is looked for."""
 CLOSED_OUTSIDE = "closed_outside"
 """The exit rule of what a person closed at the broker."""
 
@@ -46,6 +48,7 @@ class PositionTracker:
         self.outside: dict[str, LegExit] = {}
         """By contract: what others traded in contracts of ours, as far as the engine told, and no position took yet."""
         self._unknown: list[tuple[ClosedTrade, Part]] = []
+        self._work: dict[tuple[str, str, str], tuple[datetime, float, float]] = {}
 
     # Entries on their way
 
@@ -129,8 +132,8 @@ class PositionTracker:
                 continue
             if self._is_settlement(leg.contract, event):
                 assigned = event.is_assignment
-                spot = self._spot(leg.contract)
-                changes.append(self.of_assignment(position, leg) if assigned else self.of_end(position, leg, spot))
+                ended = self.of_assignment if assigned else self._of_settled
+                changes.append(ended(position, leg))
             else:
                 self._note_outside(leg.contract, event)
                 break
@@ -145,6 +148,17 @@ class PositionTracker:
     def of_end(self, position: Position, leg: Leg, spot: float | None, part: str = "") -> Change:
         """A leg (signed contracts) expired with its underlying at ``spot``: worth its intrinsic value, else unknown."""
         return self._ended(position, leg, spot, ChangeKind.EXPIRED, "held to expiry", part)
+
+    def _of_settled(self, position: Position, leg: Leg) -> Change:
+        """A leg whose settlement is told: at the price of now, which stands since the close until a new day trades."""
+        tick = self._gateway.tick(leg.contract.underlying.price_key)
+        late = tick is not None and tick.fresh_at is not None and tick.fresh_at.date() > leg.contract.expiry
+        return self.of_end(position, leg, self.close_of(leg.contract) if late else self._spot(leg.contract))
+
+    def close_of(self, contract: Contract) -> float | None:
+        """The close of a contract's underlying on its expiry, in points; ``None`` where history has none."""
+        bars = self._gateway.daily_bars(contract.underlying.price_key, DAYS_BACK)
+        return next((bar.close for bar in bars if bar.day == contract.expiry), None)
 
     def of_assignment(self, position: Position, leg: Leg) -> Change:
         """A leg (signed contracts) was assigned or exercised: worth its intrinsic value at the price of now."""
@@ -195,6 +209,27 @@ class PositionTracker:
             del self.outside[name]
         return taken
 
+    def note_work(self, group: OrderGroup, parts: Sequence[str]) -> None:
+        """How long an order that filled took, in seconds, and what it brought over natural as it was sent, in dollars.
+
+        An order for several parts counts for each with its share; several orders of one part count together.
+        """
+        if group.natural is None or not group.is_filled or not parts:
+            return
+        unit = group.package.legs[0].contract.multiplier * group.contracts
+        gained, side = group.cash - group.natural * unit, "open" if group.opens else "close"
+        for part in parts:
+            since, _, before = self._work.get((group.position, part, side), (group.created, 0.0, 0.0))
+            seconds = (self._gateway.now() - since).total_seconds()
+            self._work[group.position, part, side] = (since, seconds, before + gained / len(parts))
+
+    def _worked(self, position: str, part: str) -> dict[str, float | None]:
+        found: dict[str, float | None] = {}
+        for side in ("open", "close"):
+            _, seconds, gained = self._work.pop((position, part, side), (None, None, None))
+            found |= {f"{side}_seconds": seconds, f"{side}_improvement": None if gained is None else round(gained, 2)}
+        return found
+
     # Once it is written down
 
     def rows_of(self, change: Change) -> list[dict[str, object]]:
@@ -213,6 +248,7 @@ class PositionTracker:
                     "fees": part.fees,
                     "profit": trade.profit,
                     "ended": trade.ended,
+                    **self._worked(change.after.id, part.name),
                 }
             )
         return rows

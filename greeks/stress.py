@@ -190,7 +190,10 @@ class StressEngine(Manager):
         for name, legs in groups.items():
             at = np.arange(start, start + len(legs))
             some = now.rows(at)
-            rows.append(_row(name, tuple(legs), some, moves[start], prices[at], self._scan(legs, some)))
+            row = _row(name, tuple(legs), some, moves[start], prices[at], self._scan(legs, some))
+            if max(leg.contract.expiry for leg in legs) <= self._service.now.date():
+                row = replace(row, profits=np.minimum(row.profits, 0.0))  # what ends today hedges nothing of tomorrow
+            rows.append(row)
             start += len(legs)
         return rows
 

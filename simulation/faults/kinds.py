@@ -61,7 +61,7 @@ RATES: Final[Mapping[Fault, float]] = MappingProxyType(
         Fault.QUOTE_FROZEN: 0.06,
         Fault.QUOTE_SPIKE: 0.06,
         Fault.DISCONNECTED: 0.01,
-        Fault.MANUAL: 0.01,
+        Fault.MANUAL: 0.02,
         Fault.ASSIGNED: 0.01,
         Fault.DISK: 0.004,
         Fault.KILLED: 0.002,

@@ -27,7 +27,7 @@ FILE = Path(__file__).with_name("scenarios.toml")
 PRELUDE_DAYS = 300
 KNOWN_KEYS = frozenset(
     {"title", "facts", "tries", "start", "end", "source", "index", "vix", "prelude", "rows", "segments"}
-    | {"bars", "vix_bars", "shapes", "vix_shapes", "faults", "silent", "cash", "flows"}
+    | {"bars", "vix_bars", "shapes", "vix_shapes", "faults", "silent", "cash", "flows", "shock", "calm"}
 )
 
 
@@ -59,6 +59,8 @@ class Scenario:
         default_factory=dict
     )  # cash paid in (positive) or taken out by the start of a day
     tries: str = ""
+    shock: date | None = None  # before this day an account is filled that is to be tried; none: the first of its days
+    calm: date | None = None  # when what it is about is over
 
     @property
     def days(self) -> list[date]:
@@ -120,6 +122,8 @@ def parsed(name: str, raw: Mapping[str, Any]) -> Scenario:
         },
         {_nth_day(start, int(day)): float(dollars) for day, dollars in raw.get("flows", [])},
         raw.get("tries", ""),
+        raw.get("shock"),
+        raw.get("calm"),
     )
 
 

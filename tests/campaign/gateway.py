@@ -40,6 +40,9 @@ class Watcher(Protocol):
     def repricing(self, tag: str) -> None:
         """A working order is about to get another price."""
 
+    def cancelling(self) -> None:
+        """A cancellation is about to leave."""
+
 
 @dataclass
 class Resting(Working):
@@ -49,6 +52,8 @@ class Resting(Working):
     filled: dict[str, int] = field(default_factory=dict)
     stubborn: bool = False
     ends_at: datetime | None = None
+    asked: int = 0
+    """Minutes since its first cancellation in which another one would have arrived."""
     renumbered: bool = False
 
     def left(self) -> dict[str, int]:
@@ -64,11 +69,14 @@ class FaultyGateway(FakeGateway):
     faults: Faults = field(kw_only=True)
     weather: Weather = field(kw_only=True)
     live: bool = True
+    named: bool = False
+    """Whether a fill's report says which it is, and how much of its order is filled with it."""
     inbox: Callable[[Event], None] | None = None
     watcher: Watcher | None = None
     down_until: datetime | None = None
     by_hand: dict[str, int] = field(default_factory=dict)
     numbers: int = 0
+    told: int = 0
     foreign: int = BY_HAND
     names: dict[str, Contract] = field(default_factory=dict)
     averages: dict[str, float] = field(default_factory=dict)
@@ -235,8 +243,11 @@ class FaultyGateway(FakeGateway):
         return [row for row in zip(order.ids, order.package.legs, strict=True) if left[row[1].contract.name]]
 
     def cancel(self, order_ids: Sequence[int], tag: str) -> None:
+        if self.watcher is not None:
+            self.watcher.cancelling()
         self.point()
         for order in [row for row in self.resting if set(row.ids) & set(order_ids)]:
+            order.asked = max(order.asked, 1)
             if self.is_down or self.faults.strikes(Fault.CANCEL_REFUSED, order.tag):
                 continue
             if self.faults.strikes(Fault.FILLED_CANCELLING, order.tag):
@@ -276,6 +287,7 @@ class FaultyGateway(FakeGateway):
     def work_orders(self) -> None:
         """Fill what its limit allows: at mid, or at natural where only that will do; never in the minute it came."""
         for order in self.resting:
+            order.asked += bool(order.asked and not self.is_down)
             if order.ends_at is not None and self.time >= order.ends_at:
                 self._end(order)
             elif order.sent < self.time and self._trades(order):
@@ -306,7 +318,9 @@ class FaultyGateway(FakeGateway):
             fee = self._trade(leg.contract, count, price)
             order.filled[name] = order.filled.get(name, 0) + count
             status = FillStatus.FILLED if not order.left()[name] else FillStatus.PARTLY_FILLED
-            told.append(_event(self.time, order_id, name, status, (float(count), price, fee)))
+            event = _event(self.time, order_id, name, status, (float(count), price, fee))
+            self.told += 1
+            told.append(replace(event, number=self.told, filled=float(order.filled[name])) if self.named else event)
         if not any(order.left().values()):
             self.orders.remove(order)
         for event in told:

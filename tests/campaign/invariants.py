@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from core.contracts import Leg, Package, uncovered
 from core.journal import MemorySink, RecordKind
+from core.parts import merged
+from core.settings.fields import OrderSettings
 from risk.emergency import EmergencyProtocol
 from simulation.faults.kinds import Fault
 from state.manager import HierarchicalStateManager
@@ -40,6 +42,7 @@ class Rule(StrEnum):
     LIMIT = "more held than was approved"
     CASH = "cash is not fills, fees and settlements"
     TRADES = "trades are not cash"
+    STUCK = "a cancelled order that is still at the broker"
     STATE = "state is not what the broker holds"
     UNEXPLAINED = "an order that the journal does not explain"
     EMERGENCY = "an emergency not reached while quotes exist"
@@ -67,12 +70,12 @@ class Watch:
     sink: MemorySink
     structures: bool
     on: frozenset[Fault]
-    per_minute: int
+    rates: OrderSettings
     system: TradingSystem | None = None
     violations: list[Violation] = field(default_factory=list)
     hedged: set[str] = field(default_factory=set)
     tags: list[str] = field(default_factory=list)
-    _times: deque[datetime] = field(default_factory=deque)
+    _times: dict[str, deque[datetime]] = field(default_factory=dict)
     _waits: dict[Rule, int] = field(default_factory=dict)
 
     def tell(self, rule: Rule, words: str) -> None:
@@ -89,9 +92,16 @@ class Watch:
         if tag in self.tags:
             self.tell(Rule.TWICE, f"{tag} was sent before")
         self.tags.append(tag)
-        self._count()
+        self._count("orders", self.rates.orders_per_second, self.rates.orders_per_minute)
         if group.detail["purpose"] in _OPENING:
+            ordinary = 1 - self.rates.emergency_reserve
+            second, minute = (
+                int(ordinary * count) for count in (self.rates.orders_per_second, self.rates.orders_per_minute)
+            )
+            self._count("entries", second, minute)
             for plan in group.detail.get("plans", ()):
+                if self.structures and self.gateway.by_hand:
+                    break  # a person changed what may hedge it: that is risk's to refuse, which is set aside here
                 if not self.structures or plan["name"] not in NAKED_PARTS:
                     self.hedged.update(str(leg["name"]) for leg in plan["package"])
             self._opening(package, tag, group.parent)
@@ -101,7 +111,7 @@ class Watch:
     def repricing(self, tag: str) -> None:
         """A working order is about to get another price."""
         system = self._alive()
-        self._count()
+        self._count("prices", self.rates.updates_per_second, self.rates.updates_per_minute)
         group = system.managers[HierarchicalStateManager].order_group(tag)
         if system.bus.entries_halted is not None and group.detail["purpose"] in _OPENING:
             self.tell(Rule.HALTED, f"{tag} got another price while {system.bus.entries_halted}")
@@ -111,13 +121,26 @@ class Watch:
             raise RuntimeError("an order of a process that has ended")
         return self.system
 
-    def _count(self) -> None:
-        now = self.gateway.time
-        self._times.append(now)
-        while now - self._times[0] >= timedelta(minutes=1):
-            self._times.popleft()
-        if len(self._times) > self.per_minute:
-            self.tell(Rule.RATE, f"{len(self._times)} orders and prices within a minute, {self.per_minute} allowed")
+    def _count(self, kind: str, second: int, minute: int) -> None:
+        """So many of a kind of traffic may leave within a second, and within a minute."""
+        now, times = self.gateway.time, self._times.setdefault(kind, deque())
+        times.append(now)
+        while now - times[0] >= timedelta(minutes=1):
+            times.popleft()
+        at_once = sum(moment == now for moment in times)
+        if len(times) > minute or (self.gateway.live and at_once > second):
+            self.tell(
+                Rule.RATE, f"{at_once} {kind} at once and {len(times)} within a minute; allowed {second}, {minute}"
+            )
+
+    def process_ended(self) -> None:
+        """Another process begins, and counts anew."""
+        self.system = None
+        self._times.clear()
+
+    def cancelling(self) -> None:
+        """A cancellation is about to leave."""
+        self._count("cancels", self.rates.cancels_per_second, self.rates.cancels_per_minute)
 
     def _opening(self, package: Package, tag: str, position: str) -> None:
         system = self._alive()
@@ -137,6 +160,7 @@ class Watch:
         for order in self.gateway.resting:
             for name, count in order.left().items():
                 working[name] = working.get(name, 0) + count
+        self._uncovering(package, quantity, tag)
         for leg in package.legs:
             name, count = leg.contract.name, leg.ratio * quantity
             held = self.gateway.held.get(name, (leg.contract, 0))[1]
@@ -144,6 +168,19 @@ class Watch:
             if held * count >= 0 or abs(count + same) > abs(held):
                 words = f"{tag} trades {count:+d} of {name}, {held:+d} are held, {same:+d} on their way"
                 self.tell(Rule.OVERSOLD, words)
+
+    def _uncovering(self, package: Package, quantity: int, tag: str) -> None:
+        """No exit takes the hedge from a short that stays, however soon that is to go too."""
+        traded = [Leg(leg.contract, leg.ratio * quantity) for leg in package.legs]
+        if not any(leg.ratio < 0 for leg in traded):
+            return
+        held = [Leg(contract, count) for name, (contract, count) in self.gateway.held.items() if name in self.hedged]
+        same = [leg for leg in held if leg.contract.underlying == package.underlying]
+        left = merged((*same, *traded))
+        if uncovered(left) > uncovered(same):
+            self.tell(
+                Rule.NAKED, f"{tag} sells a hedge: " + ", ".join(f"{leg.contract.name} {leg.ratio:+d}" for leg in left)
+            )
 
     # After a minute
 
@@ -153,6 +190,9 @@ class Watch:
         self._wait(Rule.NAKED, naked, self._can_act(naked))
         differing = self._differing()
         self._wait(Rule.STATE, differing, not self.gateway.is_down)
+        stuck = [f"{order.tag} for {order.asked} minutes" for order in self.gateway.resting if order.asked > PATIENCE]
+        if stuck:
+            self.tell(Rule.STUCK, ", ".join(stuck))
         waits = self._alive().managers[EmergencyProtocol].person_waits
         left = [f"{name} {count:+d}" for name, (_, count) in sorted(self.gateway.held.items()) if count < 0]
         self._wait(Rule.EMERGENCY, left if waits else [], self._can_act(left))
@@ -212,6 +252,7 @@ class Watch:
         if naked:
             self.tell(Rule.NAKED, "at the end: " + ", ".join(naked))
         explained = {row["group"] for row in self.sink.rows(RecordKind.ORDER)}
+        explained |= {row["subject"] for row in self.sink.rows(RecordKind.RECONCILIATION)}
         silent = [tag for tag in self.tags if tag not in explained]
         if silent:
             self.tell(Rule.UNEXPLAINED, ", ".join(silent))
@@ -223,7 +264,8 @@ class Watch:
     def _reckon(self, system: TradingSystem, started_with: float) -> None:
         """Closed trades, open parts and shares are the account's cash, where every price was told."""
         rows = self.sink.rows(RecordKind.TRADE_CLOSED)
-        trades = {(row["position"], row["part"], row["opened"]): row["profit"] for row in rows}
+        told_of = ("position", "part", "closed", "contracts", "profit")  # a part may be closed in several trades
+        trades = {tuple(row[key] for key in told_of): row["profit"] for row in rows}
         if len(trades) < len(rows) and not self.on & {Fault.KILLED, Fault.DISK}:
             self.tell(Rule.TRADES, "a closed trade was told twice")
         parts = [part for position in system.book.positions.values() for part in position.parts]

@@ -39,7 +39,6 @@ _IN_BACKTESTS = frozenset({*QUOTES, Fault.REFUSED, Fault.REJECTED, Fault.ASSIGNE
 CALM = frozenset[Fault]()
 _CASH = 5_000_000.0
 _MOST_RESTARTS = 40
-_ORDERS_PER_MINUTE = 30
 _ASIDE = ("risk", "greeks_monitor", "diary")
 _SHOWN = (
     "group", "action", "purpose", "contracts", "limit_cash", "contract", "quantity", "price", "position", "part",
@@ -85,10 +84,11 @@ def plan_of(seed: int) -> Plan:
     structures = seed % 2 == 1
     slots = tuple(faults.some(tuple(OPENED))[:3]) if structures else ()
     said: list[tuple[datetime, Command]] = []
-    for command in (Command.HALT, Command.CLOSE_ALL):
-        if faults.count(6) == 1:
-            day = faults.pick(WEEK[1:]) if structures else WEEK[-1]
-            said.append((datetime.combine(day, time(10, 29 + faults.count(30))), command))
+    for command, day in ((Command.HALT, WEEK[0] if structures else WEEK[-1]), (Command.CLOSE_ALL, WEEK[-1])):
+        if faults.count(5) == 1:  # a halt while entries work, an emergency while what they opened is held
+            start = time(10, 0) if structures else time(10, 30)
+            late = faults.count(5) if command is Command.HALT else 10 + faults.count(60)
+            said.append((datetime.combine(day, start) + timedelta(minutes=late), command))
     live = faults.count(2) == 1 or not on <= _IN_BACKTESTS
     return Plan(seed, NAME if structures else FRIDAY_0DTE, slots, live, on, tuple(said))
 
@@ -118,9 +118,9 @@ class Week:
         self.gateway = FaultyGateway(
             self.now, weather.spot, lambda _: volatility, folder, cash=_CASH, faults=self.faults, weather=weather
         )
-        self.gateway.live = plan.live
+        self.gateway.live, self.gateway.named = plan.live, plan.seed // 2 % 2 == 1
         self.sink = MemorySink()
-        self.watch = Watch(self.gateway, self.sink, bool(plan.slots), plan.on, _ORDERS_PER_MINUTE)
+        self.watch = Watch(self.gateway, self.sink, bool(plan.slots), plan.on, Settings().orders)
         self.gateway.watcher = self.watch
         self.restarts = 0
         self.system: TradingSystem | None = None
@@ -184,7 +184,8 @@ class Week:
         """The process is gone; the broker, the disk and the journal are what they were."""
         if self._store is not None:
             self._store.close()
-        self._store = self.system = self.watch.system = None
+        self._store = self.system = None
+        self.watch.process_ended()
         self.gateway.process_ended()
         self.inbox = Inbox()
         self.restarts += 1

@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from cli.bundle import IMAGE_PACKAGES, QUOTAS, Head, Tier, compacted, pushed, texts_of, written
 from cli.bundle_finder import BundleFinder
-from cli.cloud import cloud, project_files
+from cli.cloud import IMAGE_PACKAGES, QUOTAS, Head, Tier, cloud, compacted, project_files, pushed, texts_of, written
 from cli.errors import UserError
 from tests.conftest import ROOT
 

@@ -227,6 +227,25 @@ def test_a_wing_without_a_bid_is_left_to_expire(room: Room) -> None:
     assert row["profit"] == pytest.approx(room.gateway.cash - 100_000.0)
 
 
+def test_a_trade_says_how_long_its_orders_took_and_what_they_gained(tmp_path: Path) -> None:
+    room = Room(tmp_path, vix=60.0)
+    shown = {put(4950.0).name: quote(9.0, 9.4), put(4920.0).name: quote(4.0, 4.2)}
+    room.gateway.quote = lambda contract: shown[contract.name]  # type: ignore[method-assign]
+    name = room.open(2)
+    assert isinstance(name, str)
+    room.minutes(1)
+    # Sold at mids 9.20 - 4.10 = 5.10 a minute after it was sent; at natural 9.00 - 4.20 = 4.80: 0.30 x 200 = 60.
+    room.executor.close(room.system.book.positions[name], "test", "because")
+    room.gateway.fills_allowed = False
+    room.minutes(2)
+    room.gateway.fills_allowed = True
+    room.minutes(1)
+    # Bought back at the mid too, 5.10 against natural 9.40 - 4.00 = 5.40, after three minutes.
+    (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
+    assert (row["open_seconds"], row["open_improvement"]) == (60.0, pytest.approx(60.0))
+    assert (row["close_seconds"], row["close_improvement"]) == (180.0, pytest.approx(60.0))
+
+
 def test_closing_twice_sends_once(room: Room) -> None:
     name = room.open()
     assert isinstance(name, str)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from core.contracts import Contract, Quote
 from core.events import Command, CommandAnswered, MarketData, MinutePassed
@@ -15,6 +17,9 @@ from tests.fake_gateway import FakeGateway, build
 
 class Floor(Room):
     """The executor's room with minutes as the system has them."""
+
+    parameters: Mapping[str, str] = MappingProxyType({})
+    """Of the next process."""
 
     def __init__(self, folder: Path, vix: float = 24.0) -> None:
         super().__init__(folder, vix)
@@ -52,8 +57,8 @@ class Floor(Room):
         """The next process over the same store and broker."""
         self.system.managers[StateStore].close()
         again = object.__new__(Floor)
-        again.gateway, again.answers = self.gateway, []
-        again.system, again.sink = build(self.gateway)
+        again.gateway, again.answers, again.parameters = self.gateway, [], self.parameters
+        again.system, again.sink = build(self.gateway, **self.parameters)
         again.executor = again.system.managers[type(self.executor)]
         again.state = again.system.managers[type(self.state)]
         again.system.bus.subscribe(CommandAnswered, again.answers.append, component="test")

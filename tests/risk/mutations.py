@@ -1,8 +1,8 @@
-"""Takes one rule of risk away at a time and sees whether a test goes red: `python -m tests.risk.mutations [name ...]`.
+"""Takes one rule away at a time and sees whether a test goes red: `python -m tests.risk.mutations [name ...]`.
 
-Each rule is named (``mutation_table.py``). A text of the source that must stand there once is replaced by one without
-the rule, in a copy of the tree; the tests beside it must fail. A rule that nobody would miss is printed, and the exit
-code says so.
+Each rule of risk and of execution is named (``mutation_table.py``, here and in tests/execution). A text of the source
+that must stand there once is replaced by one without the rule, in a copy of the tree; the tests beside it must fail. A
+rule that nobody would miss is printed, and the exit code says so.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.execution.mutation_table import EXECUTION_RULES
 from tests.risk.mutation_table import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
+RULES = (*MUTATIONS, *EXECUTION_RULES)
 ROOMS = ("core", "state", "market", "greeks", "risk", "execution", "strategies", "reporting")
 
 
@@ -52,7 +54,7 @@ def is_found(mutation: Mutation, tree: Path) -> bool:
 
 def main(names: list[str]) -> int:
     """Try the named rules, or all; the number of those that nobody missed."""
-    chosen = [row for row in MUTATIONS if not names or row.rule in names]
+    chosen = [row for row in RULES if not names or row.rule in names]
     lost = 0
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         copy_tree(Path(folder))

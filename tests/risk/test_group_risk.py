@@ -98,6 +98,17 @@ def test_what_is_held_takes_its_share_and_a_hedge_gives_some_back(lines: Lines) 
     assert freed.contracts > 1
 
 
+def test_what_ends_today_protects_nothing_of_tomorrow(lines: Lines) -> None:
+    # a wing of today's condor whose short is gone: at -10 % it would pay 500 points, and by the evening it is nothing
+    system = lines.stress.system
+    put, wing = spxw(4800.0, Right.PUT, FOUR_MONTHS), spxw(5450.0, Right.PUT, MORNING.date())
+    system.quote_all({put: -1, wing: 1})
+    system.hold("puts", {put: -1}, contracts=2, strategy="lt112")
+    alone = lines.groups.lines()["A"]
+    system.hold("wing", {wing: 1}, contracts=3, strategy="friday_0dte")
+    assert lines.groups.lines()["A"] == alone
+
+
 def test_the_second_line_is_30_percent_at_20_percent_down(lines: Lines) -> None:
     # sold far enough out the first line is slack: 4200 puts lose little at 4950 and much at 4400
     put = spxw(4200.0, Right.PUT, FOUR_MONTHS)

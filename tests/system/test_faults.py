@@ -6,23 +6,23 @@ import pytest
 
 from simulation.faults.kinds import Fault
 from tests.campaign.runs import by_fault, by_rule, run_batch
-from tests.campaign.week import Plan, plan_of, run_seed
+from tests.campaign.week import Plan, run_seed
 
 IN_CI = 100
 BATCH = 10
 
-OPEN = frozenset({Fault.LOST, Fault.KILLED})
-"""Faults whose violations are known and being mended; their seeds wait."""
-
 FIXED = {
     60: "an exit filled in part at a quarter of an hour is not closed by hand",
+    93: "a fill that nobody saw is priced apart from what was held before",
+    147: "a settlement that is told a day late is priced at its own day's close",
+    224: "what filled while the line was down is the group's",
 }
 """Seeds that broke a rule once, and what it was."""
 
 
 @pytest.mark.parametrize("start", range(0, IN_CI, BATCH))
 def test_no_rule_is_broken(start: int) -> None:
-    verdicts = run_batch([seed for seed in range(start, start + BATCH) if not OPEN & plan_of(seed).on])
+    verdicts = run_batch(range(start, start + BATCH))
     assert by_rule(verdicts) == {}
 
 

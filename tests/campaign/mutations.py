@@ -1,0 +1,124 @@
+"""Safety rules taken out one at a time: a campaign that does not miss any of them would be worth nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from unittest.mock import patch
+
+import execution.gates
+import execution.sending
+from core.book import Position
+from core.contracts import Leg
+from core.events import OrderUpdated
+from execution.executor import AtomicExecutor
+from execution.groups import Change, OrderGroup
+from execution.recovery import OrderRecovery
+from execution.sending import WorkingGroups
+from execution.tracker import PositionTracker
+from execution.walking import OrderPace
+from risk.emergency import EmergencyProtocol
+from simulation.faults.kinds import Fault
+from state.store import StateStore
+from tests.campaign.week import plan_of, run_seed
+
+Instead = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A rule taken out: what stands where instead, and the faults of which one at least must be on to notice."""
+
+    instead: Mapping[tuple[Any, str], Instead]
+    noticed_by: frozenset[Fault] = frozenset(Fault)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """While active, the rule is gone."""
+        with ExitStack() as stack:
+            for (owner, name), instead in self.instead.items():
+                stack.enter_context(patch.object(owner, name, instead))
+            yield
+
+    def found_within(self, most: int) -> int | None:
+        """How many seeds it takes until a rule is broken; ``None`` where so many do not show it.
+
+        A seed whose faults cannot show it counts, and is not run.
+        """
+        with self.active():
+            for seed in range(most):
+                if plan_of(seed).on & self.noticed_by and run_seed(seed).violations:
+                    return seed + 1
+        return None
+
+
+def _nothing(*_: object) -> None:
+    """What is done instead."""
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
+def _always(*_: object, **__: object) -> bool:
+    return True
+
+
+def _no_difference(*_: object) -> dict[str, float]:
+    return {}
+
+
+def _known_alone(*_: object) -> tuple[float, float]:
+    return math.inf, 0.0
+
+
+def _at_the_price_of_now(self: PositionTracker, position: Position, leg: Leg) -> Change:
+    return self.of_end(position, leg, self._spot(leg.contract))
+
+
+def _take_it_all(group: OrderGroup, leg: Leg, event: OrderUpdated) -> tuple[float, float, float]:
+    """Count whatever is reported."""
+    fill = group.fills[leg.contract.name]
+    fill.quantity += event.fill_quantity
+    fill.cash -= event.fill_quantity * (event.fill_price or 0.0) * leg.contract.multiplier
+    fill.fees += event.fee
+    return event.fill_quantity, 0.0, 0.0
+
+
+MUTATIONS: Final[Mapping[str, Mutation]] = {
+    "a hedge waits for the short that it covers": Mutation({(execution.gates, "bares"): _never}),
+    "the account is looked at before an order": Mutation(
+        {(execution.gates.OrderGates, "differs"): _no_difference}, frozenset({Fault.MANUAL})
+    ),
+    "a halt takes back what works": Mutation(
+        {(AtomicExecutor, "_on_halted"): _nothing, (AtomicExecutor, "_on_transition"): _nothing}
+    ),
+    "an order of which nothing is heard is looked for": Mutation(
+        {(WorkingGroups, "_is_lost"): _never}, frozenset({Fault.LOST})
+    ),
+    "a cancellation is repeated": Mutation({(WorkingGroups, "_insist"): _nothing}, frozenset({Fault.CANCEL_REFUSED})),
+    "no more leaves than a rate allows": Mutation({(OrderPace, "take"): _always}),
+    "an emergency is pursued": Mutation({(EmergencyProtocol, "_on_minute"): _nothing}),
+    "half a line is cut off": Mutation({(StateStore, "_take_back"): _nothing}, frozenset({Fault.DISK})),
+    "a late settlement is priced at its own day's close": Mutation(
+        {(PositionTracker, "_of_settled"): _at_the_price_of_now}, frozenset({Fault.LATE, Fault.REORDERED})
+    ),
+    "what nobody saw is priced apart from what was held": Mutation(
+        {(OrderRecovery, "_paid_by_others"): _known_alone}, frozenset({Fault.LATE, Fault.LOST})
+    ),
+    "a fill counts once": Mutation(
+        {(execution.sending, "take_fill"): _take_it_all, (execution.gates.OrderGates, "believe_account"): _never},
+        frozenset({Fault.DUPLICATED}),
+    ),
+    "the account is looked at after a reconnection and each quarter of an hour": Mutation(
+        {(OrderRecovery, "is_due"): _never, (OrderRecovery, "_on_reconnected"): _nothing},
+        frozenset({Fault.DISCONNECTED, Fault.MANUAL, Fault.LOST}),
+    ),
+    "an order of the process before is taken over": Mutation(
+        {(OrderRecovery, "_adopt"): _nothing}, frozenset({Fault.KILLED})
+    ),
+}
+"""By the rule that is taken out."""

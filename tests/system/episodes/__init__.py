@@ -1,0 +1,1 @@
+"""An account filled to the limits of risk, taken through named days."""

@@ -1,0 +1,221 @@
+"""Accounts filled to the limits of risk go through named days: `python run.py tool tests.system.episodes.run`.
+
+With names those, without the episodes of docs/risk.md, as its table. A verdict says what was held at the close before
+the shock, what acted, and the worst loss of a session and of the whole against stated bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from simulation.market.calendar import calendar
+from simulation.market.scenarios import Scenario, scenario
+from simulation.market.source import ModelledMarket
+from simulation.runner import RunRequest, run_backtest
+
+ALGORITHM: Final = Path(__file__).with_name("filled.py")
+CASH: Final = (60_000.0, 150_000.0, 530_000.0)
+EPISODES: Final = ("august-2024", "march-2020", "february-2018", "october-2008", "crash-20")
+FILL_DAYS: Final = 2
+SESSIONS: Final = 8
+"""From the shock on, where the scenario does not say when it is over."""
+
+SESSION_BOUND, LARGE_SESSION_BOUND = 0.15, 0.30
+LARGE_MOVE, LARGEST_MOVE = 0.10, 0.20
+EPISODE_BOUND = 0.20
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session in dollars: what it began with (the close before), its lowest, its close; the index's ``move``."""
+
+    day: date
+    opening: float
+    lowest: float
+    close: float
+    move: float
+    positions: tuple[str, ...]
+
+    @property
+    def loss(self) -> float:
+        """Of what it began with, gaps of the night too."""
+        return max(1.0 - self.lowest / self.opening, 0.0)
+
+    @property
+    def bound(self) -> float:
+        """What a session of such a move may cost (``inf`` beyond 20 %: nothing is promised there)."""
+        if self.move > LARGEST_MOVE * 1.001:
+            return float("inf")
+        return SESSION_BOUND if self.move <= LARGE_MOVE else LARGE_SESSION_BOUND
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of an account in an episode."""
+
+    name: str
+    cash: float
+    held: tuple[str, ...]
+    margin: float
+    lines: Mapping[str, tuple[float, float]]
+    acted: tuple[str, ...]
+    liquidated: tuple[str, ...]
+    sessions: tuple[Session, ...]
+    errors: tuple[str, ...]
+    shock: date
+
+    @property
+    def worst(self) -> Session:
+        """The session that cost most of what it began with."""
+        return max(self.sessions, key=lambda row: row.loss)
+
+    @property
+    def before(self) -> float:
+        """Equity at the close before the shock."""
+        return next(row.opening for row in self.sessions if row.day >= self.shock)
+
+    @property
+    def loss(self) -> float:
+        """Of the equity before the shock, the lowest there was."""
+        after = [row.lowest for row in self.sessions if row.day >= self.shock]
+        return max(1.0 - min(after) / self.before, 0.0)
+
+    @property
+    def bound(self) -> float:
+        """An episode's: 20 %, where everything closes, and one session's."""
+        return EPISODE_BOUND + max(min(row.bound, LARGE_SESSION_BOUND) for row in self.sessions)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why it did not pass."""
+        found = [
+            f"{row.day} cost {row.loss:.1%} of {row.opening:,.0f}, over {row.bound:.0%} (index {row.move:.1%})"
+            for row in self.sessions
+            if row.loss > row.bound
+        ]
+        if self.loss > self.bound:
+            found.append(f"all of it cost {self.loss:.1%}, over {self.bound:.0%}")
+        return (*found, *self.errors)
+
+    @property
+    def words(self) -> str:
+        """Passed, failed, or that nothing was tested."""
+        if not self.held:
+            return "nothing was held: this scenario tested nothing"
+        return f"failed: {'; '.join(self.faults)}" if self.faults else "passed"
+
+
+def range_of(plan: Scenario) -> tuple[date, date, date]:
+    """Where the filling begins, the shock, and the end."""
+    shock = plan.shock or plan.start
+    first = calendar().index(calendar().on_or_after(shock))
+    ordinals = calendar().ordinals
+    end = min(plan.end, date.fromordinal(int(ordinals[first + SESSIONS])))
+    return date.fromordinal(int(ordinals[first - FILL_DAYS])), shock, plan.calm or end
+
+
+def try_account(name: str, cash: float, seed: int = 1) -> Verdict:
+    """Fill an account of so many dollars and take it through a scenario."""
+    plan = scenario(name)
+    first, shock, end = range_of(plan)
+    market = ModelledMarket.from_history(f"scenario:{name}", seed=seed)
+    parameters = {
+        "run.start": first.isoformat(), "run.end": end.isoformat(), "run.cash": f"{cash:.0f}",
+        "phases.earned_progression": "false", "shock": shock.isoformat(),
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_backtest(RunRequest(ALGORITHM, market, parameters, None, Path(folder)))
+        if result.error is not None:
+            raise RuntimeError(result.error)
+        told = json.loads(next(Path(folder).rglob("sessions.json")).read_text(encoding="utf-8"))
+        lines = next(Path(folder).rglob("*journal*.jsonl")).read_text(encoding="utf-8").splitlines()
+        return verdict_of(name, cash, shock, told, [json.loads(line) for line in lines])
+
+
+def verdict_of(
+    name: str, cash: float, shock: date, told: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> Verdict:
+    """The verdict of what a run left."""
+    sessions = tuple(
+        Session(
+            date.fromisoformat(row["day"]), row["opening"], row["lowest"], row["close"], row["move"],
+            tuple(row["positions"]),
+        )
+        for row in told["sessions"]
+    )  # fmt: skip
+    before = [row for row in told["sessions"] if date.fromisoformat(row["day"]) < shock]
+    last: Mapping[str, Any] = before[-1] if before else {"positions": (), "margin": 0.0, "lines": {}}
+    acted = dict.fromkeys(
+        f"{row['time'][5:16].replace('T', ' ')} {row['rule']} {row['severity']}"
+        for row in rows
+        if row["kind"] == "risk" and row["severity"] in ("breach", "emergency", "reached")
+        and row["time"][:10] >= shock.isoformat()
+    )  # fmt: skip
+    closed = dict.fromkeys(f"closed by {row.get('rule') or row['reason']}" for row in rows if row["kind"] == "exit")
+    errors = tuple(f"error: {row['component']}: {row['reason']}" for row in rows if row["kind"] == "error")
+    return Verdict(
+        name, cash, tuple(last["positions"]), last["margin"], last["lines"], (*acted, *closed),
+        tuple(told["liquidated"]), sessions, errors, shock,
+    )  # fmt: skip
+
+
+def tell(verdict: Verdict) -> list[str]:
+    """The verdict in lines."""
+    worst = verdict.worst
+    held = ", ".join(verdict.held) or "nothing"
+    lines = ", ".join(f"{name} {down:,.0f} and {crash:,.0f}" for name, (down, crash) in verdict.lines.items())
+    return [
+        f"{verdict.name}, {verdict.cash:,.0f} dollars, shock {verdict.shock}",
+        f"  held before it: {held}; margin {verdict.margin / verdict.before:.0%}",
+        f"  stress of its groups at 10 and 20 %: {lines or 'none'}",
+        f"  acted: {'; '.join(verdict.acted) or 'nothing'}",
+        f"  sold by the broker: {', '.join(verdict.liquidated) or 'nothing'}",
+        f"  worst session {worst.day}: {worst.loss:.1%} of {worst.opening:,.0f} (index {worst.move:.1%}, "
+        f"bound {worst.bound:.0%}); all of it {verdict.loss:.1%} (bound {verdict.bound:.0%})",
+        f"  {verdict.words}",
+    ]
+
+
+def table(verdicts: Sequence[Verdict]) -> list[str]:
+    """The table of docs/risk.md."""
+    head = [
+        "| episode | account | held before it | margin | worst session | all of it | sold by the broker | verdict |"
+    ]
+    head.append("|" + "---|" * 8)
+    for row in verdicts:
+        worst = row.worst
+        words = row.words if not row.faults else "failed"
+        sold = f"{len(row.liquidated)} positions" if row.liquidated else "nothing"
+        head.append(
+            f"| {row.name} | {row.cash:,.0f} | {', '.join(row.held) or 'nothing'} | {row.margin / row.before:.0%} "
+            f"| {worst.day}: {worst.loss:.1%} of {worst.bound:.0%} | {row.loss:.1%} of {row.bound:.0%} | {sold} "
+            f"| {words} |"
+        )
+    return head
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try the named episodes, or those of the table, for each account; the number of those that failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(EPISODES))
+    parser.add_argument("--cash", type=float, action="append", help="dollars; as often as needed")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args(arguments)
+    verdicts = []
+    for name in asked.names:
+        for cash in asked.cash or CASH:
+            verdicts.append(try_account(name, cash, asked.seed))
+            print("\n".join(tell(verdicts[-1])), flush=True)
+    print("\n".join(["", *table(verdicts)]))
+    return sum(1 for row in verdicts if row.faults or not row.held)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

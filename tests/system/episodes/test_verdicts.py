@@ -1,0 +1,65 @@
+"""What a verdict makes of a session and of an episode, with the bounds worked by hand; and one whole run."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from simulation.market.scenarios import names, scenario
+from tests.system.episodes.run import Session, Verdict, range_of, table, tell, try_account, verdict_of
+
+MONDAY, TUESDAY, WEDNESDAY = date(2024, 8, 5), date(2024, 8, 6), date(2024, 8, 7)
+
+
+def told(day: date, opening: float, lowest: float, close: float, move: float = 0.03, **more: Any) -> dict[str, Any]:
+    row = {"day": day.isoformat(), "opening": opening, "lowest": lowest, "close": close, "move": move}
+    return {**row, "positions": ["1 puts"], "margin": 30_000.0, "lines": {"A": (9_000.0, 20_000.0)}, **more}
+
+
+def judged(*sessions: dict[str, Any], rows: tuple[dict[str, Any], ...] = ()) -> Verdict:
+    return verdict_of("made-up", 100_000.0, TUESDAY, {"sessions": list(sessions), "liquidated": []}, rows)
+
+
+def test_a_session_is_measured_from_the_close_before_it() -> None:
+    # 100,000 at the close before, 84,000 at its lowest: 16 %, over 15 % for a move of 3 %, under 30 % for one of 12 %
+    small, large = (Session(TUESDAY, 100_000.0, 84_000.0, 90_000.0, move, ()) for move in (0.10, 0.12))
+    assert [small.loss, large.loss] == pytest.approx([0.16, 0.16])
+    assert (small.bound, large.bound) == (0.15, 0.30)
+    assert Session(TUESDAY, 1.0, 1.0, 1.0, 0.25, ()).bound == float("inf")
+
+
+def test_a_verdict_names_what_went_over() -> None:
+    fill = told(MONDAY, 100_000.0, 99_000.0, 100_000.0)
+    fine = judged(fill, told(TUESDAY, 100_000.0, 86_000.0, 90_000.0), told(WEDNESDAY, 90_000.0, 80_000.0, 85_000.0))
+    assert fine.words == "passed"
+    assert [fine.loss, fine.bound] == pytest.approx([0.20, 0.35])
+    assert fine.worst.day == TUESDAY
+    bad = judged(fill, told(TUESDAY, 100_000.0, 84_000.0, 90_000.0), told(WEDNESDAY, 90_000.0, 60_000.0, 60_000.0))
+    # 16 % of 15; a third of 15; 40 % of 35
+    assert [fault.split(" cost ")[1].split(",")[0] for fault in bad.faults] == ["16.0% of 100", "33.3% of 90", "40.0%"]
+    failed = {"kind": "error", "component": "risk", "reason": "broken"}
+    assert judged(fill, told(TUESDAY, 100_000.0, 99_000.0, 99_000.0), rows=(failed,)).words.startswith("failed: error")
+    assert "| failed |" in table([bad])[-1]
+
+
+def test_nothing_held_is_said() -> None:
+    empty = told(MONDAY, 100_000.0, 100_000.0, 100_000.0, positions=[])
+    verdict = judged(empty, told(TUESDAY, 100_000.0, 100_000.0, 100_000.0, positions=[]))
+    assert verdict.words == "nothing was held: this scenario tested nothing"
+    assert tell(verdict)[-1].strip() == verdict.words
+
+
+def test_every_scenario_has_days_to_fill_an_account_on() -> None:
+    for name in names():
+        first, shock, end = range_of(scenario(name))
+        assert first < shock <= end, name
+        assert (end - shock).days <= 35, name
+
+
+@pytest.mark.long
+def test_a_filled_account_goes_through_a_day_on_which_bids_disappear() -> None:
+    verdict = try_account("one-sided", 150_000.0)
+    assert verdict.held
+    assert verdict.words == "passed"
