@@ -171,7 +171,7 @@ def verdict(record: RunRecord, path: ScenarioPath) -> list[str]:
         if one.equity > 0
     ]
     if not sessions:
-        return []
+        return ["no session was closed: nothing is judged"]
     over = [row for row in sessions if row[0] > (LARGE_BOUND if row[1] > LARGE_MOVE else SESSION_BOUND)]
     loss, _, day = max(sessions, key=lambda row: row[0])
     words = "failed: " + ", ".join(f"{row[2]} {row[0]:.1%}" for row in over) if over else "passed"
