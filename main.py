@@ -13,9 +13,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from AlgorithmImports import BrokerageMessageType, DayOfWeek, OrderStatus, QCAlgorithm
+from AlgorithmImports import BrokerageMessageType, DayOfWeek, OrderStatus, QCAlgorithm, SplitType
 
-from core.events import BrokerReconnected, Command, Event, FillStatus, NoticeKind, NoticeRaised, OrderUpdated
+from core.events import (
+    BrokerReconnected,
+    Command,
+    Event,
+    FillStatus,
+    NoticeKind,
+    NoticeRaised,
+    OrderUpdated,
+    ShareSplit,
+)
 from core.journal import FileSink
 from core.lean_gateway import SESSION_TICKER, LeanGateway, prepare
 from core.running.inbox import CommandRefusedError, Inbox, command_of
@@ -287,6 +296,14 @@ class TomKing(QCAlgorithm):
                 number=int(order_event.id),
             )
         )
+
+    def on_splits(self, splits: Any) -> None:
+        """Shares split, or will: contracts on them become others."""
+        for split in splits.values():
+            if self.ready and not self.ended:
+                name, coming = self.gateway.name_of(split.symbol), split.type == SplitType.WARNING
+                factor = float(split.split_factor)
+                self.tell(ShareSplit(time=self.gateway.now(), ticker=name, factor=factor, coming=coming))
 
     def on_brokerage_message(self, message_event: Any) -> None:
         """What the broker says of itself: an error and a lost connection are told to a person, nothing ends by them."""

@@ -155,6 +155,18 @@ class OrderUpdated(Event):
     filled: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareSplit(Event):
+    """Shares split, or will at the next open (``coming``). Published by the trading system from LEAN's splits.
+
+    ``factor`` is the price after over the price before: 0.5 for two for one.
+    """
+
+    ticker: str
+    factor: float
+    coming: bool
+
+
 class Severity(StrEnum):
     """How near a limit is: warned at 80 %, blocked at 100 %."""
 

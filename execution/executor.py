@@ -27,7 +27,7 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
-from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, sort_out
+from execution.gates import AccountWatch, OrderGates, SplitWatch, Unwinds, as_orders, sort_out
 from execution.groups import BROKEN, Change, OrderGroup, reduced
 from execution.reports import LateFills
 from execution.sending import OrderGuards, WorkingGroups, record_step
@@ -62,6 +62,7 @@ class AtomicExecutor(OrderDesk):
         self._journal = journal
         self.states = GroupStates(state, book)
         self._late = LateFills(gateway, book, tracker)
+        self._splits = SplitWatch(bus, book, state)
         self._lost: dict[str, OrderGroup] = {}
         self._guards = OrderGuards(bus, book, settings)
         self._unwinds = Unwinds(gateway, book, journal, settings)
@@ -144,6 +145,7 @@ class AtomicExecutor(OrderDesk):
             or self._no_place(entry, plans)
             or self._guards.overlap(entry.package)
             or anomaly(entry, self._settings)
+            or self._splits.refusal(entry.package)
             or self.account.refusal(entry.package)
         )
         price = current_price(self._gateway, entry.package)
@@ -304,9 +306,7 @@ class AtomicExecutor(OrderDesk):
         """The broker works nothing of it any more: its position follows in one record, and the rest is unwound."""
         self.account.believed(group)
         change = self._tracker.of_group(group)
-        known = self._book.positions.get(group.position)
-        closed = () if known is None else _names(group, known)
-        self._tracker.note_work(group, tuple(plan.name for plan in group.plans) if group.opens else closed)
+        self._tracker.note_work(group)
         outcome = GroupOutcome.REJECTED if group.rejected else GroupOutcome.CANCELLED
         if group.is_filled:
             outcome = GroupOutcome.FILLED
@@ -328,6 +328,10 @@ class AtomicExecutor(OrderDesk):
     def _came_late(self, group: OrderGroup) -> None:
         """Something of a finished group filled after its end: state, cash and position follow, the next minute acts."""
         record_step(self._journal, group, "filled_late")
+        for leg, exit_ in tuple(self._late.seen_before(group)):
+            self._price_came(group, leg, exit_)
+        if not group.fresh_count:
+            return
         change = self._late.change(group)
         broken = self._late.broken(group, change)
         rows = [] if change is None else self._tracker.rows_of(change)
@@ -345,7 +349,7 @@ class AtomicExecutor(OrderDesk):
         if change is not None:
             self.states.changed(change, group.position, (), self._is_busy(group.position))
             self._follow(group.position, change, [])
-        group.take()
+        group.take(leg.contract.name)
 
     def _lose(self, group: OrderGroup) -> None:
         """The broker has no order of it and says nothing: what the account holds decides what became of it."""

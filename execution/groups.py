@@ -137,9 +137,9 @@ class OrderGroup:
             )
         return rows
 
-    def take(self) -> None:
-        """Its position counts everything that filled so far."""
-        self.taken = {name: replace(fill) for name, fill in self.fills.items()}
+    def take(self, *names: str) -> None:
+        """Its position counts what filled so far of these legs, of all where none is named."""
+        self.taken |= {name: replace(fill) for name, fill in self.fills.items() if not names or name in names}
 
     @property
     def fresh_count(self) -> int:

@@ -11,7 +11,7 @@ CANCELED comes where the exchange was faster than the cancel (BrokerageTransacti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
@@ -174,6 +174,17 @@ class LateFills:
             return change
         return self._loose(group, loose, change)
 
+    def seen_before(self, group: OrderGroup) -> Iterator[tuple[Leg, LegExit]]:
+        """Fills of an exit that a look at the account has found already, at a price that nobody knew: they tell it."""
+        known = self._book.positions.get(group.position)
+        parts = () if known is None else known.chosen(group.parts)
+        for leg in () if group.opens else group.package.legs:
+            name, fill = leg.contract.name, group.fresh[leg.contract.name]
+            told = LegExit(fill.quantity, fill.cash, fill.fees)
+            gone = any(_priced(part, name, told) is not None for part in parts)
+            if abs(fill.quantity) > 0.5 and (gone or self._tracker.is_unknown(group.position, group.parts, name, told)):
+                yield leg, told
+
     def _entry(self, group: OrderGroup, known: Position | None) -> Change:
         now = self._gateway.now()
         before = opened_parts(replace(group, fills=group.taken), now) if group.taken else ()
@@ -221,7 +232,8 @@ class LateFills:
             fixed = _priced(part, leg.contract.name, exit_)
             if known is not None and fixed is not None:
                 return Change(known, known.with_part(fixed), ChangeKind.ADJUSTED, self._gateway.now())
-        for trade in self._tracker.priced(group.position, group.parts, leg.contract.name, exit_):
+        trade = self._tracker.priced(group.position, group.parts, leg.contract.name, exit_)
+        if trade is not None:
             told(trade)
         return None
 

@@ -39,7 +39,10 @@ class OrderGuards:
         self._in_a_row = 0
 
     def overlap(self, package: Package) -> Refusal | None:
-        """A contract held the other way round by another package would be netted by the broker."""
+        """A contract held the other way round by another package would be netted; no order takes too many legs."""
+        if len(package.legs) > self._settings.max_legs:
+            words = f"{len(package.legs)} legs in one entry"
+            return Refusal("legs", words, float(self._settings.max_legs), float(len(package.legs)))
         ratios = {leg.contract.name: leg.ratio for leg in package.legs}
         for position in self._book.exposed():
             for leg in position.legs:

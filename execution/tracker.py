@@ -209,11 +209,14 @@ class PositionTracker:
             del self.outside[name]
         return taken
 
-    def note_work(self, group: OrderGroup, parts: Sequence[str]) -> None:
+    def note_work(self, group: OrderGroup) -> None:
         """How long an order that filled took, in seconds, and what it brought over natural as it was sent, in dollars.
 
         An order for several parts counts for each with its share; several orders of one part count together.
         """
+        known = self._book.positions.get(group.position)
+        held = () if known is None else known.chosen(group.parts)
+        parts = [plan.name for plan in group.plans] if group.opens else [part.name for part in held]
         if group.natural is None or not group.is_filled or not parts:
             return
         unit = group.package.legs[0].contract.multiplier * group.contracts
@@ -268,27 +271,36 @@ class PositionTracker:
         self.tell(rows)
         self.announce(after.id, after.strategy, after.correlation, change.kind, change.cash, change.fees)
 
-    def priced(self, position: str, parts: Sequence[str], name: str, exit_: LegExit) -> Sequence[ClosedTrade]:
-        """Trades whose result was unknown until this exit's report came: the book has it now, the journal is told."""
-        found = []
-        for trade, part in list(self._unknown):
+    def is_unknown(self, position: str, parts: Sequence[str], name: str, exit_: LegExit) -> bool:
+        """Whether a trade of a position is counted with an unknown result of just this exit."""
+        return self._unknown_of(position, parts, name, exit_) is not None
+
+    def _unknown_of(
+        self, position: str, parts: Sequence[str], name: str, exit_: LegExit
+    ) -> tuple[ClosedTrade, Part, LegExit] | None:
+        for trade, part in self._unknown:
             gone = part.exits.get(name)
-            fits = gone is not None and gone.cash is None and abs(gone.quantity - exit_.quantity) < 0.5
-            if trade.position != position or (parts and trade.part not in parts) or gone is None or not fits:
+            if trade.position != position or (parts and trade.part not in parts) or gone is None:
                 continue
-            known = replace(
-                part, exits={**part.exits, name: LegExit(gone.quantity, exit_.cash, gone.fees + exit_.fees)}
-            )
-            cash = known.cash
-            profit = None if cash is None else cash - known.fees
-            now = replace(trade, profit=profit, fees=known.fees)
-            self._book.trades[self._book.trades.index(trade)] = now
-            self._unknown.remove((trade, part))
-            if profit is None:
-                self._unknown.append((now, known))
-            found.append(now)
-            break
-        return found
+            if gone.cash is None and abs(gone.quantity - exit_.quantity) < 0.5:
+                return trade, part, gone
+        return None
+
+    def priced(self, position: str, parts: Sequence[str], name: str, exit_: LegExit) -> ClosedTrade | None:
+        """The trade whose result was unknown until this exit's report came: the book has it now."""
+        found = self._unknown_of(position, parts, name, exit_)
+        if found is None:
+            return None
+        trade, part, gone = found
+        known = replace(part, exits={**part.exits, name: LegExit(gone.quantity, exit_.cash, gone.fees + exit_.fees)})
+        cash = known.cash
+        profit = None if cash is None else cash - known.fees
+        now = replace(trade, profit=profit, fees=known.fees)
+        self._book.trades[self._book.trades.index(trade)] = now
+        self._unknown.remove((trade, part))
+        if profit is None:
+            self._unknown.append((now, known))
+        return now
 
     def tell(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Journal closed trades."""

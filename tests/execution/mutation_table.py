@@ -95,17 +95,10 @@ EXECUTION_RULES = (
         REPORTS,
     ),
     Mutation(
-        "a halt takes working entries back",
+        "a halt and an emergency take working entries back",
         "execution/executor.py",
-        "        self.cancel_entries(event.reason)\n",
-        "        self.followed\n",
-        ATTACKS,
-    ),
-    Mutation(
-        "an emergency takes working entries back",
-        "execution/executor.py",
-        "        if event.level is Level.SYSTEM and event.after != SystemState.NORMAL:",
-        "        if event.level is Level.SYSTEM and event.after == 'none':",
+        "                self._working.cancel(group, reason)\n\n    def _on_halted",
+        "                continue\n\n    def _on_halted",
         ATTACKS,
     ),
     Mutation(

@@ -11,11 +11,12 @@ import pytest
 
 from core.book import EntryIntent, Refusal
 from core.contracts import Leg, Package
-from core.events import Command, FillStatus
+from core.events import Command, FillStatus, NoticeRaised, ShareSplit
 from core.gateway import OrderRefusedError
 from core.journal import RecordKind
 from core.parts import PartPlan, Terms, Urgency
 from execution.recovery import OrderRecovery
+from execution.sending import OrderGuards
 from tests.execution.desk import SHORT, WING, Room, hold, naked, opened, put, report, restarted, working
 from tests.fake_gateway import FRIDAY
 
@@ -110,6 +111,20 @@ def test_an_unwind_without_offers_is_looked_at_until_it_is_done(room: Room) -> N
     room.minutes(3)
     assert room.gateway.held == {}
     assert not room.executor.working
+
+
+def test_an_unwind_whose_first_order_filled_while_nobody_looked_goes_on(room: Room) -> None:
+    position = opened(room, 2)
+    room.gateway.fills_allowed = False
+    room.executor.unwind(position.id, ["whole"])
+    assert [leg.ratio for leg in room.gateway.orders[0].package.legs] == [1]  # the shorts are being bought back
+    room.gateway.orders.clear()
+    hold(room, wing=2)
+    restarted(room)
+    room.gateway.fills_allowed = True
+    room.minutes(4)
+    assert room.gateway.held == {}
+    assert room.state.positions() == ()
 
 
 # What others trade is found before an order, and taken at once
@@ -257,11 +272,17 @@ def test_no_look_is_taken_while_an_order_is_being_sent(room: Room) -> None:
     assert recovery.settled
 
 
-def test_a_package_of_more_legs_than_an_order_takes_goes_shorts_first(room: Room) -> None:
+def test_a_package_of_more_legs_than_an_order_takes_goes_shorts_first(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     strikes = (4960.0, 4950.0, 4940.0)
     legs = [Leg(put(strike), -1) for strike in strikes] + [Leg(put(strike - 40.0), 1) for strike in strikes]
     room.gateway.subscribe([leg.contract for leg in legs])
     rows = {leg.contract.name: (leg.contract, leg.ratio) for leg in legs}
+    refused = room.send(entry_of(Package(tuple(legs)), "six", mid=20.0), 1)
+    assert isinstance(refused, Refusal)
+    assert (refused.rule, refused.limit, refused.observed) == ("legs", 4.0, 6.0)
+    monkeypatch.setattr(OrderGuards, "overlap", lambda *_: None)  # as one that an older version opened
     name = room.send(entry_of(Package(tuple(legs)), "six", mid=20.0), 1)
     assert isinstance(name, str)
     room.executor._working._walk.judges.clear()  # what risk thinks of these prices is not tried here
@@ -275,3 +296,29 @@ def test_a_package_of_more_legs_than_an_order_takes_goes_shorts_first(room: Room
     orders = [[leg.ratio for leg in package.legs] for _, package, _, _ in room.gateway.sent[before:]]
     assert orders == [[1, 1, 1], [-1, -1, -1]]
     assert room.gateway.held == {}
+
+
+# Shares that split
+
+
+def test_nothing_opens_on_shares_that_split_while_contracts_on_them_are_held(room: Room) -> None:
+    told: list[str] = []
+    room.system.bus.subscribe(NoticeRaised, lambda event: told.append(event.text), component="test")
+    for ticker in ("SPX", "QQQ"):  # nothing is held yet
+        room.system.happened(ShareSplit(time=room.gateway.time, ticker=ticker, factor=0.5, coming=True))
+    assert told == []
+    opened(room)
+    for coming in (True, False):
+        room.system.happened(ShareSplit(time=room.gateway.time, ticker="SPX", factor=0.5, coming=coming))
+    assert [text.split(":")[0] for text in told] == ["SPX splits at the next open (0.5)", "SPX has split (0.5)"]
+    restarted(room)  # it outlives the process
+    other = entry_of(Package((Leg(put(4900.0), -1), Leg(put(4870.0), 1))), "second", mid=1.0)
+    room.gateway.subscribe([leg.contract for leg in other.package.legs])
+    refused = room.send(other, 1)
+    assert isinstance(refused, Refusal)
+    assert refused.rule == "split"
+    (position,) = room.system.book.positions.values()
+    room.executor.close(position, "test", "because", Urgency.FINAL)
+    room.minutes(4)
+    assert room.system.book.positions == {}
+    assert isinstance(room.send(other, 1), str)  # nothing of before the split is held any more

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.events import FillStatus, Level
+from core.events import Command, FillStatus, Level
 from core.journal import RecordKind
 from core.settings.fields import OrderSettings
 from execution.reports import WAITS
@@ -143,6 +143,26 @@ def test_a_late_price_amends_a_trade_of_which_nobody_knew_the_result(room: Room)
     prices = {SHORT: 6.0, WING: 2.0}
     for number, leg in zip(order.ids, order.package.legs, strict=True):
         report(room, number, leg.contract, FillStatus.FILLED, float(leg.ratio), prices[leg.contract], number=3)
+    assert room.system.book.trades[-1].profit == pytest.approx(cash - 100_000.0 - 400.0)
+    assert room.state.held(position.id) == {}
+
+
+def test_a_late_fill_that_a_look_has_found_already_only_tells_its_price(room: Room) -> None:
+    position = opened(room)
+    cash = room.gateway.cash
+    room.gateway.fills_allowed = False
+    room.executor.close(position, "profit_target", "because")
+    (order,) = room.gateway.orders
+    room.gateway.orders.clear()
+    for number, leg in zip(order.ids, order.package.legs, strict=True):
+        report(room, number, leg.contract, FillStatus.CANCELLED, number=2)
+    room.gateway.held.clear()  # it filled all the same, and the account is looked at before its reports are taken
+    room.system.command(room.gateway.time, Command.RECONCILE)
+    assert room.system.book.trades[-1].profit is None
+    prices = {SHORT: 6.0, WING: 2.0}
+    for number, leg in zip(order.ids, order.package.legs, strict=True):
+        report(room, number, leg.contract, FillStatus.FILLED, float(leg.ratio), prices[leg.contract], number=3)
+    assert room.system.book.positions == {}
     assert room.system.book.trades[-1].profit == pytest.approx(cash - 100_000.0 - 400.0)
     assert room.state.held(position.id) == {}
 
