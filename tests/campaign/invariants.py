@@ -174,7 +174,8 @@ class Watch:
         traded = [Leg(leg.contract, leg.ratio * quantity) for leg in package.legs]
         if not any(leg.ratio < 0 for leg in traded):
             return
-        held = [Leg(contract, count) for name, (contract, count) in self.gateway.held.items() if name in self.hedged]
+        held = [Leg(contract, count) for contract, count in self.gateway.held.values()]
+        held = [leg for leg in held if leg.ratio > 0 or leg.contract.name in self.hedged]
         same = [leg for leg in held if leg.contract.underlying == package.underlying]
         left = merged((*same, *traded))
         if uncovered(left) > uncovered(same):

@@ -13,7 +13,7 @@ import execution.gates
 import execution.sending
 from core.book import Position
 from core.contracts import Leg
-from core.events import OrderUpdated
+from core.events import Command, OrderUpdated
 from execution.executor import AtomicExecutor
 from execution.groups import Change, OrderGroup
 from execution.recovery import OrderRecovery
@@ -23,17 +23,22 @@ from execution.walking import OrderPace
 from risk.emergency import EmergencyProtocol
 from simulation.faults.kinds import Fault
 from state.store import StateStore
-from tests.campaign.week import plan_of, run_seed
+from tests.campaign.week import Plan, plan_of, run_seed
 
 Instead = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A rule taken out: what stands where instead, and the faults of which one at least must be on to notice."""
+    """A rule taken out: what stands where instead, and what a week needs to notice: one of some faults, or a word."""
 
     instead: Mapping[tuple[Any, str], Instead]
     noticed_by: frozenset[Fault] = frozenset(Fault)
+    said: Command | None = None
+
+    def may_show(self, plan: Plan) -> bool:
+        """Whether a week could show that the rule is gone."""
+        return bool(plan.on & self.noticed_by) and (self.said is None or self.said in [row[1] for row in plan.said])
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -46,11 +51,11 @@ class Mutation:
     def found_within(self, most: int) -> int | None:
         """How many seeds it takes until a rule is broken; ``None`` where so many do not show it.
 
-        A seed whose faults cannot show it counts, and is not run.
+        A seed that cannot show it counts, and is not run.
         """
         with self.active():
             for seed in range(most):
-                if plan_of(seed).on & self.noticed_by and run_seed(seed).violations:
+                if self.may_show(plan_of(seed)) and run_seed(seed).violations:
                     return seed + 1
         return None
 
@@ -93,15 +98,13 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
     "the account is looked at before an order": Mutation(
         {(execution.gates.OrderGates, "differs"): _no_difference}, frozenset({Fault.MANUAL})
     ),
-    "a halt takes back what works": Mutation(
-        {(AtomicExecutor, "_on_halted"): _nothing, (AtomicExecutor, "_on_transition"): _nothing}
-    ),
+    "a halt takes back what works": Mutation({(AtomicExecutor, "cancel_entries"): _nothing}, said=Command.HALT),
     "an order of which nothing is heard is looked for": Mutation(
         {(WorkingGroups, "_is_lost"): _never}, frozenset({Fault.LOST})
     ),
     "a cancellation is repeated": Mutation({(WorkingGroups, "_insist"): _nothing}, frozenset({Fault.CANCEL_REFUSED})),
     "no more leaves than a rate allows": Mutation({(OrderPace, "take"): _always}),
-    "an emergency is pursued": Mutation({(EmergencyProtocol, "_on_minute"): _nothing}),
+    "an emergency is pursued": Mutation({(EmergencyProtocol, "_on_minute"): _nothing}, said=Command.CLOSE_ALL),
     "half a line is cut off": Mutation({(StateStore, "_take_back"): _nothing}, frozenset({Fault.DISK})),
     "a late settlement is priced at its own day's close": Mutation(
         {(PositionTracker, "_of_settled"): _at_the_price_of_now}, frozenset({Fault.LATE, Fault.REORDERED})
