@@ -30,7 +30,7 @@ from core.events import (
 from core.factory import Manager
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
-from core.settings.notices import NoticeSettings
+from core.settings.base import NoticeSettings
 
 
 class Messenger(Protocol):

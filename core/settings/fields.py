@@ -13,8 +13,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from core.fills import FillAssumption, FillRule
-from core.settings.base import SettingsError, SettingsGroup, SettingsRoot, walk_values
-from core.settings.notices import NoticeSettings
+from core.settings.base import NoticeSettings, SettingsError, SettingsGroup, SettingsRoot, walk_values
 from core.settings.risk import (
     AT_MOST,
     FLOORS,

@@ -24,9 +24,8 @@ from core.events import (
 from core.gateway import Account
 from core.journal import Journal, MemorySink, RecordKind
 from core.running.notices import LeanMessenger, LogBudget, Notifier, Silence
-from core.settings.base import SettingsError
+from core.settings.base import NoticeSettings, SettingsError
 from core.settings.fields import Settings
-from core.settings.notices import NoticeSettings
 
 NOW = datetime(2016, 2, 12, 10, 30)
 
