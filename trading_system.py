@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -21,6 +22,7 @@ from core.events import (
     Event,
     MarketData,
     MinutePassed,
+    RestEnded,
     SessionClosed,
     SessionOpened,
 )
@@ -76,7 +78,7 @@ from state.store import StateStore, StoreOptions
 from strategies.box import Box
 from strategies.butterfly import Butterfly
 from strategies.capacity import Capacity
-from strategies.coordinator import StrategyCoordinator
+from strategies.coordinator import QuietMinutes, StrategyCoordinator
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
 from strategies.friday_0dte import FridayZeroDay
@@ -166,6 +168,7 @@ MANAGERS: tuple[type, ...] = (
     Capacity,
     EntryPreparer,
     StrategyCoordinator,
+    QuietMinutes,
 )
 
 
@@ -206,6 +209,7 @@ class TradingSystem:
         self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
         self._priced_at: datetime | None = None
+        self._quiet = self.managers[QuietMinutes]
         self._minute_at: datetime | None = None
         self._passed_at: datetime | None = None
 
@@ -276,13 +280,16 @@ class TradingSystem:
         return self._session is not None
 
     def rests(self, now: datetime) -> bool:
-        """Whether a minute of a backtest's session is one that nobody looks at: nothing is held, ordered or waited for.
+        """Whether a minute of a backtest's session is one that nobody looks at: nothing is ordered or waited for, and
+        nothing is held of which anything could be due at these prices (decision 046).
 
         Live, and while anything is still to be settled, none is.
         """
-        if now.minute % self._idle_minutes == 0 or self._session is None or self._live:
+        if self._session is None or self._live or not self._recovery.settled:
             return False
-        return self._recovery.settled and not self.coordinator.is_active
+        if not self.coordinator.is_active:
+            return now.minute % self._idle_minutes != 0
+        return self._quiet.is_quiet(now)
 
     def minute(self, now: datetime) -> None:
         """A minute's prices are in; told twice (LEAN does so after contracts were added), it is one minute."""
@@ -307,9 +314,15 @@ class TradingSystem:
         if not active and now.minute % self._idle_minutes:
             return
         self.clock.advance(now)
+        if active and self._quiet.stands(now):
+            self._publish(self._quiet.due(now), now)
+            self.bus.publish(RestEnded(time=now))
+            self._quiet.glanced()
+            return
         self._publish_prices(now)
         if active:
             self.bus.publish(MinutePassed(time=now))
+            self._quiet.looked(now, ALWAYS)
 
     def pass_time(self, now: datetime) -> None:
         """Live, once a minute of any day: save what must outlive the machine, tell a person what there is to tell.
@@ -336,9 +349,13 @@ class TradingSystem:
         if self._priced_at == now:
             return
         self._priced_at = now
-        tickers, gateway, publish = self.tickers, self.gateway, self.bus.publish
+        tickers = self.tickers
         others = self._held().difference(tickers)
-        for ticker in (*sorted(others), *tickers) if others else tickers:
+        self._publish((*sorted(others), *tickers) if others else tickers, now)
+
+    def _publish(self, tickers: Iterable[str], now: datetime) -> None:
+        gateway, publish = self.gateway, self.bus.publish
+        for ticker in tickers:
             tick = gateway.tick(ticker)
             if self._live and tick is None:
                 self.managers[DataFreshnessValidator].absent(ticker, now)
@@ -357,7 +374,8 @@ class TradingSystem:
 
     def entry_ahead(self, now: datetime, strategy: str, window: str) -> None:
         """A strategy's window will open in some minutes."""
-        if self._session is not None and self._session.day == now.date():
+        ahead = self.managers[EntryPreparer].is_due(strategy, window, now.date())
+        if ahead and self._session is not None and self._session.day == now.date():
             self.clock.advance(now)
             self._publish_prices(now)
             self.bus.publish(EntryAhead(time=now, strategy=strategy, window=window))
@@ -386,6 +404,7 @@ class TradingSystem:
         if session is None:
             return
         self._publish_prices(now)
+        self._quiet.ends()
         if self._live:
             self.coordinator.catch_up(now, closed=True)
         self.bus.publish(SessionClosed(time=now, day=session.day, equity=self.gateway.account().equity))
@@ -405,6 +424,7 @@ class TradingSystem:
 
     def happened(self, event: Event) -> None:
         """An order event, a reconnection, or anything else that the engine reports."""
+        self._quiet.ends()
         self.clock.advance(event.time)
         self.bus.publish(event)
 

@@ -271,6 +271,11 @@ class MinutePassed(Event):
     """All prices of a minute are in, and something is held, ordered or waited for. Published by the trading system."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestEnded(Event):
+    """Something held must be looked at in a minute in which all else rests. Published by the trading system."""
+
+
 class GroupOutcome(StrEnum):
     """How an order group ended."""
 

@@ -120,6 +120,9 @@ class Gateway(Protocol):
     def tick(self, ticker: str) -> Tick | None:
         """Newest price of a watched underlying (a family: of its front contract); ``None`` before its first."""
 
+    def price(self, ticker: str) -> float | None:
+        """The price of ``tick`` alone, cheap enough for each minute."""
+
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """The last completed sessions, oldest first; fewer than asked where history is short."""
 
@@ -132,8 +135,11 @@ class Gateway(Protocol):
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts listed today on a root with expiry in the closed range, by expiry, strike, right. May be empty."""
 
-    def listing(self, contract: Contract) -> Listing | None:
-        """What is known of a contract from before the open, of a chain asked for today; ``None`` for any other."""
+    def listing(self, contract: Contract, close: bool = True) -> Listing | None:
+        """What is known of a contract from before the open, of a chain asked for today; ``None`` for any other.
+
+        Without ``close`` that is left out: a modelled market prices a whole chain for it.
+        """
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:
         """Start quotes of contracts, and prices of what they are written on; asking twice is harmless."""

@@ -193,6 +193,15 @@ class LeanGateway(LeanOrders):
         seen = self._in_new_york(last.end_time, security)
         return Tick(price, float(last.open), float(last.high), float(last.low), seen)
 
+    def price(self, ticker: str) -> float | None:
+        """The price of ``tick`` alone: most minutes of a backtest ask for nothing more."""
+        security = self._securities.get(ticker)
+        if security is None:
+            tick = self.tick(ticker)
+            return None if tick is None else tick.price
+        price = float(security.price)
+        return price if price > 0 else None
+
     def _in_new_york(self, moment: Any, security: Any) -> datetime:
         """Exchange time to the algorithm's: both clocks show the same instant, their difference is the shift."""
         shift = self._algorithm.time - security.local_time
@@ -241,9 +250,9 @@ class LeanGateway(LeanOrders):
         found = self._names.chain(root, *expiries)
         return tuple(sorted(found, key=lambda contract: (contract.expiry, contract.strike, contract.right)))
 
-    def listing(self, contract: Contract) -> Listing | None:
+    def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """Yesterday's close and volatility of a contract of a chain that was asked for today."""
-        return self._names.listing(contract)
+        return self._names.listing(contract, close)
 
     def _forget_expired(self) -> None:
         """Drop subscriptions that are long gone, so that memory stays flat over years."""

@@ -129,7 +129,7 @@ class LeanNames:
             self._canonicals[root] = Symbol.create_canonical_option(symbol, root, Market.USA, "?" + root)
         return self._canonicals[instrument.root]
 
-    def listing(self, contract: Contract) -> Listing | None:
+    def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """What the newest universe file says of a contract; LEAN gives 0 for what a file does not have.
 
         Asked for the volatility of an option on a future, which no file has, LEAN raises (OptionUniverse.cs).
@@ -138,8 +138,8 @@ class LeanNames:
         if row is None:
             return None
         on_future = contract.underlying.kind is AssetKind.FUTURE
-        close, volatility = float(row.last_price), 0.0 if on_future else float(row.implied_volatility)
-        return Listing(close if close > 0 else None, volatility if volatility > 0 else None)
+        price, volatility = float(row.last_price) if close else 0.0, 0.0 if on_future else float(row.implied_volatility)
+        return Listing(price if price > 0 else None, volatility if volatility > 0 else None)
 
     def contract(self, symbol: Any) -> Contract | None:
         """Our value of an option's symbol; ``None`` for a root of no row, or a future that is not the rule's.

@@ -21,6 +21,7 @@ from greeks.black_scholes import (
     aligned,
     check_positive,
     european_greeks,
+    load_kernels,
     normal,
     signs,
 )
@@ -80,6 +81,13 @@ def _grid() -> _Grid:
     inside = interpolate(2.0 * share[:, None] * earlier[None, :] - 1.0)
     whole = interpolate(2.0 * np.sqrt(1.0 - 0.25 * (1.0 + price_y) ** 2) - 1.0)
     return _Grid(share, 1.0 + y, weights, inside, 1.0 + price_y, price_weights, whole)
+
+
+@lru_cache(maxsize=1)
+def _grid_columns() -> tuple[FloatArray, ...]:
+    """The grid as the compiled loops take it."""
+    grid = _grid()
+    return tuple(np.ascontiguousarray(getattr(grid, field.name)) for field in fields(_Grid))
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +274,12 @@ def american_price(
     positive, and for a negative rate with a yield below it (two exercise boundaries; calls: the other way round).
     """
     result: FloatArray = _core(_checked(spot, strike, years, volatility, rate, dividend_yield, is_call))[0]
+    return result
+
+
+def american_delta(*figures: ArrayLike) -> FloatArray:
+    """Delta of every American option; takes and raises what ``american_price`` does."""
+    result: FloatArray = _core(_checked(*figures))[1]
     return result
 
 
@@ -466,7 +480,14 @@ def _early(batch: _Batch, rate: FloatArray, dividend_yield: FloatArray) -> Float
     spot, strike, call = batch.spot, batch.strike, batch.sign > 0.0
     puts = _Puts(batch.years, batch.volatility, rate, dividend_yield)
     moneyness = np.where(call, strike / spot, spot / strike)
-    price, slope, curve = _unit_put(moneyness, puts, _boundary(puts))
+    kernels = load_kernels()
+    if kernels is None:
+        price, slope, curve = _unit_put(moneyness, puts, _boundary(puts))
+    else:
+        rows = np.empty((3, moneyness.size))
+        columns = np.vstack((moneyness, puts.years, puts.volatility, rate, dividend_yield))
+        kernels.fill_unit_puts(columns, ITERATIONS, _grid_columns(), rows)
+        price, slope, curve = rows
     delta = np.where(call, price - moneyness * slope, slope)
     gamma = np.where(call, moneyness**2 * curve / spot, curve / strike)
     return np.vstack((np.where(call, spot, strike) * price, delta, gamma))

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from itertools import pairwise
 from math import log
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,20 @@ class Exposure:
 
 
 _FIGURES: Final = tuple(figure.name for figure in fields(Exposure))
+
+
+class RoughGreeks(NamedTuple):
+    """What bounds how far an option's value can go: its Greeks at a price of its underlying."""
+
+    delta: float
+    gamma: float
+    vega: float
+    spot: float
+
+
+def rough_greeks(figures: ContractGreeks | None, spot: float | None) -> RoughGreeks | None:
+    """The few of a contract's figures; ``None`` where they or the price are unknown."""
+    return None if figures is None or spot is None else RoughGreeks(figures.delta, figures.gamma, figures.vega, spot)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,15 @@ import importlib
 import os
 import tempfile
 from collections.abc import Callable
-from math import erfc, exp, log, sqrt
+from math import erfc, exp, expm1, log, sqrt
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Grid = tuple[FloatArray, ...]
+"""``american._Grid`` in the order of its fields."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 ROOT_HALF = 0.7071067811865476
@@ -273,3 +275,167 @@ def fill_volatility(columns: FloatArray, out: FloatArray, reasons: NDArray[np.in
             out[i], reasons[i] = _implied(
                 columns[0, i], columns[1, i], columns[2, i], columns[3, i], columns[4, i], columns[5, i], columns[6, i]
             )
+
+
+# American options: the scalar form of ``greeks.american``, whose grids it is given
+
+_MEMO = 4  # boundaries that are kept: the same contract at other prices of its underlying has the same one
+_SETTLED = 1e-11  # of the log boundary: a step that moves no node by more changes no digit of a price
+
+
+@_compiled
+def _density(x: float) -> float:
+    """Standard normal density."""
+    return ROOT_TWO_PI_INVERSE * exp(-0.5 * x * x)
+
+
+@_compiled
+def _first_depth(time: float, volatility: float, rate: float, dividend_yield: float, ceiling: float) -> float:
+    """Log of the first boundary over its ceiling; see ``american._first_boundary``."""
+    variance = volatility * volatility
+    carry = (dividend_yield - rate) / variance
+    power = (0.5 - carry) + sqrt((carry - 0.5) ** 2 + 2.0 * max(dividend_yield, 0.0) / variance)
+    power = max(power, 1.0 + 1e-9)
+    at_once = 1.0 / ceiling
+    drift = (dividend_yield - rate) * time + 2.0 * volatility * sqrt(time)
+    room = max(power / (power - 1.0) - at_once, 1e-12)
+    trigger = at_once + room * -expm1(-max(drift, 0.0) / (room * at_once))
+    return log(min(1.0 / trigger, ceiling) / ceiling)
+
+
+@_compiled
+def _moved(
+    put: tuple[float, float, float, float, float], node: int, depth: float, squares: FloatArray, grid: Grid
+) -> float:
+    """Newton's step of one node; see ``american._step``. ``put``: years, volatility, rate, yield, ceiling."""
+    years, volatility, rate, dividend_yield, ceiling = put
+    share, points, weights, inside = grid[0], grid[1], grid[2], grid[3]
+    time = years * share[node] * share[node]
+    drift = rate - dividend_yield
+    spread = volatility * sqrt(time)
+    root = time / spread
+    up = depth / spread + (log(ceiling) + drift * time) / spread + 0.5 * spread
+    down = up - spread
+    put_sum = call_sum = surface = put_tilt = call_tilt = 0.0
+    for k in range(points.size):
+        square = 0.0
+        for j in range(squares.size):
+            square += squares[j] * inside[node, k, j]
+        between = spread * (0.5 * points[k])
+        inner_up = (depth + sqrt(max(square, 0.0))) / between + (drift / (volatility * volatility) + 0.5) * between
+        inner_down = inner_up - between
+        passed = time * (1.0 - 0.25 * points[k] * points[k])
+        carried = exp(dividend_yield * passed)
+        from_put = weights[k] * exp(rate * passed) * _density(inner_down)
+        tilt = inner_down / between
+        put_sum += from_put
+        put_tilt += from_put * tilt
+        if dividend_yield != 0.0:
+            from_call = weights[k] * carried * _density(inner_up)
+            call_sum += from_call
+            call_tilt += from_call * tilt
+            surface += weights[k] * points[k] * carried * _normal(inner_up)
+    up_density, down_density = _density(up), _density(down)
+    upper = down_density / spread + rate * root * put_sum
+    lower = up_density / spread + _normal(up) + dividend_yield * (0.5 * time * surface + root * call_sum)
+    upper_slope = -down_density * down / (spread * spread) - rate * root * put_tilt
+    lower_slope = -up_density * down / (spread * spread) - dividend_yield * root * call_tilt
+    value = log(upper / lower) - drift * time - log(ceiling)
+    slope = min(upper_slope / upper - lower_slope / lower, 0.5)
+    moved = depth + (value - depth) / (1.0 - slope)
+    return moved if abs(moved) < np.inf else depth
+
+
+@_compiled
+def _fill_boundary(
+    put: tuple[float, float, float, float, float], iterations: int, squares: FloatArray, grid: Grid
+) -> None:
+    """Squared log of the boundary over its ceiling at every node; see ``american._boundary``."""
+    nodes = squares.size - 1
+    depth, improved = np.empty(nodes), np.empty(nodes)
+    residual, last_residual, last_improved = np.empty(nodes), np.empty(nodes), np.empty(nodes)
+    for i in range(nodes):
+        depth[i] = _first_depth(put[0] * grid[0][i] * grid[0][i], put[1], put[2], put[3], put[4])
+    squares[nodes] = 0.0
+    for turn in range(iterations):
+        for i in range(nodes):
+            squares[i] = depth[i] * depth[i]
+        largest, across, length = 0.0, 0.0, 0.0
+        for i in range(nodes):
+            improved[i] = min(max(_moved(put, i, depth[i], squares, grid), -30.0), 0.0)
+            residual[i] = improved[i] - depth[i]
+            largest = max(largest, abs(residual[i]))
+            if turn > 0:
+                change = residual[i] - last_residual[i]
+                across += change * residual[i]
+                length += change * change
+        share = min(max(across / max(length, 1e-30), -5.0), 0.9)
+        for i in range(nodes):
+            if turn == 0:
+                depth[i] = improved[i]
+            else:
+                mixed = improved[i] - share * (improved[i] - last_improved[i])
+                depth[i] = min(min(max(mixed, improved[i] - 0.5), improved[i] + 0.5), 0.0)
+            last_residual[i], last_improved[i] = residual[i], improved[i]
+        if largest < _SETTLED:
+            break
+    for i in range(nodes):
+        squares[i] = depth[i] * depth[i]
+
+
+@_compiled
+def _unit_put(
+    moneyness: float, put: tuple[float, float, float, float, float], squares: FloatArray, grid: Grid
+) -> tuple[float, float, float]:
+    """Price, delta and gamma of a unit-strike put; see ``american._unit_put``."""
+    years, volatility, rate, dividend_yield, ceiling = put
+    if moneyness <= ceiling * exp(-sqrt(max(squares[0], 0.0))):
+        return 1.0 - moneyness, -1.0, 0.0
+    points, weights, whole = grid[4], grid[5], grid[6]
+    price = delta = gamma = 0.0
+    for k in range(points.size):
+        square = 0.0
+        for j in range(squares.size):
+            square += squares[j] * whole[k, j]
+        later = ceiling * exp(-sqrt(max(square, 0.0)))
+        gap = years * (0.25 * points[k] * points[k])
+        spread = volatility * sqrt(gap)
+        up = (log(moneyness / later) + (rate - dividend_yield) * gap) / spread + 0.5 * spread
+        earned, carried = rate * exp(-rate * gap), exp(-dividend_yield * gap)
+        outside = _normal(-up)
+        weight = 0.5 * years * points[k] * weights[k]
+        density = carried * _density(up) / spread
+        pull = dividend_yield - rate / later
+        price += weight * (earned * _normal(spread - up) - dividend_yield * moneyness * carried * outside)
+        delta += weight * (density * pull - dividend_yield * carried * outside)
+        gamma += weight * (density / moneyness * (dividend_yield - pull * up / spread))
+    plain = _one(moneyness, 1.0, years, volatility, rate, dividend_yield, -1.0)
+    price = max(plain[0] + max(price, 0.0), 1.0 - moneyness)
+    return price, min(max(plain[1] + delta, -1.0), 0.0), max(plain[2] + gamma, 0.0)
+
+
+@_compiled
+def fill_unit_puts(columns: FloatArray, iterations: int, grid: Grid, out: FloatArray) -> None:
+    """Write price, delta and gamma of American unit-strike puts into three rows of ``out``.
+
+    ``columns`` has five rows: moneyness, years, volatility, rate, yield. The last boundaries are kept for contracts
+    that follow each other with the same four figures.
+    """
+    nodes = grid[0].size + 1
+    keys, kept = np.full((_MEMO, 4), np.nan), np.zeros((_MEMO, nodes))
+    newest = 0
+    for i in range(columns.shape[1]):
+        years, volatility, rate, dividend_yield = columns[1, i], columns[2, i], columns[3, i], columns[4, i]
+        ceiling = rate / dividend_yield if dividend_yield > rate else 1.0
+        put = (years, volatility, rate, dividend_yield, ceiling)
+        at = -1
+        for row in range(_MEMO):
+            same = keys[row, 0] == years and keys[row, 1] == volatility
+            if same and keys[row, 2] == rate and keys[row, 3] == dividend_yield:
+                at = row
+        if at < 0:
+            at = newest
+            newest = (newest + 1) % _MEMO
+            keys[at, 0], keys[at, 1], keys[at, 2], keys[at, 3] = years, volatility, rate, dividend_yield
+            _fill_boundary(put, iterations, kept[at], grid)
+        out[0, i], out[1, i], out[2, i] = _unit_put(columns[0, i], put, kept[at], grid)

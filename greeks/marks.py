@@ -151,10 +151,13 @@ class ChainPlanner(Manager):
         return found
 
     def _yesterday(self, contracts: tuple[Contract, ...]) -> FloatArray:
-        rows = [self._gateway.listing(contract) for contract in contracts]
+        rows = [self._gateway.listing(contract, close=False) for contract in contracts]
         known = np.array([np.nan if row is None or row.volatility is None else row.volatility for row in rows])
         unknown = np.flatnonzero(np.isnan(known))
-        closes = np.array([np.nan if row is None or row.close is None else row.close for row in rows])
+        closes = np.full(len(contracts), np.nan)
+        for at in unknown.tolist():
+            row = self._gateway.listing(contracts[at])
+            closes[at] = np.nan if row is None or row.close is None else row.close
         unknown = unknown[np.isfinite(closes[unknown])]
         bars = self._gateway.daily_bars(contracts[0].underlying.price_key, 1) if unknown.size else ()
         if unknown.size and bars:
@@ -177,7 +180,7 @@ class ChainPlanner(Manager):
     def deltas(self, contracts: Sequence[Contract], volatilities: FloatArray, spot: float) -> FloatArray:
         """Delta of each contract now, absolute x 100, at a price in points; NaN where the volatility is."""
         columns = self._columns(contracts, self._gateway.now())
-        found: FloatArray = 100.0 * np.abs(columns.greeks(np.full(len(contracts), spot), volatilities).delta)
+        found: FloatArray = 100.0 * np.abs(columns.deltas(np.full(len(contracts), spot), volatilities))
         return found
 
     def _columns(self, contracts: Sequence[Contract], moment: datetime) -> Columns:

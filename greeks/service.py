@@ -33,6 +33,7 @@ from greeks.exposure import (
     Line,
     PortfolioGreeks,
     Priced,
+    RoughGreeks,
     ScenarioGrid,
     ShareGreeks,
     WhatIf,
@@ -40,17 +41,21 @@ from greeks.exposure import (
     lines_of,
     measured_beta,
     revalued,
+    rough_greeks,
     total,
     treasury_bill,
     unknown_names,
 )
 from greeks.implied import NoVolatility, judge_quotes
 from greeks.smile import (
+    UNKNOWN,
     WIDEST_HALF_SPREAD,
     ChainGreeks,
     Columns,
     ContractGreeks,
     DeltaChoice,
+    KeptSmile,
+    KnownVolatility,
     Smile,
     VolatilitySource,
     chain_greeks,
@@ -65,28 +70,6 @@ from market.history import DailyHistory, history_of
 SPOT_MOVES: Final = (-0.20, -0.15, -0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10, 0.15, 0.20)
 VOLATILITY_MOVES: Final = (-10.0, 0.0, 10.0, 20.0, 30.0)
 DAYS_FORWARD: Final = (0.0, 1.0, 7.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A chain's smile, the yield that its parity showed, and when it was seen."""
-
-    smile: Smile
-    dividend_yield: float
-    time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A contract's last measured volatility: its half spread in volatility, where it came from, and when."""
-
-    volatility: float
-    half_spread: float
-    source: VolatilitySource
-    time: datetime
-
-
-_UNKNOWN: Final = _Known(math.nan, math.inf, VolatilitySource.NONE, datetime.min)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +109,10 @@ class CentralGreeksService:
         self._history = history
         self._settings = settings
         self._needs: tuple[Dependency, ...] | None = None
-        self._smiles: dict[tuple[str, datetime], _Kept] = {}
-        self._known: dict[str, _Known] = {}
+        self._smiles: dict[tuple[str, datetime], KeptSmile] = {}
+        self._known: dict[str, KnownVolatility] = {}
         self._leaps: dict[str, tuple[float, datetime]] = {}
+        self._rough: dict[str, RoughGreeks | None] = {}
         self.computations: Counter[str] = Counter()
         bus.subscribe(PositionChanged, self._on_position_changed, component="greeks", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="greeks")
@@ -172,7 +156,7 @@ class CentralGreeksService:
         found = chain_greeks(listed, quotes, underlying_price, now, self._rate(now), self._yield(ticker))
         for moment, smile in found.smiles.items():
             at = next(i for i, contract in enumerate(listed) if expires_at(contract) == moment)
-            self._smiles[ticker, moment] = _Kept(smile, float(found.columns.dividend_yield[at]), now)
+            self._smiles[ticker, moment] = KeptSmile(smile, float(found.columns.dividend_yield[at]), now)
         self._cache.put(key, (seen, found), depends_on=self._dependencies({ticker})[1:])
         return found
 
@@ -185,6 +169,14 @@ class CentralGreeksService:
             self._cache.invalidate(key)
         return found
 
+    def volatility_of(self, contract: Contract) -> float | None:
+        """A contract's volatility, measured when the last measurement is too old; ``None`` when it is unknown."""
+        known = self._known.get(contract.name)
+        if known is None or (self._clock.now() - known.time).total_seconds() >= self._settings.cache_seconds:
+            self._known_of((contract,))
+            known = self._known.get(contract.name)
+        return None if known is None or known.volatility <= 0.0 else known.volatility
+
     def delta_of(self, contract: Contract) -> float | None:
         """Signed delta of one unit (a put's is negative), -1 to 1; ``None`` when it is unknown."""
         for leg in self.portfolio().legs:  # what is held was computed together, once for all who ask
@@ -192,6 +184,12 @@ class CentralGreeksService:
                 return leg.figures.delta
         figures = self.figures_of(contract)
         return None if figures is None else figures.delta
+
+    def roughly(self, contract: Contract) -> RoughGreeks | None:
+        """Figures of a held contract when the portfolio was last computed, which may be half an hour ago."""
+        if contract.name not in self._rough:
+            self.portfolio()
+        return self._rough.get(contract.name)
 
     @property
     def now(self) -> datetime:
@@ -284,6 +282,7 @@ class CentralGreeksService:
     def _compute_portfolio(self) -> PortfolioGreeks:
         self.computations["portfolio"] += 1
         legs, shares = self._legs(self._held()), self._shares()
+        self._rough = {leg.contract.name: rough_greeks(leg.figures, self.spot_of(leg.contract)) for leg in legs}
         unknown = unknown_names(legs) + tuple(row.underlying for row in shares if row.exposure is None)
         return PortfolioGreeks(self._clock.now(), legs, unknown, shares)
 
@@ -375,7 +374,7 @@ class CentralGreeksService:
         spot = np.array([np.nan if price is None else price for price in prices])
         columns = self._columns(contracts)
         self._measure(columns, spot)
-        known = [self._known.get(contract.name, _UNKNOWN) for contract in contracts]
+        known = [self._known.get(contract.name, UNKNOWN) for contract in contracts]
         volatility = np.array([one.volatility for one in known])
         volatility[np.isnan(spot)] = np.nan
         volatility[columns.years <= 0.0] = 0.0
@@ -384,7 +383,7 @@ class CentralGreeksService:
     def _measure(self, columns: Columns, spot: FloatArray) -> None:
         """Take the volatility of every live contract whose own is unknown or too old from its quote, else borrow it."""
         now, oldest = self._clock.now(), timedelta(seconds=self._settings.cache_seconds)
-        ages = [now - self._known.get(contract.name, _UNKNOWN).time for contract in columns.contracts]
+        ages = [now - self._known.get(contract.name, UNKNOWN).time for contract in columns.contracts]
         due = np.array([age >= oldest for age in ages]) & ~np.isnan(spot) & (columns.years > 0.0)
         at = np.flatnonzero(due)
         if not at.size:
@@ -397,7 +396,7 @@ class CentralGreeksService:
         usable = (implied.reason == NoVolatility.FOUND) & (half <= WIDEST_HALF_SPREAD)
         for contract, good, value, width in zip(some.contracts, usable, implied.volatility, half, strict=True):
             if good and self._is_steady(contract.name, float(value), now):
-                self._known[contract.name] = _Known(float(value), float(width), VolatilitySource.QUOTE, now)
+                self._known[contract.name] = KnownVolatility(float(value), float(width), VolatilitySource.QUOTE, now)
         for one in at[~usable].tolist():
             found = self._borrowed(columns, float(spot[one]), one)
             if found is not None:
@@ -422,7 +421,7 @@ class CentralGreeksService:
         now = self._clock.now()
         return Columns.of(contracts, now, self._rate(now), np.array(yields))
 
-    def _borrowed(self, columns: Columns, spot: float, at: int) -> _Known | None:
+    def _borrowed(self, columns: Columns, spot: float, at: int) -> KnownVolatility | None:
         """Volatility for a contract whose own quote says nothing.
 
         From a fresh chain's smile, else from what else is held of the same expiry, else from an older smile of the day,
@@ -437,7 +436,7 @@ class CentralGreeksService:
             smile = self._beside(columns, ticker, moment, forward) or smile
         if smile is not None:
             value = float(smile.at(columns.strike[at : at + 1])[0])
-            return _Known(value, math.inf, VolatilitySource.NEIGHBOURS, now)
+            return KnownVolatility(value, math.inf, VolatilitySource.NEIGHBOURS, now)
         known = self._known.get(contract.name)
         return None if known is None else replace(known, source=VolatilitySource.LAST_KNOWN)
 
@@ -445,7 +444,7 @@ class CentralGreeksService:
         """A smile through what was just measured by quote of the same expiry; ``None`` when nothing was."""
         oldest = self._clock.now() - timedelta(seconds=self._settings.cache_seconds)
         same = (c for c in columns.contracts if c.underlying.price_key == ticker and expires_at(c) == moment)
-        known = [(c.strike, self._known.get(c.name, _UNKNOWN)) for c in same]
+        known = [(c.strike, self._known.get(c.name, UNKNOWN)) for c in same]
         quoted = [(strike, k) for strike, k in known if k.source is VolatilitySource.QUOTE and k.time > oldest]
         strikes = np.array([strike for strike, _ in quoted])
         values = np.array([k.volatility for _, k in quoted])

@@ -56,9 +56,10 @@ class Stressed:
 
     ``legs`` have signed contracts as ratios; ``prices`` are points by (leg, node), ``spots`` by node. ``profits``
     are dollars by node against now. ``largest_loss`` is dollars from here to the worst price at the nearest expiry,
-    ``inf`` where it has no floor. ``naked`` counts short options that none of its longs cover. ``scan``: of options on
-    futures, dollars lost at the worst of a scan of prices and volatilities as CME's SPAN makes it. ``sizing_loss``: of
-    a proposal with naked short options, dollars lost at the worse side of ``sizing.stress_move``.
+    ``inf`` where it has no floor, NaN of what is held: nobody asks for it. ``naked`` counts short options that none of
+    its longs cover. ``scan``: of options on futures, dollars lost at the worst of a scan of prices and volatilities as
+    CME's SPAN makes it. ``sizing_loss``: of a proposal with naked short options, dollars lost at the worse side of
+    ``sizing.stress_move``.
     """
 
     position: str
@@ -162,7 +163,7 @@ class StressEngine(Manager):
     def _compute(self) -> StressBook:
         groups = {position.id: position.legs for position in self._book.exposed()}
         groups |= self._unowned()
-        rows = self._rows({name: legs for name, legs in groups.items() if legs}, self._moves)
+        rows = self._rows({name: legs for name, legs in groups.items() if legs}, self._moves, with_worst=False)
         whole = (*rows, *self._shares())
         return StressBook(whole, tuple(row.position for row in whole if not row.known))
 
@@ -176,7 +177,9 @@ class StressEngine(Manager):
                 found.setdefault(name, []).append(Leg(contract, round(quantity)))
         return {name: tuple(legs) for name, legs in found.items()}
 
-    def _rows(self, groups: Mapping[str, Sequence[Leg]], at_moves: FloatArray) -> list[Stressed]:
+    def _rows(
+        self, groups: Mapping[str, Sequence[Leg]], at_moves: FloatArray, with_worst: bool = True
+    ) -> list[Stressed]:
         contracts = tuple(leg.contract for legs in groups.values() for leg in legs)
         rows: list[Stressed] = []
         if not contracts:
@@ -191,6 +194,8 @@ class StressEngine(Manager):
             at = np.arange(start, start + len(legs))
             some = now.rows(at)
             row = _row(name, tuple(legs), some, moves[start], prices[at], self._scan(legs, some))
+            if with_worst:
+                row = replace(row, largest_loss=row.value - worst_value(some, _units(legs)))
             if max(leg.contract.expiry for leg in legs) <= self._service.now.date():
                 row = replace(row, profits=np.minimum(row.profits, 0.0))  # what ends today hedges nothing of tomorrow
             rows.append(row)
@@ -245,9 +250,8 @@ class StressEngine(Manager):
 def _row(
     name: str, legs: tuple[Leg, ...], now: Priced, moves: FloatArray, prices: FloatArray, scan: float | None
 ) -> Stressed:
-    units = np.array([leg.ratio * leg.contract.multiplier for leg in legs])
+    units = _units(legs)
     value = float(units @ now.price)
-    worst = worst_value(now, units)
     return Stressed(
         position=name,
         ticker=legs[0].contract.underlying.ticker,
@@ -256,7 +260,12 @@ def _row(
         prices=prices,
         value=value,
         profits=np.asarray(units @ (prices - now.price[:, None]), dtype=np.float64),
-        largest_loss=value - worst,
+        largest_loss=np.nan,
         naked=Package(legs).uncovered,
         scan=scan,
     )
+
+
+def _units(legs: Sequence[Leg]) -> FloatArray:
+    """Dollars a point of each leg, signed."""
+    return np.array([leg.ratio * leg.contract.multiplier for leg in legs], dtype=np.float64)

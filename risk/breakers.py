@@ -30,6 +30,8 @@ _SAMPLE_MINUTES = 5
 _FEWEST_SAMPLES = 24  # two hours
 _FEWEST_POSITIONS = 3
 _NEVER = 1.0  # a warning share that is the limit itself: profits of one market are always somewhat correlated
+_NEAR = {"fast_loss": 0.5, "margin_use": 0.97}  # shares of a limit from which each minute is looked at
+_MINUTE = timedelta(minutes=1)
 _CLOSES = ("fast_loss", "margin_use")
 
 
@@ -143,6 +145,12 @@ class CircuitBreakerPlugin(RiskPlugin):
             self._trip(row, event.time)
         return rows
 
+    @property
+    def rests(self) -> bool:
+        """Nothing is locked, no loss is half of its limit, and margin is not at its own."""
+        over = any(row.observed >= _NEAR.get(row.rule, 1.0) * row.limit for row in self._found.values())
+        return self._locked_until is None and not over
+
     def _trip(self, row: RiskThreshold, now: datetime) -> None:
         if row.severity in (Severity.BREACH, Severity.EMERGENCY):
             self._tripped_at, self._tripped_by = now, row.rule
@@ -159,6 +167,8 @@ class CircuitBreakerPlugin(RiskPlugin):
     def _fast_loss(self, event: Event, equity: float) -> RiskThreshold:
         settings = self._settings
         limit = settings.fast_loss_foundation if self.phases.phase == 1 else settings.fast_loss
+        if self._window and event.time - self._window[-1][0] > _MINUTE:  # it rested until now: nothing had moved
+            self._window.append((event.time - _MINUTE, self._window[-1][1]))
         self._window.append((event.time, equity))
         while event.time - self._window[0][0] > timedelta(minutes=settings.fast_loss_minutes):
             self._window.popleft()
@@ -228,11 +238,14 @@ class ProfitCorrelation:
         self._engine = engine
         self._settings = settings
         self._values: dict[str, dict[datetime, float]] = {}
+        self._looked: datetime | None = None
 
     def look(self, event: Event, phases: PhaseManager) -> tuple[RiskThreshold, ...]:
         """A sample every few minutes, and what the samples say; nothing in between."""
-        if event.time.minute % _SAMPLE_MINUTES:
-            return ()
+        before, self._looked = self._looked or event.time, event.time
+        minutes = event.time.minute % _SAMPLE_MINUTES
+        if minutes and event.time - before <= timedelta(minutes=minutes):
+            return ()  # no multiple of them since the last look, which may have been a rest ago
         self._sample(event.time)
         foundation = phases.phase == 1
         limit = self._settings.correlation_foundation if foundation else self._settings.correlation

@@ -16,6 +16,8 @@ from risk.equity import SteadyEquity
 from risk.memory import moment, number, truth
 from risk.proposal import MOST_DOLLARS, Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
 
+_NEAR = 0.01  # of equity
+
 
 class DrawdownPlugin(RiskPlugin):
     """Steps down with the distance from the peak."""
@@ -138,6 +140,14 @@ class DrawdownPlugin(RiskPlugin):
             severity = Severity.WARNING if true_depth >= settings.halve_at else Severity.NORMAL
             limit, depth = settings.halve_at, true_depth
         return RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=depth)
+
+    @property
+    def rests(self) -> bool:
+        """No level that closes anything is within a percent of equity, and none is passed."""
+        settings = self._settings
+        levels = (settings.halve_at, settings.stop_entries_at, settings.close_all_at, settings.disable_at)
+        near = any(level - _NEAR <= depth for level in levels[1:] for depth in self._depths)
+        return not near and not self._disabled and self._paused_until is None
 
     def wanted(self, now: datetime) -> Iterable[Wanted]:
         """Everything gone while disabled or paused; the losing positions from 15 % on."""

@@ -36,6 +36,8 @@ from state.tables import SystemState
 _AT_ANY_VIX = frozenset({Trait.PUT_SELLING, Trait.NO_VOLATILITY_SOLD, Trait.COVERED})
 
 
+_NEAR, _FAR = 0.9, 0.8  # shares of a limit from which each minute is looked at
+
 INDICES = ("SPX", "SPY")
 """By whose moves a day is judged: the index, and its shares where a feed has no index."""
 
@@ -142,6 +144,11 @@ class VixPanicPlugin(RiskPlugin):
         limit = self._settings.extreme
         return (RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=event.price),)
 
+    @property
+    def rests(self) -> bool:
+        """Under nine tenths of the limit."""
+        return self._panic is None and (self._value is None or self._value < _NEAR * self._settings.extreme)
+
     def wanted(self, now: datetime) -> Iterable[Wanted]:
         """What sells volatility gone, while the last VIX was above the limit."""
         if self._panic is None:
@@ -197,6 +204,12 @@ class BlackSwanPlugin(RiskPlugin):
         severity = Severity.EMERGENCY if swan else Severity.NORMAL
         observed = max(move, self._observed) if swan else move
         return (RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=observed),)
+
+    @property
+    def rests(self) -> bool:
+        """No index has moved four fifths of the limit."""
+        moves = [move for ticker in INDICES if (move := self._move(ticker)) is not None]
+        return max(moves, default=0.0) < _FAR * self._settings.index_move
 
     def wanted(self, now: datetime) -> Iterable[Wanted]:
         """What is short-dated gone, while the pause lasts."""

@@ -221,6 +221,10 @@ class UnifiedRiskManager:
                 self._failed(plugin, "wanted", error)
                 self._bus.halt_entries(f"{plugin.name} failed while asked what it wants: {error}")
 
+    def rests(self, now: datetime) -> bool:
+        """Whether no rule wants anything gone or is near a limit: small moves may then wait for the next look."""
+        return all(plugin.rests for plugin in self._plugins) and not any(True for _ in self.wanted(now))
+
     @property
     def locks(self) -> tuple[str, ...]:
         """Why everything is closed and stays so: locks of time, and the drawdown's disabling."""

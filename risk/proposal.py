@@ -222,6 +222,11 @@ class RiskPlugin(Manager, ABC):
         """What it wants gone at this minute, whether or not it wanted it before; most rules bind entries only."""
         return ()
 
+    @property
+    def rests(self) -> bool:
+        """Whether nothing that it watches is so near a limit that a small move before the next look could pass it."""
+        return True
+
     def cash_moved(self, amount: float) -> bool:
         """Cash came (positive) or went without a trade; whether it measures anything over time and took it out."""
         return False

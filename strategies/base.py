@@ -221,6 +221,13 @@ class Strategy(ABC):
     def manage(self, position: Position, context: HoldContext) -> Action | tuple[Action, ...]:
         """Decide about a position it holds; several acts are for several parts."""
 
+    def is_due(self, position: Position, context: HoldContext) -> bool:
+        """Whether it would do anything with a position in such circumstances, with nothing done about it.
+
+        One that cannot tell always would: it is then looked at every minute.
+        """
+        return True
+
     @abstractmethod
     def verify(self) -> tuple[str, ...]:
         """What is wrong with it."""

@@ -19,18 +19,23 @@ from core.events import (
     MinutePassed,
     OrderGroupFinished,
     PositionChanged,
+    RestEnded,
     SessionClosed,
 )
+from core.factory import Manager
 from core.gateway import Gateway, Session
 from core.journal import Journal, RecordKind
 from core.parts import added
+from core.settings.fields import MarketSettings
 from market.chains import current_quotes, package_price
+from market.vix import VIX
+from risk.emergency import EmergencyProtocol
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, HoldContext, Roll, Skip, Strategy
+from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries
-from strategies.exits import ContractEnds, StopGuard, last_resort
+from strategies.exits import ContractEnds, HeldLooks, Rest, StopGuard, last_resort
 from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
@@ -90,12 +95,14 @@ class StrategyCoordinator:
         self._strategies = self._entries.strategies
         self._stops = StopGuard(gateway, market.marks)
         self._ends = ContractEnds(gateway, market.calendar, market.marks)
+        self.looks = HeldLooks(gateway, market.greeks, self._ends, market.settings)
         self._rolls: dict[tuple[str, ...], _Rolling] = {}
         self._replacing: dict[Key, _Rolling] = {}
         self._added: dict[Key, date] = {}
         self._failing: set[str] = set()
         bus.subscribe(EntryWindow, self._entries.open_window, component="coordinator")
         bus.subscribe(MinutePassed, self._on_minute, component="coordinator", critical=True)
+        bus.subscribe(RestEnded, self._on_rest_ended, component="coordinator", critical=True)
         bus.subscribe(DeadlineReached, self._on_deadline, component="coordinator", critical=True)
         bus.subscribe(OrderGroupFinished, self._on_group_finished, component="coordinator")
         bus.subscribe(PositionChanged, self._on_position_changed, component="coordinator")
@@ -106,6 +113,18 @@ class StrategyCoordinator:
         """Whether minutes matter: something is held, ordered or waited for."""
         held = self._book.positions or self._book.shares
         return bool(self._entries.waiting or held or self._rolls or self._desk.working)
+
+    @property
+    def pursues(self) -> bool:
+        """Whether anything is on its way or waited for: until it is there, each minute counts."""
+        book = self._book
+        way = self._entries.waiting or self._rolls or self._desk.working
+        return bool(way or book.pending or book.shares or book.blocked or book.doubted)
+
+    @property
+    def rests(self) -> tuple[Rest, ...] | None:
+        """Until when and where nothing of what is held can become due; ``None`` while something of it may be."""
+        return self.looks.all_of(self._book.positions.values())
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -135,7 +154,12 @@ class StrategyCoordinator:
             self._go_on_with(rolling, event.time)
         self._manage(event.time)
 
+    def _on_rest_ended(self, event: RestEnded) -> None:
+        self._manage(event.time)
+
     def _on_deadline(self, event: DeadlineReached) -> None:
+        for position in self._book.of_strategy(event.strategy):
+            self.looks.forget(position.id)
         self._manage(event.time)
 
     def _on_group_finished(self, event: OrderGroupFinished) -> None:
@@ -181,14 +205,18 @@ class StrategyCoordinator:
                 continue
             try:
                 holding = self._holding(position, now, session)
+                if holding is None:
+                    continue
                 for due in self._ends.due(position, holding):  # no row may keep what its contract ends
                     self._do(position, due, now.date())
                 action = strategy.manage(position, holding)
+                self._note(strategy, position, holding, action)
             except Exception as error:  # a strategy's error must not keep the others from their exits
                 if position.id not in self._failing:  # told once a session, not once a minute
                     self._failing.add(position.id)
                     self._roster.suspend(strategy.name, f"failed while managing {position.id}", error)
                 action = last_resort(position, now, session)
+                self.looks.forget(position.id)
             for one in action if isinstance(action, tuple) else (action,):
                 if self._stops.confirmed(strategy, position, one, session):
                     self._do(position, one, now.date())
@@ -202,10 +230,22 @@ class StrategyCoordinator:
         self._journal.record(RecordKind.ERROR, component="coordinator", reason=reason)
         self._bus.halt_entries(reason)
 
-    def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext:
-        tick = self._gateway.tick(position.underlying.price_key)
+    def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext | None:
+        """What is known of a position now; ``None`` while it rests."""
+        spot = self._gateway.price(position.underlying.price_key)
+        if self.looks.rests(position, now, spot):
+            return None
         values = {part.name: self._market.marks.value_of(part, now) for part in position.parts}
-        return HoldContext(now, session, values, None if tick is None else tick.price)
+        return HoldContext(now, session, values, spot)
+
+    def _note(
+        self, strategy: Strategy, position: Position, context: HoldContext, action: Action | tuple[Action, ...]
+    ) -> None:
+        """Let a position rest of which nothing is due; one of which something is, is looked at until it is done."""
+        if isinstance(action, Hold):
+            self.looks.looked(strategy, position, context)
+        else:
+            self.looks.forget(position.id)
 
     def _do(self, position: Position, action: Action, today: date) -> None:
         if isinstance(action, Close):
@@ -356,3 +396,92 @@ class StrategyCoordinator:
         """What the strategies say, and that one is there at all."""
         problems = [problem for strategy in self._strategies.values() for problem in strategy.verify()]
         return tuple(problems) if self._strategies else ("no strategy is enabled",)
+
+
+_Bands = tuple[tuple[str, float, float], ...]
+
+
+class QuietMinutes(Manager):
+    """Which minutes of a backtest nobody looks at while something is held (decision 046); live, none.
+
+    A full look that left no rule of risk near a limit stands for the longest rest, while the prices that it rests on
+    stay in their bands, and nothing is ordered, waited for or told by the broker. While it stands, only the positions
+    are looked at whose own rest is over.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        book: Book,
+        coordinator: StrategyCoordinator,
+        risk: UnifiedRiskManager,
+        emergency: EmergencyProtocol,
+        settings: MarketSettings,
+    ) -> None:
+        self._gateway = gateway
+        self._book = book
+        self._coordinator = coordinator
+        self._risk = risk
+        self._emergency = emergency
+        self._longest = timedelta(minutes=settings.held_minutes)
+        self._move = settings.quiet_move
+        self._stands: tuple[datetime, _Bands] | None = None
+        self._rests: tuple[datetime, _Bands] | None = None
+
+    def is_quiet(self, now: datetime) -> bool:
+        """Whether nobody looks at a minute."""
+        return self._is_within(self._rests, now) and self.stands(now)
+
+    def stands(self, now: datetime) -> bool:
+        """Whether the last full look still stands, so that only what its own rest tells is looked at."""
+        return self._is_within(self._stands, now) and not self._coordinator.pursues
+
+    def _is_within(self, known: tuple[datetime, _Bands] | None, now: datetime) -> bool:
+        if known is None or now >= known[0]:
+            return False
+        for ticker, low, high in known[1]:
+            price = self._gateway.price(ticker)
+            if price is None or not low <= price <= high:
+                return False
+        return True
+
+    def due(self, now: datetime) -> list[str]:
+        """Prices to be told before what does not rest is looked at: the VIX, and what its options are written on."""
+        looks, price = self._coordinator.looks, self._gateway.price
+        rows = ((row, row.underlying.price_key) for row in self._book.positions.values())
+        return [VIX, *sorted({key for row, key in rows if not looks.rests(row, now, price(key))})]
+
+    def ends(self) -> None:
+        """Something happened: the next minute is looked at in full."""
+        self._stands = None
+
+    def looked(self, now: datetime, always: tuple[str, ...]) -> None:
+        """Everything was looked at; ``always``: whose prices the account's own rules rest on."""
+        self._stands = None
+        held = list(self._book.positions.values())
+        if self._gateway.is_live() or self._longest <= timedelta(minutes=1):
+            return
+        if any(row.expiry <= now.date() for row in held):
+            return  # on its last day everything is looked at each minute
+        if self._emergency.person_waits or not self._risk.rests(now):
+            return
+        tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in held)))
+        bands = []
+        for ticker in tickers:
+            price = self._gateway.price(ticker)
+            if price is None:
+                return
+            band = self._coordinator.looks.vix_band(price) if ticker == VIX else self._move * price
+            bands.append((ticker, price - band, price + band))
+        self._stands = (now + self._longest, tuple(bands))
+        self.glanced()
+
+    def glanced(self) -> None:
+        """What did not rest was looked at."""
+        rests = self._coordinator.rests
+        if not rests:
+            self._rests = None
+            return
+        bands = {(rest.key, rest.low, rest.high): None for rest in rests}
+        bands |= {(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band): None for rest in rests}
+        self._rests = (min(rest.until for rest in rests), tuple(bands))

@@ -6,6 +6,8 @@ rises. Half of the places from VIX 15 on, closed above 18; closed too when the s
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from core.book import Position
 from core.contracts import Contract, Right
 from core.parts import BOUGHT, WHOLE, Part, Trait
@@ -119,13 +121,17 @@ class Diagonal(Row):
         """Points of the long put at the short one's expiry, the price at the short strike and volatility as now."""
         long = next((leg.contract for leg in part.legs if leg.ratio > 0), None)
         short = next((leg.contract for leg in part.legs if leg.ratio < 0), None)
-        figures = None if long is None or short is None else self.tools.greeks.figures_of(long)
-        if long is None or short is None or figures is None:
+        volatility = None if long is None else self.tools.greeks.volatility_of(long)
+        if long is None or short is None or volatility is None:
             return None
-        rate, dividend_yield = self.tools.greeks.carry_of(long.underlying.ticker)
-        left = years_between(expires_at(short), expires_at(long))
-        at_end = american_price(short.strike, long.strike, left, figures.volatility, rate, dividend_yield, False)
-        return float(at_end[0])
+        return _worth_at_end(short, long, volatility, *self.tools.greeks.carry_of(long.underlying.ticker))
+
+
+@lru_cache(maxsize=64)
+def _worth_at_end(short: Contract, long: Contract, volatility: float, rate: float, dividend_yield: float) -> float:
+    """Points of the long put; kept, for it is asked each minute and its volatility is measured each five."""
+    left = years_between(expires_at(short), expires_at(long))
+    return float(american_price(short.strike, long.strike, left, volatility, rate, dividend_yield, False)[0])
 
 
 def _vega(chain: Chain, contract: Contract) -> float | None:

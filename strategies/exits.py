@@ -11,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from math import copysign
 
 from core.book import DEADLINE, Position
 from core.contracts import Contract, Right, Settlement
 from core.gateway import Gateway, Session
 from core.instruments import instrument_of
 from core.parts import Part, Trait, Urgency, added
+from core.settings.fields import MarketSettings
 from core.settings.strategies import ExitSettings
 from greeks.marks import Marks
+from greeks.service import CentralGreeksService
 from market.calendar import EventCalendar
 from market.freshness import TwoLooks
+from market.vix import VIX
 from strategies.base import Action, Close, Hold, HoldContext, Strategy
 
 Rule = Callable[[Part, HoldContext], Close | None]
@@ -314,7 +318,139 @@ class ContractEnds:
         return friday.weekday() == 4 and friday.month in _QUARTERS and 15 <= friday.day <= 21
 
 
-_APART = timedelta(seconds=90)  # with something held every minute is looked at
+_VOLATILITY = 1.0  # points by which volatilities are taken to move while the VIX stays near
+_APART_SHARE = 0.25  # of it by which legs of one part may move apart from each other
+_VIX_SHARE = 10.0  # times ``market.quiet_move``
+_SWERVE = 1.25  # times what the Greeks of the last portfolio say that a value moves
+_SHARES = (1.0, 0.5, 0.25)  # of the longest rest and the widest bands: near a limit the smaller ones are tried
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A position of which nothing can become due until a time, while its underlying (by price key) stays in a band.
+
+    ``vix``: what the VIX was; it must stay within ``vix_band`` points, too.
+    """
+
+    position: Position
+    until: datetime
+    key: str
+    low: float
+    high: float
+    vix: float
+    vix_band: float
+
+
+class HeldLooks:
+    """When what is held must be looked at next (decision 046); live, each minute.
+
+    After a full look that found nothing to do, the rules are asked at the edges: at the end of the longest rest, with
+    the underlying at each end of its band, and values and deltas where that and a move of volatility can bring them.
+    Where something would be due there, less of rest and bands is tried; else it is looked at every minute, and so
+    is what ends today and what is not wholly known.
+    """
+
+    def __init__(
+        self, gateway: Gateway, service: CentralGreeksService, ends: ContractEnds, settings: MarketSettings
+    ) -> None:
+        self._gateway = gateway
+        self._service = service
+        self._ends = ends
+        self._longest = timedelta(minutes=settings.held_minutes)
+        self._move = settings.quiet_move
+        self._rests: dict[str, Rest] = {}
+        self._vix: tuple[datetime, float | None] = (datetime.min, None)
+
+    def rests(self, position: Position, now: datetime, spot: float | None) -> bool:
+        """Whether nothing can be due of a position at a price of its underlying."""
+        rest = self._rests.get(position.id)
+        if rest is None or rest.position is not position or spot is None:
+            return False
+        vix = self._vix_at(now)
+        if vix is None or abs(vix - rest.vix) > rest.vix_band:
+            return False
+        return now < rest.until and rest.low <= spot <= rest.high
+
+    def vix_band(self, vix: float) -> float:
+        """Points by which the VIX may move within a rest."""
+        return min(_VIX_SHARE * self._move * vix, _VOLATILITY)
+
+    def _vix_at(self, now: datetime) -> float | None:
+        if self._vix[0] != now:
+            self._vix = (now, self._gateway.price(VIX))
+        return self._vix[1]
+
+    def all_of(self, positions: Iterable[Position]) -> tuple[Rest, ...] | None:
+        """The rests of positions; ``None`` where one of them has none."""
+        found = [(position, self._rests.get(position.id)) for position in positions]
+        rests = tuple(rest for position, rest in found if rest is not None and rest.position is position)
+        return rests if len(rests) == len(found) else None
+
+    def forget(self, position: str) -> None:
+        """Look at it at the next minute."""
+        self._rests.pop(position, None)
+
+    def looked(self, strategy: Strategy, position: Position, context: HoldContext) -> None:
+        """A full look found nothing to do."""
+        rest = self._rest_of(strategy, position, context)
+        if rest is None:
+            self.forget(position.id)
+        else:
+            self._rests[position.id] = rest
+
+    def _rest_of(self, strategy: Strategy, position: Position, context: HoldContext) -> Rest | None:
+        spot, vix, left = context.spot, self._vix_at(context.now), context.session.closes_at - context.now
+        if self._gateway.is_live() or spot is None or vix is None or position.expiry <= context.now.date():
+            return None
+        for share in _SHARES:
+            longest, move = min(share * self._longest, left), share * self._move * spot
+            if longest <= timedelta(minutes=1):
+                return None
+            there = replace(context, now=context.now + longest)
+            if not any(self._due_at(strategy, position, there, side * move, share) for side in (1, -1)):
+                key = position.underlying.price_key
+                return Rest(position, there.now, key, spot - move, spot + move, vix, share * self.vix_band(vix))
+        return None
+
+    def _due_at(self, strategy: Strategy, position: Position, there: HoldContext, move: float, share: float) -> bool:
+        """Whether something is due with the underlying moved and all else where that may bring it, or is unknown."""
+        spot, values = there.spot, {}
+        if spot is None:
+            return True
+        for part in position.parts:
+            value, far = there.values.get(part.name), self._reach(part, spot, abs(move), share * _VOLATILITY)
+            if value is None or far is None:
+                return True
+            values[part.name] = value + copysign(far, move)
+
+        def delta_of(contract: Contract) -> float | None:
+            known = self._service.roughly(contract)
+            if known is None:
+                return None
+            delta, gamma, _, then = known
+            far = abs(delta) + copysign(_SWERVE * gamma * (abs(move) + abs(spot - then)), move)
+            return copysign(min(max(far, 0.0), 1.0), delta)
+
+        edge = replace(there, values=values, spot=spot + move, delta_of=delta_of)
+        return any(True for _ in self._ends.due(position, edge)) or strategy.is_due(position, edge)
+
+    def _reach(self, part: Part, spot: float, move: float, volatility: float) -> float | None:
+        """Points by which a part's value may move within its rest; ``None`` where its Greeks are unknown."""
+        legs, contracts = (part.package.legs, 1) if part.is_whole else (part.legs, part.contracts)
+        delta = bend = vega = vegas = 0.0
+        for leg in legs:
+            known = self._service.roughly(leg.contract)
+            if known is None:
+                return None
+            delta += leg.ratio * known.delta
+            bend += abs(leg.ratio * known.gamma) * (0.5 * move + abs(spot - known.spot))
+            vega += leg.ratio * known.vega
+            vegas += abs(leg.ratio * known.vega)
+        far = _SWERVE * (abs(delta) + bend) * move + volatility * (abs(vega) + _APART_SHARE * vegas)
+        return far / contracts
+
+
+_APART = timedelta(seconds=90)  # what may become due is looked at every minute
 
 
 class StopGuard:

@@ -78,13 +78,10 @@ class FuturesStrangle(Row):
 
     def adjust(self, position: Position, hold: HoldContext) -> Action | tuple[Action, ...]:
         """Roll the untested side once, when the other one is tested."""
-        names = [part.name for part in position.parts]
-        if len(names) < 2 or any(name.endswith(ROLLED) for name in (*names, *position.realised)):
+        sides = self._tested(position, hold)
+        if sides is None:
             return Hold()
-        one, other = position.parts
-        tested, untested = (one, other) if _delta_of(one, hold) >= _delta_of(other, hold) else (other, one)
-        if _delta_of(tested, hold) < self.settings.roll_delta:
-            return Hold()
+        tested, untested = sides
         cost = hold.value(untested)
         if cost is None:
             return Hold()
@@ -104,6 +101,19 @@ class FuturesStrangle(Row):
             return Hold()
         why = f"{tested.name} is at {_delta_of(tested, hold):.1f} delta"
         return Roll(answer, why, parts=(untested.name,), calendar=True)
+
+    def adjusts(self, position: Position, context: HoldContext) -> bool:
+        """Whether a side is tested and the other one may be rolled."""
+        return self._tested(position, context) is not None
+
+    def _tested(self, position: Position, hold: HoldContext) -> tuple[Part, Part] | None:
+        """The side that is tested, and the other one while it was not rolled yet."""
+        names = [part.name for part in position.parts]
+        if len(names) < 2 or any(name.endswith(ROLLED) for name in (*names, *position.realised)):
+            return None
+        one, other = position.parts
+        tested, untested = (one, other) if _delta_of(one, hold) >= _delta_of(other, hold) else (other, one)
+        return None if _delta_of(tested, hold) < self.settings.roll_delta else (tested, untested)
 
     def _phase_allows(self, look: Look) -> Skip | None:
         """A product without an ETF waits for the phase of futures."""

@@ -103,14 +103,20 @@ class Ipmcc(Row):
     def adjust(self, position: Position, hold: HoldContext) -> Action | tuple[Action, ...]:
         """Roll the long call when it has few days left, its weekly closed with it."""
         leap = position.part(LEAP)
-        left = None if leap is None else (leap.expiry - hold.now.date()).days
-        if left is None or left > self.settings.leap_roll_days or hold.now.time() < self.settings.leap_time:
+        if leap is None or not self.adjusts(position, hold):
             return Hold()
+        left = (leap.expiry - hold.now.date()).days
         answer = self.look_at(position, hold, self.leap, part=leap)
         if not isinstance(answer, Proposal):
             return Hold()
         names = tuple(part.name for part in position.parts)
         return Roll(answer, f"{left} days to expiry", parts=names, calendar=True)
+
+    def adjusts(self, position: Position, context: HoldContext) -> bool:
+        """Whether the long call has few days left."""
+        leap, now = position.part(LEAP), context.now
+        few = leap is not None and (leap.expiry - now.date()).days <= self.settings.leap_roll_days
+        return few and now.time() >= self.settings.leap_time
 
     # The weekly
 

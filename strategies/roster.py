@@ -231,11 +231,15 @@ class EntryPreparer(Manager):
         self._rows = {strategy.name: strategy for strategy in roster.enabled if isinstance(strategy, Row)}
         bus.subscribe(EntryAhead, self._on_ahead, component="entry_ahead")
 
+    def is_due(self, strategy: str, window: str, day: date) -> bool:
+        """Whether a row's window opens on a day."""
+        row = self._rows.get(strategy)
+        found = None if row is None else next((one for one in row.entry_windows() if one.name == window), None)
+        return found is not None and found.falls_on(day) and self._tools.is_open(day)
+
     def _on_ahead(self, event: EntryAhead) -> None:
         row = self._rows.get(event.strategy)
-        window = None if row is None else next((one for one in row.entry_windows() if one.name == event.window), None)
-        day = event.time.date()
-        if row is None or window is None or not window.falls_on(day) or not self._tools.is_open(day):
+        if row is None or not self.is_due(event.strategy, event.window, event.time.date()):
             return
         for context in self._contexts(row, event):
             try:

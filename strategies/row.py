@@ -273,6 +273,18 @@ class Row(Strategy):
                 return self._roll(position, part, hold, planned, due)
         return self.adjust(position, hold)
 
+    def is_due(self, position: Position, context: HoldContext) -> bool:
+        """Whether an exit, a roll or an adjustment is due; nothing is looked for."""
+        if any(rule(position, context) is not None for rule in self.exits_of_all):
+            return True
+        for part in position.parts:
+            planned = self.rolls.get(part_kind(part.name))
+            if self._exit(part, context) is not None or (
+                planned is not None and planned.due(part, context) is not None
+            ):
+                return True
+        return self.adjusts(position, context)
+
     def _exit(self, part: Part, hold: HoldContext) -> Close | None:
         rules = (*self.exits.get(part_kind(part.name), ()), *self.exits.get(EVERY_PART, ()))
         found = most_severe(rules, part, hold)
@@ -281,6 +293,10 @@ class Row(Strategy):
     def adjust(self, position: Position, hold: HoldContext) -> Action | tuple[Action, ...]:
         """What else the row does with what it holds, when no exit is due."""
         return Hold()
+
+    def adjusts(self, position: Position, context: HoldContext) -> bool:
+        """Whether ``adjust`` would do or look for anything; a row with an ``adjust`` of its own says when."""
+        return type(self).adjust is not Row.adjust
 
     def _roll(self, position: Position, part: Part, hold: HoldContext, planned: PlannedRoll, why: str) -> Action:
         blocked = self.vix_gate(self._context(position, hold, part))

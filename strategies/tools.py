@@ -19,7 +19,7 @@ from core.contracts import Contract, Quote, Right
 from core.factory import Manager
 from core.gateway import Gateway, Session
 from core.instruments import INSTRUMENTS, underlying_named
-from core.settings.fields import MarginSettings, OrderSettings
+from core.settings.fields import MarginSettings, MarketSettings, OrderSettings
 from greeks.black_scholes import FloatArray
 from greeks.exposure import Priced
 from greeks.marks import ChainPlanner, Marks
@@ -37,12 +37,20 @@ class MarketAccess(Manager):
     """The parts of market knowledge that the coordinator hands to strategies."""
 
     def __init__(
-        self, calendar: EventCalendar, chains: OptionChainManager, vix: UnifiedVIXManager, marks: Marks
+        self,
+        calendar: EventCalendar,
+        chains: OptionChainManager,
+        vix: UnifiedVIXManager,
+        marks: Marks,
+        greeks: CentralGreeksService,
+        settings: MarketSettings,
     ) -> None:
         self.calendar = calendar
         self.chains = chains
         self.vix = vix
         self.marks = marks
+        self.greeks = greeks
+        self.settings = settings
 
 
 class Analysis(Manager):

@@ -111,6 +111,10 @@ class FakeGateway:
         price = self.price_of(ticker)
         return Tick(price, price, price, price, self.time)
 
+    def price(self, ticker: str) -> float | None:
+        tick = self.tick(ticker)
+        return None if tick is None else tick.price
+
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """Flat history at yesterday's price with a constant daily range."""
         days: list[date] = []
@@ -143,7 +147,7 @@ class FakeGateway:
             day += timedelta(days=1)
         return sorted(found, key=lambda row: (row.expiry, row.strike, row.right))
 
-    def listing(self, contract: Contract) -> Listing | None:
+    def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """Yesterday closed as it is now, at the same volatility."""
         volatility = self.vix(self.time) / 100
         return None if contract.name in self.missing else Listing(self.worth(contract), volatility)
@@ -314,8 +318,13 @@ def build(gateway: FakeGateway, **parameters: str) -> tuple[TradingSystem, Memor
     return system, sink
 
 
-def run_day(system: TradingSystem, gateway: FakeGateway, day: date, until: time = time(16, 0)) -> None:
-    """One day as main.py would run it: open, each minute with its windows and deadlines, close, expiry."""
+def run_day(
+    system: TradingSystem, gateway: FakeGateway, day: date, until: time = time(16, 0), resting: bool = False
+) -> None:
+    """One day as main.py would run it: open, each minute with its windows and deadlines, close, expiry.
+
+    ``resting``: minutes rest that rest in a backtest; else each is looked at.
+    """
     session = gateway.session(day)
     windows = [
         (strategy.name, window) for strategy in system.coordinator.strategies for window in strategy.entry_windows()
@@ -336,7 +345,7 @@ def run_day(system: TradingSystem, gateway: FakeGateway, day: date, until: time 
                 system.entry_window(moment, name, window.name)
         if session is not None and moment == session.closes_at:
             system.close_session(moment)
-        if session is not None and moment <= session.closes_at:
+        if session is not None and moment <= session.closes_at and not (resting and system.rests(moment)):
             system.minute(moment)
         moment += timedelta(minutes=1)
     if until == time(16, 0):

@@ -226,6 +226,10 @@ class MarketSettings(SettingsGroup):
     frozen_after_minutes: int = Field(30, gt=0)
     idle_minutes: int = Field(5, ge=1, le=30)
     """Minutes between looks at prices while nothing is held, ordered or waited for."""
+    held_minutes: int = Field(15, ge=1, le=30)
+    """A backtest's most minutes between looks at a position that nothing can become due of meanwhile; 1: each one."""
+    quiet_move: Fraction = 0.0025
+    """Move of an underlying since that look after which it is looked at again; of the VIX ten times as much."""
     average_true_range_days: int = Field(14, ge=2)
     fast_average_days: int = Field(8, ge=2)
     middle_average_days: int = Field(21, ge=2)

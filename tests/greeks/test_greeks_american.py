@@ -160,3 +160,17 @@ def test_price_bounds_monotony_and_convexity_hold(
     assert np.isfinite(found.matrix()).all()
     longer = american_price(spot, strike, years * 1.5, vol, rate, dividend, call)
     assert (longer >= found.price - noise).all()
+
+
+def test_compiled_loops_and_numpy_agree_whatever_contract_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five boundaries in turn, twice: more than the loops keep; and each at three prices, so that kept ones serve."""
+    count = 30
+    volatility = np.tile(np.repeat([0.1, 0.2, 0.35, 0.6, 1.1], 3), 2)
+    spot = np.tile([70.0, 100.0, 130.0], 10)
+    is_call = np.arange(count) % 2 == 0
+    for rate, dividend_yield in ((0.03, 0.0), (0.02, 0.05), (0.05, 0.01)):
+        compiled = american_greeks(spot, 100.0, 0.7, volatility, rate, dividend_yield, is_call).matrix()
+        with monkeypatch.context() as patch:
+            patch.setattr("greeks.american.load_kernels", lambda: None)
+            plain = american_greeks(spot, 100.0, 0.7, volatility, rate, dividend_yield, is_call).matrix()
+        assert np.allclose(compiled, plain, rtol=1e-9, atol=1e-9)

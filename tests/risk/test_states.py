@@ -361,6 +361,15 @@ def test_the_breakers_outlive_the_process() -> None:
     assert calm.denied(40, calm.book) == "circuit_breaker"
 
 
+def test_a_loss_after_minutes_that_rested_is_measured_from_what_stood_until_then() -> None:
+    """Nothing moved for a quarter of an hour, then 3.1 % are gone: of 100,000 until the minute before, 96,900."""
+    breaker = Breaker()
+    breaker.to(100_000.0, 0)
+    assert breaker.plugin.rests
+    assert breaker.to(96_900.0, 15)["fast_loss"] is Severity.BREACH
+    assert not breaker.plugin.rests
+
+
 def test_cash_that_moved_is_no_fast_loss() -> None:
     breaker = Breaker()
     breaker.to(100_000.0, 0)
@@ -384,7 +393,7 @@ def test_profits_correlate_over_pairs_of_three_positions_of_different_groups_tha
         (found,) = sample(count, "abc")
     assert found.severity is Severity.BREACH
     assert found.observed == pytest.approx(1.0)
-    assert profits.look(MinutePassed(time=minute(151)), phases) == ()  # type: ignore[arg-type]
+    assert profits.look(MinutePassed(time=minute(146)), phases) == ()  # type: ignore[arg-type]
     gaining = ProfitCorrelation(book, engine, CircuitBreakerSettings())  # type: ignore[arg-type]
     profits = gaining
     for count in range(30):

@@ -118,14 +118,11 @@ def test_half_of_the_debit_is_its_stop(row: Diagonal, value: float | None, expec
 
 
 def test_half_of_the_most_at_the_short_expiry_is_its_target(row: Diagonal, monkeypatch: pytest.MonkeyPatch) -> None:
-    class At14:
-        volatility = 0.14
-
-    def known(_self: CentralGreeksService, one: Contract) -> At14:
+    def known(_self: CentralGreeksService, one: Contract) -> float:
         assert one == LONG
-        return At14()
+        return 0.14
 
-    monkeypatch.setattr(CentralGreeksService, "figures_of", known)
+    monkeypatch.setattr(CentralGreeksService, "volatility_of", known)
     monkeypatch.setattr(CentralGreeksService, "carry_of", lambda _self, _ticker: (0.02, 0.015))
     # 28 days at 14 %: sigma x root t = 0.0388. Price and strike 486 and 487: about 0.3989 x 486.5 x 0.0388 = 7.53, half
     # a point for the strike above, less 0.005 x 0.0767 x 486.5 / 2 = 0.09 of carry: 7.9. Less 3.00 paid: 4.9 at most.
