@@ -32,7 +32,7 @@ ENDS = {
     "update go": {"noupdate"},
     "connect": {"brokerdown"},
 }
-COMMANDS = ("status", "explain", "halt", "resume", "reduce", "reconcile", "close_all", "take_over")
+COMMANDS = ("status", "explain", "halt", "resume", "reduce", "suspend", "reconcile", "close_all", "take_over")
 SHOWN = ("order", "fill", "notice", "trade_closed", "decision", "risk", "reconciliation", "command", "system")
 
 
