@@ -75,6 +75,7 @@ from state.copies import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
+from strategies.base import next_entries
 from strategies.box import Box
 from strategies.butterfly import Butterfly
 from strategies.capacity import Capacity
@@ -443,8 +444,8 @@ class TradingSystem:
         return f"{command.value} {subject}".strip() + f" {taken} at {now:%H:%M}\n" + "\n".join([*said, *self.status()])
 
     def status(self) -> list[str]:
-        """How things stand, a line each: account, entries, what is held, what is ordered."""
-        account = self.gateway.account()
+        """How things stand, a line each: account, entries, what is held and ordered, limits, windows, data."""
+        account, now, calendar = self.gateway.account(), self.clock.now(), self.managers[EventCalendar]
         figures = ", ".join(f"{name.lower()} {value}" for name, value in self.figures().items())
         held = [f"holds {name}" for name in self.book.positions] or ["holds nothing"]
         return [
@@ -452,6 +453,9 @@ class TradingSystem:
             figures,
             *held,
             *self.managers[AtomicExecutor].why(),
+            self.managers[ExposureDiary].line(),
+            *next_entries(self.coordinator.strategies, now, lambda day: calendar.session(day) is not None),
+            self.managers[DataFreshnessValidator].line(now),
             *self.managers[PerformanceTracker].lines(),
             *self.settings.accepted(),
         ]

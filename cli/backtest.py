@@ -94,12 +94,19 @@ def too_calm(settings: Settings, market: OpenedMarket) -> tuple[str, ...]:
     """That the VIX of a modelled market never gets above what any strategy of the run needs; empty where it does."""
     from simulation.market.source import ModelledMarket
 
-    known = market.source.book.daily("VIX") if isinstance(market.source, ModelledMarket) else None
+    if not isinstance(market.source, ModelledMarket):
+        return ()
+    book, run = market.source.book, settings.run
+    needed = {name: float(getattr(settings, name).min_vix) for name in run.strategies}
+    closes = book.closes_of("VIX", run.start, run.end)
+    if closes is None or any((closes > least).any() for least in needed.values()):
+        return ()  # highs are read from minutes: only where no close says it
+    known = book.daily("VIX")
     if known is None:
         return ()
-    first, last = settings.run.start.toordinal(), settings.run.end.toordinal()
-    highs = [float(high) for day, high in zip(known[0], known[1][1], strict=True) if first <= int(day) <= last]
-    needed = {name: float(getattr(settings, name).min_vix) for name in settings.run.strategies}
+    first, last = run.start.toordinal(), run.end.toordinal()
+    rows = [row for row, day in enumerate(known[0].tolist()) if first <= day <= last]
+    highs = [float(known[1][1].item(row)) for row in rows]
     highest = max((high for high in highs if math.isfinite(high)), default=None)
     if highest is None or any(highest > least for least in needed.values()):
         return ()

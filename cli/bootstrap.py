@@ -168,6 +168,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[0] == "tool":
         return hand_over(environment.python, ["-m", *arguments[1:]])
     if inside(environment):
+        keep_bytecode(environment)
         from cli.app import run
 
         return run(arguments)
@@ -179,6 +180,15 @@ def packages_of(command: str) -> PackageSet:
     if command in RESEARCH_COMMANDS:
         return PackageSet.RESEARCH
     return PackageSet.DEVELOP if command in DEVELOPER_COMMANDS else PackageSet.RUN
+
+
+def keep_bytecode(environment: Environment) -> None:
+    """Where Python is told to write no bytecode (PYTHONDONTWRITEBYTECODE), keep it inside ``.venv``, beside nothing.
+
+    Without it each command compiles some thousand files anew, which takes longer than most commands.
+    """
+    if sys.dont_write_bytecode and sys.pycache_prefix is None:
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(environment.folder.resolve() / "bytecode")
 
 
 def version(root: Path) -> str:

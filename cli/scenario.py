@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from datetime import time as clock_time
+from itertools import pairwise
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,10 +31,14 @@ from cli.markets import open_market
 from cli.options import BacktestOptions, MarketOptions, a_date, a_share, command_of, plan_of
 
 if TYPE_CHECKING:
+    from reporting.report import RunRecord
     from simulation.live_mode.rehearsal import Rehearsal
     from simulation.market.scenarios import Scenario
     from simulation.market.source import ModelledMarket
 
+ACTED = ("breach", "emergency", "reached")
+SESSION_BOUND, LARGE_BOUND, LARGE_MOVE = 0.15, 0.30, 0.10
+"""What a session may cost of the equity at the close before, for moves of the index up to 10 % and beyond."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -131,8 +137,8 @@ def shown(name: str, seed: int, settings: list[str]) -> bool:
     done = run_and_report(options_of(path, seed, settings))
     (done.folder / "path.svg").write_text(path.picture(), encoding="utf-8")
     typer.echo(f"  {outcome(done)} in {time.monotonic() - begun:.1f} s; {done.folder}")
-    if NOTHING_HELD in done.record.warnings:
-        typer.echo(f"  {NOTHING_HELD}")
+    for line in [NOTHING_HELD] if NOTHING_HELD in done.record.warnings else verdict(done.record, path):
+        typer.echo(f"  {line}")
     if done.error is not None:
         typer.echo(f"  stopped: {done.error.strip().splitlines()[-1]}")
     return done.error is None
@@ -151,6 +157,28 @@ def outcome(done: Finished) -> str:
     if equity is None:
         return text
     return f"{text}, return {equity.total_return:+.2%}, largest drawdown {equity.drawdown:.2%}"
+
+
+def verdict(record: RunRecord, path: ScenarioPath) -> list[str]:
+    """What was held, what acted, and the worst session from close to close against its bound (docs/risk.md)."""
+    points, closes = record.equity, dict(zip(path.days, path.index, strict=True))
+    before = dict(zip(path.days[1:], path.index, strict=False))
+    held = max((point.positions or 0 for point in points), default=0)
+    acted = dict.fromkeys(note.rule for note in record.journal.risk if note.severity in ACTED)
+    sessions = [
+        (1 - after.equity / one.equity, abs(closes.get(after.day, nan) / before.get(after.day, nan) - 1), after.day)
+        for one, after in pairwise(points)
+        if one.equity > 0
+    ]
+    if not sessions:
+        return ["no session was closed: nothing is judged"]
+    over = [row for row in sessions if row[0] > (LARGE_BOUND if row[1] > LARGE_MOVE else SESSION_BOUND)]
+    loss, _, day = max(sessions, key=lambda row: row[0])
+    words = "failed: " + ", ".join(f"{row[2]} {row[0]:.1%}" for row in over) if over else "passed"
+    acts = ", ".join(acted) or "nothing"
+    return [
+        f"held at most {held} positions at a close; acted: {acts}; worst session {day}: {max(loss, 0.0):.1%}; {words}"
+    ]
 
 
 def typed_lines() -> Iterator[list[str]]:

@@ -23,6 +23,7 @@ from core.book import EntryIntent, EntryJudge, Refusal
 from core.contracts import Package
 from core.gateway import Gateway
 from core.instruments import instrument_of
+from core.parts import Trait
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from market.chains import PackagePrice, current_price
@@ -35,6 +36,12 @@ def round_down(cash: float, tick: float) -> float:
     """The tick at or below, in our sign: never better for us than asked; never zero, which no engine can express."""
     steps = math.floor(cash / tick + _ROUNDING)
     return round((steps or -1) * tick, 10)
+
+
+def round_up(cash: float, tick: float) -> float:
+    """The tick at or above, in our sign: never worse for us than asked; never zero."""
+    steps = math.ceil(cash / tick - _ROUNDING)
+    return round((steps or 1) * tick, 10)
 
 
 def through(cash: float, tick: float) -> float:
@@ -110,10 +117,15 @@ class PriceWalk:
     def limit(self, group: OrderGroup, price: PackagePrice) -> float:
         """The walk goes on from the market's prices, but never back up: that would run away from a fill.
 
-        No exit stands beyond what the package that it buys back can be worth.
+        No exit stands beyond what the package that it buys back can be worth; a loan that a person wants rests at the
+        rate that it may cost at most, which the market may come to (methodology, 6a, row 6).
         """
-        limit = self._wanted(group, price)
-        return limit if group.opens else within_worth(limit, group.package, price.tick)
+        limit, entry = self._wanted(group, price), group.entry
+        if not group.opens:
+            return within_worth(limit, group.package, price.tick)
+        if entry is None or entry.least_cash is None or Trait.HELD_BY_PERSON not in entry.terms.traits:
+            return limit
+        return max(limit, round_up(entry.least_cash, price.tick))
 
     def _wanted(self, group: OrderGroup, price: PackagePrice) -> float:
         if not group.urgency.crosses and group.step <= self._settings.walk_steps:

@@ -97,6 +97,11 @@ class DataFreshnessValidator(Manager):
         if (named := underlying_named(ticker)) is not None and named.kind is AssetKind.INDEX:
             _tell(self._bus, now, f"{ticker} is not in the feed: a broker's may quote its options and not the index")
 
+    def line(self, now: datetime) -> str:
+        """How old each price of this session is, in a line for a person."""
+        ages = [f"{name} {max((now - seen.fresh_at).total_seconds(), 0):.0f} s" for name, seen in self._seen.items()]
+        return f"prices old: {', '.join(ages) or 'none came in this session'}"
+
     def fault(self, ticker: str, now: datetime) -> DataFault | None:
         """What is wrong with an underlying's price now; ``None`` when it may be used."""
         seen = self._seen.get(ticker)

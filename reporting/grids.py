@@ -139,7 +139,8 @@ def heat_map(
     """One map; a cell's colour is its return's sign, its strength the share of the strongest of all."""
     downs, acrosses = dict.fromkeys(down for down, _ in cells), dict.fromkeys(across for _, across in cells)
     corner = " / ".join(name for name in axes if name)
-    top = element("tr", *(element("th", words, scope="col") for words in (corner, *acrosses)))
+    heads = (element("th", words, scope="col", class_="number") for words in acrosses)
+    top = element("tr", element("th", corner, scope="col"), *heads)
     rows = []
     for down in downs:
         row = [element("th", down, scope="row")]

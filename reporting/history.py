@@ -276,7 +276,7 @@ def exposure_charts(days: Mapping[date, ExposureDay], sessions: Sequence[EquityP
         return day.margin_peak / day.equity if day.equity > 0 else None
 
     wanted: tuple[tuple[str, Callable[[ExposureDay], float | None], Callable[[float], str]], ...] = (
-        ("Buying power in use, most of each day, of equity", power, percent),
+        ("Buying power at its peak, of equity", power, percent),
         ("Short-volatility positions", lambda day: count(day, "short_volatility"), lambda value: f"{value:g}"),
         ("Positions", lambda day: float(day.whole.positions), lambda value: f"{value:g}"),
         ("Delta, S&P 500 (SPY) shares", lambda day: day.whole.delta, lambda value: number(value, 0)),
@@ -294,7 +294,7 @@ def exposure_charts(days: Mapping[date, ExposureDay], sessions: Sequence[EquityP
         ticks = nice_ticks(min(*values, 0.0), max(*values, 0.0), 3)
         if len(line) < 2 or len(ticks) < 2:
             continue
-        name = f"{title} (dashed: its cap)" if beside else title
+        name = f"{title}; dashed: its cap" if beside else title
         days_of, shown = [point.day for point in line], [point.equity for point in line]
         charts.append(line_chart(name, days_of, shown, ticks, [write(tick) for tick in ticks], "rolling", beside))
     return charts

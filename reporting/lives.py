@@ -55,7 +55,7 @@ class Life:
     """Everything that a journal says of one position, in the order it happened.
 
     ``worst`` is its lowest profit of all minutes, dollars after fees, and when; ``opened_with`` its contracts' Greeks
-    when they were opened, by name. Journals before version 0.2 have neither.
+    when they were opened, by name. Older journals have neither.
     """
 
     position: str

@@ -241,6 +241,16 @@ class ExposureDiary(Manager):
         bus.subscribe(PositionChanged, self._on_position_changed, component="diary")
         bus.subscribe(SessionClosed, self._on_session_closed, component="diary")
 
+    def line(self) -> str:
+        """How much of each limit is used now, in a line for a person."""
+        context = self._risk.context()
+        looks = self._limits.all(context, self._figures.used().dollars, self._figures.cap(context))
+        uses = [
+            f"{look.rule.replace('_', ' ')} {'unknown' if look.share is None else f'{max(look.share, 0.0):.0%}'}"
+            for look in looks
+        ]
+        return f"limits used: {', '.join(uses)}"
+
     def _on_minute(self, event: MinutePassed) -> None:
         if not self._book.positions:
             return

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import ClassVar
 
 from core.book import EntryIntent, Position, Reason
@@ -309,3 +309,30 @@ def too_little(brings: float, least: float | None) -> Skip | None:
     if least < 0:
         return Skip("debit", f"a debit of {-brings:.2f} is over the most of {-least:.2f}", -least, -brings)
     return Skip("credit", f"a credit of {brings:.2f} is under the least of {least:.2f}", least, brings)
+
+
+DAYS_AHEAD = 45
+"""Within which a person is told of a strategy's next window."""
+
+
+def next_entries(strategies: Iterable[Strategy], now: datetime, is_open: Callable[[date], bool]) -> list[str]:
+    """When each strategy may look for an entry next, a line each; nothing of one that has no window for weeks."""
+    found = []
+    for strategy in strategies:
+        opening = _next_entry(strategy, now, is_open)
+        if opening is not None:
+            found.append(f"{strategy.name} looks next on {opening[0]:%a %Y-%m-%d %H:%M} ({opening[1]})")
+    return found
+
+
+def _next_entry(strategy: Strategy, now: datetime, is_open: Callable[[date], bool]) -> tuple[datetime, str] | None:
+    for ahead in range(DAYS_AHEAD):
+        day = now.date() + timedelta(days=ahead)
+        coming = [
+            (datetime.combine(day, window.opens), window.name)
+            for window in strategy.entry_windows()
+            if window.falls_on(day) and datetime.combine(day, window.closes) > now
+        ]
+        if coming and is_open(day):
+            return min(coming)
+    return None

@@ -61,7 +61,7 @@ _TEXTS = _Texts()
 
 def _cells(values: Floats, scale: float) -> list[str]:
     """One column: whole numbers as such, a missing value as nothing."""
-    scaled = values * scale
+    scaled = np.asarray(values) * scale  # a modelled index's days are read from its minutes here
     known = np.where(np.isnan(scaled), inf, scaled)
     return [_TEXTS[value] for value in known.tolist()]
 

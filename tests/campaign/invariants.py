@@ -174,7 +174,8 @@ class Watch:
         traded = [Leg(leg.contract, leg.ratio * quantity) for leg in package.legs]
         if not any(leg.ratio < 0 for leg in traded):
             return
-        held = [Leg(contract, count) for name, (contract, count) in self.gateway.held.items() if name in self.hedged]
+        held = [Leg(contract, count) for contract, count in self.gateway.held.values()]
+        held = [leg for leg in held if leg.ratio > 0 or leg.contract.name in self.hedged]
         same = [leg for leg in held if leg.contract.underlying == package.underlying]
         left = merged((*same, *traded))
         if uncovered(left) > uncovered(same):
@@ -214,7 +215,9 @@ class Watch:
         """Shorts that were sold with a hedge and stand without one, by underlying."""
         sides: dict[str, list[Leg]] = {}
         for name, (contract, count) in self.gateway.held.items():
-            if name in self.hedged:
+            if count < 0:
+                count = min(count - min(self.gateway.by_hand.get(name, 0), 0), 0)  # a person's own short is theirs
+            if name in self.hedged and count:
                 sides.setdefault(contract.underlying.ticker, []).append(Leg(contract, count))
         bare = [legs for legs in sides.values() if uncovered(legs)]
         return [f"{leg.contract.name} {leg.ratio:+d}" for legs in bare for leg in legs if leg.ratio < 0]

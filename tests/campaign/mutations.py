@@ -10,12 +10,13 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import execution.gates
-import execution.sending
 from core.book import Position
 from core.contracts import Leg
-from core.events import OrderUpdated
+from core.events import Command
+from core.identifiers import Identifiers
 from execution.executor import AtomicExecutor
-from execution.groups import Change, OrderGroup
+from execution.gates import Unwinds
+from execution.groups import Change
 from execution.recovery import OrderRecovery
 from execution.sending import WorkingGroups
 from execution.tracker import PositionTracker
@@ -23,17 +24,22 @@ from execution.walking import OrderPace
 from risk.emergency import EmergencyProtocol
 from simulation.faults.kinds import Fault
 from state.store import StateStore
-from tests.campaign.week import plan_of, run_seed
+from tests.campaign.week import Plan, plan_of, run_seed
 
 Instead = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A rule taken out: what stands where instead, and the faults of which one at least must be on to notice."""
+    """A rule taken out: what stands where instead, and what a week needs to notice: one of some faults, or a word."""
 
     instead: Mapping[tuple[Any, str], Instead]
     noticed_by: frozenset[Fault] = frozenset(Fault)
+    said: Command | None = None
+
+    def may_show(self, plan: Plan) -> bool:
+        """Whether a week could show that the rule is gone."""
+        return bool(plan.on & self.noticed_by) and (self.said is None or self.said in [row[1] for row in plan.said])
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -46,11 +52,11 @@ class Mutation:
     def found_within(self, most: int) -> int | None:
         """How many seeds it takes until a rule is broken; ``None`` where so many do not show it.
 
-        A seed whose faults cannot show it counts, and is not run.
+        A seed that cannot show it counts, and is not run.
         """
         with self.active():
             for seed in range(most):
-                if plan_of(seed).on & self.noticed_by and run_seed(seed).violations:
+                if self.may_show(plan_of(seed)) and run_seed(seed).violations:
                     return seed + 1
         return None
 
@@ -67,10 +73,6 @@ def _always(*_: object, **__: object) -> bool:
     return True
 
 
-def _no_difference(*_: object) -> dict[str, float]:
-    return {}
-
-
 def _known_alone(*_: object) -> tuple[float, float]:
     return math.inf, 0.0
 
@@ -79,29 +81,14 @@ def _at_the_price_of_now(self: PositionTracker, position: Position, leg: Leg) ->
     return self.of_end(position, leg, self._spot(leg.contract))
 
 
-def _take_it_all(group: OrderGroup, leg: Leg, event: OrderUpdated) -> tuple[float, float, float]:
-    """Count whatever is reported."""
-    fill = group.fills[leg.contract.name]
-    fill.quantity += event.fill_quantity
-    fill.cash -= event.fill_quantity * (event.fill_price or 0.0) * leg.contract.multiplier
-    fill.fees += event.fee
-    return event.fill_quantity, 0.0, 0.0
-
-
 MUTATIONS: Final[Mapping[str, Mutation]] = {
     "a hedge waits for the short that it covers": Mutation({(execution.gates, "bares"): _never}),
-    "the account is looked at before an order": Mutation(
-        {(execution.gates.OrderGates, "differs"): _no_difference}, frozenset({Fault.MANUAL})
-    ),
-    "a halt takes back what works": Mutation(
-        {(AtomicExecutor, "_on_halted"): _nothing, (AtomicExecutor, "_on_transition"): _nothing}
-    ),
+    "a halt takes back what works": Mutation({(AtomicExecutor, "cancel_entries"): _nothing}, said=Command.HALT),
     "an order of which nothing is heard is looked for": Mutation(
         {(WorkingGroups, "_is_lost"): _never}, frozenset({Fault.LOST})
     ),
-    "a cancellation is repeated": Mutation({(WorkingGroups, "_insist"): _nothing}, frozenset({Fault.CANCEL_REFUSED})),
     "no more leaves than a rate allows": Mutation({(OrderPace, "take"): _always}),
-    "an emergency is pursued": Mutation({(EmergencyProtocol, "_on_minute"): _nothing}),
+    "an emergency is pursued": Mutation({(EmergencyProtocol, "_on_minute"): _nothing}, said=Command.CLOSE_ALL),
     "half a line is cut off": Mutation({(StateStore, "_take_back"): _nothing}, frozenset({Fault.DISK})),
     "a late settlement is priced at its own day's close": Mutation(
         {(PositionTracker, "_of_settled"): _at_the_price_of_now}, frozenset({Fault.LATE, Fault.REORDERED})
@@ -109,16 +96,15 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
     "what nobody saw is priced apart from what was held": Mutation(
         {(OrderRecovery, "_paid_by_others"): _known_alone}, frozenset({Fault.LATE, Fault.LOST})
     ),
-    "a fill counts once": Mutation(
-        {(execution.sending, "take_fill"): _take_it_all, (execution.gates.OrderGates, "believe_account"): _never},
-        frozenset({Fault.DUPLICATED}),
+    "what filled while nobody looked is its position's": Mutation(
+        {(OrderRecovery, "_fold"): _nothing}, frozenset({Fault.LOST, Fault.KILLED})
     ),
-    "the account is looked at after a reconnection and each quarter of an hour": Mutation(
-        {(OrderRecovery, "is_due"): _never, (OrderRecovery, "_on_reconnected"): _nothing},
-        frozenset({Fault.DISCONNECTED, Fault.MANUAL, Fault.LOST}),
+    "what an exit on its way has filled is its own to tell": Mutation(
+        {(AtomicExecutor, "group_of"): _nothing}, frozenset({Fault.LEGS_PARTLY, Fault.QUANTITY_PARTLY})
     ),
-    "an order of the process before is taken over": Mutation(
-        {(OrderRecovery, "_adopt"): _nothing}, frozenset({Fault.KILLED})
+    "no name is given twice": Mutation({(Identifiers, "observe"): _nothing}, frozenset({Fault.KILLED})),
+    "what is left of a broken package is unwound": Mutation(
+        {(Unwinds, "plan"): _nothing}, frozenset({Fault.LEGS_PARTLY, Fault.LOST, Fault.MANUAL})
     ),
 }
 """By the rule that is taken out."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import state.store
 from core.book import Refusal
+from core.contracts import Right
 from core.events import Command
 from core.journal import MemorySink, RecordKind
 from core.running.inbox import Inbox
@@ -84,7 +85,8 @@ def plan_of(seed: int) -> Plan:
     structures = seed % 2 == 1
     slots = tuple(faults.some(tuple(OPENED))[:3]) if structures else ()
     said: list[tuple[datetime, Command]] = []
-    for command, day in ((Command.HALT, WEEK[0] if structures else WEEK[-1]), (Command.CLOSE_ALL, WEEK[-1])):
+    days = (WEEK[0], faults.pick(WEEK[1:4])) if structures else (WEEK[-1], WEEK[-1])
+    for command, day in zip((Command.HALT, Command.CLOSE_ALL), days, strict=True):
         if faults.count(5) == 1:  # a halt while entries work, an emergency while what they opened is held
             start = time(10, 0) if structures else time(10, 30)
             late = faults.count(5) if command is Command.HALT else 10 + faults.count(60)
@@ -289,7 +291,8 @@ def _set_aside_risk(system: TradingSystem) -> None:
     risk, bus = system.managers[UnifiedRiskManager], system.bus
 
     def review(proposal: Proposal) -> Decision:
-        return Decision(2, "allowed", "", None, None, (), risk._approve(proposal.intent, 2))
+        count = _covered(system, proposal)
+        return Decision(count, "allowed", "", None, None, (), risk._approve(proposal.intent, count))
 
     def still_allowed(*_: object) -> Refusal | None:
         return None
@@ -297,6 +300,14 @@ def _set_aside_risk(system: TradingSystem) -> None:
     risk.review = review  # type: ignore[method-assign]
     risk.still_allowed = still_allowed  # type: ignore[method-assign, assignment]
     bus._subscriptions = [row for row in bus._subscriptions if row.component not in _ASIDE]
+
+
+def _covered(system: TradingSystem, proposal: Proposal) -> int:
+    """Two, or as many as the calls that its position holds cover: a person, or a fill in part, may have left fewer."""
+    held = [row for row in system.book.positions.values() if row.slot == proposal.slot]
+    legs = [leg for row in held for leg in row.legs if leg.ratio > 0 and leg.contract.right is Right.CALL]
+    bare = all(leg.ratio < 0 for leg in proposal.package.legs)
+    return min(2, sum(leg.ratio for leg in legs)) if bare and legs else 2
 
 
 def _line(row: dict[str, object]) -> str:

@@ -322,6 +322,24 @@ def test_usage_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"run.py {name}" in said for name in COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("forbidden", "prefix", "after"),
+    [(True, None, (False, "bytecode")), (True, "/own", (True, "own")), (False, None, (False, None))],
+)
+def test_bytecode_that_may_not_lie_beside_the_sources_lies_in_the_environment(
+    clone: Environment,
+    monkeypatch: pytest.MonkeyPatch,
+    forbidden: bool,
+    prefix: str | None,
+    after: tuple[bool, str | None],
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", forbidden)
+    monkeypatch.setattr(sys, "pycache_prefix", prefix)
+    bootstrap.keep_bytecode(clone)
+    place = None if sys.pycache_prefix is None else Path(sys.pycache_prefix).name
+    assert (sys.dont_write_bytecode, place) == after
+
+
 def test_handing_over_replaces_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     class ReplacedError(Exception):
         """Stands for the process that goes on as another."""

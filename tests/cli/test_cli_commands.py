@@ -88,6 +88,8 @@ def test_a_scenario_shows_its_path_and_what_came_of_it(
     assert "5,657.70 to 5,554.25, between 5,186.33 and 5,695.52" in said
     assert "14.57 to 14.80, between 13.19 and 38.57" in said
     assert "0 trades, 0 won, +0 dollars after fees, return -1.00%, largest drawdown 10.00%" in said
+    # 110 to 99 is a tenth, of the 15 % that a session may cost
+    assert "worst session 2008-01-04: 10.0%; passed" in said
     assert (tmp_path / "path.svg").read_text(encoding="utf-8").startswith("<svg")
     assert (ran[0].market, ran[0].seed, ran[0].cash, ran[0].set_) == (
         "scenario:august-2024", "7", None, ["friday_0dte.min_vix=0"])  # fmt: skip

@@ -7,18 +7,22 @@ import io
 import os
 import subprocess
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from cli import app, bootstrap, options, runs
-from cli.backtest import too_calm
+from cli.backtest import benchmark_file, too_calm
+from cli.errors import UserError
 from cli.markets import open_market
 from cli.options import MarketChoice, MarketKind
+from cli.runs import explained
 from cli.settings import setting_rows
 from core.settings.fields import Settings
 from core.settings.strategies import AVAILABLE
-from tests.reporting.pages import ORIGIN, POSITION, a_journal
+from reporting.rows import parse_journal
+from tests.reporting.pages import ORIGIN, POSITION, a_journal, exposure
 
 
 @pytest.fixture
@@ -216,3 +220,21 @@ def test_days_too_calm_for_every_strategy_are_told_before_the_run() -> None:
     assert too_calm(Settings.from_parameters({**calm, "friday_0dte.min_vix": "0"}), market) == ()
     stormy = {"run.start": "2018-02-05", "run.end": "2018-02-09", "friday_0dte.min_vix": "22"}
     assert too_calm(Settings.from_parameters(stormy), market) == ()
+
+
+def test_a_benchmark_of_a_file_begins_with_the_close_before_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "PUT.csv"
+    days = ["2018-01-02,1800", "2018-01-03,1801", "2018-01-04,1802", "2018-01-05,1803", "2018-01-08,1804"]
+    path.write_text("DATE,CLOSE\n" + "\n".join(days) + "\n", encoding="utf-8")
+    found = benchmark_file(path, date(2018, 1, 4), date(2018, 1, 5))
+    assert found.name == "PUT"
+    assert [point.equity for point in found.points] == [1801.0, 1802.0, 1803.0]
+    with pytest.raises(UserError, match="has 0 days from 2019-01-02"):
+        benchmark_file(path, date(2019, 1, 2), date(2019, 1, 31))
+    with pytest.raises(UserError, match=r"--benchmark: .*no such file"):
+        benchmark_file(tmp_path / "none.csv", date(2018, 1, 4), date(2018, 1, 5))
+
+
+def test_explain_tells_how_low_a_position_stood() -> None:
+    journal = parse_journal([*a_journal(), exposure("2008-01-11", 9_000.0, -450.0)])
+    assert any("$450 at 2008-01-11 11:07" in line for line in explained(POSITION, journal, "base"))

@@ -134,6 +134,14 @@ def test_the_most_of_a_day_is_set_beside_its_limits() -> None:
     assert "P1400 -1 4.00 1.00 \N{MINUS SIGN}0.21 19.9 %" in text
 
 
+def test_each_strategy_has_its_tile() -> None:
+    other = [line.replace("friday_0dte", "lt112") for line in a_journal(-100.0)]
+    record = a_record([*a_journal(), *other], equity=tuple(path_of([0.01] * 3)))
+    text = " ".join(re.sub(r"<[^>]+>", " ", render(record, summarise(record))).split())
+    assert "Friday 0DTE +$300 1 of 1 won" in text
+    assert "LT112 \N{MINUS SIGN}$100 0 of 1 won" in text
+
+
 def test_a_day_of_several_windows_says_what_each_came_to() -> None:
     day = date(2008, 1, 11)
     rows = parse_journal([decision(str(day), reason=f"ticker {name} is held") for name in "ABABCDE"]).decisions

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from core.journal import RecordKind
-from core.settings.strategies import AVAILABLE
+from core.settings.strategies import AVAILABLE, TITLES
 from strategies.capacity import Capacity, Need
 from strategies.tools import Conditions
 from tests.fake_gateway import build
 from tests.strategies.rows import ARRIVED, gateway
-from tests.strategies.sizes import LEVELS, needs
+from tests.strategies.sizes import LEVELS, needs, table
 
 DAY = date(2024, 3, 4)
 
@@ -76,3 +76,13 @@ def test_without_a_price_nothing_is_claimed(tmp_path: Path) -> None:
     assert {need.missing for need in others} == {f"no price of {ticker}" for ticker in ("USO", "GLD", "TLT", "FXE")}
     assert last.account > 100_000.0
     assert set(LEVELS) >= {"SPX", "ES", "TLT"}
+
+
+def test_the_pages_of_docs_have_this_table() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "strategies"
+    whole = table()
+    assert whole in (folder / "README.md").read_text(encoding="utf-8")
+    head, rows = whole.splitlines()[:2], whole.splitlines()[2:]
+    for name in AVAILABLE:
+        own = [row for row in rows if row.startswith(f"| {TITLES[name]} |")]
+        assert "\n".join((*head, *own)) in (folder / f"{name}.md").read_text(encoding="utf-8"), name

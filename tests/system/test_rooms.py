@@ -330,6 +330,24 @@ def test_a_day_says_what_it_used_at_most_and_how_low_it_stood(tmp_path: Path) ->
     assert all(0.05 < leg["volatility"] < 1.0 for leg in opened["legs"])
 
 
+def test_status_tells_limits_windows_and_ages(tmp_path: Path) -> None:
+    gateway = FakeGateway(
+        datetime.combine(FRIDAY, time()), lambda now: 5000.0 + math.sin(now.minute), lambda _: 24.0, tmp_path
+    )
+    system, _ = build(gateway)
+    run_day(system, gateway, FRIDAY, time(11, 0))
+    told = "\n".join(system.status())
+    # One position of three that phase 1 may hold, one of five short-volatility places; the next window is in a week.
+    assert "positions 33%" in told
+    assert "short volatility 20%" in told
+    following = FRIDAY + timedelta(days=7)
+    assert f"friday_0dte looks next on Fri {following} 10:30" in told
+    assert "prices old: VIX 0 s" in told
+    gateway.time += timedelta(minutes=2)
+    system.clock.advance(gateway.time)
+    assert "VIX 120 s" in "\n".join(system.status())
+
+
 def test_a_strategy_that_fails_keeps_no_other_position_from_its_exit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,52 @@
+"""Days of an index of which only closes are known: each is read from its minutes, and only when looked at."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+
+from simulation.market.daily_columns import HIGH, LOW, OPEN, DaysOfMinutes, MinutesColumn
+from simulation.market.days import MinutePath
+from simulation.market.source import ModelledMarket
+
+DAYS = np.array([date(2018, 1, day).toordinal() for day in (2, 3, 4, 5)])
+
+
+def test_a_day_is_made_once_and_only_when_it_is_looked_at() -> None:
+    """Day n opens at 10 + n, reaches 12 + n and falls to 9 + n; the fourth has no minutes."""
+    made: list[int] = []
+
+    def path(day: date) -> MinutePath | None:
+        made.append(day.day)
+        if day.day == 5:
+            return None
+        opened = 10.0 + day.day
+        points = np.array([opened, opened + 1.0, opened], dtype=np.float64)
+        return MinutePath(points, points[1:] + 1.0, points[1:] - 1.0)
+
+    table, rows = DaysOfMinutes(DAYS, path), np.arange(4)
+    opens, highs, lows = (MinutesColumn(table, which, rows) for which in (OPEN, HIGH, LOW))
+    assert (opens.item(1), highs.item(1), lows.item(1)) == (13.0, 15.0, 12.0)
+    assert made == [3]
+    later = highs[np.array([False, True, True, False])]
+    assert (len(later), later.item(1)) == (2, 16.0)
+    assert made == [3, 4]
+    np.testing.assert_array_equal(np.asarray(opens), [12.0, 13.0, 14.0, np.nan])
+    np.testing.assert_array_equal(np.asarray(lows) * 2, [22.0, 24.0, 26.0, np.nan])
+    assert made == [3, 4, 2, 5]
+
+
+def test_the_volatility_index_of_the_shipped_history_is_read_so() -> None:
+    book = ModelledMarket.from_history("history", seed=1).book
+    found = book.daily("VIX")
+    assert found is not None
+    days, (_, highs, _, closes) = found
+    row = int(np.searchsorted(days, date(2018, 2, 5).toordinal()))
+    path = book.path("VIX", date(2018, 2, 5))
+    assert path is not None
+    assert (highs.item(row), closes[row]) == (path.high.max(), 37.32)  # the VIX closed at 37.32 that day
+    between = book.closes_of("VIX", date(2018, 2, 5), date(2018, 2, 6))
+    assert between is not None
+    assert between.tolist() == [37.32, 29.98]
+    assert book.closes_of("QQQ", date(2018, 2, 5), date(2018, 2, 6)) is None
