@@ -215,7 +215,9 @@ class Watch:
         """Shorts that were sold with a hedge and stand without one, by underlying."""
         sides: dict[str, list[Leg]] = {}
         for name, (contract, count) in self.gateway.held.items():
-            if name in self.hedged:
+            if count < 0:
+                count = min(count - min(self.gateway.by_hand.get(name, 0), 0), 0)  # a person's own short is theirs
+            if name in self.hedged and count:
                 sides.setdefault(contract.underlying.ticker, []).append(Leg(contract, count))
         bare = [legs for legs in sides.values() if uncovered(legs)]
         return [f"{leg.contract.name} {leg.ratio:+d}" for legs in bare for leg in legs if leg.ratio < 0]

@@ -10,12 +10,13 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import execution.gates
-import execution.sending
 from core.book import Position
 from core.contracts import Leg
-from core.events import Command, OrderUpdated
+from core.events import Command
+from core.identifiers import Identifiers
 from execution.executor import AtomicExecutor
-from execution.groups import Change, OrderGroup
+from execution.gates import Unwinds
+from execution.groups import Change
 from execution.recovery import OrderRecovery
 from execution.sending import WorkingGroups
 from execution.tracker import PositionTracker
@@ -72,10 +73,6 @@ def _always(*_: object, **__: object) -> bool:
     return True
 
 
-def _no_difference(*_: object) -> dict[str, float]:
-    return {}
-
-
 def _known_alone(*_: object) -> tuple[float, float]:
     return math.inf, 0.0
 
@@ -84,25 +81,12 @@ def _at_the_price_of_now(self: PositionTracker, position: Position, leg: Leg) ->
     return self.of_end(position, leg, self._spot(leg.contract))
 
 
-def _take_it_all(group: OrderGroup, leg: Leg, event: OrderUpdated) -> tuple[float, float, float]:
-    """Count whatever is reported."""
-    fill = group.fills[leg.contract.name]
-    fill.quantity += event.fill_quantity
-    fill.cash -= event.fill_quantity * (event.fill_price or 0.0) * leg.contract.multiplier
-    fill.fees += event.fee
-    return event.fill_quantity, 0.0, 0.0
-
-
 MUTATIONS: Final[Mapping[str, Mutation]] = {
     "a hedge waits for the short that it covers": Mutation({(execution.gates, "bares"): _never}),
-    "the account is looked at before an order": Mutation(
-        {(execution.gates.OrderGates, "differs"): _no_difference}, frozenset({Fault.MANUAL})
-    ),
     "a halt takes back what works": Mutation({(AtomicExecutor, "cancel_entries"): _nothing}, said=Command.HALT),
     "an order of which nothing is heard is looked for": Mutation(
         {(WorkingGroups, "_is_lost"): _never}, frozenset({Fault.LOST})
     ),
-    "a cancellation is repeated": Mutation({(WorkingGroups, "_insist"): _nothing}, frozenset({Fault.CANCEL_REFUSED})),
     "no more leaves than a rate allows": Mutation({(OrderPace, "take"): _always}),
     "an emergency is pursued": Mutation({(EmergencyProtocol, "_on_minute"): _nothing}, said=Command.CLOSE_ALL),
     "half a line is cut off": Mutation({(StateStore, "_take_back"): _nothing}, frozenset({Fault.DISK})),
@@ -112,16 +96,15 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
     "what nobody saw is priced apart from what was held": Mutation(
         {(OrderRecovery, "_paid_by_others"): _known_alone}, frozenset({Fault.LATE, Fault.LOST})
     ),
-    "a fill counts once": Mutation(
-        {(execution.sending, "take_fill"): _take_it_all, (execution.gates.OrderGates, "believe_account"): _never},
-        frozenset({Fault.DUPLICATED}),
+    "what filled while nobody looked is its position's": Mutation(
+        {(OrderRecovery, "_fold"): _nothing}, frozenset({Fault.LOST, Fault.KILLED})
     ),
-    "the account is looked at after a reconnection and each quarter of an hour": Mutation(
-        {(OrderRecovery, "is_due"): _never, (OrderRecovery, "_on_reconnected"): _nothing},
-        frozenset({Fault.DISCONNECTED, Fault.MANUAL, Fault.LOST}),
+    "what an exit on its way has filled is its own to tell": Mutation(
+        {(AtomicExecutor, "group_of"): _nothing}, frozenset({Fault.LEGS_PARTLY, Fault.QUANTITY_PARTLY})
     ),
-    "an order of the process before is taken over": Mutation(
-        {(OrderRecovery, "_adopt"): _nothing}, frozenset({Fault.KILLED})
+    "no name is given twice": Mutation({(Identifiers, "observe"): _nothing}, frozenset({Fault.KILLED})),
+    "what is left of a broken package is unwound": Mutation(
+        {(Unwinds, "plan"): _nothing}, frozenset({Fault.LEGS_PARTLY, Fault.LOST, Fault.MANUAL})
     ),
 }
 """By the rule that is taken out."""

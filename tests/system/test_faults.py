@@ -26,6 +26,12 @@ def test_no_rule_is_broken(start: int) -> None:
     assert by_rule(verdicts) == {}
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("start", range(IN_CI, 1_000, 100))
+def test_no_rule_is_broken_in_a_thousand_weeks(start: int) -> None:
+    assert by_rule(run_batch(range(start, start + 100))) == {}
+
+
 @pytest.mark.parametrize("seed", FIXED, ids=FIXED.get)
 def test_what_broke_a_rule_once_does_not_again(seed: int) -> None:
     assert run_seed(seed).violations == ()

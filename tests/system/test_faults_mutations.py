@@ -11,6 +11,10 @@ pytestmark = pytest.mark.long
 MOST = 1_000
 
 
+def test_there_are_eleven_of_them_and_more() -> None:
+    assert len(MUTATIONS) >= 11
+
+
 @pytest.mark.parametrize("rule", MUTATIONS)
 def test_a_rule_taken_out_is_missed(rule: str) -> None:
     assert MUTATIONS[rule].found_within(MOST) is not None
