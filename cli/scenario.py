@@ -210,8 +210,9 @@ def rehearse(
 ) -> int:
     """Play a day as live: state, positions and orders as they change; type commands and drills.
 
-    Typed: status, halt, resume, reduce, reconcile, close_all, kill, start, stop, disconnect, connect,
-    quotes stop|cross|nobid|noask|go, index stop|go, fill none|go|half, cancel refuse|go, update refuse|go,
+    Typed: status, explain, halt, resume, reduce, suspend, reconcile, close_all, take_over, kill, start, stop,
+    disconnect, connect, quotes stop|cross|nobid|noask|go, index stop|go, fill none|go|half, cancel refuse|go,
+    update refuse|go,
     trade by hand QUANTITY 'SYMBOL' PRICE.
 
     Examples:

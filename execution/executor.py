@@ -68,7 +68,7 @@ class AtomicExecutor(OrderDesk):
         self._unwinds = Unwinds(gateway, book, journal, settings)
         self._working = WorkingGroups(bus, journal, gateway, self.states, self._guards, settings)
         self.pace = self._working.pace
-        self.account = AccountWatch(OrderGates(gateway, book, state), self._working, book)
+        self.account = AccountWatch(bus, OrderGates(gateway, book, state), self._working, book)
         self._working.finished = self._finished
         self._working.foreign = self._settle
         self._working.late = self._came_late
@@ -274,7 +274,7 @@ class AtomicExecutor(OrderDesk):
         purpose: OrderPurpose,
         why: tuple[str, str, Urgency],
     ) -> None:
-        if not self.account.may_go(position, legs):
+        if not self.account.may_go(position, legs, why[2]):
             return
         package, contracts = reduced(legs, 1)
         group = OrderGroup(
@@ -298,7 +298,8 @@ class AtomicExecutor(OrderDesk):
         leaving = {name for other in self._working.of(position.id) for name in _names(other, position)} | set(parts)
         self.states.plan_exit(group, whole=leaving >= {part.name for part in position.parts})
         limit = exit_limit(price, group.package, crosses=why[2].crosses, settings=self._settings)
-        self._working.send(group, limit)
+        if self._working.send(group, limit) is not None:
+            self.account.refused(group)
 
     # What became of a group
 

@@ -29,6 +29,7 @@ from execution.groups import OrderGroup
 from execution.sending import WorkingGroups
 from state.manager import HierarchicalStateManager
 
+MOST_REFUSED: Final = 3
 _ROUNDING: Final = 1e-6
 _ASKED_WITHIN: Final = timedelta(minutes=2)
 
@@ -40,6 +41,10 @@ class OrderGates:
         self._gateway = gateway
         self._book = book
         self._state = state
+
+    def now(self) -> datetime:
+        """Time of the market."""
+        return self._gateway.now()
 
     def differs(self, contracts: Iterable[str], flying: Collection[str]) -> dict[str, float]:
         """By contract: what the broker holds beyond what we count (signed), where that is anything.
@@ -176,7 +181,9 @@ class AccountWatch:
     look then and the next minute must.
     """
 
-    def __init__(self, gates: OrderGates, working: WorkingGroups, book: Book) -> None:
+    def __init__(self, bus: EventBus, gates: OrderGates, working: WorkingGroups, book: Book) -> None:
+        self._bus = bus
+        self._refused: dict[str, tuple[int, datetime]] = {}
         self._gates = gates
         self._working = working
         self._book = book
@@ -196,12 +203,34 @@ class AccountWatch:
         words = ", ".join(f"{quantity:+g} {name}" for name, quantity in self._gap(package.legs).items())
         return Refusal("account_differs", f"the account holds {words} beyond what is counted") if words else None
 
-    def may_go(self, position: Position, legs: tuple[Leg, ...]) -> bool:
+    def refused(self, group: OrderGroup) -> None:
+        """The broker refused an order that closes: after three a person is told, who looks and starts anew.
+
+        LEAN's portfolio is not the broker: after a fill that it lost, state and portfolio agree, both are wrong, and
+        each closing order is refused (lean-facts 13).
+        """
+        count, now = self._refused.get(group.position, (0, group.created))[0] + 1, self._gates.now()
+        self._refused[group.position] = (count, now)
+        if count == MOST_REFUSED:
+            text = (
+                f"{count} orders to close {group.position} were refused, the last: {group.rejected}; "
+                "only what is urgent is tried on, once a minute: look at the broker, then start anew"
+            )
+            self._bus.publish(NoticeRaised(time=now, kind=NoticeKind.DOUBT, text=text))
+
+    def _may_try(self, position: str, urgency: Urgency) -> bool:
+        """After three refusals an ordinary exit waits for a person; what is urgent goes on, once a minute."""
+        count, last = self._refused.get(position, (0, None))
+        return count < MOST_REFUSED or (urgency.crosses and last != self._gates.now())
+
+    def may_go(self, position: Position, legs: tuple[Leg, ...], urgency: Urgency) -> bool:
         """Whether an order that closes these legs may leave: the account holds them, and no short loses its hedge.
 
         Where the account holds something else, it is looked at, what works for the position is taken back so that
         nothing is left unjudged, and the next minute asks again.
         """
+        if not self._may_try(position.id, urgency):
+            return False
         if self._gap(legs):
             self.look()
             if self._gap(legs):
@@ -232,6 +261,10 @@ class AccountWatch:
 
     def ended(self, group: OrderGroup) -> None:
         """What could not be judged while it worked is judged now."""
+        if group.rejected and not group.opens and group.is_untouched:
+            self.refused(group)
+        elif not group.is_untouched:
+            self._refused.pop(group.position, None)
         if group.position in self._questioned:
             self._questioned.discard(group.position)
             self.look()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 from simulation.lean.symbols import Symbol
 from simulation.live_mode.session import LiveSession
@@ -31,7 +32,7 @@ ENDS = {
     "update go": {"noupdate"},
     "connect": {"brokerdown"},
 }
-COMMANDS = ("status", "halt", "resume", "reduce", "reconcile", "close_all")
+COMMANDS = ("status", "explain", "halt", "resume", "reduce", "suspend", "reconcile", "close_all", "take_over")
 SHOWN = ("order", "fill", "notice", "trade_closed", "decision", "risk", "reconciliation", "command", "system")
 
 
@@ -83,7 +84,7 @@ class Rehearsal:
         self._show = show
         self._words: set[str] = set()
         self._seen_rows = self._seen_lines = 0
-        self._state = ""
+        self._state = self._windows = ""
 
     def act(self, words: str) -> None:
         """Do what a line says. Raises ScriptError for an unknown drill, ExpectationError for what is not so."""
@@ -176,6 +177,22 @@ class Rehearsal:
             if state.rpartition(";")[0] != self._state.rpartition(";")[0]:
                 self._show(f"{self.session.now:%H:%M} {state}")
             self._state = state
+            windows = self._next_windows(engine.algorithm)
+            if windows != self._windows:
+                self._show(f"{self.session.now:%H:%M} next windows: {windows or 'none today'}")
+            self._windows = windows
+
+    def _next_windows(self, algorithm: Any) -> str:
+        """Entry windows of the rest of the day, in the order in which they open; of an algorithm that has such."""
+        system = getattr(algorithm, "system", None)
+        now = self.session.now
+        windows = [
+            (window.opens, f"{strategy.name} {window.name} from {window.opens:%H:%M} to {window.closes:%H:%M}")
+            for strategy in (() if system is None else system.coordinator.strategies)
+            for window in strategy.entry_windows()
+            if window.falls_on(now.date()) and window.opens > now.time()
+        ]
+        return ", ".join(text for _, text in sorted(windows))
 
 
 def play_script(rehearsal: Rehearsal, lines: list[Line]) -> None:

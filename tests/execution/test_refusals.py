@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.book import Refusal
-from core.contracts import Leg
+from core.contracts import Leg, Package
 from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import OpenOrder
+from core.parts import Urgency
 from core.settings.fields import OrderSettings
 from execution.gates import sort_out
-from tests.execution.desk import NOON, Room, put, quote
+from tests.execution.desk import NOON, Room, opened, put, quote
 
 
 def refuse_cancels(room: Room) -> list[int]:
@@ -121,3 +122,39 @@ def test_nothing_opens_in_the_last_half_hour_of_its_expiry(tmp_path: Path) -> No
         assert isinstance(answer, Refusal) is refused, answer
         if isinstance(answer, Refusal):
             assert (answer.rule, answer.limit, answer.observed) == ("expires_soon", 30.0, 60.0 - minute)
+
+
+def test_after_three_refusals_an_ordinary_exit_waits_for_a_person_and_an_urgent_one_goes_on(tmp_path: Path) -> None:
+    """A fill that LEAN lost makes every closing order be refused: it is not asked again and again, and it is told."""
+    room = Room(tmp_path)
+    position = opened(room)
+    told: list[NoticeRaised] = []
+    room.system.bus.subscribe(NoticeRaised, told.append, component="test")
+    room.gateway.refuse = "cannot be closed: no position"
+    asked: list[int] = []
+    plain = room.gateway.send
+
+    def send(package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
+        asked.append(room.gateway.time.minute)
+        return plain(package, quantity, limit_cash, tag)
+
+    room.gateway.send = send  # type: ignore[method-assign]
+    for _ in range(6):
+        room.executor.close(position, "profit_target", "half of the credit")
+        room.minutes(1)
+    assert len(asked) == 3
+    doubts = [row.text for row in told if row.kind is NoticeKind.DOUBT]
+    assert len(doubts) == 1
+    assert "3 orders to close" in doubts[0]
+    assert "cannot be closed: no position" in doubts[0]
+    asked.clear()
+    for _ in range(4):
+        room.executor.close(position, "deadline", "15:30", Urgency.FINAL)
+        room.executor.close(position, "deadline", "15:30", Urgency.FINAL)  # within the minute it is not asked twice
+        room.minutes(1)
+    assert len(asked) == 4
+    room.gateway.refuse = ""
+    room.executor.close(position, "deadline", "15:30", Urgency.FINAL)
+    room.minutes(2)
+    left = room.system.book.positions.get(position.id)
+    assert left is None or not [leg for leg in left.legs if leg.ratio < 0]

@@ -21,6 +21,7 @@ def test_a_drill_ends_as_it_says(tmp_path: Path, name: str, text: str) -> None:
     shown: list[str] = []
     play_script(Rehearsal(run.session, run.store, shown.append), read_script(text, FRIDAY.date()))
     assert any(line.startswith("> start") for line in shown), name
+    assert any("next windows: friday_0dte open from 10:30" in line for line in shown)
 
 
 def test_there_are_drills_in_the_page() -> None:

@@ -367,9 +367,10 @@ def test_a_strategy_that_fails_keeps_no_other_position_from_its_exit(
     for _ in range(2):
         system.bus.publish(MinutePassed(time=NOON))
     assert closed == ["b", "b"]
-    (row,) = sink.rows(RecordKind.ERROR)
+    row, orphan = sink.rows(RecordKind.ERROR)
     assert (row["reason"], row["detail"]) == ("failed while managing a", "ArithmeticError: a figure is missing")
-    assert system.bus.entries_halted is None  # the other strategies go on
+    assert orphan["reason"].endswith("which does not exist here: nobody manages it")
+    assert system.bus.entries_halted == orphan["reason"]  # not for the one that failed: the others would go on
     told = [row["reason"] for row in sink.rows(RecordKind.NOTICE)]
     assert [row for row in told if row.startswith("friday_0dte failed while managing a (ArithmeticError")]
     gateway.closed_days = frozenset({FRIDAY})
