@@ -104,9 +104,7 @@ class RunSettings(SettingsGroup):
     def _ordered(self) -> Self:
         unknown = [name for name in self.strategies if name not in AVAILABLE]
         if unknown or not self.strategies:
-            raise ValueError(
-                f"run.strategies: {unknown or 'none'}; expected {ALL}, or some of {', '.join(AVAILABLE)}"
-            )
+            raise ValueError(f"run.strategies: {unknown or 'none'}; expected {ALL}, or some of {', '.join(AVAILABLE)}")
         if self.end < self.start:
             raise ValueError(f"run.end: {self.end} is before run.start {self.start}; expected a later date")
         return self
