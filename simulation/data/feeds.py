@@ -140,11 +140,14 @@ class Column:
         """Index of the last real row that has ended at `ms`; -1 when there is none in this column."""
         if ms == self._at:
             return self._row
-        row = -1
+        row, end = -1, self.end
         if self.block is not None:
-            row = int(self.end.searchsorted(min(ms, self.feed.stop), "right")) - 1
-            if row < self.first:
-                row = -1
+            row, stop = self._row, self.feed.stop
+            resumes = row >= 0 and self._at < ms <= stop  # most contracts trade seldom: it is the same row again
+            if not resumes or (row + 1 < len(end) and end.item(row + 1) <= ms):
+                row = int(end.searchsorted(min(ms, stop), "right")) - 1
+                if row < self.first:
+                    row = -1
         self._at, self._row = ms, row
         return row
 

@@ -1,10 +1,8 @@
-"""Securities with LEAN's names. Prices are computed when they are read, from the rows that have ended at the
-engine's data time.
+"""Securities with LEAN's names. Prices are computed when they are read, from rows that ended at the engine's data time.
 
 The rules are those of LEAN's SecurityCache (lean-facts 4.6): fill-forward never counts; for everything but equities
-the quote's middle
-is the price, in a minute with trades only it is the trade's close; zero never overwrites; bid and ask keep their
-last value that was not zero.
+the quote's middle is the price, in a minute with trades only it is the trade's close; zero never overwrites; bid and
+ask keep their last value that was not zero.
 """
 
 from __future__ import annotations
@@ -252,8 +250,7 @@ class Security(Named):
 
     @property
     def price(self) -> float:
-        """Last price: the trade for equities and indices, else the quote's middle or, after a minute with trades
-        only, the trade."""
+        """Last price: the trade for equities and indices, else the quote's middle or, after trades only, the trade."""
         ms = self._engine.data_ms
         if self._at != ms:
             self._price = self._find_price()
@@ -266,17 +263,17 @@ class Security(Named):
 
     def _close_of(self, feeds: list[Feed], seed: BaseData | None) -> tuple[int, float] | None:
         ms = self._engine.data_ms
-        if len(feeds) == 1:
-            known = feeds[0].column(ms).last_close(ms)
-        else:
-            column, _ = self._newest(feeds)
-            known = None if column is None else column.last_close(ms)
+        column = feeds[0].column(ms) if len(feeds) == 1 else self._newest(feeds)[0]
+        known = None if column is None else column.last_close(ms)
         if seed is not None and (known is None or seed.end_ms > known[0]):
             return seed.end_ms, seed.close
         return known
 
     def _find_price(self) -> float:
         """The close of `get_last_data`; where it is zero that of the other kind."""
+        last = self._last
+        if last is not None and self._last_at == self._engine.data_ms and last.close:
+            return float(last.close)
         trade = self.trade_close()
         quote = self._close_of(self._quote_feeds, self._seed_quote) if self._quoted else None
         if quote is not None and quote[1] and (trade is None or quote[0] >= trade[0]):
