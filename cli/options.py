@@ -42,7 +42,11 @@ class MarketOptions:
     end: Annotated[str | None, typer.Option(help="Last day. Example: --end 2016-12-30")] = None
     cash: Annotated[str | None, typer.Option(help="Dollars to begin with. Example: --cash 45000")] = None
     strategies: Annotated[
-        str | None, typer.Option(help="Which rows to run, parted by commas. Example: --strategies friday_0dte,lt112")
+        str | None,
+        typer.Option(
+            help="Which rows to run, parted by commas; all is the ten. Example: --strategies friday_0dte,lt112 or "
+            "--strategies all"
+        ),
     ] = None
     seed: Annotated[str | None, typer.Option(help="Seed of the modelled minutes and quotes. Example: --seed 7")] = None
     set_: Annotated[

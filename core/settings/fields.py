@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date, time
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.fills import FillAssumption, FillRule
 from core.settings.base import NoticeSettings, SettingsError, SettingsGroup, SettingsRoot, walk_values
@@ -35,6 +35,7 @@ from core.settings.risk import (
     VixSettings,
 )
 from core.settings.strategies import (
+    ALL,
     AVAILABLE,
     BoxSettings,
     ButterflySettings,
@@ -93,11 +94,17 @@ class RunSettings(SettingsGroup):
     strategies: Names = ("friday_0dte",)
     seed: int = Field(1, ge=0)
 
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        """``all`` stands for the ten, in the order in which they are served."""
+        return AVAILABLE if value == ALL or value in ((ALL,), [ALL]) else value
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         unknown = [name for name in self.strategies if name not in AVAILABLE]
         if unknown or not self.strategies:
-            raise ValueError(f"run.strategies: {unknown or 'none'}; expected some of {', '.join(AVAILABLE)}")
+            raise ValueError(f"run.strategies: {unknown or 'none'}; expected {ALL}, or some of {', '.join(AVAILABLE)}")
         if self.end < self.start:
             raise ValueError(f"run.end: {self.end} is before run.start {self.start}; expected a later date")
         return self

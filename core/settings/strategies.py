@@ -44,6 +44,8 @@ TITLES: Final[Mapping[str, str]] = MappingProxyType({
 """What people call the ten, in the order in which they are served within a minute (methodology, 6a)."""
 AVAILABLE: Names = tuple(TITLES)
 """Strategies that can be run."""
+ALL: Final = "all"
+"""The word for the ten together."""
 TARGETS: Final[Mapping[str, float]] = MappingProxyType(
     {"friday_0dte": 0.88, "lt112": 0.75, "futures_strangle": 0.70, "ipmcc": 0.80}
 )

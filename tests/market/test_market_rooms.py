@@ -18,6 +18,7 @@ from core.instruments import contract_named
 from core.journal import Journal, MemorySink
 from core.settings.base import SettingsError
 from core.settings.fields import CorrelationSettings, MarketSettings, OrderSettings, Settings, VixSettings
+from core.settings.strategies import AVAILABLE
 from market.calendar import EventCalendar, MarketEvent
 from market.chains import OptionChainManager, nearest_strike
 from market.freshness import DataFault, DataFreshnessValidator
@@ -287,6 +288,15 @@ def test_wrong_settings_name_key_value_and_what_is_right(key: str, value: str, s
     with pytest.raises(SettingsError) as caught:
         Settings.from_parameters({key: value})
     assert says in str(caught.value)
+
+
+def test_all_ten_strategies_by_one_word() -> None:
+    settings = Settings.from_parameters({"run.strategies": "all"})
+    assert settings.run.strategies == AVAILABLE
+    assert len(AVAILABLE) == 10
+    assert Settings.from_parameters(settings.parameters()) == settings  # a run's settings name them one by one
+    with pytest.raises(SettingsError, match="expected all, or some of"):
+        Settings.from_parameters({"run.strategies": "all,lt112"})
 
 
 def test_every_setting_survives_being_written_as_parameters() -> None:
