@@ -420,7 +420,7 @@ class Feed:
             bid, ask = block.bid_close.item(row), block.ask_close.item(row)
             if bid == bid and ask == ask:
                 return middle(bid, ask)
-        return self.point(column, row).close
+        return float(self.point(column, row).close)
 
     def point(self, column: Column, row: int, rows: Any = None) -> BaseData:
         """The data point of one row of a column, or of all its hours."""
