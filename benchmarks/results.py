@@ -1,8 +1,8 @@
 """The method over all history that is there: ``python run.py tool benchmarks.results [--write PAGE]``.
 
-Every strategy under the settings of `config.json`, over `history` and over daily files of SPY and VIX where they are
-(``--files FOLDER``, ``../shared/data`` unless given; from 2006), with accounts of four sizes, and once more with
-promotion to be earned. Prints Markdown; with ``--write`` it takes the place between the two marks of a page
+Every strategy under the settings as they are shipped, over `history` (``--start`` and ``--end`` narrow it) and over
+daily files of SPY and VIX where they are (``--files FOLDER``, ``../shared/data`` unless given; from 2006), with
+accounts of four sizes, and once more with promotion to be earned. Prints Markdown; with ``--write`` it takes the place between the two marks of a page
 (docs/results.md). Nothing is chosen by its result: one seed, the settings as they are shipped.
 """
 
@@ -69,9 +69,9 @@ class Outcome:
     error: str | None
 
 
-def plans(files: Path) -> Iterator[Plan]:
-    """Every run, the longest last."""
-    markets: list[tuple[str, str, str | None, str | None]] = [("history", "history", None, None)]
+def plans(files: Path, days: tuple[str | None, str | None]) -> Iterator[Plan]:
+    """Every run, the longest last; ``days`` are the first and last of ``history``, its own range where ``None``."""
+    markets: list[tuple[str, str, str | None, str | None]] = [("history", "history", *days)]
     spy, vix = files / "spy-daily.csv", files / "vix-daily.csv"
     if spy.is_file() and vix.is_file():
         markets.append(("files", f"csv:spy={spy},vix={vix}", "2006-01-03", "2020-12-31"))
@@ -89,6 +89,7 @@ def played(plan: Plan) -> Outcome:
             start=plan.start,
             end=plan.end,
             cash=str(plan.cash),
+            strategies="all",
             set_=[f"phases.earned_progression={str(plan.earned).lower()}"],
             out=Path(folder) / "run",
         )
@@ -201,8 +202,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", type=Path, default=FILES)
     parser.add_argument("--write", type=Path, default=None)
     parser.add_argument("--only", default=None, help="history or files")
+    parser.add_argument("--start", default=None, help="first day on history")
+    parser.add_argument("--end", default=None, help="last day on history")
     chosen = parser.parse_args(arguments)
-    wanted = [plan for plan in plans(chosen.files) if chosen.only in (None, plan.name)]
+    wanted = [plan for plan in plans(chosen.files, (chosen.start, chosen.end)) if chosen.only in (None, plan.name)]
     with multiprocessing.get_context("spawn").Pool(CORES) as pool:
         outcomes = pool.map(played, wanted, chunksize=1)
     text = "\n".join(pages(outcomes))
