@@ -188,6 +188,8 @@ class EveryStructure(Strategy):
             found = [(self._contract(root, leg, today), leg.ratio) for leg in legs]
             if any(contract is None for contract, _ in found):
                 return Wait("listing", f"{slot} {name}: not listed, or no price yet")
+            if len({contract for contract, _ in found}) < len(found):
+                return Skip("strikes_coincide", f"{name}: two legs of {slot} fall on one contract")
             package = Package(tuple(Leg(contract, ratio) for contract, ratio in found if contract is not None))
             traits = next((row for key, row in _TRAITS.items() if name.startswith(key) or slot == key), _SOLD)
             plans.append(PartPlan(name, package, Terms(NAME, slot, 500.0, 500.0, traits)))

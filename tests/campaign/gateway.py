@@ -75,6 +75,8 @@ class FaultyGateway(FakeGateway):
     watcher: Watcher | None = None
     down_until: datetime | None = None
     by_hand: dict[str, int] = field(default_factory=dict)
+    """By contract, what a person traded, until it has settled."""
+    person_traded: bool = False
     numbers: int = 0
     told: int = 0
     foreign: int = BY_HAND
@@ -364,6 +366,7 @@ class FaultyGateway(FakeGateway):
         self.faults.note(Fault.MANUAL, name, f"{traded:+d} at {price}")
         fee = self._trade(contract, traded, price)
         self.by_hand[name] = self.by_hand.get(name, 0) + traded
+        self.person_traded = True
         self.foreign += 1
         if self.foreign % 2 and not self.is_down:
             self._deliver(_event(self.time, self.foreign, name, FillStatus.FILLED, (float(traded), price, fee)))

@@ -199,7 +199,7 @@ class Watch:
         stuck = [f"{order.tag} for {order.asked} minutes" for order in self.gateway.resting if order.asked > PATIENCE]
         if stuck:
             self.tell(Rule.STUCK, ", ".join(stuck))
-        if not self.structures and not self.gateway.by_hand:
+        if not self.structures and not self.gateway.person_traded:
             self._within_limits()
         waits = self._alive().managers[EmergencyProtocol].person_waits
         left = [f"{name} {count:+d}" for name, (_, count) in sorted(self.gateway.held.items()) if count < 0]
@@ -298,7 +298,7 @@ class Watch:
                 self.tell(Rule.TRADES, "a trade's price is unknown, and every report of it came")
             return
         told = sum(amount for amount in known if amount is not None) + system.book.interest
-        if abs(told - moved) >= 0.01 and not self.gateway.by_hand:
+        if abs(told - moved) >= 0.01 and not self.gateway.person_traded:
             self.tell(Rule.CASH, f"{moved:+,.2f} in the account, {told:+,.2f} by trades")
 
 
