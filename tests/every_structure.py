@@ -184,11 +184,13 @@ class EveryStructure(Strategy):
     def _proposal(self, slot: str, parts: Parts, today: date) -> Proposal | Skip | Wait:
         root = OPENED[slot][0]
         plans = []
+        picked: list[Contract | None] = []
         for name, legs in parts.items():
             found = [(self._contract(root, leg, today), leg.ratio) for leg in legs]
             if any(contract is None for contract, _ in found):
                 return Wait("listing", f"{slot} {name}: not listed, or no price yet")
-            if len({contract for contract, _ in found}) < len(found):
+            picked += [contract for contract, _ in found]
+            if len(set(picked)) < len(picked):
                 return Skip("strikes_coincide", f"{name}: two legs of {slot} fall on one contract")
             package = Package(tuple(Leg(contract, ratio) for contract, ratio in found if contract is not None))
             traits = next((row for key, row in _TRAITS.items() if name.startswith(key) or slot == key), _SOLD)
