@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from core.events import ComponentFailed, EntriesAllowed, EntriesHalted, Event, MarketData
+from core.events import ComponentFailed, EntriesAllowed, EntriesHalted, Event, MarketData, Request
 from core.identifiers import event_correlation
 from core.journal import BUILD_RANK, Journal, RecordKind
 
@@ -64,6 +64,7 @@ class EventBus:
         self._deepest_chain = deepest_chain
         self._most_effects = most_effects
         self._subscriptions: list[Subscription] = []
+        self._served: dict[Request, Callable[[], object]] = {}
         self._routes: dict[type[Event] | str, tuple[Subscription, ...]] = {}  # prices by their ticker
         self._waiting: deque[tuple[Event, _Cause | None]] = deque()
         self._busy = threading.Lock()
@@ -120,6 +121,18 @@ class EventBus:
                 self._deliver_root(*self._waiting.popleft())
             finally:
                 self._busy.release()
+
+    def serve(self, request: Request, handler: Callable[[], object]) -> None:
+        """One component does what another needs done before it goes on. Raises ``ValueError`` for a second one."""
+        if request in self._served:
+            raise ValueError(f"{request.value}: served already; expected one component that does it")
+        self._served[request] = handler
+
+    def request(self, request: Request) -> None:
+        """Have it done now, within the delivery that is under way; nothing where no component serves it."""
+        handler = self._served.get(request)
+        if handler is not None:
+            handler()
 
     def correlation(self) -> str:
         """The correlation id of the event being delivered on this thread; empty outside of a delivery."""

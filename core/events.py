@@ -96,6 +96,12 @@ class StateTransition(Event):
     after: str
 
 
+class Request(StrEnum):
+    """What one component may need another to do before it goes on; every other news is an event."""
+
+    ACCOUNT_LOOK = "compare state and account now"
+
+
 class ChangeKind(StrEnum):
     """How a position changed."""
 

@@ -11,7 +11,7 @@ next to nothing, is left to expire; one whose bid is missing at a real offer wai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 from core.book import Book, Position, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, Package, Quote, uncovered
-from core.events import NoticeKind, NoticeRaised, Severity, ShareSplit
+from core.events import NoticeKind, NoticeRaised, Request, Severity, ShareSplit
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.journal import Journal, RecordKind
@@ -177,8 +177,8 @@ class SplitWatch:
 class AccountWatch:
     """Lets no order leave that rests on something else than the account holds; asks for a look where they differ.
 
-    ``look`` compares state and account now: whoever reconciles puts itself there. ``look_soon`` says that it could not
-    look then and the next minute must.
+    A look compares state and account now, by whoever reconciles. ``look_soon`` says that it could not be taken then and
+    the next minute must.
     """
 
     def __init__(self, bus: EventBus, gates: OrderGates, working: WorkingGroups, book: Book) -> None:
@@ -188,8 +188,11 @@ class AccountWatch:
         self._working = working
         self._book = book
         self._questioned: set[str] = set()
-        self.look: Callable[[], object] = tuple
         self.look_soon = False
+
+    def look(self) -> None:
+        """Have state and account compared now."""
+        self._bus.request(Request.ACCOUNT_LOOK)
 
     def _gap(self, legs: Iterable[Leg]) -> dict[str, float]:
         flying = {leg.contract.name for group in self._working for leg in group.package.legs}

@@ -17,6 +17,7 @@ from core.events import (
     FillStatus,
     NoticeKind,
     NoticeRaised,
+    Request,
 )
 from core.factory import Manager
 from core.gateway import Gateway, Holding
@@ -158,7 +159,7 @@ class OrderRecovery(Manager):
         self._state = state
         self._looks = looks
         self._certain = self._looking = False
-        executor.account.look = self.reconcile
+        bus.serve(Request.ACCOUNT_LOOK, self.reconcile)
         bus.subscribe(BrokerReconnected, self._on_reconnected, component="recovery", critical=True)
         bus.subscribe(CommandReceived, self._on_command, component="recovery", critical=True)
 

@@ -41,9 +41,10 @@ class DrawdownPlugin(RiskPlugin):
     # What others ask
 
     def drawdown(self, equity: float) -> float:
-        """Distance from the true peak as a fraction, zero or positive; a higher equity is the new peak."""
-        if equity < MOST_DOLLARS:  # a peak that no account of ours can have would close everything a minute later
-            self.peak = max(self.peak, equity)
+        """Distance of an equity from the true peak as a fraction, zero or positive; NaN stays NaN.
+
+        Asking moves no peak: only what is measured does, by marks that outlive a bad quote.
+        """
         return _depth(equity, self.peak)
 
     def size_factor(self, equity: float) -> float:
@@ -100,6 +101,8 @@ class DrawdownPlugin(RiskPlugin):
         settings = self._settings
         if self._paused_until is not None and now >= self._paused_until and not self._disabled:
             self._paused_until, self._base = None, equity
+        if equity < MOST_DOLLARS:  # a peak that no account of ours can have would close everything a minute later
+            self.peak = max(self.peak, equity)
         true_depth = self.drawdown(equity)
         if self._base is not None:
             self._base = max(self._base, equity)

@@ -286,7 +286,7 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "probe.py"
     path.write_text("", encoding="utf-8")
     monkeypatch.setattr(backtest, "open_market", lambda choice, seed: MARKET)
-    monkeypatch.setattr(backtest, "run", lambda plan, market, work: FakeResult())
+    monkeypatch.setattr(backtest, "run", lambda plan, market, work, watch: FakeResult())
     return path
 
 
@@ -305,7 +305,7 @@ def test_a_failing_algorithm_is_exit_code_one(
 ) -> None:
     trace = 'Traceback ...\n  File "probe.py", line 7, in on_data\n    raise\nValueError: no'
     broken = FakeResult(error=trace)
-    monkeypatch.setattr(backtest, "run", lambda plan, market, work: broken)
+    monkeypatch.setattr(backtest, "run", lambda plan, market, work, watch: broken)
     assert app.run(["backtest", "--algorithm", str(probe), "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     assert said.startswith('error: probe.py stopped: ValueError: no, File "probe.py", line 7, in on_data (trace: ')

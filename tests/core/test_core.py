@@ -35,6 +35,7 @@ from core.events import (
     Event,
     Level,
     MarketData,
+    Request,
     RiskThreshold,
     SessionClosed,
     SessionOpened,
@@ -243,6 +244,16 @@ def test_prices_go_to_who_wants_their_ticker_in_the_order_of_subscription(bus: E
     bus.publish(price_of("SPX"))
     assert seen[5:] == ["all SPX", "MarketData", "late SPX"]
     assert bus.published == {"MarketData": 3}
+
+
+def test_a_request_is_served_at_once_by_one_component_and_by_nobody_else(bus: EventBus) -> None:
+    done: list[str] = []
+    bus.request(Request.ACCOUNT_LOOK)  # nobody serves it yet
+    bus.serve(Request.ACCOUNT_LOOK, lambda: done.append("looked"))
+    bus.request(Request.ACCOUNT_LOOK)
+    assert done == ["looked"]
+    with pytest.raises(ValueError, match="served already"):
+        bus.serve(Request.ACCOUNT_LOOK, lambda: done.append("twice"))
 
 
 def test_only_prices_are_by_ticker(bus: EventBus) -> None:

@@ -332,8 +332,8 @@ MUTATIONS = (
     Mutation(
         "no scaling over 5 %",
         "risk/sizing.py",
-        "budget = min(share * scale, context.limits.max_risk_per_position) * context.account.equity",
-        "budget = share * scale * context.account.equity",
+        "return min(share * scale, most)",
+        "return share * scale",
         RISK,
     ),
     Mutation(

@@ -386,6 +386,7 @@ def system(folder: Path, **parameters: str) -> tuple[TradingSystem, FakeGateway]
 
 def close_at(running: TradingSystem, gateway: FakeGateway, equity: float) -> int:
     gateway.cash = equity
+    gateway.time += timedelta(minutes=1)
     running.bus.publish(SessionClosed(time=gateway.time, day=FRIDAY, equity=equity))
     return running.managers[PhaseManager].phase
 
