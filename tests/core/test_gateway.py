@@ -72,7 +72,7 @@ class Probe(QCAlgorithm):
     def implied(self, root):
         rows = self.desk.implied_closes(root, 3)
         close, checked = self.desk.daily_bars(root, 3)[-1].close, []
-        for row in rows[-2:]:
+        for row in (row for row in rows if row.day == rows[-1].day):
             listed = self.desk.chain(root, (row.expiry, row.expiry))
             strike = min((one.strike for one in listed), key=lambda one: abs(one - close))
             both = [self.desk.listing(one, close=False).volatility for one in listed if one.strike == strike]
