@@ -207,8 +207,7 @@ class TradingSystem:
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
-        self._ranks = self.managers[VolatilityRanks]
-        self._ranked = self.managers[StrategyRoster].ranked
+        self._ranks, self._ranked = self.managers[VolatilityRanks], self.managers[StrategyRoster].ranked
         self._live = self.gateway.is_live()
         self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
