@@ -48,8 +48,10 @@ class LeanNames:
         self._contracts: dict[Any, Contract] = {}
         self._handles: dict[str, Any] = {}
         self._rows: dict[str, Any] = {}
+        self._files: dict[Any, dict[date, list[Any]]] = {}
         self._rows_of: date | None = None
         self._fronts: dict[str, tuple[date, str | None]] = {}
+        self._forgotten: date | None = None
 
     # Underlyings
 
@@ -97,18 +99,29 @@ class LeanNames:
 
     def chain(self, root: str, first: date, last: date) -> list[Contract]:
         """Contracts of the newest universe file on a root that expire in the closed range, in no order."""
-        today = self._algorithm.time.date()
-        if self._rows_of != today:
-            self._rows, self._rows_of = {}, today
         found = []
         for canonical in self._chains_of(INSTRUMENTS[root], first, last):
-            for row in self._algorithm.option_chain(canonical):
-                if first <= row.expiry.date() <= last and str(row.symbol.id.symbol) == root:
-                    contract = self.contract(row.symbol)
+            for expiry, rows in self._listed(canonical).items():
+                for row in rows if first <= expiry <= last else ():
+                    contract = self.contract(row.symbol) if str(row.symbol.id.symbol) == root else None
                     if contract is not None:
                         self._rows[contract.name] = row
                         found.append(contract)
         return found
+
+    def _listed(self, canonical: Any) -> dict[date, list[Any]]:
+        """The rows of a chain's newest universe file by expiry; read once a day, an empty one again."""
+        today = self._algorithm.time.date()
+        if self._rows_of != today:
+            self._rows, self._files, self._rows_of = {}, {}, today
+        known = self._files.get(canonical)
+        if known is None:
+            known = {}
+            for row in self._algorithm.option_chain(canonical):
+                known.setdefault(row.expiry.date(), []).append(row)
+            if known:
+                self._files[canonical] = known
+        return known
 
     def is_listed(self, root: str) -> bool:
         """Whether any chain of a root has a contract; a family of futures is asked for its listed contracts."""
@@ -117,7 +130,7 @@ class LeanNames:
             symbols = [symbol for _, symbol in self._futures(instrument.underlying).values()]
         else:
             symbols = [self._canonical(instrument)]
-        return any(True for symbol in symbols for _ in self._algorithm.option_chain(symbol))
+        return any(self._listed(symbol) for symbol in symbols)
 
     def _chains_of(self, instrument: Instrument, first: date, last: date) -> Iterator[Any]:
         """By what LEAN finds the chains that can hold expiries of a range: one, or one a future under them."""
@@ -207,8 +220,11 @@ class LeanNames:
         return str(symbol.value) if future is None else future.price_key
 
     def forget_expired(self) -> None:
-        """Drop contracts that are long gone, so that memory stays flat over years."""
+        """Drop contracts that are long gone, once a day, so that memory stays flat over years."""
         limit = self._algorithm.time.date() - _KEPT_AFTER_EXPIRY
+        if limit == self._forgotten:
+            return
+        self._forgotten = limit
         self._contracts = {symbol: row for symbol, row in self._contracts.items() if row.expiry >= limit}
         self._handles = {row.name: symbol for symbol, row in self._contracts.items()}
 

@@ -304,12 +304,43 @@ def _first_depth(time: float, volatility: float, rate: float, dividend_yield: fl
 
 
 @_compiled
+def _fill_terms(put: tuple[float, float, float, float, float], grid: Grid, terms: FloatArray) -> None:
+    """What no step of a node changes, at each point of its integrals; see ``american._terms``.
+
+    In the rows of ``terms``: total volatility between, its share of d1, and the weights of the strike, of the price of
+    the underlying and of its surface.
+    """
+    years, volatility, rate, dividend_yield, _ = put
+    share, points, weights = grid[0], grid[1], grid[2]
+    drift = rate - dividend_yield
+    tendency = drift / (volatility * volatility) + 0.5
+    for node in range(share.size):
+        time = years * share[node] * share[node]
+        spread = volatility * sqrt(time)
+        for k in range(points.size):
+            between = spread * (0.5 * points[k])
+            passed = time * (1.0 - 0.25 * points[k] * points[k])
+            terms[0, node, k] = between
+            terms[1, node, k] = tendency * between
+            terms[2, node, k] = weights[k] * exp(rate * passed)
+            if dividend_yield != 0.0:
+                carried = exp(dividend_yield * passed)
+                terms[3, node, k] = weights[k] * carried
+                terms[4, node, k] = weights[k] * points[k] * carried
+
+
+@_compiled
 def _moved(
-    put: tuple[float, float, float, float, float], node: int, depth: float, squares: FloatArray, grid: Grid
+    put: tuple[float, float, float, float, float],
+    node: int,
+    depth: float,
+    squares: FloatArray,
+    grid: Grid,
+    terms: FloatArray,
 ) -> float:
     """Newton's step of one node; see ``american._step``. ``put``: years, volatility, rate, yield, ceiling."""
     years, volatility, rate, dividend_yield, ceiling = put
-    share, points, weights, inside = grid[0], grid[1], grid[2], grid[3]
+    share, points, inside = grid[0], grid[1], grid[3]
     time = years * share[node] * share[node]
     drift = rate - dividend_yield
     spread = volatility * sqrt(time)
@@ -321,20 +352,18 @@ def _moved(
         square = 0.0
         for j in range(squares.size):
             square += squares[j] * inside[node, k, j]
-        between = spread * (0.5 * points[k])
-        inner_up = (depth + sqrt(max(square, 0.0))) / between + (drift / (volatility * volatility) + 0.5) * between
+        between = terms[0, node, k]
+        inner_up = (depth + sqrt(max(square, 0.0))) / between + terms[1, node, k]
         inner_down = inner_up - between
-        passed = time * (1.0 - 0.25 * points[k] * points[k])
-        carried = exp(dividend_yield * passed)
-        from_put = weights[k] * exp(rate * passed) * _density(inner_down)
+        from_put = terms[2, node, k] * _density(inner_down)
         tilt = inner_down / between
         put_sum += from_put
         put_tilt += from_put * tilt
         if dividend_yield != 0.0:
-            from_call = weights[k] * carried * _density(inner_up)
+            from_call = terms[3, node, k] * _density(inner_up)
             call_sum += from_call
             call_tilt += from_call * tilt
-            surface += weights[k] * points[k] * carried * _normal(inner_up)
+            surface += terms[4, node, k] * _normal(inner_up)
     up_density, down_density = _density(up), _density(down)
     upper = down_density / spread + rate * root * put_sum
     lower = up_density / spread + _normal(up) + dividend_yield * (0.5 * time * surface + root * call_sum)
@@ -354,6 +383,8 @@ def _fill_boundary(
     nodes = squares.size - 1
     depth, improved = np.empty(nodes), np.empty(nodes)
     residual, last_residual, last_improved = np.empty(nodes), np.empty(nodes), np.empty(nodes)
+    terms = np.empty((5, nodes, grid[1].size))
+    _fill_terms(put, grid, terms)
     for i in range(nodes):
         depth[i] = _first_depth(put[0] * grid[0][i] * grid[0][i], put[1], put[2], put[3], put[4])
     squares[nodes] = 0.0
@@ -362,7 +393,7 @@ def _fill_boundary(
             squares[i] = depth[i] * depth[i]
         largest, across, length = 0.0, 0.0, 0.0
         for i in range(nodes):
-            improved[i] = min(max(_moved(put, i, depth[i], squares, grid), -30.0), 0.0)
+            improved[i] = min(max(_moved(put, i, depth[i], squares, grid, terms), -30.0), 0.0)
             residual[i] = improved[i] - depth[i]
             largest = max(largest, abs(residual[i]))
             if turn > 0:

@@ -136,9 +136,9 @@ class TradeBuilder(Named):
         """
         for symbol, position in self._positions.items():
             security = securities[symbol]
-            trade = None if symbol.security_type == SecurityType.EQUITY else security.last_trade()
-            if trade is not None and trade.end_ms == ms and trade.close:
-                position.see(trade.close)
+            trade = None if symbol.security_type == SecurityType.EQUITY else security.trade_close()
+            if trade is not None and trade[0] == ms and trade[1]:
+                position.see(trade[1])
             price = security.price
             if price:
                 position.see(price)

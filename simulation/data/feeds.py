@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from simulation.lean.bars import Bar, BaseData, OpenInterest, QuoteBar, trade_bar
+from simulation.lean.bars import Bar, BaseData, OpenInterest, QuoteBar, middle, trade_bar
 from simulation.lean.clock import FOREVER, MINUTE_MS, Zone
 from simulation.lean.enums import (
     OPTION_TYPES,
@@ -103,6 +103,8 @@ class Column:
             "_at",
             "_carry",
             "_carry_known",
+            "_close",
+            "_close_row",
             "_filler",
             "_point",
             "_point_row",
@@ -131,16 +133,21 @@ class Column:
         self._at, self._row = -1, -1
         self._point: BaseData | None = None
         self._point_row = -1
+        self._close: tuple[int, float] | None = None
+        self._close_row = -1
 
     def row(self, ms: int) -> int:
         """Index of the last real row that has ended at `ms`; -1 when there is none in this column."""
         if ms == self._at:
             return self._row
-        row = -1
+        row, end = -1, self.end
         if self.block is not None:
-            row = int(self.end.searchsorted(min(ms, self.feed.stop), "right")) - 1
-            if row < self.first:
-                row = -1
+            row, stop = self._row, self.feed.stop
+            resumes = row >= 0 and self._at < ms <= stop  # most contracts trade seldom: it is the same row again
+            if not resumes or (row + 1 < len(end) and end.item(row + 1) <= ms):
+                row = int(end.searchsorted(min(ms, stop), "right")) - 1
+                if row < self.first:
+                    row = -1
         self._at, self._row = ms, row
         return row
 
@@ -178,6 +185,16 @@ class Column:
         if row != self._point_row:  # whoever asks within a minute gets the one bar, as from LEAN's cache
             self._point, self._point_row = self.feed.point(self, row), row
         return self._point
+
+    def last_close(self, ms: int) -> tuple[int, float] | None:
+        """End and close of what `last_real` gives, in UTC milliseconds and points, without making the bar."""
+        row = self.row(ms)
+        if row < 0:
+            point = self.carry()
+            return None if point is None else (point.end_ms, point.close)
+        if row != self._close_row:
+            self._close, self._close_row = (self.end.item(row), self.feed.close_at(self, row)), row
+        return self._close
 
     def last_filler(self, ms: int) -> BaseData | None:
         """The last real data point of all hours, as of `ms`."""
@@ -393,6 +410,17 @@ class Feed:
                     return real, filler
             day -= timedelta(days=1)
         return resumed[0], filler or resumed[1]
+
+    def close_at(self, column: Column, row: int) -> float:
+        """The close of `point`: a trade's, or a quote's middle; in points."""
+        kind, block = self.spec.kind, column.block
+        if kind == TickType.TRADE:
+            return block.close.item(row)  # type: ignore[no-any-return]
+        if kind == TickType.QUOTE:
+            bid, ask = block.bid_close.item(row), block.ask_close.item(row)
+            if bid == bid and ask == ask:
+                return middle(bid, ask)
+        return float(self.point(column, row).close)
 
     def point(self, column: Column, row: int, rows: Any = None) -> BaseData:
         """The data point of one row of a column, or of all its hours."""

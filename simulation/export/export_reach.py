@@ -275,7 +275,7 @@ class Plan:
         if found is None or found[1] < 1:
             return None
         bars, end = found
-        return float(max(bars.high[end - 1], bars.close[max(end - 2, 0)]))
+        return max(float(bars.high.item(end - 1)), float(bars.close.item(max(end - 2, 0))))
 
     # ------------------------------------------------------------------ days
 

@@ -145,7 +145,7 @@ def trade_bar(symbol: Any, zone: Zone, times: tuple[int, int], values: tuple[flo
     return bar
 
 
-def _middle(bid: float | None, ask: float | None) -> float:
+def middle(bid: float | None, ask: float | None) -> float:
     """LEAN's value of a quote: the middle, or the side that is there (QuoteBar.cs Close)."""
     if bid and ask:
         return round((bid + ask) / 2, 10)
@@ -175,7 +175,7 @@ class QuoteBar(BaseData):
 
     def _side(self, field: str) -> float:
         bid, ask = self.bid, self.ask
-        return _middle(None if bid is None else getattr(bid, field), None if ask is None else getattr(ask, field))
+        return middle(None if bid is None else getattr(bid, field), None if ask is None else getattr(ask, field))
 
     @property
     def open(self) -> float:

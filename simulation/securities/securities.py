@@ -1,10 +1,8 @@
-"""Securities with LEAN's names. Prices are computed when they are read, from the rows that have ended at the
-engine's data time.
+"""Securities with LEAN's names. Prices are computed when they are read, from rows that ended at the engine's data time.
 
 The rules are those of LEAN's SecurityCache (lean-facts 4.6): fill-forward never counts; for everything but equities
-the quote's middle
-is the price, in a minute with trades only it is the trade's close; zero never overwrites; bid and ask keep their
-last value that was not zero.
+the quote's middle is the price, in a minute with trades only it is the trade's close; zero never overwrites; bid and
+ask keep their last value that was not zero.
 """
 
 from __future__ import annotations
@@ -217,31 +215,23 @@ class Security(Named):
                 best, best_end = column, end
         return best, best_end
 
-    def _only(self, feed: Feed) -> BaseData | None:
-        """The last real point of the one feed of a kind."""
+    def _point_of(self, feeds: list[Feed], seed: BaseData | None) -> BaseData | None:
         ms = self._engine.data_ms
-        return feed.column(ms).last_real(ms)
+        if seed is None and len(feeds) == 1:
+            return feeds[0].column(ms).last_real(ms)
+        column, end = self._newest(feeds)
+        if column is None or (seed is not None and seed.end_ms > end):
+            return seed
+        return column.last_real(ms)
 
     def last_trade(self) -> TradeBar | None:
         """The last trade bar that is not filled forward; a seeded one when none has arrived."""
-        if self._seed_trade is None and len(self._trade_feeds) == 1:
-            return self._only(self._trade_feeds[0])  # type: ignore[return-value]
-        column, end = self._newest(self._trade_feeds)
-        seed = self._seed_trade
-        if column is None or (seed is not None and seed.end_ms > end):
-            return seed
-        return column.last_real(self._engine.data_ms)  # type: ignore[return-value]
+        return self._point_of(self._trade_feeds, self._seed_trade)  # type: ignore[return-value]
 
     def last_quote(self) -> QuoteBar | None:
         """The last quote bar that is not filled forward, its missing side taken from the one before; a seeded one
         before any."""
-        if self._seed_quote is None and len(self._quote_feeds) == 1:
-            return self._only(self._quote_feeds[0])  # type: ignore[return-value]
-        column, end = self._newest(self._quote_feeds)
-        seed = self._seed_quote
-        if column is None or (seed is not None and seed.end_ms > end):
-            return seed
-        return column.last_real(self._engine.data_ms)  # type: ignore[return-value]
+        return self._point_of(self._quote_feeds, self._seed_quote)  # type: ignore[return-value]
 
     def get_last_data(self) -> BaseData | None:
         """The data point that set the price: quote before trade of the same end, trades only for equities."""
@@ -260,25 +250,37 @@ class Security(Named):
 
     @property
     def price(self) -> float:
-        """Last price: the trade for equities and indices, else the quote's middle or, after a minute with trades
-        only, the trade."""
+        """Last price: the trade for equities and indices, else the quote's middle or, after trades only, the trade."""
         ms = self._engine.data_ms
         if self._at != ms:
             self._price = self._find_price()
             self._at = ms
         return self._price
 
+    def trade_close(self) -> tuple[int, float] | None:
+        """End (UTC ms) and close of `last_trade`, read without making the bar."""
+        return self._close_of(self._trade_feeds, self._seed_trade)
+
+    def _close_of(self, feeds: list[Feed], seed: BaseData | None) -> tuple[int, float] | None:
+        ms = self._engine.data_ms
+        column = feeds[0].column(ms) if len(feeds) == 1 else self._newest(feeds)[0]
+        known = None if column is None else column.last_close(ms)
+        if seed is not None and (known is None or seed.end_ms > known[0]):
+            return seed.end_ms, seed.close
+        return known
+
     def _find_price(self) -> float:
-        newest = self.get_last_data()
-        if newest is None:
-            return NO_PRICE
-        price = newest.close
-        if price:
-            return float(price)
-        for other in (self.last_trade(), self.last_quote() if self._quoted else None):
-            if other is not None and other.close:
-                return float(other.close)
-        return NO_PRICE
+        """The close of `get_last_data`; where it is zero that of the other kind."""
+        last = self._last
+        if last is not None and self._last_at == self._engine.data_ms and last.close:
+            return float(last.close)
+        trade = self.trade_close()
+        quote = self._close_of(self._quote_feeds, self._seed_quote) if self._quoted else None
+        if quote is not None and quote[1] and (trade is None or quote[0] >= trade[0]):
+            return float(quote[1])
+        if trade is not None and trade[1]:
+            return float(trade[1])
+        return NO_PRICE if quote is None else float(quote[1] or NO_PRICE)
 
     def price_at(self, ms: int) -> float:
         """The price as it was known at an earlier instant."""

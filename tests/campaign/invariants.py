@@ -13,6 +13,7 @@ from core.journal import MemorySink, RecordKind
 from core.parts import merged
 from core.settings.fields import OrderSettings
 from risk.emergency import EmergencyProtocol
+from risk.equity import PhaseManager
 from simulation.faults.kinds import Fault
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose
@@ -75,6 +76,7 @@ class Watch:
     violations: list[Violation] = field(default_factory=list)
     hedged: set[str] = field(default_factory=set)
     tags: list[str] = field(default_factory=list)
+    approved: dict[str, int] = field(default_factory=dict)
     _times: dict[str, deque[datetime]] = field(default_factory=dict)
     _waits: dict[Rule, int] = field(default_factory=dict)
 
@@ -105,6 +107,9 @@ class Watch:
                 if not self.structures or plan["name"] not in NAKED_PARTS:
                     self.hedged.update(str(leg["name"]) for leg in plan["package"])
             self._opening(package, tag, group.parent)
+            for leg in package.legs:
+                name = leg.contract.name
+                self.approved[name] = self.approved.get(name, 0) + abs(leg.ratio) * quantity
         elif not self.gateway.is_down:
             self._closing(package, quantity, tag)
 
@@ -194,9 +199,21 @@ class Watch:
         stuck = [f"{order.tag} for {order.asked} minutes" for order in self.gateway.resting if order.asked > PATIENCE]
         if stuck:
             self.tell(Rule.STUCK, ", ".join(stuck))
+        if not self.structures and not self.gateway.by_hand:
+            self._within_limits()
         waits = self._alive().managers[EmergencyProtocol].person_waits
         left = [f"{name} {count:+d}" for name, (_, count) in sorted(self.gateway.held.items()) if count < 0]
         self._wait(Rule.EMERGENCY, left if waits else [], self._can_act(left))
+
+    def _within_limits(self) -> None:
+        """No contract is held beyond what entries were approved for, and no more positions than the phase allows."""
+        for name, (_, count) in sorted(self.gateway.held.items()):
+            if name in self.approved and abs(count) > self.approved[name]:
+                self.tell(Rule.LIMIT, f"{count:+d} of {name} are held, {self.approved[name]} were approved")
+        system = self._alive()
+        most, held = system.managers[PhaseManager].limits.max_positions, len(system.book.positions)
+        if held > most:
+            self.tell(Rule.LIMIT, f"{held} positions are held, the phase allows {most}")
 
     def _wait(self, rule: Rule, wrong: list[str], fair: bool) -> None:
         if not wrong:
