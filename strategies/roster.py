@@ -201,6 +201,12 @@ class StrategyRoster(Manager):
         self.disabled = {name: row for name, row in known.items() if name not in settings.strategies}
         """Those of an earlier run may hold positions still: they manage them to their end and open nothing."""
 
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """Option roots whose rank of volatility an enabled row asks for."""
+        roots = (root for row in self.enabled if isinstance(row, Row) for root in row.ranked)
+        return tuple(dict.fromkeys(roots))
+
     def barred(self, name: str) -> Skip | None:
         """Why a strategy opens nothing: it is not enabled, or suspended."""
         if name in self.disabled:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.data.columns import UniverseBlock
+from simulation.data.columns import UnderlyingRow, UniverseBlock
 from simulation.lean.bars import trade_bar
 from simulation.lean.clock import DAY_MS, NEW_YORK
 from simulation.lean.dictionaries import LeanDictionary
@@ -153,7 +153,7 @@ class UniverseRow(Named):
     @property
     def implied_volatility(self) -> float:
         """Annualised, as a fraction."""
-        return self.block.implied_volatility.item(self.row)
+        return self.block.volatility_of(self.row)
 
     @property
     def greeks(self) -> FileGreeks:
@@ -175,6 +175,40 @@ class UniverseRow(Named):
 
     def __hash__(self) -> int:
         return hash(self.symbol)
+
+
+class UniverseRows(Sequence[UniverseRow]):
+    """A chain file in a history of universes: its rows, made when they are asked for."""
+
+    def __init__(self, block: UniverseBlock) -> None:
+        self._block = block
+
+    @property
+    def data(self) -> UniverseRows:
+        """The rows (BaseDataCollection.Data)."""
+        return self
+
+    @property
+    def underlying(self) -> UnderlyingRow | None:
+        """The underlying's day; `None` where the file has none."""
+        return self._block.underlying
+
+    @property
+    def end_time(self) -> datetime:
+        """Midnight after the file's day."""
+        return _known_from(self._block)
+
+    def __len__(self) -> int:
+        return len(self._block)
+
+    @overload
+    def __getitem__(self, index: int) -> UniverseRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[UniverseRow]: ...
+    def __getitem__(self, index: int | slice) -> UniverseRow | list[UniverseRow]:
+        if isinstance(index, slice):
+            return [UniverseRow(self._block, row) for row in range(*index.indices(len(self)))]
+        return UniverseRow(self._block, range(len(self))[index])
 
 
 class OptionContracts(LeanDictionary[Any]):

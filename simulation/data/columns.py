@@ -102,6 +102,10 @@ class UniverseBlock:
     def __len__(self) -> int:
         return len(self.expiry)
 
+    def volatility_of(self, row: int) -> float:
+        """Implied volatility of one contract."""
+        return self.implied_volatility.item(row)
+
     def symbol(self, row: int) -> Symbol:
         """The contract of a row, made when first asked for."""
         made = self._symbols
