@@ -140,7 +140,7 @@ class LeanNames:
             symbols = [symbol for _, symbol in self._futures(instrument.underlying).values()]
         else:
             symbols = [self._canonical(instrument)]
-        return any(self._listed(symbol) for symbol in symbols)
+        return any(True for symbol in symbols for _ in self._algorithm.option_chain(symbol))
 
     def _chains_of(self, instrument: Instrument, first: date, last: date) -> Iterator[Any]:
         """By what LEAN finds the chains that can hold expiries of a range: one, or one a future under them."""

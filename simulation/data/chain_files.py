@@ -95,9 +95,10 @@ class UniverseRow(Named):
     @property
     def expiry(self) -> datetime:
         """Expiry date at midnight; a future's with its time of day."""
-        if self.block.canonical.security_type is SecurityType.FUTURE:
+        block = self.block
+        if block.canonical.security_type is SecurityType.FUTURE:
             return self.symbol.id.date  # type: ignore[no-any-return]
-        return _midnight(self.block.expiry.item(self.row))
+        return _midnight(block.expiry.item(self.row))
 
     @property
     def strike(self) -> float:
@@ -221,8 +222,7 @@ class FileContract(UniverseRow):
     __slots__ = ("_chain",)
 
     def __init__(self, chain: FileChain, row: int) -> None:
-        super().__init__(chain.block, row)
-        self._chain = chain
+        self.block, self.row, self._chain = chain.block, row, chain
 
     @property
     def time(self) -> datetime:
