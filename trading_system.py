@@ -89,7 +89,7 @@ from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
 from strategies.ratio import Ratio
 from strategies.roster import DecisionRecord, EntryPreparer, StrategyRoster
-from strategies.tools import Analysis, MarketAccess, Tools
+from strategies.tools import Analysis, MarketAccess, Tools, VolatilityRanks
 
 ALWAYS = ("VIX", "SPY", "SPX")
 """What the account's own rules rest on, whatever runs; the index last, so that its rules see the minute's VIX."""
@@ -112,6 +112,7 @@ MANAGERS: tuple[type, ...] = (
     QuoteJudge,
     HeldQuotes,
     Marks,
+    VolatilityRanks,
     MarketAccess,
     SteadyEquity,
     RiskMemory,
@@ -206,6 +207,7 @@ class TradingSystem:
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
+        self._ranks, self._ranked = self.managers[VolatilityRanks], self.managers[StrategyRoster].ranked
         self._live = self.gateway.is_live()
         self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
@@ -246,6 +248,7 @@ class TradingSystem:
         self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
+        self._ranks.refresh(self._ranked, self.clock.now().date())
         self.managers[Capacity].tell(self.clock.now().date())
 
     def open_session(self, now: datetime) -> None:
@@ -256,6 +259,7 @@ class TradingSystem:
             return
         self._session = session
         self._history.refresh([ticker for ticker in self.tickers if ticker in ALWAYS or self._is_priced(ticker)])
+        self._ranks.refresh(self._ranked, session.day)
         self.bus.publish(SessionOpened(time=now, day=session.day, closes_at=session.closes_at))
         self._recovery.reconcile()
         self._publish_prices(now)

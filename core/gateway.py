@@ -57,6 +57,25 @@ class Listing:
     volatility: float | None
 
 
+MONTH_DAYS = 30
+AROUND_A_MONTH = (7, 65)
+"""Days to an expiry that says something of 30 days: monthly ones are five weeks apart at most."""
+AT_THE_MONEY = 0.05
+"""Of the close: a strike farther from it is not at the money."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImpliedClose:
+    """What an expiry's options implied at a session's close, at the listed strike nearest to it: a year, as a fraction.
+
+    Of calls and puts the mean; only what a chain's file has, so never zero.
+    """
+
+    day: date
+    expiry: date
+    volatility: float
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """What the engine or broker says of the account, in dollars."""
@@ -139,6 +158,12 @@ class Gateway(Protocol):
         """What is known of a contract from before the open, of a chain asked for today; ``None`` for any other.
 
         Without ``close`` that is left out: a modelled market prices a whole chain for it.
+        """
+
+    def implied_closes(self, root: str, sessions: int) -> Sequence[ImpliedClose]:
+        """Of the last so many sessions with a chain file, the two expiries around 30 days each, oldest session first.
+
+        None of an option on a future: its files have no volatilities. One request, which reads each session's chain.
         """
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:

@@ -31,7 +31,7 @@ from AlgorithmImports import (
 
 from core.contracts import MARKET_CLOSE, AssetKind, Contract, Quote
 from core.fills import FillAssumption, FillRule
-from core.gateway import DailyBar, Listing, Session, Tick
+from core.gateway import DailyBar, ImpliedClose, Listing, Session, Tick
 from core.instruments import INSTRUMENTS, UNDERLYINGS, underlying_named
 from core.lean_gateway_fills import PackageFillModel, quote_sides
 from core.lean_gateway_orders import OPTION_TYPES, LeanOrders
@@ -253,6 +253,14 @@ class LeanGateway(LeanOrders):
     def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """Yesterday's close and volatility of a contract of a chain that was asked for today."""
         return self._names.listing(contract, close)
+
+    def implied_closes(self, root: str, sessions: int) -> Sequence[ImpliedClose]:
+        """At-the-money volatilities of the last chain files; of options on futures there are none."""
+        instrument = INSTRUMENTS[root]
+        if instrument.kind is AssetKind.FUTURE:
+            return ()
+        self.watch((instrument.underlying,))
+        return tuple(self._names.implied_closes(root, sessions))
 
     def _forget_expired(self) -> None:
         """Drop subscriptions that are long gone, so that memory stays flat over years."""

@@ -13,14 +13,34 @@ GenerateFutureTicker; recording p13), for its identifier holds only the day on w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from AlgorithmImports import Leg, Market, OptionRight, OptionStyle, OrderStatus, SecurityType, Symbol, UpdateOrderFields
+from AlgorithmImports import (
+    Leg,
+    Market,
+    OptionRight,
+    OptionStyle,
+    OptionUniverse,
+    OrderStatus,
+    SecurityType,
+    Symbol,
+    UpdateOrderFields,
+)
 
 from core.contracts import MONTH_CODES, AssetKind, Contract, Package, Right, Underlying
-from core.gateway import Account, Holding, Listing, OpenOrder, OrderRefusedError
+from core.gateway import (
+    AROUND_A_MONTH,
+    AT_THE_MONEY,
+    MONTH_DAYS,
+    Account,
+    Holding,
+    ImpliedClose,
+    Listing,
+    OpenOrder,
+    OrderRefusedError,
+)
 from core.instruments import INSTRUMENTS, UNDERLYINGS, Instrument, facts_of, instrument_of, underlying_named
 
 OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
@@ -120,7 +140,7 @@ class LeanNames:
             symbols = [symbol for _, symbol in self._futures(instrument.underlying).values()]
         else:
             symbols = [self._canonical(instrument)]
-        return any(self._listed(symbol) for symbol in symbols)
+        return any(True for symbol in symbols for _ in self._algorithm.option_chain(symbol))
 
     def _chains_of(self, instrument: Instrument, first: date, last: date) -> Iterator[Any]:
         """By what LEAN finds the chains that can hold expiries of a range: one, or one a future under them."""
@@ -153,6 +173,15 @@ class LeanNames:
         on_future = contract.underlying.kind is AssetKind.FUTURE
         price, volatility = float(row.last_price) if close else 0.0, 0.0 if on_future else float(row.implied_volatility)
         return Listing(price if price > 0 else None, volatility if volatility > 0 else None)
+
+    def implied_closes(self, root: str, sessions: int) -> Iterator[ImpliedClose]:
+        """At-the-money volatilities of the last chain files of a root, by a history of its universe."""
+        underlying = self._symbols[INSTRUMENTS[root].underlying]
+        canonical = Symbol.create_canonical_option(underlying, root, Market.USA, "?" + root)
+        for universe in self._algorithm.history[OptionUniverse](canonical, sessions):
+            close = 0.0 if universe.underlying is None else float(universe.underlying.close)
+            if close > 0:
+                yield from _around_a_month(universe, (universe.end_time - timedelta(days=1)).date(), close)
 
     def contract(self, symbol: Any) -> Contract | None:
         """Our value of an option's symbol; ``None`` for a root of no row, or a future that is not the rule's.
@@ -362,3 +391,55 @@ def _unit_price(key: str, price: float) -> float:
     facts = facts_of(key)
     step = 0.01 if facts is None else facts.tick
     return round(round(price / step) * step, 10)
+
+
+def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedClose]:
+    """Of a day's chain the last expiry before a month from it and the first from then on, where it has them.
+
+    A file is in the order of expiries, so a few rows of it are read: each costs a call into LEAN.
+    """
+    rows = universe.data
+    place = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= day + timedelta(days=MONTH_DAYS))
+    around = [_expiry_of(rows[index]) for index in (place - 1, place) if 0 <= index < len(rows)]
+    for expiry in around:
+        if not AROUND_A_MONTH[0] <= (expiry - day).days <= AROUND_A_MONTH[1]:
+            continue
+        found: dict[float, list[float]] = {}
+        for row in _at_the_money(rows, expiry, close):
+            away, volatility = abs(float(row.symbol.id.strike_price) / close - 1), float(row.implied_volatility)
+            if _expiry_of(row) == expiry and away <= AT_THE_MONEY and volatility > 0:
+                found.setdefault(away, []).append(volatility)
+        if found:
+            values = found[min(found)]
+            yield ImpliedClose(day, expiry, sum(values) / len(values))
+
+
+_AROUND = 6  # rows to each side of the money: three strikes, a call and a put each
+
+
+def _at_the_money(rows: Any, expiry: date, close: float) -> Iterator[Any]:
+    """An expiry's rows near the close where calls and puts stand side by side by strike; else all of them."""
+    low = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= expiry)
+    high = _first(rows, (low, len(rows)), lambda row: _expiry_of(row) > expiry)
+    if high - low > 2 * _AROUND and rows[low].symbol.id.option_right != rows[low + 1].symbol.id.option_right:
+        place = _first(rows, (low, high), lambda row: float(row.symbol.id.strike_price) >= close)
+        low, high = max(place - _AROUND, low), min(place + _AROUND, high)
+    for index in range(low, high):
+        yield rows[index]
+
+
+def _first(rows: Any, span: tuple[int, int], reached: Callable[[Any], bool]) -> int:
+    """The first place of a span from which on a test holds (``bisect`` cannot index a list of .NET)."""
+    low, high = span
+    while low < high:
+        middle = (low + high) // 2
+        if reached(rows[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _expiry_of(row: Any) -> date:
+    found: date = row.symbol.id.date.date()
+    return found

@@ -6,14 +6,11 @@ of the same week, else it is lost and journalled.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from itertools import pairwise
-from statistics import pstdev
 
-from core.instruments import group_of, is_sp500
+from core.instruments import group_of
 from core.settings.strategies import FuturesStrangleSettings, StrategySettings
 from market.trend import Trend
 from strategies.base import EntryContext, Skip, Wait
@@ -86,34 +83,24 @@ def not_beside(strategy: str) -> Gate:
     return gate
 
 
-def iv_rank(own: FuturesStrangleSettings) -> Gate:
-    """Volatility stands high in its year: where it is between the year's lowest and highest, 0 to 1.
+def iv_rank(own: FuturesStrangleSettings, roots: Mapping[str, str]) -> Gate:
+    """Volatility stands high in its year, by the closes of the options of a root (``roots``, by underlying).
 
-    By the VIX for what it is about. No history of implied volatility is in the data for anything else: realised
-    volatility of daily closes stands in for it there. Without a year of history nothing opens.
+    Unknown denies, with the number of closes that are known.
     """
 
     def gate(look: Look) -> Skip | None:
-        ticker = look.instrument.underlying
-        bars = look.tools.trend.bars("VIX" if is_sp500(ticker) else ticker)
-        if is_sp500(ticker):
-            values = [*(bar.close for bar in bars[-own.rank_days :]), look.vix]
-        else:
-            values = _realised([bar.close for bar in bars], own.realised_days)[-own.rank_days :]
-        if len(values) < own.rank_days or max(values) <= min(values):
-            return Skip("history", f"{len(values)} of {own.rank_days} days of {ticker}'s volatility are known")
-        rank = (values[-1] - min(values)) / (max(values) - min(values))
-        if rank > own.min_iv_rank:
+        root = roots[look.instrument.underlying]
+        found = look.tools.ranks.rank(root, look.today)
+        if found.rank is None:
+            why = f"{found.known} closes of {root}'s volatility are known to this day, {own.rank_least_days} are needed"
+            return Skip("history", why, float(own.rank_least_days), float(found.known))
+        if found.rank > own.min_iv_rank:
             return None
-        return Skip("iv_rank", f"{ticker}'s rank is {rank:.0%}, not over {own.min_iv_rank:.0%}", own.min_iv_rank, rank)
+        why = f"{root}'s rank is {found.rank:.0%}, not over {own.min_iv_rank:.0%}"
+        return Skip("iv_rank", why, own.min_iv_rank, found.rank)
 
     return gate
-
-
-def _realised(closes: Sequence[float], days: int) -> list[float]:
-    """Standard deviation of the last so many daily log returns, for each day that has them."""
-    moves = [math.log(new / old) for old, new in pairwise(closes) if old > 0 and new > 0]
-    return [pstdev(moves[end - days : end]) for end in range(days, len(moves) + 1)]
 
 
 def trend_allows(judge: Callable[[Trend, Look], Skip | None]) -> Gate:

@@ -201,6 +201,12 @@ class StrategyRoster(Manager):
         self.disabled = {name: row for name, row in known.items() if name not in settings.strategies}
         """Those of an earlier run may hold positions still: they manage them to their end and open nothing."""
 
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """Option roots whose rank of volatility an enabled row asks for."""
+        roots = (root for row in self.enabled if isinstance(row, Row) for root in row.ranked)
+        return tuple(dict.fromkeys(roots))
+
     def barred(self, name: str) -> Skip | None:
         """Why a strategy opens nothing: it is not enabled, or suspended."""
         if name in self.disabled:
@@ -324,5 +330,5 @@ METHODOLOGY: tuple[Reach, ...] = (
     Reach("Opportunity, 45 days", ("SPY", "IWM"), Term(45, 12), (Deltas(Right.PUT, 16, 29),), 21, vix_over=30.0),
     Reach("Opportunity, 60 days", ("ES", "SPY"), Term(60, 14), (Deltas(Right.PUT, 12, 18),), 21, vix_over=30.0),
 )
-NEEDS = MarketNeeds(METHODOLOGY, hourly=("SPX", "VIX", "SPY"))
-"""With the index and the VIX that every strategy looks at, and the benchmark."""
+NEEDS = MarketNeeds(METHODOLOGY, hourly=("SPX", "VIX", "SPY"), ranked=("USO", "GLD", "TLT", "FXE", "SPX"))
+"""With the index and the VIX that every strategy looks at, the benchmark, and what the strangle ranks."""

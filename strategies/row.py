@@ -101,10 +101,12 @@ class Row(Strategy):
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
     part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
     ``exits_of_all`` close all that the position holds. ``opens`` are the days on which it may open a position.
+    ``ranked`` are the option roots whose rank of volatility its gates ask for.
     """
 
     opens: ClassVar[DayRule] = any_day()
     roots: ClassVar[tuple[str, ...]]
+    ranked: ClassVar[tuple[str, ...]] = ()
     traits: ClassVar[Mapping[str, frozenset[Trait]]] = MappingProxyType({WHOLE: SOLD})
 
     def __init__(self, tools: Tools, own: StrategySettings) -> None:

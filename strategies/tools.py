@@ -17,9 +17,11 @@ import numpy as np
 from core.book import Book
 from core.contracts import Contract, Quote, Right
 from core.factory import Manager
-from core.gateway import Gateway, Session
+from core.gateway import MONTH_DAYS, Gateway, ImpliedClose, Session
 from core.instruments import INSTRUMENTS, underlying_named
+from core.journal import Journal, RecordKind
 from core.settings.fields import MarginSettings, MarketSettings, OrderSettings
+from core.settings.strategies import FuturesStrangleSettings
 from greeks.black_scholes import FloatArray
 from greeks.exposure import Priced
 from greeks.marks import ChainPlanner, Marks
@@ -31,6 +33,129 @@ from market.chains import OptionChainManager
 from market.trend import DayRange, Trend, TrendDirection, TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.equity import PhaseManager
+from state.manager import HierarchicalStateManager
+
+_MEMORY = "volatility"
+_FRESH = timedelta(days=7)
+"""So old may the newest close be: what is older says nothing of today."""
+_YEAR = timedelta(days=372)
+
+
+@dataclass(frozen=True, slots=True)
+class VolatilityRank:
+    """Share of the closes known, from 0 to 1, that lie below the newest; ``None`` where too few of a year are known."""
+
+    known: int
+    rank: float | None
+
+
+def month_volatility(points: Sequence[ImpliedClose]) -> float | None:
+    """A year's volatility of 30 days at the money, from the expiries around; ``None`` where nothing is known.
+
+    Between two expiries the variance until then grows evenly (Cboe's VIX methodology); one expiry alone stands for it.
+    """
+    known = sorted((row for row in points if row.volatility > 0 and row.expiry > row.day), key=lambda row: row.expiry)
+    if not known:
+        return None
+    first, last = known[0], known[-1]
+    near, far = (first.expiry - first.day).days, (last.expiry - last.day).days
+    if near == far or not near <= MONTH_DAYS <= far:
+        nearest = min(known, key=lambda row: abs((row.expiry - row.day).days - MONTH_DAYS))
+        return nearest.volatility
+    share = (MONTH_DAYS - near) / (far - near)
+    variance = (1 - share) * first.volatility**2 * near + share * last.volatility**2 * far
+    return math.sqrt(variance / MONTH_DAYS)
+
+
+class VolatilityRanks(Manager):
+    """Keeps the 30-day volatility at each close of the option roots that a row's gate asks for, and ranks the newest.
+
+    A year of it is in the state (a record a month, overwritten two years on); what is missing is asked of the chain
+    files. Methodology, row 3.
+    """
+
+    def __init__(
+        self, gateway: Gateway, state: HierarchicalStateManager, journal: Journal, own: FuturesStrangleSettings
+    ) -> None:
+        self._gateway = gateway
+        self._state = state
+        self._journal = journal
+        self._own = own
+        self._closes: dict[str, dict[date, float]] = {}
+
+    def refresh(self, roots: Sequence[str], today: date) -> None:
+        """Take what the state has, the first time, and ask for the sessions before today that it has not."""
+        with self._state.together():
+            for root in roots:
+                self._refresh(root, today)
+
+    def _refresh(self, root: str, today: date) -> None:
+        fresh = root not in self._closes
+        if fresh:
+            self._closes[root] = self._restored(root, today)
+        closes = self._closes[root]
+        newest = max(closes, default=date.min)
+        asked = newest if fresh else max(newest, today - _FRESH)  # a file that is not there is asked for a week long
+        sessions = self._own.rank_days
+        if not fresh or len(closes) >= sessions:
+            days = (today - timedelta(days=back) for back in range(1, min((today - asked).days, _YEAR.days)))
+            sessions = min(sum(1 for day in days if self._gateway.session(day) is not None), sessions)
+        if sessions:
+            self._take(root, self._gateway.implied_closes(root, sessions), today)
+
+    def _take(self, root: str, found: Sequence[ImpliedClose], today: date) -> None:
+        by_day: dict[date, list[ImpliedClose]] = {}
+        for row in found:
+            if row.day < today:
+                by_day.setdefault(row.day, []).append(row)
+        closes, added = self._closes[root], []
+        for day, points in by_day.items():
+            volatility = month_volatility(points)
+            if volatility is not None and is_volatility(volatility) and day not in closes:
+                closes[day] = volatility
+                added.append(day)
+        for old in sorted(closes)[: -self._own.rank_days]:
+            del closes[old]
+        for month in sorted({day.replace(day=1) for day in added}):
+            rows = {day.isoformat(): closes[day] for day in sorted(closes) if day.replace(day=1) == month}
+            self._state.remember(_record_of(root, month), rows)
+
+    def _restored(self, root: str, today: date) -> dict[date, float]:
+        """What the state has of days before today; a record that cannot be true is told and asked for again."""
+        found: dict[date, float] = {}
+        for month in _MONTHS:
+            name = _record_of(root, month)
+            kept = self._state.recall(name)
+            try:
+                rows = {date.fromisoformat(day): float(value) for day, value in (kept or {}).items()}
+            except (AttributeError, TypeError, ValueError) as error:
+                self._journal.record(RecordKind.SYSTEM, component=_MEMORY, reason=f"{name} cannot be read: {error}")
+                continue
+            found |= {day: value for day, value in rows.items() if is_volatility(value)}
+        return {day: found[day] for day in sorted(found) if today - _YEAR <= day < today}
+
+    def rank(self, root: str, today: date) -> VolatilityRank:
+        """Of the newest close before today among those of the last year; unknown where the newest is old."""
+        closes = self._closes.get(root, {})
+        days = [day for day in sorted(closes) if today - _YEAR <= day < today][-self._own.rank_days :]
+        if len(days) < self._own.rank_least_days or today - days[-1] > _FRESH:
+            return VolatilityRank(len(days), None)
+        newest = closes[days[-1]]
+        return VolatilityRank(len(days), sum(1 for day in days if closes[day] < newest) / len(days))
+
+
+_MONTHS = tuple(date(year, month, 1) for year in (2000, 2001) for month in range(1, 13))
+_HIGHEST_VOLATILITY = 10.0  # a year, as a fraction: beyond it is a damaged file
+
+
+def is_volatility(value: float) -> bool:
+    """Whether a year's volatility, as a fraction, can be true."""
+    return 0 < value < _HIGHEST_VOLATILITY
+
+
+def _record_of(root: str, month: date) -> str:
+    """Under which name the state keeps a month's closes of a root."""
+    return f"{_MEMORY} {root} {month.year % 2}-{month.month:02d}"
 
 
 class MarketAccess(Manager):
@@ -44,7 +169,9 @@ class MarketAccess(Manager):
         marks: Marks,
         greeks: CentralGreeksService,
         settings: MarketSettings,
+        ranks: VolatilityRanks,
     ) -> None:
+        self.ranks = ranks
         self.calendar = calendar
         self.chains = chains
         self.vix = vix
@@ -79,6 +206,7 @@ class Tools(Manager):
         self.gateway = gateway
         self.book = book
         self.calendar, self.chains, self.vix = market.calendar, market.chains, market.vix
+        self.ranks = market.ranks
         self.trend = trend
         self.greeks, self.stress, self.planner = analysis.greeks, analysis.stress, analysis.planner
         self.phases = phases

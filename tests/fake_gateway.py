@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.contracts import AssetKind, Contract, Package, Quote, Right
 from core.events import FillStatus, OrderUpdated
-from core.gateway import Account, DailyBar, Holding, Listing, OpenOrder, OrderRefusedError, Session, Tick
+from core.gateway import Account, DailyBar, Holding, ImpliedClose, Listing, OpenOrder, OrderRefusedError, Session, Tick
 from core.instruments import INSTRUMENTS, underlying_named
 from core.journal import MemorySink
 from core.settings.fields import Settings
@@ -45,6 +45,9 @@ class Working:
     limit: float
     sent: datetime
     tag: str
+
+
+MONTH = timedelta(days=30)
 
 
 @dataclass
@@ -151,6 +154,10 @@ class FakeGateway:
         """Yesterday closed as it is now, at the same volatility."""
         volatility = self.vix(self.time) / 100
         return None if contract.name in self.missing else Listing(self.worth(contract), volatility)
+
+    def implied_closes(self, root: str, sessions: int) -> Sequence[ImpliedClose]:
+        """A volatility that never moved."""
+        return [ImpliedClose(bar.day, bar.day + MONTH, 0.2) for bar in FakeGateway.daily_bars(self, "SPY", sessions)]
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:
         self.subscribed.update({contract.name: contract for contract in contracts})

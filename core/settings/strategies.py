@@ -179,8 +179,11 @@ class FuturesStrangleSettings(StrategySettings):
     call_delta_min: DeltaPoints = 5.0
     call_delta_max: DeltaPoints = 6.0
     min_iv_rank: Fraction = 0.30
+    """Share of a year's closes at which volatility was below the newest close's; the rank must be over it."""
     rank_days: int = Field(252, ge=20)
-    realised_days: int = Field(20, ge=5)
+    """Sessions whose 30-day at-the-money volatility is kept and ranked."""
+    rank_least_days: int = Field(120, ge=20)
+    """Under so many known the rank is unknown, and nothing opens."""
     full_exit_delta: DeltaPoints = 30.0
     tested_exit_delta: DeltaPoints = 25.0
     roll_delta: DeltaPoints = 20.0

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from simulation.data.chain_files import UniverseRow, universe_files, universe_frame
+from simulation.data.chain_files import UniverseRow, UniverseRows, universe_files, universe_frame
 from simulation.engine.history import Joined, Request, bars_back, default_kinds, points, whole_bars_back
 from simulation.engine.kernel import Engine
 from simulation.lean.bars import BaseData, OpenInterest, QuoteBar, TradeBar
@@ -154,9 +154,9 @@ class HistoryCall:
         return bars_back(engine, symbol, resolution, int(first), extended), now
 
     def universe_rows(self, symbols: list[Any], arguments: tuple[Any, ...]) -> list[Any]:
-        """The chain files of the last days, as lists of rows."""
+        """The chain files of the last days."""
         blocks = universe_files(self.engine, symbols[0], [value for value in arguments if _is_span(value)])
-        return [[UniverseRow(block, row) for row in range(len(block))] for block in blocks]
+        return [UniverseRows(block) for block in blocks]
 
     def universes(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any | None:
         """The frame of a history of chains; None when something else is asked for."""

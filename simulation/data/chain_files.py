@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.data.columns import UniverseBlock
+from simulation.data.columns import UnderlyingRow, UniverseBlock
 from simulation.lean.bars import trade_bar
 from simulation.lean.clock import DAY_MS, NEW_YORK
 from simulation.lean.dictionaries import LeanDictionary
@@ -95,9 +95,10 @@ class UniverseRow(Named):
     @property
     def expiry(self) -> datetime:
         """Expiry date at midnight; a future's with its time of day."""
-        if self.block.canonical.security_type is SecurityType.FUTURE:
+        block = self.block
+        if block.canonical.security_type is SecurityType.FUTURE:
             return self.symbol.id.date  # type: ignore[no-any-return]
-        return _midnight(self.block.expiry.item(self.row))
+        return _midnight(block.expiry.item(self.row))
 
     @property
     def strike(self) -> float:
@@ -152,7 +153,7 @@ class UniverseRow(Named):
     @property
     def implied_volatility(self) -> float:
         """Annualised, as a fraction."""
-        return self.block.implied_volatility.item(self.row)
+        return self.block.volatility_of(self.row)
 
     @property
     def greeks(self) -> FileGreeks:
@@ -176,6 +177,40 @@ class UniverseRow(Named):
         return hash(self.symbol)
 
 
+class UniverseRows(Sequence[UniverseRow]):
+    """A chain file in a history of universes: its rows, made when they are asked for."""
+
+    def __init__(self, block: UniverseBlock) -> None:
+        self._block = block
+
+    @property
+    def data(self) -> UniverseRows:
+        """The rows (BaseDataCollection.Data)."""
+        return self
+
+    @property
+    def underlying(self) -> UnderlyingRow | None:
+        """The underlying's day; `None` where the file has none."""
+        return self._block.underlying
+
+    @property
+    def end_time(self) -> datetime:
+        """Midnight after the file's day."""
+        return _known_from(self._block)
+
+    def __len__(self) -> int:
+        return len(self._block)
+
+    @overload
+    def __getitem__(self, index: int) -> UniverseRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[UniverseRow]: ...
+    def __getitem__(self, index: int | slice) -> UniverseRow | list[UniverseRow]:
+        if isinstance(index, slice):
+            return [UniverseRow(self._block, row) for row in range(*index.indices(len(self)))]
+        return UniverseRow(self._block, range(len(self))[index])
+
+
 class OptionContracts(LeanDictionary[Any]):
     """`chain.contracts`: contracts by symbol."""
 
@@ -187,8 +222,7 @@ class FileContract(UniverseRow):
     __slots__ = ("_chain",)
 
     def __init__(self, chain: FileChain, row: int) -> None:
-        super().__init__(chain.block, row)
-        self._chain = chain
+        self.block, self.row, self._chain = chain.block, row, chain
 
     @property
     def time(self) -> datetime:

@@ -18,6 +18,8 @@ from simulation.market.listings import Chain
 from simulation.market.surface import Greeks
 from simulation.market.valuation import ChainRows, OptionRoot, activity
 
+VOLATILITY_DECIMALS = 7
+
 
 class ChainColumns:
     """The computed columns of one chain; each is worked out once, on first use."""
@@ -28,11 +30,27 @@ class ChainColumns:
         self.rows = ChainRows(chain.expiry, chain.strike, 1.0 - 2.0 * chain.right)
         self._seed = seed
         self._kept: dict[str, FloatArray] = {}
+        self._volatilities: dict[int, float] = {}
         self._greeks: Greeks | None = None
 
     def volatility(self) -> FloatArray:
         """Implied volatility at the close."""
         return self.root.chain_volatility(self.state, self.rows, self.state.minutes)
+
+    def of_rows(self, chain: Chain) -> ChainColumns:
+        """The columns of some of its rows."""
+        return ChainColumns(self.root, self.state, chain, self._seed)
+
+    def volatility_of(self, row: int) -> float:
+        """Implied volatility of one contract as shown; its expiry's alone are computed for it, not the chain's."""
+        known = self._volatilities.get(row)
+        if known is None:
+            places = np.flatnonzero(self.rows.expiry == self.rows.expiry[row])
+            rows = ChainRows(self.rows.expiry[places], self.rows.strike[places], self.rows.sign[places])
+            values = self.root.chain_volatility(self.state, rows, self.state.minutes)
+            self._volatilities.update(zip(places.tolist(), np.round(values, VOLATILITY_DECIMALS).tolist(), strict=True))
+            known = self._volatilities[row]
+        return known
 
     def keep(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
         """A column by name, made when it is first asked for."""
@@ -89,7 +107,7 @@ class LazyUniverse(UniverseBlock):
 
     @classmethod
     def of(
-        cls, canonical: Symbol, day: date, underlying: UnderlyingRow, chain: Chain, columns: ChainColumns
+        cls, canonical: Symbol, day: date, underlying: UnderlyingRow | None, chain: Chain, columns: ChainColumns
     ) -> LazyUniverse:
         """The block of ``day`` over a listed chain."""
         block = object.__new__(cls)
@@ -105,6 +123,15 @@ class LazyUniverse(UniverseBlock):
         ):
             object.__setattr__(block, name, value)
         return block
+
+    def narrowed(self, rows: IntArray) -> UniverseBlock:
+        """These rows only: what is computed of them costs what they cost, not the chain."""
+        chain = Chain(self.expiry[rows], self.strike[rows], self.right[rows])
+        return LazyUniverse.of(self.canonical, self.day, self.underlying, chain, self._columns.of_rows(chain))
+
+    def volatility_of(self, row: int) -> float:
+        """Implied volatility of one contract, without the whole chain's."""
+        return self._columns.volatility_of(row)
 
     def __len__(self) -> int:
         expiry: IntArray = self.expiry
@@ -126,7 +153,7 @@ _computed("low", ChainColumns.low, 2)
 _computed("close", lambda columns: columns.value_at(columns.state.minutes), 2)
 _computed("volume", ChainColumns.volume, 0)
 _computed("open_interest", ChainColumns.open_interest, 0)
-_computed("implied_volatility", ChainColumns.volatility, 7)
+_computed("implied_volatility", ChainColumns.volatility, VOLATILITY_DECIMALS)
 _computed("delta", lambda columns: columns.greeks().delta, 7)
 _computed("gamma", lambda columns: columns.greeks().gamma, 7)
 _computed("vega", lambda columns: columns.greeks().vega, 7)

@@ -66,6 +66,18 @@ class Probe(QCAlgorithm):
         self.desk.subscribe((self.short, self.wing))
         quote = self.desk.quote(self.short)
         self.seen["seeded"] = quote is not None and quote.bid < quote.ask
+        self.seen["implied"] = [self.implied(root) for root in ("SPX", "SPY")]
+        self.seen["implied_of_futures"] = list(self.desk.implied_closes("ES", 3))
+
+    def implied(self, root):
+        rows = self.desk.implied_closes(root, 3)
+        close, checked = self.desk.daily_bars(root, 3)[-1].close, []
+        for row in (row for row in rows if row.day == rows[-1].day):
+            listed = self.desk.chain(root, (row.expiry, row.expiry))
+            strike = min((one.strike for one in listed), key=lambda one: abs(one - close))
+            both = [self.desk.listing(one, close=False).volatility for one in listed if one.strike == strike]
+            checked.append([row.volatility, sum(both) / 2, len(both)])
+        return [[[str(row.day), (row.expiry - row.day).days] for row in rows], checked]
 
     def trade(self):
         package = Package((OurLeg(self.short, -1), OurLeg(self.wing, 1)))
@@ -143,6 +155,21 @@ def test_chain_and_nothing_seeded(seen: dict[str, Any]) -> None:
     assert seen["chain"] == [True, True]
     assert seen["seeded"] is False  # the first quote comes with the next minute
     assert seen["stale_chain"] == 0
+
+
+def test_implied_closes_are_the_chain_files_at_the_money(seen: dict[str, Any]) -> None:
+    for rows, checked in seen["implied"]:
+        assert list(dict.fromkeys(day for day, _ in rows)) == ["2018-11-16", "2018-11-19", "2018-11-20"]
+        for day in {day for day, _ in rows}:
+            ends = [left for one, left in rows if one == day]
+            assert all(7 <= left <= 65 for left in ends)
+            assert ends == sorted(ends)
+            assert ends[-1] >= 30 > (ends[0] if len(ends) == 2 else 0)
+        for value, mean, count in checked:  # of the newest file, what the day's own chain says
+            assert count == 2
+            assert value == pytest.approx(mean)
+            assert 0.05 < value < 0.5
+    assert seen["implied_of_futures"] == []
 
 
 def test_a_credit_is_a_negative_limit_with_a_positive_quantity(seen: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from core.book import Position
 from core.contracts import Contract, Quote
-from core.gateway import DailyBar
+from core.gateway import DailyBar, ImpliedClose
 from core.journal import MemorySink, RecordKind
 from core.settings.strategies import AVAILABLE
 from state.manager import HierarchicalStateManager
@@ -55,13 +55,14 @@ class Market(RowGateway):
         return replace(found, bid=None) if self.trouble is Trouble.ONE_SIDED else found
 
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
-        """Closes that swing ever wider where volatility must be high; else the last one a little under the others."""
+        """The last close a little under the others."""
         bars = list(super().daily_bars(ticker, count))
-        if not self.restless:
-            return [*bars[:-1], replace(bars[-1], close=bars[-1].close * 0.999)]
-        closes = [bar.close * (1 + 0.02 * at / len(bars) * math.cos(math.pi * at)) for at, bar in enumerate(bars)]
-        return [replace(bar, close=close, high=max(bar.high, close), low=min(bar.low, close))
-                for bar, close in zip(bars, closes, strict=True)]  # fmt: skip
+        return [*bars[:-1], replace(bars[-1], close=bars[-1].close * 0.999)]
+
+    def implied_closes(self, root: str, sessions: int) -> Sequence[ImpliedClose]:
+        """Volatility that is the year's highest where it must be high."""
+        rows = list(super().implied_closes(root, sessions))
+        return [*rows[:-1], replace(rows[-1], volatility=0.3)] if self.restless and rows else rows
 
 
 @dataclass(frozen=True, slots=True)

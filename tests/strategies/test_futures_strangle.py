@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, time, timedelta
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.contracts import Contract, Right
-from core.gateway import DailyBar
+from core.gateway import ImpliedClose
 from core.journal import RecordKind
 from core.parts import Part
 from strategies.base import Roll
@@ -26,18 +25,14 @@ ETFS = frozenset({"USO", "GLD", "TLT", "FXE", "SPXW"})
 
 
 class Restless(RowGateway):
-    """Daily closes that swing ever wider, so that the newest volatility is the year's highest; or the other way."""
+    """Volatility that rises each session, so that the newest is the year's highest; or falls."""
 
     calming: bool = False
 
-    def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
-        bars = list(super().daily_bars(ticker, count))
-        found = []
-        for place, bar in enumerate(bars):
-            size = (len(bars) - place if self.calming else place) / len(bars)
-            close = bar.close * (1 + 0.02 * size * math.cos(math.pi * place))
-            found.append(replace(bar, close=close, high=max(bar.high, close), low=min(bar.low, close)))
-        return found
+    def implied_closes(self, root: str, sessions: int) -> Sequence[ImpliedClose]:
+        rows = super().implied_closes(root, sessions)
+        sign = -1 if self.calming else 1
+        return [replace(row, volatility=0.3 + sign * 1e-5 * (row.day.toordinal() - 738_000)) for row in rows]
 
 
 def market(folder: Path, day: date = TUESDAY, cash: float = 1_000_000.0, **options: Any) -> Restless:
@@ -86,11 +81,12 @@ def test_a_low_rank_of_volatility_skips_with_its_number(tmp_path: Path) -> None:
     assert row["observed"] < 0.05
 
 
-def test_without_a_year_of_history_nothing_opens(tmp_path: Path) -> None:
+def test_under_120_closes_the_rank_is_unknown_and_nothing_opens(tmp_path: Path) -> None:
     fake = market(tmp_path)
-    fake.history = 200
+    fake.history = 119
     _, sink = run(fake, TUESDAY, "futures_strangle", until=time(10, 2))
-    assert by_slot(sink)["CL"] == "history"
+    row = next(row for row in sink.rows(RecordKind.DECISION) if row["slot"] == "CL")
+    assert (row["rule"], row["limit"], row["observed"]) == ("history", 120.0, 119.0)
 
 
 @pytest.mark.parametrize(("vix", "rule"), [(12.99, "vix_window"), (40.01, "vix_window")])
