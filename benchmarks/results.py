@@ -2,8 +2,8 @@
 
 Every strategy under the settings as they are shipped, over `history` (``--start`` and ``--end`` narrow it) and over
 daily files of SPY and VIX where they are (``--files FOLDER``, ``../shared/data`` unless given; from 2006), with
-accounts of four sizes, and once more with promotion to be earned. Prints Markdown; with ``--write`` it takes the place between the two marks of a page
-(docs/results.md). Nothing is chosen by its result: one seed, the settings as they are shipped.
+accounts of four sizes, and once more with promotion to be earned. Prints Markdown; with ``--write`` it takes the place
+between the two marks of a page (docs/results.md). Nothing is chosen by its result: one seed, the shipped settings.
 """
 
 from __future__ import annotations
