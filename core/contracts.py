@@ -255,7 +255,11 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class MarketNeeds:
-    """All that some strategies need: their reaches, and tickers whose hours and days are looked at besides minutes."""
+    """All that some strategies need: their reaches, and tickers whose hours and days are looked at besides minutes.
+
+    ``ranked``: option roots of which a year of 30-day volatilities at the money is looked back on.
+    """
 
     reaches: tuple[Reach, ...]
     hourly: tuple[str, ...]
+    ranked: tuple[str, ...] = ()

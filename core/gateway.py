@@ -57,6 +57,13 @@ class Listing:
     volatility: float | None
 
 
+MONTH_DAYS = 30
+AROUND_A_MONTH = (7, 65)
+"""Days to an expiry that says something of 30 days: monthly ones are five weeks apart at most."""
+AT_THE_MONEY = 0.05
+"""Of the close: a strike farther from it is not at the money."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImpliedClose:
     """What an expiry's options implied at a session's close, at the listed strike nearest to it: a year, as a fraction.

@@ -30,7 +30,17 @@ from AlgorithmImports import (
 )
 
 from core.contracts import MONTH_CODES, AssetKind, Contract, Package, Right, Underlying
-from core.gateway import Account, Holding, ImpliedClose, Listing, OpenOrder, OrderRefusedError
+from core.gateway import (
+    AROUND_A_MONTH,
+    AT_THE_MONEY,
+    MONTH_DAYS,
+    Account,
+    Holding,
+    ImpliedClose,
+    Listing,
+    OpenOrder,
+    OrderRefusedError,
+)
 from core.instruments import INSTRUMENTS, UNDERLYINGS, Instrument, facts_of, instrument_of, underlying_named
 
 OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
@@ -383,27 +393,21 @@ def _unit_price(key: str, price: float) -> float:
     return round(round(price / step) * step, 10)
 
 
-_MONTH = timedelta(days=30)
-_EARLIEST, _LATEST = timedelta(days=7), timedelta(days=65)  # monthly expiries are five weeks apart at most
-_NEAR = 0.05
-"""Of the close: a strike farther from it is not at the money."""
-
-
 def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedClose]:
     """Of a day's chain the last expiry before a month from it and the first from then on, where it has them.
 
     A file is in the order of expiries, so a few rows of it are read: each costs a call into LEAN.
     """
     rows = universe.data
-    place = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= day + _MONTH)
+    place = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= day + timedelta(days=MONTH_DAYS))
     around = [_expiry_of(rows[index]) for index in (place - 1, place) if 0 <= index < len(rows)]
     for expiry in around:
-        if not _EARLIEST <= expiry - day <= _LATEST:
+        if not AROUND_A_MONTH[0] <= (expiry - day).days <= AROUND_A_MONTH[1]:
             continue
         found: dict[float, list[float]] = {}
         for row in _at_the_money(rows, expiry, close):
             away, volatility = abs(float(row.symbol.id.strike_price) / close - 1), float(row.implied_volatility)
-            if _expiry_of(row) == expiry and away <= _NEAR and volatility > 0:
+            if _expiry_of(row) == expiry and away <= AT_THE_MONEY and volatility > 0:
                 found.setdefault(away, []).append(volatility)
         if found:
             values = found[min(found)]

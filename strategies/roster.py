@@ -330,5 +330,5 @@ METHODOLOGY: tuple[Reach, ...] = (
     Reach("Opportunity, 45 days", ("SPY", "IWM"), Term(45, 12), (Deltas(Right.PUT, 16, 29),), 21, vix_over=30.0),
     Reach("Opportunity, 60 days", ("ES", "SPY"), Term(60, 14), (Deltas(Right.PUT, 12, 18),), 21, vix_over=30.0),
 )
-NEEDS = MarketNeeds(METHODOLOGY, hourly=("SPX", "VIX", "SPY"))
-"""With the index and the VIX that every strategy looks at, and the benchmark."""
+NEEDS = MarketNeeds(METHODOLOGY, hourly=("SPX", "VIX", "SPY"), ranked=("USO", "GLD", "TLT", "FXE", "SPX"))
+"""With the index and the VIX that every strategy looks at, the benchmark, and what the strangle ranks."""

@@ -17,7 +17,7 @@ import numpy as np
 from core.book import Book
 from core.contracts import Contract, Quote, Right
 from core.factory import Manager
-from core.gateway import Gateway, ImpliedClose, Session
+from core.gateway import MONTH_DAYS, Gateway, ImpliedClose, Session
 from core.instruments import INSTRUMENTS, underlying_named
 from core.journal import Journal, RecordKind
 from core.settings.fields import MarginSettings, MarketSettings, OrderSettings
@@ -59,12 +59,12 @@ def month_volatility(points: Sequence[ImpliedClose]) -> float | None:
         return None
     first, last = known[0], known[-1]
     near, far = (first.expiry - first.day).days, (last.expiry - last.day).days
-    if near == far or not near <= _MONTH_DAYS <= far:
-        nearest = min(known, key=lambda row: abs((row.expiry - row.day).days - _MONTH_DAYS))
+    if near == far or not near <= MONTH_DAYS <= far:
+        nearest = min(known, key=lambda row: abs((row.expiry - row.day).days - MONTH_DAYS))
         return nearest.volatility
-    share = (_MONTH_DAYS - near) / (far - near)
+    share = (MONTH_DAYS - near) / (far - near)
     variance = (1 - share) * first.volatility**2 * near + share * last.volatility**2 * far
-    return math.sqrt(variance / _MONTH_DAYS)
+    return math.sqrt(variance / MONTH_DAYS)
 
 
 class VolatilityRanks(Manager):
@@ -144,7 +144,6 @@ class VolatilityRanks(Manager):
         return VolatilityRank(len(days), sum(1 for day in days if closes[day] < newest) / len(days))
 
 
-_MONTH_DAYS = 30
 _MONTHS = tuple(date(year, month, 1) for year in (2000, 2001) for month in range(1, 13))
 _HIGHEST_VOLATILITY = 10.0  # a year, as a fraction: beyond it is a damaged file
 

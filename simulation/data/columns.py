@@ -7,7 +7,7 @@ Times are UTC milliseconds. Prices are plain dollars. Rows are real rows only (s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -101,6 +101,15 @@ class UniverseBlock:
 
     def __len__(self) -> int:
         return len(self.expiry)
+
+    def narrowed(self, rows: Integers) -> UniverseBlock:
+        """The same chain with these rows only."""
+        kept = {
+            one.name: getattr(self, one.name)[rows]
+            for one in fields(self)
+            if isinstance(getattr(self, one.name), np.ndarray)
+        }
+        return replace(self, **kept, _symbols=[])
 
     def volatility_of(self, row: int) -> float:
         """Implied volatility of one contract."""

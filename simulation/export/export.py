@@ -35,7 +35,7 @@ from simulation.data.lean_folder import (
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
-from simulation.export.export_reach import Plan, root_symbol
+from simulation.export.export_reach import Plan, month_rows, root_symbol
 from simulation.export.export_text import (
     Block,
     block_text,
@@ -55,6 +55,8 @@ from simulation.lean.symbols import Symbol
 
 DAYS_BEFORE = 7
 """Calendar days of minutes and universes before the start: the first selection reads the trading day before."""
+YEAR_BEFORE = 378
+"""Calendar days in which 252 sessions lie, and a week more."""
 METHODOLOGY_NAME = "METHODOLOGY"
 """What `parse_selection` takes for the ten strategies."""
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -91,6 +93,7 @@ class Selection:
     """What to write. contracts, universes: from a first to a last day, both included.
 
     long: which hourly and daily files; None for all of the underlyings. plan: contracts chosen day by day.
+    ranked: chains of whose 30 days at the money a year before the start is written.
     """
 
     underlyings: list[Symbol] = field(default_factory=list)
@@ -99,6 +102,7 @@ class Selection:
     universes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
     long: set[tuple[Symbol, Resolution]] | None = None
     plan: Plan | None = None
+    ranked: list[Symbol] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,7 @@ def _plan(selection: Selection, plan: Plan) -> None:
     selection.long = {(plan.underlying(ticker), Resolution.HOUR) for ticker in plan.needs.hourly}
     selection.long |= {(symbol, Resolution.DAILY) for symbol in plan.underlyings()}
     selection.underlyings.extend(plan.underlyings())
+    selection.ranked = [plan.chain_of(root) for root in plan.needs.ranked]
 
 
 def selection_of(demand: Demand) -> Selection:
@@ -186,6 +191,7 @@ def selection_of(demand: Demand) -> Selection:
         if symbol.security_type not in OPTION_TYPES and symbol not in selection.underlyings:
             selection.underlyings.append(symbol)
     selection.universes = dict(demand.universes)
+    selection.ranked = sorted(demand.histories, key=str)
     selection.long = set(demand.long)
     return selection
 
@@ -235,6 +241,8 @@ class _Writer:
     def write(self, progress: ExportProgress | None) -> ExportSummary:
         first = self._start - timedelta(days=DAYS_BEFORE)
         total = (self._end - first).days + 1
+        for back in range(YEAR_BEFORE if self._selection.ranked else 0, DAYS_BEFORE, -1):
+            self._write_ranked(self._start - timedelta(days=back))
         for number in range(total):
             day = first + timedelta(days=number)
             self._write_day(day)
@@ -300,9 +308,20 @@ class _Writer:
             future = reach.block.canonical.underlying
             if future.security_type is SecurityType.FUTURE:
                 wanted.append(future)
-            self._write_universe(reach.block, day, reach.rows)
+            ranked = reach.block.canonical in self._selection.ranked
+            rows = {*reach.rows, *(month_rows(reach.block).tolist() if ranked else ())}
+            self._write_universe(reach.block, day, sorted(rows))
             wanted += reach.contracts
+        if self._selection.plan is not None:
+            self._write_ranked(day)
         return wanted
+
+    def _write_ranked(self, day: date) -> None:
+        """Of the chains whose 30 days at the money are looked back on the rows that say it, where none are written."""
+        for canonical in self._selection.ranked:
+            block = self._source.universe(canonical, day)
+            if block is not None and not (self._out / universe_path(block.canonical, day)).exists():
+                self._write_universe(block.narrowed(month_rows(block)), day, None)
 
     def _universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
         block = self._source.universe(canonical, day)
@@ -378,6 +397,8 @@ class Demand:
     minutes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
     long: dict[tuple[Symbol, Resolution], None] = field(default_factory=dict)
     universes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
+    histories: dict[Symbol, None] = field(default_factory=dict)
+    """Chains of which more than the newest files were asked for."""
 
     def note(self, symbol: Symbol, resolution: Resolution, day: date) -> None:
         """Remembers one request."""
@@ -435,6 +456,8 @@ class RecordingSource:
         found = self._source.universe(canonical, day)
         if found is not None:
             _widen(self.demand.universes, canonical, day)
+            if self.demand.universes[canonical][1] - day > timedelta(days=YEAR_BEFORE // 2):
+                self.demand.histories[canonical] = None
         return found
 
     def map_file(self, symbol: Symbol) -> Sequence[MapRow] | None:

@@ -14,6 +14,7 @@ from datetime import date, datetime, time, timedelta
 import numpy as np
 
 from core.contracts import Around, Deltas, MarketNeeds, Reach, Right, Term
+from core.gateway import AROUND_A_MONTH, AT_THE_MONEY, MONTH_DAYS
 from simulation.data.columns import Floats, Integers, TradeBlock, UniverseBlock
 from simulation.data.source import DataSource
 from simulation.lean.clock import DAY_MS
@@ -97,6 +98,11 @@ class Plan:
         if root not in self._underlyings:
             self._underlyings[root] = root_symbol(self.source, root)
         return self._underlyings[root]
+
+    def chain_of(self, root: str) -> Symbol:
+        """The chain of an index's or share's option root."""
+        underlying = self.underlying(root)
+        return Symbol.create_canonical_option(underlying, root, underlying.id.market, None)
 
     def chains(self, day: date) -> Iterator[ChainReach]:
         """Chains of a day: a row for each contract whose minutes are written on that day or on the next."""
@@ -313,3 +319,17 @@ def _strikes(band: Deltas, chain: UniverseBlock, expiry: int) -> tuple[float, fl
     inside = (deltas >= band.low) & (deltas <= band.high)
     inside[int(np.argmin(np.abs(deltas - (band.low + band.high) / 2)))] = True
     return float(strikes[inside].min()), float(strikes[inside].max())
+
+
+def month_rows(block: UniverseBlock) -> Integers:
+    """The rows of a chain that say what 30 days at the money imply: of the expiries before and after, near the close.
+
+    What `Gateway.implied_closes` reads; none where the file has no underlying.
+    """
+    left = block.expiry - block.day.toordinal()
+    if block.underlying is None or block.underlying.close <= 0:
+        return np.zeros(0, dtype=np.int64)
+    before, after = left[left < MONTH_DAYS], left[left >= MONTH_DAYS]
+    around = [int(some) for some in (*before[-1:], *after[:1]) if AROUND_A_MONTH[0] <= some <= AROUND_A_MONTH[1]]
+    near = np.abs(block.strike / block.underlying.close - 1) <= AT_THE_MONEY
+    return np.flatnonzero(np.isin(left, around) & near)

@@ -37,6 +37,10 @@ class ChainColumns:
         """Implied volatility at the close."""
         return self.root.chain_volatility(self.state, self.rows, self.state.minutes)
 
+    def of_rows(self, chain: Chain) -> ChainColumns:
+        """The columns of some of its rows."""
+        return ChainColumns(self.root, self.state, chain, self._seed)
+
     def volatility_of(self, row: int) -> float:
         """Implied volatility of one contract as shown; its expiry's alone are computed for it, not the chain's."""
         known = self._volatilities.get(row)
@@ -103,7 +107,7 @@ class LazyUniverse(UniverseBlock):
 
     @classmethod
     def of(
-        cls, canonical: Symbol, day: date, underlying: UnderlyingRow, chain: Chain, columns: ChainColumns
+        cls, canonical: Symbol, day: date, underlying: UnderlyingRow | None, chain: Chain, columns: ChainColumns
     ) -> LazyUniverse:
         """The block of ``day`` over a listed chain."""
         block = object.__new__(cls)
@@ -119,6 +123,11 @@ class LazyUniverse(UniverseBlock):
         ):
             object.__setattr__(block, name, value)
         return block
+
+    def narrowed(self, rows: IntArray) -> UniverseBlock:
+        """These rows only: what is computed of them costs what they cost, not the chain."""
+        chain = Chain(self.expiry[rows], self.strike[rows], self.right[rows])
+        return LazyUniverse.of(self.canonical, self.day, self.underlying, chain, self._columns.of_rows(chain))
 
     def volatility_of(self, row: int) -> float:
         """Implied volatility of one contract, without the whole chain's."""

@@ -32,14 +32,24 @@ from simulation.data.lean_folder import LeanFolder
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
-from simulation.export.export import ExportRequestError, RecordingSource, parse_selection, selection_of, write_folder
-from simulation.export.export_reach import Plan
+from simulation.export.export import (
+    YEAR_BEFORE,
+    ExportRequestError,
+    RecordingSource,
+    Selection,
+    parse_selection,
+    selection_of,
+    write_folder,
+)
+from simulation.export.export_reach import Plan, month_rows
 from simulation.export.export_text import plain
 from simulation.lean.enums import OptionRight, Resolution, SecurityType
 from simulation.lean.symbols import Symbol, option_contract
+from simulation.market.calendar import calendar
 from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, RunResult, run_backtest
+from strategies.futures_strangle import FuturesStrangle
 from strategies.roster import METHODOLOGY, NEEDS
 from tests.conftest import ROOT
 
@@ -430,3 +440,45 @@ def test_main_sends_the_same_orders_on_a_written_methodology(tmp_path: Path) -> 
     assert chain_before is not None
     # rows of no other term than the strategy looks at
     assert {date.fromordinal(int(expiry)) for expiry in chain_before.expiry} == {day}
+
+
+def test_the_days_before_the_start_hold_what_thirty_days_at_the_money_imply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each session two expiries near the close, the numbers those of the whole chain; of a year, here of 20 days."""
+    year = calendar().between(date(2016, 1, 12) - timedelta(days=YEAR_BEFORE), date(2016, 1, 11))
+    assert len(year) >= 252
+    monkeypatch.setattr("simulation.export.export.YEAR_BEFORE", 20)
+    market = ModelledMarket.from_history("history", seed=1)
+    uso = Symbol.create_canonical_option(Symbol.create("USO", SecurityType.EQUITY, "usa"), "USO", "usa", None)
+    start = date(2016, 1, 12)
+    selection = Selection(underlyings=[SPX], ranked=[uso], long=set())
+    write_folder(market, start, start, tmp_path, selection)
+    folder, days = LeanFolder(tmp_path), [start - timedelta(days=back) for back in range(8, 25)]
+    found = {day: block for day in days if (block := folder.universe(uso, day)) is not None}
+    assert sorted(found) == calendar().between(start - timedelta(days=20), start - timedelta(days=8))
+    for day in (min(found), max(found)):
+        read, whole = found[day], market.universe(uso, day)
+        assert whole is not None
+        rows = month_rows(whole)
+        assert rows.tolist() == [
+            row
+            for row in range(len(whole))
+            if whole.underlying is not None
+            and abs(whole.strike[row] / whole.underlying.close - 1) <= 0.05
+            and whole.expiry[row] in set(read.expiry.tolist())
+        ]
+        left = sorted(set((read.expiry - day.toordinal()).tolist()))
+        assert len(left) == 2
+        assert 7 <= left[0] < 30 <= left[1] <= 65
+        for name in ("strike", "close", "implied_volatility", "open_interest"):
+            assert getattr(read, name) == pytest.approx(getattr(whole, name)[rows], abs=1e-6)
+        assert [whole.volatility_of(int(row)) for row in rows] == whole.implied_volatility[rows].tolist()
+
+
+def test_a_run_that_looked_back_over_a_year_of_chains_names_them() -> None:
+    source = RecordingSource(SmallMarket())
+    for back in range(0, 300):
+        source.universe(SPXW, DAY - timedelta(days=back))
+    assert selection_of(source.demand).ranked == [SPXW]
+    assert set(NEEDS.ranked) == set(FuturesStrangle.ranked)
