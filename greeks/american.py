@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from greeks.black_scholes import (
+    Backend,
     FloatArray,
     Greeks,
     aligned,
@@ -352,8 +353,9 @@ def american_implied_volatility(
     length = aligned(price, spot, strike, years, rate, dividend_yield, signs(is_call))[0].size
     target = np.broadcast_to(np.asarray(price, dtype=np.float64), (length,)).copy()
     batch = _checked(spot, strike, years, np.full(length, 0.2), rate, dividend_yield, is_call)
+    backend = Backend.NUMPY if load_kernels() is None else Backend.COMPILED  # what American prices use at any size
     plain = implied_volatility(
-        target, batch.spot, batch.strike, batch.years, batch.rate, batch.dividend_yield, batch.sign > 0
+        target, batch.spot, batch.strike, batch.years, batch.rate, batch.dividend_yield, batch.sign > 0, backend
     )
     inner = np.maximum(batch.sign * (batch.spot - batch.strike), 0.0)
     bound = np.where(batch.sign > 0.0, batch.spot, batch.strike)
