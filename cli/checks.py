@@ -155,6 +155,8 @@ def pytest_command(chosen: Selection) -> tuple[str, ...]:
         command += ["--measure", f"--durations={SLOWEST}"]
     if chosen.coverage:
         command += ["--cov", "--cov-report=term:skip-covered", "--cov-report=json:.coverage.json"]
+    if not chosen.places:
+        command.append("--ignore=tests/test_repository.py")  # the static steps have run it
     return (*command, *chosen.places[-1:])
 
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 CONFORMANCE = ROOT.parent / "shared" / "conformance"
 DURATIONS = ROOT / "tests" / "durations.json"
-SLOW_SECONDS = 0.35
+SLOW_SECONDS = 0.15
 """A test function of more processor seconds, all its cases together, is slow: the rest fits into a minute."""
-WORTH_A_ROW = 0.2
+WORTH_A_ROW = 0.1
 SPENT, SET_UP = "processor_seconds", "set_up_seconds"
 SHARED_SECONDS = 1.0
 """A set-up of more processor seconds is the file's and not the test's."""

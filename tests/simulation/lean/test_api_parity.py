@@ -64,7 +64,8 @@ ENGINE_OWN = {
         "QCAlgorithm": "benchmark_price follow_end_of_day lock overrides run_security_initializer",
         "ScheduleManager": "deferred",
         "ScheduledEvent": "fire next_ms skip_until",
-        "Security": "add_feed drop_feeds emits freeze is_option last_interest last_quote last_trade price_at",
+        "Security": "add_feed drop_feeds emits freeze is_option last_interest last_quote last_trade price_at "
+        "trade_close",
         "SecurityChanges": "add remove",
         "SecurityExchangeHours": "sessions_utc_ms forget_before",
         "SecurityHolding": "add_profit quantity_value unsettled_profit",
