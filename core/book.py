@@ -286,7 +286,8 @@ class Book:
     ``unowned``: what the account holds that belongs to no package (``Contract.name`` or ticker, signed): never touched,
     counted for Greeks. ``interest``: dollars that a backtest booked on free cash so far.
     ``mint``: where risk approves entries and the desk redeems them. ``shares_brought``: dollars that assigned shares
-    brought which are gone again, fees taken off.
+    brought which are gone again, fees taken off. ``paid_in``: dollars that a person paid in since this process began,
+    less what was taken out.
     """
 
     positions: dict[str, Position] = field(default_factory=dict)
@@ -299,6 +300,7 @@ class Book:
     interest: float = 0.0
     mint: EntryMint = field(default_factory=EntryMint, compare=False, repr=False)
     shares_brought: float = 0.0
+    paid_in: float = 0.0
 
     def exposed(self) -> Iterator[Position]:
         """What is open and what may become open, for every limit on counts and risk.

@@ -53,6 +53,11 @@ class SessionClosed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReckoningDue(Event):
+    """Everybody has heard of a close: trades and account are held against each other. Published by: the reckoning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryAhead(Event):
     """An entry window will open in some minutes: time to ask quotes of what it may want."""
 

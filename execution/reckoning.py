@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 
 from core.book import Book, ShareHolding
 from core.bus import EventBus
-from core.events import FillStatus, MinutePassed, OrderUpdated, SessionClosed
+from core.events import FillStatus, MinutePassed, OrderUpdated, ReckoningDue, SessionClosed
 from core.factory import Manager
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
@@ -35,7 +35,10 @@ CENT = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Reckoning:
-    """The terms in dollars, money in positive, fees taken off; ``unknown`` trades are in none of them."""
+    """The terms in dollars, money in positive, fees taken off; ``unknown`` trades are in none of them.
+
+    ``starting`` holds what a person has paid in or taken out since: it was recognised as such (``risk/equity.py``).
+    """
 
     starting: float
     trades: float
@@ -70,11 +73,12 @@ class AccountReckoning(Manager):
         self._trades = 0
         self._told = 0.0
         bus.subscribe(SessionClosed, self._on_session_closed, component="reckoning", critical=True)
+        bus.subscribe(ReckoningDue, self._reckon, component="reckoning", critical=True)
 
     def start(self) -> None:
         """From here on: what the account has now, less what of it belongs to what is open already."""
-        self._base, self._trades = 0.0, len(self._book.trades)
-        self._base = self.now().difference
+        self._base, self._trades = -self._book.paid_in, len(self._book.trades)
+        self._base += self.now().difference
 
     def now(self) -> Reckoning:
         """Every term at this moment."""
@@ -82,7 +86,7 @@ class AccountReckoning(Manager):
         parts = [part for position in self._book.positions.values() for part in position.parts]
         known = [(part.cash, part.fees) for part in parts]
         return Reckoning(
-            starting=self._base or 0.0,
+            starting=(self._base or 0.0) + self._book.paid_in,
             trades=sum(trade.profit for trade in trades if trade.profit is not None),
             open_parts=sum(cash - fees for cash, fees in known if cash is not None),
             working=self._executor.working_cash,
@@ -92,7 +96,11 @@ class AccountReckoning(Manager):
             unknown=sum(trade.profit is None for trade in trades) + sum(cash is None for cash, _ in known),
         )
 
-    def _on_session_closed(self, _event: SessionClosed) -> None:
+    def _on_session_closed(self, event: SessionClosed) -> None:
+        """After everybody has heard of the close: who watches the cash then knows what a person paid in."""
+        self._bus.publish(ReckoningDue(time=event.time))
+
+    def _reckon(self, _event: ReckoningDue) -> None:
         found = self.now()
         if abs(found.difference - self._told) < CENT:
             return

@@ -106,6 +106,7 @@ class SteadyEquity(Manager):
         unexplained = 0.0 if self._last is None else cash - self._last[0] - booked
         moved = unexplained if self._is_transfer(unexplained, equity) else 0.0
         if moved:
+            self._book.paid_in += moved
             reason = f"cash moved without a trade: {moved:+,.2f}"
             self._journal.record(RecordKind.SYSTEM, component="equity", reason=reason, moved=moved, equity=equity)
         return moved

@@ -398,6 +398,16 @@ def test_arriving_with_the_size_is_enough_when_progression_is_not_earned(tmp_pat
         assert close_at(running, gateway, float(equity)) == phase, equity
 
 
+def test_what_a_person_pays_in_is_no_difference_between_trades_and_account(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path)
+    # 15,000 paid in, then 3,900 taken out: nobody's trade, and no error. Half a dollar that nothing explains is one.
+    for equity in (45_000.0, 60_000.0, 56_100.0):
+        close_at(running, gateway, equity)
+        assert running.bus.entries_halted is None
+    close_at(running, gateway, 56_100.5)
+    assert str(running.bus.entries_halted).startswith("trades and account differ by +0.50 dollars")
+
+
 def test_promotion_needs_the_record(tmp_path: Path) -> None:
     running, gateway = system(tmp_path)
     assert close_at(running, gateway, 60_000.0) == 1
