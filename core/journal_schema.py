@@ -148,8 +148,8 @@ class AccountRow(TypedDict):
     """kind ``account``: starting cash + trades + cash of open parts + shares + interest against the account's cash.
 
     Dollars, fees taken off; ``working`` is the cash of fills whose group is not over, ``unknown`` how many trades are
-    in none of the terms; ``starting`` holds what a person paid in since. Written when the ``difference`` changes, and at
-    the end of a run.
+    in none of the terms; ``starting`` holds what a person paid in since. Written when the ``difference`` changes, and
+    at the end of a run.
     """
 
     starting: float
