@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.book import Position
 from core.events import Command, FillStatus, Level
 from core.journal import RecordKind
 from core.settings.fields import OrderSettings
@@ -19,6 +20,15 @@ from tests.fake_gateway import Working
 @pytest.fixture
 def room(tmp_path: Path) -> Room:
     return Room(tmp_path, vix=60.0)  # so that the wing is worth something and has a bid
+
+
+def exit_gone(room: Room, position: Position) -> Working:
+    """An exit that left the broker's list, and of which nothing was reported yet."""
+    room.gateway.fills_allowed = False
+    room.executor.close(position, "profit_target", "because")
+    (order,) = room.gateway.orders
+    room.gateway.orders.clear()
+    return order
 
 
 # Reports have an identity
@@ -111,10 +121,7 @@ def test_a_late_package_joins_what_filled_before(room: Room) -> None:
 def test_the_cash_of_an_exit_s_late_fill_goes_to_its_trade(room: Room) -> None:
     position = opened(room)
     cash = room.gateway.cash
-    room.gateway.fills_allowed = False
-    room.executor.close(position, "profit_target", "because")
-    (order,) = room.gateway.orders
-    room.gateway.orders.clear()
+    order = exit_gone(room, position)
     for number, leg in zip(order.ids, order.package.legs, strict=True):
         report(room, number, leg.contract, FillStatus.CANCELLED, number=2)
     room.gateway.held.clear()
@@ -132,10 +139,7 @@ def test_the_cash_of_an_exit_s_late_fill_goes_to_its_trade(room: Room) -> None:
 def test_a_late_price_amends_a_trade_of_which_nobody_knew_the_result(room: Room) -> None:
     position = opened(room)
     cash = room.gateway.cash
-    room.gateway.fills_allowed = False
-    room.executor.close(position, "profit_target", "because")
-    (order,) = room.gateway.orders
-    room.gateway.orders.clear()  # filled, and every report of it is late
+    order = exit_gone(room, position)  # filled, and every report of it is late
     room.gateway.held.clear()
     room.minutes(5)
     assert room.system.book.positions == {}
@@ -150,10 +154,7 @@ def test_a_late_price_amends_a_trade_of_which_nobody_knew_the_result(room: Room)
 def test_a_late_fill_that_a_look_has_found_already_only_tells_its_price(room: Room) -> None:
     position = opened(room)
     cash = room.gateway.cash
-    room.gateway.fills_allowed = False
-    room.executor.close(position, "profit_target", "because")
-    (order,) = room.gateway.orders
-    room.gateway.orders.clear()
+    order = exit_gone(room, position)
     for number, leg in zip(order.ids, order.package.legs, strict=True):
         report(room, number, leg.contract, FillStatus.CANCELLED, number=2)
     room.gateway.held.clear()  # it filled all the same, and the account is looked at before its reports are taken
@@ -169,10 +170,7 @@ def test_a_late_fill_that_a_look_has_found_already_only_tells_its_price(room: Ro
 
 def test_an_exit_filled_twice_is_undone(room: Room) -> None:
     position = opened(room)
-    room.gateway.fills_allowed = False
-    room.executor.close(position, "profit_target", "because")
-    (order,) = room.gateway.orders
-    room.gateway.orders.clear()
+    order = exit_gone(room, position)
     for number, leg in zip(order.ids, order.package.legs, strict=True):
         report(room, number, leg.contract, FillStatus.CANCELLED, number=2)
     room.gateway.fills_allowed = True

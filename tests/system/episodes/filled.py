@@ -46,6 +46,7 @@ from strategies.base import (
     Window,
 )
 from strategies.exits import days_to_expiry, loss_of_credit, most_severe, profit_of_credit
+from tests import every_structure
 from trading_system import TradingSystem
 
 NAME: Final = "filler"
@@ -153,7 +154,7 @@ class Filler(Strategy):
     def _proposal(self, slot: str, offer: Offer, context: EntryContext) -> Answer:
         plans = []
         for name, legs in offer.parts.items():
-            found = [(self._contract(offer, leg, context.today), leg.ratio) for leg in legs]
+            found = [(near(self._system, offer, leg, context.today), leg.ratio) for leg in legs]
             contracts = [Leg(contract, ratio) for contract, ratio in found if contract is not None]
             if len(contracts) < len(found):
                 return Wait("listing", f"{slot}: not listed, or no price yet")
@@ -161,7 +162,7 @@ class Filler(Strategy):
         package = Package(tuple(leg for _, part in plans for leg in part.legs))
         self._chains.watch(f"{NAME} open {slot}", [leg.contract for leg in package.legs])
         price = package_price(package.legs, current_quotes(self._chains, package))
-        spot = self._spot(package.legs[0].contract)
+        spot = every_structure.spot_of(self._system, package.legs[0].contract)
         if price is None or spot is None or context.vix is None:
             return Wait("quotes", f"{slot}: a leg has no quote to trade at")
         unit = package.legs[0].contract.multiplier
@@ -174,26 +175,15 @@ class Filler(Strategy):
             parts=tuple(PartPlan(name, part, replace(terms, structure=f"{slot}-{name}")) for name, part in plans),
         )  # fmt: skip
 
-    def _contract(self, offer: Offer, wanted: Wanted, today: date) -> Contract | None:
-        tolerance = max(offer.days // 4, 3) if offer.days else 0
-        near = self._chains.nearest_expiry(offer.root, today, offer.days, tolerance)
-        listed = [] if near is None else self._chains.expiring(offer.root, near)
-        listed = [row for row in listed if row.right is wanted.right]
-        spot = self._spot(listed[0]) if listed else None
-        if spot is None:
-            return None
-        return min(listed, key=lambda row: (abs(row.strike - spot * (1 + wanted.distance)), row.strike))
-
-    def _spot(self, contract: Contract) -> float | None:
-        key = contract.underlying.price_key
-        tick = self._system.gateway.tick(key)
-        if tick is None:
-            self._system.gateway.watch([key])
-        return None if tick is None else tick.price
-
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it."""
         return ()
+
+
+def near(system: TradingSystem, offer: Offer, wanted: Wanted, today: date) -> Contract | None:
+    """The listed contract of an offer nearest to what is wanted."""
+    leg = every_structure.Wanted(offer.days, wanted.right, wanted.distance, wanted.ratio)
+    return every_structure.listed_near(system, offer.root, leg, today)
 
 
 class Filled(TomKing):
