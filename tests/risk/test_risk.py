@@ -408,6 +408,14 @@ def test_what_a_person_pays_in_is_no_difference_between_trades_and_account(tmp_p
     assert str(running.bus.entries_halted).startswith("trades and account differ by +0.50 dollars")
 
 
+def test_asking_for_the_drawdown_moves_no_peak(tmp_path: Path) -> None:
+    running, gateway = system(tmp_path)
+    close_at(running, gateway, 45_000.0)
+    drawdown = running.managers[DrawdownPlugin]
+    assert drawdown.drawdown(90_000.0) == 0.0  # somebody shows a figure that one bad quote doubled
+    assert drawdown.peak == 45_000.0
+
+
 def test_promotion_needs_the_record(tmp_path: Path) -> None:
     running, gateway = system(tmp_path)
     assert close_at(running, gateway, 60_000.0) == 1
