@@ -1,9 +1,10 @@
 """The atomic executor: opens and closes packages as one order, and leaves all legs or none.
 
-An order group is written down before its first order is sent. A group whose legs fill only in part is completed within
-the timeout or unwound, short legs first. An exit is never given up: after its walk it crosses the spread, a tick
-further each minute, still as a limit order. Exits are for parts of a position; several parts go as one order where that
-has few enough legs, and a hedge never goes before the short that it covers.
+An order group is written down before its first order is sent. A package of more legs than an order takes is several
+orders of one group, hedges first, each sent when the one before has filled whole. A group whose legs fill only in part
+is completed within the timeout or unwound, short legs first. An exit is never given up: after its walk it crosses the
+spread, a tick further each minute, still as a limit order. Exits are for parts of a position; several parts go as one
+order where that has few enough legs, and a hedge never goes before the short that it covers.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
 from execution.gates import AccountWatch, OrderGates, SplitWatch, Unwinds, as_orders, sort_out
-from execution.groups import BROKEN, Change, OrderGroup, reduced
+from execution.groups import Change, OrderGroup, is_broken, opening_orders, parts_closed, reduced, without
 from execution.reports import LateFills
 from execution.sending import OrderGuards, WorkingGroups, record_step
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
-from execution.walking import anomaly, exit_limit, walk_limit
+from execution.walking import anomaly, exit_limit, too_late, walk_limit
 from market.chains import current_price
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, StateError, SystemState
@@ -75,6 +76,7 @@ class AtomicExecutor(OrderDesk):
         self._working.priced = self._price_came
         self._working.lost = self._lose
         self._working.odd = self.account.doubts
+        self._working.doubted = self.account.refusal
         bus.subscribe(EntriesHalted, self._on_halted, component="executor", critical=True)
         bus.subscribe(StateTransition, self._on_transition, component="executor", critical=True)
 
@@ -141,7 +143,7 @@ class AtomicExecutor(OrderDesk):
         entry, contracts = approved.entry, approved.contracts
         plans = entry.plans or (PartPlan(WHOLE, entry.package, entry.terms),)
         refusal = (
-            self._too_late(entry)
+            too_late(entry, self._gateway, self._settings)
             or self._no_place(entry, plans)
             or self._guards.overlap(entry.package)
             or anomaly(entry, self._settings)
@@ -167,30 +169,20 @@ class AtomicExecutor(OrderDesk):
             rule="entry",
             reason=entry.reason,
             natural=price.natural,
+            orders=opening_orders(entry.package, self._settings.max_legs),
         )
+        first = current_price(self._gateway, group.order) or price
         fingerprint = intent_fingerprint(entry.strategy, entry.day, entry.package, group.purpose.value)
         try:
             self.states.plan_entry(group, fingerprint)
         except StateError as error:
             return Refusal("state", str(error))
         self._tracker.plan(group)
-        refusal = self._working.send(group, walk_limit(price, 0, self._settings))
+        refusal = self._working.send(group, walk_limit(first, 0, self._settings))
         if refusal is not None:
             self._tracker.abandon(group)
             return refusal
         return group.position
-
-    def _too_late(self, entry: EntryIntent) -> Refusal | None:
-        """The broker takes no opening of what expires within half an hour (lean-facts 13; methodology 6a)."""
-        now = self._gateway.now()
-        ending = [leg.contract.root for leg in entry.package.legs if leg.contract.expiry == now.date()]
-        sessions = [self._gateway.session(now.date(), root) for root in dict.fromkeys(ending)]
-        closes = min((session.closes_at for session in sessions if session is not None), default=None)
-        if closes is None:
-            return None
-        left, least = (closes - now).total_seconds() / 60, self._settings.no_opening_minutes
-        words = f"{left:.0f} minutes before an expiry nothing opens"
-        return Refusal("expires_soon", words, float(least), left) if left <= least else None
 
     def _no_place(self, entry: EntryIntent, plans: Sequence[PartPlan]) -> Refusal | None:
         """Why parts may not be added to the position that they are for; a part never opens beside its predecessor."""
@@ -215,7 +207,7 @@ class AtomicExecutor(OrderDesk):
         More urgency makes a working exit more urgent. Asking again is harmless.
         """
         position = self._book.positions.get(position.id, position)
-        working = {name: group for group in self._working.of(position.id) for name in _names(group, position)}
+        working = {name: group for group in self._working.of(position.id) for name in parts_closed(group, position)}
         free: list[Part] = []
         for part in position.chosen(parts):
             group = working.get(part.name)
@@ -248,7 +240,7 @@ class AtomicExecutor(OrderDesk):
         else:
             bundles = [(part,) for part in parts]
         naked = uncovered(position.legs)
-        return [bundle for bundle in bundles if uncovered(_without(position, bundle)) <= naked]
+        return [bundle for bundle in bundles if uncovered(without(position, bundle)) <= naked]
 
     def _exit(self, position: Position, parts: tuple[Part, ...], rule: str, reason: str, urgency: Urgency) -> None:
         found = sort_out(merged(leg for part in parts for leg in part.legs), self._gateway, self._settings)
@@ -295,7 +287,9 @@ class AtomicExecutor(OrderDesk):
         if price is None:
             return
         group.natural = price.natural
-        leaving = {name for other in self._working.of(position.id) for name in _names(other, position)} | set(parts)
+        leaving = {name for other in self._working.of(position.id) for name in parts_closed(other, position)} | set(
+            parts
+        )
         self.states.plan_exit(group, whole=leaving >= {part.name for part in position.parts})
         limit = exit_limit(price, group.package, crosses=why[2].crosses, settings=self._settings)
         if self._working.send(group, limit) is not None:
@@ -362,11 +356,11 @@ class AtomicExecutor(OrderDesk):
     def _broken(self, group: OrderGroup, change: Change | None) -> tuple[str, ...]:
         """Parts of which something is left that has to go: legs without the rest, and exits that cannot trade whole."""
         if group.opens:
-            return () if change is None else tuple(part.name for part in change.after.parts if _is_broken(part, group))
+            return () if change is None else tuple(part.name for part in change.after.parts if is_broken(part, group))
         if group.is_filled or (change is None and not group.split) or group.purpose is OrderPurpose.UNWIND:
             return ()
         position = change.after if change is not None else self._book.positions.get(group.position)
-        return () if position is None else tuple(part.name for part in position.chosen(_names(group, position)))
+        return () if position is None else tuple(part.name for part in position.chosen(parts_closed(group, position)))
 
     def _is_busy(self, position: str) -> bool:
         return bool(self._working.of(position)) or position in self._unwinds
@@ -481,20 +475,3 @@ class AtomicExecutor(OrderDesk):
     def verify(self) -> tuple[str, ...]:
         """No group hangs without orders."""
         return tuple(f"group {group.id} has no orders" for group in self._working if not group.order_ids)
-
-
-def _names(group: OrderGroup, position: Position) -> tuple[str, ...]:
-    """Parts of a position that a group closes; an entry closes none."""
-    if group.opens:
-        return ()
-    return group.parts or tuple(part.name for part in position.parts)
-
-
-def _is_broken(part: Part, group: OrderGroup) -> bool:
-    return part.name.endswith(BROKEN) and part.name.removesuffix(BROKEN) in {plan.name for plan in group.plans}
-
-
-def _without(position: Position, parts: Sequence[Part]) -> tuple[Leg, ...]:
-    """What a position holds once parts are gone."""
-    names = {part.name for part in parts}
-    return merged(leg for part in position.parts if part.name not in names for leg in part.legs)

@@ -195,7 +195,8 @@ class AccountWatch:
         self._bus.request(Request.ACCOUNT_LOOK)
 
     def _gap(self, legs: Iterable[Leg]) -> dict[str, float]:
-        flying = {leg.contract.name for group in self._working for leg in group.package.legs}
+        at_work = [group.order for group in self._working if group.order_ids]  # of a larger package, one of its orders
+        flying = {leg.contract.name for order in at_work for leg in order.legs}
         return self._gates.differs((leg.contract.name for leg in legs), flying)
 
     def refusal(self, package: Package) -> Refusal | None:
@@ -411,14 +412,14 @@ class Unwinds:
         found = sort_out((leg for leg in held if leg.contract.name not in flying), self._gateway, self._settings)
         shorts = tuple(leg for leg in found.ready if leg.ratio < 0)
         ready = tuple(leg for leg in found.ready if leg.ratio > 0 and leg.contract.name not in flying)
-        longs = sellable(() if known is None else known.legs, ready)
+        longs = sellable(() if known is None else known.legs, ready)[: self._settings.max_legs]
         if not found.waiting:
             self._book.blocked.pop(position, None)
         elif position not in self._book.blocked:
             self._book.blocked[position] = self._gateway.now()
             self._tell(position, Severity.WARNING, 0.0, f"what is left waits: {found.why}")
         kept = tuple(leg for leg in ready if leg not in longs)  # they wait for the shorts that they cover
-        return Sorted(shorts or longs, (*found.waiting, *kept), found.worthless)
+        return Sorted(shorts[: self._settings.max_legs] or longs, (*found.waiting, *kept), found.worthless)
 
     def _tell(self, position: str, severity: Severity, waited: float, reason: str) -> None:
         known = self._book.positions.get(position)

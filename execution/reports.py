@@ -93,7 +93,7 @@ class OrderMemory:
 
     def ended(self, group: OrderGroup, day: date) -> None:
         """The broker works nothing of it any more; what it still says of it is late."""
-        self._ended.update(dict.fromkeys(group.order_ids, day))
+        self._ended.update(dict.fromkeys((*group.past_ids, *group.order_ids), day))
 
     def pass_day(self, today: date) -> None:
         """Forget orders that ended long ago, so that memory stays flat over years."""

@@ -82,6 +82,8 @@ class FaultyGateway(FakeGateway):
     foreign: int = BY_HAND
     names: dict[str, Contract] = field(default_factory=dict)
     averages: dict[str, float] = field(default_factory=dict)
+    filled_of: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By order group and contract, what the broker filled."""
 
     def __post_init__(self) -> None:
         self.prices = Prices(self.vix(self.time) / 100)
@@ -319,6 +321,7 @@ class FaultyGateway(FakeGateway):
                 continue
             fee = self._trade(leg.contract, count, price)
             order.filled[name] = order.filled.get(name, 0) + count
+            self.filled_of[order.tag, name] = self.filled_of.get((order.tag, name), 0) + count
             status = FillStatus.FILLED if not order.left()[name] else FillStatus.PARTLY_FILLED
             event = _event(self.time, order_id, name, status, (float(count), price, fee))
             self.told += 1

@@ -12,6 +12,8 @@ from core.contracts import Leg, Package, uncovered
 from core.journal import MemorySink, RecordKind
 from core.parts import merged
 from core.settings.fields import OrderSettings
+from execution.executor import AtomicExecutor
+from execution.states import rebuild_package
 from risk.emergency import EmergencyProtocol
 from risk.equity import PhaseManager
 from simulation.faults.kinds import Fault
@@ -23,6 +25,9 @@ from trading_system import TradingSystem
 PATIENCE = 25
 """Minutes, with a connection and honest quotes, within which what is wrong must be right: a look each quarter of an
 hour, two minutes until an absence is believed, and some refusals on the way."""
+CANCELS = 12
+"""Minutes with a connection within which a cancellation is asked for again until it is taken, and every order has
+somebody who follows it: each is refused one time in four."""
 NAKED_PARTS = frozenset({"naked", "rung-1", "rung-2", "rung-3", "shorts", "puts", "calls"})
 """Parts of the made-up strategy that are sold without a hedge; everything else is sold with one."""
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
@@ -43,7 +48,10 @@ class Rule(StrEnum):
     LIMIT = "more held than was approved"
     CASH = "cash is not fills, fees and settlements"
     TRADES = "trades are not cash"
+    WHOLE = "a package that is neither whole nor gone nor being unwound"
     STUCK = "a cancelled order that is still at the broker"
+    NOBODYS = "an order of ours at the broker that nobody follows"
+    COUNTED = "a fill that was counted twice"
     STATE = "state is not what the broker holds"
     UNEXPLAINED = "an order that the journal does not explain"
     EMERGENCY = "an emergency not reached while quotes exist"
@@ -77,6 +85,10 @@ class Watch:
     hedged: set[str] = field(default_factory=set)
     tags: list[str] = field(default_factory=list)
     approved: dict[str, int] = field(default_factory=dict)
+    packages: list[Package] = field(default_factory=list)
+    _sent: set[tuple[str, ...]] = field(default_factory=set)
+    _journalled: dict[tuple[str, str], float] = field(default_factory=dict)
+    _fills_seen: int = 0
     _times: dict[str, deque[datetime]] = field(default_factory=dict)
     _waits: dict[Rule, int] = field(default_factory=dict)
 
@@ -91,8 +103,12 @@ class Watch:
         """An order is about to leave."""
         system = self._alive()
         group = system.managers[HierarchicalStateManager].order_group(tag)
-        if tag in self.tags:
+        again = (tag, *sorted(leg.contract.name for leg in package.legs))
+        if again in self._sent:  # a larger package is several orders of one group
             self.tell(Rule.TWICE, f"{tag} was sent before")
+        self._sent.add(again)
+        if len(package.legs) > self.rates.max_legs:
+            self.tell(Rule.LIMIT, f"{tag} has {len(package.legs)} legs")
         self.tags.append(tag)
         self._count("orders", self.rates.orders_per_second, self.rates.orders_per_minute)
         if group.detail["purpose"] in _OPENING:
@@ -106,6 +122,7 @@ class Watch:
                     break  # a person changed what may hedge it: that is risk's to refuse, which is set aside here
                 if not self.structures or plan["name"] not in NAKED_PARTS:
                     self.hedged.update(str(leg["name"]) for leg in plan["package"])
+                    self._follow_package(rebuild_package(plan["package"]))
             self._opening(package, tag, group.parent)
             for leg in package.legs:
                 name = leg.contract.name
@@ -196,14 +213,59 @@ class Watch:
         self._wait(Rule.NAKED, naked, self._can_act(naked))
         differing = self._differing()
         self._wait(Rule.STATE, differing, not self.gateway.is_down)
-        stuck = [f"{order.tag} for {order.asked} minutes" for order in self.gateway.resting if order.asked > PATIENCE]
+        stuck = [
+            f"{order.tag} for {order.asked} minutes"
+            for order in self.gateway.resting
+            if order.asked > (PATIENCE if order.ends_at is not None else CANCELS)
+        ]
         if stuck:
             self.tell(Rule.STUCK, ", ".join(stuck))
         if not self.structures and not self.gateway.person_traded:
             self._within_limits()
+        torn = self._torn()
+        self._wait(Rule.WHOLE, torn, self._can_act(torn))
+        followed = set(self._alive().managers[AtomicExecutor].followed)
+        nobodys = [row.tag for row in self.gateway.resting if row.tag not in followed and not row.asked]
+        self._wait(Rule.NOBODYS, nobodys, not self.gateway.is_down, CANCELS)
+        self._counted_once()
         waits = self._alive().managers[EmergencyProtocol].person_waits
         left = [f"{name} {count:+d}" for name, (_, count) in sorted(self.gateway.held.items()) if count < 0]
         self._wait(Rule.EMERGENCY, left if waits else [], self._can_act(left))
+
+    def _counted_once(self) -> None:
+        """Where each report says which fill it is, no more is journalled of an order than the broker filled of it."""
+        if not self.gateway.named:
+            return
+        rows = self.sink.rows(RecordKind.FILL)
+        for row in rows[self._fills_seen :]:
+            key = (str(row["group"]), str(row["contract"]))
+            self._journalled[key] = self._journalled.get(key, 0.0) + float(row["quantity"])
+            if abs(self._journalled[key]) > abs(self.gateway.filled_of.get(key, 0)) + 0.5 and key[0] in self.tags:
+                self.tell(Rule.COUNTED, f"{self._journalled[key]:+g} of {key[1]} for {key[0]}")
+        self._fills_seen = len(rows)
+
+    def _follow_package(self, package: Package) -> None:
+        """A package that is all or nothing, unless something else trades a contract of it too."""
+        names = {leg.contract.name for leg in package.legs}
+        if package not in self.packages:
+            shared = [row for row in self.packages if names & {leg.contract.name for leg in row.legs}]
+            self.packages = [row for row in self.packages if row not in shared]
+            if not shared:
+                self.packages.append(package)
+
+    def _torn(self) -> list[str]:
+        """Legs held of packages that lack others, with nobody's hands in them but ours, and that somebody bids for."""
+        working = {leg.contract.name for order in self.gateway.resting for leg in order.package.legs}
+        found = []
+        for package in self.packages:
+            names = {leg.contract.name for leg in package.legs}
+            held = {leg: self.gateway.held.get(leg.contract.name, (leg.contract, 0))[1] for leg in package.legs}
+            counts = {count / leg.ratio for leg, count in held.items()}
+            quotes = [self.gateway.market(leg.contract) for leg, count in held.items() if count > 0]
+            priced = any(count < 0 for count in held.values()) or any((row.bid or 0.0) > 0.10 for row in quotes)
+            if len(counts) > 1 and priced and not names & working and not names & set(self.gateway.by_hand):
+                found += [f"{leg.contract.name} {count:+d}" for leg, count in held.items() if count]
+        return found
 
     def _within_limits(self) -> None:
         """No contract is held beyond what entries were approved for, and no more positions than the phase allows."""
@@ -215,12 +277,12 @@ class Watch:
         if held > most:
             self.tell(Rule.LIMIT, f"{held} positions are held, the phase allows {most}")
 
-    def _wait(self, rule: Rule, wrong: list[str], fair: bool) -> None:
+    def _wait(self, rule: Rule, wrong: list[str], fair: bool, most: int = PATIENCE) -> None:
         if not wrong:
             self._waits[rule] = 0
         elif fair:
             self._waits[rule] = self._waits.get(rule, 0) + 1
-            if self._waits[rule] > PATIENCE:
+            if self._waits[rule] > most:
                 self.tell(rule, ", ".join(wrong))
 
     def _can_act(self, about: Iterable[str]) -> bool:
@@ -240,20 +302,20 @@ class Watch:
         return [f"{leg.contract.name} {leg.ratio:+d}" for legs in bare for leg in legs if leg.ratio < 0]
 
     def _differing(self) -> list[str]:
-        """Contracts of which state holds another number than the broker, but for what a person did with them."""
+        """Contracts of which state, with what is known to be nobody's, holds another number than the broker."""
         state = self._alive().managers[HierarchicalStateManager]
         known: dict[str, float] = {}
         for position in state.positions(ended=True):
             for name, count in state.held(position.id).items():
                 known[name] = known.get(name, 0.0) + count
+        for name in self.gateway.by_hand:  # what a person did is seen too: as nobody's, or as gone from its position
+            known[name] = known.get(name, 0.0) + self._alive().book.unowned.get(name, 0.0)
         held = {name: float(count) for name, (_, count) in self.gateway.held.items()}
         names = {name for name in (*known, *held) if name in self.gateway.names}
         return [
             f"{name}: {known.get(name, 0.0):+g} by state, {held.get(name, 0.0):+g} at the broker"
             for name in sorted(names)
-            if known.get(name, 0.0) != held.get(name, 0.0)
-            and not self.gateway.by_hand.get(name)
-            and not self._settled(name)
+            if known.get(name, 0.0) != held.get(name, 0.0) and not self._settled(name)
         ]
 
     def _settled(self, name: str) -> bool:

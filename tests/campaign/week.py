@@ -31,7 +31,7 @@ from tests.campaign.disk import FaultyDisk
 from tests.campaign.gateway import FaultyGateway, KilledError
 from tests.campaign.invariants import Rule, Violation, Watch
 from tests.campaign.market import AFTER, MONDAY, WEEK, Weather
-from tests.every_structure import NAME, OPENED, install
+from tests.every_structure import LARGE, NAME, OPENED, install
 from trading_system import Surroundings, TradingSystem
 
 FRIDAY_0DTE = "friday_0dte"
@@ -84,6 +84,7 @@ def plan_of(seed: int) -> Plan:
     on = faults_of(seed)
     structures = seed % 2 == 1
     slots = tuple(faults.some(tuple(OPENED))[:3]) if structures else ()
+    slots += tuple(LARGE) if seed % 8 == 7 else ()
     said: list[tuple[datetime, Command]] = []
     days = (WEEK[0], faults.pick(WEEK[1:4])) if structures else (WEEK[-1], WEEK[-1])
     for command, day in zip((Command.HALT, Command.CLOSE_ALL), days, strict=True):
