@@ -72,7 +72,7 @@ class AtomicExecutor(OrderDesk):
         self.account = AccountWatch(bus, OrderGates(gateway, book, state), self._working, book)
         self._working.finished = self._finished
         self._working.foreign = self._settle
-        self._working.late = self._came_late
+        self._working.late = self.came_late
         self._working.priced = self._price_came
         self._working.lost = self._lose
         self._working.odd = self.account.doubts
@@ -320,7 +320,7 @@ class AtomicExecutor(OrderDesk):
         self._announce(group, outcome)
         self.account.ended(group)
 
-    def _came_late(self, group: OrderGroup) -> None:
+    def came_late(self, group: OrderGroup) -> None:
         """Something of a finished group filled after its end: state, cash and position follow, the next minute acts."""
         record_step(self._journal, group, "filled_late")
         for leg, exit_ in tuple(self._late.seen_before(group)):
@@ -432,13 +432,18 @@ class AtomicExecutor(OrderDesk):
         record_step(self._journal, group, "found_ended")
         self.states.fold(group, change, broken, self._is_busy(group.position), rows)
         group.take()
-        self._working.remember(group)
+        lost = self._lost.pop(group.id, None)
+        if lost is not None or not self._gateway.is_live():  # live, numbers of the process before mean other orders now
+            self.remember(group)
         self._follow(group.position, change, rows)
         if broken:
             self._unwinds.plan(group.position, broken, "unwind", "a package was left incomplete")
-        lost = self._lost.pop(group.id, None)
         if lost is not None:
             self._announce(lost, GroupOutcome.FILLED if group.is_filled else GroupOutcome.CANCELLED)
+
+    def remember(self, group: OrderGroup) -> None:
+        """A group that is over: what the broker still says of its orders is late, and reopens it."""
+        self._working.remember(group)
 
     def go_on_unwinding(self, position: str, parts: Sequence[str]) -> None:
         """Parts that the process before was unwinding: the next minute goes on with them."""

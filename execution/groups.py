@@ -452,3 +452,18 @@ def without(position: Position, parts: Sequence[Part]) -> tuple[Leg, ...]:
     """What a position holds once parts are gone."""
     names = {part.name for part in parts}
     return merged(leg for part in position.parts if part.name not in names for leg in part.legs)
+
+
+def allotted(position: Position, held: Mapping[str, float]) -> list[tuple[Part, dict[str, int]]]:
+    """What each part has of what the account holds; of a contract that several hold the oldest goes short first."""
+    left = {name: round(quantity) for name, quantity in held.items()}
+    rows: list[tuple[Part, dict[str, int]]] = []
+    for part in reversed(position.parts):
+        has = {}
+        for leg in part.legs:
+            there = left.get(leg.contract.name, 0)
+            count = max(min(there, leg.ratio), 0) if leg.ratio > 0 else min(max(there, leg.ratio), 0)
+            has[leg.contract.name] = count
+            left[leg.contract.name] = there - count
+        rows.append((part, has))
+    return rows[::-1]

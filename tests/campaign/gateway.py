@@ -76,7 +76,8 @@ class FaultyGateway(FakeGateway):
     down_until: datetime | None = None
     by_hand: dict[str, int] = field(default_factory=dict)
     """By contract, what a person traded, until it has settled."""
-    person_traded: bool = False
+    by_person: dict[str, list[float]] = field(default_factory=dict)
+    """By contract, the dollars that each trade of a person brought, fees taken off."""
     numbers: int = 0
     told: int = 0
     foreign: int = BY_HAND
@@ -369,7 +370,7 @@ class FaultyGateway(FakeGateway):
         self.faults.note(Fault.MANUAL, name, f"{traded:+d} at {price}")
         fee = self._trade(contract, traded, price)
         self.by_hand[name] = self.by_hand.get(name, 0) + traded
-        self.person_traded = True
+        self.by_person.setdefault(name, []).append(-traded * price * contract.multiplier - fee)
         self.foreign += 1
         if self.foreign % 2 and not self.is_down:
             self._deliver(_event(self.time, self.foreign, name, FillStatus.FILLED, (float(traded), price, fee)))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from itertools import combinations, islice, product
 
 from core.contracts import Leg, Package, uncovered
 from core.journal import MemorySink, RecordKind
 from core.parts import merged
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
+from execution.groups import intrinsic
 from execution.states import rebuild_package
 from risk.emergency import EmergencyProtocol
 from risk.equity import PhaseManager
@@ -28,6 +30,7 @@ hour, two minutes until an absence is believed, and some refusals on the way."""
 CANCELS = 12
 """Minutes with a connection within which a cancellation is asked for again until it is taken, and every order has
 somebody who follows it: each is refused one time in four."""
+MOST_SUMS = 100_000
 NAKED_PARTS = frozenset({"naked", "rung-1", "rung-2", "rung-3", "shorts", "puts", "calls"})
 """Parts of the made-up strategy that are sold without a hedge; everything else is sold with one."""
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
@@ -86,6 +89,7 @@ class Watch:
     tags: list[str] = field(default_factory=list)
     approved: dict[str, int] = field(default_factory=dict)
     packages: list[Package] = field(default_factory=list)
+    nobodys_cash: float = 0.0
     _sent: set[tuple[str, ...]] = field(default_factory=set)
     _journalled: dict[tuple[str, str], float] = field(default_factory=dict)
     _fills_seen: int = 0
@@ -220,7 +224,7 @@ class Watch:
         ]
         if stuck:
             self.tell(Rule.STUCK, ", ".join(stuck))
-        if not self.structures and not self.gateway.person_traded:
+        if not self.structures and not self.gateway.by_person:
             self._within_limits()
         torn = self._torn()
         self._wait(Rule.WHOLE, torn, self._can_act(torn))
@@ -359,9 +363,30 @@ class Watch:
             if not self.on & _EXCUSES:
                 self.tell(Rule.TRADES, "a trade's price is unknown, and every report of it came")
             return
-        told = sum(amount for amount in known if amount is not None) + system.book.interest
-        if abs(told - moved) >= 0.01 and not self.gateway.person_traded:
+        told = sum(amount for amount in known if amount is not None) + system.book.interest + self.nobodys_cash
+        if not any(abs(told + theirs - moved) < 0.01 for theirs in self._by_hand()):
             self.tell(Rule.CASH, f"{moved:+,.2f} in the account, {told:+,.2f} by trades")
+
+    def settles(self, day: date) -> None:
+        """What belongs to nobody and ends today is settled with the rest; no trade will have it."""
+        for name, count in self._alive().book.unowned.items():
+            contract = self.gateway.names.get(name)
+            if contract is not None and contract.expiry == day and name in self.gateway.held:
+                spot = self.gateway.price_of(contract.underlying.price_key)
+                self.nobodys_cash += count * intrinsic(contract, spot) * contract.multiplier
+
+    def _by_hand(self) -> Iterator[float]:
+        """Every sum that trades by hand may have brought beside what positions count of them.
+
+        A person's trade closes what is ours, then its cash is in a trade, or does not. Of several in one contract so
+        many may have been taken at their average.
+        """
+        choices = []
+        for row in self.gateway.by_person.values():
+            some = [sum(chosen) for count in range(len(row) + 1) for chosen in combinations(row, count)]
+            some += [sum(row) * count / len(row) for count in range(1, len(row))]
+            choices.append(sorted({round(amount, 6) for amount in some}))
+        yield from (sum(chosen) for chosen in islice(product(*choices), MOST_SUMS))
 
 
 def _brought(row: Mapping[str, object]) -> float:

@@ -246,6 +246,7 @@ class Week:
             self.watch.minute()
         if moment.time() == time(16, 0):
             self.inbox.take(lambda: system.close_session(moment))
+            self.watch.settles(moment.date())
             self.gateway.expire(moment.date())
             self.now = self.gateway.time
             self.inbox.drain()

@@ -16,7 +16,6 @@ from core.gateway import OrderRefusedError
 from core.journal import RecordKind
 from core.parts import PartPlan, Terms, Urgency
 from execution.recovery import OrderRecovery
-from execution.sending import OrderGuards
 from tests.execution.desk import SHORT, WING, Room, hold, naked, opened, put, report, restarted, working
 from tests.fake_gateway import FRIDAY
 
@@ -93,6 +92,20 @@ def test_a_part_that_covers_another_part_waits_for_it(room: Room) -> None:
 def entry_of(package: Package, part: str, mid: float, onto: str = "") -> EntryIntent:
     terms = Terms("friday_0dte", part, 100.0, 100.0)
     return EntryIntent("friday_0dte", FRIDAY, package, terms, mid, None, "", (PartPlan(part, package, terms),), onto)
+
+
+def test_one_of_two_that_are_sold_together_is_no_package(room: Room) -> None:
+    # Two packages of two puts each are short four; a person buys one back: of three, one package and half of another.
+    room.executor._working._walk.judges.clear()
+    name = room.send(entry_of(Package((Leg(SHORT, -2),)), "naked", mid=24.0), 2)
+    assert isinstance(name, str)
+    room.minutes(6)
+    hold(room, short=-3)
+    restarted(room)
+    assert room.state.held(name) == {SHORT.name: -3.0}
+    assert [leg.ratio for leg in room.system.book.positions[name].legs] == [-3]
+    room.minutes(4)
+    assert room.gateway.held == {}  # what is left of a broken part is bought back, all three
 
 
 # An unwind is looked at until it is done
@@ -272,21 +285,15 @@ def test_no_look_is_taken_while_an_order_is_being_sent(room: Room) -> None:
     assert recovery.settled
 
 
-def test_a_package_of_more_legs_than_an_order_takes_goes_shorts_first(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_of_more_legs_than_an_order_takes_goes_shorts_first(room: Room) -> None:
     strikes = (4960.0, 4950.0, 4940.0)
     legs = [Leg(put(strike), -1) for strike in strikes] + [Leg(put(strike - 40.0), 1) for strike in strikes]
     room.gateway.subscribe([leg.contract for leg in legs])
     rows = {leg.contract.name: (leg.contract, leg.ratio) for leg in legs}
-    refused = room.send(entry_of(Package(tuple(legs)), "six", mid=20.0), 1)
-    assert isinstance(refused, Refusal)
-    assert (refused.rule, refused.limit, refused.observed) == ("legs", 4.0, 6.0)
-    monkeypatch.setattr(OrderGuards, "overlap", lambda *_: None)  # as one that an older version opened
     name = room.send(entry_of(Package(tuple(legs)), "six", mid=20.0), 1)
     assert isinstance(name, str)
     room.executor._working._walk.judges.clear()  # what risk thinks of these prices is not tried here
-    room.minutes(6)
+    room.minutes(12)
     assert room.gateway.held == rows
     before = len(room.gateway.sent)
     room.executor.close(room.system.book.positions[name], "test", "because", Urgency.FINAL)
