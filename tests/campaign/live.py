@@ -1,8 +1,8 @@
 """A Friday in the embedded live mode under faults: real threads, a wall clock, quotes carried forward, numbers anew.
 
 ``main.py`` itself runs, over the real gateway. An order's faults and a quote's are the engine's broker's
-(``simulation/orders/faulty.py``, ``simulation/live_mode/quotes.py``); disconnections, kills, trades of a person and words
-of one are drawn here. After the busy part nothing goes wrong any more, one more process takes over and closes all.
+(``simulation/orders/faulty.py``, ``simulation/live_mode/quotes.py``); disconnections, kills and a person's
+acts are drawn here. After the busy part nothing goes wrong any more, one more process takes over and closes all.
 """
 
 # Private: _request: the faults differ from process to process, the last one has none.
