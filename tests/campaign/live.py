@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli.markets import open_market
+from cli.options import MarketChoice
 from simulation.data.lean_folder import LeanFolder
 from simulation.data.source import DataSource
 from simulation.faults.kinds import QUOTES, Fault, FaultSettings
@@ -70,7 +71,7 @@ class LiveVerdict:
 def source_of(seed: int) -> tuple[datetime, DataSource]:
     """The day that LEAN's live mode was recorded on, where it is beside this clone; else one of the modelled market."""
     day, recorded = FRIDAYS[seed % 2], CONFORMANCE / "live" / "data"
-    return day, LeanFolder(recorded) if recorded.is_dir() else open_market("history", seed).source
+    return day, LeanFolder(recorded) if recorded.is_dir() else open_market(MarketChoice.parse("history"), seed).source
 
 
 @dataclass
