@@ -436,7 +436,7 @@ def largest_loss(part: Part) -> float | None:
     return max(most * part.multiplier * part.contracts - part.entry_cash + part.entry_fees, 0.0)
 
 
-def parts_closed(group: OrderGroup, position: Position) -> tuple[str, ...]:
+def closed_by(group: OrderGroup, position: Position) -> tuple[str, ...]:
     """Parts of a position that a group closes; an entry closes none."""
     if group.opens:
         return ()
@@ -444,11 +444,11 @@ def parts_closed(group: OrderGroup, position: Position) -> tuple[str, ...]:
 
 
 def is_broken(part: Part, group: OrderGroup) -> bool:
-    """Whether a part is what an entry's legs made that came without the rest."""
+    """Whether a part is what an entry left without the rest."""
     return part.name.endswith(BROKEN) and part.name.removesuffix(BROKEN) in {plan.name for plan in group.plans}
 
 
-def without(position: Position, parts: Sequence[Part]) -> tuple[Leg, ...]:
+def left_without(position: Position, parts: Sequence[Part]) -> tuple[Leg, ...]:
     """What a position holds once parts are gone."""
     names = {part.name for part in parts}
     return merged(leg for part in position.parts if part.name not in names for leg in part.legs)
