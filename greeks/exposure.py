@@ -17,7 +17,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.book import Book
 from core.contracts import Contract, Leg
+from core.instruments import contract_named, underlying_named
 from greeks.black_scholes import FloatArray
 from greeks.smile import Columns, ContractGreeks
 
@@ -164,12 +166,21 @@ class PortfolioGreeks:
 
 def total(legs: Iterable[LegGreeks | ShareGreeks]) -> Exposure | None:
     """Exposures added up; ``None`` when one of them is unknown."""
-    total = Exposure()
-    for leg in legs:
-        if leg.exposure is None:
+    value = delta = gamma = vega = theta = rho = vanna = charm = vomma = 0.0
+    for leg in legs:  # one by one and not through ``+``: this runs for every leg at every price
+        one = leg.exposure
+        if one is None:
             return None
-        total += leg.exposure
-    return total
+        value += one.value
+        delta += one.delta
+        gamma += one.gamma
+        vega += one.vega
+        theta += one.theta
+        rho += one.rho
+        vanna += one.vanna
+        charm += one.charm
+        vomma += one.vomma
+    return Exposure(value, delta, gamma, vega, theta, rho, vanna, charm, vomma)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +261,30 @@ def lines_of(position: str, strategy: str, legs: Sequence[Leg], contracts: int =
         return Line(position, strategy, leg.contract, float(leg.ratio * contracts) * leg.contract.multiplier)
 
     return tuple(line(leg) for leg in legs)
+
+
+UNOWNED: Final = "unowned"
+
+
+def held_lines(book: Book) -> tuple[Line, ...]:
+    """Legs of every position, and contracts of the account that belong to none."""
+    lines = [
+        line for position in book.positions.values() for line in lines_of(position.id, position.strategy, position.legs)
+    ]
+    for name, quantity in book.unowned.items():
+        contract = contract_named(name)
+        if contract is not None:
+            lines.append(Line(UNOWNED, UNOWNED, contract, quantity * contract.multiplier))
+    return tuple(lines)
+
+
+def share_counts(book: Book) -> dict[str, float]:
+    """Shares by ticker: what assignments left, and a person's own in what may be traded here."""
+    counts = {ticker: held.quantity for ticker, held in book.shares.items()}
+    for ticker, quantity in book.unowned.items():
+        if underlying_named(ticker) is not None:
+            counts[ticker] = counts.get(ticker, 0.0) + quantity
+    return counts
 
 
 # What contracts are worth at other prices, volatilities and days
