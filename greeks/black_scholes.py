@@ -11,7 +11,7 @@ so that a daylight-saving change between them costs or adds its hour.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
@@ -106,6 +106,8 @@ def normal(x: FloatArray) -> FloatArray:
 def aligned(*values: ArrayLike) -> tuple[FloatArray, ...]:
     """The values as contiguous float arrays of one common length."""
     arrays = [np.asarray(value, dtype=np.float64) for value in values]
+    if len({array.shape for array in arrays}) == 1 and arrays[0].ndim == 1:
+        return tuple(map(np.ascontiguousarray, arrays))
     length = max(array.size for array in arrays)
     return tuple(
         np.ascontiguousarray(array if array.ndim == 1 and array.size == length else np.broadcast_to(array, (length,)))
@@ -371,26 +373,31 @@ class Layout:
     on_future: NDArray[np.bool_]
 
     @staticmethod
-    def of(contracts: Sequence[Contract]) -> Layout:
-        """Of contracts on any underlyings."""
-        keys: dict[str, int] = {}
-        terms: dict[tuple[str, str, datetime], int] = {}
-        key_at, term_at = [], []
-        for contract in contracts:
-            underlying = contract.underlying
-            key = underlying.price_key
-            key_at.append(keys.setdefault(key, len(keys)))
-            term_at.append(terms.setdefault((key, underlying.ticker, expires_at(contract)), len(terms)))
-        return Layout(
-            contracts=tuple(contracts),
-            names=tuple(contract.name for contract in contracts),
-            keys=tuple(keys),
-            key_at=np.array(key_at, dtype=np.intp),
-            terms=tuple(terms),
-            term_at=np.array(term_at, dtype=np.intp),
-            strike=np.array([contract.strike for contract in contracts], dtype=np.float64),
-            ends=expiry_seconds(contracts),
-            is_call=np.array([contract.right is Right.CALL for contract in contracts], dtype=bool),
-            american=np.array([contract.style is ExerciseStyle.AMERICAN for contract in contracts], dtype=bool),
-            on_future=np.array([contract.underlying.kind is AssetKind.FUTURE for contract in contracts], dtype=bool),
-        )
+    def of(contracts: Iterable[Contract]) -> Layout:
+        """Of contracts on any underlyings; a package's is asked for by several rooms."""
+        return _layout(tuple(contracts))
+
+
+@lru_cache(maxsize=64)
+def _layout(contracts: tuple[Contract, ...]) -> Layout:
+    keys: dict[str, int] = {}
+    terms: dict[tuple[str, str, datetime], int] = {}
+    key_at, term_at = [], []
+    for contract in contracts:
+        underlying = contract.underlying
+        key = underlying.price_key
+        key_at.append(keys.setdefault(key, len(keys)))
+        term_at.append(terms.setdefault((key, underlying.ticker, expires_at(contract)), len(terms)))
+    return Layout(
+        contracts=tuple(contracts),
+        names=tuple(contract.name for contract in contracts),
+        keys=tuple(keys),
+        key_at=np.array(key_at, dtype=np.intp),
+        terms=tuple(terms),
+        term_at=np.array(term_at, dtype=np.intp),
+        strike=np.array([contract.strike for contract in contracts], dtype=np.float64),
+        ends=expiry_seconds(contracts),
+        is_call=np.array([contract.right is Right.CALL for contract in contracts], dtype=bool),
+        american=np.array([contract.style is ExerciseStyle.AMERICAN for contract in contracts], dtype=bool),
+        on_future=np.array([contract.underlying.kind is AssetKind.FUTURE for contract in contracts], dtype=bool),
+    )

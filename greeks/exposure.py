@@ -312,8 +312,10 @@ def revalued(now: Priced, moves: FloatArray, points: FloatArray, days: FloatArra
     spot = _placed(now)[:, None] * np.maximum(1.0 + moves, LOWEST_SPOT)
     known = now.volatility[:, None]
     volatility = np.maximum(known + points / 100.0, np.minimum(known, LOWEST_VOLATILITY))
-    shape = np.broadcast_shapes(spot.shape, volatility.shape)
-    return _prices(now, np.broadcast_to(spot, shape), np.broadcast_to(volatility, shape), np.broadcast_to(days, shape))
+    if spot.shape != volatility.shape:
+        shape = np.broadcast_shapes(spot.shape, volatility.shape)
+        spot, volatility = np.broadcast_to(spot, shape), np.broadcast_to(volatility, shape)
+    return _prices(now, spot, volatility, days)
 
 
 def volatility_rise(now: Priced, points: float, reference_days: float) -> FloatArray:
@@ -344,7 +346,7 @@ def worst_value(now: Priced, units: FloatArray) -> float:
     prices = np.unique(np.concatenate([np.linspace(*between, _BETWEEN) for between in pairwise(prices)]))
     spot = np.broadcast_to(prices, (columns.strike.size, prices.size))
     volatility = np.broadcast_to(now.volatility[:, None], spot.shape)
-    values = units @ _prices(now, spot, volatility, np.broadcast_to(days, spot.shape))
+    values = units @ _prices(now, spot, volatility, days)
     return float(values.min())
 
 
@@ -361,7 +363,9 @@ def _placed(now: Priced) -> FloatArray:
     return placed
 
 
-def _prices(now: Priced, spot: FloatArray, volatility: FloatArray, days: FloatArray) -> FloatArray:
+def _prices(now: Priced, spot: FloatArray, volatility: FloatArray, days: FloatArray | float) -> FloatArray:
     count, nodes = spot.shape
-    many = now.columns.rows(np.repeat(np.arange(count), nodes)).later(days.ravel() / _DAYS)
+    many = now.columns.rows(np.repeat(np.arange(count), nodes))
+    if np.any(days):
+        many = many.later(np.broadcast_to(days, spot.shape).ravel() / _DAYS)
     return many.prices(spot.ravel(), volatility.ravel()).reshape(count, nodes)

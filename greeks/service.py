@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import product
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -74,6 +74,9 @@ VOLATILITY_MOVES: Final = (-10.0, 0.0, 10.0, 20.0, 30.0)
 DAYS_FORWARD: Final = (0.0, 1.0, 7.0)
 
 
+_Placed: TypeAlias = tuple[Columns, FloatArray, FloatArray, tuple[VolatilitySource, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Computed:
     """Contracts with everything that was found out about them; NaN where unknown."""
@@ -112,6 +115,8 @@ class CentralGreeksService:
         self._needs: tuple[Dependency, ...] | None = None
         self._lines: tuple[object, tuple[Line, ...], Layout] | None = None
         self._asked: tuple[object, _Computed] | None = None
+        self._placed: tuple[object, dict[tuple[str, ...], _Placed]] = (None, {})
+        self._version = 0  # of the volatilities and smiles
         self._smiles: dict[tuple[str, datetime], KeptSmile] = {}
         self._known: dict[str, KnownVolatility] = {}
         self._leaps: dict[str, tuple[float, datetime]] = {}
@@ -159,6 +164,7 @@ class CentralGreeksService:
         found = chain_greeks(listed, quotes, underlying_price, now, self._rate(now), self._yield(ticker))
         for moment, smile in found.smiles.items():
             at = next(i for i, contract in enumerate(listed) if expires_at(contract) == moment)
+            self._version += 1
             self._smiles[ticker, moment] = KeptSmile(smile, float(found.columns.dividend_yield[at]), now)
         self._cache.put(key, (seen, found), depends_on=self._dependencies({ticker})[1:])
         return found
@@ -366,12 +372,18 @@ class CentralGreeksService:
         placed = np.where(np.isnan(spot), columns.strike, spot)
         return _Computed(columns, spot, volatility, sources, columns.greeks(placed, volatility))
 
-    def _known_of(self, layout: Layout) -> tuple[Columns, FloatArray, FloatArray, tuple[VolatilitySource, ...]]:
-        """Columns, spots, volatilities and their sources.
+    def _known_of(self, layout: Layout) -> _Placed:
+        """Columns, spots, volatilities and their sources; looked up once a minute and price for all who ask.
 
         A volatility is measured again once it is as old as the cache's time to live; until then it is its strike's.
         """
-        prices = [self._price(key) for key in layout.keys]
+        prices = tuple(self._price(key) for key in layout.keys)
+        moment = (self._clock.now(), self._version)
+        if self._placed[0] != moment:
+            self._placed = (moment, {})
+        kept = self._placed[1].get((*layout.names, *map(str, prices)))
+        if kept is not None:
+            return kept
         spot: FloatArray = np.array([np.nan if price is None else price for price in prices])[layout.key_at]
         columns = self._columns(layout)
         self._measure(layout.names, columns, spot)
@@ -379,7 +391,10 @@ class CentralGreeksService:
         volatility = np.array([one.volatility for one in known])
         volatility[np.isnan(spot)] = np.nan
         volatility[columns.years <= 0.0] = 0.0
-        return columns, spot, volatility, tuple(one.source for one in known)
+        found = (columns, spot, volatility, tuple(one.source for one in known))
+        if self._placed[0] == (moment[0], self._version) and not np.isnan(volatility).any():
+            self._placed[1][*layout.names, *map(str, prices)] = found
+        return found
 
     def _measure(self, names: tuple[str, ...], columns: Columns, spot: FloatArray) -> None:
         """Take the volatility of every live contract whose own is unknown or too old from its quote, else borrow it."""
@@ -391,6 +406,7 @@ class CentralGreeksService:
         at = np.flatnonzero(np.array(old) & ~np.isnan(spot) & (columns.years > 0.0))
         if not at.size:
             return
+        self._version += 1
         some = columns.rows(at)
         bid, ask = sides([self._gateway.quote(contract) for contract in some.contracts])
         middle, reasons = judge_quotes(bid, ask)
@@ -484,6 +500,7 @@ class CentralGreeksService:
         self._needs = None
 
     def _on_session_closed(self, event: SessionClosed) -> None:
+        self._version += 1
         self._smiles = {key: kept for key, kept in self._smiles.items() if key[1].date() > event.day}
         held = {line.contract.name for line in self._held()}
         self._known = {name: value for name, value in self._known.items() if name in held}

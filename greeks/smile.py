@@ -221,6 +221,9 @@ class Columns:
 
     def greeks(self, spot: FloatArray, volatility: FloatArray) -> Greeks:
         """Greeks of every contract by its style; NaN where the volatility is."""
+        if not (self.american | self.on_future).any():
+            c = self
+            return european_greeks(spot, c.strike, c.years, volatility, c.rate, c.dividend_yield, c.is_call)
         rows = np.empty((len(fields(Greeks)), spot.size))
         for early in (True, False):
             at = np.flatnonzero(self.american == early)
@@ -242,6 +245,8 @@ class Columns:
         prices = np.empty(spot.size)
         for early, price in ((True, american_price), (False, european_price)):
             at = np.flatnonzero(self.american == early)
+            if at.size == spot.size:
+                return price(spot, self.strike, self.years, volatility, self.rate, self.dividend_yield, self.is_call)
             if at.size:
                 c = self.rows(at)
                 prices[at] = price(spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
