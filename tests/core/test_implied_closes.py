@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from datetime import date, datetime
 from types import SimpleNamespace
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.gateway import ImpliedClose
-from tests.conftest import ROOT
+from tests.core.embedded_names import on_embedded_names
 
 DAY, CLOSE = date(2018, 11, 20), 100.0
 NEAR, FAR, LONG = date(2018, 12, 19), date(2018, 12, 21), date(2019, 3, 15)  # 29, 31 and 115 days away
@@ -24,13 +22,8 @@ LEVELS = {date(2018, 11, 23): 0.10, NEAR: 0.20, FAR: 0.22, LONG: 0.30}
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The gateway's module of names on the embedded engine's own."""
-    monkeypatch.syspath_prepend(ROOT / "simulation" / "embedded")
-    before = {name: sys.modules.pop(name, None) for name in ("AlgorithmImports", "core.lean_gateway_orders")}
-    yield importlib.import_module("core.lean_gateway_orders")
-    for name, module in before.items():
-        sys.modules.pop(name, None)
-        if module is not None:
-            sys.modules[name] = module
+    with on_embedded_names(monkeypatch, "core.lean_gateway_orders") as module:
+        yield module
 
 
 def rows() -> list[Any]:
