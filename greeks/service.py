@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Final, TypeAlias
 
@@ -21,7 +21,7 @@ from core.book import Book
 from core.bus import EventBus
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.clock import MarketClock
-from core.contracts import Contract, Package, Quote, Right
+from core.contracts import Contract, Package, Quote
 from core.events import PositionChanged, SessionClosed
 from core.gateway import Gateway
 from core.instruments import facts_of, group_name, unit_of
@@ -55,7 +55,6 @@ from greeks.smile import (
     ChainGreeks,
     Columns,
     ContractGreeks,
-    DeltaChoice,
     KeptSmile,
     KnownVolatility,
     Smile,
@@ -64,7 +63,6 @@ from greeks.smile import (
     figures_of_rows,
     fit_smile,
     half_spreads,
-    nearest_delta,
     sides,
 )
 from market.history import DailyHistory, history_of
@@ -209,12 +207,6 @@ class CentralGreeksService:
         """The price that a contract stands on; ``None`` before its first."""
         return self._price(contract.underlying.price_key)
 
-    def nearest_delta(
-        self, chain: ChainGreeks, target: float, right: Right, expiry: date | None = None
-    ) -> DeltaChoice | None:
-        """The listed contract nearest to an absolute delta x 100, and the delta it has; see ``smile.nearest_delta``."""
-        return nearest_delta(chain, target, right, expiry)
-
     def what_if(self, package: Package, contracts: int, strategy: str = "proposal") -> WhatIf:
         """The portfolio with ``contracts`` of a package added (negative: taken away)."""
         before = self.portfolio()
@@ -249,7 +241,7 @@ class CentralGreeksService:
         Each is priced anew, never by adding Greeks up; an option that expires on the way is worth its intrinsic value.
         """
         self.computations["scenarios"] += 1
-        lines = self._held() + (
+        lines = self._laid_out()[0] + (
             () if proposal is None else lines_of("proposal", "proposal", proposal[0].legs, proposal[1])
         )
         shape = (len(spot_moves), len(volatility_moves), len(days))
@@ -322,15 +314,12 @@ class CentralGreeksService:
         return tuple(rows)
 
     def _tickers(self) -> set[str]:
-        return {line.contract.underlying.price_key for line in self._held()} | set(share_counts(self._book))
+        return {line.contract.underlying.price_key for line in self._laid_out()[0]} | set(share_counts(self._book))
 
     def _compute_one(self, contract: Contract) -> ContractGreeks | None:
         self.computations["contract"] += 1
         found = self._compute(Layout.of((contract,)))
         return figures_of_rows(found.columns, found.volatility, found.source, found.greeks)[0]
-
-    def _held(self) -> tuple[Line, ...]:
-        return self._laid_out()[0]
 
     def _laid_out(self) -> tuple[tuple[Line, ...], Layout]:
         """Legs of every position, and contracts of the account that belong to none; made when what is held changes."""
@@ -502,5 +491,5 @@ class CentralGreeksService:
     def _on_session_closed(self, event: SessionClosed) -> None:
         self._version += 1
         self._smiles = {key: kept for key, kept in self._smiles.items() if key[1].date() > event.day}
-        held = {line.contract.name for line in self._held()}
+        held = {line.contract.name for line in self._laid_out()[0]}
         self._known = {name: value for name, value in self._known.items() if name in held}
