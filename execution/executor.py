@@ -30,8 +30,8 @@ from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
 from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, sort_out
 from execution.groups import Change, OrderGroup, closed_by, is_broken, left_without, opening_orders, reduced
-from execution.reports import LateFills, LostFills
-from execution.sending import OrderGuards, SplitWatch, WorkingGroups, record_step
+from execution.reports import LateFills, LostFills, SplitWatch
+from execution.sending import OrderGuards, WorkingGroups, record_step
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
 from execution.walking import anomaly, exit_limit, too_late, walk_limit
@@ -324,6 +324,9 @@ class AtomicExecutor(OrderDesk):
     def came_late(self, group: OrderGroup) -> None:
         """Something of a finished group filled after its end: state, cash and position follow, the next minute acts."""
         record_step(self._journal, group, "filled_late")
+        if group.id in self._lost:  # the account decides what became of it, once, with what is told meanwhile
+            self.states.filled_some(group)
+            return
         for leg, exit_ in tuple(self._late.seen_before(group)):
             self._price_came(group, leg, exit_)
         if not group.fresh_count:

@@ -104,13 +104,13 @@ class OrderGates:
 
 def without_flying(held: Sequence[Leg], working: Iterable[OrderGroup]) -> tuple[Leg, ...]:
     """What is surely held while orders work: long legs that are being sold count as gone, shorts as still there."""
-    gone = [
-        Leg(leg.contract, group.wanted(leg) - round(group.fills[leg.contract.name].quantity))
+    rest = [
+        (leg.contract, group.wanted(leg) - round(group.fills[leg.contract.name].quantity))
         for group in working
         for leg in group.package.legs
         if not group.opens and leg.ratio < 0
     ]
-    return tuple(leg for leg in merged((*held, *gone)) if leg.ratio)
+    return merged((*held, *(Leg(contract, count) for contract, count in rest if count)))
 
 
 def bares(held: Sequence[Leg], closing: Sequence[Leg]) -> bool:
@@ -277,6 +277,8 @@ class AccountWatch:
         """
         if not self._may_try(position.id, legs, urgency) or self._just_bought(legs):
             return False
+        if position.id in self._book.doubted and any(leg.ratio > 0 for leg in legs):
+            return False  # a short of which nobody told may stand behind this hedge
         if self.in_doubt and self._gap(legs):
             return urgency.crosses and all(leg.ratio < 0 for leg in legs)
         if self._gap(legs):

@@ -11,7 +11,7 @@ from weakref import ref
 from core.book import Book, EntryJudge, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, Package
-from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated, ShareSplit
+from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
 from core.parts import LegExit
@@ -20,7 +20,6 @@ from execution.groups import OrderGroup
 from execution.reports import OrderMemory, fill_gap, take_fill
 from execution.states import GroupStates, describe_package
 from execution.walking import OrderPace, PriceWalk, Traffic, walk_limit
-from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, OrderTrigger, StateError
 
 _UPDATE_REFUSED: Final = ("failed to update", "unable to update")
@@ -62,53 +61,6 @@ class OrderGuards:
     def filled(self) -> None:
         """Something traded: the row of rejections ends."""
         self._in_a_row = 0
-
-
-SPLITS: Final = "splits"
-"""Under which state remembers what split while contracts on it were held: ticker to the day."""
-
-
-class SplitWatch:
-    """Nothing opens on shares that split while contracts on them are held: those are other contracts from then on.
-
-    LEAN closes options itself before a split (AlgorithmManager, option liquidation on a warning); a broker adjusts
-    them. A person is told, what goes is taken from the account, and the ban ends when nothing of it is held any more.
-    """
-
-    def __init__(self, bus: EventBus, book: Book, state: HierarchicalStateManager) -> None:
-        self._bus = bus
-        self._book = book
-        self._state = state
-        bus.subscribe(ShareSplit, self._on_split, component="splits", critical=True)
-
-    def _on_split(self, event: ShareSplit) -> None:
-        known = dict(self._state.recall(SPLITS) or {})
-        if not self._is_held(event.ticker):
-            return
-        if event.ticker not in known:
-            self._state.remember(SPLITS, {**known, event.ticker: event.time.date()})
-        when = "splits at the next open" if event.coming else "has split"
-        text = (
-            f"{event.ticker} {when} ({event.factor:g}): what is held on it becomes other contracts, nothing new opens"
-        )
-        self._bus.publish(NoticeRaised(time=event.time, kind=NoticeKind.DOUBT, text=text))
-
-    def _is_held(self, ticker: str) -> bool:
-        positions = any(row.underlying.ticker == ticker for row in self._book.positions.values())
-        return (
-            positions or ticker in self._book.shares or any(name.split(" ")[0] == ticker for name in self._book.unowned)
-        )
-
-    def refusal(self, package: Package) -> Refusal | None:
-        """Why nothing opens on its underlying."""
-        ticker, known = package.underlying.ticker, dict(self._state.recall(SPLITS) or {})
-        if ticker not in known:
-            return None
-        if self._is_held(ticker):
-            return Refusal("split", f"{ticker} split on {known[ticker]} while contracts on it were held")
-        del known[ticker]
-        self._state.remember(SPLITS, known)
-        return None
 
 
 class WorkingGroups:

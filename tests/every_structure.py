@@ -89,6 +89,12 @@ LARGE: Final[dict[str, tuple[str, Parts]]] = {
 }  # fmt: skip
 """Of more legs than an order takes; none of the ten rows has such."""
 
+_CONDOR: Final[Parts] = {"whole": (Wanted(30, PUT, -0.03, -1), Wanted(30, PUT, -0.04, 1),
+                                   Wanted(30, CALL, 0.03, -1), Wanted(30, CALL, 0.04, 1))}  # fmt: skip
+TWINS: Final[dict[str, tuple[str, Parts]]] = {"condor": ("SPXW", _CONDOR), "condor-twin": ("SPXW", _CONDOR)}
+"""Two positions on the very same contracts."""
+EXTRA: Final = LARGE | TWINS
+
 LATER: Final[Mapping[str, Parts]] = {
     "lt112": {"weekly": (Wanted(7, CALL, 0.03, -1), Wanted(7, CALL, 0.04, 1)),
               "weekly-2": (Wanted(9, CALL, 0.035, -1), Wanted(9, CALL, 0.045, 1))},
@@ -154,7 +160,7 @@ class EveryStructure(Strategy):
         tried = (row.detail.get("slot") for row in self._state.positions(ended=True) if row.parent == NAME)
         if context.slot in tried:
             return Skip("open_already", f"{context.slot} was opened before")
-        return self._proposal(context.slot, (OPENED | LARGE)[context.slot][1], context.today)
+        return self._proposal(context.slot, (OPENED | EXTRA)[context.slot][1], context.today)
 
     def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
         """Until it is filled."""
@@ -193,7 +199,7 @@ class EveryStructure(Strategy):
         return Roll(answer, "the timetable", (old,), calendar=True) if isinstance(answer, Proposal) else Hold()
 
     def _proposal(self, slot: str, parts: Parts, today: date) -> Proposal | Skip | Wait:
-        root = (OPENED | LARGE)[slot][0]
+        root = (OPENED | EXTRA)[slot][0]
         plans = []
         picked: list[Contract | None] = []
         for name, legs in parts.items():

@@ -173,12 +173,19 @@ class Watch:
         if system.bus.entries_halted is not None:
             self.tell(Rule.HALTED, f"{tag} was sent while {system.bus.entries_halted}")
         for order in self.gateway.resting:
+            if self._slot_of(order.tag) != self._slot_of(tag):
+                continue  # another structure on the same contracts
             mine = {leg.contract.name: leg.ratio for leg in order.package.legs}
             if all(mine.get(leg.contract.name, 0) * leg.ratio > 0 for leg in package.legs):
                 self.tell(Rule.TWICE, f"{tag} of {position} beside {order.tag}, which still works")
         held = self.gateway.held
         if not self.structures and any(count < 0 for name, (_, count) in held.items() if name in self.hedged):
             self.tell(Rule.TWICE, f"{tag} of {position} beside what is held already")
+
+    def _slot_of(self, tag: str) -> object:
+        """Which of the strategy's entries an order belongs to."""
+        state = self._alive().managers[HierarchicalStateManager]
+        return state.position(state.order_group(tag).parent).detail.get("slot", "")
 
     def _closing(self, package: Package, quantity: int, tag: str) -> None:
         """With what works already, no exit may trade more of a contract than is held of it."""

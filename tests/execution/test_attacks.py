@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from core.book import EntryIntent, Refusal
-from core.contracts import Leg, Package
+from core.contracts import Leg, Package, Right
 from core.events import Command, FillStatus, NoticeRaised, ShareSplit
 from core.gateway import OrderRefusedError
+from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
 from core.parts import PartPlan, Terms, Urgency
 from execution.recovery import OrderRecovery
+from execution.reports import adjusted_of
 from tests.execution.desk import SHORT, WING, Room, hold, naked, opened, put, report, restarted, working
 from tests.fake_gateway import FRIDAY
 
@@ -329,3 +331,27 @@ def test_nothing_opens_on_shares_that_split_while_contracts_on_them_are_held(roo
     room.minutes(4)
     assert room.system.book.positions == {}
     assert isinstance(room.send(other, 1), str)  # nothing of before the split is held any more
+
+
+def test_an_adjusted_contract_is_told_and_nothing_opens_beside_it(room: Room) -> None:
+    told: list[str] = []
+    room.system.bus.subscribe(NoticeRaised, lambda event: told.append(event.text), component="test")
+    spy = INSTRUMENTS["SPY"]
+    legs = [spy.contract(FRIDAY, strike, Right.PUT, "handle") for strike in (495.0, 490.0)]
+    room.gateway.subscribe(legs)
+    package = Package((Leg(legs[0], -1), Leg(legs[1], 1)))
+    room.gateway.held["SPY1  240308P00495000"] = (legs[0], -1)
+    for _ in range(2):
+        room.system.command(room.gateway.time, Command.RECONCILE)
+    assert [text.split(":")[0] for text in told] == ["SPY1  240308P00495000 is an adjusted contract of SPY"]
+    refused = room.send(entry_of(package, "beside", mid=1.0), 1)
+    assert isinstance(refused, Refusal)
+    assert refused.rule == "adjusted"
+    del room.gateway.held["SPY1  240308P00495000"]
+    room.system.command(room.gateway.time, Command.RECONCILE)
+    assert isinstance(room.send(entry_of(package, "beside", mid=1.0), 1), str)
+
+
+def test_only_a_numbered_root_of_shares_is_adjusted() -> None:
+    names = ("TLT1 240308P95", "SPY 240308P495", "SPXW 240308P4950", "SPX1 240308P4950", "XYZ1 240308P1", "TLT1", "SPY")
+    assert [adjusted_of(name) for name in names] == ["TLT", None, None, None, None, None, None]

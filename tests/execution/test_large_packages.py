@@ -1,6 +1,6 @@
 """Packages of more legs than an order takes: several orders of one group, hedges first, all of them or none."""
 
-# Private: _working, _walk: the group itself is looked at; its judges are left out.
+# Private: _working, _walk (the group itself is looked at; its judges are left out), _fill (the fake broker's own).
 
 from __future__ import annotations
 
