@@ -37,6 +37,7 @@ from greeks.exposure import (
     ScenarioGrid,
     ShareGreeks,
     WhatIf,
+    beside,
     exposure_of,
     lines_of,
     measured_beta,
@@ -113,6 +114,7 @@ class CentralGreeksService:
         self._known: dict[str, KnownVolatility] = {}
         self._leaps: dict[str, tuple[float, datetime]] = {}
         self._rough: dict[str, RoughGreeks | None] = {}
+        self._deltas: dict[str, tuple[datetime, float | None, float]] = {}
         self.computations: Counter[str] = Counter()
         bus.subscribe(PositionChanged, self._on_position_changed, component="greeks", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="greeks")
@@ -178,12 +180,20 @@ class CentralGreeksService:
         return None if known is None or known.volatility <= 0.0 else known.volatility
 
     def delta_of(self, contract: Contract) -> float | None:
-        """Signed delta of one unit (a put's is negative), -1 to 1; ``None`` when it is unknown."""
-        for leg in self.portfolio().legs:  # what is held was computed together, once for all who ask
+        """Signed delta of one unit (a put's is negative), -1 to 1, computed with its own expiry; ``None``: unknown."""
+        standing: PortfolioGreeks | None = self._cache.get(_PORTFOLIO_KEY)
+        for leg in () if standing is None else standing.legs:  # while it stands it was computed for all who ask
             if leg.contract == contract and leg.figures is not None:
                 return leg.figures.delta
-        figures = self.figures_of(contract)
-        return None if figures is None else figures.delta
+        now, spot, kept = self._clock.now(), self.spot_of(contract), self._deltas.get(contract.name)
+        if kept is not None and kept[:2] == (now, spot):
+            return kept[2]
+        some = beside(self._held(), contract) or (contract,)
+        columns, spots, volatility, _ = self._known_of(some)
+        found = columns.deltas(np.where(np.isnan(spots), columns.strike, spots), volatility).tolist()
+        known = {row.name: (now, spot, one) for row, one in zip(some, found, strict=True) if not math.isnan(one)}
+        self._deltas.update(known)
+        return known[contract.name][2] if contract.name in known else None
 
     def roughly(self, contract: Contract) -> RoughGreeks | None:
         """Figures of a held contract when the portfolio was last computed, which may be half an hour ago."""
@@ -485,3 +495,4 @@ class CentralGreeksService:
         self._smiles = {key: kept for key, kept in self._smiles.items() if key[1].date() > event.day}
         held = {line.contract.name for line in self._held()}
         self._known = {name: value for name, value in self._known.items() if name in held}
+        self._deltas.clear()
