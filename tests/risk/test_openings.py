@@ -12,10 +12,9 @@ from core.settings.fields import VixSettings
 from risk.exposure import opening_of
 from risk.limits import PhasePlugin, VixRegimePlugin
 from risk.manager import UnifiedRiskManager
-from risk.proposal import Allow
+from risk.proposal import Allow, RiskPlugin
 from tests.fake_gateway import FakeGateway, build
-from tests.risk.proposals import NOW, context, proposal
-from tests.risk.test_risk import concentration, correlation, positions, with_traits
+from tests.risk.proposals import NOW, context, correlation, positions, proposal, with_traits
 
 
 def test_what_no_contract_changes_is_told_before_one_is_picked() -> None:
@@ -28,7 +27,7 @@ def test_what_no_contract_changes_is_told_before_one_is_picked() -> None:
     # two of the three places are taken and one is kept for today; above VIX 30 put selling only
     barred = [None if row is None else row.rule for row in answers]
     assert barred == ["correlation", None, None, "correlation", "vix_regime", "vix_regime", "vix_regime", None]
-    assert concentration().bars(opening_of(proposal()), full) is None  # it must see the expiry
+    assert RiskPlugin.bars(correlation(), opening_of(proposal()), full) is None  # most rules have to see the contracts
 
 
 def test_a_rule_that_fails_bars_and_what_bars_is_journalled_for_a_strategy(
