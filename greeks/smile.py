@@ -9,8 +9,8 @@ whose quote is missing, one-sided or wide takes its volatility, and so its delta
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Final
@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from core.contracts import AssetKind, Contract, ExerciseStyle, Quote, Right
 from greeks.american import american_delta, american_greeks, american_implied_volatility, american_price
-from greeks.black_scholes import FloatArray, Greeks, european_greeks, european_price, expires_at, years_to_expiry
+from greeks.black_scholes import (
+    FIGURES,
+    FloatArray,
+    Greeks,
+    european_greeks,
+    european_price,
+    expires_at,
+    years_to_expiry,
+)
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility, judge_quotes
 
 ONE_STRIKE: Final = 1e-6  # in log moneyness: nearer points are one strike, no listing has such
@@ -153,10 +161,20 @@ class ContractGreeks:
     gamma: float
     vega: float
     theta: float
-    rho: float
     vanna: float
-    charm: float
     vomma: float
+    _greeks: Greeks = field(repr=False, compare=False)
+    _at: int = field(repr=False, compare=False)
+
+    @property
+    def rho(self) -> float:
+        """Worked out when it is looked at, with all that was computed together."""
+        return float(self._greeks.rho[self._at])
+
+    @property
+    def charm(self) -> float:
+        """The same."""
+        return float(self._greeks.charm[self._at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,43 +225,49 @@ class Columns:
         """The same contracts with so much less time to expiry, never under none."""
         return replace(self, years=np.maximum(self.years - years, 0.0))
 
-    def greeks(self, spot: FloatArray, volatility: FloatArray) -> Greeks:
-        """Greeks of every contract by its style; NaN where the volatility is."""
-        rows = np.empty((len(fields(Greeks)), spot.size))
+    def _parts(self) -> Iterator[tuple[bool, NDArray[np.intp], Columns]]:
+        """American contracts (true) and European ones, where there are any: their places and their columns."""
         for early in (True, False):
             at = np.flatnonzero(self.american == early)
-            if not at.size:
-                continue
-            c, s, v = self.rows(at), spot[at], volatility[at]
+            if at.size:
+                yield early, at, self if at.size == self.strike.size else self.rows(at)
+
+    def greeks(self, spot: FloatArray, volatility: FloatArray) -> Greeks:
+        """Greeks of every contract by its style; NaN where the volatility is."""
+        rows = np.empty((len(FIGURES), spot.size))
+        parts: list[tuple[NDArray[np.intp], Greeks]] = []
+        for early, at, c in self._parts():
+            figures = (spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
             if early:
-                found = american_greeks(
-                    s, c.strike, c.years, v, c.rate, c.dividend_yield, c.is_call, on_future=c.on_future
-                ).matrix()
+                found = american_greeks(*figures, on_future=c.on_future)
             else:
-                found = european_greeks(s, c.strike, c.years, v, c.rate, c.dividend_yield, c.is_call).matrix()
-                found[5] = np.where(c.on_future, -found[0] * c.years / 100.0, found[5])  # Black-76
-            rows[:, at] = found
-        return Greeks.from_matrix(rows)
+                found = european_greeks(*figures)
+                found.rho[:] = np.where(c.on_future, -found.price * c.years / 100.0, found.rho)  # Black-76
+            rows[:, at] = found.now()
+            parts.append((at, found))
+
+        def seldom() -> FloatArray:
+            both = np.empty((2, spot.size))
+            for places, found in parts:
+                both[:, places] = found.rho, found.charm
+            return both
+
+        return Greeks(rows, seldom)
 
     def prices(self, spot: FloatArray, volatility: FloatArray) -> FloatArray:
         """Prices in points of every contract by its style; NaN where the volatility is."""
         prices = np.empty(spot.size)
-        for early, price in ((True, american_price), (False, european_price)):
-            at = np.flatnonzero(self.american == early)
-            if at.size:
-                c = self.rows(at)
-                prices[at] = price(spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
+        for early, at, c in self._parts():
+            price = american_price if early else european_price
+            prices[at] = price(spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
         return prices
 
     def deltas(self, spot: FloatArray, volatility: FloatArray) -> FloatArray:
-        """Deltas alone, a seventh of the work of ``greeks`` for American contracts; NaN where the volatility is."""
+        """Deltas alone, a third of the work of ``greeks`` for American contracts; NaN where the volatility is."""
         deltas = np.empty(spot.size)
-        for early in (True, False):
-            at = np.flatnonzero(self.american == early)
-            if at.size:
-                c, v = self.rows(at), volatility[at]
-                figures = (spot[at], c.strike, c.years, v, c.rate, c.dividend_yield, c.is_call)
-                deltas[at] = american_delta(*figures) if early else european_greeks(*figures).delta
+        for early, at, c in self._parts():
+            figures = (spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
+            deltas[at] = american_delta(*figures) if early else european_greeks(*figures).delta
         return deltas
 
     def implied(self, price: FloatArray, spot: FloatArray, reasons: NDArray[np.int8]) -> ImpliedVolatilities:
@@ -253,7 +277,7 @@ class Columns:
         for early, search in ((True, american_implied_volatility), (False, implied_volatility)):
             at = np.flatnonzero((self.american == early) & open_ones)
             if at.size:
-                c = self.rows(at)
+                c = self if at.size == price.size else self.rows(at)
                 found = search(price[at], spot[at], c.strike, c.years, c.rate, c.dividend_yield, c.is_call)
                 volatility[at], result[at] = found.volatility, found.reason
         return ImpliedVolatilities(volatility, result)
@@ -307,8 +331,12 @@ def contract_greeks(
     columns: Columns, volatility: FloatArray, source: Sequence[VolatilitySource], greeks: Greeks, at: int
 ) -> ContractGreeks:
     """One row of arrays as a value."""
-    rows = (float(getattr(greeks, figure.name)[at]) for figure in fields(Greeks))
-    return ContractGreeks(columns.contracts[at], float(columns.years[at]), float(volatility[at]), source[at], *rows)
+    price, delta, gamma, vega, theta, _, vanna, _, vomma = greeks.now()[:, at].tolist()
+    figures = (price, delta, gamma, vega, theta, vanna, vomma)
+    years = float(columns.years[at])
+    return ContractGreeks(
+        columns.contracts[at], years, float(volatility[at]), source[at], *figures, _greeks=greeks, _at=at
+    )
 
 
 def chain_greeks(
