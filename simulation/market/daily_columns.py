@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -74,7 +74,13 @@ class MinutesColumn:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, rows: NDArray[np.bool_] | IntArray | slice) -> MinutesColumn:
+    @overload
+    def __getitem__(self, rows: int | np.integer[Any]) -> float: ...
+    @overload
+    def __getitem__(self, rows: NDArray[np.bool_] | IntArray | slice) -> MinutesColumn: ...
+    def __getitem__(self, rows: int | np.integer[Any] | NDArray[np.bool_] | IntArray | slice) -> float | MinutesColumn:
+        if isinstance(rows, int | np.integer):
+            return self.item(int(rows))
         return MinutesColumn(self._table, self._which, self._rows[rows])
 
     def __iter__(self) -> Iterator[float]:
