@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from greeks.american import CERTAIN, HIGHEST_VOLATILITY, LOWEST_VOLATILITY, SEARCH_STEPS
 from greeks.kernels import ROOT_TWO_PI_INVERSE, FloatArray, Grid, _compiled, _implied, _normal, _one
 
-Memo = tuple[FloatArray, FloatArray, NDArray[np.int64]]
-"""The figures that boundaries were found for, these boundaries, and which is overwritten next."""
+Memo = tuple[FloatArray, FloatArray]
+"""The figures that boundaries were found for, at places that these name, and the boundaries."""
 Contract = tuple[float, float, float, float, float, float, float]
 """Spot, strike, years, volatility, rate, yield, +1 for a call and -1 for a put."""
 
-_MEMO = 128  # boundaries that are kept
+KEPT = 2048  # places for boundaries: a contract at other prices of its underlying has the same one
 _SETTLED = 1e-11  # of the log boundary: a step that moves no node by more changes no digit of a price
 
 
@@ -187,22 +187,20 @@ def _unit_put(
 
 def new_memo() -> Memo:
     """A memory of boundaries with nothing in it."""
-    return np.full((_MEMO, 4), np.nan), np.zeros((_MEMO, 7)), np.zeros(1, dtype=np.int64)
+    return np.full((KEPT, 4), np.nan), np.zeros((KEPT, 7))
 
 
 @_compiled
 def _place_of(put: tuple[float, float, float, float, float], iterations: int, grid: Grid, memo: Memo) -> int:
-    """Where the boundary of a unit put is kept; found once as long as it is remembered."""
-    keys, kept, newest = memo
+    """Where the boundary of a unit put is kept, at a place that its figures name; found anew where it is not."""
+    keys, kept = memo
     years, volatility, rate, dividend_yield, _ = put
-    for row in range(keys.shape[0]):
-        same = keys[row, 1] == volatility and keys[row, 0] == years
-        if same and keys[row, 2] == rate and keys[row, 3] == dividend_yield:
-            return row
-    at = int(newest[0])
-    newest[0] = (at + 1) % keys.shape[0]
-    keys[at, 0], keys[at, 1], keys[at, 2], keys[at, 3] = years, volatility, rate, dividend_yield
-    _fill_boundary(put, iterations, kept[at], grid)
+    mixed = (hash(years) * 31 + hash(volatility)) * 31 + hash(rate) * 7 + hash(dividend_yield)
+    at = (mixed ^ (mixed >> 17) ^ (mixed >> 34)) & (KEPT - 1)
+    same = keys[at, 0] == years and keys[at, 1] == volatility
+    if not (same and keys[at, 2] == rate and keys[at, 3] == dividend_yield):
+        keys[at, 0], keys[at, 1], keys[at, 2], keys[at, 3] = years, volatility, rate, dividend_yield
+        _fill_boundary(put, iterations, kept[at], grid)
     return at
 
 

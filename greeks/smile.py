@@ -9,25 +9,26 @@ whose quote is missing, one-sided or wide takes its volatility, and so its delta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contracts import AssetKind, Contract, ExerciseStyle, Quote, Right
+from core.contracts import Contract, Quote
 from greeks.american import american_delta, american_greeks, american_implied_volatility, american_price
 from greeks.black_scholes import (
     FIGURES,
     FloatArray,
     Greeks,
+    Layout,
     european_greeks,
     european_price,
     expires_at,
-    years_to_expiry,
+    years_until,
 )
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility, judge_quotes
 
@@ -163,29 +164,17 @@ class ContractGreeks:
     theta: float
     vanna: float
     vomma: float
-    _greeks: Greeks = field(repr=False, compare=False)
-    _at: int = field(repr=False, compare=False)
+    seldom: Callable[[], tuple[float, float]] = field(repr=False, compare=False)
 
     @property
     def rho(self) -> float:
         """Worked out when it is looked at, with all that was computed together."""
-        return float(self._greeks.rho[self._at])
+        return self.seldom()[0]
 
     @property
     def charm(self) -> float:
         """The same."""
-        return float(self._greeks.charm[self._at])
-
-
-@dataclass(frozen=True, slots=True)
-class DeltaChoice:
-    """The listed contract nearest to a wanted delta, and the delta it has: both absolute x 100."""
-
-    contract: Contract
-    wanted: float
-    achieved: float
-    volatility: float
-    source: VolatilitySource
+        return self.seldom()[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +193,20 @@ class Columns:
     @staticmethod
     def of(contracts: Sequence[Contract], now: datetime, rate: float, dividend_yield: FloatArray | float) -> Columns:
         """Columns at ``now`` (naive New York); an option on a future carries its rate as its yield (Black-76)."""
-        future = np.array([contract.underlying.kind is AssetKind.FUTURE for contract in contracts], dtype=bool)
+        return Columns.at(Layout.of(contracts), now, rate, dividend_yield)
+
+    @staticmethod
+    def at(layout: Layout, now: datetime, rate: float, dividend_yield: FloatArray | float) -> Columns:
+        """The same of contracts whose layout is known."""
         return Columns(
-            contracts=tuple(contracts),
-            strike=np.array([contract.strike for contract in contracts], dtype=np.float64),
-            years=years_to_expiry(contracts, now),
-            is_call=np.array([contract.right is Right.CALL for contract in contracts], dtype=bool),
-            american=np.array([contract.style is ExerciseStyle.AMERICAN for contract in contracts], dtype=bool),
-            on_future=future,
-            rate=np.full(len(contracts), rate),
-            dividend_yield=np.where(future, rate, dividend_yield),
+            contracts=layout.contracts,
+            strike=layout.strike,
+            years=years_until(layout.ends, now),
+            is_call=layout.is_call,
+            american=layout.american,
+            on_future=layout.on_future,
+            rate=np.full(layout.strike.size, rate),
+            dividend_yield=np.where(layout.on_future, rate, dividend_yield),
         )
 
     def rows(self, at: NDArray[np.intp]) -> Columns:
@@ -225,31 +218,37 @@ class Columns:
         """The same contracts with so much less time to expiry, never under none."""
         return replace(self, years=np.maximum(self.years - years, 0.0))
 
-    def _parts(self) -> Iterator[tuple[bool, NDArray[np.intp], Columns]]:
-        """American contracts (true) and European ones, where there are any: their places and their columns."""
+    def _parts(self, spot: FloatArray, volatility: FloatArray) -> Iterator[_Part]:
+        """American contracts (true) and European ones: their places, what prices them, and whether on a future."""
         for early in (True, False):
             at = np.flatnonzero(self.american == early)
-            if at.size:
-                yield early, at, self if at.size == self.strike.size else self.rows(at)
+            if at.size == spot.size:
+                terms = (spot, self.strike, self.years, volatility, self.rate, self.dividend_yield, self.is_call)
+                yield early, at, terms, self.on_future
+            elif at.size:
+                c = self.rows(at)
+                terms = (spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
+                yield early, at, terms, c.on_future
 
     def greeks(self, spot: FloatArray, volatility: FloatArray) -> Greeks:
         """Greeks of every contract by its style; NaN where the volatility is."""
         rows = np.empty((len(FIGURES), spot.size))
-        parts: list[tuple[NDArray[np.intp], Greeks]] = []
-        for early, at, c in self._parts():
-            figures = (spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
+        found: list[tuple[NDArray[np.intp], Greeks]] = []
+        for early, at, terms, on_future in self._parts(spot, volatility):
             if early:
-                found = american_greeks(*figures, on_future=c.on_future)
+                some = american_greeks(*terms, on_future=on_future)
             else:
-                found = european_greeks(*figures)
-                found.rho[:] = np.where(c.on_future, -found.price * c.years / 100.0, found.rho)  # Black-76
-            rows[:, at] = found.now()
-            parts.append((at, found))
+                some = european_greeks(*terms)
+                some.rho[:] = np.where(on_future, -some.price * terms[2] / 100.0, some.rho)  # Black-76
+            if at.size == spot.size:
+                return some
+            rows[:, at] = some.now()
+            found.append((at, some))
 
         def seldom() -> FloatArray:
             both = np.empty((2, spot.size))
-            for places, found in parts:
-                both[:, places] = found.rho, found.charm
+            for at, some in found:
+                both[:, at] = some.rho, some.charm
             return both
 
         return Greeks(rows, seldom)
@@ -257,17 +256,15 @@ class Columns:
     def prices(self, spot: FloatArray, volatility: FloatArray) -> FloatArray:
         """Prices in points of every contract by its style; NaN where the volatility is."""
         prices = np.empty(spot.size)
-        for early, at, c in self._parts():
-            price = american_price if early else european_price
-            prices[at] = price(spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
+        for early, at, terms, _ in self._parts(spot, volatility):
+            prices[at] = american_price(*terms) if early else european_price(*terms)
         return prices
 
     def deltas(self, spot: FloatArray, volatility: FloatArray) -> FloatArray:
         """Deltas alone, a third of the work of ``greeks`` for American contracts; NaN where the volatility is."""
         deltas = np.empty(spot.size)
-        for early, at, c in self._parts():
-            figures = (spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
-            deltas[at] = american_delta(*figures) if early else european_greeks(*figures).delta
+        for early, at, terms, _ in self._parts(spot, volatility):
+            deltas[at] = american_delta(*terms) if early else european_greeks(*terms).delta
         return deltas
 
     def implied(self, price: FloatArray, spot: FloatArray, reasons: NDArray[np.int8]) -> ImpliedVolatilities:
@@ -283,6 +280,8 @@ class Columns:
         return ImpliedVolatilities(volatility, result)
 
 
+_Terms = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]
+_Part = tuple[bool, NDArray[np.intp], _Terms, NDArray[np.bool_]]
 _COLUMNS: Final = ("strike", "years", "is_call", "american", "on_future", "rate", "dividend_yield")
 
 
@@ -331,12 +330,28 @@ def contract_greeks(
     columns: Columns, volatility: FloatArray, source: Sequence[VolatilitySource], greeks: Greeks, at: int
 ) -> ContractGreeks:
     """One row of arrays as a value."""
-    price, delta, gamma, vega, theta, _, vanna, _, vomma = greeks.now()[:, at].tolist()
-    figures = (price, delta, gamma, vega, theta, vanna, vomma)
-    years = float(columns.years[at])
-    return ContractGreeks(
-        columns.contracts[at], years, float(volatility[at]), source[at], *figures, _greeks=greeks, _at=at
-    )
+    known = (columns.contracts[at], float(columns.years[at]), float(volatility[at]), source[at])
+    return _as_value(known, greeks, greeks.now()[:, at].tolist(), at)
+
+
+def _as_value(
+    known: tuple[Contract, float, float, VolatilitySource], greeks: Greeks, row: Sequence[float], at: int
+) -> ContractGreeks:
+    price, delta, gamma, vega, theta, _, vanna, _, vomma = row
+    now = (price, delta, gamma, vega, theta, vanna, vomma)
+    return ContractGreeks(*known, *now, lambda: (float(greeks.rho[at]), float(greeks.charm[at])))
+
+
+def figures_of_rows(
+    columns: Columns, volatility: FloatArray, source: Sequence[VolatilitySource], greeks: Greeks
+) -> list[ContractGreeks | None]:
+    """Every row of arrays as a value; ``None`` where nothing is known."""
+    rows = greeks.now().T.tolist()
+    known = zip(columns.contracts, columns.years.tolist(), volatility.tolist(), source, strict=True)
+    return [
+        None if row[0] != row[0] else _as_value(one, greeks, row, at)  # NaN is not equal to itself
+        for at, (one, row) in enumerate(zip(known, rows, strict=True))
+    ]
 
 
 def chain_greeks(
@@ -429,26 +444,6 @@ def _read_carry(
     configured = columns.dividend_yield[at[0]]
     shown = rate - np.log(forward / spot) / years
     columns.dividend_yield[group] = np.clip(shown, configured - CARRY_ROOM, configured + CARRY_ROOM)
-
-
-def nearest_delta(chain: ChainGreeks, target: float, right: Right, expiry: date | None = None) -> DeltaChoice | None:
-    """The listed contract whose delta is nearest to ``target`` (absolute x 100, as in methodology), of one right.
-
-    Of two equally near the one further out of the money. ``None`` when no contract of that right (and expiry) has a
-    known delta. Raises ``ValueError`` for a target outside 1 to 99: 0.16 is almost surely meant as 16.
-    """
-    if not 1.0 <= target <= 99.0:
-        raise ValueError(f"target: {target}; expected an absolute delta x 100 from 1 to 99")
-    delta = 100.0 * np.abs(chain.greeks.delta)
-    right_one = chain.columns.is_call == (right is Right.CALL)
-    if expiry is not None:
-        right_one &= np.array([contract.expiry == expiry for contract in chain.contracts], dtype=bool)
-    candidates = np.flatnonzero(right_one & ~np.isnan(delta))
-    if not candidates.size:
-        return None
-    order = np.lexsort((delta[candidates], np.abs(delta[candidates] - target).round(9)))
-    at = int(candidates[order[0]])
-    return DeltaChoice(chain.contracts[at], target, float(delta[at]), float(chain.volatility[at]), chain.source[at])
 
 
 @dataclass(frozen=True, slots=True)
