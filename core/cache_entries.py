@@ -241,6 +241,7 @@ class Sizes:
             self._known[key] = (outline, known[1], known[2] + 1)
             return known[1]
         size = size_of(value) + size_of(key)
+        outline = _outline(value)  # known of a class once one of it was measured
         if outline is not None:
             if len(self._known) >= OUTLINES_KEPT:
                 self._known.clear()

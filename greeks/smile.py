@@ -22,12 +22,14 @@ from core.contracts import Contract, Quote
 from greeks.american import american_delta, american_greeks, american_implied_volatility, american_price
 from greeks.black_scholes import (
     FIGURES,
+    Backend,
     FloatArray,
     Greeks,
     Layout,
     european_greeks,
     european_price,
     expires_at,
+    load_kernels,
     years_until,
 )
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility, judge_quotes
@@ -218,6 +220,12 @@ class Columns:
         """The same contracts with so much less time to expiry, never under none."""
         return replace(self, years=np.maximum(self.years - years, 0.0))
 
+    @property
+    def backend(self) -> Backend:
+        """How European contracts are computed: beside American ones by the compiled loops, which are loaded then."""
+        compiled = bool(self.american.any()) and load_kernels() is not None
+        return Backend.COMPILED if compiled else Backend.AUTOMATIC
+
     def _parts(self, spot: FloatArray, volatility: FloatArray) -> Iterator[_Part]:
         """American contracts (true) and European ones: their places, what prices them, and whether on a future."""
         for early in (True, False):
@@ -238,7 +246,7 @@ class Columns:
             if early:
                 some = american_greeks(*terms, on_future=on_future)
             else:
-                some = european_greeks(*terms)
+                some = european_greeks(*terms, self.backend)
                 some.rho[:] = np.where(on_future, -some.price * terms[2] / 100.0, some.rho)  # Black-76
             if at.size == spot.size:
                 return some
@@ -264,18 +272,19 @@ class Columns:
         """Deltas alone, a third of the work of ``greeks`` for American contracts; NaN where the volatility is."""
         deltas = np.empty(spot.size)
         for early, at, terms, _ in self._parts(spot, volatility):
-            deltas[at] = american_delta(*terms) if early else european_greeks(*terms).delta
+            deltas[at] = american_delta(*terms) if early else european_greeks(*terms, self.backend).delta
         return deltas
 
     def implied(self, price: FloatArray, spot: FloatArray, reasons: NDArray[np.int8]) -> ImpliedVolatilities:
         """Volatilities of prices where ``reasons`` is still ``FOUND``."""
         volatility, result = np.full(price.size, np.nan), reasons.copy()
         open_ones = reasons == NoVolatility.FOUND
-        for early, search in ((True, american_implied_volatility), (False, implied_volatility)):
+        for early in (True, False):
             at = np.flatnonzero((self.american == early) & open_ones)
             if at.size:
                 c = self if at.size == price.size else self.rows(at)
-                found = search(price[at], spot[at], c.strike, c.years, c.rate, c.dividend_yield, c.is_call)
+                figures = (price[at], spot[at], c.strike, c.years, c.rate, c.dividend_yield, c.is_call)
+                found = american_implied_volatility(*figures) if early else implied_volatility(*figures, self.backend)
                 volatility[at], result[at] = found.volatility, found.reason
         return ImpliedVolatilities(volatility, result)
 
@@ -410,12 +419,8 @@ def _sources(volatility: FloatArray, implied: ImpliedVolatilities) -> tuple[Vola
 
 def half_spreads(columns: Columns, spot: FloatArray, volatility: FloatArray, half: FloatArray) -> FloatArray:
     """Half of each spread in volatility: points over vega (the European one, which is near enough for a weight)."""
-    vega = (
-        100.0
-        * european_greeks(
-            spot, columns.strike, columns.years, volatility, columns.rate, columns.dividend_yield, columns.is_call
-        ).vega
-    )
+    terms = (columns.strike, columns.years, volatility, columns.rate, columns.dividend_yield, columns.is_call)
+    vega = 100.0 * european_greeks(spot, *terms, columns.backend).vega
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(vega > 0.0, half / vega, np.inf)
 
