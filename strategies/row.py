@@ -67,7 +67,7 @@ class Entry:
 class PlannedRoll:
     """A roll that the row prescribes: when it is due, and what comes in the part's place.
 
-    ``or_close``: where the row's VIX window lets nothing open, the part is closed; else it stays.
+    ``or_close``: where the row's VIX window or the chain lets nothing open, the part is closed; else it stays.
     """
 
     due: Callable[[Part, HoldContext], str | None]
@@ -302,9 +302,9 @@ class Row(Strategy):
 
     def _roll(self, position: Position, part: Part, hold: HoldContext, planned: PlannedRoll, why: str) -> Action:
         blocked = self.vix_gate(self._context(position, hold, part))
-        if isinstance(blocked, Skip) and planned.or_close:
-            return Close("roll", f"{why}, not opened again: {blocked.reason}", parts=(part.name,))
         answer = blocked or self.look_at(position, hold, planned.act, part=part)
+        if isinstance(answer, Skip) and planned.or_close:
+            return Close("roll", f"{why}, not opened again: {answer.reason}", parts=(part.name,))
         return Roll(answer, why, parts=(part.name,), calendar=True) if isinstance(answer, Proposal) else Hold()
 
     def _context(self, position: Position, hold: HoldContext, part: Part | None) -> EntryContext:

@@ -315,8 +315,12 @@ class FakeGateway:
 
 
 def build(gateway: FakeGateway, **parameters: str) -> tuple[TradingSystem, MemorySink]:
-    """A trading system on the fake, with parameters given as ``friday_0dte__min_vix="0"``."""
-    settings = Settings.from_parameters({key.replace("__", "."): value for key, value in parameters.items()})
+    """A trading system on the fake, with parameters given as ``friday_0dte__min_vix="0"``.
+
+    Of Friday 0DTE alone, in an account that has to earn its phases, unless they say otherwise.
+    """
+    given = {"run__strategies": "friday_0dte", "phases__earned_progression": "true", **parameters}
+    settings = Settings.from_parameters({key.replace("__", "."): value for key, value in given.items()})
     sink = MemorySink()
     storage = FolderStorage(gateway.folder / "state", durable=False)
     system = TradingSystem(Surroundings(gateway, storage, sink, durable=False), settings, gateway.time)
