@@ -6,7 +6,7 @@ of the same week, else it is lost and journalled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -87,14 +87,14 @@ def not_beside(strategy: str) -> Gate:
     return gate
 
 
-def iv_rank(own: FuturesStrangleSettings, roots: Mapping[str, str]) -> Gate:
-    """Volatility stands high in its year, by the closes of the options of a root (``roots``, by underlying).
+def iv_rank(own: FuturesStrangleSettings) -> Gate:
+    """Volatility stands high in its year, by the closes of the options that are looked at.
 
     Unknown denies, with the number of closes that are known.
     """
 
     def gate(look: Look) -> Skip | None:
-        root = roots[look.instrument.underlying]
+        root = look.root
         found = look.tools.ranks.rank(root, look.today)
         if found.rank is None:
             why = f"{found.known} closes of {root}'s volatility are known to this day, {own.rank_least_days} are needed"

@@ -101,7 +101,7 @@ class Row(Strategy):
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
     part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
     ``exits_of_all`` close all that the position holds. ``opens`` are the days on which it may open a position.
-    ``ranked`` are the option roots whose rank of volatility its gates ask for.
+    ``ranked`` are the option roots whose rank of volatility its gates may ask for.
     """
 
     opens: ClassVar[DayRule] = any_day()
@@ -144,6 +144,11 @@ class Row(Strategy):
         """Those of its roots that are listed today: data that has none of a root makes it no candidate."""
         roots = self.roots_of(slot)
         return roots if len(roots) == 1 else tuple(root for root in roots if self.tools.chains.is_listed(root))
+
+    def ranked_on(self, day: date) -> tuple[str, ...]:
+        """Of the ranked roots those that it looks at first on a day; it may ask for others when it looks."""
+        slots = [slot for entry in self.entries if self.ranked and self._falls_on(entry)(day) for slot in entry.slots]
+        return tuple(dict.fromkeys(self.roots_of(slot)[0] for slot in slots))
 
     @property
     def family_size(self) -> int:
