@@ -21,7 +21,7 @@ from simulation.live_mode.session import LiveRequest, LiveSession
 from simulation.live_mode.threads import Pace
 from simulation.market.source import ModelledMarket
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 ALGORITHM = Path(__file__).with_name("every_live_algorithm.py")
 MONDAY = datetime(2017, 3, 6)
@@ -146,11 +146,7 @@ class Week:
         assert total == pytest.approx(float(self.session.alive.portfolio.cash) - CASH, abs=0.005)
 
 
-_SHORT = ("some entries are filled and others work", "the first leg of a roll is filled", "the last exits are sent")
-_CASES = [pytest.param(row, id=row.name, marks=() if row.name in _SHORT else pytest.mark.long) for row in KILLS]
-
-
-@pytest.mark.parametrize("kill", _CASES)
+@pytest.mark.parametrize("kill", KILLS, ids=lambda row: row.name)
 def test_killed_at_an_act_the_week_agrees_with_its_account(kill: Kill, source: ModelledMarket, tmp_path: Path) -> None:
     week = Week(tmp_path, source)
     week.lives(0, (9, 58), (10, 20), kill)
