@@ -69,9 +69,7 @@ def month_volatility(points: Sequence[ImpliedClose]) -> float | None:
 
 
 def solved(closes: Sequence[OptionClose], rate: float, dividend_yield: float) -> list[ImpliedClose]:
-    """The volatility that each expiry's call and put nearest to the money closed at, in the mean; all in one call."""
-    if not closes:
-        return []
+    """The volatility that each expiry's call and put nearest to the money closed at, in the mean; one close at least."""
     contracts = tuple(row.contract for row in closes)
     left = [years_to_expiry((row.contract,), datetime.combine(row.day, MARKET_CLOSE))[0] for row in closes]
     columns = Columns.of(contracts, datetime.combine(closes[0].day, MARKET_CLOSE), rate, dividend_yield)
@@ -135,7 +133,8 @@ class VolatilityRanks(Manager):
         if INSTRUMENTS[root].kind is not AssetKind.FUTURE:
             return self._gateway.implied_closes(root, sessions)
         rate, dividend_yield = self._greeks.carry_of(INSTRUMENTS[root].underlying)
-        return solved(self._gateway.option_closes(root, sessions), rate, dividend_yield)
+        closes = self._gateway.option_closes(root, sessions)
+        return solved(closes, rate, dividend_yield) if closes else ()
 
     def _take(self, root: str, found: Sequence[ImpliedClose], today: date) -> None:
         by_day: dict[date, list[ImpliedClose]] = {}

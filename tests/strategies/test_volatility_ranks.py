@@ -215,7 +215,6 @@ def test_volatilities_of_options_on_futures_are_solved_from_their_closes() -> No
     assert [near.volatility, far.volatility] == pytest.approx([0.30, 0.27], abs=1e-4)
     worthless = [replace(closes[0], close=0.0), replace(closes[1], close=60.0)]  # over the price of the future
     assert solved(worthless, 0.02, 0.0) == []
-    assert solved([], 0.02, 0.0) == []
 
 
 def test_a_rank_of_options_on_futures_is_of_their_own_closes(tmp_path: Path) -> None:
