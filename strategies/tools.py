@@ -69,7 +69,7 @@ def month_volatility(points: Sequence[ImpliedClose]) -> float | None:
 
 
 def solved(closes: Sequence[OptionClose], rate: float, dividend_yield: float) -> list[ImpliedClose]:
-    """The volatility that each expiry's call and put nearest to the money closed at, in the mean; one close at least."""
+    """The volatility that each expiry's call and put nearest to the money closed at, in the mean. One at least."""
     contracts = tuple(row.contract for row in closes)
     left = [years_to_expiry((row.contract,), datetime.combine(row.day, MARKET_CLOSE))[0] for row in closes]
     columns = Columns.of(contracts, datetime.combine(closes[0].day, MARKET_CLOSE), rate, dividend_yield)
