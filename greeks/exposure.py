@@ -6,8 +6,8 @@ unknown is ``None``, never the sum of the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
 from math import log
@@ -17,7 +17,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.book import Book
 from core.contracts import Contract, Leg
+from core.instruments import contract_named, underlying_named
 from greeks.black_scholes import FloatArray
 from greeks.smile import Columns, ContractGreeks
 
@@ -57,19 +59,52 @@ class Exposure:
     gamma: float = 0.0
     vega: float = 0.0
     theta: float = 0.0
-    rho: float = 0.0
     vanna: float = 0.0
-    charm: float = 0.0
     vomma: float = 0.0
+    seldom: Callable[[], tuple[float, float]] = field(default=lambda: (0.0, 0.0), repr=False, compare=False)
+
+    @property
+    def rho(self) -> float:
+        """Worked out when it is looked at."""
+        return self.seldom()[0]
+
+    @property
+    def charm(self) -> float:
+        """Worked out when it is looked at."""
+        return self.seldom()[1]
 
     def __add__(self, other: Exposure) -> Exposure:
-        return Exposure(*(getattr(self, name) + getattr(other, name) for name in _FIGURES))
+        return together((self, other))
 
     def __sub__(self, other: Exposure) -> Exposure:
-        return Exposure(*(getattr(self, name) - getattr(other, name) for name in _FIGURES))
+        return Exposure(
+            self.value - other.value,
+            self.delta - other.delta,
+            self.gamma - other.gamma,
+            self.vega - other.vega,
+            self.theta - other.theta,
+            self.vanna - other.vanna,
+            self.vomma - other.vomma,
+            lambda: (self.rho - other.rho, self.charm - other.charm),
+        )
 
 
-_FIGURES: Final = tuple(figure.name for figure in fields(Exposure))
+def together(parts: Sequence[Exposure]) -> Exposure:
+    """Exposures added up, the first to the last."""
+    value = delta = gamma = vega = theta = vanna = vomma = 0.0
+    for part in parts:
+        value += part.value
+        delta += part.delta
+        gamma += part.gamma
+        vega += part.vega
+        theta += part.theta
+        vanna += part.vanna
+        vomma += part.vomma
+
+    def seldom() -> tuple[float, float]:
+        return sum(part.rho for part in parts), sum(part.charm for part in parts)
+
+    return Exposure(value, delta, gamma, vega, theta, vanna, vomma, seldom)
 
 
 class RoughGreeks(NamedTuple):
@@ -164,12 +199,12 @@ class PortfolioGreeks:
 
 def total(legs: Iterable[LegGreeks | ShareGreeks]) -> Exposure | None:
     """Exposures added up; ``None`` when one of them is unknown."""
-    total = Exposure()
+    known: list[Exposure] = []
     for leg in legs:
         if leg.exposure is None:
             return None
-        total += leg.exposure
-    return total
+        known.append(leg.exposure)
+    return together(known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +249,9 @@ def exposure_of(figures: ContractGreeks, units: float, weight: float) -> Exposur
         gamma=units * figures.gamma * weight * weight,
         vega=units * figures.vega,
         theta=units * figures.theta,
-        rho=units * figures.rho,
         vanna=units * figures.vanna * weight,
-        charm=units * figures.charm * weight,
         vomma=units * figures.vomma,
+        seldom=lambda: (units * figures.rho, units * figures.charm * weight),
     )
 
 
@@ -252,6 +286,30 @@ def lines_of(position: str, strategy: str, legs: Sequence[Leg], contracts: int =
     return tuple(line(leg) for leg in legs)
 
 
+UNOWNED: Final = "unowned"
+
+
+def held_lines(book: Book) -> tuple[Line, ...]:
+    """Legs of every position, and contracts of the account that belong to none."""
+    lines = [
+        line for position in book.positions.values() for line in lines_of(position.id, position.strategy, position.legs)
+    ]
+    for name, quantity in book.unowned.items():
+        contract = contract_named(name)
+        if contract is not None:
+            lines.append(Line(UNOWNED, UNOWNED, contract, quantity * contract.multiplier))
+    return tuple(lines)
+
+
+def share_counts(book: Book) -> dict[str, float]:
+    """Shares by ticker: what assignments left, and a person's own in what may be traded here."""
+    counts = {ticker: held.quantity for ticker, held in book.shares.items()}
+    for ticker, quantity in book.unowned.items():
+        if underlying_named(ticker) is not None:
+            counts[ticker] = counts.get(ticker, 0.0) + quantity
+    return counts
+
+
 # What contracts are worth at other prices, volatilities and days
 
 
@@ -277,8 +335,10 @@ def revalued(now: Priced, moves: FloatArray, points: FloatArray, days: FloatArra
     spot = _placed(now)[:, None] * np.maximum(1.0 + moves, LOWEST_SPOT)
     known = now.volatility[:, None]
     volatility = np.maximum(known + points / 100.0, np.minimum(known, LOWEST_VOLATILITY))
-    shape = np.broadcast_shapes(spot.shape, volatility.shape)
-    return _prices(now, np.broadcast_to(spot, shape), np.broadcast_to(volatility, shape), np.broadcast_to(days, shape))
+    if spot.shape != volatility.shape:
+        shape = np.broadcast_shapes(spot.shape, volatility.shape)
+        spot, volatility = np.broadcast_to(spot, shape), np.broadcast_to(volatility, shape)
+    return _prices(now, spot, volatility, days)
 
 
 def volatility_rise(now: Priced, points: float, reference_days: float) -> FloatArray:
@@ -309,7 +369,7 @@ def worst_value(now: Priced, units: FloatArray) -> float:
     prices = np.unique(np.concatenate([np.linspace(*between, _BETWEEN) for between in pairwise(prices)]))
     spot = np.broadcast_to(prices, (columns.strike.size, prices.size))
     volatility = np.broadcast_to(now.volatility[:, None], spot.shape)
-    values = units @ _prices(now, spot, volatility, np.broadcast_to(days, spot.shape))
+    values = units @ _prices(now, spot, volatility, days)
     return float(values.min())
 
 
@@ -326,7 +386,9 @@ def _placed(now: Priced) -> FloatArray:
     return placed
 
 
-def _prices(now: Priced, spot: FloatArray, volatility: FloatArray, days: FloatArray) -> FloatArray:
+def _prices(now: Priced, spot: FloatArray, volatility: FloatArray, days: FloatArray | float) -> FloatArray:
     count, nodes = spot.shape
-    many = now.columns.rows(np.repeat(np.arange(count), nodes)).later(days.ravel() / _DAYS)
+    many = now.columns.rows(np.repeat(np.arange(count), nodes))
+    if np.any(days):
+        many = many.later(np.broadcast_to(days, spot.shape).ravel() / _DAYS)
     return many.prices(spot.ravel(), volatility.ravel()).reshape(count, nodes)
