@@ -207,7 +207,7 @@ class TradingSystem:
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
-        self._ranks, self._ranked = self.managers[VolatilityRanks], self.managers[StrategyRoster].ranked
+        self._ranks, self._roster = self.managers[VolatilityRanks], self.managers[StrategyRoster]
         self._live = self.gateway.is_live()
         self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
@@ -248,7 +248,6 @@ class TradingSystem:
         self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
-        self._ranks.refresh(self._ranked, self.clock.now().date())
         self.managers[Capacity].tell(self.clock.now().date())
 
     def open_session(self, now: datetime) -> None:
@@ -258,7 +257,7 @@ class TradingSystem:
             return
         self._session = session
         self._history.refresh([ticker for ticker in self.tickers if ticker in ALWAYS or self._is_priced(ticker)])
-        self._ranks.refresh(self._ranked, session.day)
+        self._ranks.refresh(self._roster.ranked_on(session.day), session.day)
         self.bus.publish(SessionOpened(time=now, day=session.day, closes_at=session.closes_at))
         self._recovery.reconcile()
         self._publish_prices(now)

@@ -197,11 +197,6 @@ class OptionChainManager(Manager):
         return None
 
 
-def nearest_strike(contracts: Sequence[Contract], strike: float) -> Contract | None:
-    """The contract whose strike is nearest; of two equally near the lower; ``None`` of an empty listing."""
-    return min(contracts, key=lambda row: (abs(row.strike - strike), row.strike), default=None)
-
-
 def middle(quote: Quote, worthless_offer: float) -> float | None:
     """Mid of a quote; a missing bid counts as zero up to an offer (a worthless option), else the mid is unknown."""
     if quote.ask is None or (quote.bid is None and quote.ask > worthless_offer):

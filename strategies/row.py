@@ -67,7 +67,7 @@ class Entry:
 class PlannedRoll:
     """A roll that the row prescribes: when it is due, and what comes in the part's place.
 
-    ``or_close``: where the row's VIX window lets nothing open, the part is closed; else it stays.
+    ``or_close``: where the row's VIX window or the chain lets nothing open, the part is closed; else it stays.
     """
 
     due: Callable[[Part, HoldContext], str | None]
@@ -101,7 +101,7 @@ class Row(Strategy):
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
     part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
     ``exits_of_all`` close all that the position holds. ``opens`` are the days on which it may open a position.
-    ``ranked`` are the option roots whose rank of volatility its gates ask for.
+    ``ranked`` are the option roots whose rank of volatility its gates may ask for.
     """
 
     opens: ClassVar[DayRule] = any_day()
@@ -144,6 +144,11 @@ class Row(Strategy):
         """Those of its roots that are listed today: data that has none of a root makes it no candidate."""
         roots = self.roots_of(slot)
         return roots if len(roots) == 1 else tuple(root for root in roots if self.tools.chains.is_listed(root))
+
+    def ranked_on(self, day: date) -> tuple[str, ...]:
+        """Of the ranked roots those that it looks at first on a day; it may ask for others when it looks."""
+        slots = [slot for entry in self.entries if self.ranked and self._falls_on(entry)(day) for slot in entry.slots]
+        return tuple(dict.fromkeys(self.roots_of(slot)[0] for slot in slots))
 
     @property
     def family_size(self) -> int:
@@ -302,9 +307,9 @@ class Row(Strategy):
 
     def _roll(self, position: Position, part: Part, hold: HoldContext, planned: PlannedRoll, why: str) -> Action:
         blocked = self.vix_gate(self._context(position, hold, part))
-        if isinstance(blocked, Skip) and planned.or_close:
-            return Close("roll", f"{why}, not opened again: {blocked.reason}", parts=(part.name,))
         answer = blocked or self.look_at(position, hold, planned.act, part=part)
+        if isinstance(answer, Skip) and planned.or_close:
+            return Close("roll", f"{why}, not opened again: {answer.reason}", parts=(part.name,))
         return Roll(answer, why, parts=(part.name,), calendar=True) if isinstance(answer, Proposal) else Hold()
 
     def _context(self, position: Position, hold: HoldContext, part: Part | None) -> EntryContext:
