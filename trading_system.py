@@ -253,8 +253,7 @@ class TradingSystem:
     def open_session(self, now: datetime) -> None:
         """The first minute of a session is in (or, live, the first that a process sees that started within it)."""
         self.clock.advance(now)
-        session = self.gateway.session(now.date())
-        if session is None or self._session == session:
+        if (session := self.gateway.session(now.date())) is None or self._session == session:
             return
         self._session = session
         self._history.refresh([ticker for ticker in self.tickers if ticker in ALWAYS or self._is_priced(ticker)])
@@ -339,6 +338,8 @@ class TradingSystem:
         self.clock.advance(now)
         if self._session is None and not self._recovery.settled:
             self._recovery.reconcile()
+        elif self._session is None:
+            self.coordinator.after_close(now)
         self._state.keep()
         self.journal.keep()
         self.managers[Notifier].pass_minute(now, self.in_session)
@@ -404,8 +405,7 @@ class TradingSystem:
     def close_session(self, now: datetime) -> None:
         """The session's regular close."""
         self.clock.advance(now)
-        session = self._session
-        if session is None:
+        if (session := self._session) is None:
             return
         self._publish_prices(now)
         self._quiet.ends()

@@ -126,9 +126,8 @@ class LeanGateway(LeanOrders):
 
     def moment(self) -> datetime:
         """UTC with microseconds, which no change of the clocks disturbs."""
-        return datetime(*self._algorithm.utc_time.timetuple()[:6]) + timedelta(
-            microseconds=self._algorithm.utc_time.microsecond
-        )
+        now = self._algorithm.utc_time  # asked once: another thread moves it
+        return datetime(*now.timetuple()[:6]) + timedelta(microseconds=now.microsecond)
 
     def is_live(self) -> bool:
         """Whether LEAN runs live."""
@@ -217,9 +216,16 @@ class LeanGateway(LeanOrders):
         return price if price > 0 else None
 
     def _in_new_york(self, moment: Any, security: Any) -> datetime:
-        """Exchange time to the algorithm's: both clocks show the same instant, their difference is the shift."""
-        shift = self._algorithm.time - security.local_time
-        return _naive(moment + shift)
+        """Exchange time to the algorithm's."""
+        return _naive(moment + self._shift(security))
+
+    def _shift(self, security: Any) -> timedelta:
+        """What the algorithm's clock is before the exchange's: both show the same instant, to whole minutes.
+
+        Live another thread may move them between the two looks; a second less would lose the day's first bar.
+        """
+        apart: timedelta = self._algorithm.time - security.local_time
+        return apart if not apart.microseconds and not apart.seconds % 60 else _whole_minutes(apart)
 
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """Completed daily bars before now, oldest first."""
@@ -239,7 +245,7 @@ class LeanGateway(LeanOrders):
         symbol = self._names.symbol(self._names.key_of(ticker) or "")
         if symbol is None:
             return None
-        shift = self._algorithm.time - self._securities[self._names.key_of(ticker) or ticker].local_time
+        shift = self._shift(self._securities[self._names.key_of(ticker) or ticker])
         bars = self._algorithm.history[TradeBar](symbol, opened, self._algorithm.time, Resolution.MINUTE)
         rows = [bar for bar in bars if _naive(bar.time + shift) >= opened and float(bar.open) > 0]
         if not rows:
@@ -398,6 +404,10 @@ def _closes_of(universe: Any, instrument: Instrument, day: date) -> Iterator[Opt
 def _from(zone: ZoneInfo, moment: datetime) -> datetime:
     """Naive New York time of a moment in an exchange's zone."""
     return _naive(_naive(moment).replace(tzinfo=zone).astimezone(_NEW_YORK))
+
+
+def _whole_minutes(span: timedelta) -> timedelta:
+    return timedelta(minutes=round(span.total_seconds() / 60))
 
 
 def _naive(moment: datetime) -> datetime:
