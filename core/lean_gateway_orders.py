@@ -402,24 +402,28 @@ def _unit_price(key: str, price: float) -> float:
 
 
 def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedClose]:
-    """Of a day's chain the last expiry before a month from it and the first from then on, where it has them.
+    """Of a day's chain the last expiry before a month from it and the first from then on, where it has them."""
+    for expiry, rows in expiries_around_a_month(universe, day):
+        found: dict[float, list[float]] = {}
+        for row in near_the_money(rows, expiry, close):
+            away, volatility = abs(_strike_of(row) / close - 1), float(row.implied_volatility)
+            if away <= AT_THE_MONEY and volatility > 0:
+                found.setdefault(away, []).append(volatility)
+        if found:
+            values = found[min(found)]
+            yield ImpliedClose(day, expiry, sum(values) / len(values))
+
+
+def expiries_around_a_month(universe: Any, day: date) -> Iterator[tuple[date, Any]]:
+    """The last expiry before a month from a chain's day and the first from then on, and the chain's rows in order.
 
     Of a file in the order of expiries a few rows are read, for each costs a call into LEAN; not every file is in order.
     """
     rows = _in_order(universe.data)
     place = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= day + timedelta(days=MONTH_DAYS))
-    around = [_expiry_of(rows[index]) for index in (place - 1, place) if 0 <= index < len(rows)]
-    for expiry in around:
-        if not AROUND_A_MONTH[0] <= (expiry - day).days <= AROUND_A_MONTH[1]:
-            continue
-        found: dict[float, list[float]] = {}
-        for row in _at_the_money(rows, expiry, close):
-            away, volatility = abs(_strike_of(row) / close - 1), float(row.implied_volatility)
-            if _expiry_of(row) == expiry and away <= AT_THE_MONEY and volatility > 0:
-                found.setdefault(away, []).append(volatility)
-        if found:
-            values = found[min(found)]
-            yield ImpliedClose(day, expiry, sum(values) / len(values))
+    for expiry in [_expiry_of(rows[index]) for index in (place - 1, place) if 0 <= index < len(rows)]:
+        if AROUND_A_MONTH[0] <= (expiry - day).days <= AROUND_A_MONTH[1]:
+            yield expiry, rows
 
 
 _AROUND = 6  # rows to each side of the money: three strikes, a call and a put each
@@ -447,7 +451,7 @@ def _rises(rows: Any, span: tuple[int, int], value_of: Callable[[Any], Any]) -> 
     return all(before <= after for before, after in pairwise(values))
 
 
-def _at_the_money(rows: Any, expiry: date, close: float) -> Iterator[Any]:
+def near_the_money(rows: Any, expiry: date, close: float) -> Iterator[Any]:
     """An expiry's rows near the close where calls and puts stand side by side by strike; else all of them."""
     low = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= expiry)
     high = _first(rows, (low, len(rows)), lambda row: _expiry_of(row) > expiry)
@@ -455,7 +459,8 @@ def _at_the_money(rows: Any, expiry: date, close: float) -> Iterator[Any]:
         place = _first(rows, (low, high), lambda row: _strike_of(row) >= close)
         low, high = max(place - _AROUND, low), min(place + _AROUND, high)
     for index in range(low, high):
-        yield rows[index]
+        if _expiry_of(rows[index]) == expiry:
+            yield rows[index]
 
 
 def _first(rows: Any, span: tuple[int, int], reached: Callable[[Any], bool]) -> int:

@@ -186,26 +186,6 @@ def european_price(
     return _price(*inputs)
 
 
-def black76_price(
-    forward: ArrayLike, strike: ArrayLike, years: ArrayLike, volatility: ArrayLike, rate: ArrayLike, is_call: ArrayLike
-) -> FloatArray:
-    """Price in points of a European option on a future, paid up front. Source: Black 1976."""
-    return european_price(forward, strike, years, volatility, rate, rate, is_call)
-
-
-def black76_greeks(
-    forward: ArrayLike, strike: ArrayLike, years: ArrayLike, volatility: ArrayLike, rate: ArrayLike, is_call: ArrayLike
-) -> Greeks:
-    """Price and Greeks of a European option on a future; delta and gamma by the future's price.
-
-    The future does not move with the rate, so ``rho`` is the discounting's alone: minus the price times the years.
-    """
-    plain = european_greeks(forward, strike, years, volatility, rate, rate, is_call)
-    rows = plain.matrix()
-    rows[5] = -plain.price * np.maximum(aligned(forward, strike, years)[2], 0.0) / 100.0
-    return Greeks.from_matrix(rows)
-
-
 def _moneyness(
     spot: FloatArray,
     strike: FloatArray,

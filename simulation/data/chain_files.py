@@ -19,7 +19,7 @@ from simulation.lean.names import Named
 
 ONE_DAY = timedelta(days=1)
 MISSING_FILES = 10
-"""Trading days without a file after which a search backwards ends."""
+"""Trading days without a file after which a search backwards for so many files ends."""
 
 
 @lru_cache(maxsize=4096)
@@ -128,7 +128,7 @@ class UniverseRow(Named):
     @property
     def close(self) -> float:
         """The day's close."""
-        return self.block.close.item(self.row)
+        return self.block.close_of(self.row)
 
     @property
     def value(self) -> float:
@@ -436,8 +436,8 @@ def universe_files(engine: Any, canonical: Any, spans: list[Any]) -> list[Univer
     else:
         count = int(span)
     found: list[UniverseBlock] = []
-    missing = 0
-    while day >= first and missing < MISSING_FILES and (not count or len(found) < count):
+    missing, patience = 0, MISSING_FILES if count else (day - first).days + 1
+    while day >= first and missing < patience and (not count or len(found) < count):
         if hours.is_date_open(datetime(day.year, day.month, day.day)):
             block = engine.source.universe(canonical, day)
             missing += 1

@@ -117,6 +117,10 @@ class UniverseBlock:
         """Implied volatility of one contract."""
         return self.implied_volatility.item(row)
 
+    def close_of(self, row: int) -> float:
+        """The close of one contract."""
+        return self.close.item(row)
+
     def symbol(self, row: int) -> Symbol:
         """The contract of a row, made when first asked for."""
         made = self._symbols
