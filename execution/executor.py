@@ -276,7 +276,7 @@ class AtomicExecutor(OrderDesk):
         why: tuple[str, str, Urgency],
         step: int = 0,
     ) -> None:
-        if not self.account.may_go(position, legs, why[2]):
+        if not (self.account.may_go(position, legs, why[2]) and self.states.holds(position.id, legs)):
             return
         package, contracts = reduced(legs, 1)
         group = OrderGroup(

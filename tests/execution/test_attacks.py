@@ -1,6 +1,6 @@
 """What an attack on the executor found: each case as a script that fails where the rule is missing."""
 
-# Private: _working, _walk: the group itself is looked at while the broker is silent; its judges are left out.
+# Private: _working, _walk, _groups: the group itself is looked at while the broker is silent; its judges are left out.
 
 from __future__ import annotations
 
@@ -355,3 +355,24 @@ def test_an_adjusted_contract_is_told_and_nothing_opens_beside_it(room: Room) ->
 def test_only_a_numbered_root_of_shares_is_adjusted() -> None:
     names = ("TLT1 240308P95", "SPY 240308P495", "SPXW 240308P4950", "SPX1 240308P4950", "XYZ1 240308P1", "TLT1", "SPY")
     assert [adjusted_of(name) for name in names] == ["TLT", None, None, None, None, None, None]
+
+
+# An exit of which only some was told, and that the broker has no order of
+
+
+def test_what_an_order_in_doubt_has_bought_back_is_not_bought_again(room: Room) -> None:
+    position = opened(room, 2)
+    room.gateway.fills_allowed = False
+    room.executor.close(position, "profit_target", "because")
+    (order,) = room.gateway.orders
+    room.gateway.orders.clear()
+    hold(room, wing=2)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, 2.0, 9.0, number=1)
+    room.executor._working._groups.clear()  # nobody hears of it any more, and what became of it is not decided yet
+    assert position.legs == room.system.book.positions[position.id].legs  # the book counts an exit when it is over
+    before = len(room.gateway.sent)
+    for urgency in Urgency:
+        room.executor.close(position, "command", "close all", urgency)
+        room.executor.unwind(position.id, ["whole"])
+    traded = [leg.contract for _, package, _, _ in room.gateway.sent[before:] for leg in package.legs]
+    assert SHORT not in traded
