@@ -203,7 +203,9 @@ class EveryStructure(Strategy):
         plans = []
         picked: list[Contract | None] = []
         for name, legs in parts.items():
-            found = [(listed_near(self._system, root, leg, today), leg.ratio) for leg in legs]
+            found = [
+                (self._chains.listed_near(root, today, leg.days, leg.right, leg.distance), leg.ratio) for leg in legs
+            ]
             if any(contract is None for contract, _ in found):
                 return Wait("listing", f"{slot} {name}: not listed, or no price yet")
             picked += [contract for contract, _ in found]
@@ -215,7 +217,7 @@ class EveryStructure(Strategy):
         package = Package(tuple(leg for plan in plans for leg in plan.package.legs))
         self._chains.watch(f"{NAME} {slot}", [leg.contract for leg in package.legs])
         price = package_price(package.legs, current_quotes(self._chains, package))
-        spot = spot_of(self._system, package.legs[0].contract)
+        spot = self._chains.spot_of(package.legs[0].contract)
         if price is None or spot is None:
             return Wait("quotes", f"{slot}: a leg has no quote to trade at")
         traits = frozenset().union(*(plan.terms.traits for plan in plans))
@@ -240,27 +242,6 @@ class EveryStructure(Strategy):
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it."""
         return ()
-
-
-def listed_near(system: TradingSystem, root: str, wanted: Wanted, today: date) -> Contract | None:
-    """The listed contract nearest to what is wanted; ``None`` where none is, or its price is not there yet."""
-    chains = system.managers[OptionChainManager]
-    tolerance = max(wanted.days // 4, 3) if wanted.days else 0
-    near = chains.nearest_expiry(root, today, wanted.days, tolerance)
-    listed = [] if near is None else [row for row in chains.expiring(root, near) if row.right is wanted.right]
-    spot = spot_of(system, listed[0]) if listed else None
-    if spot is None:
-        return None
-    return min(listed, key=lambda row: (abs(row.strike - spot * (1 + wanted.distance)), row.strike))
-
-
-def spot_of(system: TradingSystem, contract: Contract) -> float | None:
-    """The price of what an option stands on; asked for where it is not watched yet."""
-    key = contract.underlying.price_key
-    tick = system.gateway.tick(key)
-    if tick is None:
-        system.gateway.watch([key])
-    return None if tick is None else tick.price
 
 
 def install(system: TradingSystem, slots: tuple[str, ...] = tuple(OPENED)) -> EveryStructure:
