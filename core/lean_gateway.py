@@ -197,7 +197,7 @@ class LeanGateway(LeanOrders):
 
     def tick(self, ticker: str) -> Tick | None:
         """Newest minute of a watched underlying; LEAN's price 0 means that none came yet."""
-        security = self._securities.get(self._names.key_of(ticker) or "")
+        security = self._securities.get(ticker) or self._securities.get(self._names.key_of(ticker) or "")
         last = None if security is None else security.get_last_data()
         if security is None or last is None:
             return None

@@ -67,7 +67,7 @@ class Act:
 
 Parts = Mapping[str, tuple[Wanted, ...]]
 
-OPENED: Final[Mapping[str, tuple[str, Parts]]] = {
+OPENED: Final[dict[str, tuple[str, Parts]]] = {
     "lt112": ("SPXW", {"spread": (Wanted(120, PUT, -0.03, 1), Wanted(120, PUT, -0.04, -1)),
                        "naked": (Wanted(120, PUT, -0.05, -2),)}),
     "ladder": ("SPY", {"rung-1": (Wanted(180, PUT, -0.06, -1),)}),
@@ -82,11 +82,27 @@ OPENED: Final[Mapping[str, tuple[str, Parts]]] = {
 }  # fmt: skip
 """By slot: the option root, and the parts of one lot."""
 
+LARGE: Final[dict[str, tuple[str, Parts]]] = {
+    "six": ("SPXW", {"whole": (Wanted(45, PUT, -0.02, -1), Wanted(45, PUT, -0.03, 1),
+                               Wanted(45, PUT, -0.04, -1), Wanted(45, PUT, -0.05, 1),
+                               Wanted(45, CALL, 0.02, -1), Wanted(45, CALL, 0.03, 1))}),
+}  # fmt: skip
+"""Of more legs than an order takes; none of the ten rows has such."""
+
+_CONDOR: Final[Parts] = {"whole": (Wanted(30, PUT, -0.03, -1), Wanted(30, PUT, -0.04, 1),
+                                   Wanted(30, CALL, 0.03, -1), Wanted(30, CALL, 0.04, 1))}  # fmt: skip
+TWINS: Final[dict[str, tuple[str, Parts]]] = {"condor": ("SPXW", _CONDOR), "condor-twin": ("SPXW", _CONDOR)}
+"""Two positions on the very same contracts."""
+EXTRA: Final = LARGE | TWINS
+
 LATER: Final[Mapping[str, Parts]] = {
     "lt112": {"weekly": (Wanted(7, CALL, 0.03, -1), Wanted(7, CALL, 0.04, 1)),
               "weekly-2": (Wanted(9, CALL, 0.035, -1), Wanted(9, CALL, 0.045, 1))},
     "ladder": {"rung-2": (Wanted(180, PUT, -0.06, -1),), "rung-3": (Wanted(180, PUT, -0.08, -1),)},
     "ipmcc": {"weekly": (Wanted(7, CALL, 0.02, -1),), "weekly-2": (Wanted(9, CALL, 0.03, -1),)},
+    "six": {"whole-2": (Wanted(45, PUT, -0.025, -1), Wanted(45, PUT, -0.035, 1),
+                        Wanted(45, PUT, -0.045, -1), Wanted(45, PUT, -0.055, 1),
+                        Wanted(45, CALL, 0.025, -1), Wanted(45, CALL, 0.035, 1))},
 }  # fmt: skip
 """Parts that are added or rolled into."""
 
@@ -99,6 +115,7 @@ TIMETABLE: Final = (
     Act(("ladder",), 2, "rung-2", into="rung-3"),
     Act(("ipmcc",), 2, "leap"),  # which waits: its weekly would be left naked
     Act(("ratio",), 2, "shorts"),
+    Act(("six",), 2, "whole", into="whole-2"),
     Act(STRANGLES, 2, "puts"),
     Act(STRANGLES, 2, "calls"),
     Act(("lt112", "ipmcc"), 3, "weekly", into="weekly-2"),
@@ -143,7 +160,7 @@ class EveryStructure(Strategy):
         tried = (row.detail.get("slot") for row in self._state.positions(ended=True) if row.parent == NAME)
         if context.slot in tried:
             return Skip("open_already", f"{context.slot} was opened before")
-        return self._proposal(context.slot, OPENED[context.slot][1], context.today)
+        return self._proposal(context.slot, (OPENED | EXTRA)[context.slot][1], context.today)
 
     def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
         """Until it is filled."""
@@ -182,7 +199,7 @@ class EveryStructure(Strategy):
         return Roll(answer, "the timetable", (old,), calendar=True) if isinstance(answer, Proposal) else Hold()
 
     def _proposal(self, slot: str, parts: Parts, today: date) -> Proposal | Skip | Wait:
-        root = OPENED[slot][0]
+        root = (OPENED | EXTRA)[slot][0]
         plans = []
         picked: list[Contract | None] = []
         for name, legs in parts.items():
