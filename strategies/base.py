@@ -333,6 +333,15 @@ def ends_quietly(gateway: Gateway, held: Iterable[Position], now: datetime) -> b
     return most <= gateway.account().equity
 
 
+def shared(bands: Iterable[tuple[str, float, float]]) -> tuple[tuple[str, float, float], ...]:
+    """Of each ticker what all its bands (from where, to where) share: each minute asks them, few minutes make them."""
+    found: dict[str, tuple[float, float]] = {}
+    for key, low, high in bands:
+        others = found.get(key, (low, high))
+        found[key] = max(low, others[0]), min(high, others[1])
+    return tuple((key, *band) for key, band in found.items())
+
+
 DAYS_AHEAD = 45
 """Within which a person is told of a strategy's next window."""
 

@@ -33,7 +33,7 @@ from risk.emergency import EmergencyProtocol
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy, ends_quietly
+from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy, ends_quietly, shared
 from strategies.entries import Entries
 from strategies.exits import ContractEnds, HeldLooks, Rest, StopGuard, last_resort
 from strategies.roster import ROLLED, Key, Sent, StrategyRoster
@@ -493,10 +493,6 @@ class QuietMinutes(Manager):
         if not rests:
             self._rests = None
             return
-        bands: dict[str, tuple[float, float]] = {}
-        for rest in rests:  # of each ticker what all of them share: a minute is asked thirty times as often as this
-            vix = VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band
-            for key, low, high in ((rest.key, rest.low, rest.high), vix):
-                others = bands.get(key, (low, high))
-                bands[key] = max(low, others[0]), min(high, others[1])
-        self._rests = (min(rest.until for rest in rests), tuple((key, *band) for key, band in bands.items()))
+        bands = [(rest.key, rest.low, rest.high) for rest in rests]
+        bands += [(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band) for rest in rests]
+        self._rests = (min(rest.until for rest in rests), shared(bands))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.journal import MemorySink, RecordKind
-from strategies.base import ends_quietly
+from strategies.base import ends_quietly, shared
 from strategies.coordinator import QuietMinutes
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.risk.proposals import NOW, held
@@ -94,3 +94,8 @@ def test_what_ends_today_lets_the_account_rest_only_while_it_is_little(tmp_path:
     assert ends_quietly(market, [later], datetime.combine(FRIDAY, time(15)))
     market.cash = 200_000.0
     assert not ends_quietly(market, [today, held("three", "lt112", "SPY"), held("four", "lt112", "SPY")], NOW)
+
+
+def test_what_bands_of_a_ticker_share() -> None:
+    bands = [("SPY", 499.0, 501.0), ("VIX", 15.0, 17.0), ("SPY", 499.5, 502.0), ("VIX", 18.0, 19.0)]
+    assert shared(bands) == (("SPY", 499.5, 501.0), ("VIX", 18.0, 17.0))  # none at all: no VIX is in both
