@@ -291,7 +291,7 @@ class TradingSystem:
         if self._session is None or self._live or not self._recovery.settled:
             return False
         if not self.coordinator.is_active:
-            return now.minute % self._idle_minutes != 0
+            return now.minute % self._idle_minutes != 0 or self._quiet.stands(now)
         return self._quiet.is_quiet(now)
 
     def minute(self, now: datetime) -> None:
@@ -325,7 +325,7 @@ class TradingSystem:
         self._publish_prices(now)
         if active:
             self.bus.publish(MinutePassed(time=now))
-            self._quiet.looked(now, ALWAYS)
+        self._quiet.looked(now, ALWAYS)
 
     def pass_time(self, now: datetime) -> None:
         """Live, once a minute of any day: save what must outlive the machine, tell a person what there is to tell.

@@ -120,6 +120,7 @@ class LeanGateway(LeanOrders):
         self._implied = ImpliedIndex(self) if implied else None
         self._securities: dict[str, Any] = {}
         self._options: dict[str, Any] = {}
+        self._quotes: dict[str, tuple[Any, Quote | None]] = {}  # by the bar that each was read from
         self._sessions: dict[tuple[str, date], Session | None] = {}
 
     def now(self) -> datetime:
@@ -201,11 +202,13 @@ class LeanGateway(LeanOrders):
 
     def tick(self, ticker: str) -> Tick | None:
         """Newest minute of a watched underlying; LEAN's price 0 means that none came yet."""
-        security = self._securities.get(self._names.key_of(ticker) or "")
-        last = None if security is None else security.get_last_data()
+        security = self._securities.get(ticker) or self._securities.get(self._names.key_of(ticker) or "")
+        if security is None:
+            return None
+        last = security.get_last_data()
         price = 0.0 if last is None else float(security.price)
         if last is None or price <= 0:
-            return None if self._implied is None or security is None else self._implied.tick(ticker)
+            return None if self._implied is None else self._implied.tick(ticker)
         seen = self._in_new_york(last.end_time, security)
         return Tick(price, float(last.open), float(last.high), float(last.low), seen)
 
@@ -296,6 +299,7 @@ class LeanGateway(LeanOrders):
         """Drop subscriptions that are long gone, so that memory stays flat over years."""
         limit = self.now().date() - timedelta(days=3)
         self._options = {name: row for name, row in self._options.items() if row.symbol.id.date.date() >= limit}
+        self._quotes = {name: known for name, known in self._quotes.items() if name in self._options}
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:
         """Add contracts by hand, with what they are written on; their first quote comes with the next minute."""
@@ -321,6 +325,7 @@ class LeanGateway(LeanOrders):
                 continue
             self._algorithm.remove_security(self._names.handle(contract))
             del self._options[contract.name]
+            self._quotes.pop(contract.name, None)
 
     def quote(self, contract: Contract) -> Quote | None:
         """Best bid and offer of a subscribed contract, as its last real quote bar has them; a missing side is ``None``.
@@ -331,11 +336,16 @@ class LeanGateway(LeanOrders):
         bar = None if security is None else security.cache.get_data(QuoteBar)
         if bar is None:
             return None
+        known = self._quotes.get(contract.name)
+        if known is not None and known[0] is bar:
+            return known[1]
         bid, ask = quote_sides(bar)
-        if bid is None and ask is None:
-            return None
-        seen = self._in_new_york(bar.end_time, security)
-        return Quote(bid, ask, seen, float(bar.last_bid_size) or None, float(bar.last_ask_size) or None)
+        quote = None
+        if bid is not None or ask is not None:
+            seen = self._in_new_york(bar.end_time, security)
+            quote = Quote(bid, ask, seen, float(bar.last_bid_size) or None, float(bar.last_ask_size) or None)
+        self._quotes[contract.name] = (bar, quote)
+        return quote
 
     def store_path(self, key: str) -> Path:
         """LEAN's own file of an object-store key (an append with fsync there survives a kill)."""
@@ -446,8 +456,7 @@ class ImpliedIndex:
         known = self._ticks.get(ticker)
         if known is not None:
             return known.price
-        bars = self._gateway.daily_bars(ticker, 1)
-        return bars[-1].close if bars else None
+        return next((bar.close for bar in self._gateway.daily_bars(ticker, 1)), None)
 
     def _pairs(self, ticker: str, about: float, today: date) -> list[tuple[Contract, Contract]]:
         """Calls and puts of the strikes nearest to a level, of the next expiry."""
