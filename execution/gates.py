@@ -199,9 +199,9 @@ class AccountWatch:
         self._signs.look(self._working, event.time)
         if not self._moved:
             return
-        flying = self._flying()
+        flying, before = self._flying(), self._gates.moment() - timedelta(seconds=_RECORD_LAGS)
         amiss = self._amiss(self._moved)
-        for name in [name for name in self._moved if name not in flying]:
+        for name in [name for name, at in self._moved.items() if name not in flying and at <= before]:
             if self._looks.again(name, event.time, name in amiss):
                 self._signs.tell(f"the account shows {amiss[name]:+g} {name} beyond what its fills come to")
             if name not in amiss or self._signs.doubted:
