@@ -33,7 +33,7 @@ from risk.emergency import EmergencyProtocol
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
+from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy, ends_quietly, shared
 from strategies.entries import Entries
 from strategies.exits import ContractEnds, HeldLooks, Rest, StopGuard, last_resort
 from strategies.roster import ROLLED, Key, Sent, StrategyRoster
@@ -472,8 +472,8 @@ class QuietMinutes(Manager):
         held = list(self._book.positions.values())
         if self._gateway.is_live() or self._longest <= timedelta(minutes=1):
             return
-        if any(row.expiry <= now.date() for row in held):
-            return  # on its last day everything is looked at each minute
+        if not ends_quietly(self._gateway, held, now):
+            return  # on such a last day everything is looked at each minute
         if self._emergency.person_waits or not self._risk.rests(now):
             return
         tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in held)))
@@ -493,6 +493,6 @@ class QuietMinutes(Manager):
         if not rests:
             self._rests = None
             return
-        bands = {(rest.key, rest.low, rest.high): None for rest in rests}
-        bands |= {(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band): None for rest in rests}
-        self._rests = (min(rest.until for rest in rests), tuple(bands))
+        bands = [(rest.key, rest.low, rest.high) for rest in rests]
+        bands += [(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band) for rest in rests]
+        self._rests = (min(rest.until for rest in rests), shared(bands))
