@@ -253,8 +253,7 @@ class TradingSystem:
     def open_session(self, now: datetime) -> None:
         """The first minute of a session is in (or, live, the first that a process sees that started within it)."""
         self.clock.advance(now)
-        session = self.gateway.session(now.date())
-        if session is None or self._session == session:
+        if (session := self.gateway.session(now.date())) is None or self._session == session:
             return
         self._session = session
         self._history.refresh([ticker for ticker in self.tickers if ticker in ALWAYS or self._is_priced(ticker)])
@@ -292,7 +291,7 @@ class TradingSystem:
         if self._session is None or self._live or not self._recovery.settled:
             return False
         if not self.coordinator.is_active:
-            return now.minute % self._idle_minutes != 0
+            return now.minute % self._idle_minutes != 0 or self._quiet.stands(now)
         return self._quiet.is_quiet(now)
 
     def minute(self, now: datetime) -> None:
@@ -326,7 +325,7 @@ class TradingSystem:
         self._publish_prices(now)
         if active:
             self.bus.publish(MinutePassed(time=now))
-            self._quiet.looked(now, ALWAYS)
+        self._quiet.looked(now, ALWAYS)
 
     def pass_time(self, now: datetime) -> None:
         """Live, once a minute of any day: save what must outlive the machine, tell a person what there is to tell.
@@ -339,6 +338,8 @@ class TradingSystem:
         self.clock.advance(now)
         if self._session is None and not self._recovery.settled:
             self._recovery.reconcile()
+        elif self._session is None:
+            self.coordinator.after_close(now)
         self._state.keep()
         self.journal.keep()
         self.managers[Notifier].pass_minute(now, self.in_session)
@@ -361,8 +362,8 @@ class TradingSystem:
         gateway, publish = self.gateway, self.bus.publish
         for ticker in tickers:
             tick = gateway.tick(ticker)
-            if self._live and tick is None:
-                self.managers[DataFreshnessValidator].absent(ticker, now)
+            if self._live:
+                self.managers[DataFreshnessValidator].source(ticker, tick, now)
             if tick is not None and tick.fresh_at is not None:
                 publish(
                     MarketData(
@@ -404,8 +405,7 @@ class TradingSystem:
     def close_session(self, now: datetime) -> None:
         """The session's regular close."""
         self.clock.advance(now)
-        session = self._session
-        if session is None:
+        if (session := self._session) is None:
             return
         self._publish_prices(now)
         self._quiet.ends()

@@ -114,8 +114,11 @@ class LeanNames:
         for canonical in self._chains_of(INSTRUMENTS[root], first, last):
             for expiry, rows in self._listed(canonical).items():
                 for row in rows if first <= expiry <= last else ():
-                    contract = self.contract(row.symbol) if str(row.symbol.id.symbol) == root else None
-                    if contract is not None:
+                    symbol = row.symbol
+                    contract = self._contracts.get(symbol)
+                    if contract is None and str(symbol.id.symbol) == root:
+                        contract = self.contract(symbol)
+                    if contract is not None and contract.root == root:
                         self._rows[contract.name] = row
                         found.append(contract)
         return found
@@ -128,8 +131,12 @@ class LeanNames:
         known = self._files.get(canonical)
         if known is None:
             known = {}
+            rows, last = list[Any](), None
             for row in self._algorithm.option_chain(canonical):
-                known.setdefault(row.expiry.date(), []).append(row)
+                moment = row.expiry
+                if moment != last:  # rows of one expiry stand together
+                    rows, last = known.setdefault(moment.date(), []), moment
+                rows.append(row)
             if known:
                 self._files[canonical] = known
         return known

@@ -310,6 +310,17 @@ def share_counts(book: Book) -> dict[str, float]:
     return counts
 
 
+def beside(lines: Iterable[Line], contract: Contract) -> tuple[Contract, ...]:
+    """What is held of a contract's underlying and expiry, each once: one's quote tells of another that has none.
+
+    Empty where the contract itself is not held.
+    """
+    held = (line.contract for line in lines)
+    same = (row for row in held if (row.expiry, row.underlying) == (contract.expiry, contract.underlying))
+    found = tuple(dict.fromkeys(same))
+    return found if contract in found else ()
+
+
 # What contracts are worth at other prices, volatilities and days
 
 

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from core.bus import EventBus
 from core.cache import SessionEnd, UnifiedIntelligentCache
-from core.contracts import Contract, Leg, Package, Quote
+from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import SessionOpened
 from core.factory import Manager
 from core.gateway import Gateway
@@ -19,6 +19,9 @@ from core.instruments import instrument_of
 from core.parts import Part
 from core.settings.fields import OrderSettings
 from market.freshness import DataFault, quote_fault
+
+_NEAR_FIRST = (3, 10)
+"""Days around a wanted expiry that are asked for before the whole of what is tolerated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,47 @@ class OptionChainManager(Manager):
         return self.listed(root, day, day)
 
     def nearest_expiry(self, root: str, today: date, days: int, tolerance: int) -> date | None:
-        """The listed expiry nearest to so many days ahead; ``None`` when none is within the tolerance in days."""
-        wanted = today + timedelta(days=days)
-        span = timedelta(days=tolerance)
-        expiries = {contract.expiry for contract in self.listed(root, wanted - span, wanted + span)}
-        return min(expiries, key=lambda expiry: (abs((expiry - wanted).days), expiry), default=None)
+        """The listed expiry nearest to so many days ahead; ``None`` when none is within the tolerance in days.
+
+        Kept until the session ends, as the list itself.
+        """
+        key = ("nearest", self._gateway.now().date(), root, today, days, tolerance)
+        found: date | None = self._cache.get_or_compute(
+            key, lambda: self._nearest(root, today + timedelta(days=days), tolerance), depends_on=(SessionEnd(),)
+        )
+        if found is None:
+            self._cache.invalidate(key)
+        return found
+
+    def _nearest(self, root: str, wanted: date, tolerance: int) -> date | None:
+        """Asked near the day first: each contract of a range that is asked for costs, and most lists have one there."""
+        for reach in (*(near for near in _NEAR_FIRST if near < tolerance), tolerance):
+            span = timedelta(days=reach)
+            expiries = {contract.expiry for contract in self.listed(root, wanted - span, wanted + span)}
+            if expiries:
+                return min(expiries, key=lambda expiry: (abs((expiry - wanted).days), expiry))
+        return None
+
+    def listed_near(self, root: str, today: date, days: int, right: Right, distance: float) -> Contract | None:
+        """The contract nearest to so many days and a distance from the price, a share of it.
+
+        ``None`` where nothing is listed within a quarter of the days, or the price is not there yet.
+        """
+        tolerance = max(days // 4, 3) if days else 0
+        near = self.nearest_expiry(root, today, days, tolerance)
+        listed = [] if near is None else [row for row in self.expiring(root, near) if row.right is right]
+        spot = self.spot_of(listed[0]) if listed else None
+        if spot is None:
+            return None
+        return min(listed, key=lambda row: (abs(row.strike - spot * (1 + distance)), row.strike))
+
+    def spot_of(self, contract: Contract) -> float | None:
+        """The price of what an option stands on; asked for where it is not watched yet."""
+        key = contract.underlying.price_key
+        tick = self._gateway.tick(key)
+        if tick is None:
+            self._gateway.watch([key])
+        return None if tick is None else tick.price
 
     def is_listed(self, root: str) -> bool:
         """Whether the data has anything of a root today; asked once a session, live again while the answer is no."""

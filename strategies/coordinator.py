@@ -33,7 +33,7 @@ from risk.emergency import EmergencyProtocol
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
+from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy, ends_quietly, shared
 from strategies.entries import Entries
 from strategies.exits import ContractEnds, HeldLooks, Rest, StopGuard, last_resort
 from strategies.roster import ROLLED, Key, Sent, StrategyRoster
@@ -131,6 +131,11 @@ class StrategyCoordinator:
         """The strategies that run, in the order of service."""
         return tuple(self._strategies.values())
 
+    def stand_in(self, strategy: Strategy) -> None:
+        """Put a made-up strategy in the place of the rows: risk is tried by what it is offered."""
+        self._strategies.clear()
+        self._strategies[strategy.name] = strategy
+
     def restore(self) -> None:
         """Take over from the last process what it decided and what it had on its way, before orders are looked at."""
         self._entries.restore()
@@ -138,6 +143,12 @@ class StrategyCoordinator:
     def catch_up(self, now: datetime, *, closed: bool = False) -> None:
         """Live, once a minute of a session (``closed``: at its end): every entry of the day gets its one row."""
         self._entries.catch_up(now, closed=closed)
+
+    def after_close(self, now: datetime) -> None:
+        """Live, outside of a session: a process that started after the day's close accounts for its windows too."""
+        session = self._market.calendar.session(now.date())
+        if session is not None and now >= session.closes_at:
+            self._entries.catch_up(now, closed=True)
 
     @property
     def managing(self) -> tuple[Strategy, ...]:
@@ -461,8 +472,8 @@ class QuietMinutes(Manager):
         held = list(self._book.positions.values())
         if self._gateway.is_live() or self._longest <= timedelta(minutes=1):
             return
-        if any(row.expiry <= now.date() for row in held):
-            return  # on its last day everything is looked at each minute
+        if not ends_quietly(self._gateway, held, now):
+            return  # on such a last day everything is looked at each minute
         if self._emergency.person_waits or not self._risk.rests(now):
             return
         tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in held)))
@@ -482,6 +493,6 @@ class QuietMinutes(Manager):
         if not rests:
             self._rests = None
             return
-        bands = {(rest.key, rest.low, rest.high): None for rest in rests}
-        bands |= {(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band): None for rest in rests}
-        self._rests = (min(rest.until for rest in rests), tuple(bands))
+        bands = [(rest.key, rest.low, rest.high) for rest in rests]
+        bands += [(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band) for rest in rests]
+        self._rests = (min(rest.until for rest in rests), shared(bands))

@@ -51,7 +51,8 @@ class FuturesStrangle(Row):
         self.settings = settings
         self.phase_gates = (self._phase_allows,)
         self.gates = (self._group_is_free, iv_rank(settings))
-        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=tuple(_PRODUCTS)),)
+        at, slots = settings.entry_time, tuple(_PRODUCTS)
+        self.entries = (Entry("open", self.opens, at, self.open, slots=slots, parts=(PUT, CALL)),)
         self.exits_of_all = (
             total_loss(settings.stop_multiple),
             any_part(short_delta(settings.full_exit_delta)),

@@ -13,7 +13,8 @@ from core.identifiers import part_kind
 from core.instruments import INSTRUMENTS
 from core.parts import SOLD, WHOLE, Part, Trait
 from core.settings.strategies import StrategySettings
-from risk.proposal import Proposal
+from risk.exposure import traits_of
+from risk.proposal import Opening, Proposal
 from strategies.base import (
     Action,
     Answer,
@@ -46,7 +47,11 @@ Onto = Callable[[Position, date], bool]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """When a row looks, and what it does then; ``slots`` have a decision each, ``onto`` adds to what it is true of."""
+    """When a row looks, and what it does then; ``slots`` have a decision each, ``onto`` adds to what it is true of.
+
+    ``parts``: kinds of what it opens, where these are always the same. An entry that the account has no place for is
+    then denied before any contract is picked.
+    """
 
     name: str
     days: DayRule
@@ -56,6 +61,7 @@ class Entry:
     onto: Onto | None = None
     slots: tuple[str, ...] = ("",)
     gates: tuple[Gate, ...] = ()
+    parts: tuple[str, ...] = ()
 
     @property
     def closes(self) -> time:
@@ -225,11 +231,30 @@ class Row(Strategy):
                 answer = gate(look)
                 if answer is not None:
                     return answer
-            return entry.act(look)
+            return self._barred(entry, look) or self._as_named(entry, entry.act(look))
         except EndedLookError as ended:
             return ended.answer
         finally:
             look.subscribe()
+
+    def _barred(self, entry: Entry, look: Look) -> Skip | None:
+        """What the account forbids such parts on such an underlying, whatever their contracts are."""
+        if not entry.parts:
+            return None
+        onto = "" if look.position is None else look.position.id
+        opening = Opening(look.instrument.underlying, self._traits_of(entry), onto)
+        denied = self.tools.risk.bars(opening, "" if look.is_ahead else self.name)
+        return None if denied is None else Skip.because(denied)
+
+    def _traits_of(self, entry: Entry) -> frozenset[Trait]:
+        return frozenset[Trait]().union(*(self.traits[kind] for kind in entry.parts))
+
+    def _as_named(self, entry: Entry, proposal: Proposal) -> Proposal:
+        """The proposal, where its parts are what the entry says: by that it was let in."""
+        found, named = traits_of(proposal), self._traits_of(entry)
+        if entry.parts and found != named:
+            raise ValueError(f"{self.name} {entry.name}: opens {sorted(found)}; expected {sorted(named)} by its parts")
+        return proposal
 
     def _look(self, window: str, context: EntryContext, root: str) -> Look:
         position = "" if context.position is None else context.position.id

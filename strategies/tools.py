@@ -34,6 +34,7 @@ from market.chains import OptionChainManager
 from market.trend import DayRange, Trend, TrendDirection, TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.equity import PhaseManager
+from risk.manager import UnifiedRiskManager
 from state.manager import HierarchicalStateManager
 
 _MEMORY = "volatility"
@@ -204,8 +205,10 @@ class MarketAccess(Manager):
         greeks: CentralGreeksService,
         settings: MarketSettings,
         ranks: VolatilityRanks,
+        trend: TrendWatcher,
     ) -> None:
         self.ranks = ranks
+        self.trend = trend
         self.calendar = calendar
         self.chains = chains
         self.vix = vix
@@ -231,8 +234,8 @@ class Tools(Manager):
         gateway: Gateway,
         book: Book,
         market: MarketAccess,
-        trend: TrendWatcher,
         analysis: Analysis,
+        risk: UnifiedRiskManager,
         phases: PhaseManager,
         margin: MarginSettings,
         orders: OrderSettings,
@@ -241,7 +244,8 @@ class Tools(Manager):
         self.book = book
         self.calendar, self.chains, self.vix = market.calendar, market.chains, market.vix
         self.ranks = market.ranks
-        self.trend = trend
+        self.trend = market.trend
+        self.risk = risk
         self.greeks, self.stress, self.planner = analysis.greeks, analysis.stress, analysis.planner
         self.phases = phases
         self.margin = margin

@@ -289,7 +289,11 @@ class FileChain(Named):
         self._rows = _by_value(block, np.nonzero(block.expiry >= today.toordinal())[0])
 
     def __iter__(self) -> Iterator[FileContract]:
-        return (FileContract(self, row) for row in self._rows.tolist())
+        block, make = self.block, FileContract.__new__
+        for row in self._rows.tolist():  # without a call of its constructor: chains have thousands
+            contract = make(FileContract)
+            contract.block, contract.row, contract._chain = block, row, self
+            yield contract
 
     def __len__(self) -> int:
         return len(self._rows)

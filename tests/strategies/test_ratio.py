@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from core.contracts import Contract
 from core.journal import RecordKind
 from strategies.ratio import Ratio
-from tests.fake_gateway import build
+from tests.fake_gateway import build, run_day
 from tests.strategies.rows import ARRIVED, RowGateway, acts, at, contract, gateway, hold, part, position, run
 
 TUESDAY = date(2024, 3, 5)
@@ -60,6 +61,38 @@ def test_one_a_ticker_and_as_many_as_the_phase_allows(tmp_path: Path) -> None:
 def test_its_vix_window(tmp_path: Path, vix: float, rule: str) -> None:
     _, sink = run(market(tmp_path, vix=vix), TUESDAY, "ratio", until=time(10, 8))
     assert by_slot(sink)["SPY"] == rule
+
+
+def test_an_entry_without_a_place_in_its_group_asks_quotes_of_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Group A2 (SPY, IWM) holds one, and that place is kept for what ends the same day. TLT is of another group."""
+    fake, asked = market(tmp_path), set[str]()
+    subscribe = fake.subscribe
+
+    def noted(contracts: list[Contract]) -> None:
+        asked.update(row.root for row in contracts)
+        subscribe(contracts)
+
+    monkeypatch.setattr(fake, "subscribe", noted)
+    _, sink = run(fake, TUESDAY, "ratio", until=time(10, 8), correlation__equity_options_limit="1")
+    assert by_slot(sink) == {"SPY": "correlation", "IWM": "correlation", "TLT": "filled"}
+    assert asked == {"TLT"}
+    denied = [row["reason"] for row in sink.rows(RecordKind.RISK) if row["severity"] == "denied"]
+    assert denied == ["0 of 0 positions are open in group A2"] * 2  # told by the window, not by the minutes before it
+
+
+def test_an_entry_that_opens_other_parts_than_it_names_is_an_error(tmp_path: Path) -> None:
+    """By the parts that it names it is let in: one that opened others would have passed a rule that it did not."""
+    system, sink = build(market(tmp_path), run__strategies="ratio", **ARRIVED)
+    (row,) = system.coordinator.strategies
+    assert isinstance(row, Ratio)
+    row.entries = tuple(replace(entry, parts=("long",)) for entry in row.entries)
+    fake = system.gateway
+    assert isinstance(fake, RowGateway)
+    run_day(system, fake, TUESDAY, until=time(10, 5))
+    assert by_slot(sink)["SPY"] == "strategy_error"
+    assert fake.sent == []
 
 
 def test_days_places_and_chains(tmp_path: Path) -> None:

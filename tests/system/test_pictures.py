@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.pictures import PAYOFFS, PICTURES, examples_of
+from benchmarks.results import PAYOFFS, PICTURES, examples_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-AGAIN = "draw it again: python run.py tool benchmarks.pictures"
+AGAIN = "draw it again: python run.py tool benchmarks.results --pictures"
 
 
 CASES = [pytest.param(name, marks=pytest.mark.long if name in PAYOFFS else ()) for name in PICTURES]
