@@ -12,8 +12,6 @@ import json
 import math
 import os
 import re
-import shutil
-import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -33,12 +31,10 @@ from core.contracts import AssetKind, Contract, Leg, Right
 from core.events import Level
 from core.instruments import INSTRUMENTS, contract_named, underlying_named
 from core.settings.fields import Settings
-from core.storage import FolderStorage
 from reporting.markup import money
 from risk.margin import buying_power
 from state.facts import SHARES
-from state.ledger import Ledger
-from state.store import StateStore
+from state.ledger import holds_state, ledger_of
 from state.tables import StateError
 
 PRODUCTION: Final = "https://api.tastyworks.com"
@@ -297,22 +293,12 @@ def by_state(folder: Path) -> Account:
     Raises:
         cli.errors.UserError: there is no state, or it cannot be read.
     """
-    if not any(folder.glob("s*-*.json*")):
+    if not holds_state(folder):
         raise UserError(f"--state: {folder} holds no state; expected the folder state/ with segment-1.jsonl")
-    with tempfile.TemporaryDirectory(prefix="tomking-check-") as place:
-        shutil.copytree(folder, Path(place) / "state", ignore=shutil.ignore_patterns("lock"))
-        store = StateStore(FolderStorage(Path(place), durable=False))
-        try:
-            loaded = store.load()
-            ledger = Ledger()
-            if loaded.snapshot is not None:
-                ledger.restore(loaded.snapshot)
-            for record in loaded.records:
-                ledger.apply(record)
-        except StateError as error:
-            raise UserError(f"--state: {folder} cannot be read ({error})") from error
-        finally:
-            store.close()
+    try:
+        ledger = ledger_of(folder)
+    except StateError as error:
+        raise UserError(f"--state: {folder} cannot be read ({error})") from error
     held: dict[str, float] = {}
     for position in ledger.all_of(Level.POSITION):
         for name, quantity in ledger.held(position.id).items() if not position.ended else ():

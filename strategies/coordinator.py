@@ -134,6 +134,10 @@ class StrategyCoordinator:
     def restore(self) -> None:
         """Take over from the last process what it decided and what it had on its way, before orders are looked at."""
         self._entries.restore()
+        if self._gateway.is_live():  # for `run.py status`, which has the store alone
+            names = [strategy.name for strategy in self.strategies]
+            runs = f"runs {', '.join(names)}"
+            self._journal.record(RecordKind.SYSTEM, component="coordinator", reason=runs, strategies=names)
 
     def catch_up(self, now: datetime, *, closed: bool = False) -> None:
         """Live, once a minute of a session (``closed``: at its end): every entry of the day gets its one row."""
