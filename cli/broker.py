@@ -34,7 +34,7 @@ from core.settings.fields import Settings
 from reporting.markup import money
 from risk.margin import buying_power
 from state.facts import SHARES
-from state.ledger import holds_state, ledger_of
+from state.ledger import ledger_of
 from state.tables import StateError
 
 PRODUCTION: Final = "https://api.tastyworks.com"
@@ -293,10 +293,14 @@ def by_state(folder: Path) -> Account:
     Raises:
         cli.errors.UserError: there is no state, or it cannot be read.
     """
-    if not holds_state(folder):
-        raise UserError(f"--state: {folder} holds no state; expected the folder state/ with segment-1.jsonl")
+    from cli.status import states_in
+
+    places = states_in(folder)
+    if len(places) != 1:
+        names = ", ".join(map(str, places)) or "none"
+        raise UserError(f"--state: {folder} holds no state, or several ({names}); expected one with segment-1.jsonl")
     try:
-        ledger = ledger_of(folder)
+        ledger = ledger_of(places[0] / "state")
     except StateError as error:
         raise UserError(f"--state: {folder} cannot be read ({error})") from error
     held: dict[str, float] = {}
@@ -423,7 +427,7 @@ def broker(
     account: Annotated[str, typer.Option(help="The account's number. Example: --account 5WX01234")],
     state: Annotated[
         Path | None,
-        typer.Option(help="The state's folder, of LEAN's object store or a copy. Example: --state storage/state"),
+        typer.Option(help="The state's folder, of LEAN's object store or a copy. Example: --state storage"),
     ] = None,
     order: Annotated[
         str | None,
@@ -440,7 +444,7 @@ def broker(
 
     Examples:
 
-    python run.py broker check --account 5WX01234 --state storage/state
+    python run.py broker check --account 5WX01234 --state storage
 
     python run.py broker check --account 5WX01234 --order '2.55 -1:SPXW_180202P2780 +1:SPXW_180202P2765'
     """
