@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 from typing import Any
 
 from AlgorithmImports import (
@@ -396,9 +397,9 @@ def _unit_price(key: str, price: float) -> float:
 def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedClose]:
     """Of a day's chain the last expiry before a month from it and the first from then on, where it has them.
 
-    A file is in the order of expiries, so a few rows of it are read: each costs a call into LEAN.
+    Of a file in the order of expiries a few rows are read, for each costs a call into LEAN; not every file is in order.
     """
-    rows = universe.data
+    rows = _in_order(universe.data)
     place = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= day + timedelta(days=MONTH_DAYS))
     around = [_expiry_of(rows[index]) for index in (place - 1, place) if 0 <= index < len(rows)]
     for expiry in around:
@@ -406,7 +407,7 @@ def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedC
             continue
         found: dict[float, list[float]] = {}
         for row in _at_the_money(rows, expiry, close):
-            away, volatility = abs(float(row.symbol.id.strike_price) / close - 1), float(row.implied_volatility)
+            away, volatility = abs(_strike_of(row) / close - 1), float(row.implied_volatility)
             if _expiry_of(row) == expiry and away <= AT_THE_MONEY and volatility > 0:
                 found.setdefault(away, []).append(volatility)
         if found:
@@ -415,14 +416,36 @@ def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedC
 
 
 _AROUND = 6  # rows to each side of the money: three strikes, a call and a put each
+_PROBED = 32  # places of a file that are looked at before its order is believed
+
+
+def _in_order(rows: Any) -> Any:
+    """A chain's rows by expiry: as they are where they rise, else sorted by expiry and strike.
+
+    Ours rise. LEAN's own do not all: its AAPL files hold the calls of every expiry before the puts, SPX of 2015 begins
+    with its last expiry (Data/option/usa/universes/aapl, Data/indexoption/usa/universes/spx).
+    """
+    if _rises(rows, (0, len(rows)), _expiry_of):
+        return rows
+    return sorted(rows, key=lambda row: (_expiry_of(row), _strike_of(row)))
+
+
+def _rises(rows: Any, span: tuple[int, int], value_of: Callable[[Any], Any]) -> bool:
+    """Whether a value never falls over some evenly placed rows of a span, its first two and its last among them."""
+    low, high = span
+    places = sorted(
+        {low + (high - 1 - low) * step // _PROBED for step in range(_PROBED + 1)} | {min(low + 1, high - 1)}
+    )
+    values = [value_of(rows[place]) for place in places] if high > low else []
+    return all(before <= after for before, after in pairwise(values))
 
 
 def _at_the_money(rows: Any, expiry: date, close: float) -> Iterator[Any]:
     """An expiry's rows near the close where calls and puts stand side by side by strike; else all of them."""
     low = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= expiry)
     high = _first(rows, (low, len(rows)), lambda row: _expiry_of(row) > expiry)
-    if high - low > 2 * _AROUND and rows[low].symbol.id.option_right != rows[low + 1].symbol.id.option_right:
-        place = _first(rows, (low, high), lambda row: float(row.symbol.id.strike_price) >= close)
+    if high - low > 2 * _AROUND and _rises(rows, (low, high), _strike_of):
+        place = _first(rows, (low, high), lambda row: _strike_of(row) >= close)
         low, high = max(place - _AROUND, low), min(place + _AROUND, high)
     for index in range(low, high):
         yield rows[index]
@@ -443,3 +466,7 @@ def _first(rows: Any, span: tuple[int, int], reached: Callable[[Any], bool]) -> 
 def _expiry_of(row: Any) -> date:
     found: date = row.symbol.id.date.date()
     return found
+
+
+def _strike_of(row: Any) -> float:
+    return float(row.symbol.id.strike_price)

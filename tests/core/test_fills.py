@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,7 +23,8 @@ from simulation.lean.enums import OrderStatus, Resolution
 from simulation.orders.order_parts import Leg
 from simulation.orders.requests import UpdateOrderFields
 from simulation.runner import RunRequest, run_backtest
-from tests.conftest import CONFORMANCE, ROOT
+from tests.conftest import CONFORMANCE
+from tests.core.embedded_names import on_embedded_names
 from tests.simulation.playing import HIGH, LOW, Market, Recorder, at, credit_legs, index_market, play
 
 WORKED = FillRule(FillAssumption.WORKED, 0.60)
@@ -194,13 +194,8 @@ def test_giving_up_more_never_fills_less(
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module of the fill model on the embedded engine's names."""
-    monkeypatch.syspath_prepend(ROOT / "simulation" / "embedded")
-    before = {name: sys.modules.pop(name, None) for name in ("AlgorithmImports", "core.lean_gateway_fills")}
-    yield importlib.import_module("core.lean_gateway_fills")
-    for name, module in before.items():
-        sys.modules.pop(name, None)
-        if module is not None:
-            sys.modules[name] = module
+    with on_embedded_names(monkeypatch, "core.lean_gateway_fills") as module:
+        yield module
 
 
 def two_puts() -> Market:
@@ -332,7 +327,6 @@ def test_times_of_lean_carry_a_zone_or_none(models: Any) -> None:
 def test_the_security_initializer_sets_it_on_options_only(
     models: Any, monkeypatch: pytest.MonkeyPatch, model: str, kind: str
 ) -> None:
-    sys.modules.pop("core.lean_gateway", None)
     gateway = importlib.import_module("core.lean_gateway")
     rule = Settings.from_parameters({"fills.model": model}).fills.rule
     found: dict[str, str] = {}
@@ -342,10 +336,7 @@ def test_the_security_initializer_sets_it_on_options_only(
         found["index"] = type(algorithm.add_index("SPX", Resolution.MINUTE).fill_model).__name__
         found["option"] = type(algorithm.add_index_option_contract(LOW, Resolution.MINUTE).fill_model).__name__
 
-    try:
-        play(two_puts(), script)
-    finally:
-        sys.modules.pop("core.lean_gateway", None)
+    play(two_puts(), script)
     assert found == {"index": "ImmediateFillModel", "option": kind}
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from core.gateway import OrderRefusedError
 from core.instruments import contract_named
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
-from tests.conftest import ROOT
+from tests.core.embedded_names import on_embedded_names
 
 PROBE = """
 import json, os
@@ -226,14 +225,8 @@ NOON = datetime(2024, 3, 8, 12)
 @pytest.fixture
 def lean_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module of the gateway on the embedded engine's names, for what no run shows."""
-    monkeypatch.syspath_prepend(ROOT / "simulation" / "embedded")
-    modules = ("AlgorithmImports", *(name for name in sys.modules if name.startswith("core.lean_gateway")))
-    before = {name: sys.modules.pop(name, None) for name in modules}
-    yield importlib.import_module("core.lean_gateway")
-    for name, module in before.items():
-        del sys.modules[name]
-        if module is not None:
-            sys.modules[name] = module
+    with on_embedded_names(monkeypatch, "core.lean_gateway") as module:
+        yield module
 
 
 def quoted(module: Any, bar: Any) -> Any:

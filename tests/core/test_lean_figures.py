@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import sys
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -18,6 +16,7 @@ from greeks.black_scholes import expires_at, years_between
 from simulation.lean.enums import Resolution, SecurityType
 from simulation.market.definitions import market_hours
 from simulation.securities.pricing import settlement_time
+from tests.core.embedded_names import on_embedded_names
 from tests.simulation.playing import at, index_market, play, spxw
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,14 +58,10 @@ def test_leans_half_day_runs_to_fifteen_in_chicago_and_ours_to_the_close() -> No
 
 
 def test_a_european_put_in_the_money_is_not_assigned_on_its_last_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "simulation" / "embedded")
-    ours = ("AlgorithmImports", *(name for name in sys.modules if name.startswith("core.lean_gateway")))
-    before = {name: sys.modules.pop(name, None) for name in ours}
-    gateway = importlib.import_module("core.lean_gateway")
     put = spxw(6000.0, expiry=datetime(2024, 7, 8))  # 550 in the money, over five per cent: LEAN's scan takes it
     held: list[Any] = []
 
-    def script(own: bool) -> Any:
+    def script(gateway: Any, own: bool) -> Any:
         def initialize(algorithm: Any) -> None:
             if own:
                 gateway.prepare(algorithm, True)
@@ -80,12 +75,7 @@ def test_a_european_put_in_the_money_is_not_assigned_on_its_last_day(monkeypatch
     market = index_market("10:00", "10:01", "11:01", "12:00")
     for clock in ("10:00", "10:01", "11:01", "12:00"):
         market.quote(put, at(clock), 549.0, 551.0)
-    try:
+    with on_embedded_names(monkeypatch, "core.lean_gateway") as gateway:
         for own in (False, True):
-            play(market, script(own), cash=1_000_000.0)
-    finally:
-        for name, module in before.items():
-            sys.modules.pop(name, None)
-            if module is not None:
-                sys.modules[name] = module
+            play(market, script(gateway, own), cash=1_000_000.0)
     assert held == [0.0, -1.0]
