@@ -119,10 +119,11 @@ class Rehearsal:
 
     def _trade(self, text: str) -> None:
         parts = shlex.split(text)
-        names = {str(symbol.value): symbol for symbol in self._held()}
-        if len(parts) != 3 or parts[1] not in names:
+        names = {" ".join(str(symbol.value).split()): symbol for symbol in self._held()}  # as a script's line has it
+        symbol = names.get(" ".join(parts[1].split())) if len(parts) == 3 else None
+        if symbol is None:
             raise ScriptError(f"trade by hand: expected QUANTITY 'SYMBOL' PRICE, a symbol of {sorted(names)}")
-        trade = names[parts[1]], float(parts[0]), float(parts[2])
+        trade = symbol, float(parts[0]), float(parts[2])
         if self.session.engine is None:
             self.session.account.trade(*trade)
         else:  # LEAN hears of it at the next start: its portfolio is built from events

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import active_children
 
 from simulation.faults.kinds import Fault
 from tests.campaign.invariants import Rule
@@ -37,12 +39,25 @@ def campaign(seeds: Iterable[int], workers: int, tell: Callable[[int], None]) ->
     rows = list(seeds)
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
     done = 0
-    with ProcessPoolExecutor(workers) as pool:
-        for future in as_completed([pool.submit(run_batch, batch) for batch in batches]):
-            for verdict in future.result():
-                done += 1
-                yield verdict
-            tell(done)
+    with ProcessPoolExecutor(workers, initializer=_leave_signals) as pool:
+        try:
+            for future in as_completed([pool.submit(run_batch, batch) for batch in batches]):
+                for verdict in future.result():
+                    done += 1
+                    yield verdict
+                tell(done)
+        except BaseException:  # told to stop, above all: nobody waits for weeks that nobody reads
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in active_children():
+                child.terminate()
+                child.join()
+            raise
+
+
+def _leave_signals() -> None:
+    """In a worker: Ctrl-C reaches the whole group of processes, and the first one alone ends the rest."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def workers_of(asked: int | None) -> int:
