@@ -274,13 +274,13 @@ class TomKing(QCAlgorithm):
 
     def on_order_event(self, order_event: Any) -> None:
         """The broker reported on one leg."""
-        status = self.statuses.get(order_event.status)
+        quantity = float(order_event.fill_quantity)
+        status = self.statuses.get(order_event.status, FillStatus.UPDATED if quantity else None)
         if status is None or not self.ready:
             return
         if self.ended:  # the files are closed (lean-facts 13.13); the next start reconciles
             self.words.write(self.time, f"order event after the end, left to the next start: {order_event}")
             return
-        quantity = float(order_event.fill_quantity)
         self.tell(
             OrderUpdated(
                 time=self.gateway.now(),

@@ -25,13 +25,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.book import Position, position_of
-from core.contracts import Contract, Leg, Package, Right
+from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import ChangeKind, MarketData, MinutePassed, PositionChanged
 from core.instruments import INSTRUMENTS
 from core.parts import SOLD, Part, Terms
 from greeks.black_scholes import Backend, european_greeks
 from greeks.stress import StressEngine
 from risk.manager import UnifiedRiskManager
+from risk.proposal import Proposal
 from strategies.coordinator import QuietMinutes
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from tests.risk.proposals import proposal
@@ -57,13 +58,31 @@ def position(number: int) -> Position:
     return position_of(f"p{number}", part, "", 5000.0, 20.0)
 
 
-def held_system(folder: Path) -> tuple[TradingSystem, FakeGateway]:
+class Quoted(FakeGateway):
+    """A feed that is read: what a contract is quoted at is worked out once a price."""
+
+    def quote(self, contract: Contract) -> Quote | None:
+        key = (contract.name, self.spot(self.time))
+        kept: dict[object, Quote | None] = self.__dict__.setdefault("kept", {})
+        if key not in kept:
+            kept[key] = super().quote(contract)
+        found = kept[key]
+        return None if found is None else Quote(found.bid, found.ask, self.time)
+
+
+def wanted(number: int) -> Proposal:
+    """A put spread three weeks out whose legs are quoted both ways; another one for every number."""
+    short, wing = (contract("SPXW", strike - 5.0 * (number % 40), Right.PUT, 21) for strike in (4900.0, 4850.0))
+    return replace(proposal(wanted=2), strategy="new", package=Package((Leg(short, -1), Leg(wing, 1))))
+
+
+def held_system(folder: Path) -> tuple[TradingSystem, Quoted]:
     """A running system that holds ten positions."""
-    gateway = FakeGateway(NOON, lambda _: 5000.0, lambda _: 20.0, folder, cash=2_000_000.0)
+    gateway = Quoted(NOON, lambda _: 5000.0, lambda _: 20.0, folder, cash=2_000_000.0)
     system, _ = build(gateway, phases__earned_progression="false")
     rows = [position(number) for number in range(POSITIONS)]
     gateway.subscribe([leg.contract for row in rows for leg in row.legs])
-    gateway.subscribe([leg.contract for leg in proposal().package.legs])
+    gateway.subscribe([leg.contract for number in range(40) for leg in wanted(number).package.legs])
     for row in rows:
         system.book.positions[row.id] = row
         changed = PositionChanged(
@@ -133,8 +152,16 @@ def main() -> None:
             system.bus.publish(
                 MarketData(time=NOON, ticker=ticker, open=price, high=price, low=price, price=price, fresh_at=NOON)
             )
-        one = replace(proposal(wanted=2), strategy="new")
-        report("review of a proposal beside 10 positions, 30 legs", timed(lambda: risk.review(one)), 1_000.0)
+        each = [wanted(number) for number in range(40)]
+        for one in each:  # nothing of the market that the proposals see is made while they are timed
+            risk.review(one)
+
+        def review() -> object:
+            gateway.time += timedelta(minutes=1)  # nothing is known of the minute before
+            return risk.review(each[gateway.time.minute % 40])
+
+        report("review of a proposal beside 10 positions, 30 legs", timed(review), 1_000.0)
+        gateway.time = NOON
         report("what is held, nothing moved", timed(engine.held), 5.0)
         level = [5000.0]
 
@@ -150,7 +177,12 @@ def main() -> None:
                 system.bus.publish(event)
             return engine.held()
 
-        report("the same, everything stressed anew", timed(engine._compute, 40), 1_000.0)
+        def later() -> object:
+            gateway.time += timedelta(minutes=1)
+            return engine._compute()
+
+        report("the same, everything stressed anew, a minute later each time", timed(later, 40), 1_000.0)
+        gateway.time = NOON
         report("a move past the tolerance, with Greeks and limits on the bus", timed(moved, 40), 10_000.0)
         gateway.spot = lambda _: 5000.0
         minutes = [NOON]

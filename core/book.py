@@ -136,6 +136,8 @@ class Position:
     @property
     def legs(self) -> tuple[Leg, ...]:
         """Everything that it holds: each contract once, signed contracts as ratios."""
+        if len(self.parts) == 1:
+            return self.parts[0].legs  # a package has each contract once
         return merged(leg for part in self.parts for leg in part.legs)
 
     @property
@@ -156,6 +158,8 @@ class Position:
     @property
     def traits(self) -> frozenset[Trait]:
         """What any of its open parts is."""
+        if len(self.parts) == 1:
+            return self.parts[0].terms.traits
         return frozenset().union(*(part.terms.traits for part in self.parts))
 
     @property

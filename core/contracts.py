@@ -92,6 +92,10 @@ class Contract:
     handle: object = field(default=None, compare=False, repr=False, hash=False)
     _name: str = field(default="", init=False, compare=False, repr=False)
 
+    def __hash__(self) -> int:
+        """By its name, which equal contracts share and which is made once: contracts are keys everywhere."""
+        return hash(self.name)
+
     @property
     def name(self) -> str:
         """Readable identity, unique within a listing: root, expiry, right letter and strike; made once."""

@@ -295,8 +295,11 @@ def underlying_named(key: str) -> Underlying | None:
 
 def facts_of(key: str) -> UnderlyingFacts | None:
     """The row of a ticker, a family or a price key; ``None`` for what the house does not know."""
+    facts = UNDERLYINGS.get(key)
+    if facts is not None:
+        return facts
     named = underlying_named(key)
-    return UNDERLYINGS.get(key if named is None else named.ticker)
+    return None if named is None else UNDERLYINGS.get(named.ticker)
 
 
 def group_of(key: str) -> Group | None:

@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 from core.clock import MarketClock
 
@@ -216,12 +216,15 @@ class Journal:
         return ()
 
 
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+
+
 def as_json(value: object) -> Any:
     """The value in JSON's types: enums by value, times in ISO form, dataclasses by field; raises ``TypeError``."""
+    if type(value) in _PLAIN or (isinstance(value, int | str) and not isinstance(value, Enum)):
+        return value
     if isinstance(value, Enum):
         return as_json(value.value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else repr(float(value))
     if isinstance(value, date | time):

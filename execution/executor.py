@@ -27,10 +27,10 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
-from execution.gates import AccountWatch, OrderGates, SplitWatch, Unwinds, as_orders, sort_out
-from execution.groups import BROKEN, Change, OrderGroup, reduced
-from execution.reports import LateFills
-from execution.sending import OrderGuards, WorkingGroups, record_step
+from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, sort_out
+from execution.groups import Change, OrderGroup, closed_by, is_broken, left_without, reduced
+from execution.reports import LateFills, LostFills
+from execution.sending import OrderGuards, SplitWatch, WorkingGroups, record_step
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
 from execution.walking import anomaly, exit_limit, walk_limit
@@ -68,7 +68,8 @@ class AtomicExecutor(OrderDesk):
         self._unwinds = Unwinds(gateway, book, journal, settings)
         self._working = WorkingGroups(bus, journal, gateway, self.states, self._guards, settings)
         self.pace = self._working.pace
-        self.account = AccountWatch(bus, OrderGates(gateway, book, state), self._working, book)
+        signs, gates = LostFills(bus, gateway, settings), OrderGates(gateway, book, state)
+        self.account = AccountWatch(bus, gates, self._working, book, signs, tracker.outside)
         self._working.finished = self._finished
         self._working.foreign = self._settle
         self._working.late = self._came_late
@@ -82,8 +83,8 @@ class AtomicExecutor(OrderDesk):
 
     @property
     def working(self) -> bool:
-        """Whether any group is on its way, or anything is being unwound."""
-        return bool(len(self._working) or self._unwinds.positions)
+        """Whether any group is on its way, anything is being unwound, or a fill is still held against the account."""
+        return bool(len(self._working) or self._unwinds.positions or self.account.asks)
 
     @property
     def working_cash(self) -> float:
@@ -215,7 +216,7 @@ class AtomicExecutor(OrderDesk):
         More urgency makes a working exit more urgent. Asking again is harmless.
         """
         position = self._book.positions.get(position.id, position)
-        working = {name: group for group in self._working.of(position.id) for name in _names(group, position)}
+        working = {name: group for group in self._working.of(position.id) for name in closed_by(group, position)}
         free: list[Part] = []
         for part in position.chosen(parts):
             group = working.get(part.name)
@@ -225,7 +226,8 @@ class AtomicExecutor(OrderDesk):
                 free.append(part)
         if not parts:
             self._take_back_additions(position, reason)
-        if not free or position.id in self._book.doubted:
+        doubted = position.id in self._book.doubted and not (urgency.crosses and self.account.in_doubt)
+        if not free or doubted:
             return
         for bundle in self._bundles(position, free):
             self._exit(position, bundle, rule, reason, urgency)
@@ -248,7 +250,7 @@ class AtomicExecutor(OrderDesk):
         else:
             bundles = [(part,) for part in parts]
         naked = uncovered(position.legs)
-        return [bundle for bundle in bundles if uncovered(_without(position, bundle)) <= naked]
+        return [bundle for bundle in bundles if uncovered(left_without(position, bundle)) <= naked]
 
     def _exit(self, position: Position, parts: tuple[Part, ...], rule: str, reason: str, urgency: Urgency) -> None:
         found = sort_out(merged(leg for part in parts for leg in part.legs), self._gateway, self._settings)
@@ -260,7 +262,8 @@ class AtomicExecutor(OrderDesk):
             return
         self._book.blocked.pop(position.id, None)
         orders = as_orders(found.ready, self._settings.max_legs)
-        if len(orders) > 1:  # no order takes so many legs: one after the other, the hedges when no short needs them
+        singly = urgency.crosses and self.account.goes_singly(position.id, found.ready)
+        if len(orders) > 1 or singly:  # one after the other, the hedges when no short needs them
             self._unwinds.plan(position.id, names, rule, reason)
             self._next_unwind(position.id)
         elif found.ready:
@@ -295,7 +298,7 @@ class AtomicExecutor(OrderDesk):
         if price is None:
             return
         group.natural = price.natural
-        leaving = {name for other in self._working.of(position.id) for name in _names(other, position)} | set(parts)
+        leaving = {name for other in self._working.of(position.id) for name in closed_by(other, position)} | set(parts)
         self.states.plan_exit(group, whole=leaving >= {part.name for part in position.parts})
         limit = exit_limit(price, group.package, crosses=why[2].crosses, settings=self._settings)
         if self._working.send(group, limit) is not None:
@@ -362,11 +365,11 @@ class AtomicExecutor(OrderDesk):
     def _broken(self, group: OrderGroup, change: Change | None) -> tuple[str, ...]:
         """Parts of which something is left that has to go: legs without the rest, and exits that cannot trade whole."""
         if group.opens:
-            return () if change is None else tuple(part.name for part in change.after.parts if _is_broken(part, group))
+            return () if change is None else tuple(part.name for part in change.after.parts if is_broken(part, group))
         if group.is_filled or (change is None and not group.split) or group.purpose is OrderPurpose.UNWIND:
             return ()
         position = change.after if change is not None else self._book.positions.get(group.position)
-        return () if position is None else tuple(part.name for part in position.chosen(_names(group, position)))
+        return () if position is None else tuple(part.name for part in position.chosen(closed_by(group, position)))
 
     def _is_busy(self, position: str) -> bool:
         return bool(self._working.of(position)) or position in self._unwinds
@@ -469,7 +472,8 @@ class AtomicExecutor(OrderDesk):
         if found.ready:
             names = tuple(part.name for part in known.parts if part.name in unwind.parts)
             why = (unwind.rule, unwind.reason, Urgency.URGENT)
-            self._start_exit(known, found.ready, names, OrderPurpose.UNWIND, why)
+            for legs in self.account.as_urgent(position, found.ready):
+                self._start_exit(known, legs, names, OrderPurpose.UNWIND, why)
         elif not found.waiting and not flying:
             self._rest_unwound(position)  # long options that nobody bids for stay its own until they are gone
 
@@ -481,20 +485,3 @@ class AtomicExecutor(OrderDesk):
     def verify(self) -> tuple[str, ...]:
         """No group hangs without orders."""
         return tuple(f"group {group.id} has no orders" for group in self._working if not group.order_ids)
-
-
-def _names(group: OrderGroup, position: Position) -> tuple[str, ...]:
-    """Parts of a position that a group closes; an entry closes none."""
-    if group.opens:
-        return ()
-    return group.parts or tuple(part.name for part in position.parts)
-
-
-def _is_broken(part: Part, group: OrderGroup) -> bool:
-    return part.name.endswith(BROKEN) and part.name.removesuffix(BROKEN) in {plan.name for plan in group.plans}
-
-
-def _without(position: Position, parts: Sequence[Part]) -> tuple[Leg, ...]:
-    """What a position holds once parts are gone."""
-    names = {part.name for part in parts}
-    return merged(leg for part in position.parts if part.name not in names for leg in part.legs)

@@ -11,7 +11,7 @@ next to nothing, is left to expire; one whose bid is missing at a real offer wai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,17 +19,23 @@ from typing import Final
 from core.book import Book, Position, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, Package, Quote, uncovered
-from core.events import NoticeKind, NoticeRaised, Request, Severity, ShareSplit
+from core.events import MinutePassed, OrderUpdated, Request, Severity
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.journal import Journal, RecordKind
-from core.parts import Urgency, merged
+from core.parts import LegExit, Urgency, merged
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
+from execution.reports import LostFills
 from execution.sending import WorkingGroups
+from market.freshness import TwoLooks
 from state.manager import HierarchicalStateManager
 
 MOST_REFUSED: Final = 3
+_NOT_HELD: Final = ("uncovered", "no position")
+"""Words of a refusal by which a broker says that it does not hold what an order closes."""
+_RECORD_LAGS: Final = 10
+"""Seconds by which tastytrade's record of positions may lag behind a fill (its plug-in's issues 29 and 30)."""
 _ROUNDING: Final = 1e-6
 _ASKED_WITHIN: Final = timedelta(minutes=2)
 
@@ -45,6 +51,14 @@ class OrderGates:
     def now(self) -> datetime:
         """Time of the market."""
         return self._gateway.now()
+
+    def moment(self) -> datetime:
+        """UTC, to the second."""
+        return self._gateway.moment()
+
+    def may_lose_fills(self) -> bool:
+        """Whether the account can hold something else than the engine shows: only where it is another's."""
+        return not self._gateway.answers_at_once()
 
     def differs(self, contracts: Iterable[str], flying: Collection[str]) -> dict[str, float]:
         """By contract: what the broker holds beyond what we count (signed), where that is anything.
@@ -127,76 +141,85 @@ def as_orders(legs: Sequence[Leg], most: int) -> list[tuple[Leg, ...]]:
     return bundles + [tuple(longs[at : at + most]) for at in range(0, len(longs), most)]
 
 
-SPLITS: Final = "splits"
-"""Under which state remembers what split while contracts on it were held: ticker to the day."""
-
-
-class SplitWatch:
-    """Nothing opens on shares that split while contracts on them are held: those are other contracts from then on.
-
-    LEAN closes options itself before a split (AlgorithmManager, option liquidation on a warning); a broker adjusts
-    them. A person is told, what goes is taken from the account, and the ban ends when nothing of it is held any more.
-    """
-
-    def __init__(self, bus: EventBus, book: Book, state: HierarchicalStateManager) -> None:
-        self._bus = bus
-        self._book = book
-        self._state = state
-        bus.subscribe(ShareSplit, self._on_split, component="splits", critical=True)
-
-    def _on_split(self, event: ShareSplit) -> None:
-        known = dict(self._state.recall(SPLITS) or {})
-        if not self._is_held(event.ticker):
-            return
-        if event.ticker not in known:
-            self._state.remember(SPLITS, {**known, event.ticker: event.time.date()})
-        when = "splits at the next open" if event.coming else "has split"
-        text = (
-            f"{event.ticker} {when} ({event.factor:g}): what is held on it becomes other contracts, nothing new opens"
-        )
-        self._bus.publish(NoticeRaised(time=event.time, kind=NoticeKind.DOUBT, text=text))
-
-    def _is_held(self, ticker: str) -> bool:
-        positions = any(row.underlying.ticker == ticker for row in self._book.positions.values())
-        return (
-            positions or ticker in self._book.shares or any(name.split(" ")[0] == ticker for name in self._book.unowned)
-        )
-
-    def refusal(self, package: Package) -> Refusal | None:
-        """Why nothing opens on its underlying."""
-        ticker, known = package.underlying.ticker, dict(self._state.recall(SPLITS) or {})
-        if ticker not in known:
-            return None
-        if self._is_held(ticker):
-            return Refusal("split", f"{ticker} split on {known[ticker]} while contracts on it were held")
-        del known[ticker]
-        self._state.remember(SPLITS, known)
-        return None
-
-
 class AccountWatch:
     """Lets no order leave that rests on something else than the account holds; asks for a look where they differ.
 
     A look compares state and account now, by whoever reconciles. ``look_soon`` says that it could not be taken then and
-    the next minute must.
+    the next minute must. ``outside``: what others traded by contract, which explains a quantity that moved.
     """
 
-    def __init__(self, bus: EventBus, gates: OrderGates, working: WorkingGroups, book: Book) -> None:
+    def __init__(
+        self,
+        bus: EventBus,
+        gates: OrderGates,
+        working: WorkingGroups,
+        book: Book,
+        signs: LostFills,
+        outside: Mapping[str, LegExit],
+    ) -> None:
         self._bus = bus
-        self._refused: dict[str, tuple[int, datetime]] = {}
+        self._refused: dict[str, int] = {}
+        self._tried: dict[tuple[str, frozenset[str]], datetime] = {}
         self._gates = gates
         self._working = working
         self._book = book
+        self._signs = signs
+        self._outside = outside
+        self._looks = TwoLooks()
+        self._moved: dict[str, datetime] = {}
         self._questioned: set[str] = set()
         self.look_soon = False
+        working.strange = signs.report
+        bus.subscribe(OrderUpdated, self._on_report, component="executor", critical=True)
+        bus.subscribe(MinutePassed, self._on_minute, component="executor", critical=True)
+
+    # What the engine shows of the account, and whether it may be believed
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether what the engine shows of the account may lack a fill, so that what is not there is not taken as gone.
+
+        By a sign, or for the minute in which a quantity did not move as its fill says.
+        """
+        return self._signs.doubted or bool(self._moved and self._amiss(self._moved))
+
+    @property
+    def asks(self) -> bool:
+        """Whether a fill is still to be held against the account."""
+        return bool(self._moved)
+
+    def _on_report(self, event: OrderUpdated) -> None:
+        if event.fill_quantity and self._gates.may_lose_fills():
+            self._moved[event.contract] = self._gates.moment()
+
+    def _on_minute(self, event: MinutePassed) -> None:
+        """After each fill the held quantity must have moved as meant; asked when no order works on it any more."""
+        self._signs.look(self._working, event.time)
+        if not self._moved:
+            return
+        flying = self._flying()
+        amiss = self._amiss(self._moved)
+        for name in [name for name in self._moved if name not in flying]:
+            if self._looks.again(name, event.time, name in amiss):
+                self._signs.tell(f"the account shows {amiss[name]:+g} {name} beyond what its fills come to")
+            if name not in amiss or self._signs.doubted:
+                del self._moved[name]
+
+    def _amiss(self, names: Iterable[str]) -> dict[str, float]:
+        """By contract what the account shows beyond the fills, where no trade of others explains it."""
+        gaps = self._gates.differs(names, self._flying())
+        told = {name: self._outside[name].quantity for name in gaps if name in self._outside}
+        return {name: gap for name, gap in gaps.items() if abs(gap - told.get(name, 0.0)) > 0.5}
+
+    def _flying(self) -> set[str]:
+        return {leg.contract.name for group in self._working for leg in group.package.legs}
 
     def look(self) -> None:
         """Have state and account compared now."""
         self._bus.request(Request.ACCOUNT_LOOK)
 
     def _gap(self, legs: Iterable[Leg]) -> dict[str, float]:
-        flying = {leg.contract.name for group in self._working for leg in group.package.legs}
-        return self._gates.differs((leg.contract.name for leg in legs), flying)
+        return self._gates.differs((leg.contract.name for leg in legs), self._flying())
 
     def refusal(self, package: Package) -> Refusal | None:
         """Nothing opens on contracts of which the account holds something else than we count."""
@@ -210,30 +233,50 @@ class AccountWatch:
         """The broker refused an order that closes: after three a person is told, who looks and starts anew.
 
         LEAN's portfolio is not the broker: after a fill that it lost, state and portfolio agree, both are wrong, and
-        each closing order is refused (lean-facts 13).
+        each closing order is refused (lean-facts 13). One refused as uncovered or as no position says so at once.
         """
-        count, now = self._refused.get(group.position, (0, group.created))[0] + 1, self._gates.now()
-        self._refused[group.position] = (count, now)
+        count = self._refused[group.position] = self._refused.get(group.position, 0) + 1
+        self._tried[_tried(group.position, group.package.legs)] = self._gates.now()
         if count == MOST_REFUSED:
-            text = (
+            self._signs.tell(
                 f"{count} orders to close {group.position} were refused, the last: {group.rejected}; "
-                "only what is urgent is tried on, once a minute: look at the broker, then start anew"
+                "only what is urgent is tried on, once a minute"
             )
-            self._bus.publish(NoticeRaised(time=now, kind=NoticeKind.DOUBT, text=text))
+        elif count == 1 and any(words in group.rejected.lower() for words in _NOT_HELD):
+            self._signs.tell(f"an order to close {group.position} was refused: {group.rejected}")
 
-    def _may_try(self, position: str, urgency: Urgency) -> bool:
+    def _may_try(self, position: str, legs: Sequence[Leg], urgency: Urgency) -> bool:
         """After three refusals an ordinary exit waits for a person; what is urgent goes on, once a minute."""
-        count, last = self._refused.get(position, (0, None))
-        return count < MOST_REFUSED or (urgency.crosses and last != self._gates.now())
+        if self._refused.get(position, 0) < MOST_REFUSED:
+            return True
+        return urgency.crosses and self._tried.get(_tried(position, legs)) != self._gates.now()
+
+    def _just_bought(self, legs: Sequence[Leg]) -> bool:
+        """Whether something to be sold filled seconds ago: a broker whose record lags takes it as a sale to open."""
+        now, wait = self._gates.moment(), timedelta(seconds=_RECORD_LAGS)
+        names = (leg.contract.name for leg in legs if leg.ratio > 0)
+        return any(name in self._moved and now - self._moved[name] < wait for name in names)
+
+    def goes_singly(self, position: str, legs: Sequence[Leg]) -> bool:
+        """Whether what must go is bought back one short at a time: refused too often, or not as the engine shows it."""
+        return self._refused.get(position, 0) >= MOST_REFUSED or (self.in_doubt and bool(self._gap(legs)))
+
+    def as_urgent(self, position: str, legs: tuple[Leg, ...]) -> tuple[tuple[Leg, ...], ...]:
+        """Legs that may go now (signed as held) as orders: shorts one by one where the whole was refused too often."""
+        shorts = tuple((leg,) for leg in legs if leg.ratio < 0)
+        return shorts if shorts and self.goes_singly(position, legs) else (legs,)
 
     def may_go(self, position: Position, legs: tuple[Leg, ...], urgency: Urgency) -> bool:
         """Whether an order that closes these legs may leave: the account holds them, and no short loses its hedge.
 
         Where the account holds something else, it is looked at, what works for the position is taken back so that
-        nothing is left unjudged, and the next minute asks again.
+        nothing is left unjudged, and the next minute asks again. Where the engine's picture of the account is in doubt,
+        what is urgent buys shorts back all the same, and the rest waits for a person.
         """
-        if not self._may_try(position.id, urgency):
+        if not self._may_try(position.id, legs, urgency) or self._just_bought(legs):
             return False
+        if self.in_doubt and self._gap(legs):
+            return urgency.crosses and all(leg.ratio < 0 for leg in legs)
         if self._gap(legs):
             self.look()
             if self._gap(legs):
@@ -268,6 +311,7 @@ class AccountWatch:
             self.refused(group)
         elif not group.is_untouched:
             self._refused.pop(group.position, None)
+            self._tried = {key: at for key, at in self._tried.items() if key[0] != group.position}
         if group.position in self._questioned:
             self._questioned.discard(group.position)
             self.look()
@@ -276,6 +320,10 @@ class AccountWatch:
         """The broker reported more of a group than was ordered: what the account holds decides."""
         self._questioned.add(group.position)
         self.look()
+
+
+def _tried(position: str, legs: Iterable[Leg]) -> tuple[str, frozenset[str]]:
+    return position, frozenset(leg.contract.name for leg in legs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from math import gcd, inf
 from core.book import ClosedTrade, EntryIntent, Position, Refusal
 from core.contracts import Contract, Leg, Package, Right
 from core.events import ChangeKind
-from core.parts import LegExit, Part, PartPlan, Terms, Urgency, added
+from core.parts import LegExit, Part, PartPlan, Terms, Urgency, added, merged
 from market.freshness import worth_at_most
 from state.tables import OrderPurpose
 
@@ -378,3 +378,21 @@ def largest_loss(part: Part) -> float | None:
     if most == inf:
         return None
     return max(most * part.multiplier * part.contracts - part.entry_cash + part.entry_fees, 0.0)
+
+
+def closed_by(group: OrderGroup, position: Position) -> tuple[str, ...]:
+    """Parts of a position that a group closes; an entry closes none."""
+    if group.opens:
+        return ()
+    return group.parts or tuple(part.name for part in position.parts)
+
+
+def is_broken(part: Part, group: OrderGroup) -> bool:
+    """Whether a part is what an entry left without the rest."""
+    return part.name.endswith(BROKEN) and part.name.removesuffix(BROKEN) in {plan.name for plan in group.plans}
+
+
+def left_without(position: Position, parts: Sequence[Part]) -> tuple[Leg, ...]:
+    """What a position holds once parts are gone."""
+    names = {part.name for part in parts}
+    return merged(leg for part in position.parts if part.name not in names for leg in part.legs)

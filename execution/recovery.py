@@ -59,6 +59,8 @@ class BrokerLooks:
         self._every = timedelta(minutes=settings.reconcile_minutes)
         self._looked: datetime | None = None
         self._options: dict[str, float] | None = None
+        self.believed = True
+        """Whether the engine's picture of the account has every fill, as far as is known."""
         self._orders: set[tuple[str, ...]] = set()
 
     def known(self, unowned: Mapping[str, float] | None) -> None:
@@ -72,7 +74,7 @@ class BrokerLooks:
     def strangers(self, outcome: Reconciliation) -> list[str]:
         """Orders and holdings in options that came since the last certain look and are none of ours; each once."""
         found: list[str] = []
-        if self._gateway.answers_at_once() or not self.certain:
+        if self._gateway.answers_at_once() or not self.certain or not self.believed:
             return found
         for order in outcome.foreign_orders:
             key = order.broker_ids or (str(order.order_id),)
@@ -129,7 +131,7 @@ class BrokerLooks:
             BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag, row.broker_ids)
             for row in self._gateway.open_orders()
         )
-        return BrokerFacts(today, holdings, orders, certain=self.certain)
+        return BrokerFacts(today, holdings, orders, certain=self.certain and self.believed)
 
     def verify(self) -> tuple[str, ...]:
         """The state's own recovery says what is wrong."""
@@ -228,6 +230,7 @@ class OrderRecovery(Manager):
             self._looking = False
 
     def _reconcile(self) -> Reconciliation:
+        self._looks.believed = not self._executor.account.in_doubt
         outcome = self._looks.reconcile(self._executor.followed)
         if outcome is None:
             return Reconciliation()
@@ -276,7 +279,7 @@ class OrderRecovery(Manager):
     def _count_unowned(self, outcome: Reconciliation) -> None:
         """What belongs to nobody counts for Greeks: its prices are asked for, and a change of it is told."""
         unowned = {row.contract: row.quantity for row in outcome.unowned}
-        if unowned == self._book.unowned or self._book.doubted:
+        if unowned == self._book.unowned or self._book.doubted or not self._looks.believed:
             return
         self._book.unowned = unowned
         contracts = [found for found in map(contract_named, unowned) if found is not None]

@@ -11,20 +11,24 @@ CANCELED comes where the exchange was faster than the cancel (BrokerageTransacti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from core.book import Book, ClosedTrade, Position
+from core.bus import EventBus
 from core.contracts import Leg
-from core.events import ChangeKind, OrderUpdated
+from core.events import ChangeKind, EntriesAllowed, FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import Gateway
+from core.instruments import instrument_of
 from core.parts import LegExit, Part
+from core.settings.fields import OrderSettings
 from execution.groups import BROKEN, LATE, Change, LegFill, OrderGroup, opened_parts
 from execution.tracker import PositionTracker
 from state.tables import OrderGroupState, PositionState
 
+_ROUNDING: Final = 1e-6
 REMEMBERED: Final = timedelta(days=5)
 """How long an order's id is known after its end: until the day after, over a long weekend too."""
 
@@ -258,3 +262,84 @@ def _priced(part: Part, name: str, exit_: LegExit) -> Part | None:
     if gone is None or gone.cash is not None or abs(gone.quantity - exit_.quantity) > 0.5:
         return None
     return replace(part, exits={**part.exits, name: LegExit(gone.quantity, exit_.cash, gone.fees + exit_.fees)})
+
+
+class LostFills:
+    """Signs that LEAN lost a fill, so that its portfolio is not the broker's account (lean-facts 13; issue 14, 12).
+
+    A sign stops entries (the halt outlives the process), is told as what it is, and puts LEAN's picture of the account
+    in doubt until a start reads the account anew, or a person who looked at the broker says resume. Where the engine's
+    portfolio is the account, as in a backtest, no order is looked at.
+    """
+
+    def __init__(self, bus: EventBus, gateway: Gateway, settings: OrderSettings) -> None:
+        self._bus = bus
+        self._gateway = gateway
+        self._settings = settings
+        self._passed: dict[str, tuple[datetime, Mapping[str, float]]] = {}
+        self._told: set[str] = set()
+        self.doubted = False
+        """Whether a sign was seen in this process that no person has answered."""
+        bus.subscribe(EntriesAllowed, self._on_allowed, component="executor", critical=True)
+
+    def _on_allowed(self, _event: EntriesAllowed) -> None:
+        self.doubted = False
+        self._told.clear()
+        self._passed.clear()
+
+    def tell(self, sign: str) -> None:
+        """A sign was seen: what it is, in words."""
+        self.doubted = True
+        text = f"{sign}: LEAN may have lost a fill; look at the broker, then start anew"
+        self._bus.publish(NoticeRaised(time=self._gateway.now(), kind=NoticeKind.DOUBT, text=text))
+        self._bus.halt_entries(f"LEAN may have lost a fill: {sign}")
+
+    def report(self, event: OrderUpdated) -> None:
+        """A quantity filled in a report that is no fill: LEAN books none of it (Lean.Brokerages.TradeStation, 84)."""
+        if event.fill_quantity and event.status not in (FillStatus.FILLED, FillStatus.PARTLY_FILLED):
+            self.tell(
+                f"order {event.order_id} filled {event.fill_quantity:+g} {event.contract} by a report that says "
+                f"{event.status.value}"
+            )
+
+    def look(self, working: Iterable[OrderGroup], now: datetime) -> None:
+        """Once a minute: a limit that the market has passed for minutes without a fill has filled somewhere else."""
+        groups = () if self._gateway.answers_at_once() else tuple(working)
+        self._passed = {group.id: self._passed[group.id] for group in groups if group.id in self._passed}
+        least = self._settings.passed_ticks
+        for group in groups:
+            past = self._ticks_past(group, now)
+            since, filled = self._passed.get(group.id, (now, group.filled))
+            if past is None or past < least or filled != group.filled:
+                self._passed.pop(group.id, None)
+                continue
+            self._passed[group.id] = since, filled
+            if now - since >= timedelta(minutes=self._settings.passed_minutes) and group.id not in self._told:
+                self._told.add(group.id)
+                self.tell(
+                    f"{group.id} of {group.position} works at {group.acknowledged:g}, the market is {past:.0f} ticks "
+                    f"past it since {since:%H:%M} and nothing filled"
+                )
+
+    def _ticks_past(self, group: OrderGroup, now: datetime) -> float | None:
+        """How far natural is beyond the limit that the broker has, on the order's own side; ``None``: nobody knows.
+
+        Old quotes tell nothing, and neither does the bid of what is worth nothing, which stays visible when nobody bids
+        any more (13.7): it counts as none. An order that still walks toward natural is short of it, not passed.
+        """
+        natural, legs = 0.0, group.package.legs
+        for leg in legs:
+            quote, ticks = self._gateway.quote(leg.contract), instrument_of(leg.contract).ticks
+            if (
+                quote is None
+                or quote.ask is None
+                or now - quote.time > timedelta(minutes=self._settings.passed_minutes)
+            ):
+                return None
+            bid = min(quote.bid or 0.0, quote.ask)
+            bid = bid if bid > self._settings.worthless_ticks * ticks.step(0.0) + _ROUNDING else 0.0
+            natural -= leg.ratio * (quote.ask if leg.ratio > 0 else bid)
+        if group.acknowledged is None:
+            return None
+        step = instrument_of(legs[0].contract).ticks.step(natural, len(legs))
+        return (natural - group.acknowledged) / step + _ROUNDING

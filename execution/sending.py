@@ -11,7 +11,7 @@ from weakref import ref
 from core.book import Book, EntryJudge, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, Package
-from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
+from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated, ShareSplit
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
 from core.parts import LegExit
@@ -20,6 +20,7 @@ from execution.groups import OrderGroup
 from execution.reports import OrderMemory, fill_gap, take_fill
 from execution.states import GroupStates, describe_package
 from execution.walking import OrderPace, PriceWalk, Traffic
+from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, OrderTrigger, StateError
 
 _UPDATE_REFUSED: Final = ("failed to update", "unable to update")
@@ -66,12 +67,60 @@ class OrderGuards:
         self._in_a_row = 0
 
 
+SPLITS: Final = "splits"
+"""Under which state remembers what split while contracts on it were held: ticker to the day."""
+
+
+class SplitWatch:
+    """Nothing opens on shares that split while contracts on them are held: those are other contracts from then on.
+
+    LEAN closes options itself before a split (AlgorithmManager, option liquidation on a warning); a broker adjusts
+    them. A person is told, what goes is taken from the account, and the ban ends when nothing of it is held any more.
+    """
+
+    def __init__(self, bus: EventBus, book: Book, state: HierarchicalStateManager) -> None:
+        self._bus = bus
+        self._book = book
+        self._state = state
+        bus.subscribe(ShareSplit, self._on_split, component="splits", critical=True)
+
+    def _on_split(self, event: ShareSplit) -> None:
+        known = dict(self._state.recall(SPLITS) or {})
+        if not self._is_held(event.ticker):
+            return
+        if event.ticker not in known:
+            self._state.remember(SPLITS, {**known, event.ticker: event.time.date()})
+        when = "splits at the next open" if event.coming else "has split"
+        text = (
+            f"{event.ticker} {when} ({event.factor:g}): what is held on it becomes other contracts, nothing new opens"
+        )
+        self._bus.publish(NoticeRaised(time=event.time, kind=NoticeKind.DOUBT, text=text))
+
+    def _is_held(self, ticker: str) -> bool:
+        positions = any(row.underlying.ticker == ticker for row in self._book.positions.values())
+        return (
+            positions or ticker in self._book.shares or any(name.split(" ")[0] == ticker for name in self._book.unowned)
+        )
+
+    def refusal(self, package: Package) -> Refusal | None:
+        """Why nothing opens on its underlying."""
+        ticker, known = package.underlying.ticker, dict(self._state.recall(SPLITS) or {})
+        if ticker not in known:
+            return None
+        if self._is_held(ticker):
+            return Refusal("split", f"{ticker} split on {known[ticker]} while contracts on it were held")
+        del known[ticker]
+        self._state.remember(SPLITS, known)
+        return None
+
+
 class WorkingGroups:
     """Every group that the broker works on; ``finished`` is called when it works nothing of one any more.
 
     ``foreign`` is called with what the broker says of orders that are none of ours, ``late`` with a group of which
     something filled after its end, ``priced`` when what filled unseen got its price, ``lost`` with a group of which the
-    broker has no order and says nothing, and ``odd`` with one of which it reported more than was ordered.
+    broker has no order and says nothing, ``odd`` with one of which it reported more than was ordered, and ``strange``
+    with each new report on an order, before it is taken.
     """
 
     def __init__(
@@ -100,6 +149,7 @@ class WorkingGroups:
         self.priced: Callable[[OrderGroup, Leg, LegExit], None] = _no_price
         self.lost: Callable[[OrderGroup], None] = _nobody
         self.odd: Callable[[OrderGroup], None] = _nobody
+        self.strange: Callable[[OrderUpdated], None] = _nobody
         bus.subscribe(OrderUpdated, self._on_order, component="executor", critical=True)
 
     def __iter__(self) -> Iterator[OrderGroup]:
@@ -276,6 +326,7 @@ class WorkingGroups:
             if any(not waiting.order_ids for waiting in self._groups.values()):
                 self._early.append(event)
             else:
+                self.strange(event)
                 self.foreign(event)
             return
         leg = next((leg for leg in group.package.legs if leg.contract.name == event.contract), None)
@@ -284,7 +335,8 @@ class WorkingGroups:
         if self._memory.is_again(event):
             return
         group.heard_at = event.time
-        if event.status in (FillStatus.FILLED, FillStatus.PARTLY_FILLED) and event.fill_price is not None:
+        self.strange(event)
+        if event.fill_price is not None:  # whatever the report calls itself
             self._take_fill(group, leg, event)
         if event.status is FillStatus.FILLED:
             self._fill_gap(group, leg)

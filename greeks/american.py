@@ -91,6 +91,11 @@ def _grid_columns() -> tuple[FloatArray, ...]:
     return tuple(np.ascontiguousarray(getattr(grid, field.name)) for field in fields(_Grid))
 
 
+@lru_cache(maxsize=1)
+def _kept_boundaries(places: int) -> tuple[FloatArray, FloatArray]:  # their four figures, and they
+    return np.full((places, 4), np.nan), np.zeros((places, NODES + 1))
+
+
 @dataclass(frozen=True, slots=True)
 class _Puts:
     """Unit-strike puts: time, volatility, rate and yield, one row each; every rate is above zero."""
@@ -488,7 +493,7 @@ def _early(batch: _Batch, rate: FloatArray, dividend_yield: FloatArray) -> Float
     else:
         rows = np.empty((3, moneyness.size))
         columns = np.vstack((moneyness, puts.years, puts.volatility, rate, dividend_yield))
-        kernels.fill_unit_puts(columns, ITERATIONS, _grid_columns(), rows)
+        kernels.fill_unit_puts(columns, ITERATIONS, _grid_columns(), rows, *_kept_boundaries(kernels.KEPT))
         price, slope, curve = rows
     delta = np.where(call, price - moneyness * slope, slope)
     gamma = np.where(call, moneyness**2 * curve / spot, curve / strike)

@@ -11,7 +11,7 @@ so that a daylight-saving change between them costs or adds its hour.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.clock import closing_time, monthly_expiry
-from core.contracts import Contract, Settlement
+from core.contracts import AssetKind, Contract, ExerciseStyle, Right, Settlement
 from core.instruments import INSTRUMENTS
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -106,6 +106,8 @@ def normal(x: FloatArray) -> FloatArray:
 def aligned(*values: ArrayLike) -> tuple[FloatArray, ...]:
     """The values as contiguous float arrays of one common length."""
     arrays = [np.asarray(value, dtype=np.float64) for value in values]
+    if len({array.shape for array in arrays}) == 1 and arrays[0].ndim == 1:
+        return tuple(map(np.ascontiguousarray, arrays))
     length = max(array.size for array in arrays)
     return tuple(
         np.ascontiguousarray(array if array.ndim == 1 and array.size == length else np.broadcast_to(array, (length,)))
@@ -322,15 +324,20 @@ def years_between(now: datetime, end: datetime) -> float:
 
 def years_to_expiry(contracts: Sequence[Contract], now: datetime) -> FloatArray:
     """Years left of every contract at ``now`` (naive New York); zero once settled, never negative."""
+    return years_until(expiry_seconds(contracts), now)
+
+
+def expiry_seconds(contracts: Sequence[Contract]) -> FloatArray:
+    """Seconds since 1970 UTC of the moment at which each contract stops being an option."""
+    ends = (_end_seconds(contract.root, contract.expiry, contract.settlement) for contract in contracts)
+    return np.fromiter(ends, dtype=np.float64, count=len(contracts))
+
+
+def years_until(ends: FloatArray, now: datetime) -> FloatArray:
+    """Years left at ``now`` (naive New York) until seconds since 1970 UTC; zero once they are over."""
     if now.tzinfo is not None:
         raise ValueError(f"now: {now} carries a zone; expected naive New York time")
-    start = _utc_seconds(now)
-    ends = np.fromiter(
-        (_end_seconds(contract.root, contract.expiry, contract.settlement) for contract in contracts),
-        dtype=np.float64,
-        count=len(contracts),
-    )
-    result: FloatArray = np.maximum(ends - start, 0.0) / SECONDS_A_YEAR
+    result: FloatArray = np.maximum(ends - _utc_seconds(now), 0.0) / SECONDS_A_YEAR
     return result
 
 
@@ -339,6 +346,58 @@ def _end_seconds(root: str, expiry: date, settlement: Settlement) -> float:
     return _utc_seconds(datetime.combine(expiry, settlement_time(root, expiry, settlement)))
 
 
+@lru_cache(maxsize=256)
 def _utc_seconds(moment: datetime) -> float:
     """Seconds since 1970 UTC of a naive New York moment; the first of the two in the hour that autumn repeats."""
-    return moment.replace(tzinfo=NEW_YORK).astimezone(UTC).timestamp()
+    return moment.replace(tzinfo=NEW_YORK, fold=0).astimezone(UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What no minute changes of contracts that are priced together, by column: made once for what is held.
+
+    ``keys`` are the prices that they stand on, each once, ``key_at`` which of them each contract has; ``terms`` each
+    price key with a moment of expiry once, and ``term_at``; ``ends`` UTC seconds.
+    """
+
+    contracts: tuple[Contract, ...]
+    names: tuple[str, ...]
+    keys: tuple[str, ...]
+    key_at: NDArray[np.intp]
+    terms: tuple[tuple[str, str, datetime], ...]
+    term_at: NDArray[np.intp]
+    strike: FloatArray
+    ends: FloatArray
+    is_call: NDArray[np.bool_]
+    american: NDArray[np.bool_]
+    on_future: NDArray[np.bool_]
+
+    @staticmethod
+    def of(contracts: Iterable[Contract]) -> Layout:
+        """Of contracts on any underlyings; a package's is asked for by several rooms."""
+        return _layout(tuple(contracts))
+
+
+@lru_cache(maxsize=64)
+def _layout(contracts: tuple[Contract, ...]) -> Layout:
+    keys: dict[str, int] = {}
+    terms: dict[tuple[str, str, datetime], int] = {}
+    key_at, term_at = [], []
+    for contract in contracts:
+        underlying = contract.underlying
+        key = underlying.price_key
+        key_at.append(keys.setdefault(key, len(keys)))
+        term_at.append(terms.setdefault((key, underlying.ticker, expires_at(contract)), len(terms)))
+    return Layout(
+        contracts=tuple(contracts),
+        names=tuple(contract.name for contract in contracts),
+        keys=tuple(keys),
+        key_at=np.array(key_at, dtype=np.intp),
+        terms=tuple(terms),
+        term_at=np.array(term_at, dtype=np.intp),
+        strike=np.array([contract.strike for contract in contracts], dtype=np.float64),
+        ends=expiry_seconds(contracts),
+        is_call=np.array([contract.right is Right.CALL for contract in contracts], dtype=bool),
+        american=np.array([contract.style is ExerciseStyle.AMERICAN for contract in contracts], dtype=bool),
+        on_future=np.array([contract.underlying.kind is AssetKind.FUTURE for contract in contracts], dtype=bool),
+    )

@@ -17,7 +17,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.book import Book
 from core.contracts import Contract, Leg
+from core.instruments import contract_named, underlying_named
 from greeks.black_scholes import FloatArray
 from greeks.smile import Columns, ContractGreeks
 
@@ -164,12 +166,21 @@ class PortfolioGreeks:
 
 def total(legs: Iterable[LegGreeks | ShareGreeks]) -> Exposure | None:
     """Exposures added up; ``None`` when one of them is unknown."""
-    total = Exposure()
-    for leg in legs:
-        if leg.exposure is None:
+    value = delta = gamma = vega = theta = rho = vanna = charm = vomma = 0.0
+    for leg in legs:  # one by one and not through ``+``: this runs for every leg at every price
+        one = leg.exposure
+        if one is None:
             return None
-        total += leg.exposure
-    return total
+        value += one.value
+        delta += one.delta
+        gamma += one.gamma
+        vega += one.vega
+        theta += one.theta
+        rho += one.rho
+        vanna += one.vanna
+        charm += one.charm
+        vomma += one.vomma
+    return Exposure(value, delta, gamma, vega, theta, rho, vanna, charm, vomma)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +263,30 @@ def lines_of(position: str, strategy: str, legs: Sequence[Leg], contracts: int =
     return tuple(line(leg) for leg in legs)
 
 
+UNOWNED: Final = "unowned"
+
+
+def held_lines(book: Book) -> tuple[Line, ...]:
+    """Legs of every position, and contracts of the account that belong to none."""
+    lines = [
+        line for position in book.positions.values() for line in lines_of(position.id, position.strategy, position.legs)
+    ]
+    for name, quantity in book.unowned.items():
+        contract = contract_named(name)
+        if contract is not None:
+            lines.append(Line(UNOWNED, UNOWNED, contract, quantity * contract.multiplier))
+    return tuple(lines)
+
+
+def share_counts(book: Book) -> dict[str, float]:
+    """Shares by ticker: what assignments left, and a person's own in what may be traded here."""
+    counts = {ticker: held.quantity for ticker, held in book.shares.items()}
+    for ticker, quantity in book.unowned.items():
+        if underlying_named(ticker) is not None:
+            counts[ticker] = counts.get(ticker, 0.0) + quantity
+    return counts
+
+
 # What contracts are worth at other prices, volatilities and days
 
 
@@ -277,8 +312,10 @@ def revalued(now: Priced, moves: FloatArray, points: FloatArray, days: FloatArra
     spot = _placed(now)[:, None] * np.maximum(1.0 + moves, LOWEST_SPOT)
     known = now.volatility[:, None]
     volatility = np.maximum(known + points / 100.0, np.minimum(known, LOWEST_VOLATILITY))
-    shape = np.broadcast_shapes(spot.shape, volatility.shape)
-    return _prices(now, np.broadcast_to(spot, shape), np.broadcast_to(volatility, shape), np.broadcast_to(days, shape))
+    if spot.shape != volatility.shape:
+        shape = np.broadcast_shapes(spot.shape, volatility.shape)
+        spot, volatility = np.broadcast_to(spot, shape), np.broadcast_to(volatility, shape)
+    return _prices(now, spot, volatility, days)
 
 
 def volatility_rise(now: Priced, points: float, reference_days: float) -> FloatArray:
@@ -309,7 +346,7 @@ def worst_value(now: Priced, units: FloatArray) -> float:
     prices = np.unique(np.concatenate([np.linspace(*between, _BETWEEN) for between in pairwise(prices)]))
     spot = np.broadcast_to(prices, (columns.strike.size, prices.size))
     volatility = np.broadcast_to(now.volatility[:, None], spot.shape)
-    values = units @ _prices(now, spot, volatility, np.broadcast_to(days, spot.shape))
+    values = units @ _prices(now, spot, volatility, days)
     return float(values.min())
 
 
@@ -326,7 +363,9 @@ def _placed(now: Priced) -> FloatArray:
     return placed
 
 
-def _prices(now: Priced, spot: FloatArray, volatility: FloatArray, days: FloatArray) -> FloatArray:
+def _prices(now: Priced, spot: FloatArray, volatility: FloatArray, days: FloatArray | float) -> FloatArray:
     count, nodes = spot.shape
-    many = now.columns.rows(np.repeat(np.arange(count), nodes)).later(days.ravel() / _DAYS)
+    many = now.columns.rows(np.repeat(np.arange(count), nodes))
+    if np.any(days):
+        many = many.later(np.broadcast_to(days, spot.shape).ravel() / _DAYS)
     return many.prices(spot.ravel(), volatility.ravel()).reshape(count, nodes)

@@ -279,7 +279,10 @@ def fill_volatility(columns: FloatArray, out: FloatArray, reasons: NDArray[np.in
 
 # American options: the scalar form of ``greeks.american``, whose grids it is given
 
-_MEMO = 4  # boundaries that are kept: the same contract at other prices of its underlying has the same one
+KEPT = 2048  # places for boundaries that are kept: a contract at other prices of its underlying has the same one
+_SPREADER = 0x9E3779B97F4A7C15 - (
+    1 << 64
+)  # 2^64 over the golden ratio, as a signed number: it spreads bits (Knuth 6.4)
 _SETTLED = 1e-11  # of the log boundary: a step that moves no node by more changes no digit of a price
 
 
@@ -446,27 +449,31 @@ def _unit_put(
 
 
 @_compiled
-def fill_unit_puts(columns: FloatArray, iterations: int, grid: Grid, out: FloatArray) -> None:
+def _place(bits: NDArray[np.int64], at: int) -> int:
+    """Which place of the kept boundaries four figures have."""
+    mixed = int(bits[1, at])
+    for row in range(2, 5):
+        mixed = (mixed ^ (mixed >> 29)) * _SPREADER + int(bits[row, at])
+    return ((mixed ^ (mixed >> 32)) * _SPREADER >> 40) & (KEPT - 1)
+
+
+@_compiled
+def fill_unit_puts(
+    columns: FloatArray, iterations: int, grid: Grid, out: FloatArray, keys: FloatArray, kept: FloatArray
+) -> None:
     """Write price, delta and gamma of American unit-strike puts into three rows of ``out``.
 
-    ``columns`` has five rows: moneyness, years, volatility, rate, yield. The last boundaries are kept for contracts
-    that follow each other with the same four figures.
+    ``columns`` has five rows: moneyness, years, volatility, rate, yield. ``keys`` (NaN at first) and ``kept`` hold the
+    boundaries of calls before, at a place that the four figures name: one is used where all four are the same.
     """
-    nodes = grid[0].size + 1
-    keys, kept = np.full((_MEMO, 4), np.nan), np.zeros((_MEMO, nodes))
-    newest = 0
+    bits = columns.view(np.int64)
     for i in range(columns.shape[1]):
         years, volatility, rate, dividend_yield = columns[1, i], columns[2, i], columns[3, i], columns[4, i]
         ceiling = rate / dividend_yield if dividend_yield > rate else 1.0
         put = (years, volatility, rate, dividend_yield, ceiling)
-        at = -1
-        for row in range(_MEMO):
-            same = keys[row, 0] == years and keys[row, 1] == volatility
-            if same and keys[row, 2] == rate and keys[row, 3] == dividend_yield:
-                at = row
-        if at < 0:
-            at = newest
-            newest = (newest + 1) % _MEMO
+        at = _place(bits, i)
+        same = keys[at, 0] == years and keys[at, 1] == volatility
+        if not (same and keys[at, 2] == rate and keys[at, 3] == dividend_yield):
             keys[at, 0], keys[at, 1], keys[at, 2], keys[at, 3] = years, volatility, rate, dividend_yield
             _fill_boundary(put, iterations, kept[at], grid)
         out[0, i], out[1, i], out[2, i] = _unit_put(columns[0, i], put, kept[at], grid)

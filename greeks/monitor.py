@@ -16,7 +16,7 @@ from core.clock import MarketClock
 from core.events import MarketData, PositionChanged, RiskThreshold, Severity
 from core.factory import Manager
 from core.settings.fields import GreeksSettings, PhaseLimits, PhaseSettings
-from greeks.exposure import Exposure, PortfolioGreeks, total
+from greeks.exposure import Exposure, PortfolioGreeks
 from greeks.service import CentralGreeksService
 
 UNKNOWN_RULE: Final = "greeks_unknown"
@@ -133,6 +133,11 @@ class GreeksMonitor(Manager):
 
 def limited(portfolio: PortfolioGreeks) -> Exposure | None:
     """What the limits look at: the whole, its gamma without options in their last day; ``None`` when unknown."""
-    whole = portfolio.whole
-    lasting = total(leg for leg in portfolio.legs if leg.contract.expiry > portfolio.time.date())
-    return None if whole is None or lasting is None else replace(whole, gamma=lasting.gamma)
+    whole, today = portfolio.whole, portfolio.time.date()
+    if whole is None:
+        return None
+    gamma = 0.0
+    for leg in portfolio.legs:
+        if leg.exposure is not None and leg.contract.expiry > today:
+            gamma += leg.exposure.gamma
+    return replace(whole, gamma=gamma)

@@ -11,9 +11,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import product
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -21,12 +21,12 @@ from core.book import Book
 from core.bus import EventBus
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.clock import MarketClock
-from core.contracts import Contract, Package, Quote, Right
+from core.contracts import Contract, Package, Quote
 from core.events import PositionChanged, SessionClosed
 from core.gateway import Gateway
-from core.instruments import contract_named, facts_of, group_name, underlying_named, unit_of
+from core.instruments import facts_of, group_name, unit_of
 from core.settings.fields import GreeksSettings
-from greeks.black_scholes import FloatArray, Greeks, expires_at
+from greeks.black_scholes import FloatArray, Greeks, Layout, expires_at
 from greeks.exposure import (
     Exposure,
     LegGreeks,
@@ -38,10 +38,12 @@ from greeks.exposure import (
     ShareGreeks,
     WhatIf,
     exposure_of,
+    held_lines,
     lines_of,
     measured_beta,
     revalued,
     rough_greeks,
+    share_counts,
     total,
     treasury_bill,
     unknown_names,
@@ -53,16 +55,14 @@ from greeks.smile import (
     ChainGreeks,
     Columns,
     ContractGreeks,
-    DeltaChoice,
     KeptSmile,
     KnownVolatility,
     Smile,
     VolatilitySource,
     chain_greeks,
-    contract_greeks,
+    figures_of_rows,
     fit_smile,
     half_spreads,
-    nearest_delta,
     sides,
 )
 from market.history import DailyHistory, history_of
@@ -70,6 +70,9 @@ from market.history import DailyHistory, history_of
 SPOT_MOVES: Final = (-0.20, -0.15, -0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10, 0.15, 0.20)
 VOLATILITY_MOVES: Final = (-10.0, 0.0, 10.0, 20.0, 30.0)
 DAYS_FORWARD: Final = (0.0, 1.0, 7.0)
+
+
+_Placed: TypeAlias = tuple[Columns, FloatArray, FloatArray, tuple[VolatilitySource, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,6 @@ class _Computed:
     greeks: Greeks
 
 
-UNOWNED: Final = "unowned"
 LARGEST_LEAP: Final = 0.5  # of a volatility between two measurements that one quote alone may bring about
 SMALL_LEAP: Final = 0.05  # volatility: smaller ones are no leap
 _PORTFOLIO_KEY: Final = "greeks.portfolio"
@@ -109,6 +111,10 @@ class CentralGreeksService:
         self._history = history
         self._settings = settings
         self._needs: tuple[Dependency, ...] | None = None
+        self._lines: tuple[object, tuple[Line, ...], Layout] | None = None
+        self._asked: tuple[object, _Computed] | None = None
+        self._placed: tuple[object, dict[tuple[str, ...], _Placed]] = (None, {})
+        self._version = 0  # of the volatilities and smiles
         self._smiles: dict[tuple[str, datetime], KeptSmile] = {}
         self._known: dict[str, KnownVolatility] = {}
         self._leaps: dict[str, tuple[float, datetime]] = {}
@@ -156,6 +162,7 @@ class CentralGreeksService:
         found = chain_greeks(listed, quotes, underlying_price, now, self._rate(now), self._yield(ticker))
         for moment, smile in found.smiles.items():
             at = next(i for i, contract in enumerate(listed) if expires_at(contract) == moment)
+            self._version += 1
             self._smiles[ticker, moment] = KeptSmile(smile, float(found.columns.dividend_yield[at]), now)
         self._cache.put(key, (seen, found), depends_on=self._dependencies({ticker})[1:])
         return found
@@ -173,7 +180,7 @@ class CentralGreeksService:
         """A contract's volatility, measured when the last measurement is too old; ``None`` when it is unknown."""
         known = self._known.get(contract.name)
         if known is None or (self._clock.now() - known.time).total_seconds() >= self._settings.cache_seconds:
-            self._known_of((contract,))
+            self._known_of(Layout.of((contract,)))
             known = self._known.get(contract.name)
         return None if known is None or known.volatility <= 0.0 else known.volatility
 
@@ -200,20 +207,27 @@ class CentralGreeksService:
         """The price that a contract stands on; ``None`` before its first."""
         return self._price(contract.underlying.price_key)
 
-    def nearest_delta(
-        self, chain: ChainGreeks, target: float, right: Right, expiry: date | None = None
-    ) -> DeltaChoice | None:
-        """The listed contract nearest to an absolute delta x 100, and the delta it has; see ``smile.nearest_delta``."""
-        return nearest_delta(chain, target, right, expiry)
-
     def what_if(self, package: Package, contracts: int, strategy: str = "proposal") -> WhatIf:
         """The portfolio with ``contracts`` of a package added (negative: taken away)."""
         before = self.portfolio()
         self.computations["what_if"] += 1
-        added = self._legs(lines_of("proposal", strategy, package.legs, contracts))
+        found = self._computed_once(package)
+        added = self._legs(lines_of("proposal", strategy, package.legs, contracts), found)
         unknown = before.unknown + unknown_names(added)
         after = PortfolioGreeks(before.time, before.legs + added, unknown, before.shares)
         return WhatIf(before, after, total(added))
+
+    def _computed_once(self, package: Package) -> _Computed:
+        """A package's figures: several rules ask of one proposal, for several numbers of contracts."""
+        prices = tuple(self._price(leg.contract.underlying.price_key) for leg in package.legs)
+        asked = (self._clock.now(), package, prices, self._price(self._settings.beta_reference))
+        if self._asked is None or self._asked[0] != asked:
+            found = self._compute(Layout.of([leg.contract for leg in package.legs]))
+            if np.isnan(found.greeks.price).any():  # the next quote may tell
+                self._asked = None
+                return found
+            self._asked = (asked, found)
+        return self._asked[1]
 
     def scenarios(
         self,
@@ -227,7 +241,7 @@ class CentralGreeksService:
         Each is priced anew, never by adding Greeks up; an option that expires on the way is worth its intrinsic value.
         """
         self.computations["scenarios"] += 1
-        lines = self._held() + (
+        lines = self._laid_out()[0] + (
             () if proposal is None else lines_of("proposal", "proposal", proposal[0].legs, proposal[1])
         )
         shape = (len(spot_moves), len(volatility_moves), len(days))
@@ -239,7 +253,7 @@ class CentralGreeksService:
             by_position[line.position] += profit.reshape(shape)
             by_group[group] += profit.reshape(shape)
         whole = profits.sum(axis=0).reshape(shape)
-        for ticker, quantity in self._share_counts().items():
+        for ticker, quantity in share_counts(self._book).items():
             price, group = self._price(ticker), group_name(ticker)
             each = np.full(shape, np.nan if price is None else quantity * unit_of(ticker) * price) * np.reshape(
                 spot_moves, (-1, 1, 1)
@@ -281,7 +295,8 @@ class CentralGreeksService:
 
     def _compute_portfolio(self) -> PortfolioGreeks:
         self.computations["portfolio"] += 1
-        legs, shares = self._legs(self._held()), self._shares()
+        lines, layout = self._laid_out()
+        legs, shares = self._legs(lines, self._compute(layout)) if lines else (), self._shares()
         self._rough = {leg.contract.name: rough_greeks(leg.figures, self.spot_of(leg.contract)) for leg in legs}
         unknown = unknown_names(legs) + tuple(row.underlying for row in shares if row.exposure is None)
         return PortfolioGreeks(self._clock.now(), legs, unknown, shares)
@@ -290,7 +305,7 @@ class CentralGreeksService:
         """Shares that assignments left, each of delta one, beta-weighted like everything else."""
         reference = self._price(self._settings.beta_reference)
         rows = []
-        for ticker, quantity in self._share_counts().items():
+        for ticker, quantity in share_counts(self._book).items():
             price, beta, exposure = self._price(ticker), self.beta(ticker), None
             if price is not None and beta is not None and reference is not None:
                 value = quantity * unit_of(ticker) * price
@@ -299,95 +314,88 @@ class CentralGreeksService:
         return tuple(rows)
 
     def _tickers(self) -> set[str]:
-        return {line.contract.underlying.price_key for line in self._held()} | set(self._share_counts())
+        return {line.contract.underlying.price_key for line in self._laid_out()[0]} | set(share_counts(self._book))
 
     def _compute_one(self, contract: Contract) -> ContractGreeks | None:
         self.computations["contract"] += 1
-        found = self._compute((contract,))
-        if np.isnan(found.greeks.price[0]):
-            return None
-        return contract_greeks(found.columns, found.volatility, found.source, found.greeks, 0)
+        found = self._compute(Layout.of((contract,)))
+        return figures_of_rows(found.columns, found.volatility, found.source, found.greeks)[0]
 
-    def _held(self) -> tuple[Line, ...]:
-        """Legs of every position, and contracts of the account that belong to none."""
-        lines = [
-            line
-            for position in self._book.positions.values()
-            for line in lines_of(position.id, position.strategy, position.legs)
-        ]
-        for name, quantity in self._book.unowned.items():
-            contract = contract_named(name)
-            if contract is not None:
-                lines.append(Line(UNOWNED, UNOWNED, contract, quantity * contract.multiplier))
-        return tuple(lines)
+    def _laid_out(self) -> tuple[tuple[Line, ...], Layout]:
+        """Legs of every position, and contracts of the account that belong to none; made when what is held changes."""
+        held = (tuple(self._book.positions.values()), tuple(self._book.unowned.items()))
+        if self._lines is None or self._lines[0] != held:
+            lines = held_lines(self._book)
+            self._lines = (held, lines, Layout.of([line.contract for line in lines]))
+        return self._lines[1:]
 
-    def _share_counts(self) -> dict[str, float]:
-        """Shares by ticker: what assignments left, and a person's own in what may be traded here."""
-        counts = {ticker: held.quantity for ticker, held in self._book.shares.items()}
-        for ticker, quantity in self._book.unowned.items():
-            if underlying_named(ticker) is not None:
-                counts[ticker] = counts.get(ticker, 0.0) + quantity
-        return counts
-
-    def _legs(self, lines: tuple[Line, ...]) -> tuple[LegGreeks, ...]:
-        if not lines:
-            return ()
-        found = self._compute(tuple(line.contract for line in lines))
+    def _legs(self, lines: tuple[Line, ...], found: _Computed) -> tuple[LegGreeks, ...]:
         reference = self._price(self._settings.beta_reference)
+        betas = {ticker: self.beta(ticker) for ticker in {line.contract.underlying.ticker for line in lines}}
+        groups = {ticker: group_name(ticker) for ticker in betas}
+        rows = figures_of_rows(found.columns, found.volatility, found.source, found.greeks)
         legs = []
-        for at, line in enumerate(lines):
+        for line, figures, spot in zip(lines, rows, found.spot.tolist(), strict=True):
             ticker = line.contract.underlying.ticker
-            figures, exposure, beta = None, None, self.beta(ticker)
-            if not np.isnan(found.greeks.price[at]):
-                figures = contract_greeks(found.columns, found.volatility, found.source, found.greeks, at)
-                if beta is not None and reference is not None:
-                    exposure = exposure_of(figures, line.units, beta * float(found.spot[at]) / reference)
-            group = group_name(ticker)
-            legs.append(LegGreeks(line.position, line.strategy, group, line.contract, line.units, figures, exposure))
+            exposure, beta = None, betas[ticker]
+            if figures is not None and beta is not None and reference is not None:
+                exposure = exposure_of(figures, line.units, beta * spot / reference)
+            one = LegGreeks(line.position, line.strategy, groups[ticker], line.contract, line.units, figures, exposure)
+            legs.append(one)
         return tuple(legs)
 
     def priced(self, contracts: tuple[Contract, ...]) -> Priced:
         """Contracts on any underlyings at their newest spots, with volatilities and prices; NaN where unknown."""
-        now = self.placed(contracts)
+        now = self.placed(Layout.of(contracts))
         spot = np.where(np.isnan(now.spot), now.columns.strike, now.spot)
         return replace(now, price=now.columns.prices(spot, now.volatility))
 
-    def placed(self, contracts: tuple[Contract, ...]) -> Priced:
+    def placed(self, layout: Layout) -> Priced:
         """The same before anything is priced: all prices are NaN."""
-        columns, spot, volatility, _ = self._known_of(contracts)
+        columns, spot, volatility, _ = self._known_of(layout)
         return Priced(columns, spot, volatility, np.full(spot.size, np.nan))
 
-    def _compute(self, contracts: tuple[Contract, ...]) -> _Computed:
+    def _compute(self, layout: Layout) -> _Computed:
         """One vectorised computation of contracts on any underlyings, each at its newest price."""
-        columns, spot, volatility, sources = self._known_of(contracts)
+        columns, spot, volatility, sources = self._known_of(layout)
         placed = np.where(np.isnan(spot), columns.strike, spot)
         return _Computed(columns, spot, volatility, sources, columns.greeks(placed, volatility))
 
-    def _known_of(
-        self, contracts: tuple[Contract, ...]
-    ) -> tuple[Columns, FloatArray, FloatArray, tuple[VolatilitySource, ...]]:
-        """Columns, spots, volatilities and their sources.
+    def _known_of(self, layout: Layout) -> _Placed:
+        """Columns, spots, volatilities and their sources; looked up once a minute and price for all who ask.
 
         A volatility is measured again once it is as old as the cache's time to live; until then it is its strike's.
         """
-        prices = [self._price(contract.underlying.price_key) for contract in contracts]
-        spot = np.array([np.nan if price is None else price for price in prices])
-        columns = self._columns(contracts)
-        self._measure(columns, spot)
-        known = [self._known.get(contract.name, UNKNOWN) for contract in contracts]
+        prices = tuple(self._price(key) for key in layout.keys)
+        moment = (self._clock.now(), self._version)
+        if self._placed[0] != moment:
+            self._placed = (moment, {})
+        kept = self._placed[1].get((*layout.names, *map(str, prices)))
+        if kept is not None:
+            return kept
+        spot: FloatArray = np.array([np.nan if price is None else price for price in prices])[layout.key_at]
+        columns = self._columns(layout)
+        self._measure(layout.names, columns, spot)
+        known = [self._known.get(name, UNKNOWN) for name in layout.names]
         volatility = np.array([one.volatility for one in known])
         volatility[np.isnan(spot)] = np.nan
         volatility[columns.years <= 0.0] = 0.0
-        return columns, spot, volatility, tuple(one.source for one in known)
+        found = (columns, spot, volatility, tuple(one.source for one in known))
+        if self._placed[0] == (moment[0], self._version) and not np.isnan(volatility).any():
+            self._placed[1][*layout.names, *map(str, prices)] = found
+        return found
 
-    def _measure(self, columns: Columns, spot: FloatArray) -> None:
+    def _measure(self, names: tuple[str, ...], columns: Columns, spot: FloatArray) -> None:
         """Take the volatility of every live contract whose own is unknown or too old from its quote, else borrow it."""
-        now, oldest = self._clock.now(), timedelta(seconds=self._settings.cache_seconds)
-        ages = [now - self._known.get(contract.name, UNKNOWN).time for contract in columns.contracts]
-        due = np.array([age >= oldest for age in ages]) & ~np.isnan(spot) & (columns.years > 0.0)
-        at = np.flatnonzero(due)
+        now = self._clock.now()
+        oldest = now - timedelta(seconds=self._settings.cache_seconds)
+        old = [self._known.get(name, UNKNOWN).time <= oldest for name in names]
+        if not any(old):
+            return
+        at = np.flatnonzero(np.array(old) & ~np.isnan(spot) & (columns.years > 0.0))
         if not at.size:
             return
+        self._version += 1
         some = columns.rows(at)
         bid, ask = sides([self._gateway.quote(contract) for contract in some.contracts])
         middle, reasons = judge_quotes(bid, ask)
@@ -412,14 +420,13 @@ class CentralGreeksService:
         self._leaps[name] = leapt if leapt is not None and leapt[1] == now else (value, now)
         return False
 
-    def _columns(self, contracts: tuple[Contract, ...]) -> Columns:
-        carry = [self._smiles.get((contract.underlying.price_key, expires_at(contract))) for contract in contracts]
-        tickers = [contract.underlying.ticker for contract in contracts]
-        yields = [
-            self._yield(t) if kept is None else kept.dividend_yield for t, kept in zip(tickers, carry, strict=True)
-        ]
+    def _columns(self, layout: Layout) -> Columns:
+        yields = []
+        for key, ticker, moment in layout.terms:
+            kept = self._smiles.get((key, moment))
+            yields.append(self._yield(ticker) if kept is None else kept.dividend_yield)
         now = self._clock.now()
-        return Columns.of(contracts, now, self._rate(now), np.array(yields))
+        return Columns.at(layout, now, self._rate(now), np.array(yields)[layout.term_at])
 
     def _borrowed(self, columns: Columns, spot: float, at: int) -> KnownVolatility | None:
         """Volatility for a contract whose own quote says nothing.
@@ -482,6 +489,7 @@ class CentralGreeksService:
         self._needs = None
 
     def _on_session_closed(self, event: SessionClosed) -> None:
+        self._version += 1
         self._smiles = {key: kept for key, kept in self._smiles.items() if key[1].date() > event.day}
-        held = {line.contract.name for line in self._held()}
+        held = {line.contract.name for line in self._laid_out()[0]}
         self._known = {name: value for name, value in self._known.items() if name in held}

@@ -18,9 +18,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contracts import AssetKind, Contract, ExerciseStyle, Quote, Right
+from core.contracts import Contract, Quote, Right
 from greeks.american import american_delta, american_greeks, american_implied_volatility, american_price
-from greeks.black_scholes import FloatArray, Greeks, european_greeks, european_price, expires_at, years_to_expiry
+from greeks.black_scholes import (
+    FloatArray,
+    Greeks,
+    Layout,
+    european_greeks,
+    european_price,
+    expires_at,
+    years_until,
+)
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility, judge_quotes
 
 ONE_STRIKE: Final = 1e-6  # in log moneyness: nearer points are one strike, no listing has such
@@ -186,16 +194,20 @@ class Columns:
     @staticmethod
     def of(contracts: Sequence[Contract], now: datetime, rate: float, dividend_yield: FloatArray | float) -> Columns:
         """Columns at ``now`` (naive New York); an option on a future carries its rate as its yield (Black-76)."""
-        future = np.array([contract.underlying.kind is AssetKind.FUTURE for contract in contracts], dtype=bool)
+        return Columns.at(Layout.of(contracts), now, rate, dividend_yield)
+
+    @staticmethod
+    def at(layout: Layout, now: datetime, rate: float, dividend_yield: FloatArray | float) -> Columns:
+        """The same of contracts whose layout is known."""
         return Columns(
-            contracts=tuple(contracts),
-            strike=np.array([contract.strike for contract in contracts], dtype=np.float64),
-            years=years_to_expiry(contracts, now),
-            is_call=np.array([contract.right is Right.CALL for contract in contracts], dtype=bool),
-            american=np.array([contract.style is ExerciseStyle.AMERICAN for contract in contracts], dtype=bool),
-            on_future=future,
-            rate=np.full(len(contracts), rate),
-            dividend_yield=np.where(future, rate, dividend_yield),
+            contracts=layout.contracts,
+            strike=layout.strike,
+            years=years_until(layout.ends, now),
+            is_call=layout.is_call,
+            american=layout.american,
+            on_future=layout.on_future,
+            rate=np.full(layout.strike.size, rate),
+            dividend_yield=np.where(layout.on_future, rate, dividend_yield),
         )
 
     def rows(self, at: NDArray[np.intp]) -> Columns:
@@ -209,6 +221,9 @@ class Columns:
 
     def greeks(self, spot: FloatArray, volatility: FloatArray) -> Greeks:
         """Greeks of every contract by its style; NaN where the volatility is."""
+        if not (self.american | self.on_future).any():
+            c = self
+            return european_greeks(spot, c.strike, c.years, volatility, c.rate, c.dividend_yield, c.is_call)
         rows = np.empty((len(fields(Greeks)), spot.size))
         for early in (True, False):
             at = np.flatnonzero(self.american == early)
@@ -230,6 +245,8 @@ class Columns:
         prices = np.empty(spot.size)
         for early, price in ((True, american_price), (False, european_price)):
             at = np.flatnonzero(self.american == early)
+            if at.size == spot.size:
+                return price(spot, self.strike, self.years, volatility, self.rate, self.dividend_yield, self.is_call)
             if at.size:
                 c = self.rows(at)
                 prices[at] = price(spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
@@ -309,6 +326,18 @@ def contract_greeks(
     """One row of arrays as a value."""
     rows = (float(getattr(greeks, figure.name)[at]) for figure in fields(Greeks))
     return ContractGreeks(columns.contracts[at], float(columns.years[at]), float(volatility[at]), source[at], *rows)
+
+
+def figures_of_rows(
+    columns: Columns, volatility: FloatArray, source: Sequence[VolatilitySource], greeks: Greeks
+) -> list[ContractGreeks | None]:
+    """Every row of arrays as a value; ``None`` where nothing is known."""
+    rows = zip(*(getattr(greeks, figure.name).tolist() for figure in fields(Greeks)), strict=True)
+    known = zip(columns.contracts, columns.years.tolist(), volatility.tolist(), source, rows, strict=True)
+    return [
+        None if row[0] != row[0] else ContractGreeks(contract, years, vol, where, *row)  # NaN is not equal to itself
+        for contract, years, vol, where, row in known
+    ]
 
 
 def chain_greeks(

@@ -7,27 +7,29 @@ Dollars, money in is positive; a profit of NaN is unknown, never zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from enum import IntEnum
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.book import Book
 from core.bus import EventBus
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
-from core.contracts import AssetKind, Contract, Leg, Package
+from core.contracts import AssetKind, Leg, Package, uncovered
 from core.events import PositionChanged
 from core.factory import Manager
 from core.gateway import Gateway
-from core.instruments import contract_named, group_name, underlying_named, unit_of
+from core.instruments import contract_named, group_name, unit_of
 from core.settings.fields import CorrelationSettings, MarginSettings, SizingSettings
-from greeks.black_scholes import FloatArray
-from greeks.exposure import Priced, revalued, volatility_rise, worst_value
-from greeks.service import UNOWNED, CentralGreeksService
+from greeks.black_scholes import FloatArray, Layout
+from greeks.exposure import UNOWNED, Priced, revalued, share_counts, volatility_rise, worst_value
+from greeks.service import CentralGreeksService
 
 EQUITY_GROUPS: Final = frozenset({"A1", "A2"})
 _KEY: Final = "greeks.stress"
@@ -99,6 +101,44 @@ class StressBook:
         return next((row for row in self.rows if row.position == position), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What no price changes of positions that are stressed together: made once for what is held.
+
+    By position: its legs, where they stand among all, dollars a point of each, short options that nothing covers, and
+    the last expiry. ``weight_at``: which of the ``tickers`` each contract has.
+    """
+
+    names: tuple[str, ...]
+    legs: tuple[tuple[Leg, ...], ...]
+    at: tuple[slice, ...]
+    units: tuple[FloatArray, ...]
+    naked: tuple[int, ...]
+    last: tuple[date, ...]
+    layout: Layout
+    tickers: tuple[str, ...]
+    weight_at: NDArray[np.intp]
+
+    @staticmethod
+    def of(groups: Mapping[str, Sequence[Leg]]) -> _Frame:
+        """Of legs by position; each has at least one."""
+        legs = tuple(tuple(each) for each in groups.values())
+        ends = list(accumulate(map(len, legs)))
+        contracts = [leg.contract for each in legs for leg in each]
+        tickers = list(dict.fromkeys(contract.underlying.ticker for contract in contracts))
+        return _Frame(
+            names=tuple(groups),
+            legs=legs,
+            at=tuple(slice(end - len(each), end) for end, each in zip(ends, legs, strict=True)),
+            units=tuple(_units(each) for each in legs),
+            naked=tuple(uncovered(each) for each in legs),
+            last=tuple(max(leg.contract.expiry for leg in each) for each in legs),
+            layout=Layout.of(contracts),
+            tickers=tuple(tickers),
+            weight_at=np.array([tickers.index(contract.underlying.ticker) for contract in contracts], dtype=np.intp),
+        )
+
+
 class StressEngine(Manager):
     """Revalues what is held and what is proposed at the nodes of the stress."""
 
@@ -121,6 +161,7 @@ class StressEngine(Manager):
         self._margin = margin
         self._needs: tuple[object, tuple[Dependency, ...]] | None = None
         self._lot: tuple[datetime, Package, Stressed] | None = None
+        self._frame: tuple[object, _Frame] | None = None
         bus.subscribe(PositionChanged, self._on_position_changed, component="stress", critical=True)
         adverse, crash = correlation.adverse_move, correlation.crash_move
         self._moves = np.array([0.0, -adverse, adverse, -crash, crash])
@@ -129,7 +170,8 @@ class StressEngine(Manager):
     def beside(self, service: CentralGreeksService, gateway: Gateway) -> StressEngine:
         """The same engine over other figures, for a market that is only thought of; it hears of no event."""
         twin = copy(self)
-        twin._service, twin._gateway, twin._book, twin._needs, twin._lot = service, gateway, Book(), None, None
+        twin._service, twin._gateway, twin._book = service, gateway, Book()
+        twin._needs = twin._lot = twin._frame = None
         return twin
 
     def held(self) -> StressBook:
@@ -153,18 +195,30 @@ class StressEngine(Manager):
         if (
             kept is None or kept[0] != now or kept[1] != package or not kept[2].known
         ):  # several rules ask of one proposal
-            lot = {name: package.legs}
-            (found,) = self._rows(lot, self._moves)
-            if found.naked:
-                found = replace(found, sizing_loss=self._rows(lot, self._sizing_moves)[0].loss)
-            kept = self._lot = (now, package, found)
+            kept = self._lot = (now, package, self._alone(_Frame.of({name: package.legs})))
         return kept[2]
 
+    def _alone(self, frame: _Frame) -> Stressed:
+        """One package by itself, with what only a proposal is asked for: its largest loss, and the move of sizing."""
+        moves = np.concatenate((self._moves, self._sizing_moves)) if frame.naked[0] else self._moves
+        (found,), now = self._rows(frame, moves)
+        now, count = replace(now, price=found.prices[:, Node.NOW]), len(Node)
+        largest = found.value - worst_value(now, frame.units[0])
+        whole, shown = replace(found, largest_loss=largest), slice(0, count)
+        if not frame.naked[0]:
+            return whole
+        sized = replace(whole, profits=found.profits[count:]).loss
+        spots, prices, profits = found.spots[shown], found.prices[:, shown], found.profits[shown]
+        return replace(whole, spots=spots, prices=prices, profits=profits, sizing_loss=sized)
+
     def _compute(self) -> StressBook:
-        groups = {position.id: position.legs for position in self._book.exposed()}
-        groups |= self._unowned()
-        rows = self._rows({name: legs for name, legs in groups.items() if legs}, self._moves, with_worst=False)
-        whole = (*rows, *self._shares())
+        book = self._book
+        held = (tuple(book.positions.values()), tuple(book.pending.items()), tuple(book.unowned.items()))
+        if self._frame is None or self._frame[0] != held:
+            groups = {position.id: position.legs for position in book.exposed()} | self._unowned()
+            self._frame = (held, _Frame.of({name: legs for name, legs in groups.items() if legs}))
+        frame = self._frame[1]
+        whole = (*(self._rows(frame, self._moves)[0] if frame.names else ()), *self._shares())
         return StressBook(whole, tuple(row.position for row in whole if not row.known))
 
     def _unowned(self) -> dict[str, tuple[Leg, ...]]:
@@ -177,45 +231,39 @@ class StressEngine(Manager):
                 found.setdefault(name, []).append(Leg(contract, round(quantity)))
         return {name: tuple(legs) for name, legs in found.items()}
 
-    def _rows(
-        self, groups: Mapping[str, Sequence[Leg]], at_moves: FloatArray, with_worst: bool = True
-    ) -> list[Stressed]:
-        contracts = tuple(leg.contract for legs in groups.values() for leg in legs)
-        rows: list[Stressed] = []
-        if not contracts:
-            return rows
-        now = self._service.placed(contracts)
-        moves = self._moves_of(contracts, at_moves)
+    def _rows(self, frame: _Frame, at_moves: FloatArray) -> tuple[list[Stressed], Priced]:
+        """Every position of a frame at the moves, of which the first is none; and what its contracts are now."""
+        now = self._service.placed(frame.layout)
+        weights = np.array([self._weight(ticker) for ticker in frame.tickers])[frame.weight_at]
+        moves = at_moves * weights[:, None]
         rise = volatility_rise(now, self._sizing.stress_vix, self._sizing.stress_vix_days)[:, None]
-        prices = revalued(now, moves, rise * (at_moves != 0.0), 0.0)  # the first node is now
-        now = replace(now, price=prices[:, Node.NOW])
-        start = 0
-        for name, legs in groups.items():
-            at = np.arange(start, start + len(legs))
-            some = now.rows(at)
-            row = _row(name, tuple(legs), some, moves[start], prices[at], self._scan(legs, some))
-            if with_worst:
-                row = replace(row, largest_loss=row.value - worst_value(some, _units(legs)))
-            if max(leg.contract.expiry for leg in legs) <= self._service.now.date():
-                row = replace(row, profits=np.minimum(row.profits, 0.0))  # what ends today hedges nothing of tomorrow
-            rows.append(row)
-            start += len(legs)
-        return rows
+        prices = revalued(now, moves, rise * (at_moves != 0.0), 0.0)
+        changes, spots = prices - prices[:, :1], now.spot[:, None] * (1.0 + moves)
+        today, rows = self._service.now.date(), []
+        for which, (legs, at, units) in enumerate(zip(frame.legs, frame.at, frame.units, strict=True)):
+            underlying, profits = legs[0].contract.underlying, units @ changes[at]
+            row = Stressed(
+                position=frame.names[which],
+                ticker=underlying.ticker,
+                legs=legs,
+                spots=spots[at.start],
+                prices=prices[at],
+                value=float(units @ prices[at, Node.NOW]),
+                profits=np.minimum(profits, 0.0) if frame.last[which] <= today else profits,
+                largest_loss=np.nan,
+                naked=frame.naked[which],
+                scan=self._scan(legs, units, now, prices, at) if underlying.kind is AssetKind.FUTURE else None,
+            )
+            rows.append(row)  # what ends today hedges nothing of tomorrow: its losses alone
+        return rows, now
 
-    def _scan(self, legs: Sequence[Leg], now: Priced) -> float | None:
-        """Worst loss over the scan's scenarios; ``None`` for what is not written on futures."""
-        underlying = legs[0].contract.underlying
-        if underlying.kind is not AssetKind.FUTURE:
-            return None
-        units = np.array([leg.ratio * leg.contract.multiplier for leg in legs])
-        moves = self._margin.scan_of(underlying.ticker) * SCAN_MOVES
-        points = 100.0 * now.volatility[:, None] * self._margin.future_volatility_scan * SCAN_VOLATILITIES
-        changes = units @ (revalued(now, moves, points, 0.0) - now.price[:, None])
+    def _scan(self, legs: Sequence[Leg], units: FloatArray, now: Priced, prices: FloatArray, at: slice) -> float:
+        """Worst loss of options on futures over the scan's scenarios."""
+        some = now.rows(np.arange(at.start, at.stop))
+        moves = self._margin.scan_of(legs[0].contract.underlying.ticker) * SCAN_MOVES
+        points = 100.0 * some.volatility[:, None] * self._margin.future_volatility_scan * SCAN_VOLATILITIES
+        changes = units @ (revalued(some, moves, points, 0.0) - prices[at, :1])
         return max(float(-np.min(changes * SCAN_COVER)), 0.0)
-
-    def _moves_of(self, contracts: Iterable[Contract], moves: FloatArray) -> FloatArray:
-        """Fractions by (contract, node): shares of the equity market move by their beta, everything else by itself."""
-        return np.array([moves * self._weight(contract.underlying.ticker) for contract in contracts])
 
     def _weight(self, ticker: str) -> float:
         if group_name(ticker) not in EQUITY_GROUPS:
@@ -225,12 +273,8 @@ class StressEngine(Manager):
 
     def _shares(self) -> list[Stressed]:
         """Shares that assignments left, and a person's own in what may be traded here."""
-        counts = {ticker: held.quantity for ticker, held in self._book.shares.items()}
-        for ticker, quantity in self._book.unowned.items():
-            if underlying_named(ticker) is not None:
-                counts[ticker] = counts.get(ticker, 0.0) + quantity
         rows = []
-        for ticker, quantity in counts.items():
+        for ticker, quantity in share_counts(self._book).items():
             tick, unit = self._gateway.tick(ticker), unit_of(ticker)
             spots = (tick.price if tick is not None and tick.price > 0.0 else np.nan) * (
                 1.0 + self._moves * self._weight(ticker)
@@ -245,25 +289,6 @@ class StressEngine(Manager):
         tickers |= set(self._book.shares) | {name.split()[-1] for name in self._unowned()}
         prices = (PriceOf(ticker, self._sizing.stress_tolerance) for ticker in sorted(tickers))
         return (AnyPosition(), TimeToLive(float(self._sizing.stress_seconds)), *prices)
-
-
-def _row(
-    name: str, legs: tuple[Leg, ...], now: Priced, moves: FloatArray, prices: FloatArray, scan: float | None
-) -> Stressed:
-    units = _units(legs)
-    value = float(units @ now.price)
-    return Stressed(
-        position=name,
-        ticker=legs[0].contract.underlying.ticker,
-        legs=legs,
-        spots=now.spot[0] * (1.0 + moves),
-        prices=prices,
-        value=value,
-        profits=np.asarray(units @ (prices - now.price[:, None]), dtype=np.float64),
-        largest_loss=np.nan,
-        naked=Package(legs).uncovered,
-        scan=scan,
-    )
 
 
 def _units(legs: Sequence[Leg]) -> FloatArray:

@@ -119,7 +119,8 @@ class ConcentrationPlugin(RiskPlugin):
         """Deny the second position of a strategy, underlying and expiration, and full counts."""
         key = (proposal.strategy, proposal.package.underlying.ticker, proposal.package.expiry)
         others = [row for row in context.book.exposed() if row.id != proposal.onto]
-        if any((row.strategy, row.underlying.ticker, row.expiry) == key for row in others):
+        same = (row for row in others if (row.strategy, row.underlying.ticker) == key[:2])
+        if any(row.expiry == key[2] for row in same):
             return Deny("same_expiration", f"{key[0]} already holds {key[1]} {key[2]}", 1.0, 1.0)
         traits = traits_of(proposal)
         if Trait.SHORT_VOLATILITY not in traits:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from math import isnan, nan
 from typing import Final
 
 import numpy as np
@@ -45,9 +47,11 @@ def line_of(ticker: str) -> str:
     return "none" if group is None else EQUITIES if group.value in EQUITY_GROUPS else group.value
 
 
-def profits_by_ticker(rows: Iterable[Stressed]) -> dict[str, FloatArray]:
-    """Dollars by node of everything on one underlying."""
-    found: dict[str, FloatArray] = {}
+def profits_by_ticker(
+    rows: Iterable[Stressed], beside: Mapping[str, FloatArray] | None = None
+) -> dict[str, FloatArray]:
+    """Dollars by node of everything on one underlying, with what was counted already."""
+    found = dict(beside or {})
     for row in rows:
         found[row.ticker] = found.get(row.ticker, np.zeros(len(Node))) + row.profits
     return found
@@ -63,15 +67,15 @@ def line_losses(profits: Mapping[str, FloatArray]) -> dict[str, LineLoss]:
 
 def _line_loss(line: str, parts: list[FloatArray]) -> LineLoss:
     if line == EQUITIES:
-        whole: FloatArray = np.sum(parts, axis=0)
+        whole = reduce(np.add, parts)
         return LineLoss(_loss(whole, *_ADVERSE), _loss(whole, Node.CRASH))
     adverse = sum(_loss(part, *_ADVERSE) for part in parts)
     return LineLoss(adverse, sum(_loss(part, Node.CRASH, Node.SURGE) for part in parts))
 
 
 def _loss(profits: FloatArray, *nodes: Node) -> float:
-    worst = float(np.min(profits[list(nodes)]))
-    return -min(worst, 0.0) if worst == worst else worst  # NaN is not equal to itself
+    worst = [float(profits[node]) for node in nodes]
+    return nan if any(map(isnan, worst)) else -min(*worst, 0.0)
 
 
 class GroupRisk(Manager):
@@ -81,14 +85,18 @@ class GroupRisk(Manager):
         self._engine = engine
         self._margin = margin
         self._settings = settings
-        self._counted: tuple[StressBook, dict[str, LineLoss]] | None = None
+        self._counted: tuple[StressBook, dict[str, FloatArray], dict[str, LineLoss]] | None = None
 
     def lines(self) -> dict[str, LineLoss]:
         """Losses of what is held and on its way, by line; worked out once for the figures that they rest on."""
+        return self._known()[2]
+
+    def _known(self) -> tuple[StressBook, dict[str, FloatArray], dict[str, LineLoss]]:
         held = self._engine.held()
         if self._counted is None or self._counted[0] is not held:
-            self._counted = (held, line_losses(profits_by_ticker(held.rows)))
-        return self._counted[1]
+            profits = profits_by_ticker(held.rows)
+            self._counted = (held, profits, line_losses(profits))
+        return self._counted
 
     def share(self, loss: LineLoss, equity: float) -> float:
         """Use of the tighter of the two lines, 1 at the limit; NaN when unknown, infinite without equity."""
@@ -111,7 +119,7 @@ class GroupRisk(Manager):
 
     def with_added(self, one: Stressed, contracts: int) -> LineLoss:
         """The proposal's line with so many packages added."""
-        profits = profits_by_ticker(self._engine.held().rows)
+        profits = dict(self._known()[1])
         profits[one.ticker] = profits.get(one.ticker, np.zeros(len(Node))) + contracts * one.profits
         return line_losses(profits)[line_of(one.ticker)]
 
@@ -120,13 +128,11 @@ class GroupRisk(Manager):
 
         Every underlying moves against what is held of it, the equities together and each way.
         """
-        rows = self._engine.held().rows
-        profits = profits_by_ticker((*rows, *(one for _ in range(contracts))))
+        profits = profits_by_ticker((one for _ in range(contracts)), self._known()[1])
         for direction in _ADVERSE:
             nodes = {ticker: _node(ticker, each, direction) for ticker, each in profits.items()}
             worth = equity + sum(float(each[nodes[ticker]]) for ticker, each in profits.items())
-            asked = contracts * (self._margin.of(one, nodes[one.ticker]) or 0.0)
-            asked += sum(self._margin.of(row, nodes[row.ticker]) or 0.0 for row in rows)
+            asked = contracts * (self._margin.of(one, nodes[one.ticker]) or 0.0) + self._margin.after(nodes)
             if asked > worth:
                 return asked, worth
         return None

@@ -22,6 +22,7 @@ from risk.equity import PhaseManager, SteadyEquity
 from risk.memory import RiskMemory
 from risk.proposal import (
     FAILED,
+    UNASKED,
     Decision,
     Deny,
     Proposal,
@@ -32,6 +33,7 @@ from risk.proposal import (
     Wanted,
     describe_verdict,
     settle,
+    untrue_of,
 )
 
 _SURVIVAL = frozenset({"correlation", "concentration", "circuit_breaker", "margin"})
@@ -90,7 +92,8 @@ class UnifiedRiskManager:
     def review(self, proposal: Proposal) -> Decision:
         """Ask every plugin; the smallest answer stands; what bound it is journalled."""
         context = self.context()
-        decision = settle(proposal, [self._ask(plugin, proposal, context) for plugin in self._plugins])
+        untrue = untrue_of(proposal, context)
+        decision = settle(proposal, [self._ask(plugin, proposal, context, untrue) for plugin in self._plugins])
         sized = next((row for row in decision.verdicts if isinstance(row, Shrink) and row.rule == "sizing"), None)
         fingerprint = intent_fingerprint(proposal.strategy, proposal.day, proposal.package)
         self._budgets[fingerprint] = inf if sized is None else sized.limit
@@ -134,8 +137,9 @@ class UnifiedRiskManager:
         others = {name: row for name, row in self._book.pending.items() if row.legs != _legs(entry, contracts)}
         context = replace(context, book=replace(self._book, pending=others))
         proposal = _proposal(entry, contracts, brings, context)
+        untrue = untrue_of(proposal, context)
         for plugin in self._plugins:
-            verdict = self._ask(plugin, proposal, context) if plugin.name in _AT_EACH_STEP else None
+            verdict = self._ask(plugin, proposal, context, untrue) if plugin.name in _AT_EACH_STEP else None
             if isinstance(verdict, Deny):
                 return Refusal.because(verdict)
         most = worth_at_most(entry.package.reversed().legs)
@@ -150,8 +154,10 @@ class UnifiedRiskManager:
             return Refusal("largest_loss", reason, budget, loss * contracts)
         return None
 
-    def _ask(self, plugin: RiskPlugin, proposal: Proposal, context: RiskContext) -> Verdict:
-        verdict = plugin.review(proposal, context)
+    def _ask(
+        self, plugin: RiskPlugin, proposal: Proposal, context: RiskContext, untrue: str | None = UNASKED
+    ) -> Verdict:
+        verdict = plugin.review(proposal, context, untrue)
         if isinstance(verdict, Deny) and verdict.reason.startswith(FAILED):
             self._journal.record(RecordKind.ERROR, component=plugin.name, reason="review failed", detail=verdict.reason)
         return verdict

@@ -10,9 +10,9 @@ scan of prices and volatilities like SPAN's
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import product
 from math import gcd, isfinite, prod
 
@@ -25,17 +25,35 @@ from greeks.stress import Node, StressBook, Stressed, StressEngine
 from market.vix import UnifiedVIXManager
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict, is_covered
 
-_MOST_PAIRINGS = 4096  # of one side; beyond, the dearest shorts are covered first
+_MOST_PAIRINGS = 4096  # of both sides together; beyond, the dearest shorts are covered first
+_KEPT = 512  # legs of which the pairings are kept
+_DEAREST = {Right.PUT: -1.0, Right.CALL: 1.0}
 _CASH = (Settlement.CASH_AFTERNOON, Settlement.CASH_MORNING)
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One way to pair a side: dollars that its naked shorts ask, their premium, and what is margined as a spread."""
+    """One way to pair a side: how many of each of its shorts stay naked, and what is margined as a spread."""
 
-    naked: float
-    premium: float
+    naked: tuple[tuple[int, int], ...]
+    """Which short, and how many of it; all shorts of the side."""
+    is_naked: bool
     covered: tuple[Leg, ...]
+    spread: float
+    """Largest loss of what is covered, dollars."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairings:
+    """Every way to pair legs that may be paired, by themselves alone: no price changes it.
+
+    ``lots`` times each contract of ``shorts``; ``ways`` are a side of puts, one of calls, and the largest loss of both.
+    """
+
+    lots: int
+    shorts: tuple[tuple[int, Contract], ...]
+    """Shorts with the place that they have among all legs."""
+    ways: tuple[tuple[_Side, _Side, float], ...]
 
 
 def package_margin(package: Package, spot: float, prices: Sequence[float], settings: MarginSettings) -> float:
@@ -60,6 +78,11 @@ def buying_power(legs: Sequence[Leg], spot: float, prices: Sequence[float], sett
 
 def is_loan(legs: Sequence[Leg]) -> bool:
     """Whether European legs of one expiry owe one certain sum, whatever the underlying does: a short box."""
+    return _is_loan(tuple(legs))
+
+
+@lru_cache(maxsize=_KEPT)
+def _is_loan(legs: tuple[Leg, ...]) -> bool:
     if len({leg.contract.expiry for leg in legs}) != 1 or any(leg.contract.settlement not in _CASH for leg in legs):
         return False
     calls = sum(leg.ratio for leg in legs if leg.contract.right is Right.CALL)
@@ -74,49 +97,65 @@ def requirement(legs: Sequence[Leg], spot: float, prices: Sequence[float], setti
     The smallest sum over every pairing of shorts with longs. Of cash-settled indices only contracts of one expiry are
     paired (tastytrade recognises no calendars there). Options on futures: each naked one asks its share of the future.
     """
-    price_of = {leg.contract.name: price for leg, price in zip(legs, prices, strict=True)}
-    if legs[0].contract.settlement in _CASH:
-        expiries = sorted({leg.contract.expiry for leg in legs})
-        groups = [[leg for leg in legs if leg.contract.expiry == expiry] for expiry in expiries]
-    else:
-        groups = [list(legs)]
-    return settings.house_multiple * sum(_best(group, spot, price_of, settings) for group in groups)
+    return settings.house_multiple * sum(_best(one, spot, prices, settings) for one in _pairings(tuple(legs)))
 
 
-def _best(legs: Sequence[Leg], spot: float, price_of: dict[str, float], settings: MarginSettings) -> float:
-    lots = reduce(gcd, (abs(leg.ratio) for leg in legs))
-    some = [Leg(leg.contract, leg.ratio // lots) for leg in legs]
-    puts, calls = (
-        list(_pairings([leg for leg in some if leg.contract.right is right], spot, price_of, settings))
-        for right in (Right.PUT, Right.CALL)
-    )
-    return lots * min(_together(put, call) for put, call in product(puts, calls))
+@lru_cache(maxsize=_KEPT)
+def _pairings(legs: tuple[Leg, ...]) -> tuple[_Pairings, ...]:
+    """All ways to pair them, once for each group that is paired by itself."""
+    numbered = tuple(enumerate(legs))
+    if legs[0].contract.settlement not in _CASH:
+        return (_paired(numbered),)
+    expiries = sorted({leg.contract.expiry for leg in legs})
+    return tuple(_paired(tuple(row for row in numbered if row[1].contract.expiry == expiry)) for expiry in expiries)
 
 
-def _pairings(
-    legs: Sequence[Leg], spot: float, price_of: dict[str, float], settings: MarginSettings
-) -> Iterator[_Side]:
+def _paired(legs: tuple[tuple[int, Leg], ...]) -> _Pairings:
+    lots = reduce(gcd, (abs(leg.ratio) for _, leg in legs))
+    some = [(at, Leg(leg.contract, leg.ratio // lots)) for at, leg in legs]
+    puts, calls = ([row for row in some if row[1].contract.right is right] for right in (Right.PUT, Right.CALL))
+    most = _MOST_PAIRINGS
+    if _ways(puts) * _ways(calls) > most:  # of both sides together
+        most = max(most // min(_ways(puts), _ways(calls)), 1)
+    ways = product(_sides(puts, most), _sides(calls, most))
+    shorts = tuple((at, leg.contract) for at, leg in some if leg.ratio < 0)
+    return _Pairings(lots, shorts, tuple((p, c, _spread_loss((*p.covered, *c.covered))) for p, c in ways))
+
+
+def _best(one: _Pairings, spot: float, prices: Sequence[float], settings: MarginSettings) -> float:
+    """The smallest sum over the ways at these prices."""
+    asked = {at: naked(contract, spot, prices[at], settings) for at, contract in one.shorts}
+    premium = {at: contract.multiplier * prices[at] for at, contract in one.shorts}
+    return one.lots * min(_together(put, call, loss, asked, premium) for put, call, loss in one.ways)
+
+
+def _ways(legs: Sequence[tuple[int, Leg]]) -> int:
+    return prod(1 - leg.ratio for _, leg in legs if leg.ratio < 0)
+
+
+def _sides(legs: Sequence[tuple[int, Leg]], most: int) -> list[_Side]:
     """Every number of each short that may stay naked while the longs cover the rest."""
-    longs = tuple(leg for leg in legs if leg.ratio > 0)
-    shorts = [leg for leg in legs if leg.ratio < 0]
-    asked = {leg.contract.name: naked(leg.contract, spot, price_of[leg.contract.name], settings) for leg in shorts}
-    for counts in _naked_counts(shorts, longs, asked):
-        rest = tuple(
-            Leg(leg.contract, leg.ratio + count) for leg, count in zip(shorts, counts, strict=True) if leg.ratio + count
-        )
-        if uncovered((*longs, *rest)):
-            continue
-        pairs = [(leg.contract, count) for leg, count in zip(shorts, counts, strict=True)]
-        premium = sum(count * contract.multiplier * price_of[contract.name] for contract, count in pairs)
-        yield _Side(sum(count * asked[contract.name] for contract, count in pairs), premium, (*longs, *rest))
+    longs = tuple(leg for _, leg in legs if leg.ratio > 0)
+    shorts = [(at, leg) for at, leg in legs if leg.ratio < 0]
+    found = []
+    for counts in _naked_counts([leg for _, leg in shorts], longs, most):
+        left = [(leg, leg.ratio + count) for (_, leg), count in zip(shorts, counts, strict=True)]
+        covered = (*longs, *(Leg(leg.contract, ratio) for leg, ratio in left if ratio))
+        if not uncovered(covered):
+            open_ones = tuple((at, count) for (at, _), count in zip(shorts, counts, strict=True))
+            found.append(_Side(open_ones, any(counts), covered, _spread_loss(covered)))
+    return found
 
 
-def _naked_counts(shorts: Sequence[Leg], longs: Sequence[Leg], asked: dict[str, float]) -> Iterable[tuple[int, ...]]:
-    """How many of each short stay naked, in every way; of very many shorts only with the dearest covered first."""
-    if prod(1 - leg.ratio for leg in shorts) <= _MOST_PAIRINGS:
+def _naked_counts(shorts: Sequence[Leg], longs: Sequence[Leg], most: int) -> Iterable[tuple[int, ...]]:
+    """How many of each short stay naked, in every way; of very many shorts only with the dearest covered first.
+
+    The dearest: of puts the highest strike, of calls the lowest, whatever the prices are.
+    """
+    if prod(1 - leg.ratio for leg in shorts) <= most:
         return product(*(range(1 - leg.ratio) for leg in shorts))
     covered: dict[str, Leg] = {}
-    for leg in sorted(shorts, key=lambda item: -asked[item.contract.name]):
+    for leg in sorted(shorts, key=lambda item: item.contract.strike * _DEAREST[item.contract.right]):
         for count in range(-1, leg.ratio - 1, -1):
             tried = {**covered, leg.contract.name: Leg(leg.contract, count)}
             if uncovered((*longs, *tried.values())):
@@ -126,13 +165,12 @@ def _naked_counts(shorts: Sequence[Leg], longs: Sequence[Leg], asked: dict[str, 
     return [tuple(-leg.ratio + (0 if some is None else some.ratio) for leg, some in zip(shorts, kept, strict=True))]
 
 
-def _together(put: _Side, call: _Side) -> float:
+def _together(put: _Side, call: _Side, loss: float, asked: dict[int, float], premium: dict[int, float]) -> float:
     """Both sides of an account: only one of them can lose at a price, so the larger counts."""
-    loss = _spread_loss((*put.covered, *call.covered))
-    sides = (put.naked + _spread_loss(put.covered), call.naked + _spread_loss(call.covered))
-    if put.naked and call.naked:
+    sides = [sum(count * asked[at] for at, count in side.naked) + side.spread for side in (put, call)]
+    if put.is_naked and call.is_naked:
         larger, other = (sides[0], call) if sides[0] >= sides[1] else (sides[1], put)
-        return max(larger + other.premium, loss)
+        return max(larger + sum(count * premium[at] for at, count in other.naked), loss)
     return max(*sides, loss)
 
 
@@ -212,28 +250,44 @@ class MarginFigures(Manager):
         self._vix = vix
         self._settings = settings
         self._breakers = breakers
-        self._counted: tuple[StressBook, dict[Node, MarginUse]] | None = None
+        self._counted: tuple[StressBook, dict[Node, MarginUse], dict[tuple[str, Node], float | None]] | None = None
 
     def used(self, node: Node = Node.NOW) -> MarginUse:
         """Buying power in use now, or after the move of a node; worked out once for the figures that it rests on."""
-        held = self._engine.held()
-        if self._counted is None or self._counted[0] is not held:
-            self._counted = (held, {})
-        uses = self._counted[1]
+        held, uses, _ = self._known()
         if node not in uses:
             uses[node] = self._count(held, node)
         return uses[node]
+
+    def _known(self) -> tuple[StressBook, dict[Node, MarginUse], dict[tuple[str, Node], float | None]]:
+        held = self._engine.held()
+        if self._counted is None or self._counted[0] is not held:
+            self._counted = (held, {}, {})
+        return self._counted
+
+    def after(self, nodes: Mapping[str, Node]) -> float:
+        """Dollars that everything held asks when each underlying stands at its node; what is unknown asks nothing."""
+        held, _, known = self._known()
+        total = 0.0
+        for row in held.rows:
+            key = (row.position, nodes[row.ticker])
+            if key not in known:
+                known[key] = self.of(row, key[1])
+            total += known[key] or 0.0
+        return total
 
     def used_without(self, gone: frozenset[str]) -> MarginUse:
         """Buying power that would be in use without these positions (by id)."""
         return self._count(self._engine.held(), Node.NOW, gone)
 
     def _count(self, held: StressBook, node: Node, gone: frozenset[str] = frozenset()) -> MarginUse:
-        total, unknown = 0.0, []
+        total, unknown, known = 0.0, [], self._known()[2]
         for row in held.rows:
             if row.position in gone:
                 continue
-            asked = self.of(row, node)
+            if (row.position, node) not in known:
+                known[row.position, node] = self.of(row, node)
+            asked = known[row.position, node]
             if asked is None:
                 unknown.append(row.position)
                 position = self._book.positions.get(row.position) or self._book.pending.get(row.position)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from math import inf, isfinite
-from typing import ClassVar
+from math import inf
+from typing import ClassVar, Final
 
 from core.book import ApprovedEntry, Book, EntryIntent, Reason
 from core.contracts import Leg, Package, uncovered
@@ -164,6 +164,9 @@ class Wanted:
     line: str = ""
 
 
+UNASKED: Final = "unasked"
+
+
 class RiskPlugin(Manager, ABC):
     """One rule, or a family of rules. What it cannot judge it must deny; an exception counts as a denial.
 
@@ -180,10 +183,13 @@ class RiskPlugin(Manager, ABC):
     _newest: datetime | None = None
     _raised: frozenset[str] = frozenset()
 
-    def review(self, proposal: Proposal, context: RiskContext) -> Verdict:
-        """Judge a proposal before it may be sent. What cannot be true denies, and so does a rule that fails."""
+    def review(self, proposal: Proposal, context: RiskContext, untrue: str | None = UNASKED) -> Verdict:
+        """Judge a proposal before it may be sent. What cannot be true denies, and so does a rule that fails.
+
+        ``untrue``: what ``untrue_of`` says, where one who asks every rule has asked that already.
+        """
         try:
-            untrue = untrue_of(proposal, context)
+            untrue = untrue_of(proposal, context) if untrue == UNASKED else untrue
             return self.judge(proposal, context) if untrue is None else Deny(self.name, untrue)
         except Exception as error:  # fail closed: whatever went wrong in a rule, it denies
             return Deny(self.name, f"{FAILED}{type(error).__name__}: {error}")
@@ -244,24 +250,34 @@ class RiskPlugin(Manager, ABC):
 FAILED = "the rule failed: "
 """How a denial begins whose rule raised."""
 MOST_CONTRACTS = 1_000
+MOST_POINTS = 1e9  # what a price can be
 MOST_DOLLARS = 1e10  # what an account, a loss or a margin of ours can be
 
 
 def untrue_of(proposal: Proposal, context: RiskContext) -> str | None:
     """The first figure of a proposal or of the account that cannot be true, in words; ``None`` when all can."""
-    terms, equity, model = proposal.terms, context.account.equity, proposal.model_cash
+    terms, account, reading, model = proposal.terms, context.account, context.vix, proposal.model_cash
+    free, least = account.engine_margin_free, proposal.least_cash
+    vix, legs = None if reading is None else reading.value, proposal.package.legs
     checks = (
-        ("equity", equity, 0.0 < equity < MOST_DOLLARS, "dollars over 0"),
+        ("equity", account.equity, 0.0 < account.equity < MOST_DOLLARS, "dollars over 0"),
+        ("cash", account.cash, abs(account.cash) < MOST_DOLLARS, "dollars"),
+        ("engine_margin_free", free, free is None or abs(free) < MOST_DOLLARS, "dollars, or none"),
+        ("vix", vix, vix is None or 0.0 < vix < MOST_POINTS, "over 0, or none"),
+        ("size_factor", context.size_factor, 0.0 <= context.size_factor <= 1.0, "0 to 1"),
         ("wanted", proposal.wanted, 0 <= proposal.wanted <= MOST_CONTRACTS, f"0 to {MOST_CONTRACTS} contracts"),
         ("max_loss", terms.max_loss, 0.0 <= terms.max_loss < MOST_DOLLARS, "dollars a contract, 0 or more"),
         ("margin", terms.margin, 0.0 <= terms.margin < MOST_DOLLARS, "dollars a contract, 0 or more"),
-        ("spot", proposal.spot, 0.0 < proposal.spot < inf, "points over 0"),
-        ("vix", proposal.vix, 0.0 < proposal.vix < inf, "over 0"),
+        ("spot", proposal.spot, 0.0 < proposal.spot < MOST_POINTS, "points over 0"),
+        ("vix", proposal.vix, 0.0 < proposal.vix < MOST_POINTS, "over 0"),
         ("reward_ratio", proposal.reward_ratio, 0.0 < proposal.reward_ratio < inf, "over 0"),
         ("win_rate", proposal.win_rate, 0.0 <= proposal.win_rate <= 1.0, "0 to 1"),
-        ("mid_cash", proposal.mid_cash, isfinite(proposal.mid_cash), "points"),
-        ("natural_cash", proposal.natural_cash, isfinite(proposal.natural_cash), "points"),
-        ("model_cash", model, model is None or isfinite(model), "points, or none"),
+        ("mid_cash", proposal.mid_cash, abs(proposal.mid_cash) < MOST_POINTS, "points"),
+        ("natural_cash", proposal.natural_cash, abs(proposal.natural_cash) < MOST_POINTS, "points"),
+        ("model_cash", model, model is None or abs(model) < MOST_POINTS, "points, or none"),
+        ("least_cash", least, least is None or abs(least) < MOST_POINTS, "points, or none"),
+        *(("strike", leg.contract.strike, 0.0 < leg.contract.strike < MOST_POINTS, "points over 0") for leg in legs),
+        *(("ratio", leg.ratio, abs(leg.ratio) <= MOST_CONTRACTS, f"{MOST_CONTRACTS} at most") for leg in legs),
     )
     return next((f"{name} {value}: expected {meant}" for name, value, true, meant in checks if not true), None)
 

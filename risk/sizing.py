@@ -105,15 +105,20 @@ class PositionSizer(RiskPlugin):
         loss = self.loss_of(proposal)
         if loss is None:
             return Deny(self.name, f"the loss of one contract is unknown ({proposal.terms.max_loss} proposed)")
-        budget = self.share_of(proposal, context) * context.account.equity
+        budget = self._scaled(share, proposal, context) * context.account.equity
         contracts = math.floor(budget / loss + 1e-9)
         reason = f"budget {budget:.0f} over {loss:.0f} a contract allows {contracts}"
         return Shrink(self.name, contracts, budget, loss, reason)
 
     def share_of(self, proposal: Proposal, context: RiskContext) -> float:
         """Share of equity that a position of the proposal may risk: Kelly's, scaled by the VIX, within the phase's."""
+        return self._scaled(
+            self.fraction(proposal.strategy, proposal.win_rate, proposal.reward_ratio), proposal, context
+        )
+
+    def _scaled(self, share: float, proposal: Proposal, context: RiskContext) -> float:
         most = context.limits.max_risk_per_position
-        share = min(self.fraction(proposal.strategy, proposal.win_rate, proposal.reward_ratio), most)
+        share = min(share, most)
         scale = vix_scale(proposal.terms.traits, proposal.vix, self._settings) * context.size_factor
         return min(share * scale, most)
 

@@ -22,7 +22,7 @@ from core.instruments import INSTRUMENTS, underlying_named
 from core.journal import Journal, RecordKind
 from core.settings.fields import MarginSettings, MarketSettings, OrderSettings
 from core.settings.strategies import FuturesStrangleSettings
-from greeks.black_scholes import FloatArray
+from greeks.black_scholes import FloatArray, Layout
 from greeks.exposure import Priced
 from greeks.marks import ChainPlanner, Marks
 from greeks.service import CentralGreeksService
@@ -363,8 +363,9 @@ class StillOptions:
         rate, dividends = self._service.carry_of(contracts[0].underlying.ticker)
         return chain_greeks(tuple(contracts), quotes, spot, now, rate, dividends)
 
-    def placed(self, contracts: tuple[Contract, ...]) -> Priced:
+    def placed(self, layout: Layout) -> Priced:
         """For the stress: spot and volatility of each."""
+        contracts = layout.contracts
         spots = [self._prices.price(row.underlying.price_key) for row in contracts]
         spot = np.array([math.nan if one is None else one for one in spots])
         return Priced(self.columns(contracts), spot, self.volatilities(contracts), np.full(spot.size, math.nan))

@@ -191,7 +191,7 @@ class Part:
     @property
     def expiry(self) -> date:
         """The nearest expiry of what is held; of all legs where nothing is."""
-        legs = self.legs or self.package.legs
+        legs = (self.legs if self.exits else ()) or self.package.legs
         return min(leg.contract.expiry for leg in legs)
 
     @property

@@ -175,6 +175,9 @@ class OrderSettings(SettingsGroup):
     unwind_after_seconds: int = Field(120, gt=0)
     silent_seconds: int = Field(120, gt=0)
     """Seconds without a report after which an order is looked for at the broker; absent twice, the account decides."""
+    passed_ticks: int = Field(2, ge=1)
+    passed_minutes: int = Field(2, ge=1)
+    """Live: a limit that the market is so many ticks past for so long without a fill tells of a lost one."""
     max_spread_fraction: Fraction = 0.10
     max_spread_points: float = Field(0.50, ge=0)
     anomaly_fraction: Fraction = 0.25

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.risk.mutation_table import Mutation
 
-ATTACKS, REPORTS, PACE, GATES, REFUSALS = (
-    f"tests/execution/test_{name}.py" for name in ("attacks", "reports", "pace", "gates", "refusals")
+ATTACKS, REPORTS, PACE, GATES, REFUSALS, LOST = (
+    f"tests/execution/test_{name}.py" for name in ("attacks", "reports", "pace", "gates", "refusals", "lost_fills")
 )
 DISK, ENDS = "tests/state/test_disk_faults.py", "tests/strategies/test_contract_ends.py"
 
@@ -191,5 +191,68 @@ EXECUTION_RULES = (
         "        return (quote.bid + quote.ask) / 2 - (tick.price - contract.strike) < dividend",
         "        return False",
         ENDS,
+    ),
+    Mutation(
+        "a limit that the market passed is a sign of a lost fill",
+        "execution/reports.py",
+        "            if past is None or past < least or filled != group.filled:\n",
+        "            if past is None or past < 99 * least or filled != group.filled:\n",
+        LOST,
+    ),
+    Mutation(
+        "the bid of what is worth nothing passes no limit",
+        "execution/reports.py",
+        "            bid = bid if bid > self._settings.worthless_ticks * ticks.step(0.0) + _ROUNDING else 0.0\n",
+        "",
+        LOST,
+    ),
+    Mutation(
+        "a quantity on a report that is no fill is a sign",
+        "execution/gates.py",
+        "        working.strange = signs.report\n",
+        "",
+        LOST,
+    ),
+    Mutation(
+        "a held quantity moves as its fill says",
+        "execution/gates.py",
+        "            if self._looks.again(name, event.time, name in amiss):\n",
+        "            if False:\n",
+        LOST,
+    ),
+    Mutation(
+        "what others traded explains a quantity",
+        "execution/gates.py",
+        "abs(gap - told.get(name, 0.0)) > 0.5}",
+        "abs(gap) > 0.5 + 0 * len(told)}",
+        LOST,
+    ),
+    Mutation(
+        "what LEAN does not show is not gone while it is in doubt",
+        "execution/recovery.py",
+        "certain=self.certain and self.believed)",
+        "certain=self.certain)",
+        LOST,
+    ),
+    Mutation(
+        "an emergency buys shorts back one by one after three refusals",
+        "execution/gates.py",
+        "        return shorts if shorts and self.goes_singly(position, legs) else (legs,)\n",
+        "        return (legs,) if shorts else (legs,)\n",
+        LOST,
+    ),
+    Mutation(
+        "a wing that LEAN does not show is not sold",
+        "execution/gates.py",
+        "            return urgency.crosses and all(leg.ratio < 0 for leg in legs)\n",
+        "            return urgency.crosses\n",
+        LOST,
+    ),
+    Mutation(
+        "what was bought seconds ago is not sold",
+        "execution/gates.py",
+        " or self._just_bought(legs):\n",
+        ":\n",
+        LOST,
     ),
 )

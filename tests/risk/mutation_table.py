@@ -288,9 +288,7 @@ MUTATIONS = (
         "            if False:",
         GROUPS,
     ),
-    Mutation(
-        "a person's puts count for the lines", "greeks/stress.py", "        groups |= self._unowned()\n", "", GROUPS
-    ),
+    Mutation("a person's puts count for the lines", "greeks/stress.py", " | self._unowned()\n", "\n", GROUPS),
     Mutation(
         "volatility rises in the stress",
         "greeks/stress.py",
@@ -299,7 +297,11 @@ MUTATIONS = (
         GROUPS,
     ),
     Mutation(
-        "the best pairing", "risk/margin.py", "return lots * min(_together", "return lots * max(_together", MARGIN
+        "the best pairing",
+        "risk/margin.py",
+        "return one.lots * min(_together",
+        "return one.lots * max(_together",
+        MARGIN,
     ),
     Mutation(
         "a long that ends first covers nothing",
@@ -311,8 +313,8 @@ MUTATIONS = (
     Mutation(
         "no calendars in cash-settled indices",
         "risk/margin.py",
-        "    if legs[0].contract.settlement in _CASH:",
-        "    if False:",
+        "    if legs[0].contract.settlement not in _CASH:",
+        "    if True:",
         MARGIN,
     ),
     Mutation(
@@ -367,7 +369,7 @@ MUTATIONS = (
     Mutation(
         "one expiration once",
         "risk/exposure.py",
-        "if any((row.strategy, row.underlying.ticker, row.expiry) == key for row in others):",
+        "if any(row.expiry == key[2] for row in same):",
         "if False:",
         RISK,
     ),
