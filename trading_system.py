@@ -207,7 +207,7 @@ class TradingSystem:
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
-        self._ranks, self._ranked = self.managers[VolatilityRanks], self.managers[StrategyRoster].ranked
+        self._ranks, self._roster = self.managers[VolatilityRanks], self.managers[StrategyRoster]
         self._live = self.gateway.is_live()
         self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
@@ -249,18 +249,16 @@ class TradingSystem:
         self.gateway.watch(self.tickers)
         for ticker in self.tickers:
             self._history.refresh((ticker,))
-        self._ranks.refresh(self._ranked, self.clock.now().date())
         self.managers[Capacity].tell(self.clock.now().date())
 
     def open_session(self, now: datetime) -> None:
         """The first minute of a session is in (or, live, the first that a process sees that started within it)."""
         self.clock.advance(now)
-        session = self.gateway.session(now.date())
-        if session is None or self._session == session:
+        if (session := self.gateway.session(now.date())) is None or self._session == session:
             return
         self._session = session
         self._history.refresh([ticker for ticker in self.tickers if ticker in ALWAYS or self._is_priced(ticker)])
-        self._ranks.refresh(self._ranked, session.day)
+        self._ranks.refresh(self._roster.ranked_on(session.day), session.day)
         self.bus.publish(SessionOpened(time=now, day=session.day, closes_at=session.closes_at))
         self._recovery.reconcile()
         self._publish_prices(now)
@@ -294,7 +292,7 @@ class TradingSystem:
         if self._session is None or self._live or not self._recovery.settled:
             return False
         if not self.coordinator.is_active:
-            return now.minute % self._idle_minutes != 0
+            return now.minute % self._idle_minutes != 0 or self._quiet.stands(now)
         return self._quiet.is_quiet(now)
 
     def minute(self, now: datetime) -> None:
@@ -328,7 +326,7 @@ class TradingSystem:
         self._publish_prices(now)
         if active:
             self.bus.publish(MinutePassed(time=now))
-            self._quiet.looked(now, ALWAYS)
+        self._quiet.looked(now, ALWAYS)
 
     def pass_time(self, now: datetime) -> None:
         """Live, once a minute of any day: save what must outlive the machine, tell a person what there is to tell.
@@ -341,6 +339,8 @@ class TradingSystem:
         self.clock.advance(now)
         if self._session is None and not self._recovery.settled:
             self._recovery.reconcile()
+        elif self._session is None:
+            self.coordinator.after_close(now)
         self._state.keep()
         self.journal.keep()
         self.managers[Notifier].pass_minute(now, self.in_session)
@@ -406,8 +406,7 @@ class TradingSystem:
     def close_session(self, now: datetime) -> None:
         """The session's regular close."""
         self.clock.advance(now)
-        session = self._session
-        if session is None:
+        if (session := self._session) is None:
             return
         self._publish_prices(now)
         self._quiet.ends()

@@ -212,9 +212,8 @@ def rehearse(
     """Play a day as live: state, positions and orders as they change; type commands and drills.
 
     Typed: status, explain, halt, resume, reduce, suspend, reconcile, close_all, take_over, kill, start, stop,
-    disconnect, connect, quotes stop|cross|nobid|noask|go, index stop|go, fill none|go|half, cancel refuse|go,
-    update refuse|go,
-    trade by hand QUANTITY 'SYMBOL' PRICE.
+    disconnect, connect, quotes stop|cross|nobid|noask|go, index stop|go, fill none|go|half|lost,
+    cancel refuse|go, update refuse|go, trade by hand QUANTITY 'SYMBOL' PRICE.
 
     Examples:
 

@@ -30,8 +30,8 @@ from core.cache_entries import (
     PriceOf,
     ReentrantComputationError,
     SessionEnd,
+    Sizes,
     TimeToLive,
-    size_of,
 )
 from core.clock import MarketClock
 from core.events import MarketData, PositionChanged, SessionClosed
@@ -76,6 +76,7 @@ class UnifiedIntelligentCache:
         self._by_expiry: list[tuple[datetime, int, Item]] = []
         self._serial = 0
         self._frames: dict[Hashable, Frame] = {}
+        self._sizes = Sizes()
         self._bytes = 0
         self._pinned_bytes = 0
         self._counts = CacheStatistics()
@@ -192,7 +193,7 @@ class UnifiedIntelligentCache:
             self._counts.not_stored += 1
             return False
         needs = len(item.depends_on) * NEED_OVERHEAD
-        item.size = size_of(item.value) + size_of(item.key) + ENTRY_OVERHEAD + needs
+        item.size = self._sizes.of(item.key, item.value) + ENTRY_OVERHEAD + needs
         if not self._make_room(item):
             self._counts.not_stored += 1
             return False

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum, StrEnum
 from heapq import heapify, heappop, heappush
 from math import isnan
+from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 SAMPLED_FROM = 8
 SAMPLE = 4
+MEASURED_EVERY = 20  # times that a value of one outline is kept under one key
+OUTLINES_KEPT = 1_000
 
 _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, Enum, bool, type(None))
 _FLAT = (int, float, complex, str, bytes, bytearray, date, time, timedelta)
 _Measured = tuple[int, Iterable[tuple[object, float]]]
 _NOTHING: tuple[tuple[object, float], ...] = ()
+_FLOAT = sys.getsizeof(0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +214,48 @@ def size_of(value: object) -> int:
         size, parts = measure(item)
         total += size * weight
         for part, factor in parts:
-            waiting.append((part, weight * factor))
+            if type(part) is float:  # most of what is kept: no need to ask how a float is measured
+                if id(part) not in seen:
+                    seen.add(id(part))
+                    total += _FLOAT * weight * factor
+            elif part is not None:
+                waiting.append((part, weight * factor))
     return int(total)
+
+
+class Sizes:
+    """Bytes of values by their keys; a value of the same outline as the last under its key is not measured anew.
+
+    What is computed each minute from what is held has the same size each minute, and measuring it costs more than most
+    of what is kept. Every so often it is measured all the same.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[tuple[object, ...], int, int]] = {}
+
+    def of(self, key: Hashable, value: object) -> int:
+        """Bytes of a value and its key."""
+        outline = _outline(value)
+        known = self._known.get(key)
+        if outline is not None and known is not None and known[0] == outline and known[2] < MEASURED_EVERY:
+            self._known[key] = (outline, known[1], known[2] + 1)
+            return known[1]
+        size = size_of(value) + size_of(key)
+        outline = _outline(value)  # known of a class once one of it was measured
+        if outline is not None:
+            if len(self._known) >= OUTLINES_KEPT:
+                self._known.clear()
+            self._known[key] = (outline, size, 1)
+        return size
+
+
+def _outline(value: object) -> tuple[object, ...] | None:
+    """An object's class, and class and length of each of its parts; ``None`` for what is no object of slots."""
+    kind = type(value)
+    read = _READERS.get(kind)
+    if read is None:
+        return None
+    return (kind, *(len(part) if type(part) in _SIZED else type(part) for part in read(value)))
 
 
 def _measure_for(kind: type) -> Callable[[Any], _Measured]:
@@ -269,9 +313,15 @@ def _object_measure(kind: type) -> Callable[[Any], _Measured]:
         names.extend((slots,) if isinstance(slots, str) else slots)
     kept = tuple(name for name in names if name not in ("__dict__", "__weakref__"))
     holds_items = issubclass(kind, list | tuple | set | frozenset)
+    read = attrgetter(*kept, kept[0]) if kept else None  # a name twice, so that one alone comes in a tuple as well
+    if read is not None and not holds_items and is_dataclass(kind):
+        _READERS[kind] = read
 
     def measure(item: Any) -> _Measured:
-        parts = [(getattr(item, name), 1.0) for name in kept if hasattr(item, name)]
+        try:
+            parts = [] if read is None else [(part, 1.0) for part in read(item)]
+        except AttributeError:  # a slot that was never filled
+            parts = [(getattr(item, name), 1.0) for name in kept if hasattr(item, name)]
         parts += _attributes(item)
         if holds_items:
             parts += _sampled(list(item))
@@ -295,3 +345,5 @@ def _sampled(parts: list[Any] | tuple[Any, ...]) -> list[tuple[object, float]]:
 
 
 _MEASURES: dict[type, Callable[[Any], _Measured]] = {}
+_READERS: dict[type, Callable[[Any], tuple[Any, ...]]] = {}
+_SIZED = (tuple, list, dict, set, frozenset, str)

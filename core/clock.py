@@ -152,11 +152,6 @@ def is_trading_day(day: date) -> bool:
     return day.weekday() < SATURDAY and day not in holidays(day.year)
 
 
-def is_early_close(day: date) -> bool:
-    """Whether ``day`` is a half day."""
-    return day in early_closes(day.year)
-
-
 def closing_time(day: date) -> time:
     """New York time at which the regular session of a trading day ends."""
     return early_closes(day.year).get(day, CLOSE)

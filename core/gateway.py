@@ -77,6 +77,16 @@ class ImpliedClose:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionClose:
+    """At what an option nearest to the money closed a session, and what it is written on then, both in points."""
+
+    day: date
+    contract: Contract
+    close: float
+    spot: float
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """What the engine or broker says of the account, in dollars."""
 
@@ -164,6 +174,12 @@ class Gateway(Protocol):
         """Of the last so many sessions with a chain file, the two expiries around 30 days each, oldest session first.
 
         None of an option on a future: its files have no volatilities. One request, which reads each session's chain.
+        """
+
+    def option_closes(self, root: str, sessions: int) -> Sequence[OptionClose]:
+        """The same of options on futures, whose volatilities are to be solved: calls and puts nearest to the money.
+
+        Some sessions more than asked for; a request for each of the future's contracts.
         """
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:

@@ -7,7 +7,7 @@ for all); a contract that is held or ordered is never removed (removal would sel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,36 @@ from AlgorithmImports import (
     BrokerageName,
     BuyingPowerModel,
     DataNormalizationMode,
+    FutureUniverse,
     MarketHoursDatabase,
     NullOptionAssignmentModel,
+    OptionRight,
     OptionStyle,
+    OptionUniverse,
     QuoteBar,
     Resolution,
     SecurityPositionGroupModel,
     SecurityType,
+    Symbol,
     TradeBar,
 )
 
-from core.contracts import MARKET_CLOSE, AssetKind, Contract, Quote
+from core.contracts import MARKET_CLOSE, AssetKind, Contract, Quote, Right
 from core.fills import FillAssumption, FillRule
-from core.gateway import DailyBar, ImpliedClose, Listing, Session, Tick
-from core.instruments import INSTRUMENTS, UNDERLYINGS, underlying_named
+from core.gateway import (
+    AROUND_A_MONTH,
+    AT_THE_MONEY,
+    MONTH_DAYS,
+    DailyBar,
+    ImpliedClose,
+    Listing,
+    OptionClose,
+    Session,
+    Tick,
+)
+from core.instruments import INSTRUMENTS, UNDERLYINGS, Instrument, UnderlyingFacts, underlying_named
 from core.lean_gateway_fills import PackageFillModel, quote_sides
-from core.lean_gateway_orders import OPTION_TYPES, LeanOrders
+from core.lean_gateway_orders import OPTION_TYPES, LeanOrders, expiries_around_a_month, future_of, near_the_money
 
 SESSION_TICKER = "SPY"
 _NEW_YORK = ZoneInfo("America/New_York")
@@ -101,6 +115,7 @@ class LeanGateway(LeanOrders):
         super().__init__(algorithm)
         self._securities: dict[str, Any] = {}
         self._options: dict[str, Any] = {}
+        self._quotes: dict[str, tuple[Any, Quote | None]] = {}  # by the bar that each was read from
         self._sessions: dict[tuple[str, date], Session | None] = {}
 
     def now(self) -> datetime:
@@ -112,9 +127,8 @@ class LeanGateway(LeanOrders):
 
     def moment(self) -> datetime:
         """UTC with microseconds, which no change of the clocks disturbs."""
-        return datetime(*self._algorithm.utc_time.timetuple()[:6]) + timedelta(
-            microseconds=self._algorithm.utc_time.microsecond
-        )
+        now = self._algorithm.utc_time  # asked once: another thread moves it
+        return datetime(*now.timetuple()[:6]) + timedelta(microseconds=now.microsecond)
 
     def is_live(self) -> bool:
         """Whether LEAN runs live."""
@@ -203,9 +217,16 @@ class LeanGateway(LeanOrders):
         return price if price > 0 else None
 
     def _in_new_york(self, moment: Any, security: Any) -> datetime:
-        """Exchange time to the algorithm's: both clocks show the same instant, their difference is the shift."""
-        shift = self._algorithm.time - security.local_time
-        return _naive(moment + shift)
+        """Exchange time to the algorithm's."""
+        return _naive(moment + self._shift(security))
+
+    def _shift(self, security: Any) -> timedelta:
+        """What the algorithm's clock is before the exchange's: both show the same instant, to whole minutes.
+
+        Live another thread may move them between the two looks; a second less would lose the day's first bar.
+        """
+        apart: timedelta = self._algorithm.time - security.local_time
+        return apart if not apart.microseconds and not apart.seconds % 60 else _whole_minutes(apart)
 
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """Completed daily bars before now, oldest first."""
@@ -225,7 +246,7 @@ class LeanGateway(LeanOrders):
         symbol = self._names.symbol(self._names.key_of(ticker) or "")
         if symbol is None:
             return None
-        shift = self._algorithm.time - self._securities[self._names.key_of(ticker) or ticker].local_time
+        shift = self._shift(self._securities[self._names.key_of(ticker) or ticker])
         bars = self._algorithm.history[TradeBar](symbol, opened, self._algorithm.time, Resolution.MINUTE)
         rows = [bar for bar in bars if _naive(bar.time + shift) >= opened and float(bar.open) > 0]
         if not rows:
@@ -262,10 +283,15 @@ class LeanGateway(LeanOrders):
         self.watch((instrument.underlying,))
         return tuple(self._names.implied_closes(root, sessions))
 
+    def option_closes(self, root: str, sessions: int) -> Sequence[OptionClose]:
+        """Closes at the money of the last chain files of a future's contracts, listed ones and those that ended."""
+        return tuple(_closes_at_the_money(self._algorithm, INSTRUMENTS[root], sessions))
+
     def _forget_expired(self) -> None:
         """Drop subscriptions that are long gone, so that memory stays flat over years."""
         limit = self.now().date() - timedelta(days=3)
         self._options = {name: row for name, row in self._options.items() if row.symbol.id.date.date() >= limit}
+        self._quotes = {name: known for name, known in self._quotes.items() if name in self._options}
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:
         """Add contracts by hand, with what they are written on; their first quote comes with the next minute."""
@@ -291,6 +317,7 @@ class LeanGateway(LeanOrders):
                 continue
             self._algorithm.remove_security(self._names.handle(contract))
             del self._options[contract.name]
+            self._quotes.pop(contract.name, None)
 
     def quote(self, contract: Contract) -> Quote | None:
         """Best bid and offer of a subscribed contract, as its last real quote bar has them; a missing side is ``None``.
@@ -301,11 +328,16 @@ class LeanGateway(LeanOrders):
         bar = None if security is None else security.cache.get_data(QuoteBar)
         if bar is None:
             return None
+        known = self._quotes.get(contract.name)
+        if known is not None and known[0] is bar:
+            return known[1]
         bid, ask = quote_sides(bar)
-        if bid is None and ask is None:
-            return None
-        seen = self._in_new_york(bar.end_time, security)
-        return Quote(bid, ask, seen, float(bar.last_bid_size) or None, float(bar.last_ask_size) or None)
+        quote = None
+        if bid is not None or ask is not None:
+            seen = self._in_new_york(bar.end_time, security)
+            quote = Quote(bid, ask, seen, float(bar.last_bid_size) or None, float(bar.last_ask_size) or None)
+        self._quotes[contract.name] = (bar, quote)
+        return quote
 
     def store_path(self, key: str) -> Path:
         """LEAN's own file of an object-store key (an append with fsync there survives a kill)."""
@@ -314,9 +346,76 @@ class LeanGateway(LeanOrders):
         return path
 
 
+_SAMPLED = timedelta(days=120)  # every contract is listed for longer before it ends
+_WITH_A_SESSION = timedelta(days=6)
+_MIDNIGHT = time()
+
+
+def _closes_at_the_money(algorithm: Any, instrument: Instrument, sessions: int) -> Iterator[OptionClose]:
+    """Of each session's chains, one a contract of the future, the two expiries around a month, oldest session first."""
+    today = algorithm.time.date()
+    first = today - timedelta(days=sessions * 372 // 252 + 5)
+    found: dict[date, dict[date, list[OptionClose]]] = {}
+    for month, symbol in sorted(_contracts_since(algorithm, instrument.facts, first).items()):
+        begin, end = _days_near(instrument, month)
+        begin, end = max(begin, first), min(end, today - timedelta(days=1))
+        if begin > end:
+            continue
+        canonical = Symbol.create_canonical_option(symbol)
+        span = datetime.combine(begin, _MIDNIGHT), datetime.combine(end + timedelta(days=2), _MIDNIGHT)
+        for universe in algorithm.history[OptionUniverse](canonical, *span):
+            day = (universe.end_time - timedelta(days=1)).date()
+            for row in _closes_of(universe, instrument, day):
+                found.setdefault(day, {}).setdefault(row.contract.expiry, []).append(row)
+    for day in sorted(found):
+        month_on = day + timedelta(days=MONTH_DAYS)
+        before = [expiry for expiry in sorted(found[day]) if expiry < month_on]
+        after = [expiry for expiry in sorted(found[day]) if expiry >= month_on]
+        for expiry in (*before[-1:], *after[:1]):
+            yield from found[day][expiry]
+
+
+def _contracts_since(algorithm: Any, facts: UnderlyingFacts, first: date) -> dict[date, Any]:
+    """LEAN's symbols of the contracts of a future that were listed on some day since one, by contract month."""
+    canonical = Symbol.create(facts.ticker, SecurityType.FUTURE, facts.market)
+    rows, day = list(algorithm.future_chain(canonical)), first
+    while day < algorithm.time.date():
+        span = datetime.combine(day, _MIDNIGHT), datetime.combine(day + _WITH_A_SESSION, _MIDNIGHT)
+        for universe in algorithm.history[FutureUniverse](canonical, *span):
+            rows += universe.data
+        day += _SAMPLED
+    named = {row.symbol: future_of(row.symbol) for row in rows}
+    return {future.month: symbol for symbol, future in named.items() if future is not None and future.month is not None}
+
+
+def _days_near(instrument: Instrument, month: date) -> tuple[date, date]:
+    """The first and last day on which an option on a contract month can say something of a month on."""
+    days = (month + timedelta(days=ahead) for ahead in range(-130, 45))
+    expiries = [day for day in days if instrument.future_month(day) == month]
+    return expiries[0] - timedelta(days=AROUND_A_MONTH[1]), expiries[-1] - timedelta(days=AROUND_A_MONTH[0])
+
+
+def _closes_of(universe: Any, instrument: Instrument, day: date) -> Iterator[OptionClose]:
+    """Call and put nearest to the money of a chain's expiries around a month; what has no close is none."""
+    spot = 0.0 if universe.underlying is None else float(universe.underlying.close)
+    for expiry, rows in expiries_around_a_month(universe, day) if spot > 0 else ():
+        near = [(abs(float(row.symbol.id.strike_price) / spot - 1), row) for row in near_the_money(rows, expiry, spot)]
+        least = min((away for away, _ in near), default=1.0)
+        for away, row in near:
+            close = float(row.close) if away <= min(least, AT_THE_MONEY) else 0.0
+            if close > 0:
+                right = Right.CALL if row.symbol.id.option_right == OptionRight.CALL else Right.PUT
+                contract = instrument.contract(expiry, float(row.symbol.id.strike_price), right)
+                yield OptionClose(day, contract, close, spot)
+
+
 def _from(zone: ZoneInfo, moment: datetime) -> datetime:
     """Naive New York time of a moment in an exchange's zone."""
     return _naive(_naive(moment).replace(tzinfo=zone).astimezone(_NEW_YORK))
+
+
+def _whole_minutes(span: timedelta) -> timedelta:
+    return timedelta(minutes=round(span.total_seconds() / 60))
 
 
 def _naive(moment: datetime) -> datetime:

@@ -114,8 +114,11 @@ class LeanNames:
         for canonical in self._chains_of(INSTRUMENTS[root], first, last):
             for expiry, rows in self._listed(canonical).items():
                 for row in rows if first <= expiry <= last else ():
-                    contract = self.contract(row.symbol) if str(row.symbol.id.symbol) == root else None
-                    if contract is not None:
+                    symbol = row.symbol
+                    contract = self._contracts.get(symbol)
+                    if contract is None and str(symbol.id.symbol) == root:
+                        contract = self.contract(symbol)
+                    if contract is not None and contract.root == root:
                         self._rows[contract.name] = row
                         found.append(contract)
         return found
@@ -128,8 +131,12 @@ class LeanNames:
         known = self._files.get(canonical)
         if known is None:
             known = {}
+            rows, last = list[Any](), None
             for row in self._algorithm.option_chain(canonical):
-                known.setdefault(row.expiry.date(), []).append(row)
+                moment = row.expiry
+                if moment != last:  # rows of one expiry stand together
+                    rows, last = known.setdefault(moment.date(), []), moment
+                rows.append(row)
             if known:
                 self._files[canonical] = known
         return known
@@ -395,24 +402,28 @@ def _unit_price(key: str, price: float) -> float:
 
 
 def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedClose]:
-    """Of a day's chain the last expiry before a month from it and the first from then on, where it has them.
+    """Of a day's chain the last expiry before a month from it and the first from then on, where it has them."""
+    for expiry, rows in expiries_around_a_month(universe, day):
+        found: dict[float, list[float]] = {}
+        for row in near_the_money(rows, expiry, close):
+            away, volatility = abs(_strike_of(row) / close - 1), float(row.implied_volatility)
+            if away <= AT_THE_MONEY and volatility > 0:
+                found.setdefault(away, []).append(volatility)
+        if found:
+            values = found[min(found)]
+            yield ImpliedClose(day, expiry, sum(values) / len(values))
+
+
+def expiries_around_a_month(universe: Any, day: date) -> Iterator[tuple[date, Any]]:
+    """The last expiry before a month from a chain's day and the first from then on, and the chain's rows in order.
 
     Of a file in the order of expiries a few rows are read, for each costs a call into LEAN; not every file is in order.
     """
     rows = _in_order(universe.data)
     place = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= day + timedelta(days=MONTH_DAYS))
-    around = [_expiry_of(rows[index]) for index in (place - 1, place) if 0 <= index < len(rows)]
-    for expiry in around:
-        if not AROUND_A_MONTH[0] <= (expiry - day).days <= AROUND_A_MONTH[1]:
-            continue
-        found: dict[float, list[float]] = {}
-        for row in _at_the_money(rows, expiry, close):
-            away, volatility = abs(_strike_of(row) / close - 1), float(row.implied_volatility)
-            if _expiry_of(row) == expiry and away <= AT_THE_MONEY and volatility > 0:
-                found.setdefault(away, []).append(volatility)
-        if found:
-            values = found[min(found)]
-            yield ImpliedClose(day, expiry, sum(values) / len(values))
+    for expiry in [_expiry_of(rows[index]) for index in (place - 1, place) if 0 <= index < len(rows)]:
+        if AROUND_A_MONTH[0] <= (expiry - day).days <= AROUND_A_MONTH[1]:
+            yield expiry, rows
 
 
 _AROUND = 6  # rows to each side of the money: three strikes, a call and a put each
@@ -440,7 +451,7 @@ def _rises(rows: Any, span: tuple[int, int], value_of: Callable[[Any], Any]) -> 
     return all(before <= after for before, after in pairwise(values))
 
 
-def _at_the_money(rows: Any, expiry: date, close: float) -> Iterator[Any]:
+def near_the_money(rows: Any, expiry: date, close: float) -> Iterator[Any]:
     """An expiry's rows near the close where calls and puts stand side by side by strike; else all of them."""
     low = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= expiry)
     high = _first(rows, (low, len(rows)), lambda row: _expiry_of(row) > expiry)
@@ -448,7 +459,8 @@ def _at_the_money(rows: Any, expiry: date, close: float) -> Iterator[Any]:
         place = _first(rows, (low, high), lambda row: _strike_of(row) >= close)
         low, high = max(place - _AROUND, low), min(place + _AROUND, high)
     for index in range(low, high):
-        yield rows[index]
+        if _expiry_of(rows[index]) == expiry:
+            yield rows[index]
 
 
 def _first(rows: Any, span: tuple[int, int], reached: Callable[[Any], bool]) -> int:

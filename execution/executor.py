@@ -27,7 +27,7 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
-from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, sort_out
+from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, holds_worthless, sort_out
 from execution.groups import Change, OrderGroup, closed_by, is_broken, left_without, reduced
 from execution.reports import LateFills, LostFills
 from execution.sending import OrderGuards, SplitWatch, WorkingGroups, record_step
@@ -131,6 +131,10 @@ class AtomicExecutor(OrderDesk):
         self._unwinds.pass_minute(now)
         for position in self._unwinds.positions:
             self._next_unwind(position)
+        for group in self._working:
+            if holds_worthless(group, self._gateway, self._settings):
+                group.drops = True
+                self._working.cancel(group, "a long that it sells is worth nothing: it goes on without")
         self._working.advance(now)
 
     # Entries
@@ -252,7 +256,9 @@ class AtomicExecutor(OrderDesk):
         naked = uncovered(position.legs)
         return [bundle for bundle in bundles if uncovered(left_without(position, bundle)) <= naked]
 
-    def _exit(self, position: Position, parts: tuple[Part, ...], rule: str, reason: str, urgency: Urgency) -> None:
+    def _exit(
+        self, position: Position, parts: tuple[Part, ...], rule: str, reason: str, urgency: Urgency, step: int = 0
+    ) -> None:
         found = sort_out(merged(leg for part in parts for leg in part.legs), self._gateway, self._settings)
         names = tuple(part.name for part in parts)
         if found.waiting:
@@ -267,7 +273,7 @@ class AtomicExecutor(OrderDesk):
             self._unwinds.plan(position.id, names, rule, reason)
             self._next_unwind(position.id)
         elif found.ready:
-            self._start_exit(position, found.ready, names, OrderPurpose.EXIT, (rule, reason, urgency))
+            self._start_exit(position, found.ready, names, OrderPurpose.EXIT, (rule, reason, urgency), step)
 
     def _start_exit(
         self,
@@ -276,6 +282,7 @@ class AtomicExecutor(OrderDesk):
         parts: tuple[str, ...],
         purpose: OrderPurpose,
         why: tuple[str, str, Urgency],
+        step: int = 0,
     ) -> None:
         if not self.account.may_go(position, legs, why[2]):
             return
@@ -293,6 +300,7 @@ class AtomicExecutor(OrderDesk):
             rule=why[0],
             reason=why[1],
             urgency=why[2],
+            step=step,
         )
         price = current_price(self._gateway, group.package, closing=True)
         if price is None:
@@ -300,7 +308,7 @@ class AtomicExecutor(OrderDesk):
         group.natural = price.natural
         leaving = {name for other in self._working.of(position.id) for name in closed_by(other, position)} | set(parts)
         self.states.plan_exit(group, whole=leaving >= {part.name for part in position.parts})
-        limit = exit_limit(price, group.package, crosses=why[2].crosses, settings=self._settings)
+        limit = exit_limit(price, group.package, crosses=why[2].crosses, settings=self._settings, step=step)
         if self._working.send(group, limit) is not None:
             self.account.refused(group)
 
@@ -328,6 +336,9 @@ class AtomicExecutor(OrderDesk):
             self._next_unwind(group.position)
         self._announce(group, outcome)
         self.account.ended(group)
+        left = self._book.positions.get(group.position)
+        if group.drops and left is not None and group.is_untouched:
+            self._exit(left, left.chosen(group.parts), group.rule, group.reason, group.urgency, group.step)
 
     def _came_late(self, group: OrderGroup) -> None:
         """Something of a finished group filled after its end: state, cash and position follow, the next minute acts."""

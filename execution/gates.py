@@ -30,10 +30,12 @@ from execution.reports import LostFills
 from execution.sending import WorkingGroups
 from market.freshness import TwoLooks
 from state.manager import HierarchicalStateManager
+from state.tables import OrderPurpose
 
 MOST_REFUSED: Final = 3
 _NOT_HELD: Final = ("uncovered", "no position")
 """Words of a refusal by which a broker says that it does not hold what an order closes."""
+_STEPS_WITH_WING: Final = 2
 _RECORD_LAGS: Final = 10
 """Seconds by which tastytrade's record of positions may lag behind a fill (its plug-in's issues 29 and 30)."""
 _ROUNDING: Final = 1e-6
@@ -189,7 +191,7 @@ class AccountWatch:
         return bool(self._moved)
 
     def _on_report(self, event: OrderUpdated) -> None:
-        if event.fill_quantity and self._gates.may_lose_fills():
+        if event.fill_quantity and self._gates.may_lose_fills() and self._working.is_ours(event.order_id):
             self._moved[event.contract] = self._gates.moment()
 
     def _on_minute(self, event: MinutePassed) -> None:
@@ -375,6 +377,17 @@ def sort_out(legs: Iterable[Leg], gateway: Gateway, settings: OrderSettings) -> 
         else:
             waiting.append(leg)
     return Sorted(tuple(ready), tuple(waiting), tuple(worthless))
+
+
+def holds_worthless(group: OrderGroup, gateway: Gateway, settings: OrderSettings) -> bool:
+    """Whether an exit that nothing filled after two steps sells longs that have come to be worth nothing beside others.
+
+    The bid of such a long stays visible when nobody bids any more, and no price fills the package then (recording Bs).
+    """
+    if group.purpose is not OrderPurpose.EXIT or group.step < _STEPS_WITH_WING or not group.is_untouched:
+        return False
+    found = sort_out((Leg(leg.contract, -leg.ratio) for leg in group.package.legs), gateway, settings)
+    return bool(found.worthless and found.ready) and not group.cancelling
 
 
 class Unwinds:

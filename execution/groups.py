@@ -48,7 +48,8 @@ class OrderGroup:
     ``entry`` is what was approved, for an entry of this process; ``why_ended`` and ``refusal`` why it was
     taken back, in words and by a rule where one did it. ``taken`` is what of its fills the position counts already,
     ``heard_at`` when the broker last reported on it, ``absent_since`` since when no order of it is at the broker;
-    ``natural`` points a package at which it could have traded at once when it was sent.
+    ``natural`` points a package at which it could have traded at once when it was sent; ``drops``: it is taken back to
+    go on without longs that are worth nothing.
     """
 
     id: str
@@ -80,6 +81,7 @@ class OrderGroup:
     cancelled_at: datetime | None = None
     cancels: int = 0
     split: bool = False
+    drops: bool = False
     rejected: str = ""
     heard_at: datetime | None = None
     absent_since: datetime | None = None

@@ -162,6 +162,10 @@ class WorkingGroups:
         """Ask a judge at each step of each entry from now on, after those that came before."""
         self._walk.judges.append(ref(judge))
 
+    def is_ours(self, order_id: int) -> bool:
+        """Whether an order is or was one of these groups'."""
+        return self._memory.group_of(order_id) is not None
+
     def of(self, position: str) -> tuple[OrderGroup, ...]:
         """The groups on their way for a position."""
         return tuple(group for group in self._groups.values() if group.position == position)
@@ -274,7 +278,7 @@ class WorkingGroups:
 
     def _advance(self, group: OrderGroup, now: datetime) -> None:
         timeout = timedelta(seconds=self._settings.unwind_after_seconds)
-        if group.first_fill_at is not None and now - group.first_fill_at > timeout:
+        if group.first_fill_at is not None and now - group.first_fill_at >= timeout:
             self.cancel(group, "filled in part for too long")
             return
         if group.next_step_at is None or now < group.next_step_at:

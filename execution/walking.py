@@ -80,9 +80,11 @@ def within_worth(limit: float, package: Package, tick: float) -> float:
     return limit if most == math.inf else max(limit, -max(most, tick))
 
 
-def exit_limit(price: PackagePrice, package: Package, *, crosses: bool, settings: OrderSettings) -> float:
-    """Where an exit begins: at the mid, or beyond natural where it crosses."""
-    limit = crossing_limit(price, 1, settings) if crosses else walk_limit(price, 0, settings)
+def exit_limit(
+    price: PackagePrice, package: Package, *, crosses: bool, settings: OrderSettings, step: int = 0
+) -> float:
+    """Where an exit begins: at the mid (after so many steps of one before it), or beyond natural where it crosses."""
+    limit = crossing_limit(price, 1, settings) if crosses else walk_limit(price, step, settings)
     return within_worth(limit, package, price.tick)
 
 

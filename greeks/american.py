@@ -9,33 +9,34 @@ theta from the pricing equation, the others from differences. Units: ``greeks.bl
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from greeks.black_scholes import (
+    FIGURES,
     Backend,
     FloatArray,
     Greeks,
-    aligned,
     check_positive,
     european_greeks,
     load_kernels,
     normal,
-    signs,
 )
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility
 
 NODES = 6  # Chebyshev intervals of the boundary
 BOUNDARY_POINTS = 10  # Gauss-Legendre points of the fixed point's integrals
 PRICE_POINTS = 25  # Gauss-Legendre points of the exercise premium
-ITERATIONS = 7
-BATCH = 2048  # contracts at a time: bounds the memory
-LOWEST_VOLATILITY, HIGHEST_VOLATILITY = 1e-4, 10.0  # between which an American price's volatility is sought
-_CERTAIN = 1e-6  # total volatility under which no exercise premium is computed
-_SEARCH_STEPS = 40
+ITERATIONS, BATCH = 7, 2048  # of the boundary; contracts at a time, which bounds the memory
+LOWEST_VOLATILITY, HIGHEST_VOLATILITY = 1e-4, 10.0  # between which a volatility is sought
+CERTAIN = 1e-6  # total volatility under which no exercise premium is computed
+SEARCH_STEPS = 40
 _DAYS = 365.0
 _ROOT_TWO_PI_INVERSE = 0.3989422804014327
 
@@ -84,16 +85,24 @@ def _grid() -> _Grid:
     return _Grid(share, 1.0 + y, weights, inside, 1.0 + price_y, price_weights, whole)
 
 
-@lru_cache(maxsize=1)
-def _grid_columns() -> tuple[FloatArray, ...]:
-    """The grid as the compiled loops take it."""
-    grid = _grid()
-    return tuple(np.ascontiguousarray(getattr(grid, field.name)) for field in fields(_Grid))
+class _Loops(NamedTuple):
+    """The compiled loops, the grid as they take it, and what they remember."""
+
+    kernels: ModuleType
+    grid: tuple[FloatArray, ...]
+    memo: tuple[NDArray[np.generic], ...]
 
 
 @lru_cache(maxsize=1)
-def _kept_boundaries(places: int) -> tuple[FloatArray, FloatArray]:  # their four figures, and they
-    return np.full((places, 4), np.nan), np.zeros((places, NODES + 1))
+def _all_loops() -> _Loops:
+    kernels, grid = importlib.import_module("greeks.kernels_american"), _grid()
+    columns = tuple(np.ascontiguousarray(getattr(grid, field.name)) for field in fields(_Grid))
+    return _Loops(kernels, columns, kernels.new_memo())
+
+
+def _loops() -> _Loops | None:
+    """What American options are priced with at any size; ``None`` where numba is not installed."""
+    return None if load_kernels() is None else _all_loops()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +234,8 @@ def _unit_put(moneyness: FloatArray, puts: _Puts, squares: FloatArray) -> FloatA
     """Price, delta and gamma (three rows) of unit-strike puts at spot over strike, given the boundary's squares."""
     grid = _grid()
     ones = np.ones_like(moneyness)
-    plain = european_greeks(
-        moneyness,
-        ones,
-        puts.years,
-        puts.volatility,
-        puts.rate,
-        puts.dividend_yield,
-        np.zeros(moneyness.size, dtype=bool),
-    )
+    terms = (puts.years, puts.volatility, puts.rate, puts.dividend_yield)
+    plain = european_greeks(moneyness, ones, *terms, np.zeros(moneyness.size, dtype=bool))
     ceiling = puts.ceiling[:, None]
     later = ceiling * np.exp(-np.sqrt(np.maximum(np.einsum("cj,kj->ck", squares, grid.whole), 0.0)))
     years, volatility, rate, dividend_yield = (
@@ -265,102 +267,107 @@ def _unit_put(moneyness: FloatArray, puts: _Puts, squares: FloatArray) -> FloatA
     return rows
 
 
-def american_price(
-    spot: ArrayLike,
-    strike: ArrayLike,
-    years: ArrayLike,
-    volatility: ArrayLike,
-    rate: ArrayLike,
-    dividend_yield: ArrayLike,
-    is_call: ArrayLike,
-) -> FloatArray:
+def american_price(*figures: ArrayLike) -> FloatArray:
     """Price in points of every American option; for one on a future give its price and the rate as the yield.
 
-    Never under the intrinsic value or the European price. Raises ``ValueError`` for a spot or strike that is not
-    positive, and for a negative rate with a yield below it (two exercise boundaries; calls: the other way round).
+    Takes spot, strike, years, volatility, rate, yield, and whether it is a call. Never under the intrinsic value or the
+    European price. Raises ``ValueError`` for a spot or strike that is not positive, and for a negative rate with a
+    yield below it (two exercise boundaries; calls: the other way round).
     """
-    result: FloatArray = _core(_checked(spot, strike, years, volatility, rate, dividend_yield, is_call))[0]
-    return result
+    return _values(_checked(figures))[0]
 
 
 def american_delta(*figures: ArrayLike) -> FloatArray:
     """Delta of every American option; takes and raises what ``american_price`` does."""
-    result: FloatArray = _core(_checked(*figures))[1]
-    return result
+    return _values(_checked(figures))[1]
 
 
-def american_greeks(
-    spot: ArrayLike,
-    strike: ArrayLike,
-    years: ArrayLike,
-    volatility: ArrayLike,
-    rate: ArrayLike,
-    dividend_yield: ArrayLike,
-    is_call: ArrayLike,
-    on_future: ArrayLike = False,
-) -> Greeks:
-    """Price and Greeks of every American option; raises as ``american_price``.
+def _values(columns: FloatArray) -> tuple[FloatArray, FloatArray]:
+    loops = _loops()
+    if loops is None:
+        price, delta, _ = _core(_Batch(*columns))
+        return price, delta
+    out = np.empty((3, columns.shape[1]))
+    loops.kernels.fill_values(columns, ITERATIONS, loops.grid, loops.memo, out)
+    return out[0], out[1]
+
+
+def american_greeks(*figures: ArrayLike, on_future: ArrayLike = False) -> Greeks:
+    """Price and Greeks of every American option; takes and raises what ``american_price`` does.
 
     ``on_future``: the spot is a future's price, which does not move with the rate, so both rates move for ``rho``.
-    Where exercise at once is best: the intrinsic value, a delta of one, and nothing else.
+    Where exercise at once is best: the intrinsic value, a delta of one, and nothing else. Rho and charm rest on four
+    boundaries more, and are worked out when they are looked at.
     """
-    batch = _checked(spot, strike, years, volatility, rate, dividend_yield, is_call)
-    future = np.broadcast_to(np.asarray(on_future, dtype=bool), batch.spot.shape)
+    columns = _checked(figures)
+    future = np.full(columns.shape[1], on_future, dtype=bool)
+    loops = _loops()
+    if loops is None:
+        return Greeks.from_matrix(_all_greeks(_Batch(*columns), future))
+    out = np.empty((len(FIGURES), columns.shape[1]))
+    loops.kernels.fill_american_greeks(columns, ITERATIONS, loops.grid, loops.memo, out)
+
+    def seldom() -> FloatArray:
+        rows = np.empty((2, columns.shape[1]))
+        loops.kernels.fill_rho_and_charm(columns, future, ITERATIONS, loops.grid, loops.memo, rows)
+        return rows
+
+    return Greeks(out, seldom)
+
+
+def _all_greeks(batch: _Batch, future: NDArray[np.bool_]) -> FloatArray:
+    """The numpy form of ``kernels_american.fill_american_greeks`` and ``fill_rho_and_charm``."""
     vol_step, rate_step = 0.02 * batch.volatility, np.full_like(batch.rate, 1e-3)
     time_step = np.maximum(np.minimum(1.0 / _DAYS, 0.5 * batch.years), 1e-12)
     yield_step = np.where(future, rate_step, 0.0)
-    variants = [
-        batch,
-        replace(batch, volatility=batch.volatility + vol_step),
-        replace(batch, volatility=batch.volatility - vol_step),
-        replace(batch, rate=batch.rate + rate_step, dividend_yield=batch.dividend_yield + yield_step),
-        replace(batch, rate=batch.rate - rate_step, dividend_yield=batch.dividend_yield - yield_step),
-        replace(batch, years=batch.years + time_step),
-        replace(batch, years=batch.years - time_step),
-    ]
-    together = _Batch(*(np.concatenate([getattr(v, field.name) for v in variants]) for field in fields(_Batch)))
-    base, up, down, richer, poorer, later, sooner = np.split(_core(together), len(variants), axis=1)
-    price, delta, gamma = base
+
+    def changed(**column: FloatArray) -> FloatArray:
+        return _core(replace(batch, **column))
+
+    up, down = (changed(volatility=batch.volatility + step) for step in (vol_step, -vol_step))
+    richer = changed(rate=batch.rate + rate_step, dividend_yield=batch.dividend_yield + yield_step)
+    poorer = changed(rate=batch.rate - rate_step, dividend_yield=batch.dividend_yield - yield_step)
+    later, sooner = (changed(years=batch.years + step) for step in (time_step, -time_step))
+    price, delta, gamma = _core(batch)
     inner = batch.sign * (batch.spot - batch.strike)
-    alive = (batch.years > 0.0) & (batch.volatility * np.sqrt(np.maximum(batch.years, 0.0)) > _CERTAIN)
+    alive = (batch.years > 0.0) & (batch.volatility * np.sqrt(np.maximum(batch.years, 0.0)) > CERTAIN)
     alive &= price > inner + 1e-12 * batch.strike
     growth = (batch.rate - batch.dividend_yield) * batch.spot * delta
     decay = batch.rate * price - growth - 0.5 * (batch.volatility * batch.spot) ** 2 * gamma
     points = 100.0 * np.where(vol_step > 0.0, vol_step, 1.0)
-
-    def where_alive(values: FloatArray) -> FloatArray:
-        result: FloatArray = np.where(np.isnan(price), np.nan, np.where(alive, values, 0.0))
-        return result
-
-    return Greeks(
-        price=price,
-        delta=delta,
-        gamma=where_alive(gamma),
-        vega=where_alive((up[0] - down[0]) / (2.0 * points)),
-        theta=where_alive(decay / _DAYS),
-        rho=where_alive((richer[0] - poorer[0]) / (200.0 * rate_step)),
-        vanna=where_alive((up[1] - down[1]) / (2.0 * points)),
-        charm=where_alive((sooner[1] - later[1]) / (2.0 * time_step * _DAYS)),
-        vomma=where_alive((up[0] - 2.0 * price + down[0]) / points**2),
-    )
+    rows = np.vstack((
+        price,
+        delta,
+        gamma,
+        (up[0] - down[0]) / (2.0 * points),
+        decay / _DAYS,
+        (richer[0] - poorer[0]) / (200.0 * rate_step),
+        (up[1] - down[1]) / (2.0 * points),
+        (sooner[1] - later[1]) / (2.0 * time_step * _DAYS),
+        (up[0] - 2.0 * price + down[0]) / points**2,
+    ))  # fmt: skip
+    rows[2:] = np.where(np.isnan(price), np.nan, np.where(alive, rows[2:], 0.0))
+    return rows
 
 
-def american_implied_volatility(
-    price: ArrayLike,
-    spot: ArrayLike,
-    strike: ArrayLike,
-    years: ArrayLike,
-    rate: ArrayLike,
-    dividend_yield: ArrayLike,
-    is_call: ArrayLike,
-) -> ImpliedVolatilities:
-    """Volatility at which ``american_price`` gives each price to 1e-6 of the strike, or why there is none."""
-    length = aligned(price, spot, strike, years, rate, dividend_yield, signs(is_call))[0].size
-    target = np.broadcast_to(np.asarray(price, dtype=np.float64), (length,)).copy()
-    batch = _checked(spot, strike, years, np.full(length, 0.2), rate, dividend_yield, is_call)
-    backend = Backend.NUMPY if load_kernels() is None else Backend.COMPILED  # what American prices use at any size
+def american_implied_volatility(price: ArrayLike, *terms: ArrayLike) -> ImpliedVolatilities:
+    """Volatility at which ``american_price`` gives each price to 1e-6 of the strike, or why there is none.
+
+    ``terms``: spot, strike, years, rate, yield, and whether it is a call.
+    """
+    given = _checked((*terms[:3], 0.2, *terms[3:]))
+    target = np.asarray(price, dtype=np.float64)
+    length = max(target.size, given.shape[1])
+    columns = np.empty((len(given) + 1, length))
+    columns[:-1], columns[-1] = given, target
+    volatility, reasons = np.full(length, np.nan), np.zeros(length, dtype=np.int8)
+    loops = _loops()
+    if loops is not None:
+        loops.kernels.fill_american_volatility(columns, ITERATIONS, loops.grid, loops.memo, volatility, reasons)
+        return ImpliedVolatilities(volatility, reasons)
+    target, batch = columns[-1], _Batch(*columns[:-1])
     plain = implied_volatility(
-        target, batch.spot, batch.strike, batch.years, batch.rate, batch.dividend_yield, batch.sign > 0, backend
+        target, batch.spot, batch.strike, batch.years, batch.rate, batch.dividend_yield, batch.sign > 0, Backend.NUMPY
     )
     inner = np.maximum(batch.sign * (batch.spot - batch.strike), 0.0)
     bound = np.where(batch.sign > 0.0, batch.spot, batch.strike)
@@ -370,7 +377,6 @@ def american_implied_volatility(
             [NoVolatility.MISSING, NoVolatility.EXPIRED, NoVolatility.BELOW_INTRINSIC, NoVolatility.ABOVE_BOUND],
             NoVolatility.FOUND,
         ).astype(np.int8)
-    volatility = np.full(length, np.nan)
     open_at = np.flatnonzero(reasons == NoVolatility.FOUND)
     if open_at.size:
         found, misses = _search(batch.rows(open_at), target[open_at], plain.volatility[open_at])
@@ -386,17 +392,12 @@ def _search(batch: _Batch, target: FloatArray, european: FloatArray) -> tuple[Fl
     known = np.isfinite(european) & (european > LOWEST_VOLATILITY) & (european < HIGHEST_VOLATILITY)
     high = np.where(known, european * (1.0 + 1e-9), HIGHEST_VOLATILITY)
     now = np.where(known, high, 0.3)
-    vega = (
-        100.0
-        * european_greeks(
-            batch.spot, batch.strike, batch.years, now, batch.rate, batch.dividend_yield, batch.sign > 0
-        ).vega
-    )
+    vega = 100.0 * replace(batch, volatility=now).european().vega
     slope = np.maximum(vega, 1e-8 * batch.strike)
     reasons = np.full(target.size, NoVolatility.NOT_CONVERGED, dtype=np.int8)
     active = np.arange(target.size)
     excess = _core(replace(batch, volatility=now))[0] - target
-    for _ in range(_SEARCH_STEPS):
+    for _ in range(SEARCH_STEPS):
         done = np.abs(excess) <= tolerance[active]
         reasons[active[done]] = NoVolatility.FOUND
         active, excess = active[~done], excess[~done]
@@ -432,17 +433,26 @@ class _Batch:
         """Some of the contracts."""
         return _Batch(*(getattr(self, field.name)[at] for field in fields(self)))
 
+    def european(self) -> Greeks:
+        """Figures without early exercise."""
+        terms = (self.spot, self.strike, self.years, self.volatility, self.rate, self.dividend_yield)
+        return european_greeks(*terms, self.sign > 0.0)
 
-def _checked(
-    spot: ArrayLike,
-    strike: ArrayLike,
-    years: ArrayLike,
-    volatility: ArrayLike,
-    rate: ArrayLike,
-    dividend_yield: ArrayLike,
-    is_call: ArrayLike,
-) -> _Batch:
-    batch = _Batch(*aligned(spot, strike, years, volatility, rate, dividend_yield, signs(is_call)))
+
+def _checked(figures: tuple[ArrayLike, ...]) -> FloatArray:
+    """Seven rows of one length: spot, strike, years, volatility, rate, yield, and +1 for calls, -1 for puts."""
+    parts = [np.asarray(figure, dtype=np.float64) for figure in figures]
+    columns = np.empty((len(parts), max(part.size for part in parts)))
+    for row, part in enumerate(parts):
+        columns[row] = part
+    columns[-1] = 2.0 * columns[-1] - 1.0
+    loops = _loops()
+    if loops is None or loops.kernels.is_faulty(columns):
+        _refuse_faults(_Batch(*columns))
+    return columns
+
+
+def _refuse_faults(batch: _Batch) -> None:
     check_positive("spot", batch.spot)
     check_positive("strike", batch.strike)
     financing = np.where(batch.sign > 0.0, batch.dividend_yield, batch.rate)
@@ -454,7 +464,6 @@ def _checked(
             f"rate: {batch.rate[at]} with dividend_yield {batch.dividend_yield[at]} gives two exercise boundaries; "
             "expected a rate (for calls a yield) of at least zero, or the other one above it"
         )
-    return batch
 
 
 def _core(batch: _Batch) -> FloatArray:
@@ -462,15 +471,12 @@ def _core(batch: _Batch) -> FloatArray:
     call = batch.sign > 0.0
     rate = np.where(call, batch.dividend_yield, batch.rate)
     dividend_yield = np.where(call, batch.rate, batch.dividend_yield)
-    certain = batch.volatility * np.sqrt(np.maximum(batch.years, 0.0)) <= _CERTAIN
+    certain = batch.volatility * np.sqrt(np.maximum(batch.years, 0.0)) <= CERTAIN
     early = (rate > 0.0) & ~certain & ~np.isnan(batch.volatility)
     rows = np.empty((3, batch.spot.size))
     plain_at = np.flatnonzero(~early)
     if plain_at.size:
-        some = batch.rows(plain_at)
-        plain = european_greeks(
-            some.spot, some.strike, some.years, some.volatility, some.rate, some.dividend_yield, some.sign > 0.0
-        )
+        plain = batch.rows(plain_at).european()
         rows[:, plain_at] = np.vstack((plain.price, plain.delta, plain.gamma))
     early_at = np.flatnonzero(early)
     for start in range(0, early_at.size, BATCH):
@@ -487,14 +493,7 @@ def _early(batch: _Batch, rate: FloatArray, dividend_yield: FloatArray) -> Float
     spot, strike, call = batch.spot, batch.strike, batch.sign > 0.0
     puts = _Puts(batch.years, batch.volatility, rate, dividend_yield)
     moneyness = np.where(call, strike / spot, spot / strike)
-    kernels = load_kernels()
-    if kernels is None:
-        price, slope, curve = _unit_put(moneyness, puts, _boundary(puts))
-    else:
-        rows = np.empty((3, moneyness.size))
-        columns = np.vstack((moneyness, puts.years, puts.volatility, rate, dividend_yield))
-        kernels.fill_unit_puts(columns, ITERATIONS, _grid_columns(), rows, *_kept_boundaries(kernels.KEPT))
-        price, slope, curve = rows
+    price, slope, curve = _unit_put(moneyness, puts, _boundary(puts))
     delta = np.where(call, price - moneyness * slope, slope)
     gamma = np.where(call, moneyness**2 * curve / spot, curve / strike)
     return np.vstack((np.where(call, spot, strike) * price, delta, gamma))

@@ -11,8 +11,8 @@ so that a daylight-saving change between them costs or adds its hour.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from functools import lru_cache
@@ -44,7 +44,10 @@ class Backend(StrEnum):
     COMPILED = "compiled"
 
 
-@dataclass(frozen=True, slots=True)
+FIGURES: Final = ("price", "delta", "gamma", "vega", "theta", "rho", "vanna", "charm", "vomma")
+_SELDOM: Final = [FIGURES.index("rho"), FIGURES.index("charm")]
+
+
 class Greeks:
     """Figures of many contracts, one array element each, for one unit of the underlying (no multiplier).
 
@@ -53,24 +56,37 @@ class Greeks:
     delta per calendar day that passes; ``vomma`` vega per vol point. NaN where the volatility was NaN: unknown.
     """
 
-    price: FloatArray
-    delta: FloatArray
-    gamma: FloatArray
-    vega: FloatArray
-    theta: FloatArray
-    rho: FloatArray
-    vanna: FloatArray
-    charm: FloatArray
-    vomma: FloatArray
+    __slots__ = ("_rows", "_seldom", "delta", "gamma", "price", "theta", "vanna", "vega", "vomma")
+
+    def __init__(self, rows: FloatArray, seldom: Callable[[], FloatArray] | None = None) -> None:
+        """Nine rows in the order of FIGURES; those of rho and charm are ``seldom``'s once somebody looks at them."""
+        self._rows, self._seldom = rows, seldom
+        self.price, self.delta, self.gamma, self.vega, self.theta, _, self.vanna, _, self.vomma = rows
+
+    @property
+    def rho(self) -> FloatArray:
+        """Worked out when it is looked at."""
+        return np.asarray(self.matrix()[5])
+
+    @property
+    def charm(self) -> FloatArray:
+        """Worked out when it is looked at."""
+        return np.asarray(self.matrix()[7])
 
     def matrix(self) -> FloatArray:
-        """The nine arrays as rows, in the order of the fields."""
-        return np.vstack([getattr(self, field.name) for field in fields(self)])
+        """The nine arrays as rows, in the order of FIGURES."""
+        if self._seldom is not None:
+            self._rows[_SELDOM], self._seldom = self._seldom(), None
+        return self._rows
+
+    def now(self) -> FloatArray:
+        """The same rows without a look at rho and charm, which may not be there yet."""
+        return self._rows
 
     @staticmethod
     def from_matrix(rows: FloatArray) -> Greeks:
         """The inverse of ``matrix``."""
-        return Greeks(*rows)
+        return Greeks(rows)
 
 
 @lru_cache(maxsize=1)
@@ -168,26 +184,6 @@ def european_price(
     check_positive("spot", inputs[0])
     check_positive("strike", inputs[1])
     return _price(*inputs)
-
-
-def black76_price(
-    forward: ArrayLike, strike: ArrayLike, years: ArrayLike, volatility: ArrayLike, rate: ArrayLike, is_call: ArrayLike
-) -> FloatArray:
-    """Price in points of a European option on a future, paid up front. Source: Black 1976."""
-    return european_price(forward, strike, years, volatility, rate, rate, is_call)
-
-
-def black76_greeks(
-    forward: ArrayLike, strike: ArrayLike, years: ArrayLike, volatility: ArrayLike, rate: ArrayLike, is_call: ArrayLike
-) -> Greeks:
-    """Price and Greeks of a European option on a future; delta and gamma by the future's price.
-
-    The future does not move with the rate, so ``rho`` is the discounting's alone: minus the price times the years.
-    """
-    plain = european_greeks(forward, strike, years, volatility, rate, rate, is_call)
-    rows = plain.matrix()
-    rows[5] = -plain.price * np.maximum(aligned(forward, strike, years)[2], 0.0) / 100.0
-    return Greeks.from_matrix(rows)
 
 
 def _moneyness(

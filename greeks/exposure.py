@@ -6,8 +6,8 @@ unknown is ``None``, never the sum of the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
 from math import log
@@ -59,19 +59,52 @@ class Exposure:
     gamma: float = 0.0
     vega: float = 0.0
     theta: float = 0.0
-    rho: float = 0.0
     vanna: float = 0.0
-    charm: float = 0.0
     vomma: float = 0.0
+    seldom: Callable[[], tuple[float, float]] = field(default=lambda: (0.0, 0.0), repr=False, compare=False)
+
+    @property
+    def rho(self) -> float:
+        """Worked out when it is looked at."""
+        return self.seldom()[0]
+
+    @property
+    def charm(self) -> float:
+        """Worked out when it is looked at."""
+        return self.seldom()[1]
 
     def __add__(self, other: Exposure) -> Exposure:
-        return Exposure(*(getattr(self, name) + getattr(other, name) for name in _FIGURES))
+        return together((self, other))
 
     def __sub__(self, other: Exposure) -> Exposure:
-        return Exposure(*(getattr(self, name) - getattr(other, name) for name in _FIGURES))
+        return Exposure(
+            self.value - other.value,
+            self.delta - other.delta,
+            self.gamma - other.gamma,
+            self.vega - other.vega,
+            self.theta - other.theta,
+            self.vanna - other.vanna,
+            self.vomma - other.vomma,
+            lambda: (self.rho - other.rho, self.charm - other.charm),
+        )
 
 
-_FIGURES: Final = tuple(figure.name for figure in fields(Exposure))
+def together(parts: Sequence[Exposure]) -> Exposure:
+    """Exposures added up, the first to the last."""
+    value = delta = gamma = vega = theta = vanna = vomma = 0.0
+    for part in parts:
+        value += part.value
+        delta += part.delta
+        gamma += part.gamma
+        vega += part.vega
+        theta += part.theta
+        vanna += part.vanna
+        vomma += part.vomma
+
+    def seldom() -> tuple[float, float]:
+        return sum(part.rho for part in parts), sum(part.charm for part in parts)
+
+    return Exposure(value, delta, gamma, vega, theta, vanna, vomma, seldom)
 
 
 class RoughGreeks(NamedTuple):
@@ -166,21 +199,12 @@ class PortfolioGreeks:
 
 def total(legs: Iterable[LegGreeks | ShareGreeks]) -> Exposure | None:
     """Exposures added up; ``None`` when one of them is unknown."""
-    value = delta = gamma = vega = theta = rho = vanna = charm = vomma = 0.0
-    for leg in legs:  # one by one and not through ``+``: this runs for every leg at every price
-        one = leg.exposure
-        if one is None:
+    known: list[Exposure] = []
+    for leg in legs:
+        if leg.exposure is None:
             return None
-        value += one.value
-        delta += one.delta
-        gamma += one.gamma
-        vega += one.vega
-        theta += one.theta
-        rho += one.rho
-        vanna += one.vanna
-        charm += one.charm
-        vomma += one.vomma
-    return Exposure(value, delta, gamma, vega, theta, rho, vanna, charm, vomma)
+        known.append(leg.exposure)
+    return together(known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +249,9 @@ def exposure_of(figures: ContractGreeks, units: float, weight: float) -> Exposur
         gamma=units * figures.gamma * weight * weight,
         vega=units * figures.vega,
         theta=units * figures.theta,
-        rho=units * figures.rho,
         vanna=units * figures.vanna * weight,
-        charm=units * figures.charm * weight,
         vomma=units * figures.vomma,
+        seldom=lambda: (units * figures.rho, units * figures.charm * weight),
     )
 
 
@@ -285,6 +308,17 @@ def share_counts(book: Book) -> dict[str, float]:
         if underlying_named(ticker) is not None:
             counts[ticker] = counts.get(ticker, 0.0) + quantity
     return counts
+
+
+def beside(lines: Iterable[Line], contract: Contract) -> tuple[Contract, ...]:
+    """What is held of a contract's underlying and expiry, each once: one's quote tells of another that has none.
+
+    Empty where the contract itself is not held.
+    """
+    held = (line.contract for line in lines)
+    same = (row for row in held if (row.expiry, row.underlying) == (contract.expiry, contract.underlying))
+    found = tuple(dict.fromkeys(same))
+    return found if contract in found else ()
 
 
 # What contracts are worth at other prices, volatilities and days

@@ -37,6 +37,7 @@ from greeks.exposure import (
     ScenarioGrid,
     ShareGreeks,
     WhatIf,
+    beside,
     exposure_of,
     held_lines,
     lines_of,
@@ -119,6 +120,7 @@ class CentralGreeksService:
         self._known: dict[str, KnownVolatility] = {}
         self._leaps: dict[str, tuple[float, datetime]] = {}
         self._rough: dict[str, RoughGreeks | None] = {}
+        self._deltas: tuple[object, list[float]] = (None, [])
         self.computations: Counter[str] = Counter()
         bus.subscribe(PositionChanged, self._on_position_changed, component="greeks", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="greeks")
@@ -185,12 +187,14 @@ class CentralGreeksService:
         return None if known is None or known.volatility <= 0.0 else known.volatility
 
     def delta_of(self, contract: Contract) -> float | None:
-        """Signed delta of one unit (a put's is negative), -1 to 1; ``None`` when it is unknown."""
-        for leg in self.portfolio().legs:  # what is held was computed together, once for all who ask
-            if leg.contract == contract and leg.figures is not None:
-                return leg.figures.delta
-        figures = self.figures_of(contract)
-        return None if figures is None else figures.delta
+        """Signed delta of one unit (a put's is negative), -1 to 1, computed with its own expiry; ``None``: unknown."""
+        some = Layout.of(beside(self._laid_out()[0], contract) or (contract,))
+        placed = self._known_of(some)
+        if self._deltas[0] is not placed:  # the same until price, minute or volatility change
+            columns, spot, volatility, _ = placed
+            self._deltas = (placed, columns.deltas(np.where(np.isnan(spot), columns.strike, spot), volatility).tolist())
+        found = self._deltas[1][some.contracts.index(contract)]
+        return None if math.isnan(found) else found
 
     def roughly(self, contract: Contract) -> RoughGreeks | None:
         """Figures of a held contract when the portfolio was last computed, which may be half an hour ago."""

@@ -9,24 +9,27 @@ whose quote is missing, one-sided or wide takes its volatility, and so its delta
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from datetime import date, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.contracts import Contract, Quote, Right
+from core.contracts import Contract, Quote
 from greeks.american import american_delta, american_greeks, american_implied_volatility, american_price
 from greeks.black_scholes import (
+    FIGURES,
+    Backend,
     FloatArray,
     Greeks,
     Layout,
     european_greeks,
     european_price,
     expires_at,
+    load_kernels,
     years_until,
 )
 from greeks.implied import ImpliedVolatilities, NoVolatility, implied_volatility, judge_quotes
@@ -161,21 +164,19 @@ class ContractGreeks:
     gamma: float
     vega: float
     theta: float
-    rho: float
     vanna: float
-    charm: float
     vomma: float
+    seldom: Callable[[], tuple[float, float]] = field(repr=False, compare=False)
 
+    @property
+    def rho(self) -> float:
+        """Worked out when it is looked at, with all that was computed together."""
+        return self.seldom()[0]
 
-@dataclass(frozen=True, slots=True)
-class DeltaChoice:
-    """The listed contract nearest to a wanted delta, and the delta it has: both absolute x 100."""
-
-    contract: Contract
-    wanted: float
-    achieved: float
-    volatility: float
-    source: VolatilitySource
+    @property
+    def charm(self) -> float:
+        """The same."""
+        return self.seldom()[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,63 +220,77 @@ class Columns:
         """The same contracts with so much less time to expiry, never under none."""
         return replace(self, years=np.maximum(self.years - years, 0.0))
 
-    def greeks(self, spot: FloatArray, volatility: FloatArray) -> Greeks:
-        """Greeks of every contract by its style; NaN where the volatility is."""
-        if not (self.american | self.on_future).any():
-            c = self
-            return european_greeks(spot, c.strike, c.years, volatility, c.rate, c.dividend_yield, c.is_call)
-        rows = np.empty((len(fields(Greeks)), spot.size))
+    @property
+    def backend(self) -> Backend:
+        """How European contracts are computed: beside American ones by the compiled loops, which are loaded then."""
+        compiled = bool(self.american.any()) and load_kernels() is not None
+        return Backend.COMPILED if compiled else Backend.AUTOMATIC
+
+    def _parts(self, spot: FloatArray, volatility: FloatArray) -> Iterator[_Part]:
+        """American contracts (true) and European ones: their places, what prices them, and whether on a future."""
         for early in (True, False):
             at = np.flatnonzero(self.american == early)
-            if not at.size:
-                continue
-            c, s, v = self.rows(at), spot[at], volatility[at]
+            if at.size == spot.size:
+                terms = (spot, self.strike, self.years, volatility, self.rate, self.dividend_yield, self.is_call)
+                yield early, at, terms, self.on_future
+            elif at.size:
+                c = self.rows(at)
+                terms = (spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
+                yield early, at, terms, c.on_future
+
+    def greeks(self, spot: FloatArray, volatility: FloatArray) -> Greeks:
+        """Greeks of every contract by its style; NaN where the volatility is."""
+        rows = np.empty((len(FIGURES), spot.size))
+        found: list[tuple[NDArray[np.intp], Greeks]] = []
+        for early, at, terms, on_future in self._parts(spot, volatility):
             if early:
-                found = american_greeks(
-                    s, c.strike, c.years, v, c.rate, c.dividend_yield, c.is_call, on_future=c.on_future
-                ).matrix()
+                some = american_greeks(*terms, on_future=on_future)
             else:
-                found = european_greeks(s, c.strike, c.years, v, c.rate, c.dividend_yield, c.is_call).matrix()
-                found[5] = np.where(c.on_future, -found[0] * c.years / 100.0, found[5])  # Black-76
-            rows[:, at] = found
-        return Greeks.from_matrix(rows)
+                some = european_greeks(*terms, self.backend)
+                some.rho[:] = np.where(on_future, -some.price * terms[2] / 100.0, some.rho)  # Black-76
+            if at.size == spot.size:
+                return some
+            rows[:, at] = some.now()
+            found.append((at, some))
+
+        def seldom() -> FloatArray:
+            both = np.empty((2, spot.size))
+            for at, some in found:
+                both[:, at] = some.rho, some.charm
+            return both
+
+        return Greeks(rows, seldom)
 
     def prices(self, spot: FloatArray, volatility: FloatArray) -> FloatArray:
         """Prices in points of every contract by its style; NaN where the volatility is."""
         prices = np.empty(spot.size)
-        for early, price in ((True, american_price), (False, european_price)):
-            at = np.flatnonzero(self.american == early)
-            if at.size == spot.size:
-                return price(spot, self.strike, self.years, volatility, self.rate, self.dividend_yield, self.is_call)
-            if at.size:
-                c = self.rows(at)
-                prices[at] = price(spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
+        for early, at, terms, _ in self._parts(spot, volatility):
+            prices[at] = american_price(*terms) if early else european_price(*terms)
         return prices
 
     def deltas(self, spot: FloatArray, volatility: FloatArray) -> FloatArray:
-        """Deltas alone, a seventh of the work of ``greeks`` for American contracts; NaN where the volatility is."""
+        """Deltas alone, a third of the work of ``greeks`` for American contracts; NaN where the volatility is."""
         deltas = np.empty(spot.size)
-        for early in (True, False):
-            at = np.flatnonzero(self.american == early)
-            if at.size:
-                c, v = self.rows(at), volatility[at]
-                figures = (spot[at], c.strike, c.years, v, c.rate, c.dividend_yield, c.is_call)
-                deltas[at] = american_delta(*figures) if early else european_greeks(*figures).delta
+        for early, at, terms, _ in self._parts(spot, volatility):
+            deltas[at] = american_delta(*terms) if early else european_greeks(*terms, self.backend).delta
         return deltas
 
     def implied(self, price: FloatArray, spot: FloatArray, reasons: NDArray[np.int8]) -> ImpliedVolatilities:
         """Volatilities of prices where ``reasons`` is still ``FOUND``."""
         volatility, result = np.full(price.size, np.nan), reasons.copy()
         open_ones = reasons == NoVolatility.FOUND
-        for early, search in ((True, american_implied_volatility), (False, implied_volatility)):
+        for early in (True, False):
             at = np.flatnonzero((self.american == early) & open_ones)
             if at.size:
-                c = self.rows(at)
-                found = search(price[at], spot[at], c.strike, c.years, c.rate, c.dividend_yield, c.is_call)
+                c = self if at.size == price.size else self.rows(at)
+                figures = (price[at], spot[at], c.strike, c.years, c.rate, c.dividend_yield, c.is_call)
+                found = american_implied_volatility(*figures) if early else implied_volatility(*figures, self.backend)
                 volatility[at], result[at] = found.volatility, found.reason
         return ImpliedVolatilities(volatility, result)
 
 
+_Terms = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, NDArray[np.bool_]]
+_Part = tuple[bool, NDArray[np.intp], _Terms, NDArray[np.bool_]]
 _COLUMNS: Final = ("strike", "years", "is_call", "american", "on_future", "rate", "dividend_yield")
 
 
@@ -324,19 +339,27 @@ def contract_greeks(
     columns: Columns, volatility: FloatArray, source: Sequence[VolatilitySource], greeks: Greeks, at: int
 ) -> ContractGreeks:
     """One row of arrays as a value."""
-    rows = (float(getattr(greeks, figure.name)[at]) for figure in fields(Greeks))
-    return ContractGreeks(columns.contracts[at], float(columns.years[at]), float(volatility[at]), source[at], *rows)
+    known = (columns.contracts[at], float(columns.years[at]), float(volatility[at]), source[at])
+    return _as_value(known, greeks, greeks.now()[:, at].tolist(), at)
+
+
+def _as_value(
+    known: tuple[Contract, float, float, VolatilitySource], greeks: Greeks, row: Sequence[float], at: int
+) -> ContractGreeks:
+    price, delta, gamma, vega, theta, _, vanna, _, vomma = row
+    now = (price, delta, gamma, vega, theta, vanna, vomma)
+    return ContractGreeks(*known, *now, lambda: (float(greeks.rho[at]), float(greeks.charm[at])))
 
 
 def figures_of_rows(
     columns: Columns, volatility: FloatArray, source: Sequence[VolatilitySource], greeks: Greeks
 ) -> list[ContractGreeks | None]:
     """Every row of arrays as a value; ``None`` where nothing is known."""
-    rows = zip(*(getattr(greeks, figure.name).tolist() for figure in fields(Greeks)), strict=True)
-    known = zip(columns.contracts, columns.years.tolist(), volatility.tolist(), source, rows, strict=True)
+    rows = greeks.now().T.tolist()
+    known = zip(columns.contracts, columns.years.tolist(), volatility.tolist(), source, strict=True)
     return [
-        None if row[0] != row[0] else ContractGreeks(contract, years, vol, where, *row)  # NaN is not equal to itself
-        for contract, years, vol, where, row in known
+        None if row[0] != row[0] else _as_value(one, greeks, row, at)  # NaN is not equal to itself
+        for at, (one, row) in enumerate(zip(known, rows, strict=True))
     ]
 
 
@@ -396,12 +419,8 @@ def _sources(volatility: FloatArray, implied: ImpliedVolatilities) -> tuple[Vola
 
 def half_spreads(columns: Columns, spot: FloatArray, volatility: FloatArray, half: FloatArray) -> FloatArray:
     """Half of each spread in volatility: points over vega (the European one, which is near enough for a weight)."""
-    vega = (
-        100.0
-        * european_greeks(
-            spot, columns.strike, columns.years, volatility, columns.rate, columns.dividend_yield, columns.is_call
-        ).vega
-    )
+    terms = (columns.strike, columns.years, volatility, columns.rate, columns.dividend_yield, columns.is_call)
+    vega = 100.0 * european_greeks(spot, *terms, columns.backend).vega
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(vega > 0.0, half / vega, np.inf)
 
@@ -430,26 +449,6 @@ def _read_carry(
     configured = columns.dividend_yield[at[0]]
     shown = rate - np.log(forward / spot) / years
     columns.dividend_yield[group] = np.clip(shown, configured - CARRY_ROOM, configured + CARRY_ROOM)
-
-
-def nearest_delta(chain: ChainGreeks, target: float, right: Right, expiry: date | None = None) -> DeltaChoice | None:
-    """The listed contract whose delta is nearest to ``target`` (absolute x 100, as in methodology), of one right.
-
-    Of two equally near the one further out of the money. ``None`` when no contract of that right (and expiry) has a
-    known delta. Raises ``ValueError`` for a target outside 1 to 99: 0.16 is almost surely meant as 16.
-    """
-    if not 1.0 <= target <= 99.0:
-        raise ValueError(f"target: {target}; expected an absolute delta x 100 from 1 to 99")
-    delta = 100.0 * np.abs(chain.greeks.delta)
-    right_one = chain.columns.is_call == (right is Right.CALL)
-    if expiry is not None:
-        right_one &= np.array([contract.expiry == expiry for contract in chain.contracts], dtype=bool)
-    candidates = np.flatnonzero(right_one & ~np.isnan(delta))
-    if not candidates.size:
-        return None
-    order = np.lexsort((delta[candidates], np.abs(delta[candidates] - target).round(9)))
-    at = int(candidates[order[0]])
-    return DeltaChoice(chain.contracts[at], target, float(delta[at]), float(chain.volatility[at]), chain.source[at])
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ from core.parts import Part
 from core.settings.fields import OrderSettings
 from market.freshness import DataFault, quote_fault
 
+_NEAR_FIRST = (3, 10)
+"""Days around a wanted expiry that are asked for before the whole of what is tolerated."""
+
 
 @dataclass(frozen=True, slots=True)
 class PackagePrice:
@@ -102,11 +105,26 @@ class OptionChainManager(Manager):
         return self.listed(root, day, day)
 
     def nearest_expiry(self, root: str, today: date, days: int, tolerance: int) -> date | None:
-        """The listed expiry nearest to so many days ahead; ``None`` when none is within the tolerance in days."""
-        wanted = today + timedelta(days=days)
-        span = timedelta(days=tolerance)
-        expiries = {contract.expiry for contract in self.listed(root, wanted - span, wanted + span)}
-        return min(expiries, key=lambda expiry: (abs((expiry - wanted).days), expiry), default=None)
+        """The listed expiry nearest to so many days ahead; ``None`` when none is within the tolerance in days.
+
+        Kept until the session ends, as the list itself.
+        """
+        key = ("nearest", self._gateway.now().date(), root, today, days, tolerance)
+        found: date | None = self._cache.get_or_compute(
+            key, lambda: self._nearest(root, today + timedelta(days=days), tolerance), depends_on=(SessionEnd(),)
+        )
+        if found is None:
+            self._cache.invalidate(key)
+        return found
+
+    def _nearest(self, root: str, wanted: date, tolerance: int) -> date | None:
+        """Asked near the day first: each contract of a range that is asked for costs, and most lists have one there."""
+        for reach in (*(near for near in _NEAR_FIRST if near < tolerance), tolerance):
+            span = timedelta(days=reach)
+            expiries = {contract.expiry for contract in self.listed(root, wanted - span, wanted + span)}
+            if expiries:
+                return min(expiries, key=lambda expiry: (abs((expiry - wanted).days), expiry))
+        return None
 
     def is_listed(self, root: str) -> bool:
         """Whether the data has anything of a root today; asked once a session, live again while the answer is no."""
@@ -195,11 +213,6 @@ class OptionChainManager(Manager):
         if spread > self._settings.max_spread_fraction * mid and spread > widest:
             return "wide_spread"
         return None
-
-
-def nearest_strike(contracts: Sequence[Contract], strike: float) -> Contract | None:
-    """The contract whose strike is nearest; of two equally near the lower; ``None`` of an empty listing."""
-    return min(contracts, key=lambda row: (abs(row.strike - strike), row.strike), default=None)
 
 
 def middle(quote: Quote, worthless_offer: float) -> float | None:

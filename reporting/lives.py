@@ -283,7 +283,8 @@ def own_limits(strategy: str, settings: str) -> str:
 def limit_words(use: LimitNote) -> str:
     """How much of a limit was used, in its own unit and as a share."""
     share = "unknown" if use.share is None else f"{max(0.0, use.share):.0%}"
-    return f"{use.observed:,.4g} of {use.limit:,.4g} ({share})"
+    seen, most = (f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}" for value in (use.observed, use.limit))
+    return f"{seen} of {most} ({share})"
 
 
 def worst_words(life: Life) -> str:

@@ -14,7 +14,7 @@ from core.settings.fields import CorrelationSettings
 from greeks.exposure import LegGreeks
 from greeks.service import CentralGreeksService
 from market.history import Correlations
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+from risk.proposal import Allow, Deny, Opening, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
 
 def limit_of(group: Group, settings: CorrelationSettings) -> int:
@@ -51,7 +51,11 @@ class CorrelationPlugin(RiskPlugin):
 
     def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny symbols that may never be traded, symbols in no group, and a group that is full."""
-        ticker = proposal.package.underlying.ticker
+        return self.bars(opening_of(proposal), context) or Allow(self.name)
+
+    def bars(self, opening: Opening, context: RiskContext) -> Deny | None:
+        """All of it: a group is of the underlying, and counts parts by what they are."""
+        ticker, traits = opening.ticker, opening.traits
         if ticker in self._settings.never_traded:
             return Deny("never_traded", f"{ticker} is never traded")
         if ticker == "NG" and not self._settings.experienced_with_natural_gas:
@@ -59,10 +63,9 @@ class CorrelationPlugin(RiskPlugin):
         group = group_of(ticker)
         if group is None:
             return Deny(self.name, f"{ticker} is in no correlation group")
-        traits = traits_of(proposal)
         if not traits & TAKES_A_PLACE:
-            return Allow(self.name)
-        joined = [row for row in exposed(context.book, proposal) if self._joined(row, ticker, group)]
+            return None
+        joined = [row for row in exposed(context.book, opening.onto) if self._joined(row, ticker, group)]
         limit = limit_of(group, self._settings)
         if group is Group.EQUITY_OPTIONS:
             lasting = sum(1 for row in joined if Trait.LASTING in row.traits)
@@ -73,7 +76,7 @@ class CorrelationPlugin(RiskPlugin):
         if len(joined) >= limit:
             reason = f"{len(joined)} of {limit} positions are open in group {group.value}"
             return Deny(self.name, reason, float(limit), float(len(joined)))
-        return Allow(self.name)
+        return None
 
     def _joined(self, row: Exposed, ticker: str, group: Group) -> bool:
         if not row.traits & TAKES_A_PLACE:
@@ -125,7 +128,7 @@ class ConcentrationPlugin(RiskPlugin):
         traits = traits_of(proposal)
         if Trait.SHORT_VOLATILITY not in traits:
             return Allow(self.name)
-        sold = [row for row in exposed(context.book, proposal) if Trait.SHORT_VOLATILITY in row.traits]
+        sold = [row for row in exposed(context.book, proposal.onto) if Trait.SHORT_VOLATILITY in row.traits]
         kept = kept_places(traits, self._settings)
         limit = self._settings.short_volatility_limit - kept
         if len(sold) >= limit:
@@ -175,9 +178,9 @@ class Exposed:
     traits: frozenset[Trait]
 
 
-def exposed(book: Book, proposal: Proposal) -> list[Exposed]:
-    """What counts beside a proposal: all but the position that it adds to, and a person's shorts by underlying."""
-    found = [Exposed(row.underlying.ticker, row.traits) for row in book.exposed() if row.id != proposal.onto]
+def exposed(book: Book, onto: str) -> list[Exposed]:
+    """What counts beside an entry: all but the position that it adds to, and a person's shorts by underlying."""
+    found = [Exposed(row.underlying.ticker, row.traits) for row in book.exposed() if row.id != onto]
     sold = {
         contract.underlying.ticker
         for name, quantity in book.unowned.items()
@@ -189,6 +192,11 @@ def exposed(book: Book, proposal: Proposal) -> list[Exposed]:
 def traits_of(proposal: Proposal) -> frozenset[Trait]:
     """What any part of a proposal is."""
     return frozenset().union(*(plan.terms.traits for plan in proposal.plans))
+
+
+def opening_of(proposal: Proposal) -> Opening:
+    """What is known of a proposal without its contracts."""
+    return Opening(proposal.package.underlying.ticker, traits_of(proposal), proposal.onto)
 
 
 def kept_places(traits: frozenset[Trait], settings: CorrelationSettings) -> int:

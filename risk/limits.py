@@ -27,9 +27,9 @@ from market.freshness import DataFault, DataFreshnessValidator, QuoteJudge, TwoL
 from market.trend import TrendWatcher
 from market.vix import VIX, UnifiedVIXManager, VixRegime
 from risk.equity import PhaseManager
-from risk.exposure import traits_of
+from risk.exposure import opening_of, traits_of
 from risk.memory import moment, number
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Shrink, Verdict, Wanted
+from risk.proposal import Allow, Deny, Opening, Proposal, RiskContext, RiskPlugin, Scope, Shrink, Verdict, Wanted
 from state.manager import HierarchicalStateManager
 from state.tables import SystemState
 
@@ -57,6 +57,10 @@ class PhasePlugin(RiskPlugin):
 
     def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Deny under the smallest equity, while entries are halted, and when every place is taken."""
+        return self.bars(opening_of(proposal), context) or Allow(self.name)
+
+    def bars(self, opening: Opening, context: RiskContext) -> Deny | None:
+        """All of it: no contract changes anything here."""
         if self._bus.entries_halted is not None:
             return Deny("entries_halted", self._bus.entries_halted)
         if self._state.system in _NOTHING_OPENS:
@@ -73,7 +77,7 @@ class PhasePlugin(RiskPlugin):
         most = context.limits.max_positions
         if count >= most:
             return Deny("phase_positions", f"{count} of {most} positions are open", float(most), float(count))
-        return Allow(self.name)
+        return None
 
 
 class VixRegimePlugin(RiskPlugin):
@@ -87,13 +91,17 @@ class VixRegimePlugin(RiskPlugin):
 
     def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """Apply the table of regimes (methodology, section 2)."""
+        return self.bars(opening_of(proposal), context) or Allow(self.name)
+
+    def bars(self, opening: Opening, context: RiskContext) -> Deny | None:
+        """All of it: the table is by what parts are."""
         reading = context.vix
         if reading is None:
             return Deny("vix_missing", "no VIX that is fresh enough")
         panic = self._settings.panic_jump
         if reading.jump is not None and reading.jump >= panic:
             return Deny("vix_jump", f"VIX rose {reading.jump:.0%} within the day", panic, reading.jump)
-        traits = proposal.terms.traits
+        traits = opening.traits
         extreme = reading.regime in (VixRegime.EXTREME, VixRegime.PANIC)
         if extreme and not traits & _AT_ANY_VIX:
             high = self._settings.high
@@ -104,7 +112,7 @@ class VixRegimePlugin(RiskPlugin):
         if reading.value > self._settings.normal and Trait.LOW_VIX_ONLY in traits:
             normal = self._settings.normal
             return Deny(self.name, f"VIX {reading.value:.2f} is above {normal:g}: no diagonals", normal, reading.value)
-        return Allow(self.name)
+        return None
 
 
 class VixPanicPlugin(RiskPlugin):

@@ -25,6 +25,7 @@ from risk.proposal import (
     UNASKED,
     Decision,
     Deny,
+    Opening,
     Proposal,
     RiskContext,
     RiskPlugin,
@@ -72,10 +73,10 @@ class UnifiedRiskManager:
         for event_type in (SessionOpened, MarketData, MinutePassed, SessionClosed):
             bus.subscribe(event_type, self._on_event, component="risk", critical=True)
 
-    def context(self) -> RiskContext:
-        """What is known now."""
+    def context(self, *, looks: bool = True) -> RiskContext:
+        """What is known now; ``looks``: with a look at what the account is worth, else by the last one."""
         now, account = self._gateway.now(), self._gateway.account()
-        steady = self._equity.look(now).value
+        steady = self._equity.look(now).value if looks else self._equity.value
         factor = self._drawdown.size_factor(account.equity if steady is None else steady)
         if self._breaker.warned:
             factor /= 2
@@ -112,6 +113,30 @@ class UnifiedRiskManager:
         if decision.contracts <= 0:
             return decision
         return replace(decision, approved=self._approve(proposal.intent, decision.contracts))
+
+    def bars(self, opening: Opening, strategy: str = "") -> Deny | None:
+        """The first rule that denies every such entry, whatever its contracts are; journalled for a strategy."""
+        context = self.context(looks=False)  # minutes before a window must not use up what a look tells once
+        found = next((deny for plugin in self._plugins if (deny := self._bar(plugin, opening, context))), None)
+        if found is not None and strategy:
+            self._journal.record(
+                RecordKind.RISK,
+                component="risk",
+                reason=found.reason,
+                rule=found.rule,
+                severity="denied",
+                limit=found.limit,
+                observed=found.observed,
+                strategy=strategy,
+            )
+        return found
+
+    def _bar(self, plugin: RiskPlugin, opening: Opening, context: RiskContext) -> Deny | None:
+        try:
+            return plugin.bars(opening, context)
+        except Exception as error:  # fail closed, as in a review
+            self._failed(plugin, "bars", error)
+            return Deny(plugin.name, f"{FAILED}{type(error).__name__}: {error}")
 
     def _tell_verdicts(self, proposal: Proposal, decision: Decision) -> None:
         """Every rule's answer to a proposal, in the order of asking."""

@@ -15,7 +15,7 @@ from core.contracts import Leg, Package, uncovered
 from core.events import Event, MarketData, RiskThreshold, Severity
 from core.factory import Manager
 from core.gateway import Account
-from core.parts import WHOLE, PartPlan, Terms
+from core.parts import WHOLE, PartPlan, Terms, Trait
 from core.settings.fields import PhaseLimits
 from market.vix import VixReading
 
@@ -138,6 +138,18 @@ class RiskContext:
     size_factor: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known of an entry before any contract of it is picked: what it is written on, and what its parts are.
+
+    ``onto``: the position that it adds to, by id.
+    """
+
+    ticker: str
+    traits: frozenset[Trait]
+    onto: str = ""
+
+
 class Scope(StrEnum):
     """What an emergency wants gone."""
 
@@ -197,6 +209,10 @@ class RiskPlugin(Manager, ABC):
     @abstractmethod
     def judge(self, proposal: Proposal, context: RiskContext) -> Verdict:
         """The rule itself, of figures that can be true."""
+
+    def bars(self, opening: Opening, context: RiskContext) -> Deny | None:
+        """Why it would deny every such entry, whatever its contracts are; most rules have to see them."""
+        return None
 
     def watch(self, event: Event) -> Iterable[RiskThreshold]:
         """Look at an event and report limits that came near or were passed, and once when they are over.

@@ -36,7 +36,7 @@ class Butterfly(Row):
     def __init__(self, tools: Tools, settings: ButterflySettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
-        self.entries = (Entry("open", self.opens, settings.entry_time, self.open),)
+        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, parts=(WHOLE,)),)
         self.exits = {
             WHOLE: (
                 self._done,

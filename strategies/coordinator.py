@@ -143,6 +143,12 @@ class StrategyCoordinator:
         """Live, once a minute of a session (``closed``: at its end): every entry of the day gets its one row."""
         self._entries.catch_up(now, closed=closed)
 
+    def after_close(self, now: datetime) -> None:
+        """Live, outside of a session: a process that started after the day's close accounts for its windows too."""
+        session = self._market.calendar.session(now.date())
+        if session is not None and now >= session.closes_at:
+            self._entries.catch_up(now, closed=True)
+
     @property
     def managing(self) -> tuple[Strategy, ...]:
         """The strategies that run, and those that do not but hold something."""

@@ -36,7 +36,8 @@ class Diagonal(Row):
         super().__init__(tools, settings)
         self.settings = settings
         self.gates = (self._places,)
-        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=settings.tickers),)
+        at, slots = settings.entry_time, settings.tickers
+        self.entries = (Entry("open", self.opens, at, self.open, slots=slots, parts=(WHOLE,)),)
         self.exits_of_all = (self._vix_rose,)
         self.exits = {
             WHOLE: (
@@ -109,8 +110,11 @@ class Diagonal(Row):
 
     def _earned(self, part: Part, context: HoldContext) -> Close | None:
         """Its share of the most that it can be worth when the short put ends."""
-        profit, value = context.profit(part), self._most_worth(part)
-        if profit is None or value is None:
+        profit = context.profit(part)
+        if profit is None or profit < 0.0:  # no share of what can be gained: half of all minutes end here
+            return None
+        value = self._most_worth(part)
+        if value is None:
             return None
         most = value + part.credit
         if most <= 0 or profit < self.settings.profit_target * most:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 
-from core.parts import Trait
+from core.parts import WHOLE, Trait
 from core.settings.fields import ExitSettings
 from core.settings.strategies import EnhancedSettings
 from greeks.stress import Node
@@ -59,8 +59,16 @@ class Enhanced(Row):
         }
         at, beside = settings.entry_time, not_beside(FuturesStrangle.name)
         self.entries = (
-            Entry("strangle", second(TUESDAY), at, self.strangle, gates=(beside,)),
-            Entry("opportunity", self.opens, at, self.opportunity, slots=tuple(self._puts), gates=(self._once,)),
+            Entry("strangle", second(TUESDAY), at, self.strangle, gates=(beside,), parts=(WHOLE,)),
+            Entry(
+                "opportunity",
+                self.opens,
+                at,
+                self.opportunity,
+                slots=tuple(self._puts),
+                gates=(self._once,),
+                parts=(NEAR,),  # each slot's puts are the same kind of thing
+            ),
         )
         self.exits = {
             EVERY_PART: (

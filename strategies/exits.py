@@ -32,7 +32,8 @@ Rule = Callable[[Part, HoldContext], Close | None]
 PositionRule = Callable[[Position, HoldContext], Close | None]
 """An exit of everything that a position holds."""
 
-URGENT_BEFORE = timedelta(minutes=10)
+_URGENT_MINUTES = 10
+URGENT_BEFORE = timedelta(minutes=_URGENT_MINUTES)
 """A time exit names the moment by which it is done: from so long before it does not wait (methodology, 6a)."""
 
 
@@ -226,14 +227,19 @@ def closing_time(at: time, minutes_before_close: int) -> TimeExit:
 
 
 def hard_deadline(at: time, minutes_before_close: int) -> TimeExit:
-    """Close from a time on whatever it costs."""
-    return TimeExit(DEADLINE, at, minutes_before_close, Urgency.FINAL)
+    """Done by a time, whatever it costs, so that it closes from ten minutes before it (methodology, 6a)."""
+    return TimeExit(DEADLINE, *_earlier(at, minutes_before_close), Urgency.FINAL)
 
 
 def last_day(at: time, minutes_before_close: int = 30) -> TimeExit:
     """On the day of expiry: done by a time of day, so that it is urgent from ten minutes before it."""
-    early = (datetime.combine(datetime.min, at) - URGENT_BEFORE).time() if at > time(0, 10) else at
-    return TimeExit("last_day", early, minutes_before_close + 10, Urgency.URGENT, last_day_only=True)
+    return TimeExit("last_day", *_earlier(at, minutes_before_close), Urgency.URGENT, last_day_only=True)
+
+
+def _earlier(at: time, minutes_before_close: int) -> tuple[time, int]:
+    """A time of day, and the minutes before the close, by which something is done: when that becomes urgent."""
+    moment = datetime.combine(date.max, at) - URGENT_BEFORE
+    return moment.time() if moment.date() == date.max else time(), minutes_before_close + _URGENT_MINUTES
 
 
 _LAST_RESORT = timedelta(minutes=40)  # before the close: 15:20, when a deadline of 15:30 is urgent

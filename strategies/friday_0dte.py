@@ -38,7 +38,8 @@ class FridayZeroDay(Row):
         super().__init__(tools, settings)
         self.settings = settings
         self.vix_gate = vix_window(settings, above=True)
-        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, until=settings.entry_until),)
+        at, until = settings.entry_time, settings.entry_until
+        self.entries = (Entry("open", self.opens, at, self.open, until=until, parts=(WHOLE,)),)
         self.exits = {
             WHOLE: (
                 hard_deadline(settings.deadline, settings.half_day_deadline_minutes),

@@ -33,18 +33,6 @@ _PRODUCTS: Mapping[str, tuple[str, ...]] = {
     "ES": ("ES",),
 }
 """Option roots by product, in the order of service: the future's, then those of its ETF where it has one."""
-_RANKED: Mapping[str, str] = {
-    "CL": "USO",
-    "USO": "USO",
-    "GC": "GLD",
-    "GLD": "GLD",
-    "ZB": "TLT",
-    "TLT": "TLT",
-    "6E": "FXE",
-    "FXE": "FXE",
-    "ES": "SPX",
-}
-"""Whose volatility is ranked, by underlying: files of options on futures have none (decision 047)."""
 _SOLD = frozenset(
     {Trait.SHORT_VOLATILITY, Trait.NAKED_PUTS, Trait.STRANGLE, Trait.SCALED_LIKE_STRANGLES, Trait.SHORT_DATED}
 )
@@ -55,15 +43,16 @@ class FuturesStrangle(Row):
 
     name = "futures_strangle"
     opens = second(TUESDAY)
-    ranked = tuple(dict.fromkeys(_RANKED.values()))
+    ranked = tuple(root for roots in _PRODUCTS.values() for root in roots)
     traits = by_part(put=_SOLD, call=_SOLD)
 
     def __init__(self, tools: Tools, settings: FuturesStrangleSettings, exits: ExitSettings) -> None:
         super().__init__(tools, settings)
         self.settings = settings
         self.phase_gates = (self._phase_allows,)
-        self.gates = (self._group_is_free, iv_rank(settings, _RANKED))
-        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=tuple(_PRODUCTS)),)
+        self.gates = (self._group_is_free, iv_rank(settings))
+        at, slots = settings.entry_time, tuple(_PRODUCTS)
+        self.entries = (Entry("open", self.opens, at, self.open, slots=slots, parts=(PUT, CALL)),)
         self.exits_of_all = (
             total_loss(settings.stop_multiple),
             any_part(short_delta(settings.full_exit_delta)),

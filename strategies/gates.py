@@ -6,11 +6,11 @@ of the same week, else it is lost and journalled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from core.instruments import group_of
+from core.instruments import Group, group_of
 from core.settings.strategies import FuturesStrangleSettings, StrategySettings
 from market.trend import Trend
 from strategies.base import EntryContext, Skip, Wait
@@ -70,27 +70,31 @@ def not_held(look: Look) -> Skip | None:
     return None
 
 
+_EQUITY = frozenset({Group.EQUITY_FUTURES, Group.EQUITY_OPTIONS})
+
+
 def not_beside(strategy: str) -> Gate:
-    """No position of another row stands in the same correlation group."""
+    """No position of another row stands in the same correlation group; those of equity futures and options are one."""
 
     def gate(look: Look) -> Skip | None:
         group = group_of(look.instrument.underlying)
+        groups = _EQUITY if group in _EQUITY else {group}
         for row in look.tools.book.exposed():
-            if row.strategy == strategy and group_of(row.underlying.ticker) is group:
+            if row.strategy == strategy and group_of(row.underlying.ticker) in groups:
                 return Skip("beside", f"{row.id} stands in the same group", 1.0, 1.0)
         return None
 
     return gate
 
 
-def iv_rank(own: FuturesStrangleSettings, roots: Mapping[str, str]) -> Gate:
-    """Volatility stands high in its year, by the closes of the options of a root (``roots``, by underlying).
+def iv_rank(own: FuturesStrangleSettings) -> Gate:
+    """Volatility stands high in its year, by the closes of the options that are looked at.
 
     Unknown denies, with the number of closes that are known.
     """
 
     def gate(look: Look) -> Skip | None:
-        root = roots[look.instrument.underlying]
+        root = look.root
         found = look.tools.ranks.rank(root, look.today)
         if found.rank is None:
             why = f"{found.known} closes of {root}'s volatility are known to this day, {own.rank_least_days} are needed"

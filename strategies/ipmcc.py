@@ -42,9 +42,9 @@ class Ipmcc(Row):
         at, tickers = settings.entry_time, settings.tickers
         gates = (not_held, phase_places(settings), self._trend_allows)
         self.entries = (
-            Entry("leap", self.opens, settings.leap_time, self.leap, slots=tickers, gates=gates),
-            Entry("weekly", every(FRIDAY), at, self.weekly, onto=_uncovered),
-            Entry("after_assignment", every(MONDAY), at, self.weekly, onto=self._was_assigned),
+            Entry("leap", self.opens, settings.leap_time, self.leap, slots=tickers, gates=gates, parts=(LEAP,)),
+            Entry("weekly", every(FRIDAY), at, self.weekly, onto=_uncovered, parts=(WEEKLY,)),
+            Entry("after_assignment", every(MONDAY), at, self.weekly, onto=self._was_assigned, parts=(WEEKLY,)),
         )
         self.exits_of_all = (self._stop,)
         self.exits = {WEEKLY: (self._earned, last_day(settings.weekly_exit_time))}

@@ -42,8 +42,8 @@ class LeapLadder(Row):
         self.gates = (self._free_rung,)
         mondays, at = self.opens, settings.entry_time
         self.entries = (
-            Entry("open", mondays, at, self.rung, gates=(free_place(1),)),
-            Entry("rung", mondays, at, self.rung, onto=_any),
+            Entry("open", mondays, at, self.rung, gates=(free_place(1),), parts=(RUNG,)),
+            Entry("rung", mondays, at, self.rung, onto=_any, parts=(RUNG,)),
         )
         self.exits = {RUNG: (profit_of_credit(settings.profit_target),)}
         self.rolls = {RUNG: roll_at(settings.roll_days, self.rung, at, or_close=True)}

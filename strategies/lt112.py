@@ -51,8 +51,8 @@ class Lt112(Row):
             return "its last day" if on_time and part.expiry <= today else None
 
         self.entries = (
-            Entry("open", self.opens, at, self.open),
-            Entry("weekly", weekly_days, at, self.weekly, onto=due),
+            Entry("open", self.opens, at, self.open, parts=(SPREAD, NAKED)),
+            Entry("weekly", weekly_days, at, self.weekly, onto=due, parts=(WEEKLY,)),
         )
         self.rolls = {WEEKLY: PlannedRoll(ends_today, self.weekly)}
         own_credit = (profit_of_credit(settings.profit_target), loss_of_credit(settings.stop_multiple))

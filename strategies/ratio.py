@@ -32,7 +32,8 @@ class Ratio(Row):
         super().__init__(tools, settings)
         self.settings = settings
         self.gates = (not_held,)
-        self.entries = (Entry("open", self.opens, settings.entry_time, self.open, slots=settings.tickers),)
+        at, slots = settings.entry_time, settings.tickers
+        self.entries = (Entry("open", self.opens, at, self.open, slots=slots, parts=(LONG, SHORT)),)
         self._half_the_credit = total_profit(settings.profit_target)
         self._doubled = profit_of_debit(settings.long_profit)
         self.exits_of_all = (

@@ -25,6 +25,7 @@ from state.ledger import Subject
 from state.manager import HierarchicalStateManager
 from state.tables import OrderGroupState, OrderPurpose, PositionState, StrategyState, StrategyTrigger
 from strategies.base import EntryContext, Skip, Strategy, watch_name
+from strategies.futures_strangle import FuturesStrangle
 from strategies.row import Row
 from strategies.tools import Tools
 
@@ -201,10 +202,9 @@ class StrategyRoster(Manager):
         self.disabled = {name: row for name, row in known.items() if name not in settings.strategies}
         """Those of an earlier run may hold positions still: they manage them to their end and open nothing."""
 
-    @property
-    def ranked(self) -> tuple[str, ...]:
-        """Option roots whose rank of volatility an enabled row asks for."""
-        roots = (root for row in self.enabled if isinstance(row, Row) for root in row.ranked)
+    def ranked_on(self, day: date) -> tuple[str, ...]:
+        """Option roots whose rank of volatility an enabled row asks for on a day."""
+        roots = (root for row in self.enabled if isinstance(row, Row) for root in row.ranked_on(day))
         return tuple(dict.fromkeys(roots))
 
     def barred(self, name: str) -> Skip | None:
@@ -330,5 +330,5 @@ METHODOLOGY: tuple[Reach, ...] = (
     Reach("Opportunity, 45 days", ("SPY", "IWM"), Term(45, 12), (Deltas(Right.PUT, 16, 29),), 21, vix_over=30.0),
     Reach("Opportunity, 60 days", ("ES", "SPY"), Term(60, 14), (Deltas(Right.PUT, 12, 18),), 21, vix_over=30.0),
 )
-NEEDS = MarketNeeds(METHODOLOGY, hourly=("SPX", "VIX", "SPY"), ranked=("USO", "GLD", "TLT", "FXE", "SPX"))
+NEEDS = MarketNeeds(METHODOLOGY, hourly=("SPX", "VIX", "SPY"), ranked=FuturesStrangle.ranked)
 """With the index and the VIX that every strategy looks at, the benchmark, and what the strangle ranks."""

@@ -13,7 +13,7 @@ from core.identifiers import part_kind
 from core.instruments import INSTRUMENTS
 from core.parts import SOLD, WHOLE, Part, Trait
 from core.settings.strategies import StrategySettings
-from risk.proposal import Proposal
+from risk.proposal import Opening, Proposal
 from strategies.base import (
     Action,
     Answer,
@@ -46,7 +46,11 @@ Onto = Callable[[Position, date], bool]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """When a row looks, and what it does then; ``slots`` have a decision each, ``onto`` adds to what it is true of."""
+    """When a row looks, and what it does then; ``slots`` have a decision each, ``onto`` adds to what it is true of.
+
+    ``parts``: kinds of what it opens, where these are always the same. An entry that the account has no place for is
+    then denied before any contract is picked.
+    """
 
     name: str
     days: DayRule
@@ -56,6 +60,7 @@ class Entry:
     onto: Onto | None = None
     slots: tuple[str, ...] = ("",)
     gates: tuple[Gate, ...] = ()
+    parts: tuple[str, ...] = ()
 
     @property
     def closes(self) -> time:
@@ -67,7 +72,7 @@ class Entry:
 class PlannedRoll:
     """A roll that the row prescribes: when it is due, and what comes in the part's place.
 
-    ``or_close``: where the row's VIX window lets nothing open, the part is closed; else it stays.
+    ``or_close``: where the row's VIX window or the chain lets nothing open, the part is closed; else it stays.
     """
 
     due: Callable[[Part, HoldContext], str | None]
@@ -101,7 +106,7 @@ class Row(Strategy):
     ``roots`` are option roots, the largest that fits first. ``traits`` say what each kind of part is: the name of a
     part up to its first hyphen, or ``whole``. ``exits`` are by the same kinds, ``*`` for every part;
     ``exits_of_all`` close all that the position holds. ``opens`` are the days on which it may open a position.
-    ``ranked`` are the option roots whose rank of volatility its gates ask for.
+    ``ranked`` are the option roots whose rank of volatility its gates may ask for.
     """
 
     opens: ClassVar[DayRule] = any_day()
@@ -144,6 +149,11 @@ class Row(Strategy):
         """Those of its roots that are listed today: data that has none of a root makes it no candidate."""
         roots = self.roots_of(slot)
         return roots if len(roots) == 1 else tuple(root for root in roots if self.tools.chains.is_listed(root))
+
+    def ranked_on(self, day: date) -> tuple[str, ...]:
+        """Of the ranked roots those that it looks at first on a day; it may ask for others when it looks."""
+        slots = [slot for entry in self.entries if self.ranked and self._falls_on(entry)(day) for slot in entry.slots]
+        return tuple(dict.fromkeys(self.roots_of(slot)[0] for slot in slots))
 
     @property
     def family_size(self) -> int:
@@ -220,11 +230,21 @@ class Row(Strategy):
                 answer = gate(look)
                 if answer is not None:
                     return answer
-            return entry.act(look)
+            return self._barred(entry, look) or entry.act(look)
         except EndedLookError as ended:
             return ended.answer
         finally:
             look.subscribe()
+
+    def _barred(self, entry: Entry, look: Look) -> Skip | None:
+        """What the account forbids such parts on such an underlying, whatever their contracts are."""
+        if not entry.parts:
+            return None
+        onto = "" if look.position is None else look.position.id
+        traits = frozenset[Trait]().union(*(self.traits[kind] for kind in entry.parts))
+        opening = Opening(look.instrument.underlying, traits, onto)
+        denied = self.tools.risk.bars(opening, "" if look.is_ahead else self.name)
+        return None if denied is None else Skip.because(denied)
 
     def _look(self, window: str, context: EntryContext, root: str) -> Look:
         position = "" if context.position is None else context.position.id
@@ -302,9 +322,9 @@ class Row(Strategy):
 
     def _roll(self, position: Position, part: Part, hold: HoldContext, planned: PlannedRoll, why: str) -> Action:
         blocked = self.vix_gate(self._context(position, hold, part))
-        if isinstance(blocked, Skip) and planned.or_close:
-            return Close("roll", f"{why}, not opened again: {blocked.reason}", parts=(part.name,))
         answer = blocked or self.look_at(position, hold, planned.act, part=part)
+        if isinstance(answer, Skip) and planned.or_close:
+            return Close("roll", f"{why}, not opened again: {answer.reason}", parts=(part.name,))
         return Roll(answer, why, parts=(part.name,), calendar=True) if isinstance(answer, Proposal) else Hold()
 
     def _context(self, position: Position, hold: HoldContext, part: Part | None) -> EntryContext:

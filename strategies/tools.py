@@ -15,15 +15,16 @@ from typing import cast
 import numpy as np
 
 from core.book import Book
-from core.contracts import Contract, Quote, Right
+from core.contracts import MARKET_CLOSE, AssetKind, Contract, Quote, Right
 from core.factory import Manager
-from core.gateway import MONTH_DAYS, Gateway, ImpliedClose, Session
+from core.gateway import MONTH_DAYS, Gateway, ImpliedClose, OptionClose, Session
 from core.instruments import INSTRUMENTS, underlying_named
 from core.journal import Journal, RecordKind
 from core.settings.fields import MarginSettings, MarketSettings, OrderSettings
 from core.settings.strategies import FuturesStrangleSettings
-from greeks.black_scholes import FloatArray, Layout
+from greeks.black_scholes import FloatArray, Layout, years_to_expiry
 from greeks.exposure import Priced
+from greeks.implied import judge_quotes
 from greeks.marks import ChainPlanner, Marks
 from greeks.service import CentralGreeksService
 from greeks.smile import ChainGreeks, Columns, chain_greeks
@@ -33,6 +34,7 @@ from market.chains import OptionChainManager
 from market.trend import DayRange, Trend, TrendDirection, TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.equity import PhaseManager
+from risk.manager import UnifiedRiskManager
 from state.manager import HierarchicalStateManager
 
 _MEMORY = "volatility"
@@ -67,41 +69,73 @@ def month_volatility(points: Sequence[ImpliedClose]) -> float | None:
     return math.sqrt(variance / MONTH_DAYS)
 
 
+def solved(closes: Sequence[OptionClose], rate: float, dividend_yield: float) -> list[ImpliedClose]:
+    """The volatility that each expiry's call and put nearest to the money closed at, in the mean. One at least."""
+    contracts = tuple(row.contract for row in closes)
+    left = [years_to_expiry((row.contract,), datetime.combine(row.day, MARKET_CLOSE))[0] for row in closes]
+    columns = Columns.of(contracts, datetime.combine(closes[0].day, MARKET_CLOSE), rate, dividend_yield)
+    prices = np.array([row.close for row in closes])
+    price, reasons = judge_quotes(prices, prices)
+    spots = np.array([row.spot for row in closes])
+    found = replace(columns, years=np.array(left)).implied(price, spots, reasons).volatility
+    known: dict[tuple[date, date], list[float]] = {}
+    for row, volatility in zip(closes, found.tolist(), strict=True):
+        if is_volatility(volatility):
+            known.setdefault((row.day, row.contract.expiry), []).append(volatility)
+    return [ImpliedClose(day, expiry, sum(values) / len(values)) for (day, expiry), values in known.items()]
+
+
 class VolatilityRanks(Manager):
     """Keeps the 30-day volatility at each close of the option roots that a row's gate asks for, and ranks the newest.
 
     A year of it is in the state (a record a month, overwritten two years on); what is missing is asked of the chain
-    files. Methodology, row 3.
+    files on the days on which a row may look; those of options on futures tell closes, of which it is solved.
+    Methodology, row 3; decision 059.
     """
 
     def __init__(
-        self, gateway: Gateway, state: HierarchicalStateManager, journal: Journal, own: FuturesStrangleSettings
+        self,
+        gateway: Gateway,
+        state: HierarchicalStateManager,
+        journal: Journal,
+        greeks: CentralGreeksService,
+        own: FuturesStrangleSettings,
     ) -> None:
         self._gateway = gateway
         self._state = state
         self._journal = journal
+        self._greeks = greeks
         self._own = own
         self._closes: dict[str, dict[date, float]] = {}
+        self._asked: dict[str, date] = {}
 
     def refresh(self, roots: Sequence[str], today: date) -> None:
-        """Take what the state has, the first time, and ask for the sessions before today that it has not."""
+        """Take what the state has, the first time, ask for the sessions before a day that it has not; once a day."""
         with self._state.together():
             for root in roots:
-                self._refresh(root, today)
+                if self._asked.get(root) != today:
+                    self._asked[root] = today
+                    self._refresh(root, today)
 
     def _refresh(self, root: str, today: date) -> None:
         fresh = root not in self._closes
         if fresh:
             self._closes[root] = self._restored(root, today)
         closes = self._closes[root]
-        newest = max(closes, default=date.min)
-        asked = newest if fresh else max(newest, today - _FRESH)  # a file that is not there is asked for a week long
         sessions = self._own.rank_days
         if not fresh or len(closes) >= sessions:
-            days = (today - timedelta(days=back) for back in range(1, min((today - asked).days, _YEAR.days)))
+            since = (today - max(closes, default=date.min)).days
+            days = (today - timedelta(days=back) for back in range(1, min(since, _YEAR.days)))
             sessions = min(sum(1 for day in days if self._gateway.session(day) is not None), sessions)
         if sessions:
-            self._take(root, self._gateway.implied_closes(root, sessions), today)
+            self._take(root, self._implied(root, sessions), today)
+
+    def _implied(self, root: str, sessions: int) -> Sequence[ImpliedClose]:
+        if INSTRUMENTS[root].kind is not AssetKind.FUTURE:
+            return self._gateway.implied_closes(root, sessions)
+        rate, dividend_yield = self._greeks.carry_of(INSTRUMENTS[root].underlying)
+        closes = self._gateway.option_closes(root, sessions)
+        return solved(closes, rate, dividend_yield) if closes else ()
 
     def _take(self, root: str, found: Sequence[ImpliedClose], today: date) -> None:
         by_day: dict[date, list[ImpliedClose]] = {}
@@ -136,6 +170,7 @@ class VolatilityRanks(Manager):
 
     def rank(self, root: str, today: date) -> VolatilityRank:
         """Of the newest close before today among those of the last year; unknown where the newest is old."""
+        self.refresh((root,), today)
         closes = self._closes.get(root, {})
         days = [day for day in sorted(closes) if today - _YEAR <= day < today][-self._own.rank_days :]
         if len(days) < self._own.rank_least_days or today - days[-1] > _FRESH:
@@ -170,8 +205,10 @@ class MarketAccess(Manager):
         greeks: CentralGreeksService,
         settings: MarketSettings,
         ranks: VolatilityRanks,
+        trend: TrendWatcher,
     ) -> None:
         self.ranks = ranks
+        self.trend = trend
         self.calendar = calendar
         self.chains = chains
         self.vix = vix
@@ -197,8 +234,8 @@ class Tools(Manager):
         gateway: Gateway,
         book: Book,
         market: MarketAccess,
-        trend: TrendWatcher,
         analysis: Analysis,
+        risk: UnifiedRiskManager,
         phases: PhaseManager,
         margin: MarginSettings,
         orders: OrderSettings,
@@ -207,7 +244,8 @@ class Tools(Manager):
         self.book = book
         self.calendar, self.chains, self.vix = market.calendar, market.chains, market.vix
         self.ranks = market.ranks
-        self.trend = trend
+        self.trend = market.trend
+        self.risk = risk
         self.greeks, self.stress, self.planner = analysis.greeks, analysis.stress, analysis.planner
         self.phases = phases
         self.margin = margin

@@ -10,7 +10,18 @@ from pathlib import Path
 
 from core.contracts import AssetKind, Contract, Package, Quote, Right
 from core.events import FillStatus, OrderUpdated
-from core.gateway import Account, DailyBar, Holding, ImpliedClose, Listing, OpenOrder, OrderRefusedError, Session, Tick
+from core.gateway import (
+    Account,
+    DailyBar,
+    Holding,
+    ImpliedClose,
+    Listing,
+    OpenOrder,
+    OptionClose,
+    OrderRefusedError,
+    Session,
+    Tick,
+)
 from core.instruments import INSTRUMENTS, underlying_named
 from core.journal import MemorySink
 from core.settings.fields import Settings
@@ -158,6 +169,17 @@ class FakeGateway:
     def implied_closes(self, root: str, sessions: int) -> Sequence[ImpliedClose]:
         """A volatility that never moved."""
         return [ImpliedClose(bar.day, bar.day + MONTH, 0.2) for bar in FakeGateway.daily_bars(self, "SPY", sessions)]
+
+    def option_closes(self, root: str, sessions: int) -> Sequence[OptionClose]:
+        """The same as closes of calls at the money, without a rate."""
+        row, found = INSTRUMENTS[root], []
+        spot = self.price_of(row.underlying)
+        for one in self.implied_closes(root, sessions):
+            contract = row.contract(one.expiry, spot, Right.CALL)
+            years = years_to_expiry([contract], datetime.combine(one.day, time(16)))
+            close = float(european_price(spot, spot, years, one.volatility, 0.0, 0.0, True)[0])
+            found.append(OptionClose(one.day, contract, close, spot))
+        return found
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:
         self.subscribed.update({contract.name: contract for contract in contracts})
@@ -315,8 +337,12 @@ class FakeGateway:
 
 
 def build(gateway: FakeGateway, **parameters: str) -> tuple[TradingSystem, MemorySink]:
-    """A trading system on the fake, with parameters given as ``friday_0dte__min_vix="0"``."""
-    settings = Settings.from_parameters({key.replace("__", "."): value for key, value in parameters.items()})
+    """A trading system on the fake, with parameters given as ``friday_0dte__min_vix="0"``.
+
+    Of Friday 0DTE alone, in an account that has to earn its phases, unless they say otherwise.
+    """
+    given = {"run__strategies": "friday_0dte", "phases__earned_progression": "true", **parameters}
+    settings = Settings.from_parameters({key.replace("__", "."): value for key, value in given.items()})
     sink = MemorySink()
     storage = FolderStorage(gateway.folder / "state", durable=False)
     system = TradingSystem(Surroundings(gateway, storage, sink, durable=False), settings, gateway.time)

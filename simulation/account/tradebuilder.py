@@ -93,9 +93,11 @@ class _Position:
     fees: float = 0.0
     highest: float = 0.0
     lowest: float = 0.0
+    seen: float | None = None  # the last price, which changes nothing when it is seen again
 
     def see(self, price: float) -> None:
         """Widens the range of prices seen while the position was open."""
+        self.seen = price
         if price > self.highest:
             self.highest = price
         elif price < self.lowest:
@@ -140,7 +142,7 @@ class TradeBuilder(Named):
             if trade is not None and trade[0] == ms and trade[1]:
                 position.see(trade[1])
             price = security.price
-            if price:
+            if price and price != position.seen:
                 position.see(price)
 
     def book_fill(self, fill: OrderEvent, security: TradedSecurity) -> None:
@@ -169,6 +171,7 @@ class TradeBuilder(Named):
         position.see(fill.fill_price)
         index = len(position.trades) - 1 if self._last_in_first_out else 0
         if (fill.fill_quantity > 0) == (position.trades[index].sign > 0):
+            position.seen = None
             position.trades.append(self._open(fill, fill.fill_quantity, fee))
             return
         left = fill.absolute_fill_quantity

@@ -19,7 +19,7 @@ from simulation.lean.names import Named
 
 ONE_DAY = timedelta(days=1)
 MISSING_FILES = 10
-"""Trading days without a file after which a search backwards ends."""
+"""Trading days without a file after which a search backwards for so many files ends."""
 
 
 @lru_cache(maxsize=4096)
@@ -128,7 +128,7 @@ class UniverseRow(Named):
     @property
     def close(self) -> float:
         """The day's close."""
-        return self.block.close.item(self.row)
+        return self.block.close_of(self.row)
 
     @property
     def value(self) -> float:
@@ -289,7 +289,11 @@ class FileChain(Named):
         self._rows = _by_value(block, np.nonzero(block.expiry >= today.toordinal())[0])
 
     def __iter__(self) -> Iterator[FileContract]:
-        return (FileContract(self, row) for row in self._rows.tolist())
+        block, make = self.block, FileContract.__new__
+        for row in self._rows.tolist():  # without a call of its constructor: chains have thousands
+            contract = make(FileContract)
+            contract.block, contract.row, contract._chain = block, row, self
+            yield contract
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -432,8 +436,8 @@ def universe_files(engine: Any, canonical: Any, spans: list[Any]) -> list[Univer
     else:
         count = int(span)
     found: list[UniverseBlock] = []
-    missing = 0
-    while day >= first and missing < MISSING_FILES and (not count or len(found) < count):
+    missing, patience = 0, MISSING_FILES if count else (day - first).days + 1
+    while day >= first and missing < patience and (not count or len(found) < count):
         if hours.is_date_open(datetime(day.year, day.month, day.day)):
             block = engine.source.universe(canonical, day)
             missing += 1

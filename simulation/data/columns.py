@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from simulation.lean.contract_months import moment_of_expiry
 from simulation.lean.enums import OptionRight, SecurityType
 from simulation.lean.symbols import Symbol, option_contract
 
+_CONTRACTS: WeakValueDictionary[tuple[Symbol, int, float, int], Symbol] = WeakValueDictionary()  # of every day's rows
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -115,6 +117,10 @@ class UniverseBlock:
         """Implied volatility of one contract."""
         return self.implied_volatility.item(row)
 
+    def close_of(self, row: int) -> float:
+        """The close of one contract."""
+        return self.close.item(row)
+
     def symbol(self, row: int) -> Symbol:
         """The contract of a row, made when first asked for."""
         made = self._symbols
@@ -122,15 +128,19 @@ class UniverseBlock:
             made.extend([None] * len(self.expiry))
         found = made[row]
         if found is None:
-            expiry = date.fromordinal(int(self.expiry[row]))
-            if self.canonical.security_type is SecurityType.FUTURE:
-                ticker = self.canonical.id.symbol
-                found = Symbol.create_future(ticker, self.canonical.id.market, moment_of_expiry(ticker, expiry))
-            else:
-                right = OptionRight.PUT if self.right[row] else OptionRight.CALL
-                found = option_contract(self.canonical, expiry, float(self.strike[row]), right)
+            key = (self.canonical, self.expiry.item(row), self.strike.item(row), self.right.item(row))
+            found = _CONTRACTS.get(key)
+            if found is None:
+                found = _CONTRACTS[key] = self._contract(*key[1:])
             made[row] = found
         return found
+
+    def _contract(self, ordinal: int, strike: float, right: int) -> Symbol:
+        expiry = date.fromordinal(ordinal)
+        if self.canonical.security_type is SecurityType.FUTURE:
+            ticker = self.canonical.id.symbol
+            return Symbol.create_future(ticker, self.canonical.id.market, moment_of_expiry(ticker, expiry))
+        return option_contract(self.canonical, expiry, strike, OptionRight.PUT if right else OptionRight.CALL)
 
     def symbols(self, rows: Sequence[int] | Integers | None = None) -> list[Symbol]:
         """The contracts of some rows, or of all."""

@@ -35,7 +35,7 @@ from simulation.data.lean_folder import (
 from simulation.data.market_hours import MarketHoursDatabase
 from simulation.data.source import DataSource
 from simulation.data.symbol_properties import SymbolPropertiesDatabase
-from simulation.export.export_reach import Plan, month_rows, root_symbol
+from simulation.export.export_reach import Plan, is_near, month_rows, root_symbol
 from simulation.export.export_text import (
     Block,
     block_text,
@@ -93,7 +93,8 @@ class Selection:
     """What to write. contracts, universes: from a first to a last day, both included.
 
     long: which hourly and daily files; None for all of the underlyings. plan: contracts chosen day by day.
-    ranked: chains of whose 30 days at the money a year before the start is written.
+    ranked: chains of whose 30 days at the money a year before the start is written; with ``plan``, of a future those of
+    its contracts. ranked_days: the only days of one that were looked at.
     """
 
     underlyings: list[Symbol] = field(default_factory=list)
@@ -103,6 +104,7 @@ class Selection:
     long: set[tuple[Symbol, Resolution]] | None = None
     plan: Plan | None = None
     ranked: list[Symbol] = field(default_factory=list)
+    ranked_days: dict[Symbol, set[date]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ def selection_of(demand: Demand) -> Selection:
             selection.underlyings.append(symbol)
     selection.universes = dict(demand.universes)
     selection.ranked = sorted(demand.histories, key=str)
+    selection.ranked_days = {canonical: set(days) for canonical, days in demand.histories.items()}
     selection.long = set(demand.long)
     return selection
 
@@ -319,9 +322,24 @@ class _Writer:
     def _write_ranked(self, day: date) -> None:
         """Of the chains whose 30 days at the money are looked back on the rows that say it, where none are written."""
         for canonical in self._selection.ranked:
-            block = self._source.universe(canonical, day)
-            if block is not None and not (self._out / universe_path(block.canonical, day)).exists():
-                self._write_universe(block.narrowed(month_rows(block)), day, None)
+            days = self._selection.ranked_days.get(canonical)
+            block = None if days is not None and day not in days else self._source.universe(canonical, day)
+            if block is None:
+                continue
+            if canonical.security_type is not SecurityType.FUTURE:
+                self._write_month(block, day)
+                continue
+            self._write_universe(block, day, None)
+            nearest = (
+                symbol for symbol in block.symbols() if self._selection.plan is not None and is_near(symbol, day)
+            )
+            for chain in (self._source.universe(Symbol.create_canonical_option(symbol), day) for symbol in nearest):
+                if chain is not None:
+                    self._write_month(chain, day)
+
+    def _write_month(self, block: UniverseBlock, day: date) -> None:
+        if len(rows := month_rows(block)) and not (self._out / universe_path(block.canonical, day)).exists():
+            self._write_universe(block.narrowed(rows), day, None)
 
     def _universe(self, canonical: Symbol, day: date) -> UniverseBlock | None:
         block = self._source.universe(canonical, day)
@@ -397,8 +415,8 @@ class Demand:
     minutes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
     long: dict[tuple[Symbol, Resolution], None] = field(default_factory=dict)
     universes: dict[Symbol, tuple[date, date]] = field(default_factory=dict)
-    histories: dict[Symbol, None] = field(default_factory=dict)
-    """Chains of which more than the newest files were asked for."""
+    histories: dict[Symbol, set[date]] = field(default_factory=dict)
+    """Chains of which more than the newest files were asked for, and of which days."""
 
     def note(self, symbol: Symbol, resolution: Resolution, day: date) -> None:
         """Remembers one request."""
@@ -456,8 +474,8 @@ class RecordingSource:
         found = self._source.universe(canonical, day)
         if found is not None:
             _widen(self.demand.universes, canonical, day)
-            if self.demand.universes[canonical][1] - day > timedelta(days=YEAR_BEFORE // 2):
-                self.demand.histories[canonical] = None
+            if self.demand.universes[canonical][1] - day > timedelta(days=DAYS_BEFORE):
+                self.demand.histories.setdefault(canonical, set()).add(day)
         return found
 
     def map_file(self, symbol: Symbol) -> Sequence[MapRow] | None:

@@ -100,8 +100,10 @@ class Plan:
         return self._underlyings[root]
 
     def chain_of(self, root: str) -> Symbol:
-        """The chain of an index's or share's option root."""
+        """The chain of an index's or share's option root; of a future its contracts'."""
         underlying = self.underlying(root)
+        if underlying.security_type is SecurityType.FUTURE:
+            return underlying
         return Symbol.create_canonical_option(underlying, root, underlying.id.market, None)
 
     def chains(self, day: date) -> Iterator[ChainReach]:
@@ -333,3 +335,11 @@ def month_rows(block: UniverseBlock) -> Integers:
     around = [int(some) for some in (*before[-1:], *after[:1]) if AROUND_A_MONTH[0] <= some <= AROUND_A_MONTH[1]]
     near = np.abs(block.strike / block.underlying.close - 1) <= AT_THE_MONEY
     return np.flatnonzero(np.isin(left, around) & near)
+
+
+_NEAR = timedelta(days=AROUND_A_MONTH[1] + 100)
+
+
+def is_near(future: Symbol, day: date) -> bool:
+    """Whether options on a contract of a future may be those around a month: serial ones end three months before it."""
+    return bool(future.id.date.date() <= day + _NEAR)

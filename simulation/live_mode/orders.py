@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulation.lean.enums import OrderResponseErrorCode
+from simulation.lean.enums import OrderResponseErrorCode, OrderStatus
 from simulation.live_mode.account import WorkingGroup, WorkingLeg
 from simulation.live_mode.controls import Control
 from simulation.orders.broker import SimulatedBroker
@@ -35,6 +35,7 @@ class LiveBroker(SimulatedBroker):
         self._live = engine
         self._numbers: dict[tuple[int, float], str] = {}
         self._looking = False
+        self._halved: set[int] = set()
 
     def place(self, order: Order) -> bool:
         """Takes a new order; False while the connection is down."""
@@ -42,8 +43,48 @@ class LiveBroker(SimulatedBroker):
 
     def cancel(self, order: Order) -> bool:
         """Cancels the order's group; False when refused."""
-        refused = Control.NO_CANCEL in self._live.controls or Control.BROKER_DOWN in self._live.controls
-        return not refused and super().cancel(order)
+        if Control.NO_CANCEL in self._live.controls or Control.BROKER_DOWN in self._live.controls:
+            return False
+        group = _key(order)[0]
+        if group not in self._halved:
+            return super().cancel(order)
+        rest = [row for row in self.pending.values() if _key(row)[0] == group]
+        self._remove(rest, OrderStatus.CANCELED, "")
+        return bool(rest)
+
+    def fill_first_legs(self) -> None:
+        """The first leg of each group fills at what the market asks for it, in one act; its other legs work on."""
+        events = []
+        for order in self._firsts():
+            self._halved.add(_key(order)[0])
+            self.pending.pop(order.id)
+            order.status = OrderStatus.FILLED
+            event = OrderEvent(order, self._live.utc_ms, OrderFee.ZERO)
+            event.status, event.fill_quantity = order.status, order.quantity
+            event.fill_price = self._asked_for(order)
+            self._charge([event], [order], {order: self._live.securities[order.symbol]})
+            events.append(event)
+        self._handler.handle_events(events)
+
+    def lose_fills(self) -> None:
+        """All that works fills, and no report of it ever comes: the account has it, this process does not know."""
+        for order in list(self.pending.values()):
+            del self.pending[order.id]
+            self._live.account.unseen.append((order.symbol, float(order.quantity), self._asked_for(order)))
+
+    def _firsts(self) -> list[Order]:
+        found: dict[int, Order] = {}
+        for order in sorted(self.pending.values(), key=lambda row: row.id):
+            found.setdefault(_key(order)[0], order)
+        return list(found.values())
+
+    def _asked_for(self, order: Order) -> float:
+        """The market's price of an order's side, in dollars a unit."""
+        security = self._live.securities[order.symbol]
+        with self._live.quotes.market(self._live.market_ms):
+            bar = security.last_quote()
+        side = None if bar is None else bar.ask if order.quantity > 0 else bar.bid
+        return float(security.price if side is None or side.close <= 0 else side.close)
 
     @property
     def refuses_updates(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from simulation.lean.symbols import Symbol
+from simulation.live_mode.orders import ORDER_THREAD
 from simulation.live_mode.session import LiveSession
 
 DRILLS = {
@@ -97,8 +98,8 @@ class Rehearsal:
             session.kill()
         elif words == "stop":
             session.stop()
-        elif words == "fill half":
-            self._fill_half()
+        elif words in ("fill half", "fill lost"):
+            self._fill(words)
         elif words.startswith("trade by hand "):
             self._trade(words.removeprefix("trade by hand "))
         elif words.startswith("expect "):
@@ -107,15 +108,28 @@ class Rehearsal:
             command, _, subject = words.partition(" ")
             session.command(json.dumps({"command": command, **({"subject": subject} if subject else {})}))
         else:
-            known = ("start", "kill", "stop", "fill half", "trade by hand QUANTITY SYMBOL PRICE", "expect ...")
+            known = (
+                "start",
+                "kill",
+                "stop",
+                "fill half",
+                "fill lost",
+                "trade by hand QUANTITY SYMBOL PRICE",
+                "expect ...",
+            )
             raise ScriptError(f"'{words}' is no drill; known are: {', '.join((*known, *DRILLS, *ENDS, *COMMANDS))}")
 
-    def _fill_half(self) -> None:
-        """While no process runs: the first leg of what works at the broker fills at what the group asks for it."""
-        if self.session.engine is not None or not self.session.account.working:
-            raise ScriptError("fill half: kill first, while an order works")
-        for group in list(self.session.account.working):
-            self.session.account.fill(group, [abs(group.limit)] * len(group.legs), legs=1)
+    def _fill(self, words: str) -> None:
+        """The first leg of what works at the broker fills, or all of it does and this process never hears of it."""
+        engine, account = self.session.engine, self.session.account
+        if not (account.working if engine is None else engine.handler.broker.pending):
+            raise ScriptError(f"{words}: no order works at the broker")
+        if engine is not None:
+            broker: Any = engine.handler.broker
+            engine.threads.put(ORDER_THREAD, broker.fill_first_legs if words == "fill half" else broker.lose_fills)
+            return
+        for group in list(account.working):
+            account.fill(group, [abs(group.limit)] * len(group.legs), legs=1 if words == "fill half" else None)
 
     def _trade(self, text: str) -> None:
         parts = shlex.split(text)

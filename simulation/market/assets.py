@@ -1,7 +1,4 @@
-"""One underlying of the model.
-
-Its daily series, and everything about one of its days that contracts are valued from.
-"""
+"""One underlying of the model: its daily series, and everything about a day that contracts are valued from."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum, auto
+from functools import cache
 
 import numpy as np
 
@@ -49,6 +47,7 @@ from simulation.market.surface import (
 )
 
 DAYS_KEPT = 6
+PATHS_KEPT = 300  # minutes of the index's sessions: everything that moves with it is made of them, day after day
 
 
 class Kind(Enum):
@@ -240,6 +239,8 @@ class AssetDay:
 class Asset:
     """An underlying with daily history: makes its days, keeps a few, and depends on nothing after the day asked for."""
 
+    paths_kept = PATHS_KEPT
+
     def __init__(
         self,
         spec: AssetSpec,
@@ -257,7 +258,8 @@ class Asset:
         self._filled = self.filled_volatility = filled
         self._recent = memory_of(filled, 20)
         self._lasting = memory_of(filled, 126)
-        self._days: OrderedDict[int, tuple[AssetDay, MinutePath]] = OrderedDict()
+        self._days: OrderedDict[int, tuple[AssetDay, Callable[[], MinutePath]]] = OrderedDict()
+        self._paths: OrderedDict[int, MinutePath] = OrderedDict()
         self._columns: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
 
     def _filled_volatility(self) -> FloatArray:
@@ -287,14 +289,27 @@ class Asset:
         if row is None or np.isnan(self.series.volatility_close[row]):
             return None
         made = self._made(day)
-        return None if made is None else made[1]
+        return None if made is None else made[1]()
 
     def volatility_path(self, day: date) -> MinutePath | None:
         """The same, but also where the source published nothing: what the model itself goes by."""
         made = self._made(day)
-        return None if made is None else made[1]
+        return None if made is None else made[1]()
 
-    def _made(self, day: date) -> tuple[AssetDay, MinutePath] | None:
+    def minutes(self, day: date) -> MinutePath | None:
+        """The session's minutes of the price alone; ``None`` when the exchange is closed or there is no data."""
+        row = self.row(day)
+        return None if row is None else self._minutes(day, row, weights_of(day, self.spec.profile))
+
+    def _minutes(self, day: date, row: int, weights: FloatArray) -> MinutePath:
+        known = self._paths.get(row)
+        if known is None:
+            known = self._paths[row] = self._spot(day, row, weights)
+            if len(self._paths) > self.paths_kept:
+                self._paths.popitem(last=False)
+        return known
+
+    def _made(self, day: date) -> tuple[AssetDay, Callable[[], MinutePath]] | None:
         ordinal = day.toordinal()
         known = self._days.get(ordinal)
         if known is not None:
@@ -373,26 +388,28 @@ class Asset:
             return shaped_path(generator, self.bar(row), weights, shape, noise)
         return day_path(stream(self.seed, f"{self.spec.ticker}/minutes", day), self.bar(row), weights, self.spec.tick)
 
-    def _make(self, day: date, row: int) -> tuple[AssetDay, MinutePath]:
-        spec = self.spec
-        weights = weights_of(day, spec.profile)
-        spot = self._spot(day, row, weights)
-        shown = Bar(float(spot.points[0]), float(spot.high.max()), float(spot.low.min()), float(spot.points[-1]))
-        quoted = self._volatility_bar(row, shown)
-        generator = stream(self.seed, f"{spec.ticker}/volatility", day)
-        law = spec.volatility_law
-        shape = self._volatility_shapes.get(day.toordinal())
-        if shape is not None:
-            volatility = shaped_path(generator, quoted, weights, shape, law.noise)
-        else:
-            pull = Companionship(law.at(quoted.open), law.noise)
-            volatility = companion_path(generator, spot, quoted, weights, pull)
+    def _make(self, day: date, row: int) -> tuple[AssetDay, Callable[[], MinutePath]]:
+        weights = weights_of(day, self.spec.profile)
+        spot = self._minutes(day, row, weights)
+        volatility = cache(lambda: self._volatility_minutes(day, row, spot, weights))
 
         def surface() -> SurfaceDay:
-            return self._surface(day, row, spot, volatility, weights)
+            return self._surface(day, row, spot, volatility(), weights)
 
         before = float(self.series.close[row - 1])
-        return AssetDay(spec, day, spot, surface, lambda: self._carry(day, before)), volatility
+        return AssetDay(self.spec, day, spot, surface, lambda: self._carry(day, before)), volatility
+
+    def _volatility_minutes(self, day: date, row: int, spot: MinutePath, weights: FloatArray) -> MinutePath:
+        """The session's minutes of the volatility index, published or not."""
+        shown = Bar(float(spot.points[0]), float(spot.high.max()), float(spot.low.min()), float(spot.points[-1]))
+        quoted = self._volatility_bar(row, shown)
+        generator = stream(self.seed, f"{self.spec.ticker}/volatility", day)
+        law = self.spec.volatility_law
+        shape = self._volatility_shapes.get(day.toordinal())
+        if shape is not None:
+            return shaped_path(generator, quoted, weights, shape, law.noise)
+        pull = Companionship(law.at(quoted.open), law.noise)
+        return companion_path(generator, spot, quoted, weights, pull)
 
     def _surface(
         self, day: date, row: int, spot: MinutePath, volatility: MinutePath, weights: FloatArray
@@ -413,6 +430,8 @@ class DrivenAsset(Asset):
 
     Its own closes (and bars, where real), minutes joint with the index's.
     """
+
+    paths_kept = DAYS_KEPT
 
     def __init__(
         self,
@@ -441,13 +460,13 @@ class DrivenAsset(Asset):
         return beta * float(gap) + self.spec.profile.overnight * own
 
     def _spot(self, day: date, row: int, weights: FloatArray) -> MinutePath:
-        leader = self.index.day(day)
+        leader = self.index.minutes(day)
         if leader is None:
             return super()._spot(day, row, weights)
         session = float(weights.sum())
         law = Companionship(float(self._betas[row]), float(self._own[row]) * session**0.5, self.spec.tick)
         generator = stream(self.seed, f"{self.spec.ticker}/minutes", day)
-        return companion_path(generator, leader.spot, self.bar(row), weights, law)
+        return companion_path(generator, leader, self.bar(row), weights, law)
 
 
 def vix_fridays(day: date) -> tuple[date, date]:

@@ -19,6 +19,9 @@ from simulation.market.surface import Greeks
 from simulation.market.valuation import ChainRows, OptionRoot, activity
 
 VOLATILITY_DECIMALS = 7
+_CENTS = 2
+_BESIDE = 1  # rows to each side of one whose close is asked for that are priced with it: its strike's other right
+_FEW = 24  # closes that are asked for one by one before the whole chain is priced
 
 
 class ChainColumns:
@@ -29,8 +32,10 @@ class ChainColumns:
         self.state = state
         self.rows = ChainRows(chain.expiry, chain.strike, 1.0 - 2.0 * chain.right)
         self._seed = seed
+        self.decimals = _CENTS if root.law.tick_below >= 10.0**-_CENTS else 5
         self._kept: dict[str, FloatArray] = {}
         self._volatilities: dict[int, float] = {}
+        self._closes: dict[int, float] = {}
         self._greeks: Greeks | None = None
 
     def volatility(self) -> FloatArray:
@@ -60,8 +65,25 @@ class ChainColumns:
         return known
 
     def value_at(self, minute: int) -> FloatArray:
-        """Model values at a minute, at the cent."""
-        return self.keep(f"value {minute}", lambda: np.round(self.root.chain_values(self.state, self.rows, minute), 2))
+        """Model values at a minute, at the cent; finer where the exchange's step is."""
+        return self.keep(f"value {minute}", lambda: self._values(self.rows, minute))
+
+    def _values(self, rows: ChainRows, minute: int) -> FloatArray:
+        return np.round(self.root.chain_values(self.state, rows, minute), self.decimals)
+
+    def close_of(self, row: int) -> float:
+        """The close of one contract as shown; its neighbours' alone are priced with it, not the chain."""
+        whole = self._kept.get(f"value {self.state.minutes}")
+        if whole is not None or len(self._closes) > _FEW:
+            return float(self.value_at(self.state.minutes)[row])
+        known = self._closes.get(row)
+        if known is None:
+            low, high = max(row - _BESIDE, 0), row + _BESIDE + 1
+            places = np.flatnonzero(self.rows.expiry[low:high] == self.rows.expiry[row]) + low
+            rows = ChainRows(self.rows.expiry[places], self.rows.strike[places], self.rows.sign[places])
+            self._closes.update(zip(places.tolist(), self._values(rows, self.state.minutes).tolist(), strict=True))
+            known = self._closes[row]
+        return known
 
     def _corners(self) -> tuple[int, int]:
         points = self.state.spot.points
@@ -133,24 +155,32 @@ class LazyUniverse(UniverseBlock):
         """Implied volatility of one contract, without the whole chain's."""
         return self._columns.volatility_of(row)
 
+    def close_of(self, row: int) -> float:
+        """The close of one contract, without the whole chain's."""
+        return self._columns.close_of(row)
+
     def __len__(self) -> int:
         expiry: IntArray = self.expiry
         return len(expiry)
 
 
-def _computed(name: str, read: Callable[[ChainColumns], FloatArray], decimals: int) -> None:
+def _computed(name: str, read: Callable[[ChainColumns], FloatArray], decimals: int | None = None) -> None:
+    """A column rounded to so many decimals; a price is rounded by its chain."""
+
     def column(block: LazyUniverse) -> FloatArray:
         columns = block._columns
-        return columns.keep(f"shown {name}", lambda: np.round(read(columns), decimals))
+        return columns.keep(
+            f"shown {name}", lambda: read(columns) if decimals is None else np.round(read(columns), decimals)
+        )
 
     column.__doc__ = f"{name.replace('_', ' ').capitalize()} of each contract, computed when first looked at."
     setattr(LazyUniverse, name, property(column))
 
 
-_computed("open", lambda columns: columns.value_at(0), 2)
-_computed("high", ChainColumns.high, 2)
-_computed("low", ChainColumns.low, 2)
-_computed("close", lambda columns: columns.value_at(columns.state.minutes), 2)
+_computed("open", lambda columns: columns.value_at(0))
+_computed("high", ChainColumns.high)
+_computed("low", ChainColumns.low)
+_computed("close", lambda columns: columns.value_at(columns.state.minutes))
 _computed("volume", ChainColumns.volume, 0)
 _computed("open_interest", ChainColumns.open_interest, 0)
 _computed("implied_volatility", ChainColumns.volatility, VOLATILITY_DECIMALS)

@@ -5,8 +5,9 @@ A run looks at the days behind it, not at the whole history of its market, and m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -37,10 +38,33 @@ class DaysOfMinutes:
         return known[which]
 
 
-class MinutesColumn:
-    """One price of some of the days, with as much of an array's face as a block's reader needs."""
+class DaysOfBars:
+    """Open, high, low, close and volume of days by row, from ``bar`` of a day when it is first asked for."""
 
-    def __init__(self, table: DaysOfMinutes, which: int, rows: IntArray) -> None:
+    def __init__(self, days: Sequence[date], bar: Callable[[date], tuple[float, ...]]) -> None:
+        self._days, self._bar = days, bar
+        self._known: dict[int, tuple[float, ...]] = {}
+
+    def value(self, row: int, which: int) -> float:
+        """One figure of one day, in the order above."""
+        known = self._known.get(row)
+        if known is None:
+            known = self._known[row] = self._bar(self._days[row])
+        return known[which]
+
+
+class Days(Protocol):
+    """Figures by day and kind."""
+
+    def value(self, row: int, which: int) -> float:
+        """One figure of one day."""
+        ...
+
+
+class MinutesColumn:
+    """One figure of some of the days, with as much of an array's face as a block's reader needs."""
+
+    def __init__(self, table: Days, which: int, rows: IntArray) -> None:
         self._table, self._which, self._rows = table, which, rows
 
     def item(self, row: int) -> float:
@@ -50,7 +74,13 @@ class MinutesColumn:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, rows: NDArray[np.bool_] | IntArray | slice) -> MinutesColumn:
+    @overload
+    def __getitem__(self, rows: int | np.integer[Any]) -> float: ...
+    @overload
+    def __getitem__(self, rows: NDArray[np.bool_] | IntArray | slice) -> MinutesColumn: ...
+    def __getitem__(self, rows: int | np.integer[Any] | NDArray[np.bool_] | IntArray | slice) -> float | MinutesColumn:
+        if isinstance(rows, int | np.integer):
+            return self.item(int(rows))
         return MinutesColumn(self._table, self._which, self._rows[rows])
 
     def __iter__(self) -> Iterator[float]:

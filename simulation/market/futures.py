@@ -221,9 +221,15 @@ class FutureStrip:
         if key not in self._days:
             if len(self._days) > 64:  # a strip lists up to fifteen contracts
                 self._days.clear()
-            listed = any(found == expiry for _, found in self.contracts(day))
-            self._days[key] = self._made(expiry, day) if listed else None
+            self._days[key] = self._made(expiry, day) if self._is_listed(expiry, day) else None
         return self._days[key]
+
+    def trades(self, expiry: date, day: date) -> bool:
+        """Whether `on` gives the contract a day."""
+        return self._is_listed(expiry, day) and self.driver.row(day) is not None
+
+    def _is_listed(self, expiry: date, day: date) -> bool:
+        return any(found == expiry for _, found in self.contracts(day))
 
     def factor(self, expiry: date, day: date) -> float:
         """Price of the contract over its driver's."""

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -30,6 +30,7 @@ from simulation.market.calendar import (
     calendar,
     session_open_utc,
 )
+from simulation.market.daily_columns import DaysOfBars, MinutesColumn
 from simulation.market.days import stream, to_tick
 from simulation.market.futures import FutureStrip
 from simulation.market.quotes import bid_and_ask, full_spread, sizes
@@ -132,6 +133,12 @@ def _night_bars(book: Book, strip: FutureStrip, expiry: date, day: date) -> Trad
         return None
     start = _moment(day - timedelta(days=1), EVENING)
     return _bars(points * strip.factor(expiry, day), strip.law.tick, start, VOLUMES[2])
+
+
+def _trades_on(book: Book, strip: FutureStrip, expiry: date, day: date) -> bool:
+    """Whether a contract has minutes that start on a day in UTC: its night before the day, or of the day after."""
+    ahead = (day, day + timedelta(days=1))
+    return any(book.inside(one) and strip.trades(expiry, one) for one in ahead)
 
 
 def _day_bars(book: Book, strip: FutureStrip, expiry: date, day: date) -> TradeBlock | None:
@@ -290,6 +297,31 @@ class LongBars:
             return joined(pieces) if pieces else None
 
         return self._keep((symbol, resolution, self._file(symbol, day), minutes_of.__name__), make)
+
+    def of_future(
+        self, symbol: Symbol, day: date, minutes_of: Callable[[Symbol, date], TradeBlock | None]
+    ) -> TradeBlock | None:
+        """A contract's days of trades, each gathered when it is looked at: a run looks at few of a contract's life."""
+
+        def bar(one: date) -> tuple[float, ...]:
+            minutes = minutes_of(symbol, one)
+            bars = None if minutes is None else gathered(minutes, self._edges(symbol, Resolution.DAILY, one))
+            if bars is None:
+                raise ValueError(f"{symbol.value}: no minutes on {one}; expected some on every day of its file")
+            return tuple(getattr(bars, name).item(0) for name in ("open", "high", "low", "close", "volume"))
+
+        def make() -> TradeBlock | None:
+            strip = self._book.strips[symbol.id.symbol]
+            expiry = strip.expiry(symbol)
+            days = [one for one in self.days(symbol, day) if _trades_on(self._book, strip, expiry, one)]
+            if not days:
+                return None
+            edges = np.array([self._edges(symbol, Resolution.DAILY, one)[0] for one in days], dtype=np.int64)
+            table, rows = DaysOfBars(days, bar), np.arange(len(days))
+            columns = [cast(FloatArray, MinutesColumn(table, which, rows)) for which in range(5)]
+            return TradeBlock(edges[:, 1], edges[:, 0], *columns)
+
+        return self._keep((symbol, Resolution.DAILY, "days"), make)
 
     def _keep(self, key: tuple[object, ...], make: Callable[[], Block | None]) -> Block | None:
         if key in self._kept:

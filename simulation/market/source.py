@@ -213,6 +213,12 @@ class ModelledMarket:
             return None
         ticker = None if symbol.security_type in OPTION_KINDS else self._ticker(symbol)
         if ticker is None:
+            if (
+                resolution is Resolution.DAILY
+                and symbol.id.symbol in self.book.strips
+                and symbol.security_type is SecurityType.FUTURE
+            ):
+                return self._long.of_future(symbol, day, self._future_trades)
             made = self._option_trades if symbol.security_type in OPTION_KINDS else self._future_trades
             return (
                 made(symbol, day) if resolution is Resolution.MINUTE else self._long.of(symbol, resolution, day, made)

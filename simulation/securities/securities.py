@@ -78,18 +78,9 @@ class SecurityCache(Named):
 
     def __getattr__(self, name: str) -> Any:
         if name in (
-            "price",
-            "open",
-            "high",
-            "low",
-            "close",
-            "bid_price",
-            "ask_price",
-            "bid_size",
-            "ask_size",
-            "volume",
+            "price", "open", "high", "low", "close", "bid_price", "ask_price", "bid_size", "ask_size", "volume",
             "open_interest",
-        ):
+        ):  # fmt: skip
             return getattr(self._security, name)
         return super().__getattr__(name)
 
@@ -237,11 +228,22 @@ class Security(Named):
         """The data point that set the price: quote before trade of the same end, trades only for equities."""
         ms = self._engine.data_ms
         if self._last_at != ms:
-            trade = self.last_trade()
-            quote = self.last_quote() if self._quoted else None
-            is_quote = trade is None or (quote is not None and quote.end_ms >= trade.end_ms)
-            self._last, self._last_at = quote if is_quote else trade, ms
+            trade = self._end_of(self._trade_feeds, self._seed_trade)
+            quote = self._end_of(self._quote_feeds, self._seed_quote) if self._quoted else -1
+            if quote >= trade:  # only the one that is shown is made
+                self._last = self.last_quote() if self._quoted else None
+            else:
+                self._last = self.last_trade()
+            self._last_at = ms
         return self._last
+
+    def _end_of(self, feeds: list[Feed], seed: BaseData | None) -> int:
+        """End of what `_point_of` gives, in UTC milliseconds; -1 where that is nothing."""
+        if len(feeds) == 1:
+            end = feeds[0].column(self._engine.data_ms).last_end(self._engine.data_ms)
+        else:
+            end = self._newest(feeds)[1]
+        return end if seed is None else max(end, seed.end_ms)
 
     @property
     def has_data(self) -> bool:
@@ -274,8 +276,10 @@ class Security(Named):
         last = self._last
         if last is not None and self._last_at == self._engine.data_ms and last.close:
             return float(last.close)
-        trade = self.trade_close()
         quote = self._close_of(self._quote_feeds, self._seed_quote) if self._quoted else None
+        if quote is not None and quote[0] == self._engine.data_ms and quote[1]:
+            return float(quote[1])  # no trade is newer
+        trade = self.trade_close()
         if quote is not None and quote[1] and (trade is None or quote[0] >= trade[0]):
             return float(quote[1])
         if trade is not None and trade[1]:
@@ -466,16 +470,9 @@ def _make_setter(field: str, parameter: str | None = None) -> Any:
 
 
 for _name in (
-    "fill_model",
-    "fee_model",
-    "buying_power_model",
-    "slippage_model",
-    "settlement_model",
-    "margin_interest_rate_model",
-    "volatility_model",
-    "shortable_provider",
-    "data_filter",
-):
+    "fill_model", "fee_model", "buying_power_model", "slippage_model", "settlement_model",
+    "margin_interest_rate_model", "volatility_model", "shortable_provider", "data_filter",
+):  # fmt: skip
     setattr(Security, f"set_{_name}", _make_setter(_name, {"fee_model": "feel_model"}.get(_name)))
 Security.set_margin_model = _make_setter("buying_power_model", "margin_model")  # type: ignore[attr-defined]
 

@@ -384,7 +384,7 @@ def test_a_torn_journal_is_named(tmp_path: Path) -> None:
 def test_a_real_run_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "a run"
     arguments = ["backtest", "--start", "2018-02-05", "--end", "2018-02-16", "--out", str(out)]
-    assert app.run([*arguments, "--set", "friday_0dte.min_vix=0"]) == 0
+    assert app.run([*arguments, "--strategies", "friday_0dte", "--set", "friday_0dte.min_vix=0"]) == 0
     said = capsys.readouterr().out
     for words in ("trades", "Wilson", "Targets of the method", "orders"):
         assert words in said

@@ -104,12 +104,14 @@ def test_every_scenario_states_what_it_will_try(ran: list[BacktestOptions], caps
 
 def test_a_scenario_that_held_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "nothing was held: this scenario tested nothing"
-    never = ["--set", "friday_0dte.min_vix=49"]
+    never = ["--strategies", "friday_0dte", "--set", "friday_0dte.min_vix=49"]
     assert app.run(["backtest", "--market", "scenario:half-day", *never, "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.endswith(f"{words}\n")
     assert words in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     done = backtest.run_and_report(
-        BacktestOptions(market="scenario:half-day", set_=["friday_0dte.min_vix=0"], out=tmp_path / "held")
+        BacktestOptions(
+            market="scenario:half-day", strategies="friday_0dte", set_=["friday_0dte.min_vix=0"], out=tmp_path / "held"
+        )
     )
     assert done.record.journal.trades
     assert all(words.startswith("XSP (index)") for words in done.record.warnings)  # a root that this market has not

@@ -28,7 +28,8 @@ from pathlib import Path
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
 folder, store, extra = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-parameters = {"run.start": "2018-01-22", "run.end": "2018-02-16", "friday_0dte.min_vix": "0", **extra}
+parameters = {"run.start": "2018-01-22", "run.end": "2018-02-16", "run.strategies": "friday_0dte", **extra}
+parameters["friday_0dte.min_vix"] = "0"
 store.mkdir()
 market = ModelledMarket.from_history("history", seed=1)
 result = run_backtest(RunRequest(folder / "main.py", market, parameters, None, store))

@@ -24,8 +24,8 @@ OPEN, SHUT = "friday_0dte.min_vix=0", "friday_0dte.min_vix=49"  # Friday the 8th
 
 @pytest.fixture(autouse=True)
 def no_configured_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests do not depend on what config.json holds."""
-    monkeypatch.setattr(options, "configured_parameters", dict)
+    """Tests do not depend on what config.json holds: Friday 0DTE alone."""
+    monkeypatch.setattr(options, "configured_parameters", lambda: {"run.strategies": "friday_0dte"})
 
 
 def written(folder: Path, *more: str) -> Path:

@@ -147,11 +147,11 @@ def test_every_setting_is_listed_with_its_range_and_readers(capsys: pytest.Captu
     [
         ({"run.cash": "20000"}, "run.cash 20,000 is under phases.minimum_equity 30,000"),
         (
-            {"friday_0dte.contracts_by_phase": "0,0,0,0"},
+            {"run.strategies": "friday_0dte", "friday_0dte.contracts_by_phase": "0,0,0,0"},
             "friday_0dte cannot trade: friday_0dte.contracts",
         ),
         (
-            {"run.start": "2018-01-08", "run.end": "2018-01-11"},
+            {"run.strategies": "friday_0dte", "run.start": "2018-01-08", "run.end": "2018-01-11"},
             "none of its entry days is a session from 2018-01-08 to 2018-01-11",
         ),
         ({"run.strategies": "box"}, "box cannot trade: box.cash_wanted is 0"),
@@ -159,7 +159,7 @@ def test_every_setting_is_listed_with_its_range_and_readers(capsys: pytest.Captu
             {"run.strategies": "futures_strangle", "run.start": "2018-01-10", "run.end": "2018-02-12"},
             "none of its entry days",  # the second Tuesdays were January 9 and February 13
         ),
-        ({"run.start": "2018-01-06", "run.end": "2018-01-07"}, "no session from 2018-01-06"),
+        ({"run.strategies": "ratio", "run.start": "2018-01-06", "run.end": "2018-01-07"}, "no session from 2018-01-06"),
     ],
 )
 def test_a_run_in_which_nothing_can_trade_is_told(given: dict[str, str], words: str) -> None:

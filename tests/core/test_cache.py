@@ -28,7 +28,7 @@ from core.cache import (
     TimeToLive,
     UnifiedIntelligentCache,
 )
-from core.cache_entries import size_of
+from core.cache_entries import MEASURED_EVERY, Sizes, size_of
 from core.clock import MarketClock
 from core.contracts import Quote
 from core.events import ChangeKind, MarketData, PositionChanged, SessionClosed
@@ -36,6 +36,13 @@ from core.journal import Journal, MemorySink
 from core.settings.fields import CacheSettings
 
 START = datetime(2024, 7, 5, 9, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A value of ours, as most that are kept are."""
+
+    words: tuple[str, ...]
 
 
 class Market:
@@ -199,6 +206,21 @@ def test_an_exception_is_not_cached_and_reentrancy_is_refused_by_name() -> None:
     with pytest.raises(ReentrantComputationError, match=r"'outer' -> 'inner' -> 'outer'"):
         loops()
     assert cache.get_or_compute("outer", lambda: 5) == 5  # nothing is left of the failure
+
+
+def test_what_is_kept_each_minute_is_measured_anew_when_its_outline_changes_or_now_and_then() -> None:
+    """Two words of 100 letters, then two of 5,000: the same outline, so only the twentieth look sees it."""
+    sizes = Sizes()
+
+    def some(words: int, letters: int) -> Frozen:
+        return Frozen(tuple("x" * (letters + number) for number in range(words)))
+
+    short, long = sizes.of("k", some(2, 100)), sizes.of("other", some(2, 5_000))
+    assert long > short + 9_000
+    assert [sizes.of("k", some(2, 5_000)) for _ in range(MEASURED_EVERY - 1)] == [short] * (MEASURED_EVERY - 1)
+    assert sizes.of("k", some(2, 5_000)) == long - len("other") + len("k")
+    assert sizes.of("k", some(3, 5_000)) > long + 4_000  # another outline: at once
+    assert sizes.of("k", "x" * 100) < sizes.of("k", "x" * 5_000) - 4_000  # what is no object of slots: always
 
 
 def test_bytes_stay_bounded_least_recently_used_goes_first_and_pinned_never() -> None:

@@ -1,6 +1,6 @@
 """The LEAN gateway on the embedded engine: signs, names, times, subscriptions and refusals, as LEAN sees them."""
 
-# Private: _options, _names: a contract is put there that no engine subscribed.
+# Private: _options, _names: a contract is put there that no engine subscribed; _in_new_york: two clocks.
 
 from __future__ import annotations
 
@@ -262,6 +262,13 @@ def test_a_side_that_the_last_bar_does_not_show_is_missing(
     bar = SimpleNamespace(bid=bid, ask=ask, last_bid_size=sizes[0], last_ask_size=sizes[1], end_time=NOON)
     found = quoted(lean_gateway, bar)
     assert found == (None if expected is None else Quote(expected[0], expected[1], NOON, *expected[2:]))
+
+
+def test_a_clock_that_moves_between_two_looks_shifts_no_bar(lean_gateway: Any) -> None:
+    """Live another thread moves it: New York is read 0.3 s before Chicago, the shift is an hour all the same."""
+    desk = lean_gateway.LeanGateway(SimpleNamespace(time=datetime(2024, 3, 8, 10, 30, 0, 100)))
+    security = SimpleNamespace(local_time=datetime(2024, 3, 8, 9, 30, 0, 300_100))
+    assert desk._in_new_york(datetime(2024, 3, 8, 8, 30), security) == datetime(2024, 3, 8, 9, 30)
 
 
 def test_before_the_first_bar_and_for_what_nobody_subscribed_there_is_no_quote(lean_gateway: Any) -> None:

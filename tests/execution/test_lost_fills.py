@@ -156,6 +156,14 @@ def test_a_quantity_that_did_not_move_as_meant_is_a_sign_at_the_second_look(tmp_
     assert "somebody else" not in str(room.system.bus.entries_halted)
 
 
+def test_what_no_order_of_ours_traded_is_not_asked_for(tmp_path: Path) -> None:
+    """Shares of an assignment are in the account and in no position."""
+    room = LiveRoom(tmp_path)
+    room.gateway.shares["SPY"] = 100.0
+    room.tell(99, "SPY", FillStatus.FILLED, 100.0, 500.0)
+    assert not room.executor.account.asks
+
+
 def test_what_another_traded_explains_a_quantity(tmp_path: Path) -> None:
     room = LiveRoom(tmp_path)
     position = opened(room)

@@ -158,3 +158,42 @@ def test_after_three_refusals_an_ordinary_exit_waits_for_a_person_and_an_urgent_
     room.minutes(2)
     left = room.system.book.positions.get(position.id)
     assert left is None or not [leg for leg in left.legs if leg.ratio < 0]
+
+
+def test_an_exit_goes_on_without_a_wing_that_came_to_be_worth_nothing(tmp_path: Path) -> None:
+    """Two steps of the walk with it, then the short alone, where the walk was: 1.50 + 2 x 0.1 x 1.00 = 1.70."""
+    room = Room(tmp_path)
+    position = opened(room)
+    room.gateway.fills_allowed = False
+    wing = {"bid": 0.30, "ask": 0.40}
+    shown = {put(4950.0).name: quote(1.0, 2.0)}
+    room.gateway.quote = lambda contract: shown.get(contract.name) or quote(**wing)  # type: ignore[method-assign]
+    first = len(room.gateway.sent)
+    room.executor.close(position, "profit_target", "half of the credit")
+    room.minutes(2)
+    wing.update(bid=0.10, ask=0.30)
+    assert [[leg.ratio for leg in sent[1].legs] for sent in room.gateway.sent[first:]] == [[1, -1]]
+    room.minutes(1)
+    assert [[leg.ratio for leg in sent[1].legs] for sent in room.gateway.sent[first:]] == [[1, -1], [1]]
+    assert room.gateway.sent[-1][3] == -1.70
+    room.gateway.fills_allowed = True
+    room.minutes(6)
+    assert [leg.ratio for leg in room.system.book.positions[position.id].legs] == [1]  # part of its trade to the end
+    assert len(room.gateway.sent) == first + 2
+
+
+def test_a_package_filled_in_part_is_taken_back_after_two_minutes_not_three(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    room.gateway.fills_allowed = False
+    shown = {put(4950.0).name: quote(3.0, 3.6), put(4920.0).name: quote(0.2, 0.5)}
+    room.gateway.quote = lambda contract: shown[contract.name]  # type: ignore[method-assign]
+    room.open()
+    room.executor._working._walk.judges.clear()
+    asked = refuse_cancels(room)
+    first = room.gateway.orders[0].ids[0]
+    room.minutes(1)
+    room.tell(first, put(4950.0).name, FillStatus.FILLED, -1.0)
+    room.minutes(1)
+    assert asked == []
+    room.minutes(1)
+    assert asked == [3]

@@ -163,14 +163,34 @@ def test_price_bounds_monotony_and_convexity_hold(
 
 
 def test_compiled_loops_and_numpy_agree_whatever_contract_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five boundaries in turn, twice: more than the loops keep; and each at three prices, so that kept ones serve."""
-    count = 30
-    volatility = np.tile(np.repeat([0.1, 0.2, 0.35, 0.6, 1.1], 3), 2)
-    spot = np.tile([70.0, 100.0, 130.0], 10)
+    """170 boundaries in turn, twice: more than the loops keep; and each at three prices, so that kept ones serve.
+
+    Each contract asks for seven boundaries, four of them when rho and charm are looked at: long after the others.
+    """
+    count = 1020
+    volatility = np.tile(np.repeat(np.linspace(0.1, 1.1, 170), 3), 2)
+    spot = np.tile([70.0, 100.0, 130.0], 340)
     is_call = np.arange(count) % 2 == 0
     for rate, dividend_yield in ((0.03, 0.0), (0.02, 0.05), (0.05, 0.01)):
-        compiled = american_greeks(spot, 100.0, 0.7, volatility, rate, dividend_yield, is_call).matrix()
+        terms = (spot, 100.0, 0.7, volatility, rate, dividend_yield, is_call)
+        figures = american_greeks(*terms, on_future=is_call)
+        assert np.array_equal(american_price(*terms), figures.price)
+        compiled = figures.matrix()
         with monkeypatch.context() as patch:
             patch.setattr("greeks.american.load_kernels", lambda: None)
-            plain = american_greeks(spot, 100.0, 0.7, volatility, rate, dividend_yield, is_call).matrix()
+            plain = american_greeks(*terms, on_future=is_call).matrix()
         assert np.allclose(compiled, plain, rtol=1e-9, atol=1e-9)
+        assert (figures.rho == compiled[5]).all()
+        assert np.abs(compiled[[5, 7]]).max(axis=1).min() > 1e-4
+
+
+def test_a_volatility_is_sought_alike_with_and_without_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prices of a put at 100 struck at 110: unknown, too late, under 10, over 110, and two that have a volatility."""
+    price = np.array([np.nan, 12.0, 9.0, 111.0, 12.0, 30.0])
+    years = np.array([0.5, 0.0, 0.5, 0.5, 0.5, 0.5])
+    terms = (price, 100.0, 110.0, years, 0.03, 0.01, False)
+    compiled = american_implied_volatility(*terms)
+    monkeypatch.setattr("greeks.american.load_kernels", lambda: None)
+    plain = american_implied_volatility(*terms)
+    assert compiled.reason.tolist() == plain.reason.tolist() == [6, 1, 2, 3, 0, 0]
+    assert np.allclose(compiled.volatility, plain.volatility, rtol=1e-5, equal_nan=True)

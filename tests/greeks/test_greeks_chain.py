@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.contracts import Contract, Quote, Right, Settlement
 from greeks.black_scholes import european_greeks, settlement_time, years_between, years_to_expiry
 from greeks.implied import NoVolatility, implied_volatility
-from greeks.smile import ONE_STRIKE, VolatilitySource, chain_greeks, fit_smile, nearest_delta
+from greeks.smile import ONE_STRIKE, VolatilitySource, chain_greeks, fit_smile
 from tests.greeks.chains import MORNING, RATE, YIELD, market, skew, spxw, spy
 
 # Time
@@ -111,20 +111,6 @@ def test_without_any_quote_nothing_is_known() -> None:
     assert found.of(contracts[0]) is None
     assert found.delta(contracts[1]) is None
     assert found.source == (VolatilitySource.NONE, VolatilitySource.NONE)
-    assert nearest_delta(found, 16.0, Right.PUT) is None
-
-
-def test_the_strike_nearest_to_a_delta_reports_the_delta_it_has() -> None:
-    quotes = market(np.arange(5300.0, 5700.0, 5.0).tolist())
-    found = chain_greeks(list(quotes), quotes, 5500.0, MORNING, RATE, YIELD)
-    choice = nearest_delta(found, 16.0, Right.PUT)
-    assert choice is not None
-    deltas = {c.strike: -100.0 * found.greeks.delta[i] for i, c in enumerate(found.contracts) if c.right is Right.PUT}
-    best = min(deltas, key=lambda strike: abs(deltas[strike] - 16.0))
-    assert choice.contract.strike == best
-    assert choice.achieved == pytest.approx(deltas[best])
-    with pytest.raises(ValueError, match="expected an absolute delta x 100"):
-        nearest_delta(found, 0.16, Right.PUT)
 
 
 def test_an_expired_chain_is_worth_its_intrinsic_value() -> None:

@@ -158,6 +158,25 @@ def test_one_contracts_delta_is_signed_and_unknown_without_a_quote(system: Syste
     assert -0.5 < delta < 0.0
 
 
+def test_a_held_contracts_delta_costs_no_computation_of_all_that_is_held(system: System) -> None:
+    short, long = spxw(5440.0, Right.PUT), spxw(5410.0, Right.PUT)
+    system.quote_all({short: -1, long: 1})
+    system.move("SPX", 5500.0)
+    system.hold("spread", {short: -1, long: 1})
+    legs = {leg.contract: leg.figures for leg in system.service.portfolio().legs}
+    count = system.service.computations["portfolio"]
+    system.move("SPX", 5470.0)  # 0.5 %: what was computed stands no more
+    nearer = system.service.delta_of(short)
+    figures = legs[short]
+    assert figures is not None
+    assert nearer is not None
+    assert nearer < figures.delta < 0.0
+    assert system.service.computations["portfolio"] == count
+    now = {leg.contract: leg.figures for leg in system.service.portfolio().legs}[short]
+    assert now is not None
+    assert nearer == pytest.approx(now.delta, abs=1e-12)
+
+
 def test_what_if_adds_a_proposal_to_what_is_held(system: System) -> None:
     system.quote_all(CONDOR)
     system.hold("condor", CONDOR)

@@ -20,7 +20,7 @@ from core.settings.base import SettingsError
 from core.settings.fields import CorrelationSettings, MarketSettings, OrderSettings, Settings, VixSettings
 from core.settings.strategies import AVAILABLE
 from market.calendar import EventCalendar, MarketEvent
-from market.chains import OptionChainManager, nearest_strike
+from market.chains import OptionChainManager
 from market.freshness import DataFault, DataFreshnessValidator
 from market.history import Correlations, DailyHistory, correlation
 from market.trend import TrendDirection, TrendWatcher, average_true_range, exponential_average, trend_of
@@ -211,15 +211,35 @@ def test_contracts_are_released_when_their_last_user_lets_go(desk: Desk) -> None
     assert desk.gateway.subscribed == {}
 
 
-def test_expiry_and_strike_nearest(desk: Desk) -> None:
+def test_expiry_nearest(desk: Desk) -> None:
     manager = chains(desk)
     # 30 days from Friday 2024-03-08 is Sunday 2024-04-07; the fake lists weekdays: Friday and Monday are 2 and 1 away.
     assert manager.nearest_expiry("SPXW", FRIDAY, 30, 3) == date(2024, 4, 8)
     assert manager.nearest_expiry("SPXW", FRIDAY + timedelta(days=22), 1, 0) is None
-    puts = [row for row in manager.expiring("SPXW", FRIDAY) if row.right.value == "put"]
-    found = nearest_strike(puts, 4972.5)
-    assert found is not None
-    assert found.strike == 4970.0  # as near as 4975: the lower one
+
+
+def test_an_expiry_is_asked_for_near_the_day_first_and_once_a_session(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each contract of an asked range costs; 90 days from Friday 2024-03-08 is Thursday 2024-06-06."""
+    asked: list[tuple[date, date]] = []
+    only = [date(2024, 6, 21), date(2024, 5, 17)]  # 15 days after it and 20 before it
+    chain = desk.gateway.chain
+
+    def chain_of(root: str, expiries: tuple[date, date]) -> list[Contract]:
+        asked.append(expiries)
+        return [row for row in chain(root, expiries) if row.expiry in only]
+
+    monkeypatch.setattr(desk.gateway, "chain", chain_of)
+    manager = chains(desk)
+    assert manager.nearest_expiry("SPY", FRIDAY, 90, 30) == only[0]
+    assert manager.nearest_expiry("SPY", FRIDAY, 90, 30) == only[0]
+    thursday = date(2024, 6, 6)
+    assert asked == [(thursday - timedelta(days=days), thursday + timedelta(days=days)) for days in (3, 10, 30)]
+    assert manager.nearest_expiry("SPY", FRIDAY, 90, 14) is None  # what is farther than the tolerance is none
+    only.append(date(2024, 6, 7))
+    assert manager.nearest_expiry("SPY", FRIDAY, 91, 30) == date(2024, 6, 7)
+    assert asked[-1] == (date(2024, 6, 4), date(2024, 6, 10))  # and nothing wider
 
 
 @pytest.mark.parametrize(

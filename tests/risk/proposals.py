@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from core.book import Book, Position, position_of
 from core.contracts import Contract, Leg, Package, Right
 from core.gateway import Account
 from core.instruments import INSTRUMENTS
-from core.parts import BOUGHT, SOLD, Part, Terms
+from core.parts import BOUGHT, SOLD, Part, Terms, Trait
 from core.settings.fields import (
+    CorrelationSettings,
     PhaseSettings,
     VixSettings,
 )
 from market.vix import UnifiedVIXManager, VixReading
+from risk.exposure import CorrelationPlugin
 from risk.proposal import Allow, Proposal, RiskContext, Verdict
 from tests.fake_gateway import FRIDAY
 
@@ -70,3 +73,33 @@ class _Regimes:
 
 def rule(verdict: Verdict) -> str:
     return "allowed" if isinstance(verdict, Allow) else verdict.rule
+
+
+def book(*positions: Position) -> Book:
+    return Book(positions={position.id: position for position in positions})
+
+
+def with_traits(*traits: Trait, strategy: str = "friday_0dte", root: str = "SPXW") -> Proposal:
+    one = proposal(strategy, root)
+    return replace(one, terms=replace(one.terms, traits=SOLD | set(traits)))
+
+
+def positions(*roots: str, traits: frozenset[Trait] = SOLD) -> Book:
+    return book(*(_with(held(f"p{n}", f"s{n}", root), traits) for n, root in enumerate(roots)))
+
+
+def _with(position: Position, traits: frozenset[Trait]) -> Position:
+    part = position.parts[0]
+    return replace(position, parts=(replace(part, terms=replace(part.terms, traits=traits)),))
+
+
+class _Measured:
+    def __init__(self, value: float | None) -> None:
+        self.value = value
+
+    def between(self, one: str, other: str) -> float | None:
+        return 1.0 if one == other else self.value
+
+
+def correlation(value: float | None = None, of: Book | None = None) -> CorrelationPlugin:
+    return CorrelationPlugin(_Measured(value), of or Book(), CorrelationSettings())  # type: ignore[arg-type]

@@ -90,7 +90,8 @@ def test_a_live_account_is_paid_by_its_broker(tmp_path: Path, monkeypatch: pytes
 def test_the_engine_moves_cash_and_no_profit(tmp_path: Path) -> None:
     """Four sessions without a trade: the engine's last equity is the cash and every amount of the journal."""
     source = ModelledMarket.from_history("history", seed=1)
-    parameters = {"run.start": "2018-02-07", "run.end": "2018-02-12", "friday_0dte.min_vix": "49"}
+    parameters = {"run.strategies": "friday_0dte", "run.start": "2018-02-07", "run.end": "2018-02-12"}
+    parameters["friday_0dte.min_vix"] = "49"
     request = RunRequest(Path("main.py").resolve(), source, parameters, None, tmp_path)
     result = run_backtest(request)
     assert result.error is None

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.book import Book, ClosedTrade, Position
+from core.book import Book, ClosedTrade
 from core.contracts import Contract, Package
 from core.events import Command, SessionClosed, SessionOpened
 from core.instruments import Group, group_of
@@ -32,20 +32,28 @@ from core.settings.fields import (
 from greeks.stress import Stressed, StressEngine
 from risk.drawdown import DrawdownPlugin
 from risk.equity import PhaseManager
-from risk.exposure import ConcentrationPlugin, CorrelationPlugin, OverlapPlugin, limit_of
+from risk.exposure import ConcentrationPlugin, OverlapPlugin, limit_of
 from risk.limits import PhasePlugin, VixRegimePlugin
 from risk.manager import UnifiedRiskManager
-from risk.proposal import Allow, Deny, Proposal, RiskPlugin, Shrink, Verdict, settle
+from risk.proposal import Allow, Deny, RiskPlugin, Shrink, Verdict, settle
 from risk.sizing import PositionSizer, kelly_fraction, posterior, vix_scale
 from state.manager import HierarchicalStateManager
 from state.tables import SystemState
 from tests.fake_gateway import FRIDAY, FakeGateway, build
-from tests.risk.proposals import NOW, context, contract, held, package, proposal, rule
+from tests.risk.proposals import (
+    NOW,
+    book,
+    context,
+    contract,
+    correlation,
+    held,
+    package,
+    positions,
+    proposal,
+    rule,
+    with_traits,
+)
 from trading_system import TradingSystem
-
-
-def book(*positions: Position) -> Book:
-    return Book(positions={position.id: position for position in positions})
 
 
 class _Engine:
@@ -179,18 +187,6 @@ def test_groups_and_their_limits() -> None:
     )  # fmt: skip
 
 
-class _Measured:
-    def __init__(self, value: float | None) -> None:
-        self.value = value
-
-    def between(self, one: str, other: str) -> float | None:
-        return 1.0 if one == other else self.value
-
-
-def correlation(value: float | None = None) -> CorrelationPlugin:
-    return CorrelationPlugin(_Measured(value), Book(), CorrelationSettings())  # type: ignore[arg-type]
-
-
 class _Greeks:
     """Nothing held has a delta; each leg of a proposal has what the test gives it."""
 
@@ -218,20 +214,6 @@ class _Greeks:
 
 def concentration(delta: float | None = 0.0) -> ConcentrationPlugin:
     return ConcentrationPlugin(_Greeks(delta), CorrelationSettings())  # type: ignore[arg-type]
-
-
-def with_traits(*traits: Trait, strategy: str = "friday_0dte", root: str = "SPXW") -> Proposal:
-    one = proposal(strategy, root)
-    return replace(one, terms=replace(one.terms, traits=SOLD | set(traits)))
-
-
-def positions(*roots: str, traits: frozenset[Trait] = SOLD) -> Book:
-    return book(*(_with(held(f"p{n}", f"s{n}", root), traits) for n, root in enumerate(roots)))
-
-
-def _with(position: Position, traits: frozenset[Trait]) -> Position:
-    part = position.parts[0]
-    return replace(position, parts=(replace(part, terms=replace(part.terms, traits=traits)),))
 
 
 def test_the_fourth_position_of_a_group_is_denied_and_its_third_place_is_kept_for_today() -> None:
@@ -279,7 +261,7 @@ def test_measured_correlation_over_a_half_is_told_at_the_open() -> None:
     two = book(held("a", "s", "SPY"), held("b", "s", "TLT"))
     opened = SessionOpened(time=NOW, day=FRIDAY, closes_at=NOW)
     for value, told in ((0.51, ["correlation_SPY_TLT"]), (-0.51, ["correlation_SPY_TLT"]), (0.5, []), (None, [])):
-        plugin = CorrelationPlugin(_Measured(value), two, CorrelationSettings())  # type: ignore[arg-type]
+        plugin = correlation(value, two)
         assert [row.rule for row in plugin.watch(opened)] == told
 
 

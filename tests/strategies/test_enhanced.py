@@ -82,16 +82,20 @@ def test_not_on_another_tuesday_nor_without_a_place(tmp_path: Path) -> None:
     assert by_slot(sink, "strangle") == {"": "places"}
 
 
-def test_not_beside_a_strangle_of_its_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("root", "waits"), [("ES", True), ("TLT", False)])
+def test_not_beside_a_strangle_of_its_group(
+    root: str, waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangles stand in equity futures (group A1); futures and options of equity (A2) are one group here."""
     fake = market(tmp_path, TUESDAY, 20.0)
     system, sink = build(fake, **ARRIVED, run__strategies="enhanced")
     row = system.managers[Enhanced]
-    legs = {contract("SPY", date(2024, 6, 7), 430.0): (-1, 1.0)}
+    legs = {contract(root, date(2024, 6, 7), 430.0): (-1, 1.0)}
     held = position(row, part(row, "whole", legs, at(MONDAY, 10)))
     strangle = replace(held, id="strangle-1", strategy="futures_strangle")
     monkeypatch.setattr(type(system.book), "exposed", lambda _self: iter([strangle]))
     run_day(system, fake, TUESDAY, until=time(10, 35))
-    assert by_slot(sink, "strangle") == {"": "beside"}
+    assert (by_slot(sink, "strangle")[""] == "beside") == waits
 
 
 # (b)

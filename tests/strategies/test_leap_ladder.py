@@ -131,3 +131,14 @@ def test_where_nothing_may_open_a_rung_is_closed_at_150_days(tmp_path: Path) -> 
     answer = row.manage(held, hold(NOON, {"rung-20240304": -8.0}, 500.0))
     assert isinstance(answer, Close)
     assert (answer.rule, answer.parts) == ("roll", ("rung-20240304",))
+
+
+def test_where_the_chain_has_nothing_to_roll_into_a_rung_is_closed(tmp_path: Path) -> None:
+    market = gateway(tmp_path, NOON.date())
+    market.expires = lambda day: day < NOON.date() + timedelta(days=250)
+    market.time = NOON
+    system, _ = build(market, **ARRIVED)
+    system.open_session(NOON)
+    row = system.managers[LeapLadder]
+    held = position(row, rung(row, expiry=NOON.date() + timedelta(days=150)))
+    assert acts(row, held, hold(NOON, {"rung-20240304": -8.0}, 500.0)) == [("roll", ("rung-20240304",))]

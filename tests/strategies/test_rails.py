@@ -93,13 +93,14 @@ def hold(now: datetime, value: float, spot: float = 5000.0) -> HoldContext:
 def test_of_several_exits_the_most_severe_decides() -> None:
     part = held("p", "row", "SPXW").parts[0]  # sold for 3.00
     rules = (profit_of_credit(0.5), loss_of_credit(2.0), hard_deadline(time(15, 30), 30))
-    late, noon = datetime.combine(FRIDAY, time(15, 30)), datetime.combine(FRIDAY, time(12))
+    late, noon = datetime.combine(FRIDAY, time(15, 20)), datetime.combine(FRIDAY, time(12))
     gained = most_severe(rules, part, hold(noon, -1.0))
     assert gained is not None
     assert (gained.rule, gained.urgency) == ("profit_target", Urgency.NORMAL)
     ended = most_severe(rules, part, hold(late, -1.0))
     assert ended is not None
-    assert (ended.rule, ended.urgency) == ("deadline", Urgency.FINAL)
+    assert (ended.rule, ended.urgency) == ("deadline", Urgency.FINAL)  # done by 15:30, so urgent from 15:20
+    assert most_severe(rules[2:], part, hold(late - timedelta(minutes=1), -1.0)) is None
     lost = most_severe(rules, part, hold(noon, -9.0))  # 6.00 lost on 3.00
     assert lost is not None
     assert (lost.rule, lost.urgency) == ("stop_loss", Urgency.URGENT)

@@ -62,6 +62,25 @@ def test_its_vix_window(tmp_path: Path, vix: float, rule: str) -> None:
     assert by_slot(sink)["SPY"] == rule
 
 
+def test_an_entry_without_a_place_in_its_group_asks_quotes_of_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Group A2 (SPY, IWM) holds one, and that place is kept for what ends the same day. TLT is of another group."""
+    fake, asked = market(tmp_path), set[str]()
+    subscribe = fake.subscribe
+
+    def noted(contracts: list[Contract]) -> None:
+        asked.update(row.root for row in contracts)
+        subscribe(contracts)
+
+    monkeypatch.setattr(fake, "subscribe", noted)
+    _, sink = run(fake, TUESDAY, "ratio", until=time(10, 8), correlation__equity_options_limit="1")
+    assert by_slot(sink) == {"SPY": "correlation", "IWM": "correlation", "TLT": "filled"}
+    assert asked == {"TLT"}
+    denied = [row["reason"] for row in sink.rows(RecordKind.RISK) if row["severity"] == "denied"]
+    assert denied == ["0 of 0 positions are open in group A2"] * 2  # told by the window, not by the minutes before it
+
+
 def test_days_places_and_chains(tmp_path: Path) -> None:
     monday = TUESDAY - timedelta(days=1)
     _, sink = run(market(tmp_path / "monday", monday), monday, "ratio", until=time(10, 5))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +15,18 @@ from hypothesis import strategies as some
 
 from core.bus import EventBus
 from core.clock import MarketClock
-from core.gateway import ImpliedClose, Session
+from core.contracts import Right
+from core.gateway import ImpliedClose, OptionClose, Session
+from core.instruments import INSTRUMENTS
 from core.journal import Journal, MemorySink, RecordKind
 from core.settings.strategies import FuturesStrangleSettings
 from core.storage import FolderStorage
+from greeks.american import american_price
+from greeks.black_scholes import expires_at, years_between
+from greeks.service import CentralGreeksService
 from state.manager import HierarchicalStateManager
 from state.store import StateStore
-from strategies.tools import VolatilityRanks, month_volatility
+from strategies.tools import VolatilityRanks, month_volatility, solved
 from tests.fake_gateway import FakeGateway
 
 TODAY = date(2024, 3, 12)
@@ -44,6 +51,17 @@ class Files(FakeGateway):
         return None if day.weekday() > 4 else Session(day, opens, opens, False)
 
 
+class Carry:
+    """A rate of 2 % and no dividends."""
+
+    @classmethod
+    def service(cls) -> CentralGreeksService:
+        return cast(CentralGreeksService, cls())
+
+    def carry_of(self, _ticker: str) -> tuple[float, float]:
+        return 0.02, 0.0
+
+
 def weekdays(count: int, end: date = TODAY) -> list[date]:
     """So many weekdays before a day, oldest first."""
     found: list[date] = []
@@ -58,7 +76,7 @@ def ranks_of(folder: Path, files: Files) -> tuple[VolatilityRanks, HierarchicalS
     clock, sink = MarketClock(files.time), MemorySink()
     journal = Journal(sink, clock)
     state = HierarchicalStateManager(StateStore(FolderStorage(folder)), EventBus(journal), clock, journal)
-    return VolatilityRanks(files, state, journal, FuturesStrangleSettings()), state, sink
+    return VolatilityRanks(files, state, journal, Carry.service(), FuturesStrangleSettings()), state, sink
 
 
 def files_of(folder: Path, values: Sequence[float], day: date = TODAY) -> Files:
@@ -87,7 +105,7 @@ def test_only_252_sessions_count_and_119_are_too_few(tmp_path: Path) -> None:
     ranks, _, _ = ranks_of(tmp_path / "b", files)
     ranks.refresh(("USO",), TODAY)
     assert (ranks.rank("USO", TODAY).known, ranks.rank("USO", TODAY).rank) == (119, None)
-    assert ranks.rank("GLD", TODAY).rank is None  # never asked for
+    assert (ranks.rank("GLD", TODAY).known, files.asked) == (119, [252, 252])  # asked for when it is wanted
 
 
 def test_it_outlives_a_restart_and_asks_only_for_what_is_missing(tmp_path: Path) -> None:
@@ -178,4 +196,30 @@ def test_a_rank_is_a_share_or_unknown_and_never_nan(
     true = sum(1 for value in values if 0 < value < 10)
     assert found.known == true
     assert (found.rank is None) if true < 120 else found.rank is None or 0.0 <= found.rank < 1.0
+    state.close()
+
+
+def test_volatilities_of_options_on_futures_are_solved_from_their_closes() -> None:
+    """Crude at 51.30, 30 % for the option that ends in 21 days and 27 % for that in 52; put and call in the mean."""
+    root, spot = INSTRUMENTS["LO"], 51.30
+    closes = []
+    for expiry, volatility in ((date(2024, 4, 2), 0.30), (date(2024, 5, 3), 0.27)):
+        for right, more in ((Right.CALL, 0.01), (Right.PUT, -0.01)):
+            contract = root.contract(expiry, 51.5, right)
+            years = years_between(datetime(2024, 3, 12, 16), expires_at(contract))
+            call = right is Right.CALL
+            price = float(american_price(spot, 51.5, years, volatility + more, 0.02, 0.02, call)[0])
+            closes.append(OptionClose(TODAY, contract, price, spot))
+    near, far = solved(closes, 0.02, 0.0)
+    assert [(row.day, row.expiry) for row in (near, far)] == [(TODAY, date(2024, 4, 2)), (TODAY, date(2024, 5, 3))]
+    assert [near.volatility, far.volatility] == pytest.approx([0.30, 0.27], abs=1e-4)
+    worthless = [replace(closes[0], close=0.0), replace(closes[1], close=60.0)]  # over the price of the future
+    assert solved(worthless, 0.02, 0.0) == []
+
+
+def test_a_rank_of_options_on_futures_is_of_their_own_closes(tmp_path: Path) -> None:
+    # 100 closes at 10 %, 151 at 20 %, the newest at 15 %: 100 of 252 lie below it.
+    files = files_of(tmp_path, [0.10] * 100 + [0.20] * 151 + [0.15])
+    ranks, state, _ = ranks_of(tmp_path, files)
+    assert ranks.rank("LO", TODAY).rank == 100 / 252
     state.close()

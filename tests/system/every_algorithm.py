@@ -8,11 +8,13 @@ from core.book import Refusal
 from main import TomKing
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Decision, Proposal
-from tests.every_structure import install
+from tests.every_structure import OPENED, install
 
 
 class EveryStructureOnTheEngine(TomKing):
     """Runs the made-up strategy beside none of the method's."""
+
+    slots = tuple(OPENED)
 
     def plan_day(self) -> None:
         """Before the day is planned, the strategy is put in place of the method's."""
@@ -27,5 +29,5 @@ class EveryStructureOnTheEngine(TomKing):
         risk.review = review  # type: ignore[method-assign]
         risk.still_allowed = still_allowed  # type: ignore[method-assign, assignment]
         self.system.coordinator._strategies.clear()
-        install(self.system)
+        install(self.system, self.slots)
         super().plan_day()

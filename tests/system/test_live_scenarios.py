@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from execution.groups import OrderGroup
 from execution.recovery import BrokerLooks, OrderRecovery
+from execution.states import GroupStates
 from simulation.lean.enums import BrokerageMessageType
 from state.manager import HierarchicalStateManager
 from tests.system.live_runs import FRIDAY_BEFORE, LiveRun
@@ -49,6 +51,56 @@ def test_a_session_on_paper_enters_and_exits_once_and_its_threads_are_lean_s(tmp
     assert len(minutes) >= 390
     # 13.4: extra slices in the seconds after contracts were added, without data
     assert [call for call in run.session.calls if call.detail == "bars=[]"]
+
+
+def test_w_the_exit_does_not_fire_on_a_bid_that_has_vanished_and_monday_finds_nothing(tmp_path: Path) -> None:
+    """Run W: LEAN exited at 11:00 on a wing shown at 0.05 that nobody bid for since 10:48; its backtest at 11:07."""
+    run = LiveRun(tmp_path, day=FRIDAY_BEFORE)
+    run.start("9:30:18")
+    run.until("16:05:00")
+    exits = [row for row in run.journal("order") if row["action"] == "sent" and row["purpose"] == "exit"]
+    legs = [[leg["ratio"] for leg in row["legs"]] for row in exits]
+    assert legs[0] == [1]  # the wing is left out, and sold by itself should somebody bid for it again
+    assert all(row == [-1] for row in legs[1:])
+    assert exits[0]["time"] >= "2016-02-05T11:0"
+    run.assert_one_decision("trade", "filled")
+    run.day += timedelta(days=1)
+    run.until("0:05:30")
+    run.day += timedelta(days=2)
+    run.until("10:05:15")
+    assert not run.session.alive.transactions.get_open_orders()
+    run.session.stop()
+    ended_well(run)
+    assert run.held == {}
+    assert len(run.journal("trade_closed")) == 1
+    assert len([call for call in run.session.calls if call.name == "session_opens"]) == 2
+    assert len(run.journal("decision")) == 1
+
+
+def test_r_a_look_that_comes_while_the_entry_is_being_sent_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run R: three seconds between plan and send; the reconciliation in between ended the group, the entry was lost."""
+    run = LiveRun(tmp_path, rate=0.0)
+    plain, paused = GroupStates.plan_entry, list[int]()
+
+    def plan(states: GroupStates, group: OrderGroup, fingerprint: str) -> None:
+        plain(states, group, fingerprint)
+        paused.append(len(run.session.alive.calls))
+        run.session.alive.threads.wait(3_000)
+        paused.append(len(run.session.alive.calls))
+
+    monkeypatch.setattr(GroupStates, "plan_entry", plan)
+    run.start("9:28:00")
+    run.until("10:30:01")
+    run.session.command('{"command": "reconcile"}')
+    run.until("10:37:00")
+    assert paused[1] > paused[0]  # something was called in between
+    run.session.stop()
+    ended_well(run)
+    run.assert_one_decision("trade", "filled")
+    assert [row["action"] for row in run.journal("order")].count("sent") == 1
+    assert not [row for row in run.journal("reconciliation") if "never sent" in str(row["reason"])]
 
 
 def killed_while_the_entry_works(tmp_path: Path) -> LiveRun:
@@ -254,8 +306,14 @@ def test_de_dead_feeds_end_nothing_and_commands_are_answered(tmp_path: Path) -> 
 
 
 def test_f_starts_on_a_saturday_and_after_the_window_open_nothing_and_account_for_the_day(tmp_path: Path) -> None:
-    for day, start, end in ((13, "9:20:00", "10:40:00"), (12, "15:40:00", "16:05:00"), (12, "11:30:00", "11:48:00")):
-        run = LiveRun(tmp_path / f"{day}-{start[:2]}", day=LiveRun(tmp_path).day.replace(day=day))
+    runs = (
+        (13, "9:20:00", "10:40:00"),
+        (12, "15:40:00", "16:05:00"),
+        (12, "11:30:00", "11:48:00"),
+        (12, "16:20:00", "16:25:00"),  # after the close too
+    )
+    for day, start, end in runs:
+        run = LiveRun(tmp_path / f"{day}-{start.replace(':', '-')}", day=LiveRun(tmp_path).day.replace(day=day))
         run.start(start)
         run.until(end)
         run.session.stop()

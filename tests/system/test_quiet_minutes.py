@@ -40,10 +40,45 @@ def test_a_minute_that_rests_is_one_that_publishes_nothing(tmp_path: Path) -> No
     system.bus.subscribe(MarketData, seen.append, component="test")
     for minute in range(41, 46):
         gateway.time = at(9, minute)
-        before = len(seen)
+        before, rests = len(seen), system.rests(gateway.time)
         system.minute(gateway.time)
-        assert (len(seen) == before) == system.rests(gateway.time)
+        assert (len(seen) == before) == rests
     assert seen
+
+
+@pytest.mark.parametrize(
+    ("spot", "vix", "minute", "rests"),
+    [
+        (
+            5012.0,
+            24.5,
+            45,
+            True,
+        ),  # 0.24 % and two points of a hundred: within a quarter of a percent and ten times that
+        (5013.0, 24.0, 45, False),
+        (5000.0, 24.7, 45, False),
+        (5000.0, 24.0, 50, True),
+        (5000.0, 24.0, 55, False),  # fifteen minutes after the look of 9:40
+    ],
+)
+def test_a_look_at_nothing_held_stands_for_a_quarter_of_an_hour_while_prices_do(
+    tmp_path: Path, spot: float, vix: float, minute: int, rests: bool
+) -> None:
+    gateway = gateway_of(tmp_path)
+    system = opened(gateway)
+    gateway.time = at(9, 40)
+    system.minute(gateway.time)
+    gateway.spot, gateway.vix, gateway.time = (lambda _: spot), (lambda _: vix), at(9, minute)
+    assert system.rests(gateway.time) == rests
+
+
+def test_near_a_rule_that_closes_the_account_is_looked_at_each_five_minutes(tmp_path: Path) -> None:
+    """VIX 36.5 is over nine tenths of 40: what would be seen there may not wait."""
+    gateway = gateway_of(tmp_path, vix=36.5)
+    system = opened(gateway)
+    gateway.time = at(9, 40)
+    system.minute(gateway.time)
+    assert not system.rests(at(9, 45))
 
 
 def test_nothing_rests_live_or_while_the_coordinator_is_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

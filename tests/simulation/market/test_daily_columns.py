@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 
+from simulation.lean.clock import utc_datetime
+from simulation.lean.enums import Resolution, SecurityType
+from simulation.lean.symbols import Symbol
 from simulation.market.daily_columns import HIGH, LOW, OPEN, DaysOfMinutes, MinutesColumn
 from simulation.market.days import MinutePath
 from simulation.market.source import ModelledMarket
@@ -50,3 +53,28 @@ def test_the_volatility_index_of_the_shipped_history_is_read_so() -> None:
     assert between is not None
     assert between.tolist() == [37.32, 29.98]
     assert book.closes_of("QQQ", date(2018, 2, 5), date(2018, 2, 6)) is None
+
+
+def test_a_futures_days_are_its_minutes_gathered_one_by_one_and_only_the_days_that_have_any() -> None:
+    """The second crude future of 2017-12-20, over Christmas and New Year: both eves' nights belong to the day after."""
+    market = ModelledMarket.from_history("history", seed=1)
+    chain = market.universe(Symbol.create("CL", SecurityType.FUTURE, "nymex"), date(2017, 12, 20))
+    assert chain is not None
+    future = chain.symbol(1)
+    block = market.trades(future, Resolution.DAILY, date(2017, 12, 20))
+    assert block is not None
+    days = [utc_datetime(start).date() for start in block.start.tolist()]
+    minutes = {
+        one: market.trades(future, Resolution.MINUTE, one)
+        for one in (date(2017, 12, 20) + timedelta(n) for n in range(16))
+    }
+    inside = [one for one in days if one in minutes]
+    assert inside == [one for one, found in minutes.items() if found is not None]
+    assert date(2017, 12, 23) not in inside  # a Saturday
+    for one in inside:
+        row, found = days.index(one), minutes[one]
+        assert found is not None
+        assert (block.open.item(row), block.close.item(row)) == (found.open[0], found.close[-1])
+        assert (block.high.item(row), block.low.item(row)) == (found.high.max(), found.low.min())
+        assert block.volume.item(row) == found.volume.sum()
+    assert days[-1] == future.id.date.date()

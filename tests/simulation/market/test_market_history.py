@@ -8,7 +8,7 @@ from pathlib import Path
 import exchange_calendars
 import pytest
 
-from core.clock import closing_time, early_closes, is_early_close, is_trading_day, monthly_expiry
+from core.clock import closing_time, early_closes, is_trading_day, monthly_expiry
 from simulation.market.calendar import (
     CASH_INDEX,
     TRADED_SHARE,
@@ -73,7 +73,7 @@ def test_the_calendar_is_the_exchanges_from_1990_to_2030() -> None:
 )
 def test_half_days_before_2004(day: date, minutes: int) -> None:
     assert calendar().session_minutes(day) == minutes
-    assert is_early_close(day) == (minutes < 390)
+    assert (day in early_closes(day.year)) == (minutes < 390)
 
 
 def test_half_days_of_a_year_known_by_heart() -> None:

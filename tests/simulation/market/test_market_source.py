@@ -41,7 +41,7 @@ def market() -> ModelledMarket:
 def columns(block: object) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
     names = [name for name in type(block).__dataclass_fields__ if not name.startswith("_")]  # type: ignore[attr-defined]
     found = {name: getattr(block, name) for name in names}
-    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+    return {name: np.asarray(value) for name, value in found.items() if hasattr(value, "__array__")}
 
 
 def same(first: object, second: object) -> bool:

@@ -1,0 +1,48 @@
+"""What rules say of an entry before a contract of it is picked (decision 066)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.journal import RecordKind
+from core.parts import Trait
+from core.settings.fields import VixSettings
+from risk.exposure import opening_of
+from risk.limits import PhasePlugin, VixRegimePlugin
+from risk.manager import UnifiedRiskManager
+from risk.proposal import Allow, RiskPlugin
+from tests.fake_gateway import FakeGateway, build
+from tests.risk.proposals import NOW, context, correlation, positions, proposal, with_traits
+
+
+def test_what_no_contract_changes_is_told_before_one_is_picked() -> None:
+    full = context(positions("SPY", "QQQ"), vix=31.0)
+    answers = []
+    for plugin in (correlation(), VixRegimePlugin(VixSettings())):
+        for one in (proposal(), proposal(root="GLD"), with_traits(Trait.ENDS_TODAY), with_traits(Trait.PUT_SELLING)):
+            answers.append(plugin.bars(opening_of(one), full))
+            assert (answers[-1] or Allow(plugin.name)) == plugin.judge(one, full)
+    # two of the three places are taken and one is kept for today; above VIX 30 put selling only
+    barred = [None if row is None else row.rule for row in answers]
+    assert barred == ["correlation", None, None, "correlation", "vix_regime", "vix_regime", "vix_regime", None]
+    assert RiskPlugin.bars(correlation(), opening_of(proposal()), full) is None  # most rules have to see the contracts
+
+
+def test_a_rule_that_fails_bars_and_what_bars_is_journalled_for_a_strategy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, sink = build(FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path, cash=29_000.0))
+    manager, opening = running.managers[UnifiedRiskManager], opening_of(proposal())
+    barred = manager.bars(opening)
+    assert barred is not None
+    assert (barred.rule, barred.limit, barred.observed) == ("minimum_equity", 30_000.0, 29_000.0)
+    assert sink.rows(RecordKind.RISK) == []
+    assert manager.bars(opening, "lt112") == barred
+    (row,) = sink.rows(RecordKind.RISK)
+    assert (row["rule"], row["severity"], row["strategy"]) == ("minimum_equity", "denied", "lt112")
+    monkeypatch.setattr(PhasePlugin, "bars", lambda *_: 1 / 0)
+    failed = manager.bars(opening)
+    assert failed is not None
+    assert (failed.rule, "ZeroDivisionError" in failed.reason) == ("phase", True)
