@@ -70,7 +70,7 @@ class TomKing(QCAlgorithm):
             self.set_end_date(run.end.year, run.end.month, run.end.day)
             self.set_cash(run.cash)
         prepare(self, self.options.margin.authority == "own", self.options.fills.rule)
-        self.gateway = LeanGateway(self)
+        self.gateway = LeanGateway(self, implied=self.live and self.options.market.implied_index)
         self.words = LogBudget(self.log, self.options.notices.log_lines_a_day)
         self.gateway.watch((SESSION_TICKER,))
         self.statuses = {

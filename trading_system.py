@@ -363,8 +363,8 @@ class TradingSystem:
         gateway, publish = self.gateway, self.bus.publish
         for ticker in tickers:
             tick = gateway.tick(ticker)
-            if self._live and tick is None:
-                self.managers[DataFreshnessValidator].absent(ticker, now)
+            if self._live:
+                self.managers[DataFreshnessValidator].source(ticker, tick, now)
             if tick is not None and tick.fresh_at is not None:
                 publish(
                     MarketData(

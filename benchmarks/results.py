@@ -4,6 +4,9 @@ Every strategy under the settings as they are shipped, over `history` (``--start
 daily files of SPY and VIX where they are (``--files FOLDER``, ``../shared/data`` unless given; from 2006), with
 accounts of four sizes, and once more with promotion to be earned. Prints Markdown; with ``--write`` it takes the place
 between the two marks of a page (docs/results.md). Nothing is chosen by its result: one seed, the shipped settings.
+
+``--pictures [NAME ...]`` draws the pictures of README.md and docs/ anew, in the clone: a test holds each to what this
+draws, so that no document shows figures that a run does not give.
 """
 
 from __future__ import annotations
@@ -19,12 +22,15 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
+from benchmarks.market import day_picture, years_picture
 from cli.backtest import run_and_report
 from cli.options import JOURNAL, ROOT, BacktestOptions
 from core.storage import replace_file
+from reporting.charts import thin
 from reporting.intervals import Interval, Unit
-from reporting.markup import figure, span
+from reporting.markup import Markup, element, figure, money, span
 from reporting.performance import TargetRow, TradeStatistics
+from reporting.report import RunRecord, Summary, tile_texts
 from reporting.rows import EquityPoint, strategy_title
 
 FILES = ROOT.parent / "shared" / "data"
@@ -196,6 +202,91 @@ def pages(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
+# The pictures of the documents
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+START, END = "2016-01-04", "2016-02-26"  # the README's example, and the days of config.json
+WIDTH = 900
+COLUMNS = 4
+TILE = (WIDTH // COLUMNS, 74)
+MARGIN = 24
+CHART = 200
+
+
+def run_picture() -> str:
+    """The report of Friday 0DTE alone over the README's example period, under config.json's settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = run_and_report(BacktestOptions(start=START, end=END, strategies="friday_0dte", out=Path(folder) / "run"))
+    return report_picture(done.record, done.summary)
+
+
+def report_picture(record: RunRecord, summary: Summary) -> str:
+    """Title, tiles and equity of a run; the same run gives the same text."""
+    tiles = tile_texts(record, summary)
+    rows = -(-len(tiles) // COLUMNS)
+    top = 84 + rows * TILE[1]
+    parts = [
+        element("rect", width=WIDTH, height=top + CHART + MARGIN, fill="#ffffff"),
+        text(MARGIN, 38, record.title, 22, "#17202a"),
+        text(MARGIN, 62, f"{record.start} to {record.end}. Market: {record.provenance.market}", 13, "#5d6d7e"),
+    ]
+    for index, (name, value, note) in enumerate(tiles):
+        left, upper = MARGIN + index % COLUMNS * TILE[0], 84 + index // COLUMNS * TILE[1]
+        parts += [
+            text(left, upper + 14, name, 12, "#5d6d7e"),
+            text(left, upper + 38, value, 20, "#17202a"),
+            text(left, upper + 55, shortened(note), 10, "#5d6d7e"),
+        ]
+    parts += chart(record.equity, top)
+    body = element(
+        "svg",
+        *(Markup(f"\n  {part}") for part in parts),
+        Markup("\n"),
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {WIDTH} {top + CHART + MARGIN}",
+        width=WIDTH,
+        height=top + CHART + MARGIN,
+        role="img",
+        font_family="system-ui, sans-serif",
+    )
+    return f"{body}\n"
+
+
+def text(left: float, base: float, words: object, size: int, colour: str) -> Markup:
+    """One line of text; ``base`` is its baseline."""
+    return element("text", words, x=round(left, 1), y=round(base, 1), font_size=size, fill=colour)
+
+
+def shortened(note: str, most: int = 38) -> str:
+    """A note that stays within its tile."""
+    return note if len(note) <= most else f"{note[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+
+
+def chart(points: Sequence[EquityPoint], top: float) -> tuple[Markup, ...]:
+    """The equity at each session's close, its lowest and highest marked; nothing with under two points."""
+    shown = thin(points)
+    if len(shown) < 2:
+        return ()
+    low, high = min(point.equity for point in shown), max(point.equity for point in shown)
+    first, days = shown[0].day.toordinal(), shown[-1].day.toordinal() - shown[0].day.toordinal() or 1
+    wide, tall = WIDTH - 2 * MARGIN, CHART - 40
+
+    def at(point: EquityPoint) -> str:
+        across = MARGIN + wide * (point.day.toordinal() - first) / days
+        down = top + 20 + tall * (high - point.equity) / ((high - low) or 1.0)
+        return f"{across:.1f},{down:.1f}"
+
+    line = " ".join(at(point) for point in shown)
+    return (
+        element("polyline", points=line, fill="none", stroke="#1f6feb", stroke_width=1.6),
+        text(MARGIN, top + 12, f"{money(high)} at its highest", 10, "#5d6d7e"),
+        text(MARGIN, top + CHART - 6, f"{money(low)} at its lowest", 10, "#5d6d7e"),
+    )
+
+
+PICTURES = {"report.svg": run_picture, "market-day.svg": day_picture, "market-years.svg": years_picture}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run every plan on two processes and print the tables."""
     parser = argparse.ArgumentParser(prog="benchmarks.results", description=__doc__)
@@ -204,7 +295,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default=None, help="history or files")
     parser.add_argument("--start", default=None, help="first day on history")
     parser.add_argument("--end", default=None, help="last day on history")
+    parser.add_argument("--pictures", nargs="*", choices=sorted(PICTURES), default=None, help="draw these, or all")
     chosen = parser.parse_args(arguments)
+    if chosen.pictures is not None:
+        for name in chosen.pictures or PICTURES:
+            replace_file(DOCS / name, PICTURES[name](), durable=False)
+            sys.stdout.write(f"docs/{name}\n")
+        return 0
     wanted = [plan for plan in plans(chosen.files, (chosen.start, chosen.end)) if chosen.only in (None, plan.name)]
     with multiprocessing.get_context("spawn").Pool(CORES) as pool:
         outcomes = pool.map(played, wanted, chunksize=1)

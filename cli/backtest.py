@@ -62,7 +62,15 @@ class Finished:
     error: str | None
 
 
-def run_and_report(options: BacktestOptions, watch: Report | None = None) -> Finished:
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """An algorithm built on main.py that runs in its place, and parameters of its own."""
+
+    file: Path
+    parameters: Mapping[str, str]
+
+
+def run_and_report(options: BacktestOptions, watch: Report | None = None, stand_in: StandIn | None = None) -> Finished:
     """Check, run and write the results folder; raises ``UserError`` for what cannot be run.
 
     ``watch`` hears of each reading beside whoever waits at the terminal.
@@ -72,7 +80,10 @@ def run_and_report(options: BacktestOptions, watch: Report | None = None) -> Fin
     plan = with_range(plan, market)
     if plan.benchmark is not None and plan.settings is not None:
         benchmark_file(plan.benchmark, plan.settings.run.start, plan.settings.run.end)  # said now, not after the run
-    if plan.settings is not None:
+    if stand_in is not None:
+        parameters = {**plan.parameters, **stand_in.parameters}
+        plan = replace(plan, algorithm=stand_in.file, parameters=parameters)
+    elif plan.settings is not None:
         for words in cannot_trade(plan.settings) or too_calm(plan.settings, market):
             market.warn(words)
     begun = time.monotonic()

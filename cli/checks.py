@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -293,6 +293,9 @@ def faults(
     workers: Annotated[
         int | None, typer.Option(help="Processes at a time; all cores without it. Example: --workers 2", min=1)
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Fridays of main.py in the embedded live mode. Example: --live --seeds 100")
+    ] = False,
 ) -> int:
     """Run weeks in which orders, reports, quotes, disk and process fail by seed; say which rule did not hold.
 
@@ -301,14 +304,18 @@ def faults(
     python run.py faults --seeds 1000
 
     python run.py faults --seed 39
+
+    python run.py faults --live --seeds 50
     """
     if seed is not None and (first or workers is not None or seeds is not None):
         raise UserError("--seed runs one week by itself; expected it alone, or --seeds with --first and --workers")
-    many = range(first, first + (seeds or FAULT_WEEKS))
-    broken = tell_one(seed) if seed is not None else tell_many(many, workers)
+    one, many = (tell_one_live, tell_many_live) if live else (tell_one, tell_many)
+    broken = one(seed) if seed is not None else many(range(first, first + (seeds or FAULT_WEEKS)), workers)
     if broken:
+        mode = " --live" if live else ""
         named = ", ".join(map(str, broken[:NAMED])) + (" ..." if len(broken) > NAMED else "")
-        raise RunFailedError(f"rules did not hold in seeds {named}; python run.py faults --seed {broken[0]} tells one")
+        told = f"python run.py faults{mode} --seed {broken[0]} tells one"
+        raise RunFailedError(f"rules did not hold in seeds {named}; {told}")
     return 0
 
 
@@ -327,15 +334,11 @@ def tell_one(seed: int) -> list[int]:
 
 def tell_many(seeds: Sequence[int], workers: int | None) -> list[int]:
     """Run seeds and print what became of them, by fault and by rule; the seeds in which a rule did not hold."""
-    from tests.campaign.runs import campaign, workers_of
+    from tests.campaign.runs import campaign, run_batch, workers_of
 
     begun = time.monotonic()
-
-    def tell(done: int) -> None:
-        sys.stderr.write(f"{done} of {len(seeds)} weeks done, {time.monotonic() - begun:.0f} s\n")
-        sys.stderr.flush()
-
-    verdicts = sorted(campaign(seeds, workers_of(workers), tell), key=lambda row: row.plan.seed)
+    tell = progress(len(seeds), "weeks", begun)
+    verdicts = sorted(campaign(seeds, workers_of(workers), tell, run_batch), key=lambda row: row.plan.seed)
     show(verdicts)
     broken = [row.plan.seed for row in verdicts if row.violations]
     spent = sum(row.seconds for row in verdicts)
@@ -343,6 +346,48 @@ def tell_many(seeds: Sequence[int], workers: int | None) -> list[int]:
         f"{len(verdicts)} weeks in {time.monotonic() - begun:.0f} s ({spent / len(verdicts):.2f} s of processor each): "
         f"{sum(row.orders for row in verdicts)} orders, {sum(row.fills for row in verdicts)} fills, "
         f"{sum(row.restarts for row in verdicts)} restarts; rules did not hold in {len(broken)}"
+    )
+    return broken
+
+
+def progress(count: int, what: str, begun: float) -> Callable[[int], None]:
+    """Says on the error stream how many are done."""
+
+    def tell(done: int) -> None:
+        sys.stderr.write(f"{done} of {count} {what} done, {time.monotonic() - begun:.0f} s\n")
+        sys.stderr.flush()
+
+    return tell
+
+
+def tell_one_live(seed: int) -> list[int]:
+    """Print the story of a Friday as live; the seed itself where a rule did not hold."""
+    from tests.campaign.live import run_live
+
+    verdict = run_live(seed)
+    print(f"seed {seed}, live: {', '.join(sorted(verdict.on))}")
+    for line in (*verdict.story, *(f"VIOLATION {words}" for words in verdict.broken)):
+        print(line)
+    print(f"{verdict.orders} orders, {verdict.fills} fills, {verdict.processes} processes, {verdict.seconds:.1f} s")
+    print("every rule held" if not verdict.broken else f"{len(verdict.broken)} rules did not hold")
+    return [seed] if verdict.broken else []
+
+
+def tell_many_live(seeds: Sequence[int], workers: int | None) -> list[int]:
+    """Run Fridays as live; the seeds in which a rule did not hold."""
+    from tests.campaign.runs import campaign, live_batch, workers_of
+
+    begun = time.monotonic()
+    tell = progress(len(seeds), "Fridays", begun)
+    verdicts = sorted(campaign(seeds, workers_of(workers), tell, live_batch), key=lambda row: row.seed)
+    for row in verdicts:
+        for words in row.broken:
+            print(f"seed {row.seed}: {words}")
+    broken = [row.seed for row in verdicts if row.broken]
+    print(
+        f"{len(verdicts)} Fridays as live in {time.monotonic() - begun:.0f} s: {sum(row.orders for row in verdicts)} "
+        f"orders, {sum(row.fills for row in verdicts)} fills, {sum(row.processes for row in verdicts)} processes, "
+        f"{sum(sum(row.struck.values()) for row in verdicts)} faults struck; rules did not hold in {len(broken)}"
     )
     return broken
 

@@ -1,4 +1,4 @@
-"""``python run.py scenario``: main.py through a named day or week; ``rehearse``: a day as live, with drills.
+"""``python run.py scenario``: a filled account through a named day or week; ``rehearse``: a day as live, with drills.
 
 ``soak``: a long time in one process, with what it holds of the machine.
 """
@@ -18,28 +18,26 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from datetime import time as clock_time
-from itertools import pairwise
-from math import inf, nan
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.backtest import NOTHING_HELD, Finished, run_and_report
+from cli.backtest import Finished, StandIn, run_and_report
 from cli.errors import RunFailedError, UserError
 from cli.markets import open_market
-from cli.options import BacktestOptions, MarketOptions, a_date, a_share, command_of, plan_of
+from cli.options import JOURNAL, BacktestOptions, MarketOptions, a_date, a_share, command_of, plan_of
 from core.clock import is_trading_day
 
 if TYPE_CHECKING:
-    from reporting.report import RunRecord
     from simulation.live_mode.rehearsal import Rehearsal
     from simulation.market.scenarios import Scenario
     from simulation.market.source import ModelledMarket
+    from simulation.results.episodes import Verdict
 
-ACTED = ("breach", "emergency", "reached")
-SESSION_BOUND, LARGE_BOUND, LARGE_MOVE = 0.15, 0.30, 0.10
-"""What a session may cost of the equity at the close before, for moves of the index up to 10 % and beyond."""
+FILLED = Path(__file__).with_name("filled.py")
+USUAL_CASH = 150_000.0
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -86,22 +84,28 @@ def scenario(
     name: Annotated[str | None, typer.Argument(help="Scenario to run. Example: august-2024")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Run every scenario, one after another.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Say what there is, and run nothing.")] = False,
+    cash: Annotated[
+        str | None, typer.Option(help="Dollars of the account; else the scenario's, or 150000. Example: --cash 60000")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the modelled minutes and quotes. Example: --seed 7")] = 1,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting. Example: --set friday_0dte.min_vix=0")
+        list[str] | None, typer.Option("--set", help="Any setting. Example: --set margin.house_multiple=1.2")
     ] = None,
 ) -> int:
-    """Run main.py through a named day or week, and show its path.
+    """Fill an account to the limits of risk before a named day or week, take it through, and judge what it cost.
+
+    What the ten rows do in it: backtest --market scenario:NAME.
 
     Examples:
 
     python run.py scenario --list
 
-    python run.py scenario august-2024
+    python run.py scenario august-2024 --cash 530000
 
     python run.py scenario --all
     """
     from simulation.market.scenarios import names
+    from simulation.results.episodes import table
 
     if list_ or (name is None and not all_):
         listing(names())
@@ -109,9 +113,12 @@ def scenario(
     if name is not None and all_:
         raise UserError(f"{name} and --all: expected one of them")
     wanted = names() if all_ else [str(name)]
-    failed = [one for one in wanted if not shown(one, seed, set_ or [])]
+    judged = {one: shown(one, seed, cash, set_ or []) for one in wanted}
+    if all_:
+        typer.echo("\n".join(["", *table([row for row in judged.values() if row is not None])]))
+    failed = [one for one, row in judged.items() if row is None or row.faults or not row.held]
     if failed:
-        raise RunFailedError(f"{len(failed)} of {len(wanted)} scenarios stopped with an error: {', '.join(failed)}")
+        raise RunFailedError(f"{len(failed)} of {len(wanted)} scenarios did not pass: {', '.join(failed)}")
     return 0
 
 
@@ -124,31 +131,54 @@ def listing(names: list[str]) -> None:
         typer.echo(f"{one:22} {plan.start} to {plan.end}  {plan.title}")
 
 
-def shown(name: str, seed: int, settings: list[str]) -> bool:
-    """Run one scenario, print its path and what came of it; False when the algorithm stopped with an error."""
+def shown(name: str, seed: int, cash: str | None, settings: list[str]) -> Verdict | None:
+    """Run one scenario, print its path and what came of it; ``None`` when the algorithm stopped with an error."""
+    from simulation.results.episodes import range_of, tell
+
     path = run_scenario(name, seed)
-    plan_of(options_of(path, seed, settings))  # what is asked for wrongly is refused before anything is printed
+    options = options_of(path, seed, cash, settings)
+    plan_of(options)  # what is asked for wrongly is refused before anything is printed
     tries = path.plan.tries
     typer.echo(f"\n{name}: {path.plan.title}\n  {path.plan.facts}\n  will try: {tries[:1].lower()}{tries[1:]}")
     for label, values in (("S&P 500", path.index), ("VIX", path.volatility)):
         known = [value for value in values if value == value]
         ends = f"{known[0]:,.2f} to {known[-1]:,.2f}, between {min(known):,.2f} and {max(known):,.2f}"
         typer.echo(f"  {label:8} {sparkline(values)}  {ends}")
-    begun = time.monotonic()
-    done = run_and_report(options_of(path, seed, settings))
+    begun, shock = time.monotonic(), range_of(path.plan)[1]
+    done = run_and_report(options, stand_in=StandIn(FILLED, {"shock": shock.isoformat()}))
     (done.folder / "path.svg").write_text(path.picture(), encoding="utf-8")
     typer.echo(f"  {outcome(done)} in {time.monotonic() - begun:.1f} s; {done.folder}")
-    for line in [NOTHING_HELD] if NOTHING_HELD in done.record.warnings else verdict(done.record, path):
-        typer.echo(f"  {line}")
     if done.error is not None:
         typer.echo(f"  stopped: {done.error.strip().splitlines()[-1]}")
-    return done.error is None
+        return None
+    verdict = judged_of(name, float(options.cash or USUAL_CASH), shock, done.folder)
+    typer.echo("\n".join(tell(verdict)))
+    return verdict
 
 
-def options_of(path: ScenarioPath, seed: int, settings: list[str]) -> BacktestOptions:
-    """The backtest that runs the scenario."""
-    cash = None if path.plan.cash is None else f"{path.plan.cash:.0f}"
-    return BacktestOptions(market=f"scenario:{path.plan.name}", seed=str(seed), cash=cash, set_=list(settings))
+def judged_of(name: str, cash: float, shock: date, folder: Path) -> Verdict:
+    """The verdict of what a run left in its folder."""
+    from simulation.results.episodes import verdict_of
+
+    told = json.loads(next(folder.rglob("sessions.json")).read_text(encoding="utf-8"))
+    rows = (folder / JOURNAL).read_text(encoding="utf-8").splitlines()
+    return verdict_of(name, cash, shock, told, [json.loads(row) for row in rows])
+
+
+def options_of(path: ScenarioPath, seed: int, cash: str | None, settings: list[str]) -> BacktestOptions:
+    """The backtest that runs the scenario: from the days on which the account is filled."""
+    from simulation.results.episodes import range_of
+
+    first, _, end = range_of(path.plan)
+    usual = f"{USUAL_CASH if path.plan.cash is None else path.plan.cash:.0f}"
+    return BacktestOptions(
+        market=f"scenario:{path.plan.name}",
+        seed=str(seed),
+        start=first.isoformat(),
+        end=end.isoformat(),
+        cash=cash or usual,
+        set_=["phases.earned_progression=false", *settings],
+    )
 
 
 def outcome(done: Finished) -> str:
@@ -158,28 +188,6 @@ def outcome(done: Finished) -> str:
     if equity is None:
         return text
     return f"{text}, return {equity.total_return:+.2%}, largest drawdown {equity.drawdown:.2%}"
-
-
-def verdict(record: RunRecord, path: ScenarioPath) -> list[str]:
-    """What was held, what acted, and the worst session from close to close against its bound (docs/risk.md)."""
-    points, closes = record.equity, dict(zip(path.days, path.index, strict=True))
-    before = dict(zip(path.days[1:], path.index, strict=False))
-    held = max((point.positions or 0 for point in points), default=0)
-    acted = dict.fromkeys(note.rule for note in record.journal.risk if note.severity in ACTED)
-    sessions = [
-        (1 - after.equity / one.equity, abs(closes.get(after.day, nan) / before.get(after.day, nan) - 1), after.day)
-        for one, after in pairwise(points)
-        if one.equity > 0
-    ]
-    if not sessions:
-        return ["no session was closed: nothing is judged"]
-    over = [row for row in sessions if row[0] > (LARGE_BOUND if row[1] > LARGE_MOVE else SESSION_BOUND)]
-    loss, _, day = max(sessions, key=lambda row: row[0])
-    words = "failed: " + ", ".join(f"{row[2]} {row[0]:.1%}" for row in over) if over else "passed"
-    acts = ", ".join(acted) or "nothing"
-    return [
-        f"held at most {held} positions at a close; acted: {acts}; worst session {day}: {max(loss, 0.0):.1%}; {words}"
-    ]
 
 
 def typed_lines() -> Iterator[list[str]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from statistics import median
 from typing import Protocol
 
 from core.contracts import Contract, Package, Quote
@@ -38,13 +39,17 @@ class DailyBar:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """An underlying's newest minute in points, and the end of the last real bar that gave it (``None``: none yet)."""
+    """An underlying's newest minute in points, and the end of the last real bar that gave it (``None``: none yet).
+
+    ``implied``: by the parity of its options, because the feed does not quote it.
+    """
 
     price: float
     open: float
     high: float
     low: float
     fresh_at: datetime | None
+    implied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,24 @@ class Listing:
 
     close: float | None
     volatility: float | None
+
+
+FEWEST_PAIRS = 3
+"""Of a call and a put of one strike: fewer of them tell no level."""
+
+
+def level_by_parity(pairs: Iterable[tuple[float, Quote | None, Quote | None]]) -> float | None:
+    """The level at which calls and puts of the same strikes are worth what they are quoted at, in points.
+
+    The median of strike + call - put over pairs (strike, call, put) with two sides each, at least ``FEWEST_PAIRS``;
+    ``None`` of fewer. Options that end within days: what money costs until then is a fraction of a point.
+    """
+    levels = []
+    for strike, call, put in pairs:
+        above, below = None if call is None else call.mid, None if put is None else put.mid
+        if above is not None and below is not None:
+            levels.append(strike + above - below)
+    return median(levels) if len(levels) >= FEWEST_PAIRS else None
 
 
 MONTH_DAYS = 30

@@ -33,7 +33,7 @@ from AlgorithmImports import (
     TradeBar,
 )
 
-from core.contracts import MARKET_CLOSE, AssetKind, Contract, Quote, Right
+from core.contracts import MARKET_CLOSE, AssetKind, Contract, Quote, Right, Settlement
 from core.fills import FillAssumption, FillRule
 from core.gateway import (
     AROUND_A_MONTH,
@@ -45,6 +45,7 @@ from core.gateway import (
     OptionClose,
     Session,
     Tick,
+    level_by_parity,
 )
 from core.instruments import INSTRUMENTS, UNDERLYINGS, Instrument, UnderlyingFacts, underlying_named
 from core.lean_gateway_fills import PackageFillModel, quote_sides
@@ -52,6 +53,9 @@ from core.lean_gateway_orders import OPTION_TYPES, LeanOrders, expiries_around_a
 
 SESSION_TICKER = "SPY"
 _NEW_YORK = ZoneInfo("America/New_York")
+_PAIRS = 7
+_PAIR_AGE = timedelta(minutes=2)
+_DAYS_TO_EXPIRY = 4  # over a long weekend
 
 
 def prepare(algorithm: Any, own_margin: bool, fills: FillRule | None = None) -> None:
@@ -111,8 +115,9 @@ def _hear_of_every_order(algorithm: Any) -> None:
 class LeanGateway(LeanOrders):
     """Translates between our values and one QCAlgorithm's."""
 
-    def __init__(self, algorithm: Any) -> None:
+    def __init__(self, algorithm: Any, *, implied: bool = False) -> None:
         super().__init__(algorithm)
+        self._implied = ImpliedIndex(self) if implied else None
         self._securities: dict[str, Any] = {}
         self._options: dict[str, Any] = {}
         self._quotes: dict[str, tuple[Any, Quote | None]] = {}  # by the bar that each was read from
@@ -197,13 +202,13 @@ class LeanGateway(LeanOrders):
 
     def tick(self, ticker: str) -> Tick | None:
         """Newest minute of a watched underlying; LEAN's price 0 means that none came yet."""
-        security = self._securities.get(self._names.key_of(ticker) or "")
-        last = None if security is None else security.get_last_data()
-        if security is None or last is None:
+        security = self._securities.get(ticker) or self._securities.get(self._names.key_of(ticker) or "")
+        if security is None:
             return None
-        price = float(security.price)
-        if price <= 0:
-            return None
+        last = security.get_last_data()
+        price = 0.0 if last is None else float(security.price)
+        if last is None or price <= 0:
+            return None if self._implied is None else self._implied.tick(ticker)
         seen = self._in_new_york(last.end_time, security)
         return Tick(price, float(last.open), float(last.high), float(last.low), seen)
 
@@ -214,7 +219,10 @@ class LeanGateway(LeanOrders):
             tick = self.tick(ticker)
             return None if tick is None else tick.price
         price = float(security.price)
-        return price if price > 0 else None
+        if price > 0:
+            return price
+        tick = None if self._implied is None else self._implied.tick(ticker)
+        return None if tick is None else tick.price
 
     def _in_new_york(self, moment: Any, security: Any) -> datetime:
         """Exchange time to the algorithm's."""
@@ -407,6 +415,71 @@ def _closes_of(universe: Any, instrument: Instrument, day: date) -> Iterator[Opt
                 right = Right.CALL if row.symbol.id.option_right == OptionRight.CALL else Right.PUT
                 contract = instrument.contract(expiry, float(row.symbol.id.strike_price), right)
                 yield OptionClose(day, contract, close, spot)
+
+
+class ImpliedIndex:
+    """The level of an index that the feed does not quote while it quotes its options, once a minute of a session.
+
+    By put-call parity of the pairs nearest to the level before (at first yesterday's close) of the next expiry that is
+    settled in the afternoon. Old quotes, and those with a side missing or crossed, tell nothing.
+    """
+
+    def __init__(self, gateway: LeanGateway) -> None:
+        self._gateway = gateway
+        self._ticks: dict[str, Tick] = {}
+        self._looked: dict[str, datetime] = {}
+        self._listed: dict[str, tuple[date, list[tuple[Contract, Contract]]]] = {}
+
+    def tick(self, ticker: str) -> Tick | None:
+        """The level of this minute; without one the last, as old as it is, of this session."""
+        facts, now = UNDERLYINGS.get(ticker), self._gateway.now()
+        session = self._gateway.session(now.date())
+        if facts is None or facts.kind is not AssetKind.INDEX or session is None or now <= session.opens_at:
+            return None
+        if self._looked.get(ticker) != now and now <= session.closes_at:
+            self._looked[ticker] = now
+            self._look(ticker, now)
+        known = self._ticks.get(ticker)
+        fresh = known is not None and known.fresh_at is not None and known.fresh_at.date() == now.date()
+        return known if fresh else None
+
+    def _look(self, ticker: str, now: datetime) -> None:
+        about = self._about(ticker)
+        pairs = [] if about is None else self._pairs(ticker, about, now.date())
+        self._gateway.subscribe(contract for pair in pairs for contract in pair)
+        quoted = [(call.strike, self._fresh(call, now), self._fresh(put, now)) for call, put in pairs]
+        level = level_by_parity(quoted)
+        if level is not None:
+            self._ticks[ticker] = Tick(level, level, level, level, now, implied=True)
+
+    def _about(self, ticker: str) -> float | None:
+        known = self._ticks.get(ticker)
+        if known is not None:
+            return known.price
+        return next((bar.close for bar in self._gateway.daily_bars(ticker, 1)), None)
+
+    def _pairs(self, ticker: str, about: float, today: date) -> list[tuple[Contract, Contract]]:
+        """Calls and puts of the strikes nearest to a level, of the next expiry."""
+        known = self._listed.get(ticker)
+        if known is None or known[0] != today or not known[1]:
+            known = self._listed[ticker] = today, self._next_expiry(ticker, today)
+        return sorted(known[1], key=lambda pair: (abs(pair[0].strike - about), pair[0].strike))[:_PAIRS]
+
+    def _next_expiry(self, ticker: str, today: date) -> list[tuple[Contract, Contract]]:
+        days = (today, today + timedelta(days=_DAYS_TO_EXPIRY))
+        afternoon = Settlement.CASH_AFTERNOON
+        roots = [row.root for row in INSTRUMENTS.values() if row.underlying == ticker and row.settlement is afternoon]
+        listed = [contract for root in roots for contract in self._gateway.chain(root, days)]
+        first = min((contract.expiry for contract in listed), default=None)
+        calls = {row.strike: row for row in listed if row.expiry == first and row.right is Right.CALL}
+        puts = {row.strike: row for row in listed if row.expiry == first and row.right is Right.PUT}
+        return [(calls[strike], puts[strike]) for strike in sorted(calls.keys() & puts.keys())]
+
+    def _fresh(self, contract: Contract, now: datetime) -> Quote | None:
+        quote = self._gateway.quote(contract)
+        if quote is None or quote.bid is None or quote.ask is None or quote.bid > quote.ask:
+            return None
+        return quote if now - quote.time <= _PAIR_AGE else None
 
 
 def _from(zone: ZoneInfo, moment: datetime) -> datetime:

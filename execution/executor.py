@@ -1,9 +1,10 @@
 """The atomic executor: opens and closes packages as one order, and leaves all legs or none.
 
-An order group is written down before its first order is sent. A group whose legs fill only in part is completed within
-the timeout or unwound, short legs first. An exit is never given up: after its walk it crosses the spread, a tick
-further each minute, still as a limit order. Exits are for parts of a position; several parts go as one order where that
-has few enough legs, and a hedge never goes before the short that it covers.
+An order group is written down before its first order is sent. A package of more legs than an order takes is several
+orders of one group, hedges first, each sent when the one before has filled whole. A group whose legs fill only in part
+is completed within the timeout or unwound, short legs first. An exit is never given up: after its walk it crosses the
+spread, a tick further each minute, still as a limit order. Exits are for parts of a position; several parts go as one
+order where that has few enough legs, and a hedge never goes before the short that it covers.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
 from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, holds_worthless, sort_out
-from execution.groups import Change, OrderGroup, closed_by, is_broken, left_without, reduced
-from execution.reports import LateFills, LostFills
-from execution.sending import OrderGuards, SplitWatch, WorkingGroups, record_step
+from execution.groups import Change, OrderGroup, closed_by, is_broken, left_without, opening_orders, reduced
+from execution.reports import LateFills, LostFills, SplitWatch
+from execution.sending import OrderGuards, WorkingGroups, record_step
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
-from execution.walking import anomaly, exit_limit, walk_limit
+from execution.walking import anomaly, exit_limit, too_late, walk_limit
 from market.chains import current_price
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, StateError, SystemState
@@ -72,10 +73,11 @@ class AtomicExecutor(OrderDesk):
         self.account = AccountWatch(bus, gates, self._working, book, signs, tracker.outside)
         self._working.finished = self._finished
         self._working.foreign = self._settle
-        self._working.late = self._came_late
+        self._working.late = self.came_late
         self._working.priced = self._price_came
         self._working.lost = self._lose
         self._working.odd = self.account.doubts
+        self._working.doubted = self.account.refusal
         bus.subscribe(EntriesHalted, self._on_halted, component="executor", critical=True)
         bus.subscribe(StateTransition, self._on_transition, component="executor", critical=True)
 
@@ -146,7 +148,7 @@ class AtomicExecutor(OrderDesk):
         entry, contracts = approved.entry, approved.contracts
         plans = entry.plans or (PartPlan(WHOLE, entry.package, entry.terms),)
         refusal = (
-            self._too_late(entry)
+            too_late(entry, self._gateway, self._settings)
             or self._no_place(entry, plans)
             or self._guards.overlap(entry.package)
             or anomaly(entry, self._settings)
@@ -172,30 +174,20 @@ class AtomicExecutor(OrderDesk):
             rule="entry",
             reason=entry.reason,
             natural=price.natural,
+            orders=opening_orders(entry.package, self._settings.max_legs),
         )
+        first = current_price(self._gateway, group.order) or price
         fingerprint = intent_fingerprint(entry.strategy, entry.day, entry.package, group.purpose.value)
         try:
             self.states.plan_entry(group, fingerprint)
         except StateError as error:
             return Refusal("state", str(error))
         self._tracker.plan(group)
-        refusal = self._working.send(group, walk_limit(price, 0, self._settings))
+        refusal = self._working.send(group, walk_limit(first, 0, self._settings))
         if refusal is not None:
             self._tracker.abandon(group)
             return refusal
         return group.position
-
-    def _too_late(self, entry: EntryIntent) -> Refusal | None:
-        """The broker takes no opening of what expires within half an hour (lean-facts 13; methodology 6a)."""
-        now = self._gateway.now()
-        ending = [leg.contract.root for leg in entry.package.legs if leg.contract.expiry == now.date()]
-        sessions = [self._gateway.session(now.date(), root) for root in dict.fromkeys(ending)]
-        closes = min((session.closes_at for session in sessions if session is not None), default=None)
-        if closes is None:
-            return None
-        left, least = (closes - now).total_seconds() / 60, self._settings.no_opening_minutes
-        words = f"{left:.0f} minutes before an expiry nothing opens"
-        return Refusal("expires_soon", words, float(least), left) if left <= least else None
 
     def _no_place(self, entry: EntryIntent, plans: Sequence[PartPlan]) -> Refusal | None:
         """Why parts may not be added to the position that they are for; a part never opens beside its predecessor."""
@@ -284,7 +276,7 @@ class AtomicExecutor(OrderDesk):
         why: tuple[str, str, Urgency],
         step: int = 0,
     ) -> None:
-        if not self.account.may_go(position, legs, why[2]):
+        if not (self.account.may_go(position, legs, why[2]) and self.states.holds(position.id, legs)):
             return
         package, contracts = reduced(legs, 1)
         group = OrderGroup(
@@ -340,9 +332,12 @@ class AtomicExecutor(OrderDesk):
         if group.drops and left is not None and group.is_untouched:
             self._exit(left, left.chosen(group.parts), group.rule, group.reason, group.urgency, group.step)
 
-    def _came_late(self, group: OrderGroup) -> None:
+    def came_late(self, group: OrderGroup) -> None:
         """Something of a finished group filled after its end: state, cash and position follow, the next minute acts."""
         record_step(self._journal, group, "filled_late")
+        if group.id in self._lost:  # the account decides what became of it, once, with what is told meanwhile
+            self.states.filled_some(group)
+            return
         for leg, exit_ in tuple(self._late.seen_before(group)):
             self._price_came(group, leg, exit_)
         if not group.fresh_count:
@@ -452,13 +447,18 @@ class AtomicExecutor(OrderDesk):
         record_step(self._journal, group, "found_ended")
         self.states.fold(group, change, broken, self._is_busy(group.position), rows)
         group.take()
-        self._working.remember(group)
+        lost = self._lost.pop(group.id, None)
+        if lost is not None or not self._gateway.is_live():  # live, numbers of the process before mean other orders now
+            self.remember(group)
         self._follow(group.position, change, rows)
         if broken:
             self._unwinds.plan(group.position, broken, "unwind", "a package was left incomplete")
-        lost = self._lost.pop(group.id, None)
         if lost is not None:
             self._announce(lost, GroupOutcome.FILLED if group.is_filled else GroupOutcome.CANCELLED)
+
+    def remember(self, group: OrderGroup) -> None:
+        """A group that is over: what the broker still says of its orders is late, and reopens it."""
+        self._working.remember(group)
 
     def go_on_unwinding(self, position: str, parts: Sequence[str]) -> None:
         """Parts that the process before was unwinding: the next minute goes on with them."""

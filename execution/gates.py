@@ -106,13 +106,13 @@ class OrderGates:
 
 def without_flying(held: Sequence[Leg], working: Iterable[OrderGroup]) -> tuple[Leg, ...]:
     """What is surely held while orders work: long legs that are being sold count as gone, shorts as still there."""
-    gone = [
-        Leg(leg.contract, group.wanted(leg) - round(group.fills[leg.contract.name].quantity))
+    rest = [
+        (leg.contract, group.wanted(leg) - round(group.fills[leg.contract.name].quantity))
         for group in working
         for leg in group.package.legs
         if not group.opens and leg.ratio < 0
     ]
-    return tuple(leg for leg in merged((*held, *gone)) if leg.ratio)
+    return merged((*held, *(Leg(contract, count) for contract, count in rest if count)))
 
 
 def bares(held: Sequence[Leg], closing: Sequence[Leg]) -> bool:
@@ -199,9 +199,9 @@ class AccountWatch:
         self._signs.look(self._working, event.time)
         if not self._moved:
             return
-        flying = self._flying()
+        flying, before = self._flying(), self._gates.moment() - timedelta(seconds=_RECORD_LAGS)
         amiss = self._amiss(self._moved)
-        for name in [name for name in self._moved if name not in flying]:
+        for name in [name for name, at in self._moved.items() if name not in flying and at <= before]:
             if self._looks.again(name, event.time, name in amiss):
                 self._signs.tell(f"the account shows {amiss[name]:+g} {name} beyond what its fills come to")
             if name not in amiss or self._signs.doubted:
@@ -214,7 +214,9 @@ class AccountWatch:
         return {name: gap for name, gap in gaps.items() if abs(gap - told.get(name, 0.0)) > 0.5}
 
     def _flying(self) -> set[str]:
-        return {leg.contract.name for group in self._working for leg in group.package.legs}
+        """Contracts of orders at work; of a larger package one of its orders, and none between two of them."""
+        at_work = [group.order for group in self._working if group.order_ids or not group.past_ids]
+        return {leg.contract.name for order in at_work for leg in order.legs}
 
     def look(self) -> None:
         """Have state and account compared now."""
@@ -277,6 +279,8 @@ class AccountWatch:
         """
         if not self._may_try(position.id, legs, urgency) or self._just_bought(legs):
             return False
+        if position.id in self._book.doubted and any(leg.ratio > 0 for leg in legs):
+            return False  # a short of which nobody told may stand behind this hedge
         if self.in_doubt and self._gap(legs):
             return urgency.crosses and all(leg.ratio < 0 for leg in legs)
         if self._gap(legs):
@@ -472,14 +476,14 @@ class Unwinds:
         found = sort_out((leg for leg in held if leg.contract.name not in flying), self._gateway, self._settings)
         shorts = tuple(leg for leg in found.ready if leg.ratio < 0)
         ready = tuple(leg for leg in found.ready if leg.ratio > 0 and leg.contract.name not in flying)
-        longs = sellable(() if known is None else known.legs, ready)
+        longs = sellable(() if known is None else known.legs, ready)[: self._settings.max_legs]
         if not found.waiting:
             self._book.blocked.pop(position, None)
         elif position not in self._book.blocked:
             self._book.blocked[position] = self._gateway.now()
             self._tell(position, Severity.WARNING, 0.0, f"what is left waits: {found.why}")
         kept = tuple(leg for leg in ready if leg not in longs)  # they wait for the shorts that they cover
-        return Sorted(shorts or longs, (*found.waiting, *kept), found.worthless)
+        return Sorted(shorts[: self._settings.max_legs] or longs, (*found.waiting, *kept), found.worthless)
 
     def _tell(self, position: str, severity: Severity, waited: float, reason: str) -> None:
         known = self._book.positions.get(position)

@@ -12,7 +12,7 @@ from functools import reduce
 from math import gcd, inf
 
 from core.book import ClosedTrade, EntryIntent, Position, Refusal
-from core.contracts import Contract, Leg, Package, Right
+from core.contracts import Contract, Leg, Package, Right, uncovered
 from core.events import ChangeKind
 from core.parts import LegExit, Part, PartPlan, Terms, Urgency, added, merged
 from market.freshness import worth_at_most
@@ -49,7 +49,9 @@ class OrderGroup:
     taken back, in words and by a rule where one did it. ``taken`` is what of its fills the position counts already,
     ``heard_at`` when the broker last reported on it, ``absent_since`` since when no order of it is at the broker;
     ``natural`` points a package at which it could have traded at once when it was sent; ``drops``: it is taken back to
-    go on without longs that are worth nothing.
+    go on without longs that are worth nothing. A package of more legs than an order takes is several ``orders``, one
+    after the other, ``stage`` the one that works now; ``limit`` is then points of that one, ``past_ids`` are the
+    numbers of those before it.
     """
 
     id: str
@@ -88,10 +90,36 @@ class OrderGroup:
     natural: float | None = None
     fills: dict[str, LegFill] = field(default_factory=dict)
     taken: dict[str, LegFill] = field(default_factory=dict)
+    orders: tuple[tuple[Leg, ...], ...] = ()
+    stage: int = 0
+    past_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for leg in self.package.legs:
             self.fills.setdefault(leg.contract.name, LegFill())
+
+    @property
+    def order(self) -> Package:
+        """What works at the broker now: the whole package, or the one of its orders that it has come to."""
+        return reduced(self.orders[self.stage], self.contracts)[0] if self.orders else self.package
+
+    @property
+    def order_contracts(self) -> int:
+        """How many of ``order``."""
+        return reduced(self.orders[self.stage], self.contracts)[1] if self.orders else self.contracts
+
+    @property
+    def to_come(self) -> tuple[Leg, ...]:
+        """Legs of the orders that were not sent yet."""
+        return tuple(leg for order in self.orders[self.stage + 1 :] for leg in order)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether its next order is due: what was sent of it filled whole, and nobody takes it back."""
+        later = {leg.contract.name for leg in self.to_come}
+        sent = [leg for leg in self.package.legs if leg.contract.name not in later]
+        whole = all(abs(self.fills[leg.contract.name].quantity - self.wanted(leg)) < 0.5 for leg in sent)
+        return bool(later) and whole and not self.cancelling and not self.rejected
 
     def wanted(self, leg: Leg) -> int:
         """Signed contracts of a leg when all is filled."""
@@ -110,7 +138,8 @@ class OrderGroup:
     @property
     def is_done(self) -> bool:
         """Whether the broker works none of its orders any more."""
-        return all(fill.done for fill in self.fills.values())
+        later = {leg.contract.name for leg in self.to_come}
+        return all(fill.done for name, fill in self.fills.items() if name not in later)
 
     @property
     def cash(self) -> float:
@@ -163,6 +192,33 @@ def reduced(legs: Sequence[Leg], contracts: int) -> tuple[Package, int]:
     """The same contracts as a package whose ratios share no divisor, and how many of it: engines ask for that."""
     divisor = reduce(gcd, (abs(leg.ratio) for leg in legs))
     return Package(tuple(Leg(leg.contract, leg.ratio // divisor) for leg in legs)), contracts * divisor
+
+
+def opening_orders(package: Package, most: int) -> tuple[tuple[Leg, ...], ...]:
+    """A package as orders of so many legs at most, each safe alone once those before it have filled: hedges first.
+
+    A short goes with a long that covers it, then come the other longs, and last the shorts that no single long covers.
+    Empty for one that is a single order.
+    """
+    if len(package.legs) <= most:
+        return ()
+    longs = [leg for leg in package.legs if leg.ratio > 0]
+    pairs, bare = list[tuple[Leg, ...]](), list[tuple[Leg, ...]]()
+    for short in (leg for leg in package.legs if leg.ratio < 0):
+        covers = [leg for leg in longs if most > 1 and not uncovered((leg, short))]
+        if covers:
+            hedge = min(covers, key=lambda leg: (abs(leg.contract.strike - short.contract.strike), leg.contract.name))
+            longs.remove(hedge)
+            pairs.append((hedge, short))
+        else:
+            bare.append((short,))
+    orders = list[tuple[Leg, ...]]()
+    for unit in (*pairs, *((leg,) for leg in longs), *bare):
+        if orders and len(orders[-1]) + len(unit) <= most:
+            orders[-1] += unit
+        else:
+            orders.append(unit)
+    return tuple(orders)
 
 
 def whole_packages(group: OrderGroup) -> int:
@@ -398,3 +454,18 @@ def left_without(position: Position, parts: Sequence[Part]) -> tuple[Leg, ...]:
     """What a position holds once parts are gone."""
     names = {part.name for part in parts}
     return merged(leg for part in position.parts if part.name not in names for leg in part.legs)
+
+
+def allotted(position: Position, held: Mapping[str, float]) -> list[tuple[Part, dict[str, int]]]:
+    """What each part has of what the account holds; of a contract that several hold the oldest goes short first."""
+    left = {name: round(quantity) for name, quantity in held.items()}
+    rows: list[tuple[Part, dict[str, int]]] = []
+    for part in reversed(position.parts):
+        has = {}
+        for leg in part.legs:
+            there = left.get(leg.contract.name, 0)
+            count = max(min(there, leg.ratio), 0) if leg.ratio > 0 else min(max(there, leg.ratio), 0)
+            has[leg.contract.name] = count
+            left[leg.contract.name] = there - count
+        rows.append((part, has))
+    return rows[::-1]

@@ -26,7 +26,7 @@ from core.instruments import contract_named, underlying_named
 from core.parts import LegExit, Part, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.groups import BROKEN, LegFill, OrderGroup
+from execution.groups import BROKEN, LegFill, OrderGroup, allotted
 from execution.states import rebuild_numbers, rebuild_package, rebuild_plans, rebuild_position, rebuild_trade
 from execution.tracker import PositionTracker
 from state.facts import SHARES, BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
@@ -244,6 +244,7 @@ class OrderRecovery(Manager):
         for subject in self._in_state(PositionState.UNWINDING):  # it goes on, whatever ended meanwhile
             self._executor.go_on_unwinding(subject.id, subject.detail.get("unwinding", ()))
         self._fold()
+        self._reopen(outcome)
         for subject in self._in_state(PositionState.ASSIGNED):
             self._take_shares(subject)
         for position in list(self._book.positions.values()):
@@ -308,11 +309,32 @@ class OrderRecovery(Manager):
             self._gateway.subscribe(leg.contract for leg in group.package.legs if not group.is_untouched)
             self._executor.ended_before(group)
 
+    def _reopen(self, outcome: Reconciliation) -> None:
+        """Groups that ended, and of which something fills or filled all the same: they are known again."""
+        for name in dict.fromkeys(outcome.orphans.values()):
+            group = self._rebuild_group(self._state.order_group(name))
+            group.order_ids = tuple(number for number, owner in outcome.orphans.items() if owner == name)
+            group.take()
+            self._executor.remember(group)
+        for name, late in outcome.late.items():
+            subject = self._state.order_group(name)
+            group = self._rebuild_group(subject)
+            group.take()
+            self._gateway.subscribe(leg.contract for leg in group.package.legs)
+            filled = {leg: subject.detail.get("filled", {}).get(leg, 0.0) + quantity for leg, quantity in late.items()}
+            now = {**subject.detail, "filled": {**subject.detail.get("filled", {}), **filled}}
+            holdings = {row.name: row for row in self._gateway.holdings()}
+            for leg in group.package.legs:
+                if leg.contract.name in late:
+                    fill = self._rebuild_fill(group, leg, now, holdings.get(leg.contract.name))
+                    group.fills[leg.contract.name] = fill
+            self._executor.came_late(group)
+
     def _follow(self, position: Position) -> None:
         """The account does not hold all of a position any more: its parts follow, and what broke is unwound."""
         held, today = self._state.held(position.id), self._gateway.now().date()
         broken: list[str] = []
-        for part, has in _allotted(position, held):
+        for part, has in allotted(position, held):
             expired = [leg for leg in part.legs if leg.contract.expiry < today and not has[leg.contract.name]]
             for leg in expired:
                 position = self._expire(position, leg, part)
@@ -449,21 +471,6 @@ class OrderRecovery(Manager):
     def _on_command(self, event: CommandReceived) -> None:
         if event.command is Command.RECONCILE:
             self.reconcile()
-
-
-def _allotted(position: Position, held: Mapping[str, float]) -> list[tuple[Part, dict[str, int]]]:
-    """What each part has of what the account holds; of a contract that several hold the oldest goes short first."""
-    left = {name: round(quantity) for name, quantity in held.items()}
-    rows: list[tuple[Part, dict[str, int]]] = []
-    for part in reversed(position.parts):
-        has = {}
-        for leg in part.legs:
-            there = left.get(leg.contract.name, 0)
-            count = max(min(there, leg.ratio), 0) if leg.ratio > 0 else min(max(there, leg.ratio), 0)
-            has[leg.contract.name] = count
-            left[leg.contract.name] = there - count
-        rows.append((part, has))
-    return rows[::-1]
 
 
 def _package_of(subject: Subject) -> Package:

@@ -16,16 +16,26 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from core.book import Book, ClosedTrade, Position
+from core.book import Book, ClosedTrade, Position, Refusal
 from core.bus import EventBus
-from core.contracts import Leg
-from core.events import ChangeKind, EntriesAllowed, FillStatus, NoticeKind, NoticeRaised, OrderUpdated
+from core.contracts import AssetKind, Leg, Package
+from core.events import (
+    ChangeKind,
+    EntriesAllowed,
+    FillStatus,
+    NoticeKind,
+    NoticeRaised,
+    OrderUpdated,
+    PositionChanged,
+    ShareSplit,
+)
 from core.gateway import Gateway
-from core.instruments import instrument_of
+from core.instruments import INSTRUMENTS, UNDERLYINGS, instrument_of
 from core.parts import LegExit, Part
 from core.settings.fields import OrderSettings
 from execution.groups import BROKEN, LATE, Change, LegFill, OrderGroup, opened_parts
 from execution.tracker import PositionTracker
+from state.manager import HierarchicalStateManager
 from state.tables import OrderGroupState, PositionState
 
 _ROUNDING: Final = 1e-6
@@ -97,7 +107,7 @@ class OrderMemory:
 
     def ended(self, group: OrderGroup, day: date) -> None:
         """The broker works nothing of it any more; what it still says of it is late."""
-        self._ended.update(dict.fromkeys(group.order_ids, day))
+        self._ended.update(dict.fromkeys((*group.past_ids, *group.order_ids), day))
 
     def pass_day(self, today: date) -> None:
         """Forget orders that ended long ago, so that memory stays flat over years."""
@@ -343,3 +353,79 @@ class LostFills:
             return None
         step = instrument_of(legs[0].contract).ticks.step(natural, len(legs))
         return (natural - group.acknowledged) / step + _ROUNDING
+
+
+SPLITS: Final = "splits"
+"""Under which state remembers what split while contracts on it were held: ticker to the day."""
+
+
+class SplitWatch:
+    """Nothing opens on shares that split while contracts on them are held: those are other contracts from then on.
+
+    LEAN closes options itself before a split (AlgorithmManager, option liquidation on a warning); a broker adjusts
+    them. A person is told, what goes is taken from the account, and the ban ends when nothing of it is held any more.
+
+    A contract that was adjusted is another one in the account: its root is the ticker with a number (``TLT1``), and it
+    delivers something else. It belongs to no package, is told once, and nothing opens beside it.
+    """
+
+    def __init__(self, bus: EventBus, book: Book, state: HierarchicalStateManager) -> None:
+        self._bus = bus
+        self._book = book
+        self._state = state
+        self._told: frozenset[str] = frozenset()
+        bus.subscribe(ShareSplit, self._on_split, component="splits", critical=True)
+        bus.subscribe(PositionChanged, self._on_changed, component="splits")
+
+    def _on_split(self, event: ShareSplit) -> None:
+        known = dict(self._state.recall(SPLITS) or {})
+        if not self._is_held(event.ticker):
+            return
+        if event.ticker not in known:
+            self._state.remember(SPLITS, {**known, event.ticker: event.time.date()})
+        when = "splits at the next open" if event.coming else "has split"
+        text = (
+            f"{event.ticker} {when} ({event.factor:g}): what is held on it becomes other contracts, nothing new opens"
+        )
+        self._bus.publish(NoticeRaised(time=event.time, kind=NoticeKind.DOUBT, text=text))
+
+    def _on_changed(self, event: PositionChanged) -> None:
+        """What belongs to nobody has changed: an adjusted contract among it is told, once while it is there."""
+        found = frozenset(name for name in self._book.unowned if adjusted_of(name) is not None)
+        for name in sorted(found - self._told):
+            text = f"{name} is an adjusted contract of {adjusted_of(name)}: a person's to close, nothing opens on it"
+            self._bus.publish(NoticeRaised(time=event.time, kind=NoticeKind.DOUBT, text=text))
+        self._told = found
+
+    def _is_held(self, ticker: str) -> bool:
+        positions = any(row.underlying.ticker == ticker for row in self._book.positions.values())
+        return (
+            positions or ticker in self._book.shares or any(name.split(" ")[0] == ticker for name in self._book.unowned)
+        )
+
+    def refusal(self, package: Package) -> Refusal | None:
+        """Why nothing opens on its underlying."""
+        ticker, known = package.underlying.ticker, dict(self._state.recall(SPLITS) or {})
+        beside = [name for name in self._book.unowned if adjusted_of(name) == ticker]
+        if beside:
+            return Refusal("adjusted", f"{beside[0]} is held, an adjusted contract of {ticker}")
+        if ticker not in known:
+            return None
+        if self._is_held(ticker):
+            return Refusal("split", f"{ticker} split on {known[ticker]} while contracts on it were held")
+        del known[ticker]
+        self._state.remember(SPLITS, known)
+        return None
+
+
+def adjusted_of(name: str) -> str | None:
+    """The ticker of the shares that a contract was written on before it was adjusted; ``None`` for any other contract.
+
+    The clearing house numbers the root of what is adjusted (OCC: ``TLT`` becomes ``TLT1``); LEAN keeps the root in the
+    contract's own symbol, so the gateway knows no instrument of it and names it as LEAN does.
+    """
+    root, space, _ = name.partition(" ")
+    facts = UNDERLYINGS.get(root.rstrip("0123456789"))
+    if not space or root in INSTRUMENTS or not root[-1].isdigit() or facts is None:
+        return None
+    return facts.ticker if facts.kind is AssetKind.EQUITY else None

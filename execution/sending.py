@@ -11,7 +11,7 @@ from weakref import ref
 from core.book import Book, EntryJudge, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, Package
-from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated, ShareSplit
+from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
 from core.parts import LegExit
@@ -19,8 +19,7 @@ from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from execution.reports import OrderMemory, fill_gap, take_fill
 from execution.states import GroupStates, describe_package
-from execution.walking import OrderPace, PriceWalk, Traffic
-from state.manager import HierarchicalStateManager
+from execution.walking import OrderPace, PriceWalk, Traffic, walk_limit
 from state.tables import OrderPurpose, OrderTrigger, StateError
 
 _UPDATE_REFUSED: Final = ("failed to update", "unable to update")
@@ -40,10 +39,7 @@ class OrderGuards:
         self._in_a_row = 0
 
     def overlap(self, package: Package) -> Refusal | None:
-        """A contract held the other way round by another package would be netted; no order takes too many legs."""
-        if len(package.legs) > self._settings.max_legs:
-            words = f"{len(package.legs)} legs in one entry"
-            return Refusal("legs", words, float(self._settings.max_legs), float(len(package.legs)))
+        """A contract held the other way round by another package would be netted."""
         ratios = {leg.contract.name: leg.ratio for leg in package.legs}
         for position in self._book.exposed():
             for leg in position.legs:
@@ -67,60 +63,14 @@ class OrderGuards:
         self._in_a_row = 0
 
 
-SPLITS: Final = "splits"
-"""Under which state remembers what split while contracts on it were held: ticker to the day."""
-
-
-class SplitWatch:
-    """Nothing opens on shares that split while contracts on them are held: those are other contracts from then on.
-
-    LEAN closes options itself before a split (AlgorithmManager, option liquidation on a warning); a broker adjusts
-    them. A person is told, what goes is taken from the account, and the ban ends when nothing of it is held any more.
-    """
-
-    def __init__(self, bus: EventBus, book: Book, state: HierarchicalStateManager) -> None:
-        self._bus = bus
-        self._book = book
-        self._state = state
-        bus.subscribe(ShareSplit, self._on_split, component="splits", critical=True)
-
-    def _on_split(self, event: ShareSplit) -> None:
-        known = dict(self._state.recall(SPLITS) or {})
-        if not self._is_held(event.ticker):
-            return
-        if event.ticker not in known:
-            self._state.remember(SPLITS, {**known, event.ticker: event.time.date()})
-        when = "splits at the next open" if event.coming else "has split"
-        text = (
-            f"{event.ticker} {when} ({event.factor:g}): what is held on it becomes other contracts, nothing new opens"
-        )
-        self._bus.publish(NoticeRaised(time=event.time, kind=NoticeKind.DOUBT, text=text))
-
-    def _is_held(self, ticker: str) -> bool:
-        positions = any(row.underlying.ticker == ticker for row in self._book.positions.values())
-        return (
-            positions or ticker in self._book.shares or any(name.split(" ")[0] == ticker for name in self._book.unowned)
-        )
-
-    def refusal(self, package: Package) -> Refusal | None:
-        """Why nothing opens on its underlying."""
-        ticker, known = package.underlying.ticker, dict(self._state.recall(SPLITS) or {})
-        if ticker not in known:
-            return None
-        if self._is_held(ticker):
-            return Refusal("split", f"{ticker} split on {known[ticker]} while contracts on it were held")
-        del known[ticker]
-        self._state.remember(SPLITS, known)
-        return None
-
-
 class WorkingGroups:
     """Every group that the broker works on; ``finished`` is called when it works nothing of one any more.
 
     ``foreign`` is called with what the broker says of orders that are none of ours, ``late`` with a group of which
     something filled after its end, ``priced`` when what filled unseen got its price, ``lost`` with a group of which the
     broker has no order and says nothing, ``odd`` with one of which it reported more than was ordered, and ``strange``
-    with each new report on an order, before it is taken.
+    with each new report on an order, before it is taken. ``doubted`` is asked before the next order of a larger package
+    whether the account holds what is counted.
     """
 
     def __init__(
@@ -149,6 +99,7 @@ class WorkingGroups:
         self.priced: Callable[[OrderGroup, Leg, LegExit], None] = _no_price
         self.lost: Callable[[OrderGroup], None] = _nobody
         self.odd: Callable[[OrderGroup], None] = _nobody
+        self.doubted: Callable[[Package], Refusal | None] = _no_doubt
         self.strange: Callable[[OrderUpdated], None] = _nobody
         bus.subscribe(OrderUpdated, self._on_order, component="executor", critical=True)
 
@@ -179,15 +130,20 @@ class WorkingGroups:
             record_step(self._journal, group, "held_back")
             self._states.refused(group)
             return Refusal("rate", group.rejected)
+        self._groups[group.id] = group
+        refused = self._hand_over(group, limit)
+        return None if refused is None else self._refused(group, refused)
+
+    def _hand_over(self, group: OrderGroup, limit: float) -> str | None:
+        """Write that its order is about to leave, and send it; why it was refused, else it is followed from here on."""
         group.limit = group.acknowledged = limit
         now = group.heard_at = self._gateway.now()
-        self._groups[group.id] = group
         refused: str | None = None
         ids: tuple[int, ...] = ()
         try:
             with self._states.sending(group) as intent:
                 try:
-                    ids = self._gateway.send(group.package, group.contracts, limit, group.id)
+                    ids = self._gateway.send(group.order, group.order_contracts, limit, group.id)
                 except OrderRefusedError as error:
                     refused = str(error)
                     intent.withdraw(refused)
@@ -196,7 +152,7 @@ class WorkingGroups:
         except StateError as error:
             refused = str(error)
         if refused is not None:
-            return self._refused(group, refused)
+            return refused
         group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
         self._follow(group, ids)
         record_step(self._journal, group, "sent")
@@ -204,6 +160,28 @@ class WorkingGroups:
         for event in early:
             self._on_order(event)
         return None
+
+    def _go_on_with(self, group: OrderGroup) -> None:
+        """An order of a larger package filled whole: the next one leaves, or the group ends and what came is unwound.
+
+        Judges, prices, the account and the rate are asked as before the first; what was sent so far counts as held.
+        """
+        group.past_ids, group.order_ids = (*group.past_ids, *group.order_ids), ()
+        group.stage, group.step, group.first_fill_at = group.stage + 1, 0, None
+        later = {leg.contract.name for leg in group.to_come}
+        price = self._walk.price(group)
+        group.refusal = self._walk.refusal(group) or self.doubted(
+            Package(tuple(leg for leg in group.package.legs if leg.contract.name not in later))
+        )
+        if group.refusal is None and not self.pace.take(Traffic.ORDER):
+            group.refusal = Refusal("rate", "too many orders within a minute")
+        if group.refusal is None and price is not None:
+            refused = self._hand_over(group, walk_limit(price, 0, self._settings))
+            if refused is None:
+                return
+            group.rejected, self._early = refused, []
+        group.why_ended = "" if group.refusal is None else f"only some of its orders: {group.refusal.reason}"
+        self._finish(group)
 
     def _follow(self, group: OrderGroup, ids: tuple[int, ...]) -> None:
         group.order_ids = ids
@@ -358,7 +336,9 @@ class WorkingGroups:
         fill.done = fill.done or event.status in _ENDED
         if event.status is FillStatus.REJECTED:
             group.rejected = event.message or "rejected"
-        if group.is_done:
+        if group.is_done and group.may_go_on:
+            self._go_on_with(group)
+        elif group.is_done:
             self._finish(group)
 
     def _hear(self, group: OrderGroup, event: OrderUpdated) -> None:
@@ -421,7 +401,7 @@ class WorkingGroups:
     def _finish(self, group: OrderGroup) -> None:
         self._groups.pop(group.id, None)
         self._memory.ended(group, self._gateway.now().date())
-        self._gateway.forget(group.order_ids)
+        self._gateway.forget((*group.past_ids, *group.order_ids))
         if group.rejected and not group.is_filled:
             self._guards.rejected(self._gateway.now(), group.rejected)
             record_step(self._journal, group, "rejected")
@@ -441,6 +421,11 @@ def _no_price(_group: OrderGroup, _leg: Leg, _exit: LegExit) -> None:
     """Until somebody wants to know."""
 
 
+def _no_doubt(_package: Package) -> Refusal | None:
+    """Until somebody knows the account."""
+    return None
+
+
 def record_step(journal: Journal, group: OrderGroup, action: str) -> None:
     """Journal one step in the life of a group, with the rule that ended its walk where one did."""
     refusal = group.refusal or Refusal("", "")
@@ -454,9 +439,9 @@ def record_step(journal: Journal, group: OrderGroup, action: str) -> None:
         strategy=group.strategy,
         action=action,
         purpose=group.purpose,
-        contracts=group.contracts,
+        contracts=group.order_contracts,
         limit_cash=group.limit,
-        legs=describe_package(group.package),
+        legs=describe_package(group.order),
         rule=refusal.rule or None,
         limit=refusal.limit,
         observed=refusal.observed,

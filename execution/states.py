@@ -6,7 +6,7 @@ What belongs together is one record of the state. What is read is not trusted: a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from math import isfinite
 from typing import Any
@@ -47,6 +47,11 @@ class GroupStates:
     def __init__(self, state: HierarchicalStateManager, book: Book) -> None:
         self._state = state
         self._book = book
+
+    def holds(self, position: str, legs: Iterable[Leg]) -> bool:
+        """Whether it holds what these legs (signed as held) close, by the fills of orders in doubt too."""
+        held = self._state.held(position)
+        return all(leg.ratio * held.get(leg.contract.name, 0.0) >= leg.ratio**2 - 0.5 for leg in legs)
 
     # Before an order is sent
 

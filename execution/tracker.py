@@ -189,9 +189,9 @@ class PositionTracker:
         if not gone:
             return None
         why, now = (CLOSED_OUTSIDE, reason), self._gateway.now()
-        left = {held.get(leg.contract.name, 0) // leg.ratio for leg in part.package.legs}
-        count = left.pop()
-        if part.is_whole and not left and 0 < count < part.contracts:
+        count = min(held.get(leg.contract.name, 0) // leg.ratio for leg in part.package.legs)
+        all_of_it = all(held.get(leg.contract.name, 0) == leg.ratio * count for leg in part.package.legs)
+        if part.is_whole and all_of_it and 0 < count < part.contracts:
             return some_closed(position, part, count, gone, why, now)
         rows = [Gone(name, one) for name, one in gone.items()]
         return take_off(position, (part.name,), rows, why, ChangeKind.CORRECTED, now)

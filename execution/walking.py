@@ -101,6 +101,19 @@ def anomaly(entry: EntryIntent, settings: OrderSettings) -> Refusal | None:
     return None
 
 
+def too_late(entry: EntryIntent, gateway: Gateway, settings: OrderSettings) -> Refusal | None:
+    """The broker takes no opening of what expires within half an hour (lean-facts 13; methodology 6a)."""
+    now = gateway.now()
+    ending = [leg.contract.root for leg in entry.package.legs if leg.contract.expiry == now.date()]
+    sessions = [gateway.session(now.date(), root) for root in dict.fromkeys(ending)]
+    closes = min((session.closes_at for session in sessions if session is not None), default=None)
+    if closes is None:
+        return None
+    left, least = (closes - now).total_seconds() / 60, settings.no_opening_minutes
+    words = f"{left:.0f} minutes before an expiry nothing opens"
+    return Refusal("expires_soon", words, float(least), left) if left <= least else None
+
+
 class PriceWalk:
     """Finds the next limit of a group; asks the judges about an entry before it stands there.
 
@@ -113,8 +126,8 @@ class PriceWalk:
         self.judges: list[ReferenceType[EntryJudge]] = []
 
     def price(self, group: OrderGroup) -> PackagePrice | None:
-        """The group's package at its quotes now."""
-        return current_price(self._gateway, group.package, closing=not group.opens)
+        """What works of the group, at its quotes now."""
+        return current_price(self._gateway, group.order, closing=not group.opens)
 
     def limit(self, group: OrderGroup, price: PackagePrice) -> float:
         """The walk goes on from the market's prices, but never back up: that would run away from a fill.
@@ -125,7 +138,7 @@ class PriceWalk:
         limit, entry = self._wanted(group, price), group.entry
         if not group.opens:
             return within_worth(limit, group.package, price.tick)
-        if entry is None or entry.least_cash is None or Trait.HELD_BY_PERSON not in entry.terms.traits:
+        if entry is None or entry.least_cash is None or group.orders or Trait.HELD_BY_PERSON not in entry.terms.traits:
             return limit
         return max(limit, round_up(entry.least_cash, price.tick))
 
@@ -147,9 +160,27 @@ class PriceWalk:
         price = self.price(group)
         if price is None:
             return Refusal("quotes", "a leg has no quote to trade at")
-        brings = max(self.limit(group, price), price.natural)
+        brings = self._whole(group, max(self.limit(group, price), price.natural))
+        if brings is None:
+            return Refusal("quotes", "a leg of an order to come has no quote to trade at")
         answers = (_ask(judge, group.entry, group.contracts, brings) for judge in self.judges)
         return next((answer for answer in answers if answer is not None), None)
+
+    def _whole(self, group: OrderGroup, brings: float) -> float | None:
+        """Points that the whole package would bring, when the order that works now brings so many of its own.
+
+        What filled before counts as it filled, what is to come at natural; ``None`` where that has no quote.
+        """
+        if not group.orders:
+            return brings
+        now = {leg.contract.name for leg in group.order.legs}
+        unit = group.contracts * group.package.legs[0].contract.multiplier
+        before = sum(fill.cash for name, fill in group.fills.items() if name not in now) / unit
+        coming = current_price(self._gateway, Package(group.to_come)) if group.to_come else None
+        if group.to_come and coming is None:
+            return None
+        own = brings * group.order_contracts / group.contracts
+        return before + own + (0.0 if coming is None else coming.natural)
 
 
 def _ask(reference: ReferenceType[EntryJudge], entry: EntryIntent, contracts: int, brings: float) -> Refusal | None:

@@ -25,7 +25,7 @@ from core.contracts import AssetKind, Leg, Package, uncovered
 from core.events import PositionChanged
 from core.factory import Manager
 from core.gateway import Gateway
-from core.instruments import contract_named, group_name, unit_of
+from core.instruments import contract_named, facts_of, group_name, unit_of
 from core.settings.fields import CorrelationSettings, MarginSettings, SizingSettings
 from greeks.black_scholes import FloatArray, Layout
 from greeks.exposure import UNOWNED, Priced, revalued, share_counts, volatility_rise, worst_value
@@ -272,21 +272,30 @@ class StressEngine(Manager):
         return np.nan if beta is None else beta
 
     def _shares(self) -> list[Stressed]:
-        """Shares that assignments left, and a person's own in what may be traded here."""
+        """Shares that assignments left, and what a person holds that is no option of a root that the house knows."""
         rows = []
         for ticker, quantity in share_counts(self._book).items():
-            tick, unit = self._gateway.tick(ticker), unit_of(ticker)
-            spots = (tick.price if tick is not None and tick.price > 0.0 else np.nan) * (
-                1.0 + self._moves * self._weight(ticker)
-            )
-            profits, none = quantity * unit * (spots - spots[Node.NOW]), np.zeros((0, len(Node)))
-            value = float(quantity * unit * spots[Node.NOW])
-            rows.append(Stressed(f"shares {ticker}", ticker, (), spots, none, value, profits, abs(value), 0))
+            tick = self._gateway.tick(ticker)
+            rows.append(self._share(ticker, quantity, np.nan if tick is None else tick.price))
+        strangers = [name for name in self._book.unowned if contract_named(name) is None and facts_of(name) is None]
+        prices = {row.name: row.price for row in self._gateway.holdings()} if strangers else {}
+        for name in sorted(strangers):
+            quantity, price = self._book.unowned[name], prices.get(name, 0.0)
+            if not name.isalpha():  # an option, or a future: nobody here can say what it may lose
+                rows.append(self._share(name, quantity, np.nan))
+            elif price > 0.0 or not quantity > 0.0:  # shares at the broker's own price; sold ones without are unknown
+                rows.append(self._share(name, quantity, price))
         return rows
+
+    def _share(self, ticker: str, quantity: float, price: float) -> Stressed:
+        unit, spots = unit_of(ticker), (price if price > 0.0 else np.nan) * (1.0 + self._moves * self._weight(ticker))
+        profits, none = quantity * unit * (spots - spots[Node.NOW]), np.zeros((0, len(Node)))
+        value = float(quantity * unit * spots[Node.NOW])
+        return Stressed(f"shares {ticker}", ticker, (), spots, none, value, profits, abs(value), 0)
 
     def _dependencies(self) -> tuple[Dependency, ...]:
         tickers = {leg.contract.underlying.price_key for position in self._book.exposed() for leg in position.legs}
-        tickers |= set(self._book.shares) | {name.split()[-1] for name in self._unowned()}
+        tickers |= set(share_counts(self._book)) | {name.split()[-1] for name in self._unowned()}
         prices = (PriceOf(ticker, self._sizing.stress_tolerance) for ticker in sorted(tickers))
         return (AnyPosition(), TimeToLive(float(self._sizing.stress_seconds)), *prices)
 

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from core.bus import EventBus
 from core.cache import SessionEnd, UnifiedIntelligentCache
-from core.contracts import Contract, Leg, Package, Quote
+from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import SessionOpened
 from core.factory import Manager
 from core.gateway import Gateway
@@ -125,6 +125,27 @@ class OptionChainManager(Manager):
             if expiries:
                 return min(expiries, key=lambda expiry: (abs((expiry - wanted).days), expiry))
         return None
+
+    def listed_near(self, root: str, today: date, days: int, right: Right, distance: float) -> Contract | None:
+        """The contract nearest to so many days and a distance from the price, a share of it.
+
+        ``None`` where nothing is listed within a quarter of the days, or the price is not there yet.
+        """
+        tolerance = max(days // 4, 3) if days else 0
+        near = self.nearest_expiry(root, today, days, tolerance)
+        listed = [] if near is None else [row for row in self.expiring(root, near) if row.right is right]
+        spot = self.spot_of(listed[0]) if listed else None
+        if spot is None:
+            return None
+        return min(listed, key=lambda row: (abs(row.strike - spot * (1 + distance)), row.strike))
+
+    def spot_of(self, contract: Contract) -> float | None:
+        """The price of what an option stands on; asked for where it is not watched yet."""
+        key = contract.underlying.price_key
+        tick = self._gateway.tick(key)
+        if tick is None:
+            self._gateway.watch([key])
+        return None if tick is None else tick.price
 
     def is_listed(self, root: str) -> bool:
         """Whether the data has anything of a root today; asked once a session, live again while the answer is no."""

@@ -19,7 +19,7 @@ from core.bus import EventBus
 from core.contracts import AssetKind, Contract, Leg, Quote, Right
 from core.events import DataBecameStale, MarketData, MinutePassed, NoticeKind, NoticeRaised, SessionOpened
 from core.factory import Manager
-from core.gateway import Gateway
+from core.gateway import Gateway, Tick
 from core.instruments import instrument_of, underlying_named
 from core.settings.fields import MarketSettings, QuoteSettings
 
@@ -56,6 +56,7 @@ class DataFreshnessValidator(Manager):
         self._frozen_after = timedelta(minutes=settings.frozen_after_minutes)
         self._seen: dict[str, _Seen] = {}
         self._absent: set[str] = set()
+        self._implied: set[str] = set()
         self._opened: datetime | None = None
         bus.subscribe(SessionOpened, self._on_session_opened, component="freshness")
         bus.subscribe(MarketData, self._on_market_data, component="freshness")
@@ -64,6 +65,7 @@ class DataFreshnessValidator(Manager):
         self._opened = event.time
         self._seen.clear()
         self._absent.clear()
+        self._implied.clear()
 
     def _on_market_data(self, event: MarketData) -> None:
         price, fresh_at = event.price, event.fresh_at
@@ -88,7 +90,21 @@ class DataFreshnessValidator(Manager):
             _tell(self._bus, now, f"{ticker} has fresh prices again at {now:%H:%M}, it had none since {since}")
         seen.reported = stale
 
-    def absent(self, ticker: str, now: datetime) -> None:
+    def source(self, ticker: str, tick: Tick | None, now: datetime) -> None:
+        """Live, once a minute: what an underlying's price is from, told at each open and when it changes."""
+        if tick is None:
+            self._tell_absent(ticker, now)
+        elif tick.implied and ticker not in self._implied:
+            self._implied.add(ticker)
+            text = f"{ticker} is not in the feed: from {now:%H:%M} its level is implied by the parity of its options"
+            _tell(
+                self._bus, now, f"{text}; entries, exits, marks and limits rest on it, a day's open and history do not"
+            )
+        elif not tick.implied and ticker in self._implied:
+            self._implied.discard(ticker)
+            _tell(self._bus, now, f"{ticker} has a price of its own from {now:%H:%M}: nothing is implied any more")
+
+    def _tell_absent(self, ticker: str, now: datetime) -> None:
         """No price of a ticker that is watched came in this session yet: told once it should have."""
         if self._opened is None or ticker in self._absent or now - self._opened < self._stale_after:
             return

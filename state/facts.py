@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -76,6 +76,7 @@ class DifferenceKind(StrEnum):
     UNKNOWN_ORDER = "unknown_order"
     ORPHAN_ORDER = "orphan_order"
     IN_DOUBT = "in_doubt"
+    FILLED_AFTER_END = "filled_after_end"
 
 
 RULES: Final[Mapping[DifferenceKind, str]] = {
@@ -93,6 +94,7 @@ RULES: Final[Mapping[DifferenceKind, str]] = {
     DifferenceKind.EXTRA: "belongs to no package: listed, never touched, counted for risk",
     DifferenceKind.UNKNOWN_ORDER: "belongs to no group: listed, never touched",
     DifferenceKind.ORPHAN_ORDER: "our order of a group that has ended: to be cancelled",
+    DifferenceKind.FILLED_AFTER_END: "what a group lacks that ended a day ago, and nobody holds: its fill, it reopens",
     DifferenceKind.IN_DOUBT: "not seen at the broker yet: judged at a second look, nothing is sent for it until then",
 }
 
@@ -122,6 +124,10 @@ class Reconciliation:
     foreign_orders: list[BrokerOrder] = field(default_factory=list)
     orders_to_cancel: list[int] = field(default_factory=list)
     positions_to_unwind: list[str] = field(default_factory=list)
+    orphans: dict[int, str] = field(default_factory=dict)
+    """The ended group of each order that is to be cancelled: what still fills of it reopens the group."""
+    late: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By ended group: signed contracts that turned up since, which nobody else's are."""
     in_doubt: dict[str, frozenset[str]] = field(default_factory=dict)
     """Positions of which something may not be visible yet, each with the contracts that it is about."""
 
@@ -153,6 +159,29 @@ def instruments_of(package: Package) -> dict[str, dict[str, Any]]:
             "shares": sign * unit if delivers else 0.0,
         }
     return rows
+
+
+def told_fills(orders: Iterable[BrokerOrder]) -> dict[str, float]:
+    """Filled quantity by contract whose fills the broker tells, zero where nothing filled."""
+    filled: dict[str, float] = {}
+    for order in orders:
+        if order.filled is not None:
+            add_to(filled, {order.contract: order.filled})
+    return filled
+
+
+def totals(holdings: Iterable[BrokerHolding]) -> dict[str, float]:
+    """Signed quantity by contract."""
+    total: dict[str, float] = {}
+    for holding in holdings:
+        add_to(total, {holding.contract: holding.quantity})
+    return total
+
+
+def add_to(total: dict[str, float], more: Mapping[str, float]) -> None:
+    """Add signed quantities by name to a sum."""
+    for name, quantity in more.items():
+        total[name] = total.get(name, 0.0) + quantity
 
 
 _NUMBERS: Final = ("changes", "filled", "cash", "fees", "priced", "corrections")

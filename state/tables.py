@@ -259,6 +259,7 @@ _ORDER_GROUP = Table(
     initial=_O.PLANNED,
     rows=(
         (_OT.SEND, (_O.PLANNED,), _O.SENT),
+        (_OT.SEND, (_O.PARTLY_FILLED,), _O.PARTLY_FILLED),  # the next order of a larger package
         (_OT.ABANDON, (_O.PLANNED,), _O.CANCELLED),
         (_OT.ACKNOWLEDGE, (_O.SENT,), _O.WORKING),
         (_OT.REPRICE, (_O.SENT, _O.WORKING), _O.WORKING),

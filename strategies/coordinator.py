@@ -33,14 +33,13 @@ from risk.emergency import EmergencyProtocol
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
+from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy, ends_quietly, shared
 from strategies.entries import Entries
 from strategies.exits import ContractEnds, HeldLooks, Rest, StopGuard, last_resort
 from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _REOPEN_WITHIN = timedelta(minutes=15)
-_ADDED = "add"
 
 
 @dataclass(slots=True)
@@ -131,13 +130,17 @@ class StrategyCoordinator:
         """The strategies that run, in the order of service."""
         return tuple(self._strategies.values())
 
+    def stand_in(self, strategy: Strategy) -> None:
+        """Put a made-up strategy in the place of the rows: risk is tried by what it is offered."""
+        self._strategies.clear()
+        self._strategies[strategy.name] = strategy
+
     def restore(self) -> None:
         """Take over from the last process what it decided and what it had on its way, before orders are looked at."""
         self._entries.restore()
         if self._gateway.is_live():  # for `run.py status`, which has the store alone
-            names = [strategy.name for strategy in self.strategies]
-            runs = f"runs {', '.join(names)}"
-            self._journal.record(RecordKind.SYSTEM, component="coordinator", reason=runs, strategies=names)
+            said, names = f"runs {', '.join(self._strategies)}", list(self._strategies)
+            self._journal.record(RecordKind.SYSTEM, component="coordinator", reason=said, strategies=names)
 
     def catch_up(self, now: datetime, *, closed: bool = False) -> None:
         """Live, once a minute of a session (``closed``: at its end): every entry of the day gets its one row."""
@@ -269,7 +272,7 @@ class StrategyCoordinator:
     def _add(self, position: Position, action: Add, today: date) -> None:
         """Open parts on a position, once a day for each name: what was refused is not asked for again and again."""
         proposal = replace(action.proposal, onto=position.id)
-        key = Key(position.strategy, _ADDED, f"{position.id} {' '.join(plan.name for plan in proposal.plans)}")
+        key = Key(position.strategy, "add", f"{position.id} {' '.join(plan.name for plan in proposal.plans)}")
         if self._added.get(key) == today or self._roster.decisions.is_decided(key, today):
             return
         self._added[key] = today
@@ -471,8 +474,8 @@ class QuietMinutes(Manager):
         held = list(self._book.positions.values())
         if self._gateway.is_live() or self._longest <= timedelta(minutes=1):
             return
-        if any(row.expiry <= now.date() for row in held):
-            return  # on its last day everything is looked at each minute
+        if not ends_quietly(self._gateway, held, now):
+            return  # on such a last day everything is looked at each minute
         if self._emergency.person_waits or not self._risk.rests(now):
             return
         tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in held)))
@@ -492,6 +495,6 @@ class QuietMinutes(Manager):
         if not rests:
             self._rests = None
             return
-        bands = {(rest.key, rest.low, rest.high): None for rest in rests}
-        bands |= {(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band): None for rest in rests}
-        self._rests = (min(rest.until for rest in rests), tuple(bands))
+        bands = [(rest.key, rest.low, rest.high) for rest in rests]
+        bands += [(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band) for rest in rests]
+        self._rests = (min(rest.until for rest in rests), shared(bands))

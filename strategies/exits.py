@@ -286,11 +286,10 @@ class ContractEnds:
                     "contract_ends", f"its last moment to trade is {last:%Y-%m-%d %H:%M}", urgency, (part.name,)
                 )
             elif context.now >= context.session.closes_at - _ENDS_BEFORE:
-                found = next(
-                    (leg for leg in part.legs if leg.ratio < 0 and self._is_called(leg.contract, context)), None
-                )
+                shorts = (leg.contract for leg in part.legs if leg.ratio < 0)
+                found = next((contract for contract in shorts if self._is_called(contract, context)), None)
                 if found is not None:
-                    words = f"{found.contract.name} has less time value than the dividend that comes"
+                    words = f"{found.name} has less time value than the dividend that comes"
                     yield Close("dividend", words, Urgency.URGENT, (part.name,))
 
     def _last_moment(self, contract: Contract) -> datetime:
@@ -328,6 +327,7 @@ _VOLATILITY = 1.0  # points by which volatilities are taken to move while the VI
 _APART_SHARE = 0.25  # of it by which legs of one part may move apart from each other
 _VIX_SHARE = 10.0  # times ``market.quiet_move``
 _SWERVE = 1.25  # times what the Greeks of the last portfolio say that a value moves
+_Reaches = dict[str, tuple[float, float]]
 _SHARES = (1.0, 0.5, 0.25)  # of the longest rest and the widest bands: near a limit the smaller ones are tried
 
 
@@ -398,10 +398,9 @@ class HeldLooks:
 
     def looked(self, strategy: Strategy, position: Position, context: HoldContext) -> None:
         """A full look found nothing to do."""
+        self.forget(position.id)
         rest = self._rest_of(strategy, position, context)
-        if rest is None:
-            self.forget(position.id)
-        else:
+        if rest is not None:
             self._rests[position.id] = rest
 
     def _rest_of(self, strategy: Strategy, position: Position, context: HoldContext) -> Rest | None:
@@ -413,32 +412,43 @@ class HeldLooks:
             if longest <= timedelta(minutes=1):
                 return None
             there = replace(context, now=context.now + longest)
-            if not any(self._due_at(strategy, position, there, side * move, share) for side in (1, -1)):
+            far = self._reaches(position, there, spot, move, share * _VOLATILITY)
+            if far is None:
+                return None
+            if any(True for _ in self._ends.due(position, there)):
+                continue
+            if not any(self._due_at(strategy, position, there, spot, side * move, far) for side in (1, -1)):
                 key = position.underlying.price_key
                 return Rest(position, there.now, key, spot - move, spot + move, vix, share * self.vix_band(vix))
         return None
 
-    def _due_at(self, strategy: Strategy, position: Position, there: HoldContext, move: float, share: float) -> bool:
-        """Whether something is due with the underlying moved and all else where that may bring it, or is unknown."""
-        spot, values = there.spot, {}
-        if spot is None:
-            return True
-        for part in position.parts:
-            value, far = there.values.get(part.name), self._reach(part, spot, abs(move), share * _VOLATILITY)
-            if value is None or far is None:
-                return True
-            values[part.name] = value + copysign(far, move)
+    def _due_at(
+        self, strategy: Strategy, position: Position, there: HoldContext, spot: float, move: float, far: _Reaches
+    ) -> bool:
+        """Whether something is due with the underlying moved and all else where that may bring it."""
 
         def delta_of(contract: Contract) -> float | None:
             known = self._service.roughly(contract)
             if known is None:
                 return None
             delta, gamma, _, then = known
-            far = abs(delta) + copysign(_SWERVE * gamma * (abs(move) + abs(spot - then)), move)
-            return copysign(min(max(far, 0.0), 1.0), delta)
+            swerved = abs(delta) + copysign(_SWERVE * gamma * (abs(move) + abs(spot - then)), move)
+            return copysign(min(max(swerved, 0.0), 1.0), delta)
 
-        edge = replace(there, values=values, spot=spot + move, delta_of=delta_of)
-        return any(True for _ in self._ends.due(position, edge)) or strategy.is_due(position, edge)
+        values = {name: value + copysign(reach, move) for name, (value, reach) in far.items()}
+        return strategy.is_due(position, replace(there, values=values, spot=spot + move, delta_of=delta_of))
+
+    def _reaches(
+        self, position: Position, there: HoldContext, spot: float, move: float, volatility: float
+    ) -> _Reaches | None:
+        """Each part's value and the points by which it may move; ``None`` where one's or its Greeks are unknown."""
+        found = {}
+        for part in position.parts:
+            value, far = there.values.get(part.name), self._reach(part, spot, move, volatility)
+            if value is None or far is None:
+                return None
+            found[part.name] = value, far
+        return found
 
     def _reach(self, part: Part, spot: float, move: float, volatility: float) -> float | None:
         """Points by which a part's value may move within its rest; ``None`` where its Greeks are unknown."""

@@ -13,6 +13,7 @@ from core.identifiers import part_kind
 from core.instruments import INSTRUMENTS
 from core.parts import SOLD, WHOLE, Part, Trait
 from core.settings.strategies import StrategySettings
+from risk.exposure import traits_of
 from risk.proposal import Opening, Proposal
 from strategies.base import (
     Action,
@@ -230,7 +231,7 @@ class Row(Strategy):
                 answer = gate(look)
                 if answer is not None:
                     return answer
-            return self._barred(entry, look) or entry.act(look)
+            return self._barred(entry, look) or self._as_named(entry, entry.act(look))
         except EndedLookError as ended:
             return ended.answer
         finally:
@@ -241,10 +242,19 @@ class Row(Strategy):
         if not entry.parts:
             return None
         onto = "" if look.position is None else look.position.id
-        traits = frozenset[Trait]().union(*(self.traits[kind] for kind in entry.parts))
-        opening = Opening(look.instrument.underlying, traits, onto)
+        opening = Opening(look.instrument.underlying, self._traits_of(entry), onto)
         denied = self.tools.risk.bars(opening, "" if look.is_ahead else self.name)
         return None if denied is None else Skip.because(denied)
+
+    def _traits_of(self, entry: Entry) -> frozenset[Trait]:
+        return frozenset[Trait]().union(*(self.traits[kind] for kind in entry.parts))
+
+    def _as_named(self, entry: Entry, proposal: Proposal) -> Proposal:
+        """The proposal, where its parts are what the entry says: by that it was let in."""
+        found, named = traits_of(proposal), self._traits_of(entry)
+        if entry.parts and found != named:
+            raise ValueError(f"{self.name} {entry.name}: opens {sorted(found)}; expected {sorted(named)} by its parts")
+        return proposal
 
     def _look(self, window: str, context: EntryContext, root: str) -> Look:
         position = "" if context.position is None else context.position.id

@@ -67,7 +67,7 @@ class Act:
 
 Parts = Mapping[str, tuple[Wanted, ...]]
 
-OPENED: Final[Mapping[str, tuple[str, Parts]]] = {
+OPENED: Final[dict[str, tuple[str, Parts]]] = {
     "lt112": ("SPXW", {"spread": (Wanted(120, PUT, -0.03, 1), Wanted(120, PUT, -0.04, -1)),
                        "naked": (Wanted(120, PUT, -0.05, -2),)}),
     "ladder": ("SPY", {"rung-1": (Wanted(180, PUT, -0.06, -1),)}),
@@ -82,11 +82,27 @@ OPENED: Final[Mapping[str, tuple[str, Parts]]] = {
 }  # fmt: skip
 """By slot: the option root, and the parts of one lot."""
 
+LARGE: Final[dict[str, tuple[str, Parts]]] = {
+    "six": ("SPXW", {"whole": (Wanted(45, PUT, -0.02, -1), Wanted(45, PUT, -0.03, 1),
+                               Wanted(45, PUT, -0.04, -1), Wanted(45, PUT, -0.05, 1),
+                               Wanted(45, CALL, 0.02, -1), Wanted(45, CALL, 0.03, 1))}),
+}  # fmt: skip
+"""Of more legs than an order takes; none of the ten rows has such."""
+
+_CONDOR: Final[Parts] = {"whole": (Wanted(30, PUT, -0.03, -1), Wanted(30, PUT, -0.04, 1),
+                                   Wanted(30, CALL, 0.03, -1), Wanted(30, CALL, 0.04, 1))}  # fmt: skip
+TWINS: Final[dict[str, tuple[str, Parts]]] = {"condor": ("SPXW", _CONDOR), "condor-twin": ("SPXW", _CONDOR)}
+"""Two positions on the very same contracts."""
+EXTRA: Final = LARGE | TWINS
+
 LATER: Final[Mapping[str, Parts]] = {
     "lt112": {"weekly": (Wanted(7, CALL, 0.03, -1), Wanted(7, CALL, 0.04, 1)),
               "weekly-2": (Wanted(9, CALL, 0.035, -1), Wanted(9, CALL, 0.045, 1))},
     "ladder": {"rung-2": (Wanted(180, PUT, -0.06, -1),), "rung-3": (Wanted(180, PUT, -0.08, -1),)},
     "ipmcc": {"weekly": (Wanted(7, CALL, 0.02, -1),), "weekly-2": (Wanted(9, CALL, 0.03, -1),)},
+    "six": {"whole-2": (Wanted(45, PUT, -0.025, -1), Wanted(45, PUT, -0.035, 1),
+                        Wanted(45, PUT, -0.045, -1), Wanted(45, PUT, -0.055, 1),
+                        Wanted(45, CALL, 0.025, -1), Wanted(45, CALL, 0.035, 1))},
 }  # fmt: skip
 """Parts that are added or rolled into."""
 
@@ -99,6 +115,7 @@ TIMETABLE: Final = (
     Act(("ladder",), 2, "rung-2", into="rung-3"),
     Act(("ipmcc",), 2, "leap"),  # which waits: its weekly would be left naked
     Act(("ratio",), 2, "shorts"),
+    Act(("six",), 2, "whole", into="whole-2"),
     Act(STRANGLES, 2, "puts"),
     Act(STRANGLES, 2, "calls"),
     Act(("lt112", "ipmcc"), 3, "weekly", into="weekly-2"),
@@ -143,7 +160,7 @@ class EveryStructure(Strategy):
         tried = (row.detail.get("slot") for row in self._state.positions(ended=True) if row.parent == NAME)
         if context.slot in tried:
             return Skip("open_already", f"{context.slot} was opened before")
-        return self._proposal(context.slot, OPENED[context.slot][1], context.today)
+        return self._proposal(context.slot, (OPENED | EXTRA)[context.slot][1], context.today)
 
     def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
         """Until it is filled."""
@@ -182,11 +199,13 @@ class EveryStructure(Strategy):
         return Roll(answer, "the timetable", (old,), calendar=True) if isinstance(answer, Proposal) else Hold()
 
     def _proposal(self, slot: str, parts: Parts, today: date) -> Proposal | Skip | Wait:
-        root = OPENED[slot][0]
+        root = (OPENED | EXTRA)[slot][0]
         plans = []
         picked: list[Contract | None] = []
         for name, legs in parts.items():
-            found = [(listed_near(self._system, root, leg, today), leg.ratio) for leg in legs]
+            found = [
+                (self._chains.listed_near(root, today, leg.days, leg.right, leg.distance), leg.ratio) for leg in legs
+            ]
             if any(contract is None for contract, _ in found):
                 return Wait("listing", f"{slot} {name}: not listed, or no price yet")
             picked += [contract for contract, _ in found]
@@ -198,7 +217,7 @@ class EveryStructure(Strategy):
         package = Package(tuple(leg for plan in plans for leg in plan.package.legs))
         self._chains.watch(f"{NAME} {slot}", [leg.contract for leg in package.legs])
         price = package_price(package.legs, current_quotes(self._chains, package))
-        spot = spot_of(self._system, package.legs[0].contract)
+        spot = self._chains.spot_of(package.legs[0].contract)
         if price is None or spot is None:
             return Wait("quotes", f"{slot}: a leg has no quote to trade at")
         traits = frozenset().union(*(plan.terms.traits for plan in plans))
@@ -223,27 +242,6 @@ class EveryStructure(Strategy):
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it."""
         return ()
-
-
-def listed_near(system: TradingSystem, root: str, wanted: Wanted, today: date) -> Contract | None:
-    """The listed contract nearest to what is wanted; ``None`` where none is, or its price is not there yet."""
-    chains = system.managers[OptionChainManager]
-    tolerance = max(wanted.days // 4, 3) if wanted.days else 0
-    near = chains.nearest_expiry(root, today, wanted.days, tolerance)
-    listed = [] if near is None else [row for row in chains.expiring(root, near) if row.right is wanted.right]
-    spot = spot_of(system, listed[0]) if listed else None
-    if spot is None:
-        return None
-    return min(listed, key=lambda row: (abs(row.strike - spot * (1 + wanted.distance)), row.strike))
-
-
-def spot_of(system: TradingSystem, contract: Contract) -> float | None:
-    """The price of what an option stands on; asked for where it is not watched yet."""
-    key = contract.underlying.price_key
-    tick = system.gateway.tick(key)
-    if tick is None:
-        system.gateway.watch([key])
-    return None if tick is None else tick.price
 
 
 def install(system: TradingSystem, slots: tuple[str, ...] = tuple(OPENED)) -> EveryStructure:

@@ -169,6 +169,8 @@ class Part:
     def legs(self) -> tuple[Leg, ...]:
         """What is still held: signed contracts as ratios."""
         if not self.exits:
+            if self.contracts == 1:
+                return self.package.legs
             return tuple(Leg(leg.contract, leg.ratio * self.contracts) for leg in self.package.legs)
         counts = ((leg.contract, self.held(leg)) for leg in self.package.legs)
         return tuple(Leg(contract, count) for contract, count in counts if count)

@@ -233,6 +233,8 @@ class MarketSettings(SettingsGroup):
 
     stale_after_seconds: int = Field(300, gt=0)
     frozen_after_minutes: int = Field(30, gt=0)
+    implied_index: bool = False
+    """Live, where the feed quotes an index's options and not the index: its level is implied by their parity."""
     idle_minutes: int = Field(5, ge=1, le=30)
     """Minutes between looks at prices while nothing is held, ordered or waited for."""
     held_minutes: int = Field(15, ge=1, le=30)

@@ -339,7 +339,7 @@ class Feed:
             return block
         changed = {name: np.round(getattr(block, name) * factor, 10) for name in PRICE_FIELDS if hasattr(block, name)}
         if hasattr(block, "volume"):
-            changed["volume"] = block.volume / split
+            changed["volume"] = np.asarray(block.volume) / split
         return replace(block, **changed)
 
     def _inside_hours(self, block: Any) -> tuple[Any, Any]:

@@ -39,14 +39,14 @@ class DaysOfMinutes:
 
 
 class DaysOfBars:
-    """Open, high, low, close and volume of days by row, from ``bar`` of a day when it is first asked for."""
+    """Figures of days by row, from ``bar`` of a day when it is first asked for."""
 
     def __init__(self, days: Sequence[date], bar: Callable[[date], tuple[float, ...]]) -> None:
         self._days, self._bar = days, bar
         self._known: dict[int, tuple[float, ...]] = {}
 
     def value(self, row: int, which: int) -> float:
-        """One figure of one day, in the order above."""
+        """One figure of one day, in the order that ``bar`` gives them."""
         known = self._known.get(row)
         if known is None:
             known = self._known[row] = self._bar(self._days[row])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -31,6 +32,7 @@ from simulation.market.book import Book, BuildRequest, MarketSpecError, build
 from simulation.market.calendar import NEW_YORK, FloatArray, IntArray, session_open_utc, session_weights
 from simulation.market.chain_columns import ChainColumns, LazyUniverse
 from simulation.market.corporate import interest_rates
+from simulation.market.daily_columns import DaysOfBars, MinutesColumn
 from simulation.market.days import stream, to_tick
 from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.listings import Listings
@@ -103,11 +105,13 @@ def daily_block(book: Book, ticker: str, zone: ZoneInfo | None, seed: int) -> Tr
     clock = zone or NEW_YORK
     edges = np.array([_midnight(int(day), clock) for day in days], dtype=np.int64)
     nexts = np.array([_midnight(int(day) + 1, clock) for day in days], dtype=np.int64)
-    usual = book.usual_volume(ticker)
     volume = np.zeros(len(days))
-    if usual > 0.0:
-        counts = [date.fromordinal(int(day)) for day in days]
-        volume = np.array([minute_volume(book, ticker, day, book.minutes(day), seed).sum() for day in counts])
+    if book.usual_volume(ticker) > 0.0:
+        sums = DaysOfBars(
+            [date.fromordinal(int(day)) for day in days],
+            lambda day: (float(minute_volume(book, ticker, day, book.minutes(day), seed).sum()),),
+        )
+        volume = cast(FloatArray, MinutesColumn(sums, 0, np.arange(len(days))))
     return TradeBlock(nexts, edges, prices[0], prices[1], prices[2], prices[3], volume)
 
 

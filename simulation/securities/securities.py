@@ -228,13 +228,11 @@ class Security(Named):
         """The data point that set the price: quote before trade of the same end, trades only for equities."""
         ms = self._engine.data_ms
         if self._last_at != ms:
-            trade = self._end_of(self._trade_feeds, self._seed_trade)
-            quote = self._end_of(self._quote_feeds, self._seed_quote) if self._quoted else -1
-            if quote >= trade:  # only the one that is shown is made
-                self._last = self.last_quote() if self._quoted else None
-            else:
-                self._last = self.last_trade()
-            self._last_at = ms
+            quote = -1
+            if self._quoted and (self._quote_feeds or self._seed_quote is not None):
+                quote = self._end_of(self._quote_feeds, self._seed_quote)
+            newer = quote >= 0 and quote >= self._end_of(self._trade_feeds, self._seed_trade)
+            self._last, self._last_at = self.last_quote() if newer else self.last_trade(), ms  # only one is made
         return self._last
 
     def _end_of(self, feeds: list[Feed], seed: BaseData | None) -> int:

@@ -76,12 +76,15 @@ class FaultyGateway(FakeGateway):
     down_until: datetime | None = None
     by_hand: dict[str, int] = field(default_factory=dict)
     """By contract, what a person traded, until it has settled."""
-    person_traded: bool = False
+    by_person: dict[str, list[float]] = field(default_factory=dict)
+    """By contract, the dollars that each trade of a person brought, fees taken off."""
     numbers: int = 0
     told: int = 0
     foreign: int = BY_HAND
     names: dict[str, Contract] = field(default_factory=dict)
     averages: dict[str, float] = field(default_factory=dict)
+    filled_of: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By order group and contract, what the broker filled."""
 
     def __post_init__(self) -> None:
         self.prices = Prices(self.vix(self.time) / 100)
@@ -319,6 +322,7 @@ class FaultyGateway(FakeGateway):
                 continue
             fee = self._trade(leg.contract, count, price)
             order.filled[name] = order.filled.get(name, 0) + count
+            self.filled_of[order.tag, name] = self.filled_of.get((order.tag, name), 0) + count
             status = FillStatus.FILLED if not order.left()[name] else FillStatus.PARTLY_FILLED
             event = _event(self.time, order_id, name, status, (float(count), price, fee))
             self.told += 1
@@ -366,7 +370,7 @@ class FaultyGateway(FakeGateway):
         self.faults.note(Fault.MANUAL, name, f"{traded:+d} at {price}")
         fee = self._trade(contract, traded, price)
         self.by_hand[name] = self.by_hand.get(name, 0) + traded
-        self.person_traded = True
+        self.by_person.setdefault(name, []).append(-traded * price * contract.multiplier - fee)
         self.foreign += 1
         if self.foreign % 2 and not self.is_down:
             self._deliver(_event(self.time, self.foreign, name, FillStatus.FILLED, (float(traded), price, fee)))

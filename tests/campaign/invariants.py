@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from itertools import combinations, islice, product
 
 from core.contracts import Leg, Package, uncovered
 from core.journal import MemorySink, RecordKind
 from core.parts import merged
 from core.settings.fields import OrderSettings
+from execution.executor import AtomicExecutor
+from execution.groups import intrinsic
+from execution.states import rebuild_package
 from risk.emergency import EmergencyProtocol
 from risk.equity import PhaseManager
 from simulation.faults.kinds import Fault
@@ -23,6 +27,10 @@ from trading_system import TradingSystem
 PATIENCE = 25
 """Minutes, with a connection and honest quotes, within which what is wrong must be right: a look each quarter of an
 hour, two minutes until an absence is believed, and some refusals on the way."""
+CANCELS = 12
+"""Minutes with a connection within which a cancellation is asked for again until it is taken, and every order has
+somebody who follows it: each is refused one time in four."""
+MOST_SUMS = 100_000
 NAKED_PARTS = frozenset({"naked", "rung-1", "rung-2", "rung-3", "shorts", "puts", "calls"})
 """Parts of the made-up strategy that are sold without a hedge; everything else is sold with one."""
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
@@ -43,7 +51,10 @@ class Rule(StrEnum):
     LIMIT = "more held than was approved"
     CASH = "cash is not fills, fees and settlements"
     TRADES = "trades are not cash"
+    WHOLE = "a package that is neither whole nor gone nor being unwound"
     STUCK = "a cancelled order that is still at the broker"
+    NOBODYS = "an order of ours at the broker that nobody follows"
+    COUNTED = "a fill that was counted twice"
     STATE = "state is not what the broker holds"
     UNEXPLAINED = "an order that the journal does not explain"
     EMERGENCY = "an emergency not reached while quotes exist"
@@ -77,6 +88,11 @@ class Watch:
     hedged: set[str] = field(default_factory=set)
     tags: list[str] = field(default_factory=list)
     approved: dict[str, int] = field(default_factory=dict)
+    packages: list[Package] = field(default_factory=list)
+    nobodys_cash: float = 0.0
+    _sent: set[tuple[str, ...]] = field(default_factory=set)
+    _journalled: dict[tuple[str, str], float] = field(default_factory=dict)
+    _fills_seen: int = 0
     _times: dict[str, deque[datetime]] = field(default_factory=dict)
     _waits: dict[Rule, int] = field(default_factory=dict)
 
@@ -91,8 +107,12 @@ class Watch:
         """An order is about to leave."""
         system = self._alive()
         group = system.managers[HierarchicalStateManager].order_group(tag)
-        if tag in self.tags:
+        again = (tag, *sorted(leg.contract.name for leg in package.legs))
+        if again in self._sent:  # a larger package is several orders of one group
             self.tell(Rule.TWICE, f"{tag} was sent before")
+        self._sent.add(again)
+        if len(package.legs) > self.rates.max_legs:
+            self.tell(Rule.LIMIT, f"{tag} has {len(package.legs)} legs")
         self.tags.append(tag)
         self._count("orders", self.rates.orders_per_second, self.rates.orders_per_minute)
         if group.detail["purpose"] in _OPENING:
@@ -106,6 +126,7 @@ class Watch:
                     break  # a person changed what may hedge it: that is risk's to refuse, which is set aside here
                 if not self.structures or plan["name"] not in NAKED_PARTS:
                     self.hedged.update(str(leg["name"]) for leg in plan["package"])
+                    self._follow_package(rebuild_package(plan["package"]))
             self._opening(package, tag, group.parent)
             for leg in package.legs:
                 name = leg.contract.name
@@ -152,12 +173,19 @@ class Watch:
         if system.bus.entries_halted is not None:
             self.tell(Rule.HALTED, f"{tag} was sent while {system.bus.entries_halted}")
         for order in self.gateway.resting:
+            if self._slot_of(order.tag) != self._slot_of(tag):
+                continue  # another structure on the same contracts
             mine = {leg.contract.name: leg.ratio for leg in order.package.legs}
             if all(mine.get(leg.contract.name, 0) * leg.ratio > 0 for leg in package.legs):
                 self.tell(Rule.TWICE, f"{tag} of {position} beside {order.tag}, which still works")
         held = self.gateway.held
         if not self.structures and any(count < 0 for name, (_, count) in held.items() if name in self.hedged):
             self.tell(Rule.TWICE, f"{tag} of {position} beside what is held already")
+
+    def _slot_of(self, tag: str) -> object:
+        """Which of the strategy's entries an order belongs to."""
+        state = self._alive().managers[HierarchicalStateManager]
+        return state.position(state.order_group(tag).parent).detail.get("slot", "")
 
     def _closing(self, package: Package, quantity: int, tag: str) -> None:
         """With what works already, no exit may trade more of a contract than is held of it."""
@@ -196,14 +224,59 @@ class Watch:
         self._wait(Rule.NAKED, naked, self._can_act(naked))
         differing = self._differing()
         self._wait(Rule.STATE, differing, not self.gateway.is_down)
-        stuck = [f"{order.tag} for {order.asked} minutes" for order in self.gateway.resting if order.asked > PATIENCE]
+        stuck = [
+            f"{order.tag} for {order.asked} minutes"
+            for order in self.gateway.resting
+            if order.asked > (PATIENCE if order.ends_at is not None else CANCELS)
+        ]
         if stuck:
             self.tell(Rule.STUCK, ", ".join(stuck))
-        if not self.structures and not self.gateway.person_traded:
+        if not self.structures and not self.gateway.by_person:
             self._within_limits()
+        torn = self._torn()
+        self._wait(Rule.WHOLE, torn, self._can_act(torn))
+        followed = set(self._alive().managers[AtomicExecutor].followed)
+        nobodys = [row.tag for row in self.gateway.resting if row.tag not in followed and not row.asked]
+        self._wait(Rule.NOBODYS, nobodys, not self.gateway.is_down, CANCELS)
+        self._counted_once()
         waits = self._alive().managers[EmergencyProtocol].person_waits
         left = [f"{name} {count:+d}" for name, (_, count) in sorted(self.gateway.held.items()) if count < 0]
         self._wait(Rule.EMERGENCY, left if waits else [], self._can_act(left))
+
+    def _counted_once(self) -> None:
+        """Where each report says which fill it is, no more is journalled of an order than the broker filled of it."""
+        if not self.gateway.named:
+            return
+        rows = self.sink.rows(RecordKind.FILL)
+        for row in rows[self._fills_seen :]:
+            key = (str(row["group"]), str(row["contract"]))
+            self._journalled[key] = self._journalled.get(key, 0.0) + float(row["quantity"])
+            if abs(self._journalled[key]) > abs(self.gateway.filled_of.get(key, 0)) + 0.5 and key[0] in self.tags:
+                self.tell(Rule.COUNTED, f"{self._journalled[key]:+g} of {key[1]} for {key[0]}")
+        self._fills_seen = len(rows)
+
+    def _follow_package(self, package: Package) -> None:
+        """A package that is all or nothing, unless something else trades a contract of it too."""
+        names = {leg.contract.name for leg in package.legs}
+        if package not in self.packages:
+            shared = [row for row in self.packages if names & {leg.contract.name for leg in row.legs}]
+            self.packages = [row for row in self.packages if row not in shared]
+            if not shared:
+                self.packages.append(package)
+
+    def _torn(self) -> list[str]:
+        """Legs held of packages that lack others, with nobody's hands in them but ours, and that somebody bids for."""
+        working = {leg.contract.name for order in self.gateway.resting for leg in order.package.legs}
+        found = []
+        for package in self.packages:
+            names = {leg.contract.name for leg in package.legs}
+            held = {leg: self.gateway.held.get(leg.contract.name, (leg.contract, 0))[1] for leg in package.legs}
+            counts = {count / leg.ratio for leg, count in held.items()}
+            quotes = [self.gateway.market(leg.contract) for leg, count in held.items() if count > 0]
+            priced = any(count < 0 for count in held.values()) or any((row.bid or 0.0) > 0.10 for row in quotes)
+            if len(counts) > 1 and priced and not names & working and not names & set(self.gateway.by_hand):
+                found += [f"{leg.contract.name} {count:+d}" for leg, count in held.items() if count]
+        return found
 
     def _within_limits(self) -> None:
         """No contract is held beyond what entries were approved for, and no more positions than the phase allows."""
@@ -215,12 +288,12 @@ class Watch:
         if held > most:
             self.tell(Rule.LIMIT, f"{held} positions are held, the phase allows {most}")
 
-    def _wait(self, rule: Rule, wrong: list[str], fair: bool) -> None:
+    def _wait(self, rule: Rule, wrong: list[str], fair: bool, most: int = PATIENCE) -> None:
         if not wrong:
             self._waits[rule] = 0
         elif fair:
             self._waits[rule] = self._waits.get(rule, 0) + 1
-            if self._waits[rule] > PATIENCE:
+            if self._waits[rule] > most:
                 self.tell(rule, ", ".join(wrong))
 
     def _can_act(self, about: Iterable[str]) -> bool:
@@ -240,20 +313,20 @@ class Watch:
         return [f"{leg.contract.name} {leg.ratio:+d}" for legs in bare for leg in legs if leg.ratio < 0]
 
     def _differing(self) -> list[str]:
-        """Contracts of which state holds another number than the broker, but for what a person did with them."""
+        """Contracts of which state, with what is known to be nobody's, holds another number than the broker."""
         state = self._alive().managers[HierarchicalStateManager]
         known: dict[str, float] = {}
         for position in state.positions(ended=True):
             for name, count in state.held(position.id).items():
                 known[name] = known.get(name, 0.0) + count
+        for name in self.gateway.by_hand:  # what a person did is seen too: as nobody's, or as gone from its position
+            known[name] = known.get(name, 0.0) + self._alive().book.unowned.get(name, 0.0)
         held = {name: float(count) for name, (_, count) in self.gateway.held.items()}
         names = {name for name in (*known, *held) if name in self.gateway.names}
         return [
             f"{name}: {known.get(name, 0.0):+g} by state, {held.get(name, 0.0):+g} at the broker"
             for name in sorted(names)
-            if known.get(name, 0.0) != held.get(name, 0.0)
-            and not self.gateway.by_hand.get(name)
-            and not self._settled(name)
+            if known.get(name, 0.0) != held.get(name, 0.0) and not self._settled(name)
         ]
 
     def _settled(self, name: str) -> bool:
@@ -297,9 +370,30 @@ class Watch:
             if not self.on & _EXCUSES:
                 self.tell(Rule.TRADES, "a trade's price is unknown, and every report of it came")
             return
-        told = sum(amount for amount in known if amount is not None) + system.book.interest
-        if abs(told - moved) >= 0.01 and not self.gateway.person_traded:
+        told = sum(amount for amount in known if amount is not None) + system.book.interest + self.nobodys_cash
+        if not any(abs(told + theirs - moved) < 0.01 for theirs in self._by_hand()):
             self.tell(Rule.CASH, f"{moved:+,.2f} in the account, {told:+,.2f} by trades")
+
+    def settles(self, day: date) -> None:
+        """What belongs to nobody and ends today is settled with the rest; no trade will have it."""
+        for name, count in self._alive().book.unowned.items():
+            contract = self.gateway.names.get(name)
+            if contract is not None and contract.expiry == day and name in self.gateway.held:
+                spot = self.gateway.price_of(contract.underlying.price_key)
+                self.nobodys_cash += count * intrinsic(contract, spot) * contract.multiplier
+
+    def _by_hand(self) -> Iterator[float]:
+        """Every sum that trades by hand may have brought beside what positions count of them.
+
+        A person's trade closes what is ours, then its cash is in a trade, or does not. Of several in one contract so
+        many may have been taken at their average.
+        """
+        choices = []
+        for row in self.gateway.by_person.values():
+            some = [sum(chosen) for count in range(len(row) + 1) for chosen in combinations(row, count)]
+            some += [sum(row) * count / len(row) for count in range(1, len(row))]
+            choices.append(sorted({round(amount, 6) for amount in some}))
+        yield from (sum(chosen) for chosen in islice(product(*choices), MOST_SUMS))
 
 
 def _brought(row: Mapping[str, object]) -> float:

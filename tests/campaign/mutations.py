@@ -15,9 +15,10 @@ from core.contracts import Leg
 from core.events import Command
 from core.identifiers import Identifiers
 from execution.executor import AtomicExecutor
-from execution.gates import Unwinds
-from execution.groups import Change
+from execution.gates import AccountWatch, Unwinds
+from execution.groups import Change, OrderGroup
 from execution.recovery import OrderRecovery
+from execution.reports import OrderMemory
 from execution.sending import WorkingGroups
 from execution.tracker import PositionTracker
 from execution.walking import OrderPace
@@ -26,7 +27,7 @@ from simulation.faults.kinds import Fault
 from state.store import StateStore
 from tests.campaign.week import Plan, plan_of, run_seed
 
-Instead = Callable[..., Any]
+Instead = Callable[..., Any] | property
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,14 @@ def _always(*_: object, **__: object) -> bool:
     return True
 
 
+def _no_gap(*_: object) -> dict[str, float]:
+    return {}
+
+
+def _has_more(group: OrderGroup) -> bool:
+    return bool(group.to_come)
+
+
 def _known_alone(*_: object) -> tuple[float, float]:
     return math.inf, 0.0
 
@@ -105,6 +114,20 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
     "no name is given twice": Mutation({(Identifiers, "observe"): _nothing}, frozenset({Fault.KILLED})),
     "what is left of a broken package is unwound": Mutation(
         {(Unwinds, "plan"): _nothing}, frozenset({Fault.LEGS_PARTLY, Fault.LOST, Fault.MANUAL})
+    ),
+    "the account is asked before an order": Mutation({(AccountWatch, "_gap"): _no_gap}, frozenset({Fault.MANUAL})),
+    "a refused cancel is asked again": Mutation(
+        {(WorkingGroups, "_insist"): _nothing}, frozenset({Fault.CANCEL_REFUSED})
+    ),
+    "a report counts once": Mutation({(OrderMemory, "is_again"): _never}, frozenset({Fault.DUPLICATED})),
+    "the account is looked at each quarter of an hour": Mutation(
+        {(OrderRecovery, "is_due"): _never}, frozenset({Fault.MANUAL})
+    ),
+    "what worked before a restart is followed after it": Mutation(
+        {(OrderRecovery, "_adopt"): _nothing}, frozenset({Fault.KILLED})
+    ),
+    "a larger package goes on only where all before it filled": Mutation(
+        {(OrderGroup, "may_go_on"): property(_has_more)}, frozenset({Fault.QUANTITY_PARTLY, Fault.LEGS_PARTLY})
     ),
 }
 """By the rule that is taken out."""

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import active_children
+from typing import TypeVar
 
 from simulation.faults.kinds import Fault
 from tests.campaign.invariants import Rule
+from tests.campaign.live import LiveVerdict, run_live
 from tests.campaign.week import Verdict, run_seed
 
 _BATCH = 10
+Row = TypeVar("Row", Verdict, LiveVerdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +34,24 @@ def run_batch(seeds: Sequence[int]) -> list[Verdict]:
     return [run_seed(seed) for seed in seeds]
 
 
-def campaign(seeds: Iterable[int], workers: int, tell: Callable[[int], None]) -> Iterator[Verdict]:
+def live_batch(seeds: Sequence[int]) -> list[LiveVerdict]:
+    """The verdicts of some Fridays as live, in their order."""
+    return [run_live(seed) for seed in seeds]
+
+
+def campaign(
+    seeds: Iterable[int], workers: int, tell: Callable[[int], None], batch: Callable[[Sequence[int]], list[Row]]
+) -> Iterator[Row]:
     """The verdict of every seed, as they come; ``tell`` is called with how many are done.
 
-    What a seed comes to does not depend on the workers.
+    What a seed comes to does not depend on the workers. ``batch``: ``run_batch`` for weeks, ``live_batch`` for Fridays.
     """
     rows = list(seeds)
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
     done = 0
     with ProcessPoolExecutor(workers, initializer=_leave_signals) as pool:
         try:
-            for future in as_completed([pool.submit(run_batch, batch) for batch in batches]):
+            for future in as_completed([pool.submit(batch, some) for some in batches]):
                 for verdict in future.result():
                     done += 1
                     yield verdict

@@ -31,13 +31,14 @@ from tests.campaign.disk import FaultyDisk
 from tests.campaign.gateway import FaultyGateway, KilledError
 from tests.campaign.invariants import Rule, Violation, Watch
 from tests.campaign.market import AFTER, MONDAY, WEEK, Weather
-from tests.every_structure import NAME, OPENED, install
+from tests.every_structure import LARGE, NAME, OPENED, TWINS, install
 from trading_system import Surroundings, TradingSystem
 
 FRIDAY_0DTE = "friday_0dte"
 _IN_BACKTESTS = frozenset({*QUOTES, Fault.REFUSED, Fault.REJECTED, Fault.ASSIGNED})
 """What a backtest of LEAN can bring; the rest needs a broker that is somewhere else, and processes that end."""
 CALM = frozenset[Fault]()
+_LOST_SIGN = "LEAN may have lost a fill"
 _CASH = 5_000_000.0
 _MOST_RESTARTS = 40
 _ASIDE = ("risk", "greeks_monitor", "diary")
@@ -84,6 +85,7 @@ def plan_of(seed: int) -> Plan:
     on = faults_of(seed)
     structures = seed % 2 == 1
     slots = tuple(faults.some(tuple(OPENED))[:3]) if structures else ()
+    slots += tuple(LARGE) if seed % 8 == 7 else tuple(TWINS) if seed % 8 == 3 else ()
     said: list[tuple[datetime, Command]] = []
     days = (WEEK[0], faults.pick(WEEK[1:4])) if structures else (WEEK[-1], WEEK[-1])
     for command, day in zip((Command.HALT, Command.CLOSE_ALL), days, strict=True):
@@ -128,6 +130,7 @@ class Week:
         self.system: TradingSystem | None = None
         self.inbox = Inbox()
         self._said = sorted(plan.said)
+        self._told_at: datetime | None = None
         self._store: StateStore | None = None
         self._story: list[tuple[datetime, str]] = []
 
@@ -191,6 +194,7 @@ class Week:
         self.gateway.process_ended()
         self.inbox = Inbox()
         self.restarts += 1
+        self._told_at = None
         self._story.append((self.now, "the process ended; another one starts"))
 
     def _failed(self, error: Exception) -> None:
@@ -233,6 +237,12 @@ class Week:
             return
         self.gateway.pass_minute()
         self.inbox.drain()
+        if self._warned(system, moment):
+            self._ended()
+            self.start()
+            if self.system is not None:
+                self._resume(self.system, moment)
+            return
         if moment.time() <= time(9, 33):
             self.inbox.take(lambda: system.open_session(moment))
             self._resume(system, moment)
@@ -245,6 +255,7 @@ class Week:
             self.watch.minute()
         if moment.time() == time(16, 0):
             self.inbox.take(lambda: system.close_session(moment))
+            self.watch.settles(moment.date())
             self.gateway.expire(moment.date())
             self.now = self.gateway.time
             self.inbox.drain()
@@ -259,6 +270,14 @@ class Week:
                     self.inbox.take(partial(system.entry_ahead, moment, strategy.name, window.name))
                 if not early:
                     self.inbox.take(partial(system.entry_window, moment, strategy.name, window.name))
+
+    def _warned(self, system: TradingSystem, moment: datetime) -> bool:
+        """Whether a person who was told that LEAN may have lost a fill starts it anew: ten minutes later (048)."""
+        told = (system.bus.entries_halted or "").startswith(_LOST_SIGN) and self.plan.live
+        self._told_at = (self._told_at or moment) if told else None
+        return (
+            self._told_at is not None and moment - self._told_at >= timedelta(minutes=10) and not self.gateway.is_down
+        )
 
     def _resume(self, system: TradingSystem, moment: datetime) -> None:
         """Each morning a person looks and lets the system go on, as far as it may."""

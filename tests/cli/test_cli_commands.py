@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -63,13 +64,27 @@ def test_wrong_scenarios_are_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "august-2042" in capsys.readouterr().err
 
 
+def leave_sessions(folder: Path, before: date, shock: date) -> None:
+    """What a run leaves: one put held at 100,000, then a session that cost a tenth."""
+    usual = {"positions": ["1 puts"], "margin": 30_000.0, "lines": {}, "move": 0.03, "paid": 0.0}
+    sessions = [
+        {**usual, "day": before.isoformat(), "opening": 100_000.0, "lowest": 100_000.0, "close": 100_000.0},
+        {**usual, "day": shock.isoformat(), "opening": 100_000.0, "lowest": 90_000.0, "close": 95_000.0},
+    ]
+    (folder / "sessions.json").write_text(json.dumps({"sessions": sessions, "liquidated": []}), encoding="utf-8")
+    (folder / "journal.jsonl").write_text("", encoding="utf-8")
+
+
 @pytest.fixture
 def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[BacktestOptions]:
     """What was asked of the backtest, which is done at once; missing-vix stops with an error."""
     asked: list[BacktestOptions] = []
 
-    def finish(wanted: BacktestOptions) -> backtest.Finished:
+    def finish(wanted: BacktestOptions, stand_in: backtest.StandIn) -> backtest.Finished:
         asked.append(wanted)
+        assert stand_in.file.name == "filled.py"
+        before, shock = date.fromisoformat(wanted.start or ""), date.fromisoformat(stand_in.parameters["shock"])
+        leave_sessions(tmp_path, before, shock)
         stopped = "Traceback ...\nValueError: no VIX\n" if wanted.market == "scenario:missing-vix" else None
         # Up a tenth, then down to 99 of 110: a drawdown of a tenth, and one per cent under the start.
         record = record_of(*((100.0, 110.0, 99.0) if stopped is None else ()))
@@ -88,11 +103,13 @@ def test_a_scenario_shows_its_path_and_what_came_of_it(
     assert "5,657.70 to 5,554.25, between 5,186.33 and 5,695.52" in said
     assert "14.57 to 14.80, between 13.19 and 38.57" in said
     assert "0 trades, 0 won, +0 dollars after fees, return -1.00%, largest drawdown 10.00%" in said
-    # 110 to 99 is a tenth, of the 15 % that a session may cost
-    assert "worst session 2008-01-04: 10.0%; passed" in said
+    # 100,000 to 90,000 is a tenth, of the 15 % that a session may cost
+    assert "worst session 2024-08-01: 10.0% of 100,000 (index 3.0%, bound 15%)" in said
+    assert said.endswith("  passed\n")
     assert (tmp_path / "path.svg").read_text(encoding="utf-8").startswith("<svg")
-    assert (ran[0].market, ran[0].seed, ran[0].cash, ran[0].set_) == (
-        "scenario:august-2024", "7", None, ["friday_0dte.min_vix=0"])  # fmt: skip
+    assert (ran[0].market, ran[0].seed, ran[0].cash) == ("scenario:august-2024", "7", "150000")
+    assert ran[0].set_ == ["phases.earned_progression=false", "friday_0dte.min_vix=0"]
+    assert (ran[0].start, ran[0].end) == ("2024-07-30", "2024-08-09")  # filled on the two days before August 1
 
 
 def test_every_scenario_states_what_it_will_try(ran: list[BacktestOptions], capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,8 +143,9 @@ def test_all_scenarios_run_and_those_that_stop_are_named(
     assert app.run(["scenario", "--all"]) == 1
     said = capsys.readouterr()
     assert "  stopped: ValueError: no VIX\n" in said.out
-    assert "1 of 2 scenarios stopped with an error: missing-vix" in said.err
-    assert [one.cash for one in ran] == ["39400", None]  # the scenario begins just under its threshold
+    assert "1 of 2 scenarios did not pass: missing-vix" in said.err
+    assert [one.cash for one in ran] == ["39400", "150000"]  # the scenario begins just under its threshold
+    assert "| equity-40k | 39,400 | 1 puts | 30% |" in said.out
     # Without equity there is neither return nor drawdown to tell.
     assert "0 trades, 0 won, +0 dollars after fees in " in said.out
 

@@ -49,9 +49,7 @@ def test_a_command_of_the_readme_is_understood(
     code = run(command[: command.index(">")] if ">" in command else command)
     said = capsys.readouterr()
     # A clone has no runs yet, or others: a command that reads one has then been understood as far as its name.
-    no_run = code == 2 and any(
-        words in said.err for words in ("there is no run in", "is no run; expected")
-    )
+    no_run = code == 2 and any(words in said.err for words in ("there is no run in", "is no run; expected"))
     assert no_run or (code, said.err) in ((0, ""), (2, "error: understood\n")), said.err
 
 

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from core.contracts import Quote
-from core.gateway import OrderRefusedError
-from core.instruments import contract_named
+from core.contracts import Contract, Quote, Right
+from core.gateway import DailyBar, OrderRefusedError, Session
+from core.instruments import INSTRUMENTS, contract_named
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
 from tests.core.embedded_names import on_embedded_names
@@ -407,3 +407,58 @@ def test_only_european_options_lose_the_engine_s_assignment(lean_gateway: Any) -
         )  # fmt: skip
         initializers[0](security)
         assert len(models) == taken, kind
+
+
+class Feed:
+    """Options of an index whose own price does not come: mids by strike of calls and puts, quotes of now."""
+
+    def __init__(self, mids: dict[float, tuple[float, float]]) -> None:
+        self.mids, self.time, self.age = mids, datetime(2024, 3, 8, 10, 0), timedelta()
+        self.asked = 0
+
+    def now(self) -> datetime:
+        return self.time
+
+    def session(self, day: date) -> Session:
+        return Session(day, datetime(2024, 3, 8, 9, 30), datetime(2024, 3, 8, 16, 0), False)
+
+    def daily_bars(self, ticker: str, count: int) -> list[DailyBar]:
+        del ticker
+        return [DailyBar(date(2024, 3, 7), 5000.0, 5000.0, 5000.0, 5000.0)][:count]
+
+    def chain(self, root: str, days: tuple[date, date]) -> list[Contract]:
+        expiries = (days[0], days[1]) if root == "SPXW" else ()
+        rights = (Right.CALL, Right.PUT)
+        rows = [(expiry, strike, right) for expiry in expiries for strike in self.mids for right in rights]
+        return [INSTRUMENTS[root].contract(expiry, strike, right, "handle") for expiry, strike, right in rows]
+
+    def subscribe(self, contracts: Iterable[Contract]) -> None:
+        self.asked += len(list(contracts))
+
+    def quote(self, contract: Contract) -> Quote | None:
+        if contract.expiry != date(2024, 3, 8):
+            return None
+        mid = self.mids[contract.strike][0 if contract.right is Right.CALL else 1]
+        return None if mid <= 0 else Quote(mid - 0.1, mid + 0.1, self.time - self.age)
+
+
+def test_an_index_s_level_is_the_median_of_its_pairs(lean_gateway: Any) -> None:
+    """Strike + call - put: 4990 + 25.1 - 5.0 = 5010.1; 5000 + 17.0 - 7.2 = 5009.8; 5010 + 10.3 - 10.3 = 5010.0."""
+    mids = {4990.0: (25.1, 5.0), 5000.0: (17.0, 7.2), 5010.0: (10.3, 10.3), 5020.0: (6.0, 0.0)}
+    feed = Feed(mids)
+    implied = lean_gateway.ImpliedIndex(feed)
+    tick = implied.tick("SPX")
+    assert (round(tick.price, 6), tick.implied, tick.fresh_at) == (5010.0, True, feed.time)
+    assert implied.tick("SPX") is tick
+    assert feed.asked == 8  # once a minute
+    feed.time += timedelta(minutes=1)
+    feed.age = timedelta(minutes=3)  # old quotes tell nothing: the level before stands, and grows old
+    assert implied.tick("SPX").fresh_at == datetime(2024, 3, 8, 10, 0)
+    assert implied.tick("SPY") is None  # no index
+    feed.time = datetime(2024, 3, 9, 10, 0)
+    assert implied.tick("SPX") is None  # another day
+
+
+def test_two_pairs_tell_no_level(lean_gateway: Any) -> None:
+    feed = Feed({4990.0: (25.1, 5.0), 5000.0: (17.0, 7.2), 5010.0: (10.3, 0.0)})
+    assert lean_gateway.ImpliedIndex(feed).tick("SPX") is None

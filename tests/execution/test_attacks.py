@@ -1,6 +1,6 @@
 """What an attack on the executor found: each case as a script that fails where the rule is missing."""
 
-# Private: _working, _walk: the group itself is looked at while the broker is silent; its judges are left out.
+# Private: _working, _walk, _groups: the group itself is looked at while the broker is silent; its judges are left out.
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from core.book import EntryIntent, Refusal
-from core.contracts import Leg, Package
+from core.contracts import Leg, Package, Right
 from core.events import Command, FillStatus, NoticeRaised, ShareSplit
 from core.gateway import OrderRefusedError
+from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
 from core.parts import PartPlan, Terms, Urgency
 from execution.recovery import OrderRecovery
-from execution.sending import OrderGuards
+from execution.reports import adjusted_of
 from tests.execution.desk import SHORT, WING, Room, hold, naked, opened, put, report, restarted, working
 from tests.fake_gateway import FRIDAY
 
@@ -93,6 +94,20 @@ def test_a_part_that_covers_another_part_waits_for_it(room: Room) -> None:
 def entry_of(package: Package, part: str, mid: float, onto: str = "") -> EntryIntent:
     terms = Terms("friday_0dte", part, 100.0, 100.0)
     return EntryIntent("friday_0dte", FRIDAY, package, terms, mid, None, "", (PartPlan(part, package, terms),), onto)
+
+
+def test_one_of_two_that_are_sold_together_is_no_package(room: Room) -> None:
+    # Two packages of two puts each are short four; a person buys one back: of three, one package and half of another.
+    room.executor._working._walk.judges.clear()
+    name = room.send(entry_of(Package((Leg(SHORT, -2),)), "naked", mid=24.0), 2)
+    assert isinstance(name, str)
+    room.minutes(6)
+    hold(room, short=-3)
+    restarted(room)
+    assert room.state.held(name) == {SHORT.name: -3.0}
+    assert [leg.ratio for leg in room.system.book.positions[name].legs] == [-3]
+    room.minutes(4)
+    assert room.gateway.held == {}  # what is left of a broken part is bought back, all three
 
 
 # An unwind is looked at until it is done
@@ -272,21 +287,15 @@ def test_no_look_is_taken_while_an_order_is_being_sent(room: Room) -> None:
     assert recovery.settled
 
 
-def test_a_package_of_more_legs_than_an_order_takes_goes_shorts_first(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_of_more_legs_than_an_order_takes_goes_shorts_first(room: Room) -> None:
     strikes = (4960.0, 4950.0, 4940.0)
     legs = [Leg(put(strike), -1) for strike in strikes] + [Leg(put(strike - 40.0), 1) for strike in strikes]
     room.gateway.subscribe([leg.contract for leg in legs])
     rows = {leg.contract.name: (leg.contract, leg.ratio) for leg in legs}
-    refused = room.send(entry_of(Package(tuple(legs)), "six", mid=20.0), 1)
-    assert isinstance(refused, Refusal)
-    assert (refused.rule, refused.limit, refused.observed) == ("legs", 4.0, 6.0)
-    monkeypatch.setattr(OrderGuards, "overlap", lambda *_: None)  # as one that an older version opened
     name = room.send(entry_of(Package(tuple(legs)), "six", mid=20.0), 1)
     assert isinstance(name, str)
     room.executor._working._walk.judges.clear()  # what risk thinks of these prices is not tried here
-    room.minutes(6)
+    room.minutes(12)
     assert room.gateway.held == rows
     before = len(room.gateway.sent)
     room.executor.close(room.system.book.positions[name], "test", "because", Urgency.FINAL)
@@ -322,3 +331,48 @@ def test_nothing_opens_on_shares_that_split_while_contracts_on_them_are_held(roo
     room.minutes(4)
     assert room.system.book.positions == {}
     assert isinstance(room.send(other, 1), str)  # nothing of before the split is held any more
+
+
+def test_an_adjusted_contract_is_told_and_nothing_opens_beside_it(room: Room) -> None:
+    told: list[str] = []
+    room.system.bus.subscribe(NoticeRaised, lambda event: told.append(event.text), component="test")
+    spy = INSTRUMENTS["SPY"]
+    legs = [spy.contract(FRIDAY, strike, Right.PUT, "handle") for strike in (495.0, 490.0)]
+    room.gateway.subscribe(legs)
+    package = Package((Leg(legs[0], -1), Leg(legs[1], 1)))
+    room.gateway.held["SPY1  240308P00495000"] = (legs[0], -1)
+    for _ in range(2):
+        room.system.command(room.gateway.time, Command.RECONCILE)
+    assert [text.split(":")[0] for text in told] == ["SPY1  240308P00495000 is an adjusted contract of SPY"]
+    refused = room.send(entry_of(package, "beside", mid=1.0), 1)
+    assert isinstance(refused, Refusal)
+    assert refused.rule == "adjusted"
+    del room.gateway.held["SPY1  240308P00495000"]
+    room.system.command(room.gateway.time, Command.RECONCILE)
+    assert isinstance(room.send(entry_of(package, "beside", mid=1.0), 1), str)
+
+
+def test_only_a_numbered_root_of_shares_is_adjusted() -> None:
+    names = ("TLT1 240308P95", "SPY 240308P495", "SPXW 240308P4950", "SPX1 240308P4950", "XYZ1 240308P1", "TLT1", "SPY")
+    assert [adjusted_of(name) for name in names] == ["TLT", None, None, None, None, None, None]
+
+
+# An exit of which only some was told, and that the broker has no order of
+
+
+def test_what_an_order_in_doubt_has_bought_back_is_not_bought_again(room: Room) -> None:
+    position = opened(room, 2)
+    room.gateway.fills_allowed = False
+    room.executor.close(position, "profit_target", "because")
+    (order,) = room.gateway.orders
+    room.gateway.orders.clear()
+    hold(room, wing=2)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, 2.0, 9.0, number=1)
+    room.executor._working._groups.clear()  # nobody hears of it any more, and what became of it is not decided yet
+    assert position.legs == room.system.book.positions[position.id].legs  # the book counts an exit when it is over
+    before = len(room.gateway.sent)
+    for urgency in Urgency:
+        room.executor.close(position, "command", "close all", urgency)
+        room.executor.unwind(position.id, ["whole"])
+    traded = [leg.contract for _, package, _, _ in room.gateway.sent[before:] for leg in package.legs]
+    assert SHORT not in traded

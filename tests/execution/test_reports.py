@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from core.book import Position
+from core.contracts import Leg, Package
 from core.events import Command, FillStatus, Level
 from core.journal import RecordKind
 from core.settings.fields import OrderSettings
 from execution.reports import WAITS
 from state.tables import TABLES, OrderGroupState, PositionState
 from tests.conftest import ROOT
-from tests.execution.desk import SHORT, WING, Room, hold, opened, report, working
-from tests.fake_gateway import Working
+from tests.execution.desk import NOON, SHORT, WING, Room, hold, intent, opened, put, report, restarted, working
+from tests.fake_gateway import FRIDAY, Working
 
 
 @pytest.fixture
@@ -297,3 +300,68 @@ def test_every_state_of_transit_has_a_limit_an_owner_and_an_end_and_the_document
         name = state.value.replace("_", " ")
         kind = "order group" if isinstance(state, OrderGroupState) else "position"
         assert f"| {kind} {name} | `orders.{row.limit}` | {row.owner} | {row.then} |" in text
+
+
+# Over a restart
+
+
+@pytest.mark.parametrize("wings", [0, 1])
+def test_what_filled_after_its_end_is_its_group_s_to_the_next_process(room: Room, wings: int) -> None:
+    order = working(room)
+    room.gateway.cancel(order.ids, "")
+    assert room.system.book.positions == {}
+    hold(room, short=-1, wing=wings)  # LEAN dropped the fill: only the account has it
+    restarted(room)
+    (position,) = room.system.book.positions.values()
+    assert {leg.contract for leg in position.legs} == ({SHORT, WING} if wings else {SHORT})
+    assert room.system.book.unowned == {}
+    room.gateway.fills_allowed = True
+    room.minutes(4)
+    assert len(room.gateway.held) == 2 * wings  # a whole package stays, a short alone is bought back
+    assert [row["reason"] for row in room.sink.rows(RecordKind.ERROR)] == []
+
+
+def test_what_a_person_held_before_stays_theirs(room: Room) -> None:
+    hold(room, short=-1)
+    restarted(room)
+    assert room.system.book.unowned == {SHORT.name: -1.0}
+    room.gateway.subscribe([SHORT, WING])
+    order = working(room)
+    room.gateway.cancel(order.ids, "")
+    restarted(room)
+    assert room.system.book.positions == {}
+    assert room.system.book.unowned == {SHORT.name: -1.0}
+
+
+def test_what_came_days_after_its_end_is_nobody_s(room: Room) -> None:
+    later = [put(strike, FRIDAY + timedelta(days=21)) for strike in (4950.0, 4920.0)]
+    room.gateway.subscribe(later)
+    room.gateway.fills_allowed = False
+    package = Package((Leg(later[0], -1), Leg(later[1], 1)))
+    assert isinstance(room.send(replace(intent(), package=package), 1), str)
+    (order,) = room.gateway.orders
+    room.gateway.cancel(order.ids, "")
+    for days in (5, 3):
+        room.gateway.time = NOON + timedelta(days=days)
+        room.gateway.held = {later[0].name: (later[0], -1)}
+        restarted(room)
+        found = {leg.contract for row in room.system.book.positions.values() for leg in row.legs}
+        assert found == (set() if days > 4 else {later[0]})
+        room.state.remember("unowned", {})
+
+
+def test_an_order_of_an_ended_group_that_fills_in_the_next_process_is_its_group_s(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = working(room)
+    for order_id, leg in zip(order.ids, (SHORT, WING), strict=True):
+        report(room, order_id, leg, FillStatus.CANCELLED)  # it is told so, and works on
+    monkeypatch.setattr(room.gateway, "cancel", lambda *_: None)  # faster than its second cancellation
+    restarted(room)
+    assert room.system.book.positions == {}
+    hold(room, short=-1, wing=1)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 9.0, number=1)
+    report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 4.0, number=1)
+    (position,) = room.system.book.positions.values()
+    assert position.cash == 500.0  # (9.00 - 4.00) x 100
+    assert room.system.book.unowned == {}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from core.book import ShareHolding, position_of
 from core.contracts import Contract, Leg, Package, Right
+from core.gateway import Holding
 from core.parts import Part, Terms
 from greeks.american import american_price
 from greeks.black_scholes import european_price, years_to_expiry
@@ -145,6 +146,33 @@ def test_pending_entries_and_shares_count(stress: Stress) -> None:
     assert shares is not None
     assert shares.loss == pytest.approx(5_500.0)
     assert shares.profits[Node.CRASH] == pytest.approx(-11_000.0)
+
+
+def test_what_a_person_holds_that_no_table_knows_counts_or_is_unknown(
+    stress: Stress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 30 shares at the broker's 900: 10 % are 2,700. A put of a root that no row has, and shares sold without a price,
+    # may lose anything; shares that are held without one lose at most what a person paid for them.
+    mine = [Holding("NVDA", 30.0, 0.0, 900.0), Holding("GME", -100.0, 0.0, 0.0), Holding("AMC", 50.0, 0.0, 0.0)]
+    monkeypatch.setattr(stress.system.gateway, "holdings", lambda: mine, raising=False)
+    stress.system.book.unowned = {"NVDA": 30.0, "TSLA 240621P150": -5.0, "GME": -100.0, "AMC": 50.0}
+    held = stress.engine.held()
+    shares = held.of("shares NVDA")
+    assert shares is not None
+    assert shares.loss == pytest.approx(2_700.0)
+    assert held.unknown == ("shares GME", "shares TSLA 240621P150")
+    assert held.of("shares AMC") is None
+
+
+def test_a_persons_shares_are_stressed_anew_when_their_price_moves(stress: Stress) -> None:
+    stress.system.book.unowned = {"SPY": 100.0}
+    stress.system.move("SPY", 550.0)
+    before = stress.engine.held()
+    stress.system.move("SPY", 500.0)
+    after = stress.engine.held().of("shares SPY")
+    assert before.rows[0].value == pytest.approx(55_000.0)
+    assert after is not None
+    assert after.value == pytest.approx(50_000.0)
 
 
 def test_unknown_is_nan_and_named_and_asked_for_again(stress: Stress) -> None:

@@ -21,7 +21,26 @@ class Mutation:
     tests: str
 
 
+MACHINE = "tests/risk/test_machine.py"
+_USED = "free = cap * context.account.equity - used.dollars"
+
+
 MUTATIONS = (
+    Mutation("used margin counts (machine)", "risk/margin.py", _USED, "free = cap * context.account.equity", MACHINE),
+    Mutation(
+        "an emergency is pursued each minute (machine)",
+        "risk/emergency.py",
+        "    def _on_minute(self, event: MinutePassed) -> None:\n        self._pursue(event.time)",
+        "    def _on_minute(self, event: MinutePassed) -> None:\n        self._flying.clear()",
+        MACHINE,
+    ),
+    Mutation(
+        "close_all outlives the process (machine)",
+        "risk/emergency.py",
+        'self._state.remember(PERSON, {"close_all_since": self._person_since})',
+        "self._told.clear()",
+        MACHINE,
+    ),
     Mutation(
         "half size from 10 % down",
         "risk/drawdown.py",

@@ -76,6 +76,36 @@ def test_figures_that_cannot_be_true_open_nothing(
     assert opens_nothing(plugin(system, name).review(one, told))
 
 
+def with_leg(strike: float = 4950.0, ratio: int = -1) -> Proposal:
+    short, wing = proposal().package.legs
+    return replace(proposal(), package=Package((Leg(replace(short.contract, strike=strike), ratio), wing)))
+
+
+ANY_SIGN = (math.nan, math.inf, -math.inf, 1e300, -1e300)
+SPOILT: dict[str, tuple[Callable[[float], tuple[Proposal, RiskContext]], tuple[float, ...]]] = {
+    "strike": (lambda value: (with_leg(strike=value), context()), BAD),
+    "ratio": (lambda value: (with_leg(ratio=int(value)), context()), (1e9, -1e9)),
+    "cash": (lambda value: (proposal(), replace(context(), account=Account(1e5, value))), ANY_SIGN),
+    "engine": (lambda value: (proposal(), replace(context(), account=Account(1e5, 1e5, value))), ANY_SIGN),
+    "vix seen": (lambda value: (proposal(), context(vix=value)), BAD),
+    "size": (lambda value: (proposal(), replace(context(), size_factor=value)), (*BAD, 1.1)),
+    "mid": (lambda value: (replace(proposal(), mid_cash=value), context()), ANY_SIGN),
+    "natural": (lambda value: (replace(proposal(), natural_cash=value), context()), ANY_SIGN),
+    "model": (lambda value: (replace(proposal(), model_cash=value), context()), ANY_SIGN),
+    "least": (lambda value: (replace(proposal(), least_cash=value), context()), ANY_SIGN),
+    "spot": (lambda value: (replace(proposal(), spot=value), context()), BAD),
+    "vix": (lambda value: (replace(proposal(), vix=value), context()), BAD),
+}
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+@pytest.mark.parametrize("field", SPOILT)
+def test_no_field_of_what_a_rule_is_told_may_be_untrue(system: TradingSystem, name: str, field: str) -> None:
+    spoil, values = SPOILT[field]
+    for value in values:
+        assert opens_nothing(plugin(system, name).review(*spoil(value))), value
+
+
 @pytest.mark.parametrize("name", PLUGINS)
 def test_no_equity_no_data_and_nothing_at_all_open_nothing(system: TradingSystem, name: str) -> None:
     one = plugin(system, name)

@@ -23,7 +23,7 @@ from market.calendar import EventCalendar
 from market.freshness import DataFault, DataFreshnessValidator, QuoteJudge
 from risk.limits import AssignmentPlugin, EventsPlugin, FreshnessPlugin, LiquidityPlugin
 from risk.manager import UnifiedRiskManager
-from risk.proposal import Deny, Proposal, RiskPlugin
+from risk.proposal import Allow, Deny, Proposal, RiskPlugin, Verdict
 from tests.execution.desk import put, spread
 from tests.fake_gateway import FRIDAY
 from tests.risk.floor import Floor
@@ -203,6 +203,24 @@ def test_a_step_is_judged_by_regime_breakers_and_halts(floor: Floor, monkeypatch
 
     assert judged(floor, 3.0, monkeypatch, plugins=(Stopped(),)) == "vix_regime"
     assert judged(floor, 3.0, monkeypatch, plugins=(Sizes(),)) == "allowed"  # sizes were judged before it was sent
+
+
+STEPS = ("phase", "vix_regime", "freshness", "circuit_breaker", "drawdown", "black_swan")
+
+
+@pytest.mark.parametrize("which", [*STEPS, "margin", "group_risk", "sizing", "liquidity", "correlation", "events"])
+def test_each_rule_of_a_step_ends_it_alone(floor: Floor, which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Says(RiskPlugin):
+        order = 1
+
+        def __init__(self, name: str) -> None:
+            self.name = name  # type: ignore[misc]  # one class for every name
+
+        def judge(self, proposal: Proposal, context: object) -> Verdict:
+            return Deny(self.name, "no more") if self.name == which else Allow(self.name)
+
+    plugins = tuple(Says(name) for name in sorted({*STEPS, which}))
+    assert judged(floor, 3.0, monkeypatch, plugins=plugins) == (which if which in STEPS else "allowed")
 
 
 # Entries on their way

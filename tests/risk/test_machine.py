@@ -90,7 +90,8 @@ class Account(RuleBasedStateMachine):
         first.gateway.cash = CASH
         first.parameters = {"phases__earned_progression": "false"}
         self.floor = first
-        self.spoilt: list[str] = []
+        self.by_hand: dict[str, int] = {}
+        self.closing = False
 
     @initialize()
     def begin(self) -> None:
@@ -210,8 +211,10 @@ class Account(RuleBasedStateMachine):
 
     @rule(command=st.sampled_from([Command.HALT, Command.RESUME, Command.REDUCE, Command.CLOSE_ALL]))
     def say(self, command: Command) -> None:
-        """A person speaks."""
-        self.floor.say(command)
+        """A person speaks; close_all is wanted until a resume is taken, over restarts too."""
+        taken = self.floor.say(command).accepted
+        if command in (Command.CLOSE_ALL, Command.RESUME) and taken:
+            self.closing = command is Command.CLOSE_ALL
         self.minutes(1)
 
     @rule(dollars=st.sampled_from([-40_000.0, 50_000.0]))
@@ -219,6 +222,15 @@ class Account(RuleBasedStateMachine):
         """Cash comes or goes."""
         self.floor.gateway.cash += dollars
         self.minutes(1)
+
+    @rule(count=st.integers(1, 20))
+    def trade_by_hand(self, count: int) -> None:
+        """A person sells puts at the broker; the next process finds them."""
+        sold = option("SPY", 400.0, 60)
+        self.by_hand[sold.name] = self.by_hand.get(sold.name, 0) - count
+        self.floor.gateway.subscribe([sold])
+        self.floor.gateway.held[sold.name] = (sold, self.by_hand[sold.name])
+        self.restart()
 
     @rule()
     def restart(self) -> None:
@@ -266,7 +278,9 @@ class Account(RuleBasedStateMachine):
                 left = [row for row in left if row.underlying.ticker in ("SPX", "SPY") or want.line != "A"]
             assert left == [], f"{want.rule} still wants {[row.id for row in left]} gone"
         assert emergency.person_waits == ()
-        held: dict[str, int] = {}
+        if self.closing:
+            assert not system.book.positions, "a person said close_all"
+        held = dict(self.by_hand)
         for row in system.book.positions.values():
             for leg in row.legs:
                 held[leg.contract.name] = held.get(leg.contract.name, 0) + leg.ratio
@@ -277,6 +291,31 @@ TestAccount = Account.TestCase
 TestAccount.settings = settings(
     max_examples=20, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_margin_that_a_person_uses_is_not_used_again() -> None:
+    # 17 puts at 400 ask about 4,000 each, of 52.5 % of 150,000: what is left carries one spread of 5,000, not seven
+    account = Account()
+    account.begin()
+    account.trade_by_hand(17)
+    account.offer("spread-week", 8)
+    account.wait(3)
+    opened = [row.parts[0].contracts for row in account.floor.system.book.positions.values()]
+    account.teardown()
+    assert opened in ([1], [2])
+
+
+def test_close_all_is_reached_after_a_refusal_and_a_restart() -> None:
+    account = Account()
+    account.begin()
+    account.offer("bonds", 2)
+    account.wait(3)
+    assert account.floor.system.book.positions
+    account.broker(refuses=True, fills=False)
+    account.say(Command.CLOSE_ALL)
+    account.restart()
+    assert account.closing
+    account.teardown()
 
 
 def test_the_account_does_open_when_nothing_forbids_it() -> None:

@@ -266,3 +266,16 @@ def test_package_margin_is_the_requirement_of_one() -> None:
     later = replace(legs[0], contract=replace(legs[0].contract, expiry=MARCH - timedelta(days=7)))
     early = Package((later, legs[1]))  # the long ends first: it covers nothing
     assert package_margin(early, 500.0, prices, RULES) == pytest.approx(12_400.0)
+
+
+def test_very_many_shorts_are_paired_without_trying_every_way() -> None:
+    # Twelve puts at 89 to 100 and twelve calls at 101 to 112 sold, the stock at 100, every option at 1.00; one put at
+    # 88 and one call at 113 bought. The dearest shorts are covered: 100/88 asks 1,200, 101/113 the same. Eleven other
+    # puts: 1 + max(20 - out, 10 % of the strike); of a put at 99 that is 1 + 19 = 20.00, at 98 19.00, ..., at 90 and 91
+    # 11.00 and 12.00, at 89 1 + 9 = 10.00: 99 to 90 are 20 + 19 + ... + 11 = 155, with 10.00 for 89: 165.00, 16,500.
+    # Calls at 102 to 112: 1 + max(20 - out, 10): 19 + 18 + ... + 11 = 135, then 11, 11: 157.00, 15,700.
+    rows: list[Row] = [(-1, "P", 89.0 + n, 1.0) for n in range(12)] + [(-1, "C", 101.0 + n, 1.0) for n in range(12)]
+    legs, prices = legs_of(AssetKind.EQUITY, [*rows, (1, "P", 88.0, 1.0), (1, "C", 113.0, 1.0)])
+    asked = requirement(legs, 100.0, prices, RULES)
+    # the puts are the larger side, 16,500 + 1,200, and the calls' premium besides: 11 x 100
+    assert asked == pytest.approx(16_500.0 + 1_200.0 + 1_100.0)

@@ -174,6 +174,29 @@ def test_a_losing_record_shrinks_the_share() -> None:
     assert sizer.fraction("friday_0dte", 0.88, 0.40) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("wins", "win", "loss", "planned", "expected"),
+    [
+        # W = (44 + 600) / 1050 = 0.6133; a cent lost counts as a tenth of 2,700: 200 / 270 = 0.7407,
+        # R = (20 + 740.7) / 1050 = 0.7245; 0.25 x (0.6133 - 0.3867 / 0.7245)
+        (600, 200.0, 0.01, 2_700.0, 0.01991),
+        # W = (44 + 350) / 1050 = 0.3752; 10,000 over a tenth of 100 is 1,000, R = 952 is kept at 3:
+        # 0.25 x (0.3752 - 0.6248 / 3)
+        (350, 10_000.0, 0.01, 100.0, 0.04174),
+        # W = (44 + 950) / 1050 = 0.9467; a cent over 2,700 leaves R = 0.019, kept at 0.1:
+        # a quarter of 0.4133, 5 % at most
+        (950, 0.01, 2_700.0, 2_700.0, 0.05),
+    ],
+)
+def test_the_reward_ratio_stays_within_its_bounds(
+    wins: int, win: float, loss: float, planned: float, expected: float
+) -> None:
+    trades = [ClosedTrade("s", str(n), NOW, NOW, win if n < wins else -loss, planned) for n in range(1_000)]
+    book = Book(trades=trades)
+    sizer = PositionSizer(book, PerformanceTracker(book), engine(), SizingSettings())
+    assert sizer.fraction("s", 0.88, 0.40) == pytest.approx(expected, abs=5e-5)
+
+
 # Exposure
 
 

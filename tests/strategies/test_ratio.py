@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from core.contracts import Contract
 from core.journal import RecordKind
 from strategies.ratio import Ratio
-from tests.fake_gateway import build
+from tests.fake_gateway import build, run_day
 from tests.strategies.rows import ARRIVED, RowGateway, acts, at, contract, gateway, hold, part, position, run
 
 TUESDAY = date(2024, 3, 5)
@@ -79,6 +80,19 @@ def test_an_entry_without_a_place_in_its_group_asks_quotes_of_nothing(
     assert asked == {"TLT"}
     denied = [row["reason"] for row in sink.rows(RecordKind.RISK) if row["severity"] == "denied"]
     assert denied == ["0 of 0 positions are open in group A2"] * 2  # told by the window, not by the minutes before it
+
+
+def test_an_entry_that_opens_other_parts_than_it_names_is_an_error(tmp_path: Path) -> None:
+    """By the parts that it names it is let in: one that opened others would have passed a rule that it did not."""
+    system, sink = build(market(tmp_path), run__strategies="ratio", **ARRIVED)
+    (row,) = system.coordinator.strategies
+    assert isinstance(row, Ratio)
+    row.entries = tuple(replace(entry, parts=("long",)) for entry in row.entries)
+    fake = system.gateway
+    assert isinstance(fake, RowGateway)
+    run_day(system, fake, TUESDAY, until=time(10, 5))
+    assert by_slot(sink)["SPY"] == "strategy_error"
+    assert fake.sent == []
 
 
 def test_days_places_and_chains(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ FIXED = {
     93: "a fill that nobody saw is priced apart from what was held before",
     147: "a settlement that is told a day late is priced at its own day's close",
     224: "what filled while the line was down is the group's",
+    139: "an order that nobody hears of is decided once, with what is told meanwhile",
+    303: "what an order in doubt has bought back is not bought again",
 }
 """Seeds that broke a rule once, and what it was."""
 

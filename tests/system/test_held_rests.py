@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
 from core.journal import MemorySink, RecordKind
+from strategies.base import ends_quietly, shared
 from strategies.coordinator import QuietMinutes
-from tests.fake_gateway import build, run_day
+from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
+from tests.risk.proposals import NOW, held
 from tests.strategies.rows import ARRIVED, RowGateway
 from trading_system import ALWAYS, TradingSystem
 
@@ -77,3 +79,23 @@ def test_what_is_held_rests_only_while_nothing_is_near_and_prices_stand(tmp_path
     system.book.blocked.clear()
     quiet.ends()
     assert not quiet.stands(later)
+
+
+def test_what_ends_today_lets_the_account_rest_only_while_it_is_little(tmp_path: Path) -> None:
+    """Two SPY legs of one contract at 500: they move by as much as 2 x 100 x 500 = 100,000 dollars of SPY at most."""
+    market = FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path, cash=100_000.0)
+    today, later = held("one", "ipmcc", "SPY"), held("two", "ipmcc", "SPY", FRIDAY + timedelta(days=7))
+    market.watch(("SPY",))
+    assert ends_quietly(market, [today, later], NOW)
+    assert ends_quietly(market, [today], datetime.combine(FRIDAY, time(14, 59)))
+    assert not ends_quietly(market, [today], datetime.combine(FRIDAY, time(15)))  # the last hour
+    market.cash = 99_999.0
+    assert not ends_quietly(market, [today, later], NOW)
+    assert ends_quietly(market, [later], datetime.combine(FRIDAY, time(15)))
+    market.cash = 200_000.0
+    assert not ends_quietly(market, [today, held("three", "lt112", "SPY"), held("four", "lt112", "SPY")], NOW)
+
+
+def test_what_bands_of_a_ticker_share() -> None:
+    bands = [("SPY", 499.0, 501.0), ("VIX", 15.0, 17.0), ("SPY", 499.5, 502.0), ("VIX", 18.0, 19.0)]
+    assert shared(bands) == (("SPY", 499.5, 501.0), ("VIX", 18.0, 17.0))  # none at all: no VIX is in both

@@ -451,3 +451,22 @@ def test_an_index_that_the_feed_does_not_have_is_told_at_each_open(tmp_path: Pat
     told = " ".join(run.notices())
     assert "SPX is not in the feed: a broker's may quote its options and not the index" in told
     assert run.held == {}
+
+
+def test_an_index_that_the_feed_does_not_have_is_implied_where_a_person_wants_it(tmp_path: Path) -> None:
+    """The level by parity is that of the index, which this account's feed does not show, within two points."""
+    run = LiveRun(tmp_path, parameters={"market.implied_index": "true"})
+    run.session.control("noindex")
+    run.start("9:28:00")
+    run.until("10:05:00")
+    tick = run.session.alive.algorithm.gateway.tick("SPX")  # type: ignore[attr-defined]
+    assert tick.implied
+    security = next(row for row in run.session.alive.securities.everything.values() if row.symbol.value == "SPX")
+    with run.session.alive.quotes.market(run.session.alive.market_ms):
+        assert abs(tick.price - security.price) < 2.0
+    told = " ".join(run.notices())
+    assert re.search(r"SPX is not in the feed: from 09:3\d its level is implied by the parity of its options", told)
+    run.session.control("")
+    run.until("10:10:00")
+    run.session.stop()
+    assert "SPX has a price of its own from 10:0" in " ".join(run.notices())

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.pictures import PICTURES
+from benchmarks.results import PICTURES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-AGAIN = "draw it again: python run.py tool benchmarks.pictures"
+AGAIN = "draw it again: python run.py tool benchmarks.results --pictures"
 
 
 @pytest.mark.slow

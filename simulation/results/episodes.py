@@ -1,28 +1,19 @@
-"""Accounts filled to the limits of risk go through named days: `python run.py tool tests.system.episodes.run`.
+"""What an account that was filled to the limits of risk came to in a scenario, against stated bounds (docs/risk.md).
 
-With names those, without the episodes of docs/risk.md, as its table. A verdict says what was held at the close before
-the shock, what acted, and the worst loss of a session and of the whole against stated bounds.
+A verdict says what was held at the close before the shock, what acted, what a broker that raises its margin sold, and
+the worst loss of a session and of the whole.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any, Final
 
 from simulation.market.calendar import calendar
-from simulation.market.scenarios import Scenario, scenario
-from simulation.market.source import ModelledMarket
-from simulation.runner import RunRequest, run_backtest
+from simulation.market.scenarios import Scenario
 
-ALGORITHM: Final = Path(__file__).with_name("filled.py")
-CASH: Final = (60_000.0, 150_000.0, 530_000.0)
-EPISODES: Final = ("august-2024", "march-2020", "february-2018", "october-2008", "crash-20")
 FILL_DAYS: Final = 2
 SESSIONS: Final = 8
 """From the shock on, where the scenario does not say when it is over."""
@@ -34,7 +25,10 @@ EPISODE_BOUND = 0.20
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session in dollars: what it began with (the close before), its lowest, its close; the index's ``move``."""
+    """One session in dollars: what it began with, its lowest, its close; the index's largest ``move``.
+
+    It begins with the close before and what was ``paid`` in since, less what was taken out.
+    """
 
     day: date
     opening: float
@@ -42,6 +36,7 @@ class Session:
     close: float
     move: float
     positions: tuple[str, ...]
+    paid: float = 0.0
 
     @property
     def loss(self) -> float:
@@ -79,13 +74,17 @@ class Verdict:
     @property
     def before(self) -> float:
         """Equity at the close before the shock."""
-        return next(row.opening for row in self.sessions if row.day >= self.shock)
+        return next(row.opening - row.paid for row in self.sessions if row.day >= self.shock)
 
     @property
     def loss(self) -> float:
-        """Of the equity before the shock, the lowest there was."""
-        after = [row.lowest for row in self.sessions if row.day >= self.shock]
-        return max(1.0 - min(after) / self.before, 0.0)
+        """Of the equity before the shock, the lowest there was, but for what was paid in or taken out since."""
+        paid, lowest = 0.0, self.before
+        for row in self.sessions:
+            if row.day >= self.shock:
+                paid += row.paid
+                lowest = min(lowest, row.lowest - paid)
+        return 1.0 - lowest / self.before
 
     @property
     def bound(self) -> float:
@@ -121,24 +120,6 @@ def range_of(plan: Scenario) -> tuple[date, date, date]:
     return date.fromordinal(int(ordinals[first - FILL_DAYS])), shock, plan.calm or end
 
 
-def try_account(name: str, cash: float, seed: int = 1) -> Verdict:
-    """Fill an account of so many dollars and take it through a scenario."""
-    plan = scenario(name)
-    first, shock, end = range_of(plan)
-    market = ModelledMarket.from_history(f"scenario:{name}", seed=seed)
-    parameters = {
-        "run.start": first.isoformat(), "run.end": end.isoformat(), "run.cash": f"{cash:.0f}",
-        "phases.earned_progression": "false", "shock": shock.isoformat(),
-    }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        result = run_backtest(RunRequest(ALGORITHM, market, parameters, None, Path(folder)))
-        if result.error is not None:
-            raise RuntimeError(result.error)
-        told = json.loads(next(Path(folder).rglob("sessions.json")).read_text(encoding="utf-8"))
-        lines = next(Path(folder).rglob("*journal*.jsonl")).read_text(encoding="utf-8").splitlines()
-        return verdict_of(name, cash, shock, told, [json.loads(line) for line in lines])
-
-
 def verdict_of(
     name: str, cash: float, shock: date, told: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> Verdict:
@@ -146,7 +127,7 @@ def verdict_of(
     sessions = tuple(
         Session(
             date.fromisoformat(row["day"]), row["opening"], row["lowest"], row["close"], row["move"],
-            tuple(row["positions"]),
+            tuple(row["positions"]), row.get("paid", 0.0),
         )
         for row in told["sessions"]
     )  # fmt: skip
@@ -199,23 +180,3 @@ def table(verdicts: Sequence[Verdict]) -> list[str]:
             f"| {words} |"
         )
     return head
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Try the named episodes, or those of the table, for each account; the number of those that failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(EPISODES))
-    parser.add_argument("--cash", type=float, action="append", help="dollars; as often as needed")
-    parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args(arguments)
-    verdicts = []
-    for name in asked.names:
-        for cash in asked.cash or CASH:
-            verdicts.append(try_account(name, cash, asked.seed))
-            print("\n".join(tell(verdicts[-1])), flush=True)
-    print("\n".join(["", *table(verdicts)]))
-    return sum(1 for row in verdicts if row.faults or not row.held)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,12 +1,10 @@
-"""`main.py` with an account filled to the limits of risk before a shock: an algorithm for ``run.py`` beside it.
+"""`main.py` with an account filled to the limits of risk before a shock: what ``python run.py scenario`` runs.
 
 A made-up strategy stands in place of the rows. On the days before the shock it offers more than any account may hold,
 each structure under its own slot, and risk's own word decides how much of it opens. What is held is managed by the
 rules that the rows share: half of the credit, a loss of twice the credit, 21 days. From the shock on the broker asks
 half as much margin again, and sells at natural what the account cannot carry. ``sessions.json`` tells each session.
 """
-
-# Private: _strategies: the coordinator's, in whose place the made-up one stands.
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from datetime import date, time
 from typing import Final
 
 from core.book import EntryIntent, Position
-from core.contracts import Contract, Leg, Package, Right
+from core.contracts import Leg, Package, Right
 from core.events import MarketData, MinutePassed, SessionClosed
 from core.parts import Part, PartPlan, Terms, Trait, Urgency
 from core.settings.fields import CircuitBreakerSettings, MarginSettings
@@ -46,7 +44,6 @@ from strategies.base import (
     Window,
 )
 from strategies.exits import days_to_expiry, loss_of_credit, most_severe, profit_of_credit
-from tests import every_structure
 from trading_system import TradingSystem
 
 NAME: Final = "filler"
@@ -154,7 +151,10 @@ class Filler(Strategy):
     def _proposal(self, slot: str, offer: Offer, context: EntryContext) -> Answer:
         plans = []
         for name, legs in offer.parts.items():
-            found = [(near(self._system, offer, leg, context.today), leg.ratio) for leg in legs]
+            found = [
+                (self._chains.listed_near(offer.root, context.today, offer.days, leg.right, leg.distance), leg.ratio)
+                for leg in legs
+            ]
             contracts = [Leg(contract, ratio) for contract, ratio in found if contract is not None]
             if len(contracts) < len(found):
                 return Wait("listing", f"{slot}: not listed, or no price yet")
@@ -162,7 +162,7 @@ class Filler(Strategy):
         package = Package(tuple(leg for _, part in plans for leg in part.legs))
         self._chains.watch(f"{NAME} open {slot}", [leg.contract for leg in package.legs])
         price = package_price(package.legs, current_quotes(self._chains, package))
-        spot = every_structure.spot_of(self._system, package.legs[0].contract)
+        spot = self._chains.spot_of(package.legs[0].contract)
         if price is None or spot is None or context.vix is None:
             return Wait("quotes", f"{slot}: a leg has no quote to trade at")
         unit = package.legs[0].contract.multiplier
@@ -178,12 +178,6 @@ class Filler(Strategy):
     def verify(self) -> tuple[str, ...]:
         """Nothing can be wrong with it."""
         return ()
-
-
-def near(system: TradingSystem, offer: Offer, wanted: Wanted, today: date) -> Contract | None:
-    """The listed contract of an offer nearest to what is wanted."""
-    leg = every_structure.Wanted(offer.days, wanted.right, wanted.distance, wanted.ratio)
-    return every_structure.listed_near(system, offer.root, leg, today)
 
 
 class Filled(TomKing):
@@ -202,10 +196,9 @@ class Filled(TomKing):
         system = self.system
         self.sessions: list[dict[str, object]] = []
         self.before = self.lowest = float(self.options.run.cash)
-        self.move = 0.0
+        self.move = self.paid = self.counted = 0.0
         self.liquidated: list[str] = []
-        system.coordinator._strategies.clear()  # the roster knows the rows of the method only
-        system.coordinator._strategies[NAME] = Filler(system, self.shock)
+        system.coordinator.stand_in(Filler(system, self.shock))
         settings: MarginSettings = system.settings.margin.model_copy(update={"house_multiple": HOUSE})
         breakers: CircuitBreakerSettings = system.settings.circuit_breakers
         engine, vix = system.managers[StressEngine], system.managers[UnifiedVIXManager]
@@ -226,10 +219,17 @@ class Filled(TomKing):
         value = self.system.managers[SteadyEquity].look(event.time).value
         if value is None:
             return
+        self.see_payments()
         self.lowest = min(self.lowest, value)
         if event.time.date() < self.shock or self.house.used().dollars <= value:
             return
         self.sell_at_natural(value)
+
+    def see_payments(self) -> None:
+        """Cash that a person paid in or took out is nothing that the session cost."""
+        moved = self.system.book.paid_in - self.counted
+        self.counted += moved
+        self.paid, self.before, self.lowest = self.paid + moved, self.before + moved, self.lowest + moved
 
     def sell_at_natural(self, value: float) -> None:
         """The broker sells at natural, the dearest first, until what is left may be carried."""
@@ -247,16 +247,18 @@ class Filled(TomKing):
     def tell_session(self, event: SessionClosed) -> None:
         """One session: what it began with, its lowest, its close, the index's largest move, what is held."""
         equity = event.equity
+        self.see_payments()
         lowest = min(self.lowest, equity)
         lines = self.system.managers[GroupRisk].lines()
         self.sessions.append({
             "day": event.day.isoformat(), "opening": self.before, "lowest": lowest, "close": equity, "move": self.move,
+            "paid": self.paid,
             "positions": [f"{row.parts[0].contracts} {row.slot}" for row in self.system.book.positions.values()],
             "margin": self.system.managers[MarginFigures].used().dollars,
             "lines": {name: (row.adverse, row.crash) for name, row in lines.items()},
             "phase": self.system.managers[UnifiedRiskManager].phase,
         })  # fmt: skip
-        self.before, self.lowest, self.move = equity, equity, 0.0
+        self.before, self.lowest, self.move, self.paid = equity, equity, 0.0, 0.0
 
     def on_end_of_algorithm(self) -> None:
         """Leave what was told."""

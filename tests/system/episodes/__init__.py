@@ -1,1 +1,0 @@
-"""An account filled to the limits of risk, taken through named days."""
