@@ -337,7 +337,7 @@ class LostFills:
         Old quotes tell nothing, and neither does the bid of what is worth nothing, which stays visible when nobody bids
         any more (13.7): it counts as none. An order that still walks toward natural is short of it, not passed.
         """
-        natural, legs = 0.0, group.package.legs
+        natural, legs = 0.0, group.order.legs
         for leg in legs:
             quote, ticks = self._gateway.quote(leg.contract), instrument_of(leg.contract).ticks
             if (

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from math import isfinite
 from typing import Final
 
 from core.bus import EventBus
 from core.journal import Journal, RecordKind
-from risk.proposal import RiskPlugin
+from risk.proposal import MOST_DOLLARS, RiskPlugin
 from state.manager import HierarchicalStateManager
 
 MEMORY: Final = "risk"
@@ -105,12 +104,12 @@ def text_of(value: object) -> str:
 
 
 def number(row: Mapping[str, object], name: str, least: float) -> float | None:
-    """A finite number of at least ``least``; ``None`` where nothing was remembered. Raises ``ValueError``."""
+    """A number from ``least`` to what an account can be; ``None`` where none was kept. Raises ``ValueError``."""
     value = row.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < least:
-        raise ValueError(f"{name}: {text_of(value)}; expected a number of at least {least:g}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < MOST_DOLLARS:
+        raise ValueError(f"{name}: {text_of(value)}; expected a number from {least:g} to under {MOST_DOLLARS:g}")
     return float(value)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from core.book import EntryIntent, Refusal
 from core.contracts import Contract, Leg, Package, Right, uncovered
-from core.events import Command, FillStatus
+from core.events import Command, FillStatus, MinutePassed
 from core.gateway import OrderRefusedError
 from core.journal import RecordKind
 from core.parts import WHOLE, PartPlan, Terms, Urgency
@@ -307,6 +307,17 @@ def test_a_judge_that_refuses_the_second_ends_it(room: Room) -> None:
     assert room.state.order_groups(ended=True)[0].state == OrderGroupState.CANCELLED
     assert ended == [] or ended[0]["rule"] == "test"
     _gone(room)
+
+
+def test_the_second_is_held_against_its_own_price_and_not_the_whole_package_s(room: Room) -> None:
+    room.gateway.answers_at_once = lambda: False  # type: ignore[method-assign]
+    _second(room)  # at 1 or 2 points, where the whole package brings over 5
+    room.gateway.reprice = lambda *_: True  # type: ignore[method-assign]
+    for _ in range(4):
+        room.gateway.time += timedelta(minutes=1)
+        room.system.clock.advance(room.gateway.time)
+        room.system.bus.publish(MinutePassed(time=room.gateway.time))
+    assert not room.executor.account.in_doubt
 
 
 # A restart

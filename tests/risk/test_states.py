@@ -208,8 +208,8 @@ def test_the_drawdown_outlives_the_process() -> None:
 
 @pytest.mark.parametrize(
     "row",
-    [{"peak": "x"}, {"peak": math.nan}, {"peak": -1.0}, {"peak": 1.0, "paused_until": "soon"}, {"disabled": 1},
-     {"paused_until": "2024-01-01T00:00:00+00:00"}, {"peak": True}],
+    [{"peak": "x"}, {"peak": math.nan}, {"peak": -1.0}, {"peak": 1e300}, {"disabled": 1},
+     {"peak": 1.0, "paused_until": "soon"}, {"paused_until": "2024-01-01T00:00:00+00:00"}, {"peak": True}],
 )  # fmt: skip
 def test_a_memory_that_cannot_be_true_is_refused(row: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
