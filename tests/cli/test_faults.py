@@ -57,5 +57,5 @@ def test_who_stops_a_campaign_waits_for_no_worker(monkeypatch: pytest.MonkeyPatc
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(runs.campaign(range(200), 2, stop))  # a minute of work
+        list(runs.campaign(range(200), 2, stop, runs.run_batch))  # a minute of work
     assert not active_children()
