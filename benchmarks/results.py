@@ -216,6 +216,7 @@ FIRST, LAST = "2016-01-04", "2016-02-26"  # the README's example, and the days o
 EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
     "friday_0dte": ("2018-03-23", "2018-03-26"),
     "lt112": ("2018-03-07", "2018-03-07"),
+    "futures_strangle": ("2018-03-13", "2018-03-13"),
     "leap_ladder": ("2018-03-12", "2018-03-12"),
     "ipmcc": ("2018-03-05", "2018-03-09"),
     "ratio": ("2018-03-13", "2018-03-13"),
