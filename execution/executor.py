@@ -276,7 +276,9 @@ class AtomicExecutor(OrderDesk):
         why: tuple[str, str, Urgency],
         step: int = 0,
     ) -> None:
-        if not (self.account.may_go(position, legs, why[2]) and self.states.holds(position.id, legs)):
+        legs, asked = self.states.free(position.id, legs), legs
+        torn = legs != asked and purpose is not OrderPurpose.UNWIND  # an order of unknown end may have closed the rest
+        if not legs or torn or not self.account.may_go(position, legs, why[2]):
             return
         package, contracts = reduced(legs, 1)
         group = OrderGroup(

@@ -456,6 +456,17 @@ def left_without(position: Position, parts: Sequence[Part]) -> tuple[Leg, ...]:
     return merged(leg for part in position.parts if part.name not in names for leg in part.legs)
 
 
+def clipped(legs: Iterable[Leg], held: Mapping[str, float]) -> tuple[Leg, ...]:
+    """As much of some legs (signed) as is held of each contract; those of which nothing is held are left out."""
+    rows = [(leg, _there(leg, round(held.get(leg.contract.name, 0.0)))) for leg in legs]
+    return tuple(Leg(leg.contract, count) for leg, count in rows if count)
+
+
+def _there(leg: Leg, held: int) -> int:
+    """As much of a leg as so many held contracts give, signed."""
+    return max(min(held, leg.ratio), 0) if leg.ratio > 0 else min(max(held, leg.ratio), 0)
+
+
 def allotted(position: Position, held: Mapping[str, float]) -> list[tuple[Part, dict[str, int]]]:
     """What each part has of what the account holds; of a contract that several hold the oldest goes short first."""
     left = {name: round(quantity) for name, quantity in held.items()}
@@ -464,7 +475,7 @@ def allotted(position: Position, held: Mapping[str, float]) -> list[tuple[Part, 
         has = {}
         for leg in part.legs:
             there = left.get(leg.contract.name, 0)
-            count = max(min(there, leg.ratio), 0) if leg.ratio > 0 else min(max(there, leg.ratio), 0)
+            count = _there(leg, there)
             has[leg.contract.name] = count
             left[leg.contract.name] = there - count
         rows.append((part, has))

@@ -29,7 +29,7 @@ from core.events import (
     PositionChanged,
     ShareSplit,
 )
-from core.gateway import Gateway
+from core.gateway import Gateway, Holding
 from core.instruments import INSTRUMENTS, UNDERLYINGS, instrument_of
 from core.parts import LegExit, Part
 from core.settings.fields import OrderSettings
@@ -137,18 +137,20 @@ def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated) -> tuple[float, 
     return new, priced, rest - priced
 
 
-def fill_gap(group: OrderGroup, leg: Leg, average: float | None) -> bool:
+def fill_gap(group: OrderGroup, leg: Leg, held: Holding | None) -> bool:
     """The broker says that all of a leg filled: what no report told filled unseen; whether there was such.
 
-    Of an entry it is taken at the account's ``average`` price, where that is known, until its report comes.
+    Of an entry it is taken at the account's average price, where that is known, until its report comes. The average is
+    of all that is held: where that is this leg alone, what was told already is taken off.
     """
-    fill = group.fills[leg.contract.name]
-    gap = group.wanted(leg) - fill.quantity
+    fill, wanted = group.fills[leg.contract.name], group.wanted(leg)
+    gap = wanted - fill.quantity
     if abs(gap) < 0.5:
         return False
     fill.quantity += gap
-    if group.opens and average:
-        fill.cash -= gap * average * leg.contract.multiplier
+    if group.opens and held is not None and held.average_price:
+        told, unseen = (0.0, wanted) if abs(held.quantity - wanted) < 0.5 else (fill.cash, gap)
+        fill.cash = told - unseen * held.average_price * leg.contract.multiplier
     else:
         fill.unpriced += gap
     return True

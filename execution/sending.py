@@ -394,8 +394,8 @@ class WorkingGroups:
 
     def _fill_gap(self, group: OrderGroup, leg: Leg) -> None:
         """All of a leg filled, and a report of some of it is on its way or lost."""
-        averages = {row.name: row.average_price for row in self._gateway.holdings()} if group.opens else {}
-        if fill_gap(group, leg, averages.get(leg.contract.name)):
+        held = {row.name: row for row in self._gateway.holdings()} if group.opens else {}
+        if fill_gap(group, leg, held.get(leg.contract.name)):
             record_step(self._journal, group, "filled_unseen")
 
     def _finish(self, group: OrderGroup) -> None:

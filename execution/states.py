@@ -6,7 +6,7 @@ What belongs together is one record of the state. What is read is not trusted: a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from math import isfinite
 from typing import Any
@@ -16,7 +16,7 @@ from core.contracts import Leg, Package, Right
 from core.events import ChangeKind, GroupOutcome, Level
 from core.instruments import INSTRUMENTS
 from core.parts import LegExit, Part, PartPlan, Realised, Terms, Trait
-from execution.groups import Change, OrderGroup
+from execution.groups import Change, OrderGroup, clipped
 from state.facts import SHARES, changes_of, instruments_of
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager, OpenIntent
@@ -48,10 +48,9 @@ class GroupStates:
         self._state = state
         self._book = book
 
-    def holds(self, position: str, legs: Iterable[Leg]) -> bool:
-        """Whether it holds what these legs (signed as held) close, by the fills of orders in doubt too."""
-        held = self._state.held(position)
-        return all(leg.ratio * held.get(leg.contract.name, 0.0) >= leg.ratio**2 - 0.5 for leg in legs)
+    def free(self, position: str, legs: Sequence[Leg]) -> tuple[Leg, ...]:
+        """Of these legs (signed as held) what no order of its own, at work or of unknown end, may close already."""
+        return clipped(legs, self._state.surely_held(position))
 
     # Before an order is sent
 

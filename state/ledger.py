@@ -14,7 +14,7 @@ from typing import Any
 from core.events import Level
 from core.storage import FolderStorage
 from state.store import UNREADABLE, Record, StateStore
-from state.tables import TABLES, CorruptStoreError, OrderTrigger
+from state.tables import TABLES, CorruptStoreError, OrderGroupState, OrderTrigger
 from state.upgrades import upgraded_group, upgraded_position
 
 SYSTEM_ID = "system"
@@ -91,6 +91,18 @@ class Ledger:
             for name, quantity in part.items():
                 total[name] = total.get(name, 0.0) + quantity
         return {name: quantity for name, quantity in total.items() if quantity}
+
+    def surely_held(self, position: str) -> dict[str, float]:
+        """The same less what its orders may close yet: those at work, and those of which nobody knows the end."""
+        held = self.held(position)
+        for group in self._groups_of(position):
+            if group.ended or (group.state == OrderGroupState.PLANNED and group.pending is None):
+                continue  # nothing of it works, or it never left
+            for name, whole in group.detail.get("changes", {}).items():
+                rest = whole - group.detail.get("filled", {}).get(name, 0.0)
+                if rest * held.get(name, 0.0) < 0:
+                    held[name] += rest
+        return held
 
     def apply(self, record: Record) -> None:
         """Take one record in; raises ``CorruptStoreError`` for one that names what does not exist."""

@@ -170,6 +170,10 @@ class HierarchicalStateManager:
         """
         return self._ledger.held(position)
 
+    def surely_held(self, position: str) -> dict[str, float]:
+        """The same less what its orders at work, or of unknown end, may close yet; of the other sign: more than all."""
+        return self._ledger.surely_held(position)
+
     def may(self, level: Level, subject: str, trigger: Trigger) -> str | None:
         """Why ``trigger`` would be refused now; ``None`` when it would be taken."""
         try:

@@ -197,11 +197,12 @@ class Watch:
         doubt = self._alive().managers[AtomicExecutor].account.in_doubt
         for leg in package.legs:
             name, count = leg.contract.name, leg.ratio * quantity
-            if doubt and count > 0:
-                continue  # decision 048: in doubt a short too many is bought back, told, and undone at the next start
             held = self.gateway.held.get(name, (leg.contract, 0))[1]
             same = working.get(name, 0) if working.get(name, 0) * count > 0 else 0
-            if held * count >= 0 or abs(count + same) > abs(held):
+            room = abs(held) if held * count < 0 else 0
+            if doubt and count > 0:  # what a person bought back is not taken as gone then (decision 048)
+                room += max(self.gateway.by_hand.get(name, 0), 0)
+            if abs(count + same) > room:
                 words = f"{tag} trades {count:+d} of {name}, {held:+d} are held, {same:+d} on their way"
                 self.tell(Rule.OVERSOLD, words)
 

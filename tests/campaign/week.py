@@ -17,7 +17,7 @@ from pathlib import Path
 import state.store
 from core.book import Refusal
 from core.contracts import Right
-from core.events import Command
+from core.events import Command, EntriesAllowed, NoticeRaised
 from core.journal import MemorySink, RecordKind
 from core.running.inbox import Inbox
 from core.settings.fields import Settings
@@ -181,9 +181,19 @@ class Week:
         self.watch.system = system
         act = self.inbox.leave if self.plan.live else self.inbox.take
         self.gateway.inbox = lambda event: act(lambda: system.happened(event))
+        system.bus.subscribe(NoticeRaised, self._noticed, component="person")
+        system.bus.subscribe(EntriesAllowed, self._answered, component="person")
         system.start()
         self.inbox.drain()
         return system
+
+    def _noticed(self, event: NoticeRaised) -> None:
+        """A sign of a lost fill is told whatever else has halted entries already."""
+        if _LOST_SIGN in event.text:
+            self._told_at = self._told_at or self.now
+
+    def _answered(self, _event: EntriesAllowed) -> None:
+        self._told_at = None
 
     def _ended(self) -> None:
         """The process is gone; the broker, the disk and the journal are what they were."""
@@ -237,7 +247,7 @@ class Week:
             return
         self.gateway.pass_minute()
         self.inbox.drain()
-        if self._warned(system, moment):
+        if self._warned(moment):
             self._ended()
             self.start()
             if self.system is not None:
@@ -271,13 +281,10 @@ class Week:
                 if not early:
                     self.inbox.take(partial(system.entry_window, moment, strategy.name, window.name))
 
-    def _warned(self, system: TradingSystem, moment: datetime) -> bool:
+    def _warned(self, moment: datetime) -> bool:
         """Whether a person who was told that LEAN may have lost a fill starts it anew: ten minutes later (048)."""
-        told = (system.bus.entries_halted or "").startswith(_LOST_SIGN) and self.plan.live
-        self._told_at = (self._told_at or moment) if told else None
-        return (
-            self._told_at is not None and moment - self._told_at >= timedelta(minutes=10) and not self.gateway.is_down
-        )
+        waited = self._told_at is not None and moment - self._told_at >= timedelta(minutes=10)
+        return waited and self.plan.live and not self.gateway.is_down
 
     def _resume(self, system: TradingSystem, moment: datetime) -> None:
         """Each morning a person looks and lets the system go on, as far as it may."""
