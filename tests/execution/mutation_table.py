@@ -255,4 +255,11 @@ EXECUTION_RULES = (
         ":\n",
         LOST,
     ),
+    Mutation(
+        "what an order of unknown end may have closed is not closed again",
+        "execution/executor.py",
+        "        legs, asked = self.states.free(position.id, legs), legs\n",
+        "        legs, asked = legs, legs\n",
+        LOST,
+    ),
 )

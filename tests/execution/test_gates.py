@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.contracts import Contract, Leg, Package, Right
 from execution.gates import as_orders, bares, sellable, without_flying
-from execution.groups import OrderGroup
+from execution.groups import OrderGroup, clipped
 from state.tables import OrderPurpose
 from tests.execution.desk import NOON, SPXW, put
 from tests.fake_gateway import FRIDAY
@@ -53,3 +53,9 @@ def test_more_legs_than_an_order_takes_go_shorts_first() -> None:
     shorts, longs = [leg for leg in wide if leg.ratio < 0], [leg for leg in wide if leg.ratio > 0]
     assert as_orders(wide, 4) == [tuple(shorts), tuple(longs)]
     assert [len(order) for order in as_orders(wide, 2)] == [2, 1, 2, 1]
+
+
+def test_as_much_of_each_leg_goes_as_is_held_of_it() -> None:
+    legs = (Leg(put(4950.0), -3), Leg(put(4920.0), 2), Leg(put(4900.0), -1), Leg(put(4880.0), 1))
+    held = {put(4950.0).name: -1.0, put(4920.0).name: 5.0, put(4900.0).name: 2.0}
+    assert clipped(legs, held) == (Leg(put(4950.0), -1), Leg(put(4920.0), 2))

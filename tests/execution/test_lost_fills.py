@@ -275,3 +275,40 @@ def test_a_sign_outlives_the_process_and_ends_by_a_person_s_word(tmp_path: Path)
     room.system.command(room.gateway.time, Command.RESUME)
     assert not room.executor.account.in_doubt
     assert room.system.bus.entries_halted is None
+
+
+@pytest.mark.parametrize("bought", [True, False])
+def test_in_doubt_a_short_is_not_bought_back_twice_while_an_order_s_end_is_unknown(
+    tmp_path: Path, bought: bool
+) -> None:
+    """The order left the broker's list without a report and may have filled: a new start reads the account."""
+    room = LiveRoom(tmp_path)
+    position = opened(room, 2)
+    room.pass_minutes(2)
+    room.gateway.fills_allowed = False
+    room.executor.unwind(position.id, ["whole"])
+    assert [(leg.contract, leg.ratio * room.gateway.sent[-1][2]) for leg in room.gateway.sent[-1][1].legs] == [
+        (SHORT, 2)
+    ]
+    room.gateway.orders.clear()
+    report(room, 77, WING, FillStatus.SUBMITTED, 1.0, 0.4)
+    room.minutes(6)
+    assert (room.executor.account.in_doubt, room.executor.followed) == (True, ())
+    before = len(room.gateway.sent)
+    for _ in range(3):
+        room.executor.close(position, "command", "a person said close_all", Urgency.FINAL)
+        room.executor.unwind(position.id, ["whole"])
+        room.minutes(1)
+    assert len(room.gateway.sent) == before
+    hold(room, short=0 if bought else -2, wing=2)
+    restarted(room)
+    room.live()
+    for _ in range(3):
+        room.minutes(1)
+        room.system.command(room.gateway.time, Command.RECONCILE)
+    assert room.state.held(position.id) == {WING.name: 2.0} | ({} if bought else {SHORT.name: -2.0})
+    assert [
+        (leg.contract, leg.ratio * count)
+        for _, package, count, _ in room.gateway.sent[before:][:1]
+        for leg in package.legs
+    ] == ([] if bought else [(SHORT, 2)])

@@ -11,6 +11,7 @@ import pytest
 from core.book import Position
 from core.contracts import Leg, Package
 from core.events import Command, FillStatus, Level
+from core.gateway import Holding
 from core.journal import RecordKind
 from core.settings.fields import OrderSettings
 from execution.reports import WAITS
@@ -365,3 +366,16 @@ def test_an_order_of_an_ended_group_that_fills_in_the_next_process_is_its_group_
     (position,) = room.system.book.positions.values()
     assert position.cash == 500.0  # (9.00 - 4.00) x 100
     assert room.system.book.unowned == {}
+
+
+def test_what_filled_unseen_beside_what_was_told_is_priced_apart_from_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sold, at 4.50 by a report that was lost and at 3.50 by one that came: the account's average is 4.00."""
+    order = working(room, 2)
+    rows = [Holding(SHORT.name, -2.0, 4.0, 0.0), Holding(WING.name, 2.0, 1.0, 0.0)]
+    monkeypatch.setattr(room.gateway, "holdings", lambda: rows)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 3.5, number=2)
+    report(room, order.ids[1], WING, FillStatus.FILLED, 2.0, 1.0, number=1)
+    (position,) = room.system.book.positions.values()
+    assert position.cash == 600.0  # (2 x 4.00 - 2 x 1.00) x 100

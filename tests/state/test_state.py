@@ -424,3 +424,19 @@ def test_an_expiry_and_an_order_in_sight_need_no_second_look(account: Account) -
     orders = (order(2, *legs[0], None, FillStatus.SUBMITTED), order(5, *legs[1], None, FillStatus.SUBMITTED, "p2-in"))
     assert Recovery(account.state, account.journal).reconcile(BrokerFacts(TODAY, (), orders, certain=False)).agreed
     assert account.state.order_group("p2-in").detail["orders"] == [2, 5]
+
+
+def test_what_an_order_may_close_yet_is_not_surely_held_until_the_order_s_end(account: Account) -> None:
+    account.opened("p1", RATIO, 3)
+    account.state.fire(Level.POSITION, "p1", PositionTrigger.CLOSE)
+    account.group("p1-out", "p1", OrderPurpose.UNWIND, {SPY530: 5.0})
+    assert account.state.surely_held("p1") == {SPY540: 3.0, SPY530: -6.0}  # planned: it never left
+    account.state.fire(Level.ORDER_GROUP, "p1-out", OrderTrigger.SEND)
+    assert account.state.surely_held("p1") == {SPY540: 3.0, SPY530: -1.0}  # -6 + 5
+    account.state.fire(Level.ORDER_GROUP, "p1-out", OrderTrigger.FILL_PART, filled={SPY530: 2.0})
+    assert account.state.surely_held("p1") == {SPY540: 3.0, SPY530: -1.0}  # -4 + 3
+    account.group("more", "p1", OrderPurpose.ENTRY, {SPY530: -2.0})
+    account.state.fire(Level.ORDER_GROUP, "more", OrderTrigger.SEND)
+    assert account.state.surely_held("p1") == {SPY540: 3.0, SPY530: -1.0}  # what may come is not held
+    account.state.fire(Level.ORDER_GROUP, "p1-out", OrderTrigger.CANCELLED, filled={SPY530: 2.0})
+    assert account.state.surely_held("p1") == account.state.held("p1") == {SPY540: 3.0, SPY530: -4.0}

@@ -18,6 +18,9 @@ FIXED = {
     224: "what filled while the line was down is the group's",
     139: "an order that nobody hears of is decided once, with what is told meanwhile",
     303: "what an order in doubt has bought back is not bought again",
+    108: "an emergency buys back nothing that an order of unknown end may have bought back",
+    799: "what filled unseen beside what was told is priced apart from it",
+    989: "a sign of a lost fill is told whatever else halted entries before",
 }
 """Seeds that broke a rule once, and what it was."""
 
