@@ -33,8 +33,7 @@ from core.running.lease import Lease, this_process
 from core.running.notices import LeanMessenger, LogBudget
 from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
-from state.copies import StateCopies
-from state.lock import locked_by
+from state.guard import StateCopies, locked_by
 from state.tables import StoreLockedError
 from trading_system import Surroundings, TradingSystem
 

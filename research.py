@@ -337,4 +337,4 @@ def grid(
     asked = replace(GridOptions(seeds=",".join(str(seed) for seed in seeds)), **chosen)
     axes = [(key, [str(value) for value in values]) for key, values in vary.items()]
     cells = cells_of(asked, axes, [asked.market])
-    return pd.DataFrame([{**dict(cell.values), "seed": int(cell.seed), **run_cell(cell)} for cell in cells])
+    return pd.DataFrame([{**dict(cell.values), "seed": int(cell.seed), **run_cell(cell)[1]} for cell in cells])

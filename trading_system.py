@@ -71,7 +71,7 @@ from risk.margin import MarginFigures, MarginPlugin
 from risk.memory import RiskMemory
 from risk.records import ExposureDiary, LimitUses, RiskRecord
 from risk.sizing import PositionSizer
-from state.copies import StateCopies
+from state.guard import StateCopies
 from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
@@ -215,6 +215,7 @@ class TradingSystem:
         self._quiet = self.managers[QuietMinutes]
         self._minute_at: datetime | None = None
         self._passed_at: datetime | None = None
+        self.managers[RiskStatus].add(self.status)
 
     def _build(self, surroundings: Surroundings) -> Managers:
         factory = ManagerFactory()
@@ -443,18 +444,16 @@ class TradingSystem:
         self.happened(CommandReceived(time=now, command=command, subject=subject))
         answered = self.managers[CommandDesk].last
         taken = "not answered" if answered is None else ("taken" if answered.accepted else "refused")
-        said = [] if answered is None else answered.answer.splitlines()
-        return f"{command.value} {subject}".strip() + f" {taken} at {now:%H:%M}\n" + "\n".join([*said, *self.status()])
+        said = "not answered" if answered is None else answered.answer
+        whole = said if command is Command.STATUS else f"{said}\n{self.managers[RiskStatus].text(now)}"
+        return f"{command.value} {subject}".strip() + f" {taken} at {now:%H:%M}\n{whole}"
 
     def status(self) -> list[str]:
-        """How things stand, a line each: account, entries, what is held and ordered, limits, windows, data."""
+        """What risk's own status does not say, a line each: cash, orders, limits, windows, data, records."""
         account, now, calendar = self.gateway.account(), self.clock.now(), self.managers[EventCalendar]
-        figures = ", ".join(f"{name.lower()} {value}" for name, value in self.figures().items())
-        held = [f"holds {name}" for name in self.book.positions] or ["holds nothing"]
         return [
             f"equity {account.equity:,.2f}, cash {account.cash:,.2f}",
-            figures,
-            *held,
+            ", ".join(f"{name.lower()} {value}" for name, value in self.figures().items()),
             *self.managers[AtomicExecutor].why(),
             self.managers[ExposureDiary].line(),
             *next_entries(self.coordinator.strategies, now, lambda day: calendar.session(day) is not None),

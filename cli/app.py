@@ -37,6 +37,7 @@ COMMANDS = {
     "scenario": ("cli.scenario", "scenario"),
     "settings": ("cli.settings", "settings"),
     "soak": ("cli.scenario", "soak"),
+    "status": ("cli.status", "status"),
     "trades": ("cli.runs", "trades"),
     "test": ("cli.checks", "checks"),
 }

@@ -37,6 +37,7 @@ Tom King Trading System
   python run.py trades latest       the closed trades of a run; --csv for a spreadsheet
   python run.py explain 2018-02-02  the life of a day, a position or an order group, from a run's journal
   python run.py compare ONE TWO     two runs beside each other, and the decisions that differ
+  python run.py status              how a rehearsal, LEAN's store or a run stands: positions, orders, locks, windows
   python run.py settings vix        every setting with that word: meaning, type, range, default, where it is read
   python run.py grid --help         many runs at once: values of settings, seeds, scenarios; a heat map of the results
   python run.py montecarlo --help   years that never happened: what return, drawdown and ruin are distributed like

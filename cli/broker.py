@@ -12,8 +12,6 @@ import json
 import math
 import os
 import re
-import shutil
-import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -33,12 +31,10 @@ from core.contracts import AssetKind, Contract, Leg, Right
 from core.events import Level
 from core.instruments import INSTRUMENTS, contract_named, underlying_named
 from core.settings.fields import Settings
-from core.storage import FolderStorage
 from reporting.markup import money
 from risk.margin import buying_power
 from state.facts import SHARES
-from state.ledger import Ledger
-from state.store import StateStore
+from state.ledger import ledger_of
 from state.tables import StateError
 
 PRODUCTION: Final = "https://api.tastyworks.com"
@@ -297,22 +293,16 @@ def by_state(folder: Path) -> Account:
     Raises:
         cli.errors.UserError: there is no state, or it cannot be read.
     """
-    if not any(folder.glob("s*-*.json*")):
-        raise UserError(f"--state: {folder} holds no state; expected the folder state/ with segment-1.jsonl")
-    with tempfile.TemporaryDirectory(prefix="tomking-check-") as place:
-        shutil.copytree(folder, Path(place) / "state", ignore=shutil.ignore_patterns("lock"))
-        store = StateStore(FolderStorage(Path(place), durable=False))
-        try:
-            loaded = store.load()
-            ledger = Ledger()
-            if loaded.snapshot is not None:
-                ledger.restore(loaded.snapshot)
-            for record in loaded.records:
-                ledger.apply(record)
-        except StateError as error:
-            raise UserError(f"--state: {folder} cannot be read ({error})") from error
-        finally:
-            store.close()
+    from cli.status import states_in
+
+    places = states_in(folder)
+    if len(places) != 1:
+        names = ", ".join(map(str, places)) or "none"
+        raise UserError(f"--state: {folder} holds no state, or several ({names}); expected one with segment-1.jsonl")
+    try:
+        ledger = ledger_of(places[0] / "state")
+    except StateError as error:
+        raise UserError(f"--state: {folder} cannot be read ({error})") from error
     held: dict[str, float] = {}
     for position in ledger.all_of(Level.POSITION):
         for name, quantity in ledger.held(position.id).items() if not position.ended else ():
@@ -437,7 +427,7 @@ def broker(
     account: Annotated[str, typer.Option(help="The account's number. Example: --account 5WX01234")],
     state: Annotated[
         Path | None,
-        typer.Option(help="The state's folder, of LEAN's object store or a copy. Example: --state storage/state"),
+        typer.Option(help="The state's folder, of LEAN's object store or a copy. Example: --state storage"),
     ] = None,
     order: Annotated[
         str | None,
@@ -454,7 +444,7 @@ def broker(
 
     Examples:
 
-    python run.py broker check --account 5WX01234 --state storage/state
+    python run.py broker check --account 5WX01234 --state storage
 
     python run.py broker check --account 5WX01234 --order '2.55 -1:SPXW_180202P2780 +1:SPXW_180202P2765'
     """

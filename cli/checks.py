@@ -33,6 +33,7 @@ FLOOR = 85.0  # percent of branches
 FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine recorded (RECORDINGS)
 ALL_SEEDS = "1000"
 SLOWEST = 25  # named by --durations
+FAULT_WEEKS = 100
 NAMED = 20  # seeds of a broken rule that are named
 
 # The commands of a first use: the smaller set of packages, then what the developers' commands add to it.
@@ -285,7 +286,9 @@ def regress(
 
 def faults(
     seed: Annotated[int | None, typer.Option(help="One seed, told as a story. Example: --seed 39", min=0)] = None,
-    seeds: Annotated[int, typer.Option(help="How many seeds to run. Example: --seeds 1000", min=1)] = 100,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds to run; 100 without it. Example: --seeds 1000", min=1)
+    ] = None,
     first: Annotated[int, typer.Option(help="The first of them. Example: --first 5000", min=0)] = 0,
     workers: Annotated[
         int | None, typer.Option(help="Processes at a time; all cores without it. Example: --workers 2", min=1)
@@ -304,10 +307,10 @@ def faults(
 
     python run.py faults --live --seeds 50
     """
-    if seed is not None and (first or workers is not None):
-        raise UserError("--seed runs one week by itself; --first and --workers belong to --seeds")
+    if seed is not None and (first or workers is not None or seeds is not None):
+        raise UserError("--seed runs one week by itself; expected it alone, or --seeds with --first and --workers")
     one, many = (tell_one_live, tell_many_live) if live else (tell_one, tell_many)
-    broken = one(seed) if seed is not None else many(range(first, first + seeds), workers)
+    broken = one(seed) if seed is not None else many(range(first, first + (seeds or FAULT_WEEKS)), workers)
     if broken:
         mode = " --live" if live else ""
         named = ", ".join(map(str, broken[:NAMED])) + (" ..." if len(broken) > NAMED else "")

@@ -2,6 +2,7 @@
 
 Each run is a cell. Its figures are kept in a file of its own as soon as it is done, so that an interrupted grid goes on
 where it was. A cell depends on its settings, seed and market only: the result is the same for any number of workers.
+What another version of the code came to is run again (decision 071).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +42,11 @@ if TYPE_CHECKING:
 SEEDS = re.compile(r"(\d+)\.\.(\d+)")
 MOST_CELLS = 10_000
 CELLS = "cells"
+CODE = ROOT  # whose files SOURCES names
+SOURCES = (
+    "core", "state", "market", "greeks", "risk", "execution", "strategies", "reporting", "simulation", "cli",
+    "main.py", "trading_system.py", "requirements.lock",
+)  # fmt: skip
 FIGURES = ("total_return", "drawdown", "sharpe_of_a_day", "trades", "win_rate", "profit")
 
 
@@ -113,15 +120,32 @@ class Cell:
 Figures = dict[str, float | None]
 
 
-def run_cell(cell: Cell) -> Figures:
-    """Run one cell in this process and return its figures; what it says on the way is not shown."""
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Twelve hex digits of everything that a run's figures rest on beside its options: sources and pinned packages.
+
+    Of the files as they are when a process first asks: what is not committed counts too.
+    """
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        place = CODE / name
+        inside = (path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        for path in sorted(inside) if place.is_dir() else [place]:
+            text = path.read_bytes()
+            digest.update(f"{path.relative_to(CODE).as_posix()} {len(text)}\n".encode() + text)
+    return digest.hexdigest()[:12]
+
+
+def run_cell(cell: Cell) -> tuple[str, Figures]:
+    """Run one cell in this process; the version of the code that did it, and its figures. What it says is not shown."""
+    code = code_version()
     from cli.backtest import run_and_report
 
     with tempfile.TemporaryDirectory(prefix="tomking-cell-") as folder, contextlib.redirect_stderr(io.StringIO()):
         done = run_and_report(cell.options(Path(folder) / "run"))
     if done.error is not None:
         raise UserError(f"a run stopped: {done.error.strip().splitlines()[-1]} ({cell.values}, seed {cell.seed})")
-    return figures_of([point.equity for point in done.record.equity], done.summary.total)
+    return code, figures_of([point.equity for point in done.record.equity], done.summary.total)
 
 
 def figures_of(equity: Sequence[float], total: Any) -> Figures:
@@ -204,17 +228,26 @@ def cells_of(options: ManyOptions, axes: Sequence[tuple[str, list[str]]], market
 
 
 def run_cells(cells: Sequence[Cell], folder: Path, client: Client) -> list[Figures]:
-    """The figures of every cell, in their order; those that are there already are not run again."""
+    """The figures of every cell, in their order; those that this very code came to already are not run again.
+
+    Raises ``UserError`` where a worker of a cluster runs other code than this process.
+    """
     from distributed import as_completed
 
     (folder / CELLS).mkdir(parents=True, exist_ok=True)
     waiting = {cell.key: cell for cell in cells if kept(folder, cell) is None}
     done = len(cells) - len(waiting)
+    older = sum(1 for key in waiting if (folder / CELLS / f"{key}.json").is_file())
+    if older:
+        sys.stderr.write(f"{older} runs are there of another version of the code than {code_version()}: run again\n")
     tell(done, len(cells))
     futures = {client.submit(run_cell, cell, key=f"cell-{key}"): key for key, cell in waiting.items()}  # type: ignore[no-untyped-call]
     try:
         for future in as_completed(futures):  # type: ignore[no-untyped-call]
-            keep(folder, futures[future], future.result())
+            code, figures = future.result()
+            if code != code_version():
+                raise UserError(f"--cluster: a worker runs code {code}, this is {code_version()}; expected the same")
+            keep(folder, futures[future], figures)
             done += 1
             tell(done, len(cells))
     finally:
@@ -230,19 +263,21 @@ def tell(done: int, whole: int) -> None:
 
 
 def kept(folder: Path, cell: Cell) -> Figures | None:
-    """What a cell came to in an earlier run of this grid; None where nothing whole is there."""
+    """What a cell came to in an earlier run of this grid by this code; None where nothing whole is there."""
     try:
-        read = json.loads((folder / CELLS / f"{cell.key}.json").read_text(encoding="utf-8"))
+        file = json.loads((folder / CELLS / f"{cell.key}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    whole = isinstance(read, dict) and all(isinstance(read.get(name), int | float | None) for name in FIGURES)
-    return read if whole and set(FIGURES) <= read.keys() else None
+    read = file.get("figures") if isinstance(file, dict) and file.get("code") == code_version() else None
+    if not isinstance(read, dict) or not set(FIGURES) <= read.keys():
+        return None
+    return read if all(isinstance(read[name], int | float | None) for name in FIGURES) else None
 
 
 def keep(folder: Path, key: str, figures: Figures) -> None:
-    """Write a cell's figures in one step."""
+    """Write a cell's figures in one step, with the version of the code."""
     fresh = folder / CELLS / f".{key}.tmp"
-    fresh.write_text(json.dumps(figures), encoding="utf-8")
+    fresh.write_text(json.dumps({"code": code_version(), "figures": figures}), encoding="utf-8")
     fresh.replace(folder / CELLS / f"{key}.json")
 
 
@@ -303,7 +338,7 @@ def show_grid(cells: Sequence[Cell], results: Sequence[Figures], folder: Path) -
     words = best_of_many(groups)
     typer.echo(words)
     write_grid(folder / "grid.html", groups, words)
-    typer.echo(f"Results: {folder}; open {folder / 'grid.html'} in a browser.")
+    typer.echo(f"Results: {folder}, of code {code_version()}; open {folder / 'grid.html'} in a browser.")
 
 
 def run_montecarlo(options: MonteCarloOptions) -> int:
@@ -334,7 +369,7 @@ def run_montecarlo(options: MonteCarloOptions) -> int:
     typer.echo(
         f"under {ruin:.0%} of the start at some close: {ruined} of {len(results)} paths; 95 %: {chance} (Wilson)"
     )
-    typer.echo(f"Results: {folder}")
+    typer.echo(f"Results: {folder}, of code {code_version()}")
     return 0
 
 
@@ -342,7 +377,8 @@ grid: Callable[..., int] = command_of(
     run_grid,
     """Run values of settings, seeds and scenarios against each other, on all cores.
 
-    An interrupted grid goes on where it was when the same command is given again.
+    An interrupted grid goes on where it was when the same command is given again; runs of another version of the code
+    are run again.
 
     Examples:
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from datetime import time as clock_time
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ from cli.backtest import Finished, StandIn, run_and_report
 from cli.errors import RunFailedError, UserError
 from cli.markets import open_market
 from cli.options import JOURNAL, BacktestOptions, MarketOptions, a_date, a_share, command_of, plan_of
+from core.clock import is_trading_day
 
 if TYPE_CHECKING:
     from simulation.live_mode.rehearsal import Rehearsal
@@ -232,12 +234,16 @@ def rehearse(
     from simulation.live_mode.session import LiveRequest, LiveSession
 
     day = a_date("--date", date_)
-    if speed <= 0:
-        raise UserError(f"--speed {speed}: must be above 0")
+    if not 0 < speed < inf:
+        raise UserError(f"--speed: {speed:g}; expected minutes above 0, for example 120")
     options = BacktestOptions(start=date_, end=date_, market=market, seed=str(seed), set_=list(set_ or ()))
     plan = plan_of(options)
     opened = open_market(plan.market, seed)
-    shutil.rmtree(store, ignore_errors=True)
+    if not (opened.first or day) <= day <= (opened.last or day):
+        raise UserError(f"--date: {day} is outside of the market's days, {opened.first} to {opened.last}")
+    if not is_trading_day(day):
+        sys.stderr.write(f"warning: {day} is no trading day: nothing will open\n")
+    make_anew(store)
     session = LiveSession(LiveRequest(plan.algorithm, opened.source, plan.parameters, store, LiveAccount(), seed))
     rehearsal = Rehearsal(session, store, lambda text: print(text, flush=True))
     if script is not None:
@@ -252,6 +258,15 @@ def rehearse(
     else:
         play_typed(rehearsal, day, speed)
     return 0
+
+
+def make_anew(store: Path) -> None:
+    """Remove the state of an earlier rehearsal; ``UserError`` for a folder or file that is anything else."""
+    from cli.status import states_in
+
+    if store.exists() and (not store.is_dir() or (any(store.iterdir()) and not states_in(store))):
+        raise UserError(f"--store: {store} is there and holds no rehearsal; expected a folder that is new or of one")
+    shutil.rmtree(store, ignore_errors=True)
 
 
 def play_typed(rehearsal: Rehearsal, day: date, speed: float) -> None:

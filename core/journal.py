@@ -34,6 +34,7 @@ class RecordKind(StrEnum):
     TRADE_CLOSED = "trade_closed"
     EQUITY = "equity"
     STANDING = "standing"
+    STATUS = "status"
     EXPOSURE = "exposure"
     GREEKS = "greeks"
     INTEREST = "interest"

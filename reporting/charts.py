@@ -272,13 +272,17 @@ def payoff_labels(trade: Trade, prices: Sequence[float], across: Scale) -> Marku
 
 
 def payoff_words(trade: Trade) -> str:
-    """The picture in words: strikes, break-evens and both extremes between the outer strikes."""
+    """The picture in words: strikes, break-evens and both extremes between the outer strikes.
+
+    Beyond them it may go on for ever, as from the strike of a single option: no extreme is claimed there.
+    """
     strikes = sorted({leg.strike for leg in trade.legs})
     profits = [profit_at_expiry(trade, strike) for strike in strikes]
     edge = (strikes[-1] - strikes[0]) or strikes[0] * 0.05
     grid = [strikes[0] - edge, *strikes, strikes[-1] + edge]
     evens = ", ".join(f"{price:,.2f}" for price in break_evens(trade, grid)) or "none"
-    extremes = f"best {money(max(profits), signed=True)}, worst between the strikes {money(min(profits), signed=True)}"
+    best, worst = money(max(profits), signed=True), money(min(profits), signed=True)
+    extremes = f"best {best}, worst between the strikes {worst}" if len(strikes) > 1 else f"{best} at the strike"
     return (
         f"At expiry, after the fees paid, over the underlying's price: {extremes}, break-even {evens} (bold). "
         "Dotted line: price at entry; solid: at exit."

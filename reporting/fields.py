@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from core.identifiers import correlation_of
+
 
 class JournalError(ValueError):
     """A line of a journal cannot be read; the message names file, line and field."""
@@ -228,6 +230,45 @@ def read_opening(row: Fields) -> Opening:
         for leg in row.rows("legs")
     }
     return Opening(row.text("position"), row.moment("time"), legs)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictNote:
+    """What the rules made of one proposal; ``bound`` says each rule's words that shrank or denied it.
+
+    ``origin`` is by what its position is found: its entry's correlation, or the position that it adds to. ``asked`` are
+    all rules that answered, by name.
+    """
+
+    time: datetime
+    origin: str
+    wanted: int
+    contracts: int
+    rule: str
+    bound: tuple[str, ...]
+    asked: tuple[str, ...] = ()
+
+
+def read_verdict(row: Fields) -> VerdictNote:
+    """A ``verdict`` row; the words of a rule that left all that was wanted are left out."""
+    wanted, rules = row.integer("wanted"), row.rows("verdicts")
+    bound = [
+        f"{rule.text('rule')} {rule.text('answer')}: {rule.values.get('reason') or 'no words'}"
+        for rule in rules
+        if rule.text("answer") == "deny" or (rule.maybe_integer("contracts") or wanted) < wanted
+    ]
+    when, slot, onto = row.moment("time"), str(row.values.get("slot") or ""), str(row.values.get("onto") or "")
+    # Not the row's own correlation: strategies that look in the same minute are judged in the event of the first.
+    own = correlation_of(str(row.values.get("strategy") or ""), when.date(), slot)
+    return VerdictNote(
+        time=when,
+        origin=onto or own,
+        wanted=wanted,
+        contracts=row.integer("contracts"),
+        rule=row.text("rule"),
+        bound=tuple(bound),
+        asked=tuple(rule.text("rule") for rule in rules),
+    )
 
 
 def read_roll(row: Fields) -> RollNote:

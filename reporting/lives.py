@@ -5,16 +5,29 @@ The page and ``python run.py explain`` both take it from here, so that they tell
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from reporting.fields import LegOpening, RollNote
+from reporting.fields import LegOpening, LimitNote, RollNote, VerdictNote
 from reporting.markup import EN_DASH, money, number
-from reporting.rows import Decision, Fill, Journal, OrderStep, Outcome, RiskNote, Trade, VerdictNote, strategy_title
+from reporting.rows import Decision, Fill, Journal, OrderStep, Outcome, RiskNote, Trade, strategy_title
 
 WALKED = ("sent", "repriced")
+MINUTE = timedelta(minutes=1)
+# What was seen and what bound it, for rules whose words do not say so themselves.
+NAMES: Mapping[str, tuple[str, str]] = {
+    "not_filled": ("natural price", "a limit of"),
+    "credit": ("natural credit", "at least"),
+    "delta": ("delta", "a bound of"),
+    "drawdown": ("drawdown", "a limit of"),
+    "black_swan": ("move", "a limit of"),
+    "losses_in_a_row": ("losses", "at most"),
+    "phase_positions": ("open", "at most"),
+    "minimum_equity": ("equity", "at least"),
+}
 
 
 class Placed(Protocol):
@@ -42,6 +55,7 @@ class Walk:
     filled: float | None
     end: str
     reason: str
+    legs: frozenset[str] = frozenset()
 
     @property
     def words(self) -> str:
@@ -68,6 +82,8 @@ class Life:
     worst: tuple[float, datetime] | None = None
     opened_with: Mapping[str, LegOpening] = field(default_factory=dict)
     rolls: tuple[RollNote, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    """The entry's decision, and one for each part that was added."""
 
     @property
     def bound(self) -> tuple[str, ...]:
@@ -75,6 +91,27 @@ class Life:
         words = [said for verdict in self.verdicts for said in verdict.bound]
         words = words or [f"{note.rule} {note.severity}: {note.reason}" for note in self.risk]
         return tuple(dict.fromkeys(words))
+
+    def decided(self, trade: Trade) -> Decision | None:
+        """The decision that opened a part: the last one up to its opening, which may be told in the next minute."""
+        known = [one for one in self.decisions if one.time <= trade.opened + MINUTE]
+        return known[-1] if known else self.decision
+
+    def judged(self, trade: Trade) -> VerdictNote | None:
+        """The rules' answers to the proposal that opened a part."""
+        known = [one for one in self.verdicts if one.time <= trade.opened]
+        return known[-1] if known else None
+
+    def walks_of(self, trade: Trade) -> tuple[Walk, ...]:
+        """The order groups that opened, changed or closed a part: of its contracts, in its time."""
+        names = {leg.name for leg in trade.legs}
+        return tuple(
+            walk
+            for walk in self.walks
+            if (not walk.legs or walk.legs & names)
+            and (walk.ended is None or walk.ended + MINUTE >= trade.opened)
+            and (walk.begun is None or walk.begun <= trade.closed)
+        )
 
     @property
     def held(self) -> timedelta | None:
@@ -88,8 +125,8 @@ def lives_of(journal: Journal) -> dict[str, Life]:
     """The life of every position that was ordered or closed, by its name, in order of appearance."""
     orders, fills, trades = by_position(journal.orders), by_position(journal.fills), by_position(journal.trades)
     taken = [decision for decision in journal.decisions if decision.outcome is Outcome.TRADE]
-    decisions = {decision.correlation: decision for decision in taken if decision.correlation}
-    verdicts = by_key((verdict.correlation, verdict) for verdict in journal.verdicts)
+    decisions = by_key((decision.correlation, decision) for decision in taken if decision.correlation)
+    verdicts = by_key((verdict.origin, verdict) for verdict in journal.verdicts if verdict.origin)
     risk = by_key((note.correlation, note) for note in journal.risk)
     lows, rolls = by_key(low for day in journal.exposures for low in day.lows.items()), by_position(journal.rolls)
     opened = by_position(journal.openings)
@@ -100,8 +137,9 @@ def lives_of(journal: Journal) -> dict[str, Life]:
         origins = [*(correlation for correlation in told if correlation), ""]
         found[name] = Life(
             position=name,
-            decision=decisions.get(origins[0]),
-            verdicts=tuple(verdicts.get(origins[0], ())) if origins[0] else (),
+            decision=next(iter(decisions.get(origins[0], ())), None),
+            decisions=tuple(decisions.get(origins[0], ())),
+            verdicts=(*verdicts.get(origins[0], ()), *verdicts.get(name, ())),
             walks=walks_of(steps, fills.get(name, [])),
             fills=tuple(fills.get(name, [])),
             risk=tuple(risk.get(origins[0], ())) if origins[0] else (),
@@ -149,6 +187,7 @@ def walks_of(steps: Sequence[OrderStep], fills: Sequence[Fill]) -> tuple[Walk, .
                 filled=filled,
                 end=other[-1].action if other else "",
                 reason=other[-1].reason if other and filled is None else rows[0].reason,
+                legs=frozenset(leg for leg, _ in rows[0].legs),
             )
         )
     return tuple(found)
@@ -181,7 +220,7 @@ def life_lines(life: Life) -> list[str]:
         lines.append(f"decided  {at} {decision.reason}; VIX {number(decision.vix)}, spot {number(decision.spot)}")
     if life.verdicts:
         verdict = life.verdicts[0]
-        lines.append(f"rules    {verdict.wanted} wanted, {verdict.contracts} allowed by {verdict.rule or 'all'}")
+        lines.append(f"rules    {verdict.wanted} wanted, {verdict.contracts} allowed, {len(verdict.asked)} rules asked")
     lines += [f"bound    {words}" for words in life.bound[:3]]
     lines += [walk_line(walk) for walk in life.walks[:4]]
     if len(life.walks) > 4:
@@ -196,6 +235,56 @@ def life_lines(life: Life) -> list[str]:
             f"{trade.underlying} {number(trade.underlying_exit)}, VIX {number(trade.vix_exit)}"
         )
     return [*lines, result_line(life)]
+
+
+def binding_number(decision: Decision) -> str:
+    """The limit that bound and what was seen, when the decision has both."""
+    if decision.limit is None or decision.observed is None:
+        return ""
+    observed, limit = number(decision.observed), number(decision.limit)
+    if decision.rule in NAMES:
+        seen, bound = NAMES[decision.rule]
+        return f" ({seen} {observed} against {bound} {limit})"
+    return f" ({observed} against {limit})"
+
+
+def entry_facts(trade: Trade, life: Life, uses: Sequence[LimitNote], own: str = "") -> list[tuple[str, str]]:
+    """Why a part was entered, its strategy's own limits, what the rules made of it, how full the day's limits were."""
+    facts: list[tuple[str, str]] = []
+    decision, verdict = life.decided(trade), life.judged(trade)
+    if decision is not None:
+        facts.append(("Why it was entered", decision.reason.replace("_", " ") + binding_number(decision)))
+    facts += [("Its own limits", own)] if own else []
+    if verdict is not None:
+        facts.append(("Contracts", f"{verdict.wanted} wanted, {verdict.contracts} allowed"))
+        facts += (
+            [("Rules asked", f"{len(verdict.asked)}, {len(verdict.bound) or 'none'} bound")] if verdict.asked else []
+        )
+    bound = life.bound if verdict is None else verdict.bound
+    facts += [("Bound by", words.replace("_", " ")) for words in bound]
+    if uses:
+        told = (f"{use.rule.replace('_', ' ')} {limit_words(use)}" for use in uses)
+        facts.append(("Limits that day, at their fullest", "; ".join(told)))
+    return facts
+
+
+OWN = re.compile(
+    r"(?P<name>\w*(?:vix|delta|credit|debit|move|rank|days_to_expiry|entry_time)\w*) = (?P<value>[^[\n]+) \["
+)
+
+
+def own_limits(strategy: str, settings: str) -> str:
+    """What a strategy's own settings demand of an entry (VIX, deltas, credit, day and so on), in words."""
+    lines = (line.removeprefix(f"{strategy}.") for line in settings.splitlines() if line.startswith(f"{strategy}."))
+    found = (match for line in lines if (match := OWN.match(line)) is not None and "exit" not in match["name"])
+    return ", ".join(f"{match['name'].replace('_', ' ')} {match['value']}" for match in found)
+
+
+def limit_words(use: LimitNote) -> str:
+    """How much of a limit was used, in its own unit and as a share."""
+    share = "unknown" if use.share is None else f"{max(0.0, use.share):.0%}"
+    seen, most = (f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}" for value in (use.observed, use.limit))
+    return f"{seen} of {most} ({share})"
 
 
 def worst_words(life: Life) -> str:

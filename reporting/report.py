@@ -173,7 +173,7 @@ def sections(record: RunRecord, summary: Summary) -> list[tuple[str, str, list[M
                 [strategy_tiles(summary), strategies_table(summary), exits_table(record.journal)],
             ),
             ("fills", "Fills, and what others would have made of them", [fills_table(summary.fills)]),
-            ("trades", "Trades", trade_list(record.journal)),
+            ("trades", "Trades", trade_list(record.journal, record.settings)),
             ("risk", "Risk and errors", risk_part(record.journal)),
         ]
     else:

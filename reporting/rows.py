@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from reporting.fields import (
     RollNote,
     Standing,
     UnknownTrade,
+    VerdictNote,
     capacity_of,
     parse_line,
     read_exposure,
@@ -26,6 +27,7 @@ from reporting.fields import (
     read_roll,
     read_standing,
     read_system,
+    read_verdict,
 )
 
 
@@ -198,18 +200,6 @@ class OrderStep:
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictNote:
-    """What the rules made of one proposal; ``bound`` says each rule's words that shrank or denied it."""
-
-    time: datetime
-    correlation: str
-    wanted: int
-    contracts: int
-    rule: str
-    bound: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class RiskNote:
     """A verdict that shrank or denied, or a limit that was neared or passed."""
 
@@ -282,9 +272,10 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         counts[kind] = counts.get(kind, 0) + 1
         if kind in READERS:
             kept[kind].append(READERS[kind](row))
+    decisions = tuple(item for item in kept["decision"] if isinstance(item, Decision))
     return Journal(
-        decisions=tuple(item for item in kept["decision"] if isinstance(item, Decision)),
-        trades=tuple(item for item in kept["trade_closed"] if isinstance(item, Trade)),
+        decisions=decisions,
+        trades=as_opened([item for item in kept["trade_closed"] if isinstance(item, Trade)], decisions),
         unknown=tuple(item for item in kept["trade_closed"] if isinstance(item, UnknownTrade)),
         account=next((item for item in reversed(kept["account"]) if isinstance(item, AccountCheck)), None),
         equity=with_interest(
@@ -303,6 +294,24 @@ def parse_journal(lines: Iterable[str], name: str = "journal") -> Journal:
         standings=tuple(item for item in kept["standing"] if isinstance(item, Standing)),
         counts=counts,
     )
+
+
+def as_opened(trades: Sequence[Trade], decisions: Sequence[Decision]) -> tuple[Trade, ...]:
+    """The trades with price and VIX of the decision that opened each part; of a part that came later without one they
+    are unknown: its row has those of its position's opening."""
+    taken = [one for one in decisions if one.outcome is Outcome.TRADE and one.correlation]
+    opened = {(one.correlation, one.time): one for one in taken}
+    first = {one.correlation: one.time for one in reversed(taken)}
+    found: list[Trade] = []
+    for trade in trades:
+        own = opened.get((trade.correlation, trade.opened))
+        later = trade.opened > first.get(trade.correlation, trade.opened) + timedelta(minutes=15)
+        if own is not None and first[trade.correlation] < trade.opened:
+            trade = replace(trade, underlying_entry=own.spot, vix_entry=own.vix)
+        elif own is None and later:
+            trade = replace(trade, underlying_entry=None, vix_entry=None)
+        found.append(trade)
+    return tuple(found)
 
 
 def with_interest(points: Sequence[EquityPoint], paid: Sequence[Interest]) -> tuple[EquityPoint, ...]:
@@ -434,24 +443,6 @@ def read_order(row: Fields) -> OrderStep:
         limit_cash=row.maybe_number("limit_cash"),
         legs=tuple((leg.text("name"), leg.integer("ratio")) for leg in legs),
         correlation=str(row.values.get("correlation") or ""),
-    )
-
-
-def read_verdict(row: Fields) -> VerdictNote:
-    """A ``verdict`` row; the words of a rule that left all that was wanted are left out."""
-    wanted = row.integer("wanted")
-    bound = [
-        f"{rule.text('rule')} {rule.text('answer')}: {rule.values.get('reason') or 'no words'}"
-        for rule in row.rows("verdicts")
-        if rule.text("answer") == "deny" or (rule.maybe_integer("contracts") or wanted) < wanted
-    ]
-    return VerdictNote(
-        time=row.moment("time"),
-        correlation=str(row.values.get("correlation") or ""),
-        wanted=wanted,
-        contracts=row.integer("contracts"),
-        rule=row.text("rule"),
-        bound=tuple(bound),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
@@ -20,23 +20,13 @@ from typing import TypeVar
 
 from core.fills import FillAssumption, FillRule
 from reporting.charts import payoff_chart
-from reporting.lives import Life, held_words, lives_of, roll_words, worst_words
+from reporting.fields import LimitNote
+from reporting.lives import Life, binding_number, entry_facts, held_words, lives_of, own_limits, roll_words, worst_words
 from reporting.markup import EN_DASH, Markup, element, join, money, number, percent, table
 from reporting.rows import Decision, EngineTrade, Fill, Journal, Outcome, Trade, strategy_title
 
 FRIDAY = 4
 Row = TypeVar("Row")
-# What was seen and what bound it, for rules whose words do not say so themselves.
-NAMES: Mapping[str, tuple[str, str]] = {
-    "not_filled": ("natural price", "a limit of"),
-    "credit": ("natural credit", "at least"),
-    "delta": ("delta", "a bound of"),
-    "drawdown": ("drawdown", "a limit of"),
-    "black_swan": ("move", "a limit of"),
-    "losses_in_a_row": ("losses", "at most"),
-    "phase_positions": ("open", "at most"),
-    "minimum_equity": ("equity", "at least"),
-}
 
 
 class DayKind(Enum):
@@ -126,17 +116,6 @@ def told(words: Iterable[str]) -> str:
     return "; ".join([*once[:MOST_TOLD], *more])
 
 
-def binding_number(decision: Decision) -> str:
-    """The limit that bound and what was seen, when the decision has both."""
-    if decision.limit is None or decision.observed is None:
-        return ""
-    observed, limit = number(decision.observed), number(decision.limit)
-    if decision.rule in NAMES:
-        seen, bound = NAMES[decision.rule]
-        return f" ({seen} {observed} against {bound} {limit})"
-    return f" ({observed} against {limit})"
-
-
 def calendar(cells: Sequence[DayCell]) -> Markup:
     """Years under each other, months that wrap on narrow screens, a legend with counts, and a table of the same."""
     if not cells:
@@ -205,16 +184,23 @@ def day_table(cells: Sequence[DayCell]) -> Markup:
     )
 
 
-MOST_CARDS = 100  # trades that are shown whole; older ones are rows, so that a page of years stays small
+MOST_CARDS = 60  # trades that are shown whole; older ones are rows, so that a page of years stays small
 
 
-def trade_list(journal: Journal) -> list[Markup]:
-    """Every trade, folded, latest first; the page's script adds filters and an order above them."""
+def trade_list(journal: Journal, settings: str = "") -> list[Markup]:
+    """Every trade, folded, latest first; the page's script adds filters and an order above them.
+
+    ``settings``: the whole of them as text, of which each strategy's own limits of entry are shown.
+    """
     if not journal.trades:
         return [element("p", "No trade was closed.", class_="note")]
-    lives = lives_of(journal)
+    lives, uses = lives_of(journal), {day.day: day.limits for day in journal.exposures}
     latest = sorted(journal.trades, key=lambda trade: trade.opened, reverse=True)
-    cards = [trade_card(trade, lives[trade.position]) for trade in latest[:MOST_CARDS]]
+    own = {name: own_limits(name, settings) for name in {trade.strategy for trade in latest}}
+    cards = [
+        trade_card(trade, lives[trade.position], uses.get(trade.opened.date(), ()), own[trade.strategy])
+        for trade in latest[:MOST_CARDS]
+    ]
     parts = [element("div", *cards, class_="trade-list")]
     if len(latest) > MOST_CARDS:
         words = (
@@ -274,10 +260,14 @@ def engine_trades_table(trades: Sequence[EngineTrade]) -> Markup:
     return join([element("p", f"{words}.", class_="note"), table(head, rows, words, (3, 4, 5, 6, 7), stacked=True)])
 
 
-def trade_card(trade: Trade, life: Life) -> Markup:
-    """One trade: legs, entry, exit, its orders' walks, what bound it, money, and the picture of its payoff."""
-    result = result_of(trade)
-    title = f"{trade.opened:%Y-%m-%d %H:%M} {trade.contracts} x {trade.underlying} {trade.structure.replace('_', ' ')} "
+def trade_card(trade: Trade, life: Life, uses: Sequence[LimitNote] = (), own: str = "") -> Markup:
+    """One trade: why and against which limits it was entered, legs, orders' walks, why it ended, money, its payoff.
+
+    ``uses``: the fullest uses of the account's limits on the day of its entry; ``own``: its strategy's, in words.
+    """
+    result, named = result_of(trade), trade.structure.replace("_", " ")
+    part = f" ({trade.part})" if len(life.trades) > 1 and trade.part not in named else ""
+    title = f"{trade.opened:%Y-%m-%d %H:%M} {trade.contracts} x {trade.underlying} {named}{part} "
     legs = table(
         ("Leg", "Per package", "Entry", "Exit", "Delta", "Volatility"),
         [(leg.name, f"{leg.ratio:+d}", number(leg.entry), number(leg.exit), *opened_with(life, leg.name))
@@ -286,6 +276,7 @@ def trade_card(trade: Trade, life: Life) -> Markup:
         (1, 2, 3, 4, 5),
     )  # fmt: skip
     facts = [
+        *entry_facts(trade, life, uses, own),
         ("Entry", f"{trade.opened:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_entry, trade.vix_entry)}"),
         ("Exit", f"{trade.closed:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_exit, trade.vix_exit)}"),
         ("Why it was closed", f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"),
@@ -318,14 +309,11 @@ def life_facts(trade: Trade, life: Life) -> list[tuple[str, object]]:
     """What the journal says of a trade beyond its money: walks, rules that bound, holding time, parts."""
     width = spread_width(trade)
     facts: list[tuple[str, object]] = [
-        (f"{walk.purpose or 'order'} order".capitalize(), walk.words) for walk in life.walks
+        (f"{walk.purpose or 'order'} order".capitalize(), walk.words) for walk in life.walks_of(trade)
     ]
     if width is not None and trade.credit > 0:
         points = trade.credit / (trade.contracts * trade.multiplier)
         facts.append(("Credit over width", f"{number(points)} of {number(width)} points, {percent(points / width)}"))
-    if life.verdicts:
-        facts.append(("Contracts", f"{life.verdicts[0].wanted} wanted, {life.verdicts[0].contracts} allowed"))
-    facts += [("Bound by", words.replace("_", " ")) for words in life.bound]
     facts.append(("Worst point", worst_words(life)))
     facts += [("Rolled", f"{roll.time:%Y-%m-%d %H:%M} {roll_words(roll)}") for roll in life.rolls]
     facts.append(("Held", held_words(trade.closed - trade.opened)))

@@ -16,8 +16,9 @@ from typing import Final
 
 from core.book import Book, OrderDesk, Position
 from core.bus import EventBus
-from core.events import Command, CommandAnswered, CommandReceived, Level, SessionClosed
+from core.events import Command, CommandAnswered, CommandReceived, Level, MinutePassed, SessionClosed
 from core.factory import Manager
+from core.gateway import Gateway
 from core.journal import Journal, RecordKind
 from core.settings.fields import ExitSettings, HealthSettings
 from core.settings.strategies import AVAILABLE
@@ -34,6 +35,8 @@ from state.manager import HierarchicalStateManager
 from state.tables import StrategyState, StrategyTrigger, SystemState, SystemTrigger
 
 LONGEST_SUBJECT: Final = 200
+TOLD_EVERY: Final = 30
+"""Minutes between two full statuses in a live journal, for `run.py status`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +86,34 @@ class HealthCheck(Manager):
         causes = tuple(f"{cause} -{points:.0f}" for cause, points in taken.items() if points >= 0.5)
         return Health(position.id, round(max(100.0 - sum(taken.values()), 0.0), 1), causes)
 
+    def value(self, position: Position) -> float | None:
+        """What is held of it is worth, dollars at the prices of now; ``None`` where a contract's is unknown."""
+        row = self._engine.held().of(position.id)
+        return row.value if row is not None and row.known else None
+
     def _at_stop(self, position: Position) -> bool:
         """Whether it has lost what a row's stop allows, of what it took in or paid; unknown counts as that."""
-        row, cash = self._engine.held().of(position.id), position.cash
-        if row is None or not row.known or cash is None:
+        value, cash = self.value(position), position.cash
+        if value is None or cash is None:
             return True
         entry = sum(part.entry_cash for part in position.parts)
         stop = self._settings.stop_of_credit * entry if entry > 0.0 else -self._settings.stop_of_debit * entry
-        return -(cash + row.value - position.fees) >= stop
+        return -(cash + value - position.fees) >= stop
+
+
+def held_words(position: Position) -> str:
+    """An open position in words: the same live and from a store that nobody works on."""
+    return f"{position.id} {position.structure} {position.underlying.ticker} {position.expiry}"
+
+
+def part_lines(position: Position) -> list[str]:
+    """Each open part in words: what of it is held (signed contracts), and its cash at entry (dollars, before fees)."""
+    lines = []
+    for part in position.parts:
+        legs = ", ".join(f"{leg.ratio:+d} {leg.contract.name}" for leg in part.legs)
+        brought = f"{'took in' if part.entry_cash >= 0.0 else 'paid'} {abs(part.entry_cash):,.2f}"
+        lines.append(f"  {part.name}: {legs or 'no leg left'}; {brought} on {part.opened:%Y-%m-%d %H:%M}")
+    return lines
 
 
 class RiskStatus(Manager):
@@ -115,6 +138,11 @@ class RiskStatus(Manager):
         self._sizer = sizer
         self._figures = figures
         self._health = health
+        self._more: list[Callable[[], list[str]]] = []
+
+    def add(self, lines: Callable[[], list[str]]) -> None:
+        """Further lines of the status, of what risk does not know: orders, entry windows, ages of data."""
+        self._more.append(lines)
 
     def text(self, now: datetime) -> str:
         """The whole of it, a line each."""
@@ -132,8 +160,10 @@ class RiskStatus(Manager):
             *(f"{row.id} is suspended: {row.detail.get('reason', 'no reason was given')}" for row in self._suspended()),
             *(f"{want.rule} wants {want.scope.value} gone" for want in self._risk.wanted(now)),
         ]  # fmt: skip
-        lines += [self._line(position, now) for position in self._book.positions.values()]
-        return "\n".join(lines)
+        for position in self._book.positions.values():
+            lines += [self._line(position, now), *part_lines(position), self._mark(position)]
+        lines += [] if self._book.positions else ["holds nothing"]
+        return "\n".join([*lines, *(line for more in self._more for line in more())])
 
     def standing(self, now: datetime) -> tuple[str, ...]:
         """The cap in force, and how each position does: what the report shows of a close."""
@@ -155,8 +185,14 @@ class RiskStatus(Manager):
     def _line(self, position: Position, now: datetime) -> str:
         health = self._health.of(position, now)
         why = f" ({', '.join(health.causes)})" if health.causes else ""
-        what = f"{position.id} {position.structure} {position.underlying.ticker} {position.expiry}"
-        return f"{what}: health {health.score:g}{why}"
+        return f"{held_words(position)}: health {health.score:g}{why}"
+
+    def _mark(self, position: Position) -> str:
+        """What closing it at the middle would bring, and what it came to so far, after fees. Dollars."""
+        row = self._health.value(position)
+        if row is None or position.cash is None:
+            return "  worth: unknown"
+        return f"  worth {row:+,.2f}, profit so far {position.cash + row - position.fees:+,.2f}"
 
     def time_locks(self) -> tuple[str, ...]:
         """Locks that end by their time or by a rule, which no person lifts here."""
@@ -208,6 +244,7 @@ class CommandDesk:
         desk: OrderDesk,
         emergency: EmergencyProtocol,
         status: RiskStatus,
+        gateway: Gateway,
     ) -> None:
         self._bus = bus
         self._journal = journal
@@ -216,6 +253,7 @@ class CommandDesk:
         self._desk = desk
         self._emergency = emergency
         self._status = status
+        self._gateway = gateway
         self.last: CommandAnswered | None = None
         self._acts: dict[Command, Callable[[CommandReceived], tuple[bool, str]]] = {
             Command.HALT: self._halt,
@@ -230,6 +268,16 @@ class CommandDesk:
         }
         bus.subscribe(CommandReceived, self._on_command, component="commands", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="commands")
+        bus.subscribe(MinutePassed, self._on_minute, component="commands")
+
+    def _on_minute(self, event: MinutePassed) -> None:
+        """Live, while anything is held or works: how things stand, for whoever finds the store without its process."""
+        if self._gateway.is_live() and event.time.minute % TOLD_EVERY == 0:
+            self._tell(event.time)
+
+    def _tell(self, now: datetime) -> None:
+        lines = self._status.text(now).splitlines()
+        self._journal.record(RecordKind.STATUS, component="commands", reason=lines[0], lines=lines)
 
     def _on_command(self, event: CommandReceived) -> None:
         if len(event.subject) > LONGEST_SUBJECT:
@@ -257,6 +305,8 @@ class CommandDesk:
 
     def _on_session_closed(self, event: SessionClosed) -> None:
         """What a report says of the close: the cap in force, and the health of what is held."""
+        if self._gateway.is_live():
+            self._tell(event.time)
         lines = list(self._status.standing(event.time))
         self._journal.record(RecordKind.STANDING, component="commands", reason=lines[0], day=event.day, lines=lines)
 

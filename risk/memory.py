@@ -63,6 +63,35 @@ class RiskMemory:
         return tuple(f"plugin {name} is there twice" for name in sorted({n for n in names if names.count(n) > 1}))
 
 
+def limits_in_words(memory: object, now: datetime) -> list[str]:
+    """What of a remembered record still limits at a time: locks with their end, suspensions. For a reader without
+    plugins, so what cannot be true is named and the rest is told."""
+    lines: list[str] = []
+    for plugin, row in memory.items() if isinstance(memory, dict) else ():
+        try:
+            lines += _limits_of(str(plugin), _mapping(row), now)
+        except ValueError as error:
+            lines.append(f"{plugin}: what was remembered cannot be read ({error})")
+    return lines
+
+
+def _limits_of(plugin: str, row: Mapping[str, object], now: datetime) -> list[str]:
+    by = words(row, "tripped_by")
+    lines = [
+        f"locked: {plugin}{f' ({by})' if by else ''} until {until:%Y-%m-%d %H:%M}"
+        for name in row
+        if name.endswith("until") and (until := moment(row, name)) is not None and until > now
+    ]
+    if truth(row, "disabled"):
+        lines.append(f"locked: {plugin} until a person resets it")
+    suspended = row.get("suspended")
+    return lines + [
+        f"{name} is suspended by its own record since {since:%Y-%m-%d %H:%M}"
+        for name in (suspended if isinstance(suspended, dict) else ())
+        if isinstance(suspended, dict) and (since := moment(suspended, name)) is not None
+    ]
+
+
 def _mapping(row: object) -> Mapping[str, object]:
     if not isinstance(row, dict):
         raise ValueError(f"{text_of(row)}; expected names with values")

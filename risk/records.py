@@ -246,7 +246,7 @@ class ExposureDiary(Manager):
         context = self._risk.context()
         looks = self._limits.all(context, self._figures.used().dollars, self._figures.cap(context))
         uses = [
-            f"{look.rule.replace('_', ' ')} {'unknown' if look.share is None else f'{max(look.share, 0.0):.0%}'}"
+            f"{look.rule.replace('_', ' ')} {'unknown' if look.share is None else f'{max(0.0, look.share):.0%}'}"
             for look in looks
         ]
         return f"limits used: {', '.join(uses)}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from core.events import Level
-from state.store import Record
+from core.storage import FolderStorage
+from state.store import UNREADABLE, Record, StateStore
 from state.tables import TABLES, CorruptStoreError, OrderTrigger
 from state.upgrades import upgraded_group, upgraded_position
 
@@ -176,6 +180,35 @@ class Ledger:
                 self._fingerprints.pop(fingerprint, None)  # nothing was sent: the intent may be planned again
             else:
                 self._fingerprints.setdefault(fingerprint, subject.id)
+
+
+def holds_state(folder: Path) -> bool:
+    """Whether a folder has a state's segments or snapshots."""
+    return any(folder.glob("s*-*.json*"))
+
+
+def ledger_of(folder: Path) -> Ledger:
+    """What the state in a folder says. The folder is copied first: nothing of it is locked, cut or changed.
+
+    Raises ``StateError`` where it cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="tomking-read-") as place:
+        shutil.copytree(folder, Path(place) / "state", ignore=shutil.ignore_patterns("lock"))
+        store = StateStore(FolderStorage(Path(place), durable=False))
+        try:
+            loaded = store.load()
+            ledger = Ledger()
+            if loaded.snapshot is not None:
+                ledger.restore(loaded.snapshot)
+            for record in loaded.records:
+                ledger.apply(record)
+            if loaded.upgraded:
+                ledger.upgrade()
+        except UNREADABLE as error:
+            raise CorruptStoreError(f"{folder}: {type(error).__name__}: {error}") from error
+        finally:
+            store.close()
+    return ledger
 
 
 def _changed(subject: Subject, record: Record, time: datetime) -> Subject:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.storage import Storage, replace_file, sync_folder
-from state.copies import Copy, StateCopies
-from state.lock import StoreLock
+from state.guard import Copy, StateCopies, StoreLock
 from state.tables import CorruptStoreError, NewerSchemaError, StoreError, UnwrittenError
 from state.upgrades import UPGRADES
 

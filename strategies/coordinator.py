@@ -40,7 +40,6 @@ from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _REOPEN_WITHIN = timedelta(minutes=15)
-_ADDED = "add"
 
 
 @dataclass(slots=True)
@@ -139,6 +138,9 @@ class StrategyCoordinator:
     def restore(self) -> None:
         """Take over from the last process what it decided and what it had on its way, before orders are looked at."""
         self._entries.restore()
+        if self._gateway.is_live():  # for `run.py status`, which has the store alone
+            said, names = f"runs {', '.join(self._strategies)}", list(self._strategies)
+            self._journal.record(RecordKind.SYSTEM, component="coordinator", reason=said, strategies=names)
 
     def catch_up(self, now: datetime, *, closed: bool = False) -> None:
         """Live, once a minute of a session (``closed``: at its end): every entry of the day gets its one row."""
@@ -270,7 +272,7 @@ class StrategyCoordinator:
     def _add(self, position: Position, action: Add, today: date) -> None:
         """Open parts on a position, once a day for each name: what was refused is not asked for again and again."""
         proposal = replace(action.proposal, onto=position.id)
-        key = Key(position.strategy, _ADDED, f"{position.id} {' '.join(plan.name for plan in proposal.plans)}")
+        key = Key(position.strategy, "add", f"{position.id} {' '.join(plan.name for plan in proposal.plans)}")
         if self._added.get(key) == today or self._roster.decisions.is_decided(key, today):
             return
         self._added[key] = today

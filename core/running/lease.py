@@ -155,6 +155,16 @@ class Lease:
         self._storage.replace(KEY, json.dumps(words))
 
 
+def owner_of(text: str) -> tuple[str, datetime] | None:
+    """Who a lease's text says trades, and when it renewed (UTC); ``None``: nobody, or nothing to be understood."""
+    try:
+        row: dict[str, Any] = json.loads(text)
+        owner, renewed = _owner(row["owner"]), datetime.fromisoformat(row["renewed"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if owner is None or renewed.tzinfo is not None else (owner.name, renewed)
+
+
 def _owner(row: Any) -> Owner | None:
     return None if row is None else Owner(str(row["machine"]), str(row["name"]))
 

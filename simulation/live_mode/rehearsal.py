@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -133,10 +133,11 @@ class Rehearsal:
 
     def _trade(self, text: str) -> None:
         parts = shlex.split(text)
-        names = {str(symbol.value): symbol for symbol in self._held()}
-        if len(parts) != 3 or parts[1] not in names:
+        names = {" ".join(str(symbol.value).split()): symbol for symbol in self._held()}  # as a script's line has it
+        symbol = names.get(" ".join(parts[1].split())) if len(parts) == 3 else None
+        if symbol is None:
             raise ScriptError(f"trade by hand: expected QUANTITY 'SYMBOL' PRICE, a symbol of {sorted(names)}")
-        trade = names[parts[1]], float(parts[0]), float(parts[2])
+        trade = symbol, float(parts[0]), float(parts[2])
         if self.session.engine is None:
             self.session.account.trade(*trade)
         else:  # LEAN hears of it at the next start: its portfolio is built from events
@@ -180,7 +181,7 @@ class Rehearsal:
         rows = self._rows()
         for row in rows[self._seen_rows :]:
             if row.get("kind") in SHOWN and row.get("component") != "factory":
-                self._show(f"{str(row['time'])[11:16]} {row['kind']}: {row.get('reason')}")
+                self._show(f"{str(row['time'])[11:16]} {row['kind']}: {words_of(row)}")
         self._seen_rows = len(rows)
         engine = self.session.engine
         if engine is not None:
@@ -207,6 +208,18 @@ class Rehearsal:
             if window.falls_on(now.date()) and window.opens > now.time()
         ]
         return ", ".join(text for _, text in sorted(windows))
+
+
+def words_of(row: Mapping[str, object]) -> str:
+    """What a row of the journal says: of an order its limit, of a fill its price, of a command its whole answer."""
+    said = str(row.get("reason"))
+    if row.get("kind") == "order":
+        return f"{row.get('action')} {row.get('purpose')} {row.get('contracts')} at {row.get('limit_cash')} ({said})"
+    if row.get("kind") == "fill":
+        return f"{row.get('quantity'):+g} {row.get('contract')} at {row.get('price')} ({said})"
+    if row.get("kind") == "command":
+        return "\n      ".join([said, *str(row.get("answer", "")).splitlines()])
+    return said
 
 
 def play_script(rehearsal: Rehearsal, lines: list[Line]) -> None:

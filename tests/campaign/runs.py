@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import active_children
 from typing import TypeVar
 
 from simulation.faults.kinds import Fault
@@ -47,12 +49,25 @@ def campaign(
     rows = list(seeds)
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
     done = 0
-    with ProcessPoolExecutor(workers) as pool:
-        for future in as_completed([pool.submit(batch, some) for some in batches]):
-            for verdict in future.result():
-                done += 1
-                yield verdict
-            tell(done)
+    with ProcessPoolExecutor(workers, initializer=_leave_signals) as pool:
+        try:
+            for future in as_completed([pool.submit(batch, some) for some in batches]):
+                for verdict in future.result():
+                    done += 1
+                    yield verdict
+                tell(done)
+        except BaseException:  # told to stop, above all: nobody waits for weeks that nobody reads
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in active_children():
+                child.terminate()
+                child.join()
+            raise
+
+
+def _leave_signals() -> None:
+    """In a worker: Ctrl-C reaches the whole group of processes, and the first one alone ends the rest."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def workers_of(asked: int | None) -> int:

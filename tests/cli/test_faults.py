@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from multiprocessing import active_children
+
 import pytest
 
 from cli import checks
 from cli.app import run
+from tests.campaign import runs
 
 
 def test_one_seed_is_told_as_a_story(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +42,20 @@ def test_a_broken_rule_ends_in_one_line_and_exit_code_1(
 def test_one_seed_takes_no_workers(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["faults", "--seed", "1", "--workers", "2"]) == 2
     assert "--seed runs one week by itself" in capsys.readouterr().err
+
+
+def test_one_seed_and_many_are_not_asked_for_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["faults", "--seed", "1", "--seeds", "2"]) == 2
+    assert "expected it alone" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_who_stops_a_campaign_waits_for_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_BATCH", 1)
+
+    def stop(_done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(runs.campaign(range(200), 2, stop, runs.run_batch))  # a minute of work
+    assert not active_children()

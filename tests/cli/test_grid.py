@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import distributed
 import numpy as np
 import pytest
 
 from cli import app, grid, options
+from cli.errors import UserError
 from reporting.grids import Groups, best_of_many, grid_rows, heat_maps, interval_of
 from reporting.intervals import deflated_sharpe
 
@@ -71,8 +74,76 @@ def test_what_is_kept_is_not_run_again_and_half_a_file_is(tmp_path: Path) -> Non
     assert grid.kept(tmp_path, two) is None
     (tmp_path / grid.CELLS / f"{two.key}.json").write_text('{"total_return": 0.', encoding="utf-8")
     assert grid.kept(tmp_path, two) is None
-    (tmp_path / grid.CELLS / f"{two.key}.json").write_text('{"total_return": "much"}', encoding="utf-8")
-    assert grid.kept(tmp_path, two) is None
+    for text in (
+        '{"total_return": "much"}',
+        "[]",
+        f'{{"code": "{grid.code_version()}", "figures": {{"drawdown": "1"}}}}',
+    ):
+        (tmp_path / grid.CELLS / f"{two.key}.json").write_text(text, encoding="utf-8")
+        assert grid.kept(tmp_path, two) is None
+
+
+class Cluster:
+    """A cluster of one process: it runs what it is given at once, with its own version of the code."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.ran: list[grid.Cell] = []
+
+    def submit(self, _run: object, cell: grid.Cell, key: str) -> Future[tuple[str, grid.Figures]]:
+        self.ran.append(cell)
+        future: Future[tuple[str, grid.Figures]] = Future()
+        future.set_result((self.code, figures(0.01 * len(self.ran))))
+        return future
+
+    def cancel(self, _futures: object) -> None:
+        return
+
+
+def test_a_resumed_grid_mixes_no_versions_of_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(distributed, "as_completed", lambda futures: list(futures))
+    wanted = cells(seeds="1..3")
+
+    def run(code: str, worker: str = "") -> tuple[list[grid.Figures], int, str]:
+        monkeypatch.setattr(grid, "code_version", lambda: code)
+        cluster = Cluster(worker or code)
+        found = grid.run_cells(wanted, tmp_path, cast(Any, cluster))
+        return found, len(cluster.ran), capsys.readouterr().err
+
+    first, ran, said = run("aaa")
+    assert (ran, said) == (3, "0 of 3 runs done\n1 of 3 runs done\n2 of 3 runs done\n3 of 3 runs done\n")
+    assert run("aaa") == (first, 0, "3 of 3 runs done\n")
+    # Of another version all three count for nothing, and that is said; so do those of a form without a version.
+    (tmp_path / grid.CELLS / f"{wanted[0].key}.json").write_text(json.dumps(first[0]), encoding="utf-8")
+    again, ran, said = run("bbb")
+    assert (again, ran) == (first, 3)
+    assert said.startswith("3 runs are there of another version of the code than bbb: run again\n0 of 3 runs done\n")
+    with pytest.raises(UserError, match="a worker runs code bbb, this is ccc"):
+        run("ccc", worker="bbb")
+    assert run("bbb")[1] == 0  # what a refused worker came to was not kept
+
+
+def test_the_version_of_the_code_is_that_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "CODE", tmp_path)
+    monkeypatch.setattr(grid, "SOURCES", ("core", "main.py"))
+    (tmp_path / "core" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "core" / "a.py").write_text("1")
+    (tmp_path / "main.py").write_text("2")
+
+    def version() -> str:
+        grid.code_version.cache_clear()
+        return grid.code_version()
+
+    first = version()
+    (tmp_path / "core" / "__pycache__" / "a.pyc").write_text("compiled")
+    assert version() == first
+    (tmp_path / "core" / "a.py").write_text("3")
+    changed = version()
+    (tmp_path / "core" / "a.py").rename(tmp_path / "core" / "b.py")
+    assert len({first, changed, version()}) == 3
+    grid.code_version.cache_clear()
 
 
 def test_the_deflated_sharpe_ratio_by_hand() -> None:
@@ -140,7 +211,8 @@ def test_two_processes_come_to_what_one_does(
     assert (folders[0] / "grid.html").read_text() == (folders[1] / "grid.html").read_text()
     # Again: both cells are there, so that nothing runs; a figure that was written by hand stays.
     name = sorted(one)[0]
-    changed = cast(dict[str, float | None], json.loads(one[name])) | {"trades": 77.0}
+    changed = cast(dict[str, dict[str, float | None]], json.loads(one[name]))
+    changed["figures"]["trades"] = 77.0
     (folders[0] / grid.CELLS / name).write_text(json.dumps(changed), encoding="utf-8")
     assert app.run([*asked, "--workers", "1", "--name", "by-1"]) == 0
     assert "77.0" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from core.journal import Journal, MemorySink, RecordKind
 from core.running.keeper import LeanKeeper, MemoryKeeper, MonthlySink
 from core.storage import FolderStorage, adopt
 from simulation.algorithm.object_store import ObjectStore
-from state.copies import Copy, StateCopies
+from state.guard import Copy, StateCopies
 from state.manager import HierarchicalStateManager
 from state.store import StateStore, StoreOptions
 from state.tables import (

@@ -1,31 +1,31 @@
-"""The drills of docs/live.md are scripts that run."""
+"""The drills of docs/live.md are scripts that run, and the page shows what they print."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
+from cli import app
+from cli.errors import UserError
+from cli.scenario import make_anew
 from simulation.live_mode.rehearsal import ExpectationError, Rehearsal, ScriptError, play_script, read_script
-from tests.conftest import ROOT
+from tests.system.drills import PAGE, drills, printed
 from tests.system.live_runs import FRIDAY, LiveRun
 
-DRILLS = re.findall(r"```drill ([^\n]+)\n(.*?)```", (ROOT / "docs" / "live.md").read_text(encoding="utf-8"), re.DOTALL)
+DRILLS = drills(PAGE.read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "text"), DRILLS, ids=[name for name, _ in DRILLS])
-def test_a_drill_ends_as_it_says(tmp_path: Path, name: str, text: str) -> None:
-    run = LiveRun(tmp_path)
-    shown: list[str] = []
-    play_script(Rehearsal(run.session, run.store, shown.append), read_script(text, FRIDAY.date()))
-    assert any(line.startswith("> start") for line in shown), name
-    assert any("next windows: friday_0dte open from 10:30" in line for line in shown)
+@pytest.mark.parametrize(("script", "output"), [row[1:] for row in DRILLS], ids=[row[0] for row in DRILLS])
+def test_a_drill_ends_as_it_says_and_prints_what_the_page_shows(script: str, output: str) -> None:
+    assert printed(script) == output, "python run.py tool tests.system.drills writes the page anew"
 
 
 def test_there_are_drills_in_the_page() -> None:
-    assert len(DRILLS) >= 4
+    names = " ".join(name for name, _, _ in DRILLS)
+    assert len(DRILLS) >= 5
+    assert all(word in names for word in ("refuses", "kill", "close everything", "person", "quotes stop", "half"))
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,40 @@ def test_an_expectation_that_is_not_so_fails_with_its_line(tmp_path: Path) -> No
         play_script(rehearsal, read_script("09:28 start\n09:35 expect position", FRIDAY.date()))
     with pytest.raises(ScriptError, match="'dance' is no drill; known are: start, kill"):
         rehearsal.act("dance")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--speed", "nan"], "--speed: nan; expected minutes above 0"),
+        (["--speed", "inf"], "--speed: inf"),
+        (["--date", "2030-01-02"], "--date: 2030-01-02 is outside of the market's days, 2014-01-0"),
+        (["--script", "/nowhere"], "--script /nowhere: no such file"),
+        (["--bogus"], "No such option: --bogus"),
+    ],
+)
+def test_a_wrong_rehearsal_is_refused_in_one_line(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(["rehearse", "--store", str(tmp_path / "store"), *arguments]) == 2
+    said = capsys.readouterr()
+    assert words in said.err
+    assert (said.out, said.err.count("\n")) == ("", 1)
+
+
+def test_a_rehearsal_removes_nothing_but_a_rehearsal(tmp_path: Path) -> None:
+    """`--store ~` once removed what was there."""
+    kept = tmp_path / "mine" / "letter.txt"
+    kept.parent.mkdir()
+    kept.write_text("dear")
+    for store in (kept.parent, kept):
+        with pytest.raises(UserError, match="is there and holds no rehearsal"):
+            make_anew(store)
+    assert kept.read_text() == "dear"
+    state = tmp_path / "store" / "0-default" / "state"
+    state.mkdir(parents=True)
+    (state / "segment-0.jsonl").write_text("")
+    (tmp_path / "empty").mkdir()
+    for store in (tmp_path / "store", tmp_path / "empty", tmp_path / "none"):
+        make_anew(store)
+        assert not store.exists()
