@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from statistics import median
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from core.contracts import Contract, Package, Quote
 
@@ -145,6 +145,21 @@ class OrderRefusedError(Exception):
     """An order was refused before it reached the broker; the message is the engine's own."""
 
 
+Row = TypeVar("Row")
+
+
+class HistoryError(Exception):
+    """The engine could not tell what was asked of days before; the message is its own."""
+
+
+def read_whole(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Rows that the engine reads while they are taken. Raises HistoryError, whatever the engine raised."""
+    try:
+        return tuple(rows)
+    except Exception as error:  # .NET's own classes; who asks does without, and no run ends by a history
+        raise HistoryError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+
+
 class Gateway(Protocol):
     """What the rooms may ask of the engine. Times are naive New York; prices are points; money in is positive."""
 
@@ -202,7 +217,7 @@ class Gateway(Protocol):
     def option_closes(self, root: str, sessions: int) -> Sequence[OptionClose]:
         """The same of options on futures, whose volatilities are to be solved: calls and puts nearest to the money.
 
-        Some sessions more than asked for; a request for each of the future's contracts.
+        Some sessions more than asked for; a request for each of the future's contracts. Raises HistoryError.
         """
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:

@@ -46,6 +46,7 @@ from core.gateway import (
     Session,
     Tick,
     level_by_parity,
+    read_whole,
 )
 from core.instruments import INSTRUMENTS, UNDERLYINGS, Instrument, UnderlyingFacts, underlying_named
 from core.lean_gateway_fills import PackageFillModel, quote_sides
@@ -289,11 +290,11 @@ class LeanGateway(LeanOrders):
         if instrument.kind is AssetKind.FUTURE:
             return ()
         self.watch((instrument.underlying,))
-        return tuple(self._names.implied_closes(root, sessions))
+        return read_whole(self._names.implied_closes(root, sessions))
 
     def option_closes(self, root: str, sessions: int) -> Sequence[OptionClose]:
         """Closes at the money of the last chain files of a future's contracts, listed ones and those that ended."""
-        return tuple(_closes_at_the_money(self._algorithm, INSTRUMENTS[root], sessions))
+        return read_whole(_closes_at_the_money(self._algorithm, INSTRUMENTS[root], sessions))
 
     def _forget_expired(self) -> None:
         """Drop subscriptions that are long gone, so that memory stays flat over years."""

@@ -17,7 +17,7 @@ import numpy as np
 from core.book import Book
 from core.contracts import MARKET_CLOSE, AssetKind, Contract, Quote, Right
 from core.factory import Manager
-from core.gateway import MONTH_DAYS, Gateway, ImpliedClose, OptionClose, Session
+from core.gateway import MONTH_DAYS, Gateway, HistoryError, ImpliedClose, OptionClose, Session
 from core.instruments import INSTRUMENTS, underlying_named
 from core.journal import Journal, RecordKind
 from core.settings.fields import MarginSettings, MarketSettings, OrderSettings
@@ -128,7 +128,11 @@ class VolatilityRanks(Manager):
             days = (today - timedelta(days=back) for back in range(1, min(since, _YEAR.days)))
             sessions = min(sum(1 for day in days if self._gateway.session(day) is not None), sessions)
         if sessions:
-            self._take(root, self._implied(root, sessions), today)
+            try:
+                self._take(root, self._implied(root, sessions), today)
+            except HistoryError as error:
+                reason = f"the volatilities of {root} cannot be read, its rank stays unknown: {error}"
+                self._journal.record(RecordKind.SYSTEM, component=_MEMORY, reason=reason)
 
     def _implied(self, root: str, sessions: int) -> Sequence[ImpliedClose]:
         if INSTRUMENTS[root].kind is not AssetKind.FUTURE:

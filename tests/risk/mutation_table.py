@@ -22,11 +22,9 @@ class Mutation:
 
 
 MACHINE = "tests/risk/test_machine.py"
-_USED = "free = cap * context.account.equity - used.dollars"
 
 
 MUTATIONS = (
-    Mutation("used margin counts (machine)", "risk/margin.py", _USED, "free = cap * context.account.equity", MACHINE),
     Mutation(
         "an emergency is pursued each minute (machine)",
         "risk/emergency.py",

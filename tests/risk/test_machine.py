@@ -293,18 +293,6 @@ TestAccount.settings = settings(
 )
 
 
-def test_margin_that_a_person_uses_is_not_used_again() -> None:
-    # 17 puts at 400 ask about 4,000 each, of 52.5 % of 150,000: what is left carries one spread of 5,000, not seven
-    account = Account()
-    account.begin()
-    account.trade_by_hand(17)
-    account.offer("spread-week", 8)
-    account.wait(3)
-    opened = [row.parts[0].contracts for row in account.floor.system.book.positions.values()]
-    account.teardown()
-    assert opened in ([1], [2])
-
-
 def test_close_all_is_reached_after_a_refusal_and_a_restart() -> None:
     account = Account()
     account.begin()

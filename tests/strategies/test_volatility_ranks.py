@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from hypothesis import strategies as some
 from core.bus import EventBus
 from core.clock import MarketClock
 from core.contracts import Right
-from core.gateway import ImpliedClose, OptionClose, Session
+from core.gateway import ImpliedClose, OptionClose, Session, read_whole
 from core.instruments import INSTRUMENTS
 from core.journal import Journal, MemorySink, RecordKind
 from core.settings.strategies import FuturesStrangleSettings
@@ -156,6 +156,24 @@ def test_a_record_that_cannot_be_read_is_told_and_asked_for_again(tmp_path: Path
     ranks.refresh(("USO",), TODAY)
     assert any("volatility USO 0-03" in row["reason"] for row in sink.rows(RecordKind.SYSTEM))
     assert ranks.rank("USO", TODAY).known == 252
+    state.close()
+
+
+def test_a_history_that_the_engine_cannot_tell_leaves_the_rank_unknown_and_is_told(tmp_path: Path) -> None:
+    class Mute(Files):
+        def implied_closes(self, root: str, sessions: int) -> Sequence[ImpliedClose]:
+            def rows() -> Iterator[ImpliedClose]:
+                yield ImpliedClose(TODAY - timedelta(days=1), TODAY + timedelta(days=29), 0.2)
+                raise RuntimeError("no such universe\n   at a line of C#")
+
+            return read_whole(rows())
+
+    mute = Mute(datetime.combine(TODAY, datetime.min.time()), lambda _: 5000.0, lambda _: 20.0, tmp_path)
+    ranks, state, sink = ranks_of(tmp_path, mute)
+    ranks.refresh(("USO",), TODAY)
+    told = "the volatilities of USO cannot be read, its rank stays unknown: RuntimeError: no such universe"
+    assert [row["reason"] for row in sink.rows(RecordKind.SYSTEM)] == [told]
+    assert ranks.rank("USO", TODAY).rank is None
     state.close()
 
 
