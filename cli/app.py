@@ -59,14 +59,16 @@ def guarded(arguments: Sequence[str], detail: Callable[[], None]) -> int:
     """Run one command line; whatever stops it ends in its exit code and words, after ``detail`` was called."""
     try:
         with stoppable():
-            return dispatch(arguments)
+            code = dispatch(arguments)
+            sys.stdout.flush()  # a reader that went away is found here, not as the interpreter ends
+            return code
     except UserError as error:
         return complain(str(error), 2)
     except RunFailedError as error:
         detail()
         return complain(str(error), 1)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away: nothing is left to say, and nowhere to say it
+    except BrokenPipeError:  # the reader of our output went away: what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except StoppedError as stop:
         return complain(f"{stop.words}; nothing half-written was left", stop.code)

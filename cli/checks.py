@@ -22,7 +22,7 @@ import typer
 
 from cli.bootstrap import Environment, PackageSet
 from cli.errors import RunFailedError, UserError
-from cli.summary import width
+from cli.summary import colours, width
 
 if TYPE_CHECKING:
     from tests.campaign.week import Verdict
@@ -400,7 +400,7 @@ def show(verdicts: Sequence[Verdict]) -> None:
 
     from tests.campaign.runs import by_fault, by_rule
 
-    console = Console(width=width(terminal=sys.stdout.isatty()))
+    console = Console(width=width(terminal=sys.stdout.isatty()), color_system=colours())
     table = Table("fault", "weeks", "struck", "weeks with a rule broken")
     for row in by_fault(verdicts):
         table.add_row(row.fault.value, str(row.weeks), str(row.struck), str(row.broken))

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -296,11 +297,28 @@ def cluster_client(options: ManyOptions) -> Iterator[Client]:
         except (OSError, ValueError) as error:
             raise UserError(f"--cluster: {options.cluster!r} does not answer ({error})") from error
         return
-    local = LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=count, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
-    )
+    with unheard():
+        local = LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=count, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
+        )
     with local, Client(local) as client:  # type: ignore[no-untyped-call]
         yield client
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Processes and threads begun inside do not hear Ctrl-C, which a terminal sends to all: this process ends them.
+
+    What comes meanwhile is heard at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def folder_of(options: ManyOptions, cells: Sequence[Cell], kind: str) -> Path:

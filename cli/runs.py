@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.errors import UserError
+from cli.errors import PATIENCE, StoppedError, UserError
 from cli.options import JOURNAL, LATEST, RESULTS, ROOT
 from reporting.fields import JournalError
 from reporting.intervals import Unit
@@ -74,12 +74,12 @@ def show(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], 
     """Print a table as wide as the terminal."""
     from rich.console import Console
 
-    from cli.summary import Sheet, width
+    from cli.summary import Sheet, colours, width
 
     sheet = Sheet(title, columns, right)
     for row in rows:
         sheet.add(*row)
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False, soft_wrap=False, color_system=colours())
     console.width = width(terminal=console.is_terminal)
     console.print(sheet)
 
@@ -301,7 +301,17 @@ def notebook(
     command = [sys.executable, "-m", "jupyterlab", str(ROOT / NOTEBOOK)]
     command += [] if browser else ["--no-browser"]
     command += [] if port is None else [f"--port={port}"]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    # A session of its own: Ctrl-C comes to us alone, and SIGTERM lets the server end its kernels without asking.
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as server:
+        try:
+            return server.wait()
+        except StoppedError:
+            server.terminate()
+            try:
+                server.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                server.kill()
+            raise
 
 
 def comparison(before: Journal, after: Journal) -> list[tuple[str, ...]]:

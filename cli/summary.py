@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from reporting.intervals import Unit
 from reporting.markup import money, percent, sharpe_texts, span, target_texts
@@ -57,7 +57,7 @@ Report = Callable[[Reading], None]
 @contextmanager
 def progress(title: str) -> Iterator[Report]:
     """Something to call with each reading, in the way that suits where standard error goes."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and colours() is not None:
         with bar(title) as report:
             yield report
     else:
@@ -115,6 +115,12 @@ def lines(title: str) -> Report:
 def dollars(reading: Reading) -> str:
     """The equity after two spaces; nothing where there is none."""
     return "" if reading.equity is None else f"  ${reading.equity:,.0f}"
+
+
+def colours() -> Literal["auto"] | None:
+    """What rich may write beside text: no escape code where NO_COLOR is set or the terminal is a dumb one."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown")
+    return None if plain else "auto"
 
 
 def width(*, terminal: bool) -> int:
@@ -190,7 +196,7 @@ def print_summary(record: RunRecord, summary: Summary, results: Path, seconds: f
     """Write the tables to standard output; plain text where that is not a terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False, soft_wrap=False, color_system=colours())
     console.width = width(terminal=console.is_terminal)
     console.print(figures_table(record, summary))
     if record.journal.counts and summary.targets:

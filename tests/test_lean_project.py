@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -250,3 +251,44 @@ def test_the_notebook_needs_only_what_leans_image_has() -> None:
     foreign = names - set(sys.stdlib_module_names) - {"AlgorithmImports", "research", "cli"}
     assert foreign == {"pandas", "plotly"}
     assert foreign <= packages
+
+
+LEANS_KERNEL = """
+import json, sys
+cells = [cell for cell in json.load(open("research.ipynb"))["cells"] if cell["cell_type"] == "code"]
+names = {}
+for cell in cells[:2]:
+    exec("".join(cell["source"]), names)
+print(names["run"], sys.modules["research"].__file__ if "research" in sys.modules else "not read")
+"""
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ("", "what rests on a run is left out: set RUN to a run's name in backtests/, latest, or its folder\n"
+             "None not read\n"),
+        ("calm", "what rests on a run is left out: 'calm': there is no run in {place}/backtests; "
+                 "python run.py backtest makes one\nNone {place}/research.py\n"),
+    ],
+)  # fmt: skip
+def test_the_notebook_begins_where_lean_mounts_it(run: str, said: str, tmp_path: Path) -> None:
+    """`lean research .` mounts the project as Notebooks, with the engine's configuration over config.json.
+
+    Source: lean/commands/research.py. There is no .venv and no git there; AlgorithmImports is LEAN's.
+    """
+    place, engine = tmp_path / "Notebooks", tmp_path / "engine"
+    for room in (path for path in ROOT.iterdir() if (path / "__init__.py").is_file() and path.name != "tests"):
+        shutil.copytree(room, place / room.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("main.py", "research.py", "research.ipynb", "trading_system.py"):
+        shutil.copy(ROOT / name, place / name)
+    (place / "config.json").write_text(json.dumps({"environment": "backtesting", "parameters": {}}), encoding="utf-8")
+    engine.mkdir()
+    (engine / "AlgorithmImports.py").write_text("class QuantBook: ...\n", encoding="utf-8")
+    kept = {key: value for key, value in os.environ.items() if key not in ("RUN", "RESULTS")}
+    done = subprocess.run(
+        [sys.executable, "-c", LEANS_KERNEL], cwd=place, env=kept | {"RUN": run, "PYTHONPATH": str(engine)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == said.format(place=place)

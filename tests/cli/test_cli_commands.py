@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli import app, backtest, bootstrap, data, errors, options, scenario, summary
+from cli import app, backtest, bootstrap, data, errors, options, runs, scenario, summary
 from cli.bootstrap import Environment, PackageSet
 from cli.errors import UserError
 from cli.options import BacktestOptions
@@ -303,6 +303,24 @@ def test_no_encoding_ends_a_finished_run(encoding: str, tmp_path: Path, monkeypa
     said = raw.getvalue().decode(encoding)
     assert ("\N{MINUS SIGN}1.0 %" if encoding == "utf-8" else "-1.0 %") in said
     assert ("\u2581\u2588 \u4e2d" if encoding == "utf-8" else "18 ?") in said
+
+
+@pytest.mark.parametrize("name", ["NO_COLOR", "TERM"])
+def test_no_escape_code_where_none_is_wanted(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
+    monkeypatch.setenv("TERM", "xterm-256color")
+    run = record_of(100.0, 110.0, 99.0, journal=Journal(counts={"decision": 1}))
+    said = []
+    for value in (None, {"NO_COLOR": "1", "TERM": "dumb"}[name]):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+        summary.print_summary(run, summarise(run), tmp_path, 1.0)
+        runs.show("Runs", ("Name",), [("calm",)])
+        said.append("\x1b" in capsys.readouterr().out)
+    assert said == [True, False]  # bold and dim are escape codes too
 
 
 def test_a_run_with_a_journal_shows_trades_and_errors() -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -216,3 +220,19 @@ def test_two_processes_come_to_what_one_does(
     (folders[0] / grid.CELLS / name).write_text(json.dumps(changed), encoding="utf-8")
     assert app.run([*asked, "--workers", "1", "--name", "by-1"]) == 0
     assert "77.0" in capsys.readouterr().out
+
+
+def blocked() -> bool:
+    """Whether this process's first thread, or whichever asks, does not hear Ctrl-C."""
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C otherwise")
+def test_what_begins_unheard_does_not_hear_ctrl_c() -> None:
+    # A terminal sends Ctrl-C to every process of the group: a worker that hears it writes a traceback of its own.
+    asked = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with grid.unheard():
+        assert blocked()
+        said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert said == "True\n"
+    assert not blocked()

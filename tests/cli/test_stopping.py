@@ -16,6 +16,7 @@ from cli import errors
 from cli.app import run
 from cli.backtest import results_folder
 from tests.conftest import ROOT
+from tests.reporting.pages import a_journal
 
 SLOW = """
 import time as clock  # LEAN's own names hold another time
@@ -159,3 +160,50 @@ def test_an_algorithm_that_exits_says_so(
     said = capsys.readouterr().err
     assert said.startswith(f'error: exiting.py {words}"{algorithm}", line ')
     assert len(said.splitlines()) == 1
+
+
+SERVER = """
+import pathlib, signal, sys, time
+place = pathlib.Path({place!r})
+def end(*_):
+    (place / "ended").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+(place / "mark").touch()
+time.sleep(60)
+"""
+
+
+@UNIX
+def test_ctrl_c_ends_the_notebook_and_its_server(tmp_path: Path) -> None:
+    # A server in JupyterLab's place: told by SIGTERM, so that it can end its kernels; never killed in the middle.
+    (tmp_path / "jupyterlab").mkdir()
+    (tmp_path / "jupyterlab" / "__main__.py").write_text(SERVER.format(place=str(tmp_path)), encoding="utf-8")
+    command = [sys.executable, "-c", "import sys; from cli.app import run; sys.exit(run(['notebook', '--no-browser']))"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)}, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, preexec_fn=hear_signals,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "mark").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.communicate(timeout=60)[1] == "error: interrupted; nothing half-written was left\n"
+    assert process.returncode == 130
+    assert (tmp_path / "ended").exists()
+
+
+@UNIX
+@pytest.mark.parametrize("arguments", [["trades", "RUN", "--csv"], ["settings"]], ids=" ".join)
+def test_a_reader_that_goes_away_ends_a_command_without_a_word(arguments: list[str], tmp_path: Path) -> None:
+    # Few lines stay in a buffer until the interpreter ends: `| head -1` may be gone by then.
+    (tmp_path / "journal.jsonl").write_text("\n".join(a_journal()) + "\n", encoding="utf-8")
+    reading, writing = os.pipe()
+    os.close(reading)
+    called = [str(tmp_path) if argument == "RUN" else argument for argument in arguments]
+    command = [sys.executable, "-c", f"import sys; from cli.app import run; sys.exit(run({called!r}))"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
