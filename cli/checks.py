@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORDINGS = ROOT.parent / "shared" / "conformance"
 FLOOR = 85.0  # percent of branches
 FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine recorded (RECORDINGS)
-ALL_SEEDS = "1000"
+ALL_SEEDS, ALL_KILLS = "1000", "100000"
 SLOWEST = 25  # named by --durations
 FAULT_WEEKS = 100
 NAMED = 20  # seeds of a broken rule that are named
@@ -163,7 +163,8 @@ def pytest_command(chosen: Selection) -> tuple[str, ...]:
 
 def seeds(chosen: Selection) -> dict[str, str]:
     """What the tests find around them: with the longest, 1,000 interleavings of a live session instead of 50."""
-    return {"LIVE_SEEDS": os.environ.get("LIVE_SEEDS", ALL_SEEDS)} if chosen.everything else {}
+    most = {"LIVE_SEEDS": ALL_SEEDS, "KILLS": ALL_KILLS}
+    return {name: os.environ.get(name, count) for name, count in most.items()} if chosen.everything else {}
 
 
 def execute(step: Step) -> bool:

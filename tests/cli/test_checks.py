@@ -155,9 +155,10 @@ def test_coverage_of_branches_has_a_floor(
     assert f"{taken / 10:.1f} % of branches, floor {floor} % (lines 100.0 %)" in capsys.readouterr().out
 
 
-def test_a_thousand_interleavings_are_asked_for_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_interleavings_and_every_kill_are_asked_for_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LIVE_SEEDS", raising=False)
-    assert checks.seeds(checks.Selection(everything=True)) == {"LIVE_SEEDS": "1000"}
+    monkeypatch.delenv("KILLS", raising=False)
+    assert checks.seeds(checks.Selection(everything=True)) == {"LIVE_SEEDS": "1000", "KILLS": "100000"}
     assert checks.seeds(checks.Selection()) == {}
     monkeypatch.setenv("LIVE_SEEDS", "7")
-    assert checks.seeds(checks.Selection(everything=True)) == {"LIVE_SEEDS": "7"}
+    assert checks.seeds(checks.Selection(everything=True))["LIVE_SEEDS"] == "7"

@@ -43,7 +43,10 @@ def test_a_meter_looks_once_a_month() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "period",
-    [["--start", "2018-01-29", "--end", "2018-02-02"], ["--night", "2018-02-13", "--strategies", "futures_strangle"]],
+    [
+        ["--start", "2018-01-29", "--end", "2018-02-02"],
+        pytest.param(["--night", "2018-02-13", "--strategies", "futures_strangle"], marks=pytest.mark.long),
+    ],
 )
 def test_soak_prints_its_samples(period: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code = run(["soak", *period])

@@ -184,9 +184,6 @@ MUTATIONS = (
         ENTRIES,
     ),
     Mutation(
-        "a halt takes entries back", "risk/commands.py", '        self._desk.cancel_entries("halt")\n', "", ENTRIES
-    ),
-    Mutation(
         "a box goes by a person alone",
         "risk/emergency.py",
         "return want.rule == PERSON or Trait.HELD_BY_PERSON not in traits",

@@ -59,3 +59,12 @@ class KillingDisk(Disk):
     def remove(self, path: Path) -> None:
         super().remove(path)
         self._countdown.point()
+
+
+def kill_points(points: int) -> list[int]:
+    """Of so many places at which a process can be killed, from 1 on, ``KILLS`` spread evenly, the last among them.
+
+    Each costs three processes, and CI has twelve minutes: 12 as a rule, every one with ``test --all``.
+    """
+    kills = min(int(os.environ.get("KILLS", "12")), points)
+    return [1 + count * (points - 1) // max(kills - 1, 1) for count in range(kills)]

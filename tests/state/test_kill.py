@@ -31,7 +31,7 @@ from state.manager import HierarchicalStateManager
 from state.recovery import Recovery
 from state.store import StateStore, StoreOptions
 from state.tables import OrderPurpose, OrderTrigger, PositionTrigger, StrategyTrigger, SystemState, SystemTrigger
-from tests.state.killing import Countdown, KillingDisk
+from tests.state.killing import Countdown, KillingDisk, kill_points
 
 pytestmark = [
     pytest.mark.slow,
@@ -276,7 +276,7 @@ def test_killed_at_every_write_the_account_and_the_state_agree_and_nothing_is_se
     check_the_end(whole)
     points = int((whole / "points").read_text())
     assert points > 150
-    for point in range(1, points + 1):
+    for point in kill_points(points):
         folder = tmp_path / f"killed-{point}"
         folder.mkdir()
         assert trade(folder, point) == -signal.SIGKILL, f"point {point}"

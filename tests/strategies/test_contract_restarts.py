@@ -53,7 +53,9 @@ def case(request: pytest.FixtureRequest) -> Case:
     return found
 
 
-@pytest.fixture(params=list(Fate))
+@pytest.fixture(
+    params=[Fate.FILLED, *(pytest.param(row, marks=pytest.mark.long) for row in Fate if row != Fate.FILLED)]
+)
 def fate(request: pytest.FixtureRequest) -> Fate:
     found: Fate = request.param
     return found

@@ -31,7 +31,7 @@ from execution.recovery import OrderRecovery
 from state.manager import HierarchicalStateManager
 from state.store import StateStore
 from tests.fake_gateway import FRIDAY
-from tests.state.killing import Countdown, KillingDisk
+from tests.state.killing import Countdown, KillingDisk, kill_points
 from tests.system.lasting import LastingGateway
 from trading_system import Surroundings, TradingSystem
 
@@ -149,7 +149,7 @@ def test_killed_at_every_write_the_friday_ends_with_nothing_sold(tmp_path: Path)
     points = int((whole_day / "points").read_text())
     assert points > 70
     failed = []
-    for point in range(1, points + 1):
+    for point in kill_points(points):
         folder = tmp_path / f"killed-{point}"
         folder.mkdir()
         assert process(folder, point) == -signal.SIGKILL, f"point {point}"

@@ -28,7 +28,7 @@ from risk.manager import UnifiedRiskManager
 from risk.proposal import Decision, Proposal
 from state.manager import HierarchicalStateManager
 from tests.every_structure import NAME, install
-from tests.state.killing import Countdown, KillingDisk
+from tests.state.killing import Countdown, KillingDisk, kill_points
 from tests.system.lasting import LastingGateway
 from trading_system import Surroundings, TradingSystem
 
@@ -40,8 +40,6 @@ pytestmark = [
 MONDAY = date(2024, 3, 4)
 SLOTS = ("lt112", "ladder", "ipmcc")
 MINUTES = (2, *range(30, 36), *range(90, 100), 240, 389)
-RUNS = int(os.environ.get("KILLS", "16"))
-"""How many of the points are killed at, spread evenly; each costs three processes."""
 
 
 def moments() -> Iterator[datetime]:
@@ -157,8 +155,7 @@ def test_killed_at_acts_on_parts_everything_agrees(tmp_path: Path) -> None:
     points = int((whole / "points").read_text())
     assert points > 300
     failed = []
-    for count in range(RUNS):
-        point = 1 + count * (points - 1) // (RUNS - 1)
+    for point in kill_points(points):
         folder = tmp_path / f"killed-{point}"
         folder.mkdir()
         assert process(folder, point) == -signal.SIGKILL, f"point {point}"
