@@ -89,7 +89,7 @@ def test_a_trade_is_explained_with_its_walk_and_what_bound_it(
     told = said(["explain", POSITION, "--run", "base"], capsys)
     # Sold 2 at 4.00, bought 2 at 1.40: 2.60 points a package.
     assert "2.55, 2.40, filled 2.60" in told
-    assert "4 wanted, 2 allowed by sizing" in told
+    assert "4 wanted, 2 allowed, 2 rules asked" in told
     assert "sizing shrink: budget 3750 allows 2" in told
     assert "vix_regime" not in told
     assert "held 4 h 29 min" in told  # 10:32 to 15:01
