@@ -22,6 +22,7 @@ from core.events import (
     Event,
     MarketData,
     MinutePassed,
+    Request,
     RestEnded,
     SessionClosed,
     SessionOpened,
@@ -215,7 +216,7 @@ class TradingSystem:
         self._quiet = self.managers[QuietMinutes]
         self._minute_at: datetime | None = None
         self._passed_at: datetime | None = None
-        self.managers[RiskStatus].add(self.status)
+        self.bus.serve(Request.STATUS_LINES, self.status)
 
     def _build(self, surroundings: Surroundings) -> Managers:
         factory = ManagerFactory()

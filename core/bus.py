@@ -128,11 +128,10 @@ class EventBus:
             raise ValueError(f"{request.value}: served already; expected one component that does it")
         self._served[request] = handler
 
-    def request(self, request: Request) -> None:
-        """Have it done now, within the delivery that is under way; nothing where no component serves it."""
+    def request(self, request: Request) -> object:
+        """Have it done now, within the delivery that is under way; its answer, ``None`` where none serves it."""
         handler = self._served.get(request)
-        if handler is not None:
-            handler()
+        return None if handler is None else handler()
 
     def correlation(self) -> str:
         """The correlation id of the event being delivered on this thread; empty outside of a delivery."""

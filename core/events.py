@@ -105,6 +105,7 @@ class Request(StrEnum):
     """What one component may need another to do before it goes on; every other news is an event."""
 
     ACCOUNT_LOOK = "compare state and account now"
+    STATUS_LINES = "tell what risk's own status does not say, a line each"
 
 
 class ChangeKind(StrEnum):

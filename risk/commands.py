@@ -16,7 +16,7 @@ from typing import Final
 
 from core.book import Book, OrderDesk, Position
 from core.bus import EventBus
-from core.events import Command, CommandAnswered, CommandReceived, Level, MinutePassed, SessionClosed
+from core.events import Command, CommandAnswered, CommandReceived, Level, MinutePassed, Request, SessionClosed
 from core.factory import Manager
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind
@@ -138,11 +138,6 @@ class RiskStatus(Manager):
         self._sizer = sizer
         self._figures = figures
         self._health = health
-        self._more: list[Callable[[], list[str]]] = []
-
-    def add(self, lines: Callable[[], list[str]]) -> None:
-        """Further lines of the status, of what risk does not know: orders, entry windows, ages of data."""
-        self._more.append(lines)
 
     def text(self, now: datetime) -> str:
         """The whole of it, a line each."""
@@ -163,7 +158,8 @@ class RiskStatus(Manager):
         for position in self._book.positions.values():
             lines += [self._line(position, now), *part_lines(position), self._mark(position)]
         lines += [] if self._book.positions else ["holds nothing"]
-        return "\n".join([*lines, *(line for more in self._more for line in more())])
+        more = self._bus.request(Request.STATUS_LINES)
+        return "\n".join([*lines, *(more if isinstance(more, list) else ())])
 
     def standing(self, now: datetime) -> tuple[str, ...]:
         """The cap in force, and how each position does: what the report shows of a close."""

@@ -327,7 +327,7 @@ class FakeMsvcrt(ModuleType):
 def test_on_windows_a_byte_beyond_the_text_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeMsvcrt()
     monkeypatch.setitem(sys.modules, "msvcrt", fake)
-    spec = importlib.util.spec_from_file_location("store_on_windows", ROOT / "state" / "lock.py")
+    spec = importlib.util.spec_from_file_location("store_on_windows", ROOT / "state" / "guard.py")
     assert spec is not None
     assert spec.loader is not None
     windows = importlib.util.module_from_spec(spec)

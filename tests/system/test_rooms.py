@@ -14,7 +14,7 @@ import pytest
 
 from core.book import Book, ClosedTrade, Position
 from core.contracts import Leg, Package
-from core.events import MinutePassed
+from core.events import MarketData, MinutePassed
 from core.gateway import Session
 from core.journal import RecordKind
 from core.journal_schema import ROWS
@@ -205,6 +205,8 @@ def test_natural_gas_for_those_who_know_it_and_bought_volatility_anywhere(tmp_pa
 def ask(system: TradingSystem, now: datetime, vix_at: datetime | None = None) -> object:
     session = system.gateway.session(FRIDAY)
     assert session is not None
+    if vix_at is None:  # what the account's own rules read; the row reads what it is given
+        system.bus.publish(MarketData(time=now, ticker="VIX", open=24.0, high=24.0, low=24.0, price=24.0, fresh_at=now))
     reading = context(vix=24.0).vix if vix_at is None else None
     return system.managers[FridayZeroDay].propose(EntryContext(now, session, reading, 100_000.0, 4), 0)
 
