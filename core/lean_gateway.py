@@ -203,7 +203,7 @@ class LeanGateway(LeanOrders):
 
     def tick(self, ticker: str) -> Tick | None:
         """Newest minute of a watched underlying; LEAN's price 0 means that none came yet."""
-        security = self._securities.get(ticker) or self._securities.get(self._names.key_of(ticker) or "")
+        security = self._securities.get(ticker if ticker in self._securities else self._names.key_of(ticker) or "")
         if security is None:
             return None
         last = security.get_last_data()

@@ -70,6 +70,15 @@ def alone(market: Market, moment: datetime, fate: Fate) -> None:
         market.orders.clear()
 
 
+def taken_over(
+    case: Case, system: TradingSystem, market: Market, moment: datetime, fate: Fate
+) -> tuple[TradingSystem, MemorySink]:
+    """The process stops, the broker goes on alone until a moment, and another process begins."""
+    stop(system)
+    alone(market, moment, fate)
+    return case.system(market)
+
+
 def agrees(system: TradingSystem, market: Market, *sinks: MemorySink) -> None:
     """Book and broker hold the same, nothing hangs, and where each fill was seen the money is explained to the cent."""
     assert legs_of(system) == at_broker(market)
@@ -106,9 +115,7 @@ def test_a_restart_while_an_exit_is_on_its_way(
     market.fills_allowed = False
     play(system, market, case.day, NOON, time(12, 1))
     assert market.orders
-    stop(system)
-    alone(market, datetime.combine(case.day, time(12, 2)), fate)
-    later, told = case.system(market)
+    later, told = taken_over(case, system, market, datetime.combine(case.day, time(12, 2)), fate)
     play(later, market, case.day, time(12, 3), time(12, 15))
     assert nothing_left(later, market)
     agrees(later, market, sink, told)
@@ -129,9 +136,7 @@ def test_a_restart_while_a_part_is_on_its_way_out(
     market.fills_allowed = False
     play(system, market, case.day, NOON, time(12, 1))
     assert market.orders
-    stop(system)
-    alone(market, datetime.combine(case.day, time(12, 2)), fate)
-    later, told = case.system(market)
+    later, told = taken_over(case, system, market, datetime.combine(case.day, time(12, 2)), fate)
     play(later, market, case.day, time(12, 3), time(12, 15))
     (after,) = later.book.positions.values()
     assert {row.name for row in after.parts} == {row.name for row in before.parts} - {part}
@@ -213,9 +218,7 @@ def test_a_restart_while_a_part_is_on_its_way_in(row: Later, fate: Fate, tmp_pat
     market.fills_allowed = False
     play(system, market, row.day, row.at, minute(row.at, 1))
     assert market.orders
-    stop(system)
-    alone(market, datetime.combine(row.day, minute(row.at, 2)), fate)
-    later, told = row.case.system(market)
+    later, told = taken_over(row.case, system, market, datetime.combine(row.day, minute(row.at, 2)), fate)
     play(later, market, row.day, minute(row.at, 3), minute(row.at, 16))
     agrees(later, market, sink, told)
     assert kinds(later) in (before, sorted([*before, row.kind]))
@@ -251,9 +254,8 @@ def test_a_restart_while_a_roll_is_on_its_way(row: Later, leg: str, fate: Fate, 
         if len(market.sent) == sent + 1 and leg == "in":
             market.fills_allowed = True
         assert moment < minute(row.at, 10)
-    stop(system)
-    alone(market, datetime.combine(row.day, moment), Fate.FILLED if leg == "between" else fate)
-    later, told = row.case.system(market)
+    came = Fate.FILLED if leg == "between" else fate
+    later, told = taken_over(row.case, system, market, datetime.combine(row.day, moment), came)
     play(later, market, row.day, minute(moment, 1), minute(row.at, 30))
     agrees(later, market, sink, told)
     held = [part for one in later.book.positions.values() for part in one.parts if not part.is_left_to_expire]
