@@ -8,7 +8,7 @@ from typing import Any
 
 from core.book import Book, Position, ShareHolding
 from core.bus import EventBus
-from core.contracts import Leg, Package
+from core.contracts import Leg, Package, uncovered
 from core.events import (
     BrokerReconnected,
     ChangeKind,
@@ -332,7 +332,7 @@ class OrderRecovery(Manager):
 
     def _follow(self, position: Position) -> None:
         """The account does not hold all of a position any more: its parts follow, and what broke is unwound."""
-        held, today = self._state.held(position.id), self._gateway.now().date()
+        held, today, bare = self._state.held(position.id), self._gateway.now().date(), uncovered(position.legs)
         broken: list[str] = []
         for part, has in allotted(position, held):
             expired = [leg for leg in part.legs if leg.contract.expiry < today and not has[leg.contract.name]]
@@ -349,6 +349,8 @@ class OrderRecovery(Manager):
             naked = after is not None and any(leg.ratio < 0 for leg in after.legs)
             if after is not None and not after.is_whole and (change is not None or (expired and naked)):
                 broken.append(part.name)
+        if uncovered(position.legs) > bare:  # each part may be whole, and a short of one have lost its hedge in another
+            broken += [part.name for part in position.parts if uncovered(part.legs) and part.name not in broken]
         if broken:
             self._executor.unwind(position.id, broken)
 
