@@ -71,6 +71,8 @@ class FaultyGateway(FakeGateway):
     live: bool = True
     named: bool = False
     """Whether a fill's report says which it is, and how much of its order is filled with it."""
+    person_is_heard: bool = True
+    """Whether every second trade of a person is reported; else none is."""
     inbox: Callable[[Event], None] | None = None
     watcher: Watcher | None = None
     down_until: datetime | None = None
@@ -372,7 +374,7 @@ class FaultyGateway(FakeGateway):
         self.by_hand[name] = self.by_hand.get(name, 0) + traded
         self.by_person.setdefault(name, []).append(-traded * price * contract.multiplier - fee)
         self.foreign += 1
-        if self.foreign % 2 and not self.is_down:
+        if self.person_is_heard and self.foreign % 2 and not self.is_down:
             self._deliver(_event(self.time, self.foreign, name, FillStatus.FILLED, (float(traded), price, fee)))
 
     def _assign(self) -> None:

@@ -25,7 +25,7 @@ from core.storage import FolderStorage
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Decision, Proposal
 from simulation.faults.chance import Faults
-from simulation.faults.kinds import QUOTES, Fault, FaultSettings, faults_of
+from simulation.faults.kinds import QUOTES, RATES, Fault, FaultSettings, faults_of
 from state.store import StateStore
 from tests.campaign.disk import FaultyDisk
 from tests.campaign.gateway import FaultyGateway, KilledError
@@ -41,6 +41,11 @@ CALM = frozenset[Fault]()
 _LOST_SIGN = "LEAN may have lost a fill"
 _CASH = 5_000_000.0
 _MOST_RESTARTS = 40
+_BEFORE_DUE = 14
+_DUE = {True: time(11, 0), False: time(15, 0)}
+"""When the made-up strategy acts, and Friday 0DTE."""
+_UNHEARD = {True: 0.06, False: 0.0}
+"""How often a person trades whom nobody hears: in the minutes before something is due, and else."""
 _ASIDE = ("risk", "greeks_monitor", "diary")
 _SHOWN = (
     "group", "action", "purpose", "contracts", "limit_cash", "contract", "quantity", "price", "position", "part",
@@ -58,6 +63,11 @@ class Plan:
     live: bool
     on: frozenset[Fault]
     said: tuple[tuple[datetime, Command], ...] = ()
+
+    @property
+    def unheard(self) -> bool:
+        """Whether no report tells what a person trades, who does so before something is due: tastytrade tells none."""
+        return self.seed // 10 % 7 in (4, 5)
 
     def __str__(self) -> str:
         what = self.strategy if not self.slots else f"{self.strategy} ({', '.join(self.slots)})"
@@ -98,9 +108,14 @@ def plan_of(seed: int) -> Plan:
 
 
 def moments(plan: Plan) -> Iterator[datetime]:
-    """The minutes that are run, counted from 9:30 on each day, and a quiet hour of the Monday after."""
-    busy = (2, 3, *range(30, 46), *range(88, 100), 105, 120, 150, 240, *range(380, 391))
-    friday = (1, 2, *range(56, 80), *range(80, 330, 10), *range(330, 368), 390)
+    """The minutes that are run, counted from 9:30 on each day, and a quiet hour of the Monday after.
+
+    Where a person trades unheard, those between the last look at the account and what is due are run one by one.
+    """
+    before = _BEFORE_DUE if plan.unheard else 2
+    busy = (2, 3, *range(30, 46), *range(90 - before, 100), 105, 120, 150, 240, *range(380, 391))
+    last = 330 - before if plan.unheard else 330
+    friday = (1, 2, *range(56, 80), *range(80, last, 10), *range(last, 368), 390)
     for day in WEEK:
         if plan.slots:
             chosen: tuple[int, ...] = busy
@@ -123,6 +138,7 @@ class Week:
             self.now, weather.spot, lambda _: volatility, folder, cash=_CASH, faults=self.faults, weather=weather
         )
         self.gateway.live, self.gateway.named = plan.live, plan.seed // 2 % 2 == 1
+        self.gateway.person_is_heard = not plan.unheard
         self.sink = MemorySink()
         self.watch = Watch(self.gateway, self.sink, bool(plan.slots), plan.on, Settings().orders)
         self.gateway.watcher = self.watch
@@ -245,6 +261,10 @@ class Week:
         system = self.system
         if system is None:
             return
+        if self.plan.unheard:
+            left = datetime.combine(moment.date(), _DUE[bool(self.plan.slots)]) - moment
+            rate = _UNHEARD[timedelta(0) <= left <= timedelta(minutes=_BEFORE_DUE)]
+            self.faults.settings = replace(self.faults.settings, rates={**RATES, Fault.MANUAL: rate})
         self.gateway.pass_minute()
         self.inbox.drain()
         if self._warned(moment):
