@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from math import isfinite
 
 from core.book import Refusal
 
@@ -148,8 +149,9 @@ class FillStatus(StrEnum):
 class OrderUpdated(Event):
     """The broker reported on one leg's order. Published by the trading system from LEAN's order events.
 
-    ``fill_quantity`` is signed (bought positive); ``fill_price`` in points, ``None`` when nothing filled; ``fee`` in
-    dollars, zero or positive. ``contract`` is ``Contract.name`` or an underlying's ticker.
+    ``fill_quantity`` is signed (bought positive); ``fill_price`` in points, ``None`` when nothing filled or nobody said
+    at which; ``fee`` in dollars, zero or positive; none is ever NaN or infinite. ``contract`` is ``Contract.name`` or
+    an underlying's ticker.
 
     ``number`` is the report's own within its order (LEAN numbers them; 0: none was told), ``filled`` the signed
     quantity of the order that is filled with it (``None``: not told): by either it is known when it comes again.
@@ -165,6 +167,14 @@ class OrderUpdated(Event):
     message: str = ""
     number: int = 0
     filled: float | None = None
+
+    def __post_init__(self) -> None:
+        """What is no number is not known: it would be in every sum after it, and in a state that reads none back."""
+        unknown = {"fill_quantity": 0.0, "fill_price": None, "fee": 0.0, "filled": None}
+        for name, instead in unknown.items():
+            value = getattr(self, name)
+            if value is not None and not isfinite(value):
+                object.__setattr__(self, name, instead)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,14 @@ class OptionClose:
 
 
 @dataclass(frozen=True, slots=True)
+class Dividend:
+    """Dollars a share that went ex on a day: who held it the evening before gets them."""
+
+    day: date
+    amount: float
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """What the engine or broker says of the account, in dollars."""
 
@@ -218,6 +226,12 @@ class Gateway(Protocol):
         """The same of options on futures, whose volatilities are to be solved: calls and puts nearest to the money.
 
         Some sessions more than asked for; a request for each of the future's contracts. Raises HistoryError.
+        """
+
+    def dividends(self, ticker: str, days: int) -> Sequence[Dividend]:
+        """What shares went ex by in so many days until today, oldest first, as the data's factor file has it.
+
+        Empty without such a file. Raises HistoryError.
         """
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:

@@ -18,6 +18,7 @@ from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Any
 
+from AlgorithmImports import Dividend as LeanDividend
 from AlgorithmImports import (
     Leg,
     Market,
@@ -25,6 +26,7 @@ from AlgorithmImports import (
     OptionStyle,
     OptionUniverse,
     OrderStatus,
+    Resolution,
     SecurityType,
     Symbol,
     UpdateOrderFields,
@@ -36,11 +38,13 @@ from core.gateway import (
     AT_THE_MONEY,
     MONTH_DAYS,
     Account,
+    Dividend,
     Holding,
     ImpliedClose,
     Listing,
     OpenOrder,
     OrderRefusedError,
+    read_whole,
 )
 from core.instruments import INSTRUMENTS, UNDERLYINGS, Instrument, facts_of, instrument_of, underlying_named
 
@@ -268,6 +272,13 @@ class LeanOrders:
         self._algorithm = algorithm
         self._names = LeanNames(algorithm)
         self._tickets: dict[int, Any] = {}
+
+    def dividends(self, ticker: str, days: int) -> Sequence[Dividend]:
+        """By a history of the share's dividends, which LEAN reads out of its factor file: dollars, at the ex-dates."""
+        symbol, now = self._names.symbol(ticker), self._algorithm.time
+        history = self._algorithm.history[LeanDividend] if symbol is not None else None
+        rows = () if history is None else read_whole(history(symbol, now - timedelta(days=days), now, Resolution.DAILY))
+        return tuple(Dividend(row.time.date(), float(row.distribution)) for row in rows)
 
     def send(self, package: Package, quantity: int, limit_cash: float, tag: str) -> tuple[int, ...]:
         """One combo limit order, quantity positive, signs on the legs. Raises OrderRefusedError."""

@@ -281,8 +281,9 @@ class AccountWatch:
             return False
         if position.id in self._book.doubted and any(leg.ratio > 0 for leg in legs):
             return False  # a short of which nobody told may stand behind this hedge
-        if self.in_doubt and self._gap(legs):
-            return urgency.crosses and all(leg.ratio < 0 for leg in legs)
+        if self.in_doubt and (gap := self._gap(legs)):
+            told = self._signs.doubted or not any(gap.get(leg.contract.name, 0.0) * leg.ratio < 0 for leg in legs)
+            return urgency.crosses and told and all(leg.ratio < 0 for leg in legs)  # else a report may be on its way
         if self._gap(legs):
             self.look()
             if self._gap(legs):

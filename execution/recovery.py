@@ -176,14 +176,16 @@ class OrderRecovery(Manager):
         self._state.start()
         for name in self._state.names():
             self._identifiers.observe(name)
-        legs = [_package_of(row).underlying.price_key for row in self._state.positions()]
+        torn = [row for row in self._state.positions(ended=True) if row.ended and row.detail.get("parts")]
+        known = [*self._state.positions(), *torn]  # torn: ended by a look, and killed before its parts were told
+        legs = [_package_of(row).underlying.price_key for row in known]
         shares = rebuild_numbers(SHARES, self._state.recall(SHARES), 3)
         self._gateway.watch([*legs, *shares])
         for ticker, row in shares.items():
             self._book.shares[ticker] = ShareHolding(ticker, *(figure or 0.0 for figure in row))
         for name, (quantity, cash, fees) in rebuild_numbers(OUTSIDE, self._state.recall(OUTSIDE), 3).items():
             self._tracker.outside[name] = LegExit(quantity or 0.0, cash, fees or 0.0)
-        for subject in self._state.positions():
+        for subject in known:
             position = rebuild_position(subject)
             if position is not None:
                 self._book.positions[position.id] = position

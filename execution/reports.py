@@ -137,20 +137,21 @@ def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated) -> tuple[float, 
     return new, priced, rest - priced
 
 
-def fill_gap(group: OrderGroup, leg: Leg, held: Holding | None) -> bool:
+def fill_gap(group: OrderGroup, leg: Leg, held: Holding | None, told: float | None = None) -> bool:
     """The broker says that all of a leg filled: what no report told filled unseen; whether there was such.
 
-    Of an entry it is taken at the account's average price, where that is known, until its report comes. The average is
-    of all that is held: where that is this leg alone, what was told already is taken off.
+    ``told``: no more than so many (signed), by a report without a price. Of an entry it is taken at the account's
+    average price, where that is known, until its report comes. The average is of all that is held: where that is this
+    leg alone, what was told already is taken off.
     """
     fill, wanted = group.fills[leg.contract.name], group.wanted(leg)
-    gap = wanted - fill.quantity
+    gap = wanted - fill.quantity if told is None else _within(wanted - fill.quantity, told)
     if abs(gap) < 0.5:
         return False
     fill.quantity += gap
     if group.opens and held is not None and held.average_price:
-        told, unseen = (0.0, wanted) if abs(held.quantity - wanted) < 0.5 else (fill.cash, gap)
-        fill.cash = told - unseen * held.average_price * leg.contract.multiplier
+        before, unseen = (0.0, fill.quantity) if abs(held.quantity - fill.quantity) < 0.5 else (fill.cash, gap)
+        fill.cash = before - unseen * held.average_price * leg.contract.multiplier
     else:
         fill.unpriced += gap
     return True

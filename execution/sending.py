@@ -125,14 +125,22 @@ class WorkingGroups:
 
     def send(self, group: OrderGroup, limit: float) -> Refusal | None:
         """Send a planned group; what forbids it is returned, not raised."""
-        if not self.pace.take(Traffic.ORDER, emergency=is_emergency(group)):
-            group.rejected = "too many orders within a minute"
+        held = self._halted(group)
+        if held is None and not self.pace.take(Traffic.ORDER, emergency=is_emergency(group)):
+            held = Refusal("rate", "too many orders within a minute")
+        if held is not None:
+            group.rejected = held.reason
             record_step(self._journal, group, "held_back")
             self._states.refused(group)
-            return Refusal("rate", group.rejected)
+            return held
         self._groups[group.id] = group
         refused = self._hand_over(group, limit)
         return None if refused is None else self._refused(group, refused)
+
+    def _halted(self, group: OrderGroup) -> Refusal | None:
+        """What opens does not move from the moment of a halt on, though its event waits behind the one that is told."""
+        why = self._bus.entries_halted if group.opens else None
+        return None if why is None else Refusal("halted", why)
 
     def _hand_over(self, group: OrderGroup, limit: float) -> str | None:
         """Write that its order is about to leave, and send it; why it was refused, else it is followed from here on."""
@@ -170,8 +178,10 @@ class WorkingGroups:
         group.stage, group.step, group.first_fill_at = group.stage + 1, 0, None
         later = {leg.contract.name for leg in group.to_come}
         price = self._walk.price(group)
-        group.refusal = self._walk.refusal(group) or self.doubted(
-            Package(tuple(leg for leg in group.package.legs if leg.contract.name not in later))
+        group.refusal = (
+            self._halted(group)
+            or self._walk.refusal(group)
+            or self.doubted(Package(tuple(leg for leg in group.package.legs if leg.contract.name not in later)))
         )
         if group.refusal is None and not self.pace.take(Traffic.ORDER):
             group.refusal = Refusal("rate", "too many orders within a minute")
@@ -256,6 +266,10 @@ class WorkingGroups:
 
     def _advance(self, group: OrderGroup, now: datetime) -> None:
         timeout = timedelta(seconds=self._settings.unwind_after_seconds)
+        halted = self._halted(group)
+        if halted is not None:
+            self.cancel(group, halted.reason)
+            return
         if group.first_fill_at is not None and now - group.first_fill_at >= timeout:
             self.cancel(group, "filled in part for too long")
             return
@@ -320,6 +334,9 @@ class WorkingGroups:
         self.strange(event)
         if event.fill_price is not None:  # whatever the report calls itself
             self._take_fill(group, leg, event)
+        elif event.fill_quantity and self._fill_gap(group, leg, event.fill_quantity) and not group.is_filled:
+            group.first_fill_at = group.first_fill_at or event.time
+            self._states.filled_some(group)
         if event.status is FillStatus.FILLED:
             self._fill_gap(group, leg)
             group.fills[event.contract].unnamed = False  # all of it: no report too many can be among them
@@ -392,11 +409,13 @@ class WorkingGroups:
             ask=None if quote is None else quote.ask,
         )
 
-    def _fill_gap(self, group: OrderGroup, leg: Leg) -> None:
-        """All of a leg filled, and a report of some of it is on its way or lost."""
+    def _fill_gap(self, group: OrderGroup, leg: Leg, told: float | None = None) -> bool:
+        """All of a leg filled (or what a report without a price told), and a report of some is on its way or lost."""
         held = {row.name: row for row in self._gateway.holdings()} if group.opens else {}
-        if fill_gap(group, leg, held.get(leg.contract.name)):
+        found = fill_gap(group, leg, held.get(leg.contract.name), told)
+        if found:
             record_step(self._journal, group, "filled_unseen")
+        return found
 
     def _finish(self, group: OrderGroup) -> None:
         self._groups.pop(group.id, None)

@@ -22,7 +22,7 @@ from core.settings.fields import MarketSettings
 from core.settings.strategies import ExitSettings
 from greeks.marks import Marks
 from greeks.service import CentralGreeksService
-from market.calendar import EventCalendar
+from market.calendar import DividendDays, EventCalendar, ends_a_quarter
 from market.freshness import TwoLooks
 from market.vix import VIX
 from strategies.base import Action, Close, Hold, HoldContext, Strategy
@@ -256,23 +256,23 @@ def last_resort(position: Position, now: datetime, session: Session) -> Action:
 
 _ENDS_BEFORE = timedelta(minutes=60)
 _FINAL_BEFORE = timedelta(minutes=30)
-_QUARTERS = (3, 6, 9, 12)
 
 
 class ContractEnds:
     """What has to go before its contract does something that nobody asked for, whatever row holds it.
 
     An option on a future is closed before its last trading moment, one that settles in the morning in the session
-    before (LEAN settles it at Friday's close: lean-facts 7.3). A short call on shares in the money, whose time value
-    is under the coming dividend, is closed in the session before the ex-date: its holder exercises it then. Boxes are a
-    person's. Dividends: a quarter of the year's yield, ex on the third Friday of March, June, September, December (SPY;
-    State Street's rule) or the Monday after.
+    before (LEAN settles it at Friday's close: lean-facts 7.3). A short call on shares in the money, its time value
+    under the coming dividend, is closed in the session before the ex-date: its holder exercises it. Boxes are a
+    person's. Dividends by what was paid (``DividendDays``), else a quarter of the year's yield, ex on the third Friday
+    of March, June, September, December (SPY; State Street's rule) or the Monday after.
     """
 
     def __init__(self, gateway: Gateway, calendar: EventCalendar, marks: Marks) -> None:
         self._gateway = gateway
         self._calendar = calendar
         self._marks = marks
+        self._dividends = DividendDays(gateway, calendar)
 
     def due(self, position: Position, context: HoldContext) -> Iterator[Close]:
         """What is to be closed now, part by part."""
@@ -305,22 +305,18 @@ class ContractEnds:
     def _is_called(self, contract: Contract, context: HoldContext) -> bool:
         """Whether its holder gains by exercising it tonight; what is unknown of one in the money counts so."""
         shares = contract.settlement is Settlement.PHYSICAL_SHARES and contract.right is Right.CALL
+        ticker, day = contract.underlying.ticker, self._calendar.next_session(context.session.day).day
         tick = self._gateway.tick(contract.underlying.price_key) if shares else None
-        if not shares or not self._goes_ex(self._calendar.next_session(context.session.day).day):
+        told = self._dividends.due(ticker, day) if shares else 0.0
+        if told == 0.0 or (told is None and not ends_a_quarter(day)):
             return False
         if tick is None or tick.price <= contract.strike:
             return tick is None
-        dividend = self._marks.dividend_yield(contract.underlying.ticker) * tick.price / 4
+        dividend = self._marks.dividend_yield(ticker) * tick.price / 4 if told is None else told
         quote = self._gateway.quote(contract)
         if quote is None or quote.bid is None or quote.ask is None:
             return dividend > 0
         return (quote.bid + quote.ask) / 2 - (tick.price - contract.strike) < dividend
-
-    @staticmethod
-    def _goes_ex(day: date) -> bool:
-        """Whether a quarter's third Friday, or the Monday after it, is the day."""
-        friday = day - timedelta(days=3) if day.weekday() == 0 else day
-        return friday.weekday() == 4 and friday.month in _QUARTERS and 15 <= friday.day <= 21
 
 
 _VOLATILITY = 1.0  # points by which volatilities are taken to move while the VIX stays near

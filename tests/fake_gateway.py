@@ -13,6 +13,7 @@ from core.events import FillStatus, OrderUpdated
 from core.gateway import (
     Account,
     DailyBar,
+    Dividend,
     Holding,
     ImpliedClose,
     Listing,
@@ -89,6 +90,7 @@ class FakeGateway:
     share_order: OpenOrder | None = None
     events: Callable[[OrderUpdated], None] | None = None
     last_id: int = 0
+    payouts: dict[str, Sequence[Dividend]] = field(default_factory=dict)
 
     def now(self) -> datetime:
         return self.time
@@ -180,6 +182,11 @@ class FakeGateway:
             close = float(european_price(spot, spot, years, one.volatility, 0.0, 0.0, True)[0])
             found.append(OptionClose(one.day, contract, close, spot))
         return found
+
+    def dividends(self, ticker: str, days: int) -> Sequence[Dividend]:
+        """What a test wrote down, up to now."""
+        first, today = self.time.date() - timedelta(days=days), self.time.date()
+        return [row for row in self.payouts.get(ticker, ()) if first <= row.day <= today]
 
     def subscribe(self, contracts: Iterable[Contract]) -> None:
         self.subscribed.update({contract.name: contract for contract in contracts})

@@ -12,10 +12,11 @@ from typing import Any
 from simulation.data.chain_files import UniverseRow, UniverseRows, universe_files, universe_frame
 from simulation.engine.history import Joined, Request, bars_back, default_kinds, points, whole_bars_back
 from simulation.engine.kernel import Engine
-from simulation.lean.bars import BaseData, OpenInterest, QuoteBar, TradeBar
+from simulation.engine.timeline import corporate_actions
+from simulation.lean.bars import BaseData, Dividend, OpenInterest, QuoteBar, Split, TradeBar
 from simulation.lean.clock import zone_of
 from simulation.lean.dictionaries import KeyValuePair, LeanDictionary
-from simulation.lean.enums import OPTION_TYPES, Resolution, SecurityType, TickType
+from simulation.lean.enums import OPTION_TYPES, Resolution, SecurityType, SplitType, TickType
 from simulation.lean.names import Named
 from simulation.lean.symbols import Symbol, symbol_of
 from simulation.securities.continuous import is_continuous
@@ -69,6 +70,8 @@ class _Typed:
         self._call, self._kind = call, kind
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if self._kind is Dividend or self._kind is Split:
+            return self._call.actions(self._kind, arguments, named)
         symbols, requests = self._call.requests((self._kind, *arguments), named)
         if self._kind not in _KINDS:
             return self._call.universe_rows(symbols, arguments)
@@ -113,6 +116,24 @@ class HistoryCall:
         for symbol in symbols:
             requests += self._requests_of(symbol, kind, spans, resolution, named)
         return symbols, requests
+
+    def actions(self, kind: type, arguments: tuple[Any, ...], named: dict[str, Any]) -> list[Dividend | Split]:
+        """Dividends or splits of one share that came within a span: (symbol, span) or (symbol, start, end).
+
+        Of splits those that came: a warning is told on its day alone.
+        """
+        symbol = self._symbol(arguments[0])
+        spans = [value for value in arguments[1:] if not isinstance(value, Resolution)]
+        spans += [named[key] for key in ("start", "end") if key in named]
+        low, high = self._bounds(symbol, spans, Resolution.DAILY, False)
+        rows = corporate_actions(self.engine.source, symbol, self.engine.hours_of(symbol))
+        return [
+            row
+            for row in rows
+            if type(row) is kind
+            and low <= row.end_ms <= high
+            and getattr(row, "type", SplitType.SPLIT_OCCURRED) is SplitType.SPLIT_OCCURRED
+        ]
 
     def _symbol(self, item: Any) -> Any:
         if isinstance(item, str):

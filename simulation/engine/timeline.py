@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 from typing import Protocol
@@ -158,6 +159,22 @@ def _begins(event: Dividend | Split, now: int) -> bool:
     return now < event.end_ms or (warning and now == event.end_ms)
 
 
+def corporate_actions(source: DataSource, symbol: Symbol, hours: SecurityExchangeHours) -> Iterator[Dividend | Split]:
+    """Every dividend and split of a share's factor file, in the file's order; a split's warning before it."""
+    for row, after in pairwise(source.factor_file(symbol) or ()):
+        day = datetime(row.day.year, row.day.month, row.day.day)
+        ex_date = hours.get_next_trading_day(day)
+        ratio = row.price_factor / after.price_factor if after.price_factor else 1.0
+        amount = round(row.reference_price * (1 - ratio), 2)
+        if amount > 0:
+            yield Dividend(symbol, ex_date, amount, row.reference_price)
+        split = clean(row.split_factor / after.split_factor) if after.split_factor else 1.0
+        if abs(split - 1) > SAME_FACTOR:
+            if hours.is_date_open(day):
+                yield Split(symbol, day, row.reference_price, split, SplitType.WARNING)
+            yield Split(symbol, ex_date, row.reference_price, split)
+
+
 class PaysDividends(Protocol):
     """The engine whose slice and account events come into."""
 
@@ -182,23 +199,11 @@ class DividendCalendar:
         if security.symbol in self._known or security.type != SecurityType.EQUITY:
             return
         self._known.add(security.symbol)
-        symbol, hours = security.symbol, security.exchange.hours
-        for row, after in pairwise(self._source.factor_file(symbol) or ()):
-            day = datetime(row.day.year, row.day.month, row.day.day)
-            ex_date = hours.get_next_trading_day(day)
-            ratio = row.price_factor / after.price_factor if after.price_factor else 1.0
-            amount = round(row.reference_price * (1 - ratio), 2)
-            events: list[Dividend | Split] = []
-            if amount > 0:
-                events.append(Dividend(symbol, ex_date, amount, row.reference_price))
-            split = clean(row.split_factor / after.split_factor) if after.split_factor else 1.0
-            if abs(split - 1) > SAME_FACTOR:
-                if hours.is_date_open(day):
-                    events.append(Split(symbol, day, row.reference_price, split, SplitType.WARNING))
-                events.append(Split(symbol, ex_date, row.reference_price, split))
-            self._due += [
-                (e.end_ms, str(symbol.value), security, e) for e in events if _begins(e, now) and e.end_ms <= end
-            ]
+        self._due += [
+            (event.end_ms, str(security.symbol.value), security, event)
+            for event in corporate_actions(self._source, security.symbol, security.exchange.hours)
+            if _begins(event, now) and event.end_ms <= end
+        ]
         self._due.sort(key=lambda item: item[:2])
 
     @property

@@ -185,7 +185,7 @@ class FaultyGateway(FakeGateway):
     def _tell(
         self, order_id: int, name: str, status: FillStatus, quantity: float, price: float | None, fee: float = 0.0
     ) -> None:
-        self._report(_event(self.time, order_id, name, status, (quantity, price, fee)))
+        self._report(event_of(self.time, order_id, name, status, (quantity, price, fee)))
 
     def _report(self, event: OrderUpdated) -> None:
         about = f"order {event.order_id} {event.contract} {event.status.value}"
@@ -213,7 +213,7 @@ class FaultyGateway(FakeGateway):
         self.names.update({leg.contract.name: leg.contract for leg in package.legs})
         if self.is_down or self.faults.strikes(Fault.REJECTED, tag):
             for order_id, leg in zip(ids, package.legs, strict=True):  # the engine's own word: no connection needed
-                self._deliver(_event(self.time, order_id, leg.contract.name, FillStatus.REJECTED, message="rejected"))
+                self._deliver(event_of(self.time, order_id, leg.contract.name, FillStatus.REJECTED, message="rejected"))
         else:
             self.numbers += 1
             order = Resting(ids, package, quantity, limit_cash, self.time, tag, f"B{self.numbers}")
@@ -235,7 +235,7 @@ class FaultyGateway(FakeGateway):
                 return False
             for order_id, leg in self._working_legs(order):
                 words = "Brokerage failed to update order"
-                self._deliver(_event(self.time, order_id, leg.contract.name, FillStatus.SUBMITTED, message=words))
+                self._deliver(event_of(self.time, order_id, leg.contract.name, FillStatus.SUBMITTED, message=words))
             return True
         if not self.faults.strikes(Fault.UPDATE_LOST, order.tag):
             order.limit = limit_cash
@@ -326,7 +326,7 @@ class FaultyGateway(FakeGateway):
             order.filled[name] = order.filled.get(name, 0) + count
             self.filled_of[order.tag, name] = self.filled_of.get((order.tag, name), 0) + count
             status = FillStatus.FILLED if not order.left()[name] else FillStatus.PARTLY_FILLED
-            event = _event(self.time, order_id, name, status, (float(count), price, fee))
+            event = event_of(self.time, order_id, name, status, (float(count), price, fee))
             self.told += 1
             told.append(replace(event, number=self.told, filled=float(order.filled[name])) if self.named else event)
         if not any(order.left().values()):
@@ -375,7 +375,7 @@ class FaultyGateway(FakeGateway):
         self.by_person.setdefault(name, []).append(-traded * price * contract.multiplier - fee)
         self.foreign += 1
         if self.person_is_heard and self.foreign % 2 and not self.is_down:
-            self._deliver(_event(self.time, self.foreign, name, FillStatus.FILLED, (float(traded), price, fee)))
+            self._deliver(event_of(self.time, self.foreign, name, FillStatus.FILLED, (float(traded), price, fee)))
 
     def _assign(self) -> None:
         """One short option that delivers shares and is in the money, all of it."""
@@ -394,8 +394,8 @@ class FaultyGateway(FakeGateway):
         self.shares[ticker] = self.shares.get(ticker, 0.0) + shares
         self.cash -= shares * contract.strike
         self.foreign += 1
-        option = _event(self.time, self.foreign, name, FillStatus.FILLED, (float(-count), 0.0, 0.0))
-        delivered = _event(self.time, self.foreign, ticker, FillStatus.FILLED, (shares, contract.strike, 0.0))
+        option = event_of(self.time, self.foreign, name, FillStatus.FILLED, (float(-count), 0.0, 0.0))
+        delivered = event_of(self.time, self.foreign, ticker, FillStatus.FILLED, (shares, contract.strike, 0.0))
         for event in (option, delivered):
             if not self.is_down:
                 self._deliver(replace(event, is_assignment=True))
@@ -438,7 +438,7 @@ def _bar(row: DailyBar, close: float) -> DailyBar:
     return DailyBar(row.day, row.open, max(row.high, close), min(row.low, close), close)
 
 
-def _event(
+def event_of(
     moment: datetime,
     order_id: int,
     name: str,

@@ -1,7 +1,7 @@
 """One seed's week: a system on a faulty broker, killed and restarted on the way, and what became of it."""
 
-# Private: _approve (what risk would mint), _strategies (the roster knows the method's rows only), _subscriptions
-# (rooms that this week does without).
+# Private: _unwinds (a disk that fails just then), _approve (what risk would mint), _strategies (the roster knows the
+# method's rows only), _subscriptions (rooms that this week does without).
 from __future__ import annotations
 
 import shutil
@@ -22,15 +22,17 @@ from core.journal import MemorySink, RecordKind
 from core.running.inbox import Inbox
 from core.settings.fields import Settings
 from core.storage import FolderStorage
+from execution.executor import AtomicExecutor
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Decision, Proposal
 from simulation.faults.chance import Faults
 from simulation.faults.kinds import QUOTES, RATES, Fault, FaultSettings, faults_of
 from state.store import StateStore
 from tests.campaign.disk import FaultyDisk
-from tests.campaign.gateway import FaultyGateway, KilledError
+from tests.campaign.gateway import KilledError
 from tests.campaign.invariants import Rule, Violation, Watch
 from tests.campaign.market import AFTER, MONDAY, WEEK, Weather
+from tests.campaign.odd import ODD, OddGateway, Oddity
 from tests.every_structure import LARGE, NAME, OPENED, TWINS, install
 from trading_system import Surroundings, TradingSystem
 
@@ -41,6 +43,17 @@ CALM = frozenset[Fault]()
 _LOST_SIGN = "LEAN may have lost a fill"
 _CASH = 5_000_000.0
 _MOST_RESTARTS = 40
+_UNWOUND = {Oddity.FULL: Fault.DISK, Oddity.ENDED: Fault.KILLED}
+_NEEDS = {
+    Oddity.FULL: Fault.DISK,
+    Oddity.ENDED: Fault.KILLED,
+    Oddity.AFTER_OUTAGE: Fault.DISCONNECTED,
+    Oddity.PART_REJECTED: Fault.QUANTITY_PARTLY,
+    Oddity.TOLD_AGAIN: Fault.QUANTITY_PARTLY,
+    Oddity.GHOST: Fault.LEGS_PARTLY,
+}
+"""Faults without which an oddity has no occasion."""
+_WHILE_UNWOUND = 0.2
 _BEFORE_DUE = 14
 _DUE = {True: time(11, 0), False: time(15, 0)}
 """When the made-up strategy acts, and Friday 0DTE."""
@@ -63,6 +76,7 @@ class Plan:
     live: bool
     on: frozenset[Fault]
     said: tuple[tuple[datetime, Command], ...] = ()
+    odd: frozenset[Oddity] = frozenset()
 
     @property
     def unheard(self) -> bool:
@@ -72,7 +86,8 @@ class Plan:
     def __str__(self) -> str:
         what = self.strategy if not self.slots else f"{self.strategy} ({', '.join(self.slots)})"
         on = ", ".join(sorted(self.on)) if len(self.on) < len(Fault) else "every fault"
-        return f"seed {self.seed}: {what}, {'live' if self.live else 'as a backtest'}; {on or 'no fault'}"
+        also = "".join(f"; {oddity.value}" for oddity in Oddity if oddity in self.odd)
+        return f"seed {self.seed}: {what}, {'live' if self.live else 'as a backtest'}; {on or 'no fault'}{also}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +122,14 @@ def plan_of(seed: int) -> Plan:
     return Plan(seed, NAME if structures else FRIDAY_0DTE, slots, live, on, tuple(said))
 
 
+def odd_plan_of(seed: int) -> Plan:
+    """A week over a broker that misbehaves beyond the layer: pairs and triples in turn, half of them with faults."""
+    plan, odd = plan_of(seed), ODD[seed % len(ODD)]
+    on = plan.on if seed // 2 % 2 else CALM
+    on |= {fault for oddity, fault in _NEEDS.items() if oddity in odd}
+    return replace(plan, on=on, odd=odd, live=True)
+
+
 def moments(plan: Plan) -> Iterator[datetime]:
     """The minutes that are run, counted from 9:30 on each day, and a quiet hour of the Monday after.
 
@@ -134,13 +157,15 @@ class Week:
         self.faults = Faults(FaultSettings(plan.seed, plan.on), lambda: self.now)
         weather = Weather(plan.seed, fall=0.07 if Fault.ASSIGNED in plan.on else 0.0)
         volatility = 24.0 if plan.strategy == FRIDAY_0DTE else 20.0
-        self.gateway = FaultyGateway(
+        self.gateway = OddGateway(
             self.now, weather.spot, lambda _: volatility, folder, cash=_CASH, faults=self.faults, weather=weather
         )
+        self.gateway.odd = plan.odd
         self.gateway.live, self.gateway.named = plan.live, plan.seed // 2 % 2 == 1
         self.gateway.person_is_heard = not plan.unheard
         self.sink = MemorySink()
         self.watch = Watch(self.gateway, self.sink, bool(plan.slots), plan.on, Settings().orders)
+        self.watch.odd = plan.odd
         self.gateway.watcher = self.watch
         self.restarts = 0
         self.system: TradingSystem | None = None
@@ -261,10 +286,7 @@ class Week:
         system = self.system
         if system is None:
             return
-        if self.plan.unheard:
-            left = datetime.combine(moment.date(), _DUE[bool(self.plan.slots)]) - moment
-            rate = _UNHEARD[timedelta(0) <= left <= timedelta(minutes=_BEFORE_DUE)]
-            self.faults.settings = replace(self.faults.settings, rates={**RATES, Fault.MANUAL: rate})
+        self._set_rates(moment, system)
         self.gateway.pass_minute()
         self.inbox.drain()
         if self._warned(moment):
@@ -289,6 +311,16 @@ class Week:
             self.gateway.expire(moment.date())
             self.now = self.gateway.time
             self.inbox.drain()
+
+    def _set_rates(self, moment: datetime, system: TradingSystem) -> None:
+        """How often a person trades, and how often the disk fails or the process ends, is not the same each minute."""
+        rates = dict(RATES)
+        if self.plan.unheard:
+            left = datetime.combine(moment.date(), _DUE[bool(self.plan.slots)]) - moment
+            rates[Fault.MANUAL] = _UNHEARD[timedelta(0) <= left <= timedelta(minutes=_BEFORE_DUE)]
+        if system.managers[AtomicExecutor]._unwinds.positions:
+            rates |= {fault: _WHILE_UNWOUND for oddity, fault in _UNWOUND.items() if oddity in self.plan.odd}
+        self.faults.settings = replace(self.faults.settings, rates=rates)
 
     def _windows(self, system: TradingSystem, moment: datetime) -> None:
         for strategy in system.coordinator.strategies:

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from core.book import EntryIntent, Refusal
 from core.contracts import Leg, Package, Right
-from core.events import Command, FillStatus, NoticeRaised, ShareSplit
-from core.gateway import OrderRefusedError
+from core.events import Command, FillStatus, MinutePassed, NoticeRaised, OrderUpdated, ShareSplit
+from core.gateway import Holding, OrderRefusedError
 from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
 from core.parts import PartPlan, Terms, Urgency
@@ -376,3 +378,49 @@ def test_what_an_order_in_doubt_has_bought_back_is_not_bought_again(room: Room) 
         room.executor.unwind(position.id, ["whole"])
     traded = [leg.contract for _, package, _, _ in room.gateway.sent[before:] for leg in package.legs]
     assert SHORT not in traded
+
+
+# Reports that say what cannot be, and halts that are told in the middle of a minute
+
+
+@pytest.mark.parametrize("price", [math.nan, math.inf, -math.inf, None])
+@pytest.mark.parametrize("status", [FillStatus.PARTLY_FILLED, FillStatus.FILLED])
+def test_a_fill_at_no_price_is_counted_and_the_state_can_be_read(
+    room: Room, price: float | None, status: FillStatus
+) -> None:
+    """Two were ordered. The account holds what filled at 1.00; its average is the price until somebody tells one."""
+    order = working(room, 2)
+    first = -1.0 if status is FillStatus.PARTLY_FILLED else -2.0
+    room.gateway.held = {SHORT.name: (SHORT, int(first))}
+    average = [Holding(SHORT.name, first, 1.0, 1.0)]
+    room.gateway.holdings = lambda: average  # type: ignore[method-assign]
+    event = OrderUpdated(
+        time=room.gateway.time, order_id=order.ids[0], contract=SHORT.name, status=status, fill_quantity=first,
+        fill_price=price, fee=math.nan, number=1,
+    )  # fmt: skip
+    room.system.happened(event)
+    (group,) = room.executor._working
+    fill = group.fills[SHORT.name]
+    assert (fill.quantity, fill.cash, fill.fees) == (first, -first * 100.0, 0.0)
+    restarted(room)
+    assert room.state.order_group(group.id).detail["filled"] == {SHORT.name: first}
+
+
+def test_no_entry_moves_between_a_halt_and_its_event(room: Room) -> None:
+    """A halt within a minute's handlers is told after them: what opens stands still all the same, and is taken back."""
+    room.gateway.fills_allowed = False
+    assert isinstance(room.open(), str)
+    limit = room.gateway.orders[0].limit
+
+    def halt(_event: MinutePassed) -> None:
+        room.system.bus.halt_entries("a sign")
+        room.gateway.time += timedelta(minutes=2)
+        room.executor.advance(room.gateway.time)
+        assert [order.limit for order in room.gateway.orders] in ([], [limit])
+        refused = room.send(entry_of(Package((Leg(put(4900.0), -1), Leg(put(4870.0), 1))), "second", mid=1.0), 1)
+        assert isinstance(refused, Refusal)
+
+    room.system.bus.subscribe(MinutePassed, halt, component="test")
+    room.system.bus.publish(MinutePassed(time=room.gateway.time))
+    assert room.gateway.orders == []
+    assert len(room.gateway.sent) == 1

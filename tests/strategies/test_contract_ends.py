@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
 from core.book import Position, position_of
 from core.contracts import Contract, Leg, Package, Quote, Right
+from core.gateway import Dividend
 from core.instruments import INSTRUMENTS
 from core.parts import WHOLE, Part, Terms, Trait, Urgency
+from core.settings.fields import Settings
+from market.calendar import DividendDays, EventCalendar
 from strategies.base import HoldContext
 from strategies.exits import ContractEnds
 from strategies.tools import MarketAccess
@@ -107,3 +110,69 @@ def test_a_short_call_with_less_time_value_than_the_dividend_goes_the_day_before
     due.gateway.quote = lambda contract: shown  # type: ignore[method-assign]
     assert bool(due(held(call, -1), moment, spy)) is found
     assert due(held(call, 1), moment, spy) == []  # ours to exercise
+
+
+def paid(*rows: tuple[str, float]) -> tuple[Dividend, ...]:
+    return tuple(Dividend(date.fromisoformat(day), amount) for day, amount in rows)
+
+
+# Third Fridays: SPY. What comes is the larger of the last, 1.906, and that of the year before, 1.506.
+THIRD_FRIDAYS = paid(("2023-03-17", 1.506), ("2023-06-16", 1.638), ("2023-09-15", 1.583), ("2023-12-15", 1.906))
+# The first session of each month: TLT.
+FIRST_SESSIONS = paid(("2023-10-02", 0.29), ("2023-11-01", 0.30), ("2023-12-01", 0.28), ("2024-01-02", 0.31))
+# The third Monday but for June, when it was a session later: QQQ.
+MONDAYS = paid(("2023-03-20", 0.47), ("2023-06-20", 0.50), ("2023-09-18", 0.54), ("2023-12-18", 0.81))
+
+
+@pytest.mark.parametrize(
+    ("known", "today", "day", "comes"),
+    [
+        (THIRD_FRIDAYS, "2024-03-14", "2024-03-15", 1.906),
+        (THIRD_FRIDAYS, "2024-03-13", "2024-03-14", 0.0),
+        (THIRD_FRIDAYS, "2024-02-15", "2024-02-16", 0.0),  # no month of theirs
+        (THIRD_FRIDAYS, "2023-12-15", "2023-12-18", 0.0),  # it went ex today
+        (paid(("2023-03-17", 2.0), *((str(row.day), row.amount) for row in THIRD_FRIDAYS[1:])),
+         "2024-03-14", "2024-03-15", 2.0),  # that of the year before was the larger
+        (THIRD_FRIDAYS[:2], "2024-03-14", "2024-03-15", None),  # the file ended nine months ago: 273 days, usually 91
+        (THIRD_FRIDAYS[:2], "2023-09-14", "2023-09-15", 1.638),  # half a year of file: by the gap of 91 days
+        (THIRD_FRIDAYS[:1], "2023-06-15", "2023-06-16", None),  # one tells no gap
+        ((), "2024-03-14", "2024-03-15", None),
+        (FIRST_SESSIONS, "2024-01-31", "2024-02-01", 0.31),
+        (FIRST_SESSIONS, "2024-01-30", "2024-01-31", 0.0),
+        (MONDAYS, "2024-03-13", "2024-03-14", 0.0),
+        (MONDAYS, "2024-03-14", "2024-03-15", 0.81),  # one session early, as far as June missed the rule
+        (MONDAYS, "2024-03-15", "2024-03-18", 0.81),
+        (MONDAYS, "2024-03-18", "2024-03-19", 0.81),  # not ex yet
+        (MONDAYS, "2024-03-19", "2024-03-20", 0.0),
+    ],
+)  # fmt: skip
+def test_what_comes_is_estimated_by_what_was_paid(
+    due: Asking, known: tuple[Dividend, ...], today: str, day: str, comes: float | None
+) -> None:
+    due.gateway.payouts, due.gateway.closed_days = {"SPY": known}, frozenset({date(2024, 1, 1)})
+    due.gateway.time = datetime.combine(date.fromisoformat(today), time(15, 0))
+    days = DividendDays(due.gateway, EventCalendar(due.gateway, Settings().market))
+    assert days.due("SPY", date.fromisoformat(day)) == comes
+
+
+# The call with strike 450 is worth 50 inside at 500. The file's 1.906 decides, not 1.875 by the yield; what the file
+# says of days to come is not asked for.
+@pytest.mark.parametrize(
+    ("mid", "now", "known", "found"),
+    [
+        (51.90, "2024-03-14T15:00", THIRD_FRIDAYS, True),  # 1.90 of time value
+        (51.91, "2024-03-14T15:00", THIRD_FRIDAYS, False),
+        (51.91, "2024-03-14T15:00", (*THIRD_FRIDAYS, *paid(("2024-03-15", 5.0))), False),  # not known yet
+        (51.00, "2024-03-15T15:00", THIRD_FRIDAYS, False),  # the Monday after is a day by the yield's rule alone
+        (50.10, "2024-01-31T15:00", FIRST_SESSIONS, True),  # a month that no quarter ends
+    ],
+)
+def test_the_file_s_dividends_decide_where_there_are_any(
+    due: Asking, mid: float, now: str, known: tuple[Dividend, ...], found: bool
+) -> None:
+    due.gateway.payouts, due.gateway.closed_days = {"SPY": known}, frozenset({date(2024, 1, 1)})
+    call = INSTRUMENTS["SPY"].contract(date(2024, 4, 19), 450.0, Right.CALL, "handle")
+    moment = datetime.fromisoformat(now)
+    shown = Quote(mid - 0.05, mid + 0.05, moment - timedelta(minutes=1))
+    due.gateway.quote = lambda contract: shown  # type: ignore[method-assign]
+    assert bool(due(held(call, -1), moment)) is found

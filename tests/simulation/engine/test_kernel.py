@@ -25,6 +25,7 @@ from simulation import runner
 from simulation.data.columns import FactorRow
 from simulation.engine.kernel import NotInEngineError
 from simulation.engine.schedule import ScheduledEvent, Scheduler
+from simulation.lean.bars import Dividend
 from simulation.lean.clock import UTC
 from simulation.lean.enums import DataNormalizationMode, DelistingType, Resolution, SecurityType
 from simulation.lean.symbols import Symbol
@@ -329,6 +330,33 @@ def test_a_dividend_is_paid_in_cash_on_raw_shares_at_the_midnight_of_its_ex_date
 
     # 100,000 less ten shares at 500 and a fee of 1, plus 20.
     assert lines_of(market, script, TUESDAY) == [("09 00:00", "dividend", 2.0, 95_019.0)]
+
+
+def test_a_history_of_dividends_ends_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As LEAN's: ex on July 9 by 500 x 0.004 = 2.00 dollars; known from that midnight on, not the evening before."""
+    spy = Symbol.create("SPY", SecurityType.EQUITY, "usa")
+    market = index_market()
+    market.trade(spy, at("09:31"), 500.0)
+    market.trade(spy, at("09:31", TUESDAY), 498.0)
+    rows = [FactorRow(MONDAY, 0.996, 1.0, 500.0), FactorRow(date(2050, 12, 31), 1.0, 1.0, 0.0)]
+    monkeypatch.setattr(Market, "factor_file", lambda self, symbol: rows if symbol == spy else None)
+
+    def script(algorithm: Recorder) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+
+        def asked() -> None:
+            now = algorithm.time
+            for span in ((timedelta(days=400),), (now - timedelta(days=400), now, Resolution.DAILY)):
+                found = algorithm.history[Dividend](spy, *span)
+                listed(algorithm, "paid", *((f"{row.time:%m-%d}", row.distribution) for row in found))
+
+        algorithm.do_at("15:00", asked)
+        algorithm.do_at("10:00", asked, TUESDAY)
+
+    assert lines_of(market, script, TUESDAY) == [
+        ("08 15:00", "paid"), ("08 15:00", "paid"),
+        ("09 10:00", "paid", ("07-09", 2.0)), ("09 10:00", "paid", ("07-09", 2.0)),
+    ]  # fmt: skip
 
 
 def test_the_clock_goes_on_with_data_only() -> None:
