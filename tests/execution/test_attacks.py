@@ -412,15 +412,20 @@ def test_no_entry_moves_between_a_halt_and_its_event(room: Room) -> None:
     assert isinstance(room.open(), str)
     limit = room.gateway.orders[0].limit
 
+    seen: list[object] = []
+
     def halt(_event: MinutePassed) -> None:
         room.system.bus.halt_entries("a sign")
         room.gateway.time += timedelta(minutes=2)
         room.executor.advance(room.gateway.time)
-        assert [order.limit for order in room.gateway.orders] in ([], [limit])
-        refused = room.send(entry_of(Package((Leg(put(4900.0), -1), Leg(put(4870.0), 1))), "second", mid=1.0), 1)
-        assert isinstance(refused, Refusal)
+        seen.extend(order.limit for order in room.gateway.orders)
+        entry = entry_of(Package((Leg(put(4900.0), -1), Leg(put(4870.0), 1))), "second", mid=1.0)
+        room.gateway.subscribe([leg.contract for leg in entry.package.legs])
+        refused = room.send(entry, 1)
+        seen.append(refused.rule if isinstance(refused, Refusal) else refused)
 
     room.system.bus.subscribe(MinutePassed, halt, component="test")
     room.system.bus.publish(MinutePassed(time=room.gateway.time))
+    assert seen in (["halted"], [limit, "halted"])
     assert room.gateway.orders == []
     assert len(room.gateway.sent) == 1
