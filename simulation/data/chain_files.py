@@ -15,6 +15,7 @@ from simulation.lean.bars import trade_bar
 from simulation.lean.clock import DAY_MS, NEW_YORK
 from simulation.lean.dictionaries import LeanDictionary
 from simulation.lean.enums import OptionRight, SecurityType
+from simulation.lean.identifiers import SecurityIdentifier
 from simulation.lean.names import Named
 
 ONE_DAY = timedelta(days=1)
@@ -74,6 +75,32 @@ class FileGreeks(Named):
         return 0.0 * self._row
 
 
+class RowIdentifier(SecurityIdentifier):
+    """The identifier of a row's option: date, strike and right are the row's; the rest is made when it is asked for.
+
+    Who searches a year of chains asks for these three of many contracts and takes few.
+    """
+
+    __slots__ = ("block", "row")
+    block: UniverseBlock
+    row: int
+
+    @classmethod
+    def of(cls, block: UniverseBlock, row: int) -> RowIdentifier:
+        """The identifier of a row of a chain of options."""
+        found = object.__new__(cls)
+        found.block, found.row = block, row
+        found.date = _midnight(block.expiry.item(row))
+        found.strike_price = block.strike.item(row)
+        found.option_right = OptionRight.PUT if block.right.item(row) else OptionRight.CALL
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name in RowIdentifier.__slots__:
+            raise AttributeError(name)
+        return getattr(self.block.symbol(self.row).id, name)
+
+
 class UniverseRow(Named):
     """One contract of a chain file: LEAN's OptionUniverse or FutureUniverse."""
 
@@ -88,9 +115,11 @@ class UniverseRow(Named):
         return self.block.symbol(self.row)
 
     @property
-    def id(self) -> Any:
-        """The contract's identifier."""
-        return self.symbol.id
+    def id(self) -> SecurityIdentifier:
+        """The contract's identifier (BaseChainUniverseData.cs:40)."""
+        if self.block.canonical.security_type is SecurityType.FUTURE:
+            return self.symbol.id  # type: ignore[no-any-return]
+        return RowIdentifier.of(self.block, self.row)
 
     @property
     def expiry(self) -> datetime:
@@ -182,6 +211,7 @@ class UniverseRows(Sequence[UniverseRow]):
 
     def __init__(self, block: UniverseBlock) -> None:
         self._block = block
+        self._places = range(len(block))
 
     @property
     def data(self) -> UniverseRows:
@@ -199,7 +229,7 @@ class UniverseRows(Sequence[UniverseRow]):
         return _known_from(self._block)
 
     def __len__(self) -> int:
-        return len(self._block)
+        return len(self._places)
 
     @overload
     def __getitem__(self, index: int) -> UniverseRow: ...
@@ -207,8 +237,8 @@ class UniverseRows(Sequence[UniverseRow]):
     def __getitem__(self, index: slice) -> list[UniverseRow]: ...
     def __getitem__(self, index: int | slice) -> UniverseRow | list[UniverseRow]:
         if isinstance(index, slice):
-            return [UniverseRow(self._block, row) for row in range(*index.indices(len(self)))]
-        return UniverseRow(self._block, range(len(self))[index])
+            return [UniverseRow(self._block, row) for row in self._places[index]]
+        return UniverseRow(self._block, self._places[index])
 
 
 class OptionContracts(LeanDictionary[Any]):
