@@ -11,7 +11,7 @@ import pytest
 from simulation.lean.clock import NEW_YORK
 from simulation.lean.enums import BrokerageMessageType, OptionRight, OptionStyle
 from simulation.lean.symbols import Symbol
-from simulation.live_mode.account import Held, LiveAccount, WorkingGroup, WorkingLeg
+from simulation.live_mode.account import Broker, Held, LiveAccount, WorkingGroup, WorkingLeg
 from simulation.live_mode.session import LiveRequest, LiveSession
 from simulation.live_mode.threads import Pace
 from tests.simulation.playing import FRIDAY, MONDAY, Market, at
@@ -199,7 +199,7 @@ def test_what_the_broker_keeps_comes_back_with_numbers_from_one_and_no_tag(tmp_p
 
 
 def test_paper_forgets_holdings_and_orders_at_a_kill(tmp_path: Path) -> None:
-    live = session(tmp_path, LiveAccount(survives=False, working=[]), order="1.9")
+    live = session(tmp_path, LiveAccount(broker=Broker.PAPER, working=[]), order="1.9")
     live.start(moment("9:29:00"))
     live.until(moment("9:38:00"))
     live.kill()
