@@ -158,17 +158,17 @@ class LiveBroker(SimulatedBroker):
         """All legs at the sides that stand, when their sum is the limit or better; a missing side fills none."""
         group = order.group_order_manager
         quantity = float(order.quantity if group is None else group.quantity)
-        events, total = [], 0.0
+        events, total = list[OrderEvent](), 0.0
         for leg, security in sorted(securities.items(), key=lambda row: row[0].id):
             price = self._live.quotes.standing(security, self._live.threads.now_ms, leg.quantity > 0)
             if price is None:
-                return []
+                return list[OrderEvent]()
             total += price * leg.quantity / quantity
             event = OrderEvent(leg, self._live.utc_ms, OrderFee.ZERO)
             event.status, event.fill_quantity, event.fill_price = OrderStatus.FILLED, leg.quantity, price
             events.append(event)
         beyond = (total - _key(order)[1]) * (1 if quantity > 0 else -1)
-        return events if beyond <= TINY else []
+        return events if beyond <= TINY else list[OrderEvent]()
 
     def filling(self) -> list[Any]:
         """Looks at every order; what it would tell is given back, so that it is told with the feed's quotes in place.

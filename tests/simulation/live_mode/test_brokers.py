@@ -14,7 +14,7 @@ from simulation.lean.bars import Bar
 from simulation.lean.clock import NEW_YORK
 from simulation.live_mode.account import Broker, LiveAccount
 from simulation.live_mode.quotes import carried
-from tests.simulation.live_mode.test_live_session import algorithm, moment, session
+from tests.simulation.live_mode.watching import algorithm, moment, session
 
 
 def fills(tmp_path: Path, broker: Broker, order: str, words: dict[str, str]) -> list[tuple[datetime, str, float]]:
