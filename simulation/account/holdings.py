@@ -114,11 +114,11 @@ class SecurityHolding(Named):
     @property
     def holdings_value(self) -> float:
         """Market value, negative when short."""
-        quantity = self.quantity
-        if not quantity:
-            return 0.0
-        price = self._security.price
-        known = self._valued
+        return self._worth(self.quantity) if self.quantity else 0.0
+
+    def _worth(self, quantity: float) -> float:
+        """The value of what is held, worked out when price or quantity are others than before."""
+        price, known = self._security.price, self._valued
         foreign = self._security.symbol_properties.quote_currency != self._portfolio.cash_book.account_currency
         if known[0] != price or known[1] != quantity or foreign:  # an exchange rate moves by itself
             known = self._valued = (price, quantity, self.quantity_value(quantity, price))

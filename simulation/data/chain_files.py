@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.data.columns import UnderlyingRow, UniverseBlock
+from simulation.data.columns import RowIdentifier, UnderlyingRow, UniverseBlock, midnight_of
 from simulation.lean.bars import trade_bar
 from simulation.lean.clock import DAY_MS, NEW_YORK
 from simulation.lean.dictionaries import LeanDictionary
@@ -21,13 +20,6 @@ from simulation.lean.names import Named
 ONE_DAY = timedelta(days=1)
 MISSING_FILES = 10
 """Trading days without a file after which a search backwards for so many files ends."""
-
-
-@lru_cache(maxsize=4096)
-def _midnight(ordinal: int) -> datetime:
-    """A day by its ordinal: a chain has thousands of rows and a few dozen expiries."""
-    day = date.fromordinal(ordinal)
-    return datetime(day.year, day.month, day.day)
 
 
 class FileGreeks(Named):
@@ -75,32 +67,6 @@ class FileGreeks(Named):
         return 0.0 * self._row
 
 
-class RowIdentifier(SecurityIdentifier):
-    """The identifier of a row's option: date, strike and right are the row's; the rest is made when it is asked for.
-
-    Who searches a year of chains asks for these three of many contracts and takes few.
-    """
-
-    __slots__ = ("block", "row")
-    block: UniverseBlock
-    row: int
-
-    @classmethod
-    def of(cls, block: UniverseBlock, row: int) -> RowIdentifier:
-        """The identifier of a row of a chain of options."""
-        found = object.__new__(cls)
-        found.block, found.row = block, row
-        found.date = _midnight(block.expiry.item(row))
-        found.strike_price = block.strike.item(row)
-        found.option_right = OptionRight.PUT if block.right.item(row) else OptionRight.CALL
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        if name in RowIdentifier.__slots__:
-            raise AttributeError(name)
-        return getattr(self.block.symbol(self.row).id, name)
-
-
 class UniverseRow(Named):
     """One contract of a chain file: LEAN's OptionUniverse or FutureUniverse."""
 
@@ -127,7 +93,7 @@ class UniverseRow(Named):
         block = self.block
         if block.canonical.security_type is SecurityType.FUTURE:
             return self.symbol.id.date  # type: ignore[no-any-return]
-        return _midnight(block.expiry.item(self.row))
+        return midnight_of(block.expiry.item(self.row))
 
     @property
     def strike(self) -> float:

@@ -1,7 +1,5 @@
 """What is held rests while nothing of it can become due, and nothing is found later for it (decision 046)."""
 
-# Private: _rest_of: whether a rest is tried for at all.
-
 from __future__ import annotations
 
 import random
