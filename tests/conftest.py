@@ -43,6 +43,11 @@ def function_of(test: str) -> str:
     return test.partition("[")[0]
 
 
+def file_of(test: str) -> str:
+    """The file of a test or of a row."""
+    return test.partition("::")[0]
+
+
 def recorded_durations() -> dict[str, float]:
     """Processor seconds by test function, as they were measured last; only those worth a row."""
     if not DURATIONS.exists():
@@ -62,13 +67,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Stopwatch(), "stopwatch")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as slow what was measured to be: a function by itself, or a whole file whose set-up is."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks as slow what was measured to be: a function by itself, or a whole file whose set-up is.
+
+    Where several processes share the files (``--dist loadfile --no-loadscope-reorder``), the longest file comes first:
+    what is left for the end is short, and no process works alone there.
+    """
     rows = recorded_durations()
     for item in items:
         function = function_of(item.nodeid)
-        if max(rows.get(function, 0.0), rows.get(function.partition("::")[0], 0.0)) > SLOW_SECONDS:
+        if max(rows.get(function, 0.0), rows.get(file_of(function), 0.0)) > SLOW_SECONDS:
             item.add_marker(pytest.mark.slow)
+    if hasattr(config, "workerinput"):
+        longest = dict.fromkeys(map(file_of, rows), 0.0)
+        for name, seconds in rows.items():
+            longest[file_of(name)] += seconds
+        items.sort(key=lambda item: -longest.get(file_of(item.nodeid), 0.0))
 
 
 def spent() -> float:
@@ -111,7 +125,7 @@ class Stopwatch:
             taken = {name: float(str(value)) for name, value in report.user_properties if name in (SPENT, SET_UP)}
             function = function_of(report.nodeid)
             if taken.get(SET_UP, 0.0) > SHARED_SECONDS:
-                self._add(function.partition("::")[0], taken.pop(SET_UP))
+                self._add(file_of(function), taken.pop(SET_UP))
             self._add(function, sum(taken.values()))
 
     def _add(self, row: str, seconds: float) -> None:
@@ -119,9 +133,7 @@ class Stopwatch:
 
     def pytest_sessionfinish(self) -> None:
         """Writes the rows in order, so that a change of one test is a change of one line."""
-        kept = {
-            name: value for name, value in recorded_durations().items() if (ROOT / name.partition("::")[0]).exists()
-        }
+        kept = {name: value for name, value in recorded_durations().items() if (ROOT / file_of(name)).exists()}
         rows = kept | self.seconds
         worth = {name: round(value, 1) for name, value in sorted(rows.items()) if value >= WORTH_A_ROW}
         DURATIONS.write_text(json.dumps(worth, indent=0) + "\n", encoding="utf-8")
