@@ -30,6 +30,17 @@ settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "project"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """``os.fsync`` does nothing: a killed process loses nothing that it wrote, and no test cuts the power.
+
+    A session as live syncs each minute; the whole suite some ten thousand times, at milliseconds of waiting each.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def conformance() -> Path:
     """The folder with the recordings of the real engine; tests that need it are skipped where it is not."""
