@@ -66,8 +66,8 @@ def campaign(
             for child in active_children():
                 if child not in others:
                     child.kill()
-            # The pool's own thread sees them end and waits for each. A second one to wait for the same child could find
-            # it gone and go on before the first has taken it off the list; so the pool is shut down once, and waited for.
+            # The pool's own thread sees them end and waits for each. A second thread that waits for the same child may
+            # find it gone and go on before the first has taken it off the list: so the pool alone is waited for.
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 

@@ -132,13 +132,18 @@ def test_what_is_ignored_from_outside_stays_ignored(monkeypatch: pytest.MonkeyPa
         signal.signal(signal.SIGHUP, before)
 
 
+def told_to_end() -> None:
+    with errors.stoppable():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+
 @UNIX
 def test_handlers_are_put_back() -> None:
     found = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever started the tests may have it ignored
     try:
-        with pytest.raises(errors.StoppedError) as stop, errors.stoppable():
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+        with pytest.raises(errors.StoppedError) as stop:
+            told_to_end()
         assert stop.value.words == "stopped by SIGTERM"
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
