@@ -311,6 +311,22 @@ def too_little(brings: float, least: float | None) -> Skip | None:
     return Skip("credit", f"a credit of {brings:.2f} is under the least of {least:.2f}", least, brings)
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A position of which nothing can become due until a time, while its underlying (by price key) stays in a band.
+
+    ``vix``: what the VIX was; it must stay within ``vix_band`` points, too.
+    """
+
+    position: Position
+    until: datetime
+    key: str
+    low: float
+    high: float
+    vix: float
+    vix_band: float
+
+
 _LAST_HOUR = timedelta(minutes=60)
 
 

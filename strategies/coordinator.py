@@ -33,9 +33,9 @@ from risk.emergency import EmergencyProtocol
 from risk.manager import UnifiedRiskManager
 from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy, ends_quietly, shared
+from strategies.base import Action, Add, Close, Hold, HoldContext, Rest, Roll, Skip, Strategy, ends_quietly, shared
 from strategies.entries import Entries
-from strategies.exits import ContractEnds, HeldLooks, Rest, StopGuard, last_resort
+from strategies.exits import ContractEnds, HeldLooks, StopGuard, last_resort
 from strategies.roster import ROLLED, Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
