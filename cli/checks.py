@@ -167,7 +167,7 @@ def pytest_command(chosen: Selection) -> tuple[str, ...]:
 
 
 def seeds(chosen: Selection) -> dict[str, str]:
-    """What the tests find around them: with the longest, 1,000 interleavings of a live session instead of 50."""
+    """What the tests find around them: with the longest, 1,000 interleavings of a live session instead of 20."""
     most = {"LIVE_SEEDS": ALL_SEEDS, "KILLS": ALL_KILLS}
     return {name: os.environ.get(name, count) for name, count in most.items()} if chosen.everything else {}
 
