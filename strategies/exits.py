@@ -25,7 +25,7 @@ from greeks.service import CentralGreeksService
 from market.calendar import EventCalendar
 from market.freshness import TwoLooks
 from market.vix import VIX
-from strategies.base import Action, Close, Hold, HoldContext, Rest, Strategy
+from strategies.base import ROLLED_PART, Action, Close, Hold, HoldContext, Rest, Strategy
 
 Rule = Callable[[Part, HoldContext], Close | None]
 
@@ -132,7 +132,16 @@ def total_loss(multiple: float) -> PositionRule:
 
 
 def _together(position: Position, context: HoldContext) -> tuple[float | None, float]:
-    """Profit of the open parts in dollars, ``None`` where one's is unknown, and what they brought at entry."""
+    """Profit in dollars, ``None`` where a part's is unknown, and the credit that it is measured against.
+
+    Of the open parts and what they brought at entry. Of a position that was rolled, or is being rolled, over its whole
+    life: what the old part realised counts, against what the position has taken in so far and at least what it was
+    sold for before. Else the side that stays would be stopped in the minute in which the other is rolled.
+    """
+    if context.rolled_from is not None or any(part.name.endswith(ROLLED_PART) for part in position.parts):
+        taken = position.cash
+        credit = max(0.0 if taken is None else taken, context.rolled_from or 0.0)
+        return context.total(position), credit
     total: float | None = 0.0
     for part in position.parts:
         profit = context.profit(part)
