@@ -63,7 +63,7 @@ class AtomicExecutor(OrderDesk):
         self._journal = journal
         self.states = GroupStates(state, book)
         self._late = LateFills(gateway, book, tracker)
-        self._splits = SplitWatch(bus, book, state)
+        self.splits = SplitWatch(bus, book, state)
         self._lost: dict[str, OrderGroup] = {}
         self._guards = OrderGuards(bus, book, settings)
         self._unwinds = Unwinds(gateway, book, journal, settings)
@@ -152,7 +152,7 @@ class AtomicExecutor(OrderDesk):
             or self._no_place(entry, plans)
             or self._guards.overlap(entry.package)
             or anomaly(entry, self._settings)
-            or self._splits.refusal(entry.package)
+            or self.splits.refusal(entry.package)
             or self.account.refusal(entry.package)
         )
         price = current_price(self._gateway, entry.package)

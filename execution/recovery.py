@@ -284,6 +284,7 @@ class OrderRecovery(Manager):
         unowned = {row.contract: row.quantity for row in outcome.unowned}
         if unowned == self._book.unowned or self._book.doubted or not self._looks.believed:
             return
+        self._executor.splits.look(self._gateway.now(), unowned)  # while the book still has what went
         self._book.unowned = unowned
         contracts = [found for found in map(contract_named, unowned) if found is not None]
         shares = [name for name in unowned if underlying_named(name) is not None]

@@ -18,7 +18,7 @@ from typing import Final
 
 from core.book import Book, ClosedTrade, Position, Refusal
 from core.bus import EventBus
-from core.contracts import AssetKind, Leg, Package
+from core.contracts import AssetKind, Contract, Leg, Package
 from core.events import (
     ChangeKind,
     EntriesAllowed,
@@ -30,7 +30,7 @@ from core.events import (
     ShareSplit,
 )
 from core.gateway import Gateway, Holding
-from core.instruments import INSTRUMENTS, UNDERLYINGS, instrument_of
+from core.instruments import INSTRUMENTS, UNDERLYINGS, contract_named, instrument_of
 from core.parts import LegExit, Part
 from core.settings.fields import OrderSettings
 from execution.groups import BROKEN, LATE, Change, LegFill, OrderGroup, opened_parts
@@ -369,7 +369,10 @@ class SplitWatch:
     them. A person is told, what goes is taken from the account, and the ban ends when nothing of it is held any more.
 
     A contract that was adjusted is another one in the account: its root is the ticker with a number (``TLT1``), and it
-    delivers something else. It belongs to no package, is told once, and nothing opens beside it.
+    delivers something else. It belongs to no package, is told once, and nothing opens beside it. Some keep their root:
+    a split of n for one makes n contracts at an n-th of the strike of each, a special dividend takes its amount off the
+    strike. LEAN tells neither of a contract (its options have the multiplier of their root, Option.cs:260), so the
+    account does: what went, and what of the same root, expiry, right and side came at another strike.
     """
 
     def __init__(self, bus: EventBus, book: Book, state: HierarchicalStateManager) -> None:
@@ -391,6 +394,22 @@ class SplitWatch:
             f"{event.ticker} {when} ({event.factor:g}): what is held on it becomes other contracts, nothing new opens"
         )
         self._bus.publish(NoticeRaised(time=event.time, kind=NoticeKind.DOUBT, text=text))
+
+    def look(self, now: datetime, unowned: Mapping[str, float]) -> None:
+        """Something is nobody's: told where it is what our contracts on shares became, and nothing opens on these."""
+        came = [(row, count) for name, count in unowned.items() if (row := contract_named(name)) is not None]
+        known = dict(self._state.recall(SPLITS) or {})
+        for position in self._book.positions.values():
+            held = self._state.held(position.id)
+            gone = [leg for leg in position.legs if abs(held.get(leg.contract.name, 0.0) - leg.ratio) > 0.5]
+            for leg in gone if position.underlying.kind is AssetKind.EQUITY else ():
+                ticker, factor = position.underlying.ticker, _adjusted(leg, came)
+                if factor is not None and ticker not in known:
+                    known[ticker] = now.date()
+                    self._state.remember(SPLITS, known)
+                    how = f"by a split of {factor:g} for 1" if factor > 1 else "to another strike (or traded by hand)"
+                    text = f"{leg.contract.name} was adjusted {how}: a person's to close, nothing opens on {ticker}"
+                    self._bus.publish(NoticeRaised(time=now, kind=NoticeKind.DOUBT, text=text))
 
     def _on_changed(self, event: PositionChanged) -> None:
         """What belongs to nobody has changed: an adjusted contract among it is told, once while it is there."""
@@ -419,6 +438,22 @@ class SplitWatch:
         del known[ticker]
         self._state.remember(SPLITS, known)
         return None
+
+
+def _adjusted(leg: Leg, came: Iterable[tuple[Contract, float]]) -> float | None:
+    """By how many for one a leg that is gone was split; 1 where only its strike moved, ``None`` where nothing came."""
+    for contract, count in came:
+        factor = count / leg.ratio
+        same = (contract.root, contract.expiry, contract.right) == (
+            leg.contract.root,
+            leg.contract.expiry,
+            leg.contract.right,
+        )
+        moved = contract.strike < leg.contract.strike
+        exact = abs(contract.strike * factor - leg.contract.strike) < 0.01 * factor
+        if same and moved and (factor == 1 or (factor > 1 and exact)):
+            return factor
+    return None
 
 
 def adjusted_of(name: str) -> str | None:

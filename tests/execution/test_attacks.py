@@ -354,6 +354,50 @@ def test_an_adjusted_contract_is_told_and_nothing_opens_beside_it(room: Room) ->
     assert isinstance(room.send(entry_of(package, "beside", mid=1.0), 1), str)
 
 
+# Two puts a side at 495 and 490: split two for one they are four at 247.5 and 245; a special dividend takes 3.50 off.
+@pytest.mark.parametrize(
+    ("factor", "off", "words"),
+    [
+        (2, 0.0, "adjusted by a split of 2 for 1"),
+        (10, 0.0, "split of 10 for 1"),
+        (1, 3.5, "adjusted to another strike"),
+    ],
+)
+def test_what_was_adjusted_under_its_own_root_is_recognised(room: Room, factor: int, off: float, words: str) -> None:
+    spy = INSTRUMENTS["SPY"]
+    legs = [spy.contract(FRIDAY, strike, Right.PUT, "handle") for strike in (495.0, 490.0)]
+    room.gateway.subscribe(legs)
+    room.executor._working._walk.judges.clear()
+    package = Package((Leg(legs[0], -1), Leg(legs[1], 1)))
+    assert isinstance(room.send(entry_of(package, "spy", mid=1.0), 2), str)
+    room.minutes(6)
+    assert len(room.system.book.positions) == 1
+    now = [spy.contract(FRIDAY, round(row.strike / factor - off, 2), Right.PUT, "handle") for row in legs]
+    room.gateway.held = {row.name: (row, count * factor) for row, count in zip(now, (-2, 2), strict=True)}
+    told: list[str] = []
+    room.system.bus.subscribe(NoticeRaised, lambda event: told.append(event.text), component="test")
+    before = len(room.gateway.sent)
+    for _ in range(2):
+        room.system.command(room.gateway.time, Command.RECONCILE)
+    assert [words in text for text in told] == [True]
+    assert {name: count for name, count in room.system.book.unowned.items() if count} == {
+        now[0].name: -2.0 * factor,
+        now[1].name: 2.0 * factor,
+    }
+    restarted(room)  # it outlives the process
+    other = [spy.contract(FRIDAY, strike, Right.PUT, "handle") for strike in (485.0, 480.0)]
+    room.gateway.subscribe(other)
+    entry = entry_of(Package((Leg(other[0], -1), Leg(other[1], 1))), "second", mid=1.0)
+    refused = room.send(entry, 1)
+    assert isinstance(refused, Refusal)
+    assert refused.rule == "split"
+    assert len(room.gateway.sent) == before  # what it became is a person's
+    room.gateway.held.clear()
+    room.system.command(room.gateway.time, Command.RECONCILE)
+    room.gateway.subscribe(other)
+    assert isinstance(room.send(entry, 1), str)
+
+
 def test_only_a_numbered_root_of_shares_is_adjusted() -> None:
     names = ("TLT1 240308P95", "SPY 240308P495", "SPXW 240308P4950", "SPX1 240308P4950", "XYZ1 240308P1", "TLT1", "SPY")
     assert [adjusted_of(name) for name in names] == ["TLT", None, None, None, None, None, None]
