@@ -15,12 +15,14 @@ from typing import Protocol
 from core.contracts import AssetKind, Contract, Leg, Package, Quote, Right, Settlement
 from core.events import BrokerReconnected, Event, FillStatus, OrderUpdated
 from core.gateway import Account, DailyBar, Holding, OpenOrder, OrderRefusedError
+from execution.groups import intrinsic
 from simulation.faults.chance import Faults
 from simulation.faults.kinds import Fault
 from simulation.faults.quotes import QuoteFaults
 from simulation.faults.reports import ReportFaults
 from tests.campaign.market import MONDAY, Prices, Weather, close_of, listed
-from tests.fake_gateway import TICKS, FakeGateway, Working
+from tests.campaign.sums import Executions
+from tests.fake_gateway import TICKS, FakeGateway, Working, scale_of
 
 BY_HAND = 900_000
 """Order numbers of a person's trades begin here."""
@@ -80,6 +82,7 @@ class FaultyGateway(FakeGateway):
     """By contract, what a person traded, until it has settled."""
     by_person: dict[str, list[float]] = field(default_factory=dict)
     """By contract, the dollars that each trade of a person brought, fees taken off."""
+    executions: Executions = field(default_factory=Executions)
     numbers: int = 0
     told: int = 0
     foreign: int = BY_HAND
@@ -349,6 +352,7 @@ class FaultyGateway(FakeGateway):
         before = self.held.get(contract.name, (contract, 0))[1]
         fee = 0.0 if self.live else abs(count) * (1.0 if before * count >= 0 else 0.0)
         self.cash -= count * price * contract.multiplier + fee
+        self.executions.note(contract.name, count, -count * price * contract.multiplier - fee)
         self.held[contract.name] = (contract, before + count)
         if before + count == 0:
             del self.held[contract.name]
@@ -415,6 +419,10 @@ class FaultyGateway(FakeGateway):
     def expire(self, day: date) -> None:
         """Settle in the night after; the fake's own rule."""
         expired = [name for name, (contract, _) in self.held.items() if contract.expiry == day]
+        for name in expired:
+            contract, count = self.held[name]
+            spot = self.spot(close_of(day)) / scale_of(contract.underlying.price_key)
+            self.executions.note(name, -count, count * intrinsic(contract, spot) * contract.multiplier)
         super().expire(day)
         for name in expired:
             self.by_hand.pop(name, None)

@@ -1,0 +1,66 @@
+"""What prices that nobody was told may have been, by the executions of the broker, which the fake keeps too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, product
+from math import prod
+
+from core.instruments import contract_named
+from core.parts import Part
+
+MOST_SUMS = 100_000
+
+
+@dataclass
+class Executions:
+    """By contract, the dollars that each single contract brought, bought ones and sold ones apart; fees taken off."""
+
+    bought: dict[str, list[float]] = field(default_factory=dict)
+    sold: dict[str, list[float]] = field(default_factory=dict)
+
+    def note(self, name: str, count: int, cash: float) -> None:
+        """So many contracts (signed) changed hands, for so many dollars in all."""
+        side = self.bought if count > 0 else self.sold
+        side.setdefault(name, []).extend([round(cash / abs(count), 6)] * abs(count))
+
+    def sums(self, name: str, count: int) -> list[float]:
+        """Every sum that so many contracts (signed) of one name may have brought."""
+        rows = (self.bought if count > 0 else self.sold).get(name, [])
+        return sorted({round(sum(chosen), 4) for chosen in combinations(rows, abs(count))})
+
+
+def of_trade(row: Mapping[str, object]) -> tuple[float, list[tuple[str, int]]]:
+    """Of a closed trade whose result is unknown: the dollars that are known, and the exits (signed) that are not."""
+    legs, count = row["legs"], int(str(row["contracts"]))
+    assert isinstance(legs, list)
+    cash, unknown = float(str(row["cash_in"])) - float(str(row["fees"])), []
+    for leg in legs:
+        held = int(leg["ratio"]) * count
+        contract = contract_named(str(leg["name"]))
+        assert contract is not None
+        if leg["exit"] is None:
+            unknown.append((contract.name, -held))
+        else:
+            cash += held * float(leg["exit"]) * contract.multiplier
+    return cash, unknown
+
+
+def of_part(part: Part) -> tuple[float, list[tuple[str, int]]]:
+    """The same of a part that is open."""
+    cash, unknown = part.entry_cash - part.fees, []
+    for name, gone in part.exits.items():
+        if gone.cash is None:
+            unknown.append((name, round(gone.quantity)))
+        else:
+            cash += gone.cash
+    return cash, unknown
+
+
+def possible(unknown: Sequence[tuple[str, int]], executions: Executions) -> Iterator[float] | None:
+    """Every sum that unknown exits may have brought together; ``None`` for more than can be tried."""
+    choices = [executions.sums(name, count) for name, count in unknown]
+    if prod(len(row) for row in choices) > MOST_SUMS:
+        return None
+    return (sum(chosen) for chosen in product(*choices))
