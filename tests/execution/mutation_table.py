@@ -244,8 +244,8 @@ EXECUTION_RULES = (
     Mutation(
         "a wing that LEAN does not show is not sold",
         "execution/gates.py",
-        "            return urgency.crosses and all(leg.ratio < 0 for leg in legs)\n",
-        "            return urgency.crosses\n",
+        "            return urgency.crosses and told and all(leg.ratio < 0 for leg in legs)",
+        "            return urgency.crosses and told",
         LOST,
     ),
     Mutation(
@@ -261,5 +261,40 @@ EXECUTION_RULES = (
         "        legs, asked = self.states.free(position.id, legs), legs\n",
         "        legs, asked = legs, legs\n",
         LOST,
+    ),
+    Mutation(
+        "no entry moves between a halt and its event",
+        "execution/sending.py",
+        "        why = self._bus.entries_halted if group.opens else None\n",
+        "        why = None\n",
+        ATTACKS,
+    ),
+    Mutation(
+        "what is no number is not known of a report",
+        "core/events.py",
+        "            if value is not None and not isfinite(value):\n",
+        "            if value is not None and not isfinite(0.0 * len(name)):\n",
+        ATTACKS,
+    ),
+    Mutation(
+        "a fill without a price is counted",
+        "execution/sending.py",
+        "        elif event.fill_quantity and self._fill_gap(group, leg, event.fill_quantity) and not group.is_filled:\n",
+        "        elif False:\n",
+        ATTACKS,
+    ),
+    Mutation(
+        "what was adjusted under its own root is recognised",
+        "execution/reports.py",
+        "        if same and moved and (factor == 1 or (factor > 1 and exact)):\n",
+        "        if same and moved and factor == 0:\n",
+        ATTACKS,
+    ),
+    Mutation(
+        "the coming dividend is what was paid",
+        "strategies/exits.py",
+        "        told = self._dividends.due(ticker, day) if shares else 0.0\n",
+        "        told = None if shares else 0.0\n",
+        ENDS,
     ),
 )
