@@ -279,8 +279,8 @@ EXECUTION_RULES = (
     Mutation(
         "a fill without a price is counted",
         "execution/sending.py",
-        "        elif event.fill_quantity and self._fill_gap(group, leg, event.fill_quantity) and not group.is_filled:\n",
-        "        elif False:\n",
+        " self._fill_gap(group, leg, event.fill_quantity) and not group.is_filled:\n",
+        " False:\n",
         ATTACKS,
     ),
     Mutation(
