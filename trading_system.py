@@ -452,13 +452,13 @@ class TradingSystem:
 
     def status(self) -> list[str]:
         """What risk's own status does not say, a line each: cash, orders, limits, windows, data, records."""
-        account, now, calendar = self.gateway.account(), self.clock.now(), self.managers[EventCalendar]
+        account, now, looked = self.gateway.account(), self.clock.now(), self._roster.decisions.has_looked
         return [
             f"equity {account.equity:,.2f}, cash {account.cash:,.2f}",
             ", ".join(f"{name.lower()} {value}" for name, value in self.figures().items()),
             *self.managers[AtomicExecutor].why(),
             self.managers[ExposureDiary].line(),
-            *next_entries(self.coordinator.strategies, now, lambda day: calendar.session(day) is not None),
+            *next_entries(self.coordinator.strategies, now, self.managers[Tools].is_open, looked),
             self.managers[DataFreshnessValidator].line(now),
             *self.managers[PerformanceTracker].lines(),
             *self.settings.accepted(),
