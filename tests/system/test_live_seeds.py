@@ -6,6 +6,8 @@ algorithm calls the engine (quotes, orders, history, new contracts, the log, the
 write of the state.
 """
 
+# Private: _busy, _deliver: the bus's lock is taken out, and two threads within a delivery are noted.
+
 from __future__ import annotations
 
 import json
