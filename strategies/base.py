@@ -257,9 +257,7 @@ def round_trip_fees(package: Package, orders: OrderSettings) -> float:
     total = 0.0
     for leg in package.legs:
         on_future = leg.contract.underlying.kind is AssetKind.FUTURE
-        opening = orders.future_option_fee_to_open if on_future else orders.fee_to_open
-        closing = orders.future_option_fee_to_close if on_future else orders.fee_to_close
-        total += abs(leg.ratio) * (opening + closing)
+        total += abs(leg.ratio) * (orders.fee(on_future, opens=True) + orders.fee(on_future, opens=False))
     return total
 
 
