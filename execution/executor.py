@@ -1,10 +1,9 @@
 """The atomic executor: opens and closes packages as one order, and leaves all legs or none.
 
 An order group is written down before its first order is sent. A package of more legs than an order takes is several
-orders of one group, hedges first, each sent when the one before has filled whole. A group whose legs fill only in part
-is completed within the timeout or unwound, short legs first. An exit is never given up: after its walk it crosses the
-spread, a tick further each minute, still as a limit order. Exits are for parts of a position; several parts go as one
-order where that has few enough legs, and a hedge never goes before the short that it covers.
+orders of one group, hedges first. A group whose legs fill only in part is completed within the timeout or unwound,
+short legs first. An exit is never given up: after its walk it crosses the spread, a tick further each minute. Exits are
+for parts; several go as one order where that has few legs, and a hedge never goes before the short that it covers.
 """
 
 from __future__ import annotations
@@ -337,6 +336,7 @@ class AtomicExecutor(OrderDesk):
     def came_late(self, group: OrderGroup) -> None:
         """Something of a finished group filled after its end: state, cash and position follow, the next minute acts."""
         record_step(self._journal, group, "filled_late")
+        self.account.believed(group)
         if group.id in self._lost:  # the account decides what became of it, once, with what is told meanwhile
             self.states.filled_some(group)
             return

@@ -1,12 +1,11 @@
 """What is asked before any order leaves, and what of a broken part may go now.
 
-What the broker holds of the contracts that an order touches is compared with what the state counts, so that a trade of
-a person, a report that was lost or one that came twice is found before it is traded on; and no short loses its hedge.
+What the broker holds of an order's contracts is compared with what the state counts, so that a trade of a person, a
+report that was lost or one that came twice is found before it is traded on; and no short loses its hedge.
 
 Of parts that could not close whole, shorts are bought back first. A long leg goes only when no short of its position,
-of whatever part, needs it as cover any more. What is held is read from the book each time, so that an order that was
-refused, or filled in part, changes nothing about what must go. A long option that nobody bids for, at an offer that is
-next to nothing, is left to expire; one whose bid is missing at a real offer waits for its bid.
+of whatever part, needs it. What is held is read from the book each time. A long option that nobody bids for, at an
+offer that is next to nothing, is left to expire; one whose bid is missing at a real offer waits for its bid.
 """
 
 from __future__ import annotations
@@ -86,10 +85,7 @@ class OrderGates:
         return total
 
     def believe_account(self, group: OrderGroup) -> bool:
-        """Take back fills of a group that the account does not hold, where it did not all fill; whether any were.
-
-        Only such as came without an identity, and may have come twice: the account is right about facts.
-        """
+        """Take back fills without an identity that the account does not hold and the position does not count yet."""
         doubtful = [leg for leg in group.package.legs if group.fills[leg.contract.name].unnamed]
         if group.is_untouched or not doubtful:
             return False
@@ -97,10 +93,12 @@ class OrderGates:
         counted = self._state.order_group(group.id).detail.get("filled", {})
         for leg in doubtful:
             name, fill = leg.contract.name, group.fills[leg.contract.name]
-            there = held.get(name, 0.0) - own.get(name, 0.0) + counted.get(name, 0.0)
-            true = max(min(there, fill.quantity), 0.0) if fill.quantity > 0 else min(max(there, fill.quantity), 0.0)
+            there, old = held.get(name, 0.0) - own.get(name, 0.0) + counted.get(name, 0.0), group.taken.get(name)
+            least, cash, fees = (0.0, 0.0, 0.0) if old is None else (old.quantity, old.cash, old.fees)
+            true = sorted((least, there, fill.quantity))[1]
             if abs(true - fill.quantity) > 0.5:
-                fill.cash, fill.fees = fill.cash * true / fill.quantity, fill.fees * true / fill.quantity
+                share = (true - least) / (fill.quantity - least)
+                fill.cash, fill.fees = cash + (fill.cash - cash) * share, fees + (fill.fees - fees) * share
                 fill.quantity, found = true, True
         return found
 

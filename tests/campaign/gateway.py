@@ -397,6 +397,7 @@ class FaultyGateway(FakeGateway):
         del self.held[name]
         self.shares[ticker] = self.shares.get(ticker, 0.0) + shares
         self.cash -= shares * contract.strike
+        self.executions.note(name, -count, -shares * contract.strike)
         self.foreign += 1
         option = event_of(self.time, self.foreign, name, FillStatus.FILLED, (float(-count), 0.0, 0.0))
         delivered = event_of(self.time, self.foreign, ticker, FillStatus.FILLED, (shares, contract.strike, 0.0))

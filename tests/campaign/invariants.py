@@ -280,9 +280,24 @@ class Watch:
             counts = {count / leg.ratio for leg, count in held.items()}
             quotes = [self.gateway.market(leg.contract) for leg, count in held.items() if count > 0]
             priced = any(count < 0 for count in held.values()) or any((row.bid or 0.0) > 0.10 for row in quotes)
+            if len(counts) > 1 and self._covers_others(package, held):
+                continue
             if len(counts) > 1 and priced and not names & working and not names & set(self.gateway.by_hand):
                 found += [f"{leg.contract.name} {count:+d}" for leg, count in held.items() if count]
         return found
+
+    def _covers_others(self, package: Package, held: Mapping[Leg, int]) -> bool:
+        """Whether what is held beyond whole packages are longs that cover what was sold without a hedge: they stay."""
+        whole = min(max(count // leg.ratio, 0) for leg, count in held.items())
+        extra = [
+            Leg(leg.contract, leg.ratio * whole - count) for leg, count in held.items() if count != leg.ratio * whole
+        ]
+        same = [
+            Leg(row, count)
+            for row, count in self.gateway.held.values()
+            if row.underlying == package.underlying and count
+        ]
+        return all(leg.ratio < 0 for leg in extra) and uncovered(merged((*same, *extra))) > uncovered(same)
 
     def _within_limits(self) -> None:
         """No contract is held beyond what entries were approved for, and no more positions than the phase allows."""

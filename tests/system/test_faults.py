@@ -21,6 +21,7 @@ FIXED = {
     108: "an emergency buys back nothing that an order of unknown end may have bought back",
     799: "what filled unseen beside what was told is priced apart from it",
     989: "a sign of a lost fill is told whatever else halted entries before",
+    329: "a part of an entry that is told again after its end, without an identity, is what the account holds",
     715: "a short whose hedge a person sold out of another part is bought back",
 }
 """Seeds that broke a rule once, and what it was."""
