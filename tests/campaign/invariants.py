@@ -391,7 +391,8 @@ class Watch:
         if half and not self.on & _EXCUSES and not self.odd & PRICES_LOST:
             self.tell(Rule.TRADES, "a trade's price is unknown, and every report of it came")
         unheard = possible([exit_ for _, exits in half for exit_ in exits], self.gateway.executions)
-        if self.odd & PRICES_LOST or unheard is None:
+        shares = half and Fault.LOST in self.on and self.gateway.shares_sent  # sold at a price that nobody told
+        if self.odd & PRICES_LOST or unheard is None or shares:
             return  # a price that was told wrong, or a fill of which nobody told, is in no sum
         moved, known = self.gateway.cash - started_with, sum(whole) + sum(cash for cash, _ in half)
         told = known + system.book.interest + self.nobodys_cash
