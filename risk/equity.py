@@ -10,6 +10,7 @@ The phase: promotion is earned on a daily close, demotion is immediate below a m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -25,8 +26,10 @@ from core.performance import record_of
 from core.settings.fields import EquitySettings, InterestSettings, PhaseLimits, PhaseSettings
 from greeks.exposure import treasury_bill
 from greeks.marks import Marks
+from risk.memory import number, text_of
 from risk.proposal import MOST_DOLLARS
 
+_FIGURES = ("cash", "engine", "value")
 _SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
 
 
@@ -60,8 +63,18 @@ class SteadyEquity(Manager):
         self._booked = 0.0
         self._interest = book.interest
         self._now: EquityLook | None = None
+        self._untold = 0.0
+        self._kept: tuple[float, float, float] | None = None
+        self._kept_held: dict[str, float] = {}
+        self._before: tuple[tuple[float, float, float], dict[str, float]] | None = None  # of the last process
         bus.subscribe(OrderUpdated, self._on_order, component="equity", critical=True)
         bus.subscribe(PositionChanged, self._on_position_changed, component="equity", critical=True)
+        bus.subscribe(SessionClosed, self._on_session_closed, component="equity", critical=True)
+
+    def untold(self) -> float:
+        """Dollars that moved without a trade since this was asked last, whoever looked; who asks tells the rules."""
+        moved, self._untold = self._untold, 0.0
+        return moved
 
     @property
     def value(self) -> float | None:
@@ -72,18 +85,24 @@ class SteadyEquity(Manager):
         """The account now; the same moment is looked at once."""
         if self._now is None or self._now.time != now:
             self._now = self._look(now)
+            self._untold += self._now.moved
         return self._now
 
     def _look(self, now: datetime) -> EquityLook:
         account = self._gateway.account()
         if not abs(account.equity) < MOST_DOLLARS or not abs(account.cash) < MOST_DOLLARS:
             return EquityLook(now, None)  # no number, or none that an account of ours can have
-        moved = self._moved(account.cash, account.equity)
+        away = self._before is not None
+        moved = self._moved(account.cash, account.equity, certain=self._goes_on())
+        if not away:
+            self._book.paid_in += moved
         expected = None if self._last is None else self._last[2] + moved
         value = account.equity
         if expected is None or abs(value - expected) > self._settings.unquestioned_move * abs(expected):
             value = self._corrected(value, now)
         self._last = (account.cash, account.equity, value)
+        if self._kept is None or self._kept[0] != account.cash:
+            self._keep()
         return EquityLook(now, value, moved)
 
     # Cash
@@ -99,24 +118,66 @@ class SteadyEquity(Manager):
         if event.kind in _SETTLED:
             self._booked += event.cash
 
-    def _moved(self, cash: float, equity: float) -> float:
-        """Cash that no fill, fee, settlement or interest explains, when equity moved with it: a person's transfer."""
+    def _moved(self, cash: float, equity: float, *, certain: bool) -> float:
+        """Cash that no fill, fee, settlement or interest explains, when equity moved with it: a person's transfer.
+
+        ``certain``: nothing but a transfer can have moved it.
+        """
         booked = self._booked + self._book.interest - self._interest
         self._booked, self._interest = 0.0, self._book.interest
         unexplained = 0.0 if self._last is None else cash - self._last[0] - booked
-        moved = unexplained if self._is_transfer(unexplained, equity) else 0.0
+        moved = unexplained if self._is_transfer(unexplained, equity, certain) else 0.0
         if moved:
-            self._book.paid_in += moved
             reason = f"cash moved without a trade: {moved:+,.2f}"
             self._journal.record(RecordKind.SYSTEM, component="equity", reason=reason, moved=moved, equity=equity)
         return moved
 
-    def _is_transfer(self, unexplained: float, equity: float) -> bool:
+    def _is_transfer(self, unexplained: float, equity: float, certain: bool) -> bool:
         """Large enough, and equity moved by the same amount: what was traded or settled leaves it nearly as it was."""
         if self._last is None or abs(unexplained) < self._settings.smallest_transfer * abs(self._last[2]):
             return False
         rest = equity - self._last[1] - unexplained
-        return abs(rest) <= self._settings.transfer_tolerance * abs(unexplained)
+        return certain or abs(rest) <= self._settings.transfer_tolerance * abs(unexplained)
+
+    # Over restarts
+
+    def _on_session_closed(self, _event: SessionClosed) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        self._kept, self._kept_held = self._last, self._held()
+
+    def _held(self) -> dict[str, float]:
+        return {row.name: row.quantity for row in self._gateway.holdings() if row.quantity}
+
+    def _goes_on(self) -> bool:
+        """At the first look: go on from the last process's figures where the account still holds what it held then.
+
+        Whether nothing but a transfer can have moved its cash since: options pay and cost nothing while they are held.
+        """
+        if self._before is None:
+            return False
+        (figures, held), self._before = self._before, None
+        if self._last is not None or held != self._held():
+            return False  # something was traded or settled meanwhile: nobody can tell what else there was
+        self._last = figures
+        return all(contract_named(name) is not None for name in held)
+
+    def memory(self) -> Mapping[str, object]:
+        """The account at the last close, or when its cash changed last: what moves until the next process looks."""
+        if self._kept is None:
+            return {}
+        return {**dict(zip(_FIGURES, self._kept, strict=True)), "held": dict(self._kept_held)}
+
+    def restore(self, row: Mapping[str, object]) -> None:
+        """Go on from the last process's look. Raises ``ValueError`` for what cannot be true."""
+        cash, engine, value = (number(row, name, -MOST_DOLLARS) for name in _FIGURES)
+        held = row.get("held", {})
+        if not isinstance(held, dict):
+            raise ValueError(f"held: {text_of(held)}; expected names with quantities")
+        quantities = {str(name): number(held, name, -MOST_DOLLARS) or 0.0 for name in held}
+        if cash is not None and engine is not None and value is not None:
+            self._before = ((cash, engine, value), quantities)
 
     # Marks
 

@@ -76,7 +76,7 @@ class UnifiedRiskManager:
     def context(self, *, looks: bool = True) -> RiskContext:
         """What is known now; ``looks``: with a look at what the account is worth, else by the last one."""
         now, account = self._gateway.now(), self._gateway.account()
-        steady = self._equity.look(now).value if looks else self._equity.value
+        steady = self._look(now) if looks else self._equity.value
         factor = self._drawdown.size_factor(account.equity if steady is None else steady)
         if self._breaker.warned:
             factor /= 2
@@ -116,7 +116,7 @@ class UnifiedRiskManager:
 
     def bars(self, opening: Opening, strategy: str = "") -> Deny | None:
         """The first rule that denies every such entry, whatever its contracts are; journalled for a strategy."""
-        context = self.context(looks=False)  # minutes before a window must not use up what a look tells once
+        context = self.context(looks=False)  # minutes before a window must not use up a doubtful quote's first look
         found = next((deny for plugin in self._plugins if (deny := self._bar(plugin, opening, context))), None)
         if found is not None and strategy:
             self._journal.record(
@@ -199,10 +199,7 @@ class UnifiedRiskManager:
         if isinstance(event, SessionOpened):
             self._budgets.clear()
         if not is_price:
-            moved = self._equity.look(event.time).moved
-            if moved:
-                for plugin in self._plugins:
-                    plugin.cash_moved(moved)
+            self._look(event.time)
         for plugin in self._watching(event):
             try:
                 rows = list(plugin.watch(event))
@@ -214,6 +211,14 @@ class UnifiedRiskManager:
                 self._report(row)
         if not is_price:
             self._memory.keep()
+
+    def _look(self, now: datetime) -> float | None:
+        """What the account is worth; cash that moved is told at once, so that no rule measures by figures of before."""
+        value = self._equity.look(now).value
+        if moved := self._equity.untold():
+            for plugin in self._plugins:
+                plugin.cash_moved(moved)
+        return value
 
     def _watching(self, event: Event) -> tuple[RiskPlugin, ...]:
         """The plugins that look at such an event, in their order."""
