@@ -8,6 +8,7 @@ from tests.risk.mutation_table import (
     ENTRIES,
     FLOORS,
     GROUPS,
+    MACHINE,
     MARGIN,
     RISK,
     STATES,
