@@ -154,8 +154,8 @@ def verdict_of(
     )  # fmt: skip
     closed: dict[str, str] = {}
     for row in rows:
-        if row["kind"] == "exit" and row["time"][:10] >= shock.isoformat():
-            closed.setdefault(f"closed by {row.get('rule') or row['reason']} from", _when(row))
+        if row["kind"] == "fill" and row["reason"] != "entry" and row["time"][:10] >= shock.isoformat():
+            closed.setdefault(f"closed by {row['reason']} from", _when(row))
     entered = dict.fromkeys(_when(row) for row in rows if row["kind"] == "order" and _is_entry(row))
     errors = tuple(f"error: {row['component']}: {row['reason']}" for row in rows if row["kind"] == "error")
     return Verdict(
