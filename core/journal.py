@@ -108,7 +108,7 @@ class FileSink:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._every_line = every_line
-        self._file: TextIO = path.open("a", encoding="utf-8", newline="\n")
+        self._file: TextIO = path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
 
     def append(self, line: str) -> None:
         """Add one line at the end of the file."""

@@ -16,7 +16,7 @@ from math import inf
 
 from core.book import Book
 from core.bus import EventBus
-from core.contracts import AssetKind, Contract, Leg, Quote, Right
+from core.contracts import MOST_POINTS, AssetKind, Contract, Leg, Quote, Right
 from core.events import DataBecameStale, MarketData, MinutePassed, NoticeKind, NoticeRaised, SessionOpened
 from core.factory import Manager
 from core.gateway import Gateway, Tick
@@ -142,7 +142,7 @@ def quote_fault(quote: Quote | None) -> DataFault | None:
         return DataFault.MISSING
     if quote.bid is None or quote.ask is None:
         return DataFault.ONE_SIDED
-    if quote.ask <= 0:
+    if not 0.0 < quote.ask < MOST_POINTS or not 0.0 <= quote.bid < MOST_POINTS:  # nor is what is no number a price
         return DataFault.ZERO
     return DataFault.CROSSED if quote.bid > quote.ask else None
 

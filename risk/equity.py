@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from core.book import Book
 from core.bus import EventBus
-from core.contracts import Contract
+from core.contracts import MOST_POINTS, Contract
 from core.events import ChangeKind, OrderUpdated, PositionChanged, SessionClosed, SessionOpened
 from core.factory import Manager
-from core.gateway import Gateway
+from core.gateway import Account, Gateway
 from core.instruments import contract_named, unit_of
 from core.journal import Journal, RecordKind
 from core.performance import record_of
@@ -30,6 +30,8 @@ from risk.memory import number, text_of
 from risk.proposal import MOST_DOLLARS
 
 _FIGURES = ("cash", "engine", "value")
+_DOUBTED = 0.2  # of what the account was worth: moved without a trade, it has to be seen for a minute
+_MINUTE = timedelta(minutes=1)
 _SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
 
 
@@ -64,9 +66,11 @@ class SteadyEquity(Manager):
         self._interest = book.interest
         self._now: EquityLook | None = None
         self._untold = 0.0
+        self._doubt: tuple[datetime, float] | None = None  # when a large transfer was seen first, and how large
         self._kept: tuple[float, float, float] | None = None
         self._kept_held: dict[str, float] = {}
         self._before: tuple[tuple[float, float, float], dict[str, float]] | None = None  # of the last process
+        self._away = self._certain = False  # whether no process ran meanwhile, and cash can only have been paid
         bus.subscribe(OrderUpdated, self._on_order, component="equity", critical=True)
         bus.subscribe(PositionChanged, self._on_position_changed, component="equity", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="equity", critical=True)
@@ -92,18 +96,22 @@ class SteadyEquity(Manager):
         account = self._gateway.account()
         if not abs(account.equity) < MOST_DOLLARS or not abs(account.cash) < MOST_DOLLARS:
             return EquityLook(now, None)  # no number, or none that an account of ours can have
-        away = self._before is not None
-        moved = self._moved(account.cash, account.equity, certain=self._goes_on())
-        if not away:
-            self._book.paid_in += moved
-        expected = None if self._last is None else self._last[2] + moved
-        value = account.equity
+        if self._before is not None:
+            self._away, self._certain = True, self._goes_on(*self._before)
+            self._before = None
+        unexplained = self._unexplained(account.cash)
+        if not self._is_transfer(unexplained, account.equity):
+            unexplained = 0.0
+        elif self._is_doubtful(unexplained, now):
+            return EquityLook(now, None)  # one look at an account that says that a fifth of it is gone is not enough
+        self._take_note(unexplained, account.equity)
+        value, expected = account.equity, None if self._last is None else self._last[2] + unexplained
         if expected is None or abs(value - expected) > self._settings.unquestioned_move * abs(expected):
-            value = self._corrected(value, now)
+            value = self._questioned(account, expected, now)
         self._last = (account.cash, account.equity, value)
         if self._kept is None or self._kept[0] != account.cash:
             self._keep()
-        return EquityLook(now, value, moved)
+        return EquityLook(now, value, unexplained)
 
     # Cash
 
@@ -112,32 +120,46 @@ class SteadyEquity(Manager):
             return
         contract = contract_named(event.contract)
         unit = unit_of(event.contract) if contract is None else contract.multiplier
-        self._booked -= event.fill_quantity * event.fill_price * unit + event.fee
+        cash = event.fill_quantity * event.fill_price * unit + event.fee
+        self._booked -= cash if abs(cash) < MOST_DOLLARS else 0.0  # no fill: whatever moved is the account's to say
 
     def _on_position_changed(self, event: PositionChanged) -> None:
-        if event.kind in _SETTLED:
+        if event.kind in _SETTLED and abs(event.cash) < MOST_DOLLARS:
             self._booked += event.cash
 
-    def _moved(self, cash: float, equity: float, *, certain: bool) -> float:
-        """Cash that no fill, fee, settlement or interest explains, when equity moved with it: a person's transfer.
-
-        ``certain``: nothing but a transfer can have moved it.
-        """
+    def _unexplained(self, cash: float) -> float:
+        """Dollars of cash since the last look that no fill, fee, settlement or interest explains."""
         booked = self._booked + self._book.interest - self._interest
-        self._booked, self._interest = 0.0, self._book.interest
-        unexplained = 0.0 if self._last is None else cash - self._last[0] - booked
-        moved = unexplained if self._is_transfer(unexplained, equity, certain) else 0.0
-        if moved:
-            reason = f"cash moved without a trade: {moved:+,.2f}"
-            self._journal.record(RecordKind.SYSTEM, component="equity", reason=reason, moved=moved, equity=equity)
-        return moved
+        return 0.0 if self._last is None else cash - self._last[0] - booked
 
-    def _is_transfer(self, unexplained: float, equity: float, certain: bool) -> bool:
+    def _is_transfer(self, unexplained: float, equity: float) -> bool:
         """Large enough, and equity moved by the same amount: what was traded or settled leaves it nearly as it was."""
         if self._last is None or abs(unexplained) < self._settings.smallest_transfer * abs(self._last[2]):
             return False
         rest = equity - self._last[1] - unexplained
-        return certain or abs(rest) <= self._settings.transfer_tolerance * abs(unexplained)
+        return self._certain or abs(rest) <= self._settings.transfer_tolerance * abs(unexplained)
+
+    def _is_doubtful(self, unexplained: float, now: datetime) -> bool:
+        """A fifth of an account that holds something, seen for the first time: a feed's zero looks just like it."""
+        if self._last is None or abs(unexplained) < _DOUBTED * abs(self._last[2]) or not self._gateway.holdings():
+            self._doubt = None
+            return False
+        since, before = self._doubt or (now, unexplained)
+        if abs(unexplained - before) > self._settings.transfer_tolerance * abs(before):
+            since = now  # another figure than the look before had
+        self._doubt = (since, unexplained)
+        return now - since < _MINUTE
+
+    def _take_note(self, moved: float, equity: float) -> None:
+        """What was booked until this look is explained; what a person moved is journalled."""
+        self._booked, self._interest, self._doubt = 0.0, self._book.interest, None
+        away, self._away, self._certain = self._away, False, False
+        if not moved:
+            return
+        if not away:  # of what moved while no process ran the cash that this one began with knows
+            self._book.paid_in += moved
+        reason = f"cash moved without a trade: {moved:+,.2f}"
+        self._journal.record(RecordKind.SYSTEM, component="equity", reason=reason, moved=moved, equity=equity)
 
     # Over restarts
 
@@ -150,14 +172,11 @@ class SteadyEquity(Manager):
     def _held(self) -> dict[str, float]:
         return {row.name: row.quantity for row in self._gateway.holdings() if row.quantity}
 
-    def _goes_on(self) -> bool:
-        """At the first look: go on from the last process's figures where the account still holds what it held then.
+    def _goes_on(self, figures: tuple[float, float, float], held: dict[str, float]) -> bool:
+        """Go on from the last process's figures where the account still holds what it held then.
 
         Whether nothing but a transfer can have moved its cash since: options pay and cost nothing while they are held.
         """
-        if self._before is None:
-            return False
-        (figures, held), self._before = self._before, None
         if self._last is not None or held != self._held():
             return False  # something was traded or settled meanwhile: nobody can tell what else there was
         self._last = figures
@@ -180,6 +199,32 @@ class SteadyEquity(Manager):
             self._before = ((cash, engine, value), quantities)
 
     # Marks
+
+    def _questioned(self, account: Account, expected: float | None, now: datetime) -> float:
+        """The engine's figure by marks, or cash and marks alone: of two that differ the one nearer to what was there.
+
+        One of the account's two figures may be untrue for a while; a market's move is in both.
+        """
+        corrected, own = self._corrected(account.equity, now), self._by_marks(account.cash, now)
+        if own is None or expected is None or abs(own - corrected) <= self._settings.unquestioned_move * abs(expected):
+            return corrected
+        return min(corrected, own, key=lambda value: abs(value - expected))
+
+    def _by_marks(self, cash: float, now: datetime) -> float | None:
+        """Cash and all holdings at marks; ``None`` where one has none, and beside a future, which counts its profit."""
+        partners = {
+            leg.contract.name: [other.contract for other in position.legs]
+            for position in self._book.positions.values()
+            for leg in position.legs
+        }
+        for row in self._gateway.holdings():
+            contract = contract_named(row.name)
+            price = row.price if row.name.isalpha() and 0.0 < row.price < MOST_POINTS else None
+            mark = price if contract is None else self._marks.mark(contract, now, partners.get(row.name, ()))
+            if mark is None or not abs(row.quantity) < MOST_POINTS:
+                return None
+            cash += row.quantity * (1 if contract is None else contract.multiplier) * mark
+        return cash
 
     def _corrected(self, equity: float, now: datetime) -> float:
         """The engine's figure with what it counts for doubtful legs replaced by their marks."""

@@ -184,7 +184,7 @@ def exposed(book: Book, onto: str) -> list[Exposed]:
     sold = {
         contract.underlying.ticker
         for name, quantity in book.unowned.items()
-        if quantity < 0.0 and (contract := contract_named(name)) is not None
+        if not quantity >= 0.0 and (contract := contract_named(name)) is not None
     }
     return found + [Exposed(ticker, SOLD) for ticker in sorted(sold)]
 
@@ -214,7 +214,7 @@ class OverlapPlugin(RiskPlugin):
         """A broker nets a long and a short of one contract, whoever opened them: the package moves a strike."""
         ratios = {leg.contract.name: leg.ratio for leg in proposal.package.legs}
         held = {leg.contract.name: leg.ratio for row in context.book.exposed() for leg in row.legs}
-        held |= {name: round(quantity) for name, quantity in context.book.unowned.items()}
+        held |= {name: round(quantity) for name, quantity in context.book.unowned.items() if quantity == quantity}
         for name, ratio in ratios.items():
             if ratio * held.get(name, 0) < 0:
                 return Deny(self.name, f"{name} is held the other way round")

@@ -11,7 +11,7 @@ from math import inf
 from typing import ClassVar, Final
 
 from core.book import ApprovedEntry, Book, EntryIntent, Reason
-from core.contracts import Leg, Package, uncovered
+from core.contracts import MOST_POINTS, Leg, Package, uncovered
 from core.events import Event, MarketData, RiskThreshold, Severity
 from core.factory import Manager
 from core.gateway import Account
@@ -219,7 +219,7 @@ class RiskPlugin(Manager, ABC):
 
         An event from before the newest, or with a price that cannot be true, is ignored.
         """
-        if isinstance(event, MarketData) and not 0.0 < event.price < inf:
+        if isinstance(event, MarketData) and not 0.0 < event.price < MOST_POINTS:
             return ()
         if self._newest is not None and event.time < self._newest:
             return ()
@@ -266,7 +266,6 @@ class RiskPlugin(Manager, ABC):
 FAILED = "the rule failed: "
 """How a denial begins whose rule raised."""
 MOST_CONTRACTS = 1_000
-MOST_POINTS = 1e9  # what a price can be
 MOST_DOLLARS = 1e10  # what an account, a loss or a margin of ours can be
 
 

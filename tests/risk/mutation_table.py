@@ -123,7 +123,7 @@ MUTATIONS = (
         "what was paid while no process ran is no performance",
         "risk/equity.py",
         "        self._last = figures\n",
-        "        held.clear()\n",
+        "        self._doubt = None\n",
         TRANSFERS,
     ),
     Mutation(
