@@ -238,7 +238,7 @@ class OptionChainManager(Manager):
 
 def middle(quote: Quote, worthless_offer: float) -> float | None:
     """Mid of a quote; a missing bid counts as zero up to an offer (a worthless option), else the mid is unknown."""
-    if quote.ask is None or (quote.bid is None and quote.ask > worthless_offer):
+    if quote.ask is None or (not quote.bid and quote.ask > worthless_offer):
         return None
     return ((quote.bid or 0.0) + quote.ask) / 2
 

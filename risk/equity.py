@@ -30,7 +30,7 @@ from risk.memory import number, text_of
 from risk.proposal import MOST_DOLLARS
 
 _FIGURES = ("cash", "engine", "value")
-_DOUBTED = 0.2  # of what the account was worth: moved without a trade, it has to be seen for a minute
+_DOUBTED = 0.5  # of what the account was worth: gone without a trade, it has to be seen for a minute
 _MINUTE = timedelta(minutes=1)
 _SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
 
@@ -103,7 +103,7 @@ class SteadyEquity(Manager):
         if not self._is_transfer(unexplained, account.equity):
             unexplained = 0.0
         elif self._is_doubtful(unexplained, now):
-            return EquityLook(now, None)  # one look at an account that says that a fifth of it is gone is not enough
+            return EquityLook(now, None)  # one look at an account that says that half of it is gone is not enough
         self._take_note(unexplained, account.equity)
         value, expected = account.equity, None if self._last is None else self._last[2] + unexplained
         if expected is None or abs(value - expected) > self._settings.unquestioned_move * abs(expected):
@@ -140,8 +140,8 @@ class SteadyEquity(Manager):
         return self._certain or abs(rest) <= self._settings.transfer_tolerance * abs(unexplained)
 
     def _is_doubtful(self, unexplained: float, now: datetime) -> bool:
-        """A fifth of an account that holds something, seen for the first time: a feed's zero looks just like it."""
-        if self._last is None or abs(unexplained) < _DOUBTED * abs(self._last[2]) or not self._gateway.holdings():
+        """Half of an account that holds something gone, seen for the first time: a feed's zero looks just like it."""
+        if self._last is None or unexplained > -_DOUBTED * abs(self._last[2]) or not self._gateway.holdings():
             self._doubt = None
             return False
         since, before = self._doubt or (now, unexplained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.risk.mutation_table import (
+    ATTACKS,
     CONTRACT,
     EMERGENCY,
     ENTRIES,
@@ -13,6 +14,7 @@ from tests.risk.mutation_table import (
     RISK,
     STATES,
     STOPS,
+    TRANSFERS,
     Mutation,
 )
 
@@ -133,7 +135,7 @@ LIMIT_RULES = (
     Mutation(
         "untrue prices are ignored",
         "risk/proposal.py",
-        "if isinstance(event, MarketData) and not 0.0 < event.price < inf:",
+        "if isinstance(event, MarketData) and not 0.0 < event.price < MOST_POINTS:",
         "if False:",
         CONTRACT,
     ),
@@ -189,9 +191,37 @@ LIMIT_RULES = (
     Mutation(
         "marks outlive a bad quote",
         "risk/equity.py",
-        "            value = self._corrected(value, now)",
+        "            value = self._questioned(account, expected, now)",
         "            value = float(value)",
         EMERGENCY,
+    ),
+    Mutation(
+        "of two figures of an account the one that was there",
+        "risk/equity.py",
+        "return min(corrected, own, key=lambda value: abs(value - expected))",
+        "return corrected",
+        TRANSFERS,
+    ),
+    Mutation(
+        "half of an account is not gone at one look",
+        "risk/equity.py",
+        "return now - since < _MINUTE",
+        "return False",
+        TRANSFERS,
+    ),
+    Mutation(
+        "a quote that is no number is no quote",
+        "market/freshness.py",
+        "if not 0.0 <= bid < MOST_POINTS or not (ask is None or 0.0 < ask < MOST_POINTS):",
+        "if ask is not None and ask <= 0.0:",
+        ATTACKS,
+    ),
+    Mutation(
+        "a price that is no number is no price",
+        "greeks/service.py",
+        "if tick is not None and 0.0 < tick.price < MOST_POINTS else None",
+        "if tick is not None and 0.0 < tick.price else None",
+        ATTACKS,
     ),
     Mutation(
         "a leap of a quote is no volatility",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STATES, EMERGENCY, RISK, STOPS, TRANSFERS = (
-    f"tests/risk/test_{name}.py" for name in ("states", "emergency", "risk", "stops", "transfers")
+STATES, EMERGENCY, RISK, STOPS, TRANSFERS, ATTACKS = (
+    f"tests/risk/test_{name}.py" for name in ("states", "emergency", "risk", "stops", "transfers", "attacks")
 )
 ENTRIES, MARGIN, GROUPS, CONTRACT, FLOORS, AUGUST = (
     f"tests/risk/test_{name}.py" for name in ("entries", "margin", "group_risk", "contract", "floors", "august")

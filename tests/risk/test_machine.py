@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from core.book import ApprovedEntry, EntryIntent, Position, Refusal
+from core.book import ApprovedEntry, Refusal
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import Command, MarketData
 from core.instruments import INSTRUMENTS
@@ -30,37 +30,12 @@ from risk.group_risk import GroupRisk
 from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures
 from risk.proposal import Decision, Proposal, Scope
-from strategies.base import Action, Answer, Deadline, EntryContext, Hold, HoldContext, Skip, Strategy, Window
 from tests.execution.desk import put
 from tests.fake_gateway import FRIDAY
-from tests.risk.floor import Floor, crossed
+from tests.risk.floor import Floor, Holder, crossed
 
 NAME: Final = "holder"
 CASH: Final = 150_000.0
-
-
-class Holder(Strategy):
-    """Holds through everything."""
-
-    name = NAME
-
-    def entry_windows(self) -> tuple[Window, ...]:
-        return ()
-
-    def deadlines(self) -> tuple[Deadline, ...]:
-        return ()
-
-    def propose(self, context: EntryContext, rank: int) -> Answer:
-        return Skip("never", "a test proposes")
-
-    def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
-        return None
-
-    def manage(self, position: Position, context: HoldContext) -> Action:
-        return Hold()
-
-    def verify(self) -> tuple[str, ...]:
-        return ()
 
 
 def option(root: str, strike: float, days: int, right: Right = Right.PUT) -> Contract:
@@ -225,7 +200,7 @@ class Account(RuleBasedStateMachine):
         before = risk.context().account.equity
         depth = drawdown.drawdown(before)
         gateway.cash += dollars
-        for _ in range(2):  # a fifth of an account is believed when it was seen for a minute
+        for _ in range(2):  # half of an account is believed to be gone when that was seen for a minute
             gateway.time += timedelta(minutes=1)
             after = risk.context().account.equity
         if before > 0.0 and abs(after - before - dollars) < 1.0:

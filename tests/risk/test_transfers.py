@@ -221,7 +221,7 @@ def test_what_was_held_before_a_restart_and_is_still_held_hides_no_transfer(tmp_
     spot = floor.gateway.spot(floor.gateway.time)
     floor.gateway.spot = lambda _: spot - 60.0
     again = floor.again()
-    again.pass_minutes(3)  # of 30 % it is sure when it was there for a minute
+    again.pass_minutes()
     moved = [row for row in again.sink.rows(RecordKind.SYSTEM) if "cash moved" in row["reason"]]
     assert [row["moved"] for row in moved] == [30_000.0]
     assert before is not None
