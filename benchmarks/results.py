@@ -215,16 +215,19 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 FIRST, LAST = "2016-01-04", "2016-02-26"  # the README's example, and the days of config.json
 EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
     "friday_0dte": ("2018-03-23", "2018-03-26"),
-    "lt112": ("2018-03-07", "2018-03-07"),
-    "futures_strangle": ("2018-03-13", "2018-03-13"),
-    "leap_ladder": ("2018-03-12", "2018-03-12"),
+    "lt112": ("2018-03-07", "2018-07-31"),
+    "futures_strangle": ("2018-03-13", "2018-07-31"),
+    "leap_ladder": ("2018-03-12", "2018-12-31"),
     "ipmcc": ("2018-03-05", "2018-03-09"),
-    "ratio": ("2018-03-13", "2018-03-13"),
-    "enhanced": ("2018-03-13", "2018-03-13"),
+    "ratio": ("2018-03-13", "2018-05-31"),
+    "enhanced": ("2018-03-13", "2018-05-31"),
     "butterfly": ("2018-02-09", "2018-02-12"),
-    "diagonal": ("2018-03-13", "2018-03-13"),
+    "diagonal": ("2018-03-13", "2018-05-31"),
+    "box": ("2018-03-07", "2018-03-07"),
 }
 """By strategy: first and last day of the run that its page shows an entry of."""
+EXAMPLE_SETTINGS: Final[Mapping[str, Sequence[str]]] = {"box": ("box.cash_wanted=100000", "fills.model=mid")}
+"""What such a run needs beside that: a box has to be wanted, and stays at mid, where nothing fills as `worked`."""
 EXAMPLE_CASH: Final = "300000"
 WIDTH = 900
 COLUMNS = 4
@@ -339,7 +342,7 @@ def example(strategy: str) -> Example:
     """Of the strategy's run. Raises KeyError where it opened nothing."""
     start, end = EXAMPLES[strategy]
     with tempfile.TemporaryDirectory() as folder:
-        out, set_ = Path(folder) / "run", ["phases.earned_progression=false"]
+        out, set_ = Path(folder) / "run", list(EXAMPLE_SETTINGS.get(strategy, ()))
         days = BacktestOptions(start=start, end=end, cash=EXAMPLE_CASH, strategies=strategy, set_=set_, out=out)
         run_and_report(days)
         lines = (out / "journal.jsonl").read_text(encoding="utf-8").splitlines()

@@ -79,6 +79,7 @@ LOCKS = {
 }
 # Measured on Linux x86-64, unpacked, and rounded up: numerical libraries are most of it.
 DISK_NEEDED = {PackageSet.RUN: 700_000_000, PackageSet.DEVELOP: 1_300_000_000, PackageSet.RESEARCH: 1_100_000_000}
+NO_BYTECODE, BYTECODE_PLACE = "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"
 DEVELOPER_COMMANDS = ("grid", "montecarlo", "test", "tool")
 RESEARCH_COMMANDS = ("notebook",)
 NETWORK_SIGNS = (
@@ -166,10 +167,10 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("error: interrupted while building .venv; the next run builds it again\n")
         return 2
+    keep_bytecode(environment)
     if arguments[0] == "tool":
         return hand_over(environment.python, ["-m", *arguments[1:]])
     if inside(environment):
-        keep_bytecode(environment)
         from cli.app import run
 
         return run(arguments)
@@ -186,10 +187,13 @@ def packages_of(command: str) -> PackageSet:
 def keep_bytecode(environment: Environment) -> None:
     """Where Python is told to write no bytecode (PYTHONDONTWRITEBYTECODE), keep it inside ``.venv``, beside nothing.
 
-    Without it each command compiles some thousand files anew, which takes longer than most commands.
+    Without it each command compiles some thousand files anew, which takes longer than most commands. Processes that
+    this one starts are told the same: pytest and its workers, a child of a test, a tool.
     """
     if sys.dont_write_bytecode and sys.pycache_prefix is None:
         sys.dont_write_bytecode, sys.pycache_prefix = False, str(environment.folder.resolve() / "bytecode")
+        os.environ.pop(NO_BYTECODE, None)
+        os.environ[BYTECODE_PLACE] = sys.pycache_prefix
 
 
 def version(root: Path) -> str:

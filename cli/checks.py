@@ -6,9 +6,11 @@ seeded weeks over a broker, a feed and a disk that fail in every way (``tests/ca
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,8 +22,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.bootstrap import Environment, PackageSet
-from cli.errors import RunFailedError, UserError
+from cli.bootstrap import BYTECODE_PLACE, Environment, PackageSet
+from cli.errors import RunFailedError, UserError, stoppable
 from cli.summary import colours, width
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ FLOOR_WITHOUT_RECORDINGS = 80.0  # a clone alone cannot run what the real engine
 ALL_SEEDS, ALL_KILLS = "1000", "100000"
 SLOWEST = 25  # named by --durations
 FAULT_WEEKS = 100
+LOOK_SECONDS = 0.1
 NAMED = 20  # seeds of a broken rule that are named
 
 # The commands of a first use: the smaller set of packages, then what the developers' commands add to it.
@@ -94,16 +97,15 @@ def checks(
     whole = (
         everything and room is None and not durations
     )  # counting branches doubles the time, and CI has twelve minutes
-    building = subprocess.Popen(FIRST_USE, cwd=ROOT, stdout=subprocess.PIPE, text=True) if first_use else None
-    verdicts = [(step.name, execute(step)) for step in static_steps(places)]
+    steps = list(static_steps(places))
     if tests:
         chosen = Selection(places, fast=fast, everything=everything, durations=durations, coverage=whole)
-        verdicts.append(("tests", execute(Step("tests", pytest_command(chosen), seeds(chosen)))))
-        if whole:
-            verdicts.append(("coverage", coverage()))
-    if building is not None:  # it waits for the network while the tests use the processors
-        print(f"== first use, pip alone\n{building.communicate()[0].rstrip()}", flush=True)
-        verdicts.append(("first use, pip alone", building.returncode == 0))
+        steps.append(Step("tests", pytest_command(chosen), seeds(chosen)))
+    if first_use:
+        steps.append(Step("first use, pip alone", FIRST_USE))
+    verdicts = judge(steps)
+    if tests and whole:
+        verdicts.append(("coverage", coverage()))
     failed = [name for name, passed in verdicts if not passed]
     print(
         f"\n{len(verdicts) - len(failed)} of {len(verdicts)} checks passed"
@@ -154,7 +156,10 @@ class Selection:
 
 def pytest_command(chosen: Selection) -> tuple[str, ...]:
     """pytest on every core."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile"]
+    # The files go out in the order of tests/conftest.py, the longest first; xdist's own is by their tests' number.
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+    if sys.stdout.isatty() and colours():
+        command.append("--color=yes")  # what it says goes through a file
     if not chosen.everything:
         command += ["-m", "not slow and not long" if chosen.fast else "not long"]
     if chosen.durations:
@@ -167,21 +172,73 @@ def pytest_command(chosen: Selection) -> tuple[str, ...]:
 
 
 def seeds(chosen: Selection) -> dict[str, str]:
-    """What the tests find around them: with the longest, 1,000 interleavings of a live session instead of 50."""
+    """What the tests find around them: with the longest, 1,000 interleavings of a live session instead of 20."""
     most = {"LIVE_SEEDS": ALL_SEEDS, "KILLS": ALL_KILLS}
     return {name: os.environ.get(name, count) for name, count in most.items()} if chosen.everything else {}
 
 
-def execute(step: Step) -> bool:
-    """Run one step with its output shown; says how long it took."""
-    print(f"== {step.name}", flush=True)
-    # One thread a process: pytest already uses every core.
-    quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-    environment = {**os.environ, **quiet, **step.around}
-    begun = time.monotonic()
-    passed = subprocess.run(step.command, cwd=ROOT, env=environment, check=False).returncode == 0
-    print(f"== {step.name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - begun:.1f} s", flush=True)
-    return passed
+class Running:
+    """A step under way, which writes what it says to a file."""
+
+    def __init__(self, step: Step, file: Path) -> None:
+        # One thread a process: the steps already use every core. Nothing waits in a buffer while it is read here.
+        quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1"}
+        self.step, self.seconds = step, 0.0
+        self._begun, self._text = time.monotonic(), codecs.getincrementaldecoder("utf-8")("replace")
+        self._written, self._read = file.open("wb"), file.open("rb")
+        self._process = subprocess.Popen(
+            step.command, cwd=ROOT, env={**os.environ, **quiet, **step.around},
+            stdin=subprocess.DEVNULL, stdout=self._written, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def under_way(self) -> bool:
+        """Whether it goes on; notes how long it took when it does not."""
+        over = self._process.poll() is not None
+        self.seconds = self.seconds or (time.monotonic() - self._begun if over else 0.0)
+        return not over
+
+    def news(self) -> str:
+        """What it has said since the last call."""
+        return self._text.decode(self._read.read())
+
+    @property
+    def passed(self) -> bool:
+        """Whether it came to a good end."""
+        return self._process.returncode == 0
+
+    def end(self) -> None:
+        """Stop it, and what it started, unless it is over."""
+        if self._process.poll() is None:
+            if os.name == "nt":
+                self._process.terminate()
+            else:
+                os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait()
+        self._written.close()
+        self._read.close()
+
+
+def judge(steps: Sequence[Step]) -> list[tuple[str, bool]]:
+    """Run steps beside each other, show what each says in their order, and name each with its verdict.
+
+    One may wait for the network, and one uses a single core: the others do not wait for it. None is left running.
+    """
+    with tempfile.TemporaryDirectory(prefix="tomking-checks-", ignore_cleanup_errors=True) as folder:
+        running: list[Running] = []
+        try:
+            for number, step in enumerate(steps):
+                running.append(Running(step, Path(folder) / f"{number}.txt"))
+            for one in running:
+                print(f"== {one.step.name}", flush=True)
+                while one in [each for each in running if each.under_way()]:  # asked of all: each notes its end
+                    print(one.news(), end="", flush=True)
+                    time.sleep(LOOK_SECONDS)
+                verdict = "passed" if one.passed else "FAILED"
+                print(f"{one.news()}== {one.step.name}: {verdict} in {one.seconds:.1f} s", flush=True)
+        finally:
+            for one in running:
+                one.end()
+        return [(one.step.name, one.passed) for one in running]
 
 
 def coverage() -> bool:
@@ -207,10 +264,10 @@ def first_use() -> int:
     """
     begun = time.monotonic()
     path = without("uv", os.environ.get("PATH", ""))
-    hidden = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
+    hidden = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", BYTECODE_PLACE)
     environment = {**{key: value for key, value in os.environ.items() if key not in hidden}, "PATH": path}
     python = getattr(sys, "_base_executable", sys.executable)
-    with tempfile.TemporaryDirectory(prefix="tomking-first-") as folder:
+    with stoppable(), tempfile.TemporaryDirectory(prefix="tomking-first-") as folder:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         for arguments in FIRST_COMMANDS:

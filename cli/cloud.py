@@ -103,15 +103,17 @@ def texts_of(root: Path) -> dict[str, str]:
     package which LEAN's image has not.
     """
     found: dict[str, str] = {}
+    imported: dict[str, tuple[str, ...]] = {}
     waiting = [ENTRY]
     while waiting:
         name = waiting.pop()
         if name in found:
             continue
         found[name] = (root / name).read_text(encoding="utf-8")
-        for module in _imported(ast.parse(found[name], name)):
+        imported[name] = tuple(dict.fromkeys(_imported(ast.parse(found[name], name))))
+        for module in imported[name]:
             waiting.extend(_files_of(module, root))
-    _refuse_foreign(found, root)
+    _refuse_foreign(imported, root)
     return {name: found[name] for name in sorted(found, key=lambda name: (name != ENTRY, name))}
 
 
@@ -125,16 +127,18 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those under ``if TYPE_CHECKING``."""
+def _running(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Every statement but those under ``if TYPE_CHECKING``."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             for other in node.orelse:
                 yield other
                 yield from _running(other)
-            continue
-        yield node
-        yield from _running(node)
+        elif isinstance(node, ast.stmt):
+            yield node
+            yield from _running(node)
+        elif isinstance(node, ast.ExceptHandler | ast.match_case):  # no statement, and holds some
+            yield from _running(node)
 
 
 def _files_of(module: str, root: Path) -> Iterator[str]:
@@ -147,12 +151,12 @@ def _files_of(module: str, root: Path) -> Iterator[str]:
                 yield name
 
 
-def _refuse_foreign(texts: Mapping[str, str], root: Path) -> None:
+def _refuse_foreign(imported: Mapping[str, Sequence[str]], root: Path) -> None:
     """Raises UserError for the first module that imports what neither Python, LEAN's image nor this project has."""
     available = {_plain(line.split("==")[0]) for line in IMAGE_PACKAGES.read_text(encoding="utf-8").split()}
     distributions = _distributions()
-    for path, text in texts.items():
-        for module in _imported(ast.parse(text, path)):
+    for path, modules in imported.items():
+        for module in modules:
             top = module.split(".")[0]
             if top in LEANS_OWN or top in sys.stdlib_module_names or any(_files_of(top, root)):
                 continue

@@ -408,13 +408,13 @@ def _closes_of(universe: Any, instrument: Instrument, day: date) -> Iterator[Opt
     """Call and put nearest to the money of a chain's expiries around a month; what has no close is none."""
     spot = 0.0 if universe.underlying is None else float(universe.underlying.close)
     for expiry, rows in expiries_around_a_month(universe, day) if spot > 0 else ():
-        near = [(abs(float(row.symbol.id.strike_price) / spot - 1), row) for row in near_the_money(rows, expiry, spot)]
+        near = [(abs(float(row.id.strike_price) / spot - 1), row) for row in near_the_money(rows, expiry, spot)]
         least = min((away for away, _ in near), default=1.0)
         for away, row in near:
             close = float(row.close) if away <= min(least, AT_THE_MONEY) else 0.0
             if close > 0:
-                right = Right.CALL if row.symbol.id.option_right == OptionRight.CALL else Right.PUT
-                contract = instrument.contract(expiry, float(row.symbol.id.strike_price), right)
+                right = Right.CALL if row.id.option_right == OptionRight.CALL else Right.PUT
+                contract = instrument.contract(expiry, float(row.id.strike_price), right)
                 yield OptionClose(day, contract, close, spot)
 
 

@@ -476,9 +476,9 @@ def _first(rows: Any, span: tuple[int, int], reached: Callable[[Any], bool]) -> 
 
 
 def _expiry_of(row: Any) -> date:
-    found: date = row.symbol.id.date.date()
+    found: date = row.id.date.date()
     return found
 
 
 def _strike_of(row: Any) -> float:
-    return float(row.symbol.id.strike_price)
+    return float(row.id.strike_price)

@@ -471,8 +471,8 @@ class CentralGreeksService:
         return units * (revalued(now, moves, points, days) - now.price[:, None])
 
     def _price(self, ticker: str) -> float | None:
-        tick = self._gateway.tick(ticker)
-        return tick.price if tick is not None and 0.0 < tick.price < MOST_POINTS else None
+        price = self._gateway.price(ticker)
+        return price if price is not None and 0.0 < price < MOST_POINTS else None
 
     def _rate(self, now: datetime) -> float:
         given = self._settings.risk_free_rate

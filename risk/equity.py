@@ -371,7 +371,8 @@ class PhaseManager(Manager):
     def _earned(self, row: PhaseLimits, equity: float) -> bool:
         if not row.equity_from <= equity < MOST_DOLLARS:
             return False  # nor for what is no number
-        if not self._settings.earned_progression:
+        earned = self._settings.earned_progression
+        if not (self._gateway.is_live() if earned is None else earned):
             return True
         record = record_of(self._book.trades)
         return record.trades >= row.trades_needed and record.wins >= row.wins_needed * record.trades

@@ -30,7 +30,7 @@ from simulation.lean.clock import UTC
 NAMESPACES = ("clr", "System", "QuantConnect")
 EMBEDDED = Path(__file__).parent / "embedded"
 _RUNS = itertools.count(1)
-MANY_FORGOTTEN = 60
+MANY_FORGOTTEN = 300
 SELDOM_SWEPT = (20_000, 20, 20)  # objects, and younger sweeps, between two of the collector's own
 
 

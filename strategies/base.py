@@ -19,6 +19,9 @@ from core.settings.strategies import StrategySettings
 from market.vix import VixReading
 from risk.proposal import Proposal
 
+ROLLED_PART = "rolled"
+"""What the name of a part ends with that took the place of another in the same package."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -138,6 +141,7 @@ class HoldContext:
 
     ``values`` by part: what closing its held legs at mids brings, in points a package; ``None`` without quotes,
     negative for what was sold. ``delta_of`` gives a contract's signed delta, ``None`` where it is unknown.
+    ``rolled_from``: while parts are being rolled, dollars that the position was sold for before; else ``None``.
     """
 
     now: datetime
@@ -145,6 +149,7 @@ class HoldContext:
     values: Mapping[str, float | None] = field(default_factory=dict)
     spot: float | None = None
     delta_of: Callable[[Contract], float | None] | None = None
+    rolled_from: float | None = None
 
     def value(self, part: Part) -> float | None:
         """Points a package that closing the part now brings, with what legs brought that have ended before."""
@@ -309,6 +314,22 @@ def too_little(brings: float, least: float | None) -> Skip | None:
     if least < 0:
         return Skip("debit", f"a debit of {-brings:.2f} is over the most of {-least:.2f}", -least, -brings)
     return Skip("credit", f"a credit of {brings:.2f} is under the least of {least:.2f}", least, brings)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A position of which nothing can become due until a time, while its underlying (by price key) stays in a band.
+
+    ``vix``: what the VIX was; it must stay within ``vix_band`` points, too.
+    """
+
+    position: Position
+    until: datetime
+    key: str
+    low: float
+    high: float
+    vix: float
+    vix_band: float
 
 
 _LAST_HOUR = timedelta(minutes=60)

@@ -6,7 +6,7 @@ A strategy's answers about what it holds are carried out here: parts close, part
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from core.book import Book, OrderDesk, Position
@@ -31,40 +31,14 @@ from market.chains import current_quotes, package_price
 from market.vix import VIX
 from risk.emergency import EmergencyProtocol
 from risk.manager import UnifiedRiskManager
-from risk.proposal import Proposal
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy, ends_quietly, shared
+from strategies.base import Action, Add, Close, Hold, HoldContext, Rest, Roll, Skip, Strategy, ends_quietly, shared
 from strategies.entries import Entries
-from strategies.exits import ContractEnds, HeldLooks, Rest, StopGuard, last_resort
-from strategies.roster import ROLLED, Key, Sent, StrategyRoster
+from strategies.exits import ContractEnds, HeldLooks, StopGuard, last_resort
+from strategies.roster import ROLLED, Key, Rolling, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _REOPEN_WITHIN = timedelta(minutes=15)
-
-
-@dataclass(slots=True)
-class _Rolling:
-    """Parts of a position that are being closed to open others; ``ended`` and ``since``: how and when they went."""
-
-    position: Position
-    parts: tuple[str, ...]
-    proposal: Proposal
-    reason: str
-    calendar: bool
-    by_us: bool = False
-    ended: ChangeKind | None = None
-    since: datetime | None = None
-
-    @property
-    def user(self) -> str:
-        """Under which name the new package's contracts are watched until it is a position."""
-        return f"{self.position.id} roll"
-
-    def is_gone(self, book: Book, *, exited: bool = False) -> bool:
-        """Whether none of its parts is open any more; ``exited``: or only as long options that nobody bids for."""
-        now = book.positions.get(self.position.id)
-        left = [] if now is None else [part for name in self.parts if (part := now.part(name)) is not None]
-        return not left or (exited and all(part.is_left_to_expire for part in left))
 
 
 class StrategyCoordinator:
@@ -95,8 +69,8 @@ class StrategyCoordinator:
         self._stops = StopGuard(gateway, market.marks)
         self._ends = ContractEnds(gateway, market.calendar, market.marks)
         self.looks = HeldLooks(gateway, market.greeks, self._ends, market.settings)
-        self._rolls: dict[tuple[str, ...], _Rolling] = {}
-        self._replacing: dict[Key, _Rolling] = {}
+        self._rolls: dict[tuple[str, ...], Rolling] = {}
+        self._replacing: dict[Key, Rolling] = {}
         self._added: dict[Key, date] = {}
         self._failing: set[str] = set()
         bus.subscribe(EntryWindow, self._entries.open_window, component="coordinator")
@@ -249,7 +223,9 @@ class StrategyCoordinator:
         if self.looks.rests(position, now, spot):
             return None
         values = {part.name: self._market.marks.value_of(part, now) for part in position.parts}
-        return HoldContext(now, session, values, spot)
+        under_way = (*self._rolls.values(), *self._replacing.values())
+        rolled = [row.sold_for for row in under_way if row.position.id == position.id]
+        return HoldContext(now, session, values, spot, rolled_from=max(rolled, default=None))
 
     def _note(
         self, strategy: Strategy, position: Position, context: HoldContext, action: Action | tuple[Action, ...]
@@ -290,7 +266,7 @@ class StrategyCoordinator:
         names = tuple(part.name for part in chosen)
         key = (position.id, *names)
         if key not in self._rolls or self._rolls[key].ended is None:
-            rolling = self._rolls[key] = _Rolling(position, names, action.proposal, action.reason, action.calendar)
+            rolling = self._rolls[key] = Rolling(position, names, action.proposal, action.reason, action.calendar)
             self._market.chains.watch(rolling.user, [leg.contract for leg in action.proposal.package.legs])
         self._desk.close(position, "roll", action.reason, parts=action.parts)
 
@@ -304,7 +280,7 @@ class StrategyCoordinator:
         self._market.chains.unwatch(rolling.user)
         self._record_roll(rolling, why)
 
-    def _go_on_with(self, rolling: _Rolling, now: datetime) -> None:
+    def _go_on_with(self, rolling: Rolling, now: datetime) -> None:
         """The old parts are gone: open the new ones unless something forbids it; their quotes may take a while."""
         key = (rolling.position.id, *rolling.parts)
         kept = self._reopen(rolling, now.date())
@@ -316,7 +292,7 @@ class StrategyCoordinator:
         else:
             self._drop(key, kept)
 
-    def _reopen(self, rolling: _Rolling, today: date) -> Skip | None:
+    def _reopen(self, rolling: Rolling, today: date) -> Skip | None:
         """Why the new parts are not opened; ``None`` when they are on their way."""
         old, package = rolling.position, rolling.proposal.package
         now = self._book.positions.get(old.id)
@@ -339,7 +315,7 @@ class StrategyCoordinator:
             del self._replacing[key]
         return denied
 
-    def _lost(self, rolling: _Rolling) -> Skip | None:
+    def _lost(self, rolling: Rolling) -> Skip | None:
         """A loser is never rolled: what the parts that went came to."""
         trades = [trade for trade in self._book.trades if trade.position == rolling.position.id]
         newest = {trade.part: trade.profit for trade in trades if trade.part in rolling.parts}
@@ -355,7 +331,7 @@ class StrategyCoordinator:
             return Skip("rolling_a_loser", f"{rolling.position.id} was closed at a loss of {-result:.2f}", 0.0, result)
         return None
 
-    def _record_roll(self, rolling: _Rolling, why: Skip, into: Sent | None = None) -> None:
+    def _record_roll(self, rolling: Rolling, why: Skip, into: Sent | None = None) -> None:
         self._journal.record(
             RecordKind.ROLL,
             component="coordinator",

@@ -25,7 +25,7 @@ from greeks.service import CentralGreeksService
 from market.calendar import EventCalendar
 from market.freshness import TwoLooks
 from market.vix import VIX
-from strategies.base import Action, Close, Hold, HoldContext, Strategy
+from strategies.base import ROLLED_PART, Action, Close, Hold, HoldContext, Rest, Strategy
 
 Rule = Callable[[Part, HoldContext], Close | None]
 
@@ -132,7 +132,16 @@ def total_loss(multiple: float) -> PositionRule:
 
 
 def _together(position: Position, context: HoldContext) -> tuple[float | None, float]:
-    """Profit of the open parts in dollars, ``None`` where one's is unknown, and what they brought at entry."""
+    """Profit in dollars, ``None`` where a part's is unknown, and the credit that it is measured against.
+
+    Of the open parts and what they brought at entry. Of a position that was rolled, or is being rolled, over its whole
+    life: what the old part realised counts, against what the position has taken in so far and at least what it was
+    sold for before. Else the side that stays would be stopped in the minute in which the other is rolled.
+    """
+    if context.rolled_from is not None or any(part.name.endswith(ROLLED_PART) for part in position.parts):
+        taken = position.cash
+        credit = max(0.0 if taken is None else taken, context.rolled_from or 0.0)
+        return context.total(position), credit
     total: float | None = 0.0
     for part in position.parts:
         profit = context.profit(part)
@@ -328,23 +337,8 @@ _APART_SHARE = 0.25  # of it by which legs of one part may move apart from each 
 _VIX_SHARE = 10.0  # times ``market.quiet_move``
 _SWERVE = 1.25  # times what the Greeks of the last portfolio say that a value moves
 _Reaches = dict[str, tuple[float, float]]
+_TRIED_AGAIN = timedelta(minutes=5)
 _SHARES = (1.0, 0.5, 0.25)  # of the longest rest and the widest bands: near a limit the smaller ones are tried
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """A position of which nothing can become due until a time, while its underlying (by price key) stays in a band.
-
-    ``vix``: what the VIX was; it must stay within ``vix_band`` points, too.
-    """
-
-    position: Position
-    until: datetime
-    key: str
-    low: float
-    high: float
-    vix: float
-    vix_band: float
 
 
 class HeldLooks:
@@ -365,6 +359,7 @@ class HeldLooks:
         self._longest = timedelta(minutes=settings.held_minutes)
         self._move = settings.quiet_move
         self._rests: dict[str, Rest] = {}
+        self._again: dict[str, datetime] = {}
         self._vix: tuple[datetime, float | None] = (datetime.min, None)
 
     def rests(self, position: Position, now: datetime, spot: float | None) -> bool:
@@ -397,10 +392,15 @@ class HeldLooks:
         self._rests.pop(position, None)
 
     def looked(self, strategy: Strategy, position: Position, context: HoldContext) -> None:
-        """A full look found nothing to do."""
+        """A full look found nothing to do; near a limit the next tries at a rest wait, for they cost as much."""
         self.forget(position.id)
+        if context.now < self._again.get(position.id, datetime.min):
+            return
         rest = self._rest_of(strategy, position, context)
-        if rest is not None:
+        if rest is None:
+            self._again[position.id] = context.now + _TRIED_AGAIN
+        else:
+            self._again.pop(position.id, None)
             self._rests[position.id] = rest
 
     def _rest_of(self, strategy: Strategy, position: Position, context: HoldContext) -> Rest | None:

@@ -16,7 +16,7 @@ from core.parts import Part, Trait
 from core.settings.fields import ExitSettings
 from core.settings.strategies import FuturesStrangleSettings
 from risk.proposal import Proposal
-from strategies.base import NET_CREDIT, Action, Hold, HoldContext, Roll, Skip, at_least
+from strategies.base import NET_CREDIT, ROLLED_PART, Action, Hold, HoldContext, Roll, Skip, at_least
 from strategies.exits import any_part, days_to_expiry, short_delta, total_loss, total_profit
 from strategies.gates import TUESDAY, iv_rank, second
 from strategies.look import Look
@@ -24,7 +24,7 @@ from strategies.picks import Chain
 from strategies.row import Entry, Row, by_part
 from strategies.tools import Tools
 
-PUT, CALL, ROLLED = "put", "call", "rolled"
+PUT, CALL = "put", "call"
 _PRODUCTS: Mapping[str, tuple[str, ...]] = {
     "CL": ("LO", "USO"),
     "GC": ("OG", "GLD"),
@@ -95,7 +95,7 @@ class FuturesStrangle(Row):
             found = chain.put(delta=delta) if untested.name == PUT else chain.call(delta=delta)
             if any(found.name == leg.contract.name for leg in untested.legs):
                 raise look.skip("strikes", f"{found.name} is held already")
-            legs = {part_name(untested.name, ROLLED): {found: -1}}
+            legs = {part_name(untested.name, ROLLED_PART): {found: -1}}
             return look.structure("strangle", legs, must=at_least(-cost), wanted=untested.contracts)
 
         answer = self.look_at(position, hold, nearer, part=untested)
@@ -111,7 +111,7 @@ class FuturesStrangle(Row):
     def _tested(self, position: Position, hold: HoldContext) -> tuple[Part, Part] | None:
         """The side that is tested, and the other one while it was not rolled yet."""
         names = [part.name for part in position.parts]
-        if len(names) < 2 or any(name.endswith(ROLLED) for name in (*names, *position.realised)):
+        if len(names) < 2 or any(name.endswith(ROLLED_PART) for name in (*names, *position.realised)):
             return None
         one, other = position.parts
         tested, untested = (one, other) if _delta_of(one, hold) >= _delta_of(other, hold) else (other, one)

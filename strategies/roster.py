@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from core.book import Book, Position
 from core.bus import EventBus
 from core.clock import MarketClock
 from core.contracts import Around, Deltas, MarketNeeds, Reach, Right, Term
-from core.events import EntryAhead, Level, NoticeKind, NoticeRaised
+from core.events import ChangeKind, EntryAhead, Level, NoticeKind, NoticeRaised
 from core.factory import Manager
 from core.gateway import Gateway
 from core.journal import Journal, RecordKind, as_json
 from core.settings.fields import RunSettings
 from core.settings.strategies import AVAILABLE
+from risk.proposal import Proposal
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager
 from state.tables import OrderGroupState, OrderPurpose, PositionState, StrategyState, StrategyTrigger
@@ -171,6 +173,36 @@ class DecisionRecord(Manager):
 
 def _is_for(position: Subject, correlation: str, strategy: str) -> bool:
     return position.parent == strategy and position.detail.get("correlation") == correlation
+
+
+@dataclass(slots=True)
+class Rolling:
+    """Parts of a position that are being closed to open others; ``ended`` and ``since``: how and when they went."""
+
+    position: Position
+    parts: tuple[str, ...]
+    proposal: Proposal
+    reason: str
+    calendar: bool
+    by_us: bool = False
+    ended: ChangeKind | None = None
+    since: datetime | None = None
+
+    @property
+    def user(self) -> str:
+        """Under which name the new package's contracts are watched until it is a position."""
+        return f"{self.position.id} roll"
+
+    @property
+    def sold_for(self) -> float:
+        """Dollars that everything the position held was sold for when the roll began, positive for a credit."""
+        return sum(part.entry_cash for part in self.position.parts)
+
+    def is_gone(self, book: Book, *, exited: bool = False) -> bool:
+        """Whether none of its parts is open any more; ``exited``: or only as long options that nobody bids for."""
+        now = book.positions.get(self.position.id)
+        left = [] if now is None else [part for name in self.parts if (part := now.part(name)) is not None]
+        return not left or (exited and all(part.is_left_to_expire for part in left))
 
 
 class StrategyRoster(Manager):

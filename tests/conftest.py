@@ -30,6 +30,17 @@ settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "project"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """``os.fsync`` does nothing: a killed process loses nothing that it wrote, and no test cuts the power.
+
+    A session as live syncs each minute; the whole suite some ten thousand times, at milliseconds of waiting each.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def conformance() -> Path:
     """The folder with the recordings of the real engine; tests that need it are skipped where it is not."""
@@ -41,6 +52,11 @@ def conformance() -> Path:
 def function_of(test: str) -> str:
     """A test's function without its case: one row of durations.json."""
     return test.partition("[")[0]
+
+
+def file_of(test: str) -> str:
+    """The file of a test or of a row."""
+    return test.partition("::")[0]
 
 
 def recorded_durations() -> dict[str, float]:
@@ -62,13 +78,22 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Stopwatch(), "stopwatch")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as slow what was measured to be: a function by itself, or a whole file whose set-up is."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks as slow what was measured to be: a function by itself, or a whole file whose set-up is.
+
+    Where several processes share the files (``--dist loadfile --no-loadscope-reorder``), the longest file comes first:
+    what is left for the end is short, and no process works alone there.
+    """
     rows = recorded_durations()
     for item in items:
         function = function_of(item.nodeid)
-        if max(rows.get(function, 0.0), rows.get(function.partition("::")[0], 0.0)) > SLOW_SECONDS:
+        if max(rows.get(function, 0.0), rows.get(file_of(function), 0.0)) > SLOW_SECONDS:
             item.add_marker(pytest.mark.slow)
+    if hasattr(config, "workerinput"):
+        longest = dict.fromkeys(map(file_of, rows), 0.0)
+        for name, seconds in rows.items():
+            longest[file_of(name)] += seconds
+        items.sort(key=lambda item: -longest.get(file_of(item.nodeid), 0.0))
 
 
 def spent() -> float:
@@ -111,7 +136,7 @@ class Stopwatch:
             taken = {name: float(str(value)) for name, value in report.user_properties if name in (SPENT, SET_UP)}
             function = function_of(report.nodeid)
             if taken.get(SET_UP, 0.0) > SHARED_SECONDS:
-                self._add(function.partition("::")[0], taken.pop(SET_UP))
+                self._add(file_of(function), taken.pop(SET_UP))
             self._add(function, sum(taken.values()))
 
     def _add(self, row: str, seconds: float) -> None:
@@ -119,9 +144,7 @@ class Stopwatch:
 
     def pytest_sessionfinish(self) -> None:
         """Writes the rows in order, so that a change of one test is a change of one line."""
-        kept = {
-            name: value for name, value in recorded_durations().items() if (ROOT / name.partition("::")[0]).exists()
-        }
+        kept = {name: value for name, value in recorded_durations().items() if (ROOT / file_of(name)).exists()}
         rows = kept | self.seconds
         worth = {name: round(value, 1) for name, value in sorted(rows.items()) if value >= WORTH_A_ROW}
         DURATIONS.write_text(json.dumps(worth, indent=0) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 from core.contracts import AssetKind, Contract, Package, Quote, Right
@@ -59,6 +60,14 @@ class Working:
 
 
 MONTH = timedelta(days=30)
+
+
+@lru_cache(maxsize=256)
+def contracts_around(root: str, expiry: date, centre: float, step: float) -> tuple[Contract, ...]:
+    """The contracts of an expiry by strike, 60 on either side. Kept, because a system looks each minute."""
+    strikes = [round(centre + count * step, 6) for count in range(-60, 61)]
+    found = [INSTRUMENTS[root].contract(expiry, strike, right, "handle") for strike in strikes for right in Right]
+    return tuple(sorted(found, key=lambda row: (row.strike, row.right)))
 
 
 @dataclass
@@ -149,17 +158,14 @@ class FakeGateway:
 
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         row = INSTRUMENTS[root]
-        day, found = expiries[0], []
+        day, found = expiries[0], list[Contract]()
         scale, step = scale_of(row.underlying), STEPS.get(row.underlying, 5.0)
         centre = round(self.spot(self.time) / scale / step) * step
         while day <= expiries[1]:
             if self.session(day) is not None:
-                for count in range(-60, 61):
-                    for right in Right:
-                        strike = round(centre + count * step, 6)
-                        found.append(row.contract(day, strike, right, "handle"))
+                found += contracts_around(root, day, centre, step)
             day += timedelta(days=1)
-        return sorted(found, key=lambda row: (row.expiry, row.strike, row.right))
+        return found
 
     def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """Yesterday closed as it is now, at the same volatility."""

@@ -88,10 +88,10 @@ __all__ = [
 class RunSettings(SettingsGroup):
     """What a run covers. ``seed`` separates modelled markets; live runs ignore dates and cash."""
 
-    start: date = date(2015, 7, 1)
+    start: date = date(2018, 1, 2)
     end: date = date(2018, 12, 31)
     cash: float = Field(100_000.0, gt=0)
-    strategies: Names = ("friday_0dte",)
+    strategies: Names = AVAILABLE
     seed: int = Field(1, ge=0)
 
     @field_validator("strategies", mode="before")

@@ -69,7 +69,8 @@ class ProfessionalLimits(PhaseLimits):
 class PhaseSettings(SettingsGroup):
     """The four phases, promotion and demotion (methodology, section 1)."""
 
-    earned_progression: bool = True
+    earned_progression: bool | None = None
+    """Whether trades must earn a phase beside its equity; none: live they must, a backtest's account has arrived."""
     minimum_equity: Dollars = 30_000.0
     demotion_margin: Fraction = 0.05
     foundation: PhaseLimits = PhaseLimits()

@@ -56,6 +56,7 @@ class SecurityHolding(Named):
         self.settled_profit = 0.0
         self._profit = Decimal(0)
         self.target: object | None = None
+        self._valued = (0.0, 0.0, 0.0)  # price, quantity, and what they were worth
 
     @property
     def symbol(self) -> Symbol:
@@ -113,7 +114,15 @@ class SecurityHolding(Named):
     @property
     def holdings_value(self) -> float:
         """Market value, negative when short."""
-        return self.quantity_value(self.quantity) if self.quantity else 0.0
+        return self._worth(self.quantity) if self.quantity else 0.0
+
+    def _worth(self, quantity: float) -> float:
+        """The value of what is held, worked out when price or quantity are others than before."""
+        price, known = self._security.price, self._valued
+        foreign = self._security.symbol_properties.quote_currency != self._portfolio.cash_book.account_currency
+        if known[0] != price or known[1] != quantity or foreign:  # an exchange rate moves by itself
+            known = self._valued = (price, quantity, self.quantity_value(quantity, price))
+        return known[2]
 
     @property
     def absolute_holdings_value(self) -> float:

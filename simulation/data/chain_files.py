@@ -4,29 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.data.columns import UnderlyingRow, UniverseBlock
+from simulation.data.columns import RowIdentifier, UnderlyingRow, UniverseBlock, midnight_of
 from simulation.lean.bars import trade_bar
 from simulation.lean.clock import DAY_MS, NEW_YORK
 from simulation.lean.dictionaries import LeanDictionary
 from simulation.lean.enums import OptionRight, SecurityType
+from simulation.lean.identifiers import SecurityIdentifier
 from simulation.lean.names import Named
 
 ONE_DAY = timedelta(days=1)
 MISSING_FILES = 10
 """Trading days without a file after which a search backwards for so many files ends."""
-
-
-@lru_cache(maxsize=4096)
-def _midnight(ordinal: int) -> datetime:
-    """A day by its ordinal: a chain has thousands of rows and a few dozen expiries."""
-    day = date.fromordinal(ordinal)
-    return datetime(day.year, day.month, day.day)
 
 
 class FileGreeks(Named):
@@ -88,9 +81,11 @@ class UniverseRow(Named):
         return self.block.symbol(self.row)
 
     @property
-    def id(self) -> Any:
-        """The contract's identifier."""
-        return self.symbol.id
+    def id(self) -> SecurityIdentifier:
+        """The contract's identifier (BaseChainUniverseData.cs:40)."""
+        if self.block.canonical.security_type is SecurityType.FUTURE:
+            return self.symbol.id  # type: ignore[no-any-return]
+        return RowIdentifier.of(self.block, self.row)
 
     @property
     def expiry(self) -> datetime:
@@ -98,7 +93,7 @@ class UniverseRow(Named):
         block = self.block
         if block.canonical.security_type is SecurityType.FUTURE:
             return self.symbol.id.date  # type: ignore[no-any-return]
-        return _midnight(block.expiry.item(self.row))
+        return midnight_of(block.expiry.item(self.row))
 
     @property
     def strike(self) -> float:
@@ -182,6 +177,7 @@ class UniverseRows(Sequence[UniverseRow]):
 
     def __init__(self, block: UniverseBlock) -> None:
         self._block = block
+        self._places = range(len(block))
 
     @property
     def data(self) -> UniverseRows:
@@ -199,7 +195,7 @@ class UniverseRows(Sequence[UniverseRow]):
         return _known_from(self._block)
 
     def __len__(self) -> int:
-        return len(self._block)
+        return len(self._places)
 
     @overload
     def __getitem__(self, index: int) -> UniverseRow: ...
@@ -207,8 +203,8 @@ class UniverseRows(Sequence[UniverseRow]):
     def __getitem__(self, index: slice) -> list[UniverseRow]: ...
     def __getitem__(self, index: int | slice) -> UniverseRow | list[UniverseRow]:
         if isinstance(index, slice):
-            return [UniverseRow(self._block, row) for row in range(*index.indices(len(self)))]
-        return UniverseRow(self._block, range(len(self))[index])
+            return [UniverseRow(self._block, row) for row in self._places[index]]
+        return UniverseRow(self._block, self._places[index])
 
 
 class OptionContracts(LeanDictionary[Any]):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from simulation.lean.contract_months import moment_of_expiry
 from simulation.lean.enums import OptionRight, SecurityType
+from simulation.lean.identifiers import SecurityIdentifier
 from simulation.lean.symbols import Symbol, option_contract
 
 _CONTRACTS: WeakValueDictionary[tuple[Symbol, int, float, int], Symbol] = WeakValueDictionary()  # of every day's rows
@@ -145,6 +148,39 @@ class UniverseBlock:
     def symbols(self, rows: Sequence[int] | Integers | None = None) -> list[Symbol]:
         """The contracts of some rows, or of all."""
         return [self.symbol(int(row)) for row in (range(len(self)) if rows is None else rows)]
+
+
+@lru_cache(maxsize=4096)
+def midnight_of(ordinal: int) -> datetime:
+    """A day by its ordinal: a chain has thousands of rows and a few dozen expiries."""
+    day = date.fromordinal(ordinal)
+    return datetime(day.year, day.month, day.day)
+
+
+class RowIdentifier(SecurityIdentifier):
+    """The identifier of a row's option: date, strike and right are the row's; the rest is made when it is asked for.
+
+    Who searches a year of chains asks for these three of many contracts and takes few.
+    """
+
+    __slots__ = ("block", "row")
+    block: UniverseBlock
+    row: int
+
+    @classmethod
+    def of(cls, block: UniverseBlock, row: int) -> RowIdentifier:
+        """The identifier of a row of a chain of options."""
+        found = object.__new__(cls)
+        found.block, found.row = block, row
+        found.date = midnight_of(block.expiry.item(row))
+        found.strike_price = block.strike.item(row)
+        found.option_right = OptionRight.PUT if block.right.item(row) else OptionRight.CALL
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name in RowIdentifier.__slots__:
+            raise AttributeError(name)
+        return getattr(self.block.symbol(self.row).id, name)
 
 
 @dataclass(frozen=True, slots=True)

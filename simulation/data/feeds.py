@@ -100,7 +100,6 @@ class Column:
 
     __slots__ = (
         *(
-            "_at",
             "_carry",
             "_carry_known",
             "_close",
@@ -109,6 +108,8 @@ class Column:
             "_point",
             "_point_row",
             "_row",
+            "_since",
+            "_until",
             "block",
             "end",
             "feed",
@@ -130,7 +131,7 @@ class Column:
         self._carry: BaseData | None = None
         self._filler: BaseData | None = None
         self._carry_known = False
-        self._at, self._row = -1, -1
+        self._since, self._until, self._row = 0, 0, -1
         self._point: BaseData | None = None
         self._point_row = -1
         self._close: tuple[int, float] | None = None
@@ -138,17 +139,18 @@ class Column:
 
     def row(self, ms: int) -> int:
         """Index of the last real row that has ended at `ms`; -1 when there is none in this column."""
-        if ms == self._at:
-            return self._row
-        row, end = -1, self.end
-        if self.block is not None:
-            row, stop = self._row, self.feed.stop
-            resumes = row >= 0 and self._at < ms <= stop  # most contracts trade seldom: it is the same row again
-            if not resumes or (row + 1 < len(end) and end.item(row + 1) <= ms):
-                row = int(end.searchsorted(min(ms, stop), "right")) - 1
-                if row < self.first:
-                    row = -1
-        self._at, self._row = ms, row
+        stop = self.feed.stop
+        if self._since <= ms < self._until and ms <= stop:
+            return self._row  # most contracts trade seldom: it is the same row again
+        if self.block is None:
+            return -1
+        end = self.end
+        row = int(end.searchsorted(min(ms, stop), "right")) - 1
+        following = max(row + 1, self.first)
+        self._until = end.item(following) if following < len(end) else FOREVER
+        if row < self.first:
+            row = -1
+        self._since, self._row = (ms if row < 0 else end.item(row)), row
         return row
 
     def in_session(self, ms: int) -> bool:

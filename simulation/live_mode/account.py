@@ -7,6 +7,7 @@ broker forgets everything at a restart (lean-facts 13.15).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 from simulation.lean.enums import OrderStatus, OrderType, Resolution, SecurityType
@@ -17,6 +18,17 @@ from simulation.orders.requests import OrderResponse, SubmitOrderRequest
 from simulation.orders.tickets import OrderTicket
 
 START_CASH = 100_000.0
+
+
+class Broker(Enum):
+    """Whose account it is, which says how orders fill."""
+
+    SIMULATED = auto()
+    """By the security's fill model, on a quote of the market's that is newer than the order."""
+    RECORDED = auto()
+    """The one of LEAN's recordings: at natural, on the market's quote that stands (lean-facts 13)."""
+    PAPER = auto()
+    """LEAN's: by the fill model on the quotes that the algorithm sees, on its thread; a restart forgets it all."""
 
 
 @dataclass(slots=True)
@@ -49,10 +61,10 @@ class WorkingGroup:
 
 @dataclass(slots=True)
 class LiveAccount:
-    """Cash in dollars, positions, working orders. `survives` False: a paper broker's."""
+    """Cash in dollars, positions, working orders."""
 
     cash: float = START_CASH
-    survives: bool = True
+    broker: Broker = Broker.SIMULATED
     held: list[Held] = field(default_factory=list)
     working: list[WorkingGroup] = field(default_factory=list)
     unseen: list[tuple[Symbol, float, float]] = field(default_factory=list)
@@ -84,7 +96,7 @@ class LiveAccount:
 
     def take_over(self, engine: Any) -> None:
         """Becomes what a process's portfolio and broker show, with what it was never told of."""
-        if not self.survives:
+        if self.broker is Broker.PAPER:
             self.held, self.working, self.unseen = [], [], []
             return
         portfolio = engine.portfolio

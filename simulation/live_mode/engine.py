@@ -25,14 +25,14 @@ from simulation.lean.clock import FOREVER, MINUTE_MS
 from simulation.lean.enums import DelistingType
 from simulation.live_mode.account import LiveAccount
 from simulation.live_mode.controls import Controls
-from simulation.live_mode.orders import LiveHandler
+from simulation.live_mode.orders import ALGORITHM, LiveHandler
 from simulation.live_mode.quotes import LiveQuotes
 from simulation.live_mode.threads import Threads
 from simulation.orders.order_event import OrderEvent
 from simulation.securities.securities import Security
 from simulation.securities.universes import SecurityChanges
 
-ALGORITHM, SCHEDULE, SETUP = "algorithm", "schedule", "setup"
+SCHEDULE, SETUP = "schedule", "setup"
 SECOND_MS = 1_000
 LATEST_MS = 690
 
@@ -103,6 +103,7 @@ class LiveEngine(Engine):
 
     live = True
     handler_type = LiveHandler
+    handler: LiveHandler
 
     def __init__(self, source: DataSource, threads: Threads, controls: Controls, account: LiveAccount) -> None:
         super().__init__(source)
@@ -262,9 +263,11 @@ class LiveEngine(Engine):
         self.tick_over_within()
         self._end_of_step(self.data_ms)
         self.quotes.take(self.data_ms)
+        self.handler.broker.at_slice()
         if self._on_data is not None and self.current_slice is not None:
             self.note("on_data", "bars=[]")
             self._on_data(self.current_slice)
+        self.handler.broker.at_slice()
 
     def tick_over_within(self) -> None:
         """A slice of its own moves the clock, its thread being busy with it."""
@@ -288,9 +291,11 @@ class LiveEngine(Engine):
         self.quotes.take(ms)
         if changes or delistings or ms >= min(self._next_hour_ms, self.dividends.next_ms, self.mappings.next_ms):
             self._before_orders(ms, changes, delistings)
+        self.handler.broker.at_slice()
         if delistings:
             self._settle(delistings)
         self._tell(self.utc_ms, has_data, changes, delistings)
+        self.handler.broker.at_slice()
         if delistings or self._leaving:
             self._close_delisted(delistings)
 

@@ -9,33 +9,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulation.lean.enums import OrderResponseErrorCode, OrderStatus
-from simulation.live_mode.account import WorkingGroup, WorkingLeg
+from simulation.lean.enums import OrderResponseErrorCode, OrderStatus, OrderType
+from simulation.live_mode.account import Broker, WorkingGroup, WorkingLeg
 from simulation.live_mode.controls import Control
+from simulation.live_mode.quotes import ShownSecurity
 from simulation.orders.broker import SimulatedBroker
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.order_parts import OrderFee
 from simulation.orders.orders import Order
-from simulation.orders.parties import OrderHandler
+from simulation.orders.parties import OrderHandler, TradedSecurity
 from simulation.orders.requests import OrderRequest, OrderResponse, UpdateOrderRequest
 from simulation.orders.tickets import OrderTicket
 from simulation.orders.transaction_handler import TransactionHandler
 
 ORDER_THREAD = "orders-1"
-LOOK_MS = 5_000
-"""How often the simulated broker looks at its orders."""
+ALGORITHM = "algorithm"
+LOOK_MS = {Broker.SIMULATED: 5_000, Broker.RECORDED: 1_000, Broker.PAPER: 1_000}
+"""How often a broker looks at its orders; LEAN's paper broker at each slice (BacktestingTransactionHandler.cs:80)."""
 ACKNOWLEDGED_MS = (200, 900)
+TINY = 1e-9
 
 
 class LiveBroker(SimulatedBroker):
-    """Fills on the market's quotes, refuses what it is told to, and knows its orders by numbers of its own."""
+    """Fills as its kind does, refuses what it is told to, and knows its orders by numbers of its own."""
 
     def __init__(self, handler: OrderHandler, engine: Any) -> None:
         super().__init__(handler)
         self._live = engine
         self._numbers: dict[tuple[int, float], str] = {}
+        self._kind: Broker = engine.account.broker
         self._looking = False
         self._halved: set[int] = set()
+        self.scanning = False
 
     def place(self, order: Order) -> bool:
         """Takes a new order; False while the connection is down."""
@@ -109,17 +114,61 @@ class LiveBroker(SimulatedBroker):
         waiting = self.pending or (self.faults is not None and self.faults.reports.waiting)
         if waiting and not self._looking:
             self._looking = True
-            self._live.threads.put(ORDER_THREAD, self._look, LOOK_MS)
+            paper = self._kind is Broker.PAPER
+            self._live.threads.put(ALGORITHM if paper else ORDER_THREAD, self._look, LOOK_MS[self._kind])
 
     def _look(self) -> None:
+        """The next look; LEAN's paper broker needs another only after an order came or changed, for slices bring it."""
         self._looking = False
-        controls = self._live.controls
-        if Control.NO_FILL not in controls and Control.BROKER_DOWN not in controls:
+        if self._kind is Broker.PAPER:
+            self.at_slice()
+            return
+        if self._fills():
             with self._live.quotes.market(self._live.market_ms):
                 due = self.filling()
             for tell in due:
                 tell()
         self.arrange_look()
+
+    def _fills(self) -> bool:
+        controls = self._live.controls
+        return Control.NO_FILL not in controls and Control.BROKER_DOWN not in controls
+
+    def at_slice(self) -> None:
+        """LEAN's paper broker looks at its orders on the algorithm's thread; no other does (PaperBrokerage.cs:72).
+
+        What the order thread would do meanwhile waits (`_needsScanLock`, BacktestingBrokerage.cs:236).
+        """
+        if self._kind is Broker.PAPER and self._fills():
+            self.scanning = True
+            try:
+                self.scan()
+            finally:
+                self.scanning = False
+
+    def _model_fills(self, order: Order, securities: dict[Order, TradedSecurity]) -> list[OrderEvent]:
+        if self._kind is Broker.PAPER:
+            quotes = self._live.quotes
+            return super()._model_fills(order, {leg: ShownSecurity(row, quotes) for leg, row in securities.items()})
+        if self._kind is Broker.RECORDED and order.type in (OrderType.LIMIT, OrderType.COMBO_LIMIT):
+            return self._natural_fills(order, securities)
+        return super()._model_fills(order, securities)
+
+    def _natural_fills(self, order: Order, securities: dict[Order, TradedSecurity]) -> list[OrderEvent]:
+        """All legs at the sides that stand, when their sum is the limit or better; a missing side fills none."""
+        group = order.group_order_manager
+        quantity = float(order.quantity if group is None else group.quantity)
+        events, total = list[OrderEvent](), 0.0
+        for leg, security in sorted(securities.items(), key=lambda row: row[0].id):
+            price = self._live.quotes.standing(security, self._live.threads.now_ms, leg.quantity > 0)
+            if price is None:
+                return list[OrderEvent]()
+            total += price * leg.quantity / quantity
+            event = OrderEvent(leg, self._live.utc_ms, OrderFee.ZERO)
+            event.status, event.fill_quantity, event.fill_price = OrderStatus.FILLED, leg.quantity, price
+            events.append(event)
+        beyond = (total - _key(order)[1]) * (1 if quantity > 0 else -1)
+        return events if beyond <= TINY else list[OrderEvent]()
 
     def filling(self) -> list[Any]:
         """Looks at every order; what it would tell is given back, so that it is told with the feed's quotes in place.
@@ -193,6 +242,9 @@ class LiveHandler(TransactionHandler):
             threads.put(ORDER_THREAD, self._work, threads.chance.randint(*ACKNOWLEDGED_MS))
 
     def _work(self) -> None:
+        if self.broker.scanning:
+            self._live.threads.put(ORDER_THREAD, self._work, 1)
+            return
         while self._queue:
             request = self._queue.popleft()
             request.set_response(self._handle(request))

@@ -14,6 +14,7 @@ from typing import Any
 from simulation.faults.kinds import Fault
 from simulation.faults.quotes import QuoteFaults, Spell
 from simulation.lean.bars import Bar, BaseData, QuoteBar
+from simulation.lean.clock import MINUTE_MS
 from simulation.lean.enums import SecurityType
 from simulation.live_mode.controls import Control, Controls
 from simulation.live_mode.threads import Threads
@@ -44,6 +45,21 @@ class LiveCache(SecurityCache):
         """The last data point of a kind, a quote with its sides carried forward."""
         self._feed.threads.switch()
         return self._feed.quote(self._security) if kind is QuoteBar else super().get_data(kind)
+
+
+class ShownSecurity:
+    """A security as a fill model of LEAN's paper broker meets it: its quote is the one that the feed shows."""
+
+    def __init__(self, security: Any, feed: LiveQuotes) -> None:
+        self._whole = security
+        self._feed = feed
+
+    def last_quote(self) -> QuoteBar | None:
+        """The quote with its sides carried forward."""
+        return self._feed.quote(self._whole)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
 
 
 class LiveQuotes:
@@ -96,11 +112,16 @@ class LiveQuotes:
         no_bid, no_ask = no_bid or lost == "bid", no_ask or lost == "ask"
         if spell is not None and fault is Fault.QUOTE_SPIKE:
             bid, ask = _scaled(bid, spell.factor), _scaled(ask, spell.factor)
+        before_bid, before_ask = (None, None) if shown is None else (shown.bid, shown.ask)
+        bid = carried(None if no_bid else bid, before_bid)
+        ask = carried(None if no_ask else ask, before_ask)
         if no_bid:
-            bid, bid_size = (None, 0.0) if shown is None else (shown.bid, shown.last_bid_size)
+            bid_size = 0.0 if shown is None else shown.last_bid_size
         if no_ask:
-            ask, ask_size = (None, 0.0) if shown is None else (shown.ask, shown.last_ask_size)
-        if (Control.CROSSED in self._controls or fault is Fault.QUOTE_CROSSED) and ask is not None:
+            ask_size = 0.0 if shown is None else shown.last_ask_size
+        if Control.CROSSED in self._controls and ask is not None:
+            bid = _level(ask.close + _CROSSED_BY)  # where nobody bid, a price without size (run DE)
+        elif fault is Fault.QUOTE_CROSSED and ask is not None:
             bid, bid_size = _level(ask.close + _CROSSED_BY), max(bid_size, 1.0)
         bar = QuoteBar(None, fresh.symbol, bid, bid_size, ask, ask_size)
         bar.zone, bar.start_ms, bar.end_ms = fresh.zone, fresh.start_ms, fresh.end_ms
@@ -112,6 +133,25 @@ class LiveQuotes:
             return security.last_quote()
         shown = self._shown.get(security)
         return security.last_quote() if shown is None else shown
+
+    def standing(self, security: Any, now_ms: int, ask: bool) -> float | None:
+        """A side of the market's quote at an instant, within the minute too; None where it is missing.
+
+        A minute's open comes at its begin, its high after 20 seconds, its low after 40, its close after 59: so the
+        recordings' feed played a bar.
+        """
+        minute = now_ms // MINUTE_MS * MINUTE_MS
+        with self.market(minute + MINUTE_MS):
+            bar = security.last_quote()
+        side = None if bar is None else bar.ask if ask else bar.bid
+        size = 0.0 if bar is None else bar.last_ask_size if ask else bar.last_bid_size
+        if bar is None or side is None or side.close <= 0 or size <= 0:
+            return None
+        if bar.end_ms <= minute:
+            return float(side.close)
+        second = (now_ms - minute) // 1000
+        price = side.open if second < 20 else side.high if second < 40 else side.low if second < 59 else side.close
+        return float(price)
 
     @contextmanager
     def market(self, data_ms: int) -> Iterator[None]:
@@ -126,6 +166,14 @@ class LiveQuotes:
             self._market = False
             for clock, seen in before.items():
                 clock.data_ms = seen
+
+
+def carried(side: Bar | None, before: Bar | None) -> Bar | None:
+    """A bar's side starts from the close before it (TickQuoteBarConsolidator.cs:102); what has not come stands."""
+    if before is None or side is None:
+        return side if before is None else _level(before.close)
+    opens = before.close
+    return Bar(opens, max(opens, side.high), min(opens, side.low), side.close)
 
 
 def _scaled(side: Bar | None, factor: float) -> Bar | None:

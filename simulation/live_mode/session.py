@@ -25,8 +25,8 @@ from simulation.lean.identifiers import use_map_files
 from simulation.lean.symbols import SymbolCache
 from simulation.live_mode.account import LiveAccount, WorkingGroup, load_group, restore
 from simulation.live_mode.controls import Control, Controls
-from simulation.live_mode.engine import ALGORITHM, SECOND_MS, SETUP, Call, LiveEngine, LiveLogs, LiveStore
-from simulation.live_mode.orders import ORDER_THREAD
+from simulation.live_mode.engine import SECOND_MS, SETUP, Call, LiveEngine, LiveLogs, LiveStore
+from simulation.live_mode.orders import ALGORITHM, ORDER_THREAD
 from simulation.live_mode.threads import Pace, Threads
 from simulation.results.sampling import Samples
 from simulation.runner import importing, load_algorithm
@@ -215,7 +215,8 @@ class LiveSession:
         engine.threads.put(ORDER_THREAD, tell)
 
     def command(self, text: str) -> None:
-        """A command file's text: what is no JSON object never reaches `on_command` (lean-facts 13.18)."""
+        """A command file's text: what is no JSON object never reaches `on_command`, nor what names a type of its own
+        (lean-facts 13.18; run DE, s11)."""
         engine = self.alive
         try:
             fields = json.loads(text)
@@ -223,6 +224,9 @@ class LiveSession:
             fields = None
         if not isinstance(fields, dict):
             engine.algorithm.error(f"Error processing command: {text}")
+            return
+        if "$type" in fields:
+            self.answers.append((text, None))
             return
 
         def take() -> None:

@@ -258,7 +258,7 @@ class Book:
         return None if made is None else made.points
 
 
-DEFAULT_START, DEFAULT_END = date(2015, 7, 1), date(2018, 12, 31)
+DEFAULT_START, DEFAULT_END = date(2018, 1, 2), date(2018, 12, 31)
 VOLATILITIES = {"VIX": "SPX", "VXN": "NDX", "RVX": "RUT", "GVZ": "GOLD", "OVX": "OIL", "EVZ": "EURO", "VXTLT": "BOND"}
 LAST_MAPPED_DAY = date(2050, 12, 31)  # of a ticker that is still in use (LEAN's map files)
 REAL_SERIES = {"NDX": ("NASDAQ", "NDX", "IXIC", "QQQ"), "OIL": ("WTI", "USO", "CL")}
@@ -402,14 +402,14 @@ def _strip(law: FutureLaw, book: Book, listings: Listings) -> FutureStrip:
 
 
 def usual_range(first: date, last: date) -> tuple[date, date]:
-    """The years that are run when none are asked for.
+    """The year that is run when no days are asked for: 2018 where it is there, else the second, or the first.
 
-    July 2015 to December 2018 where they are there, else the first three.
+    The year before it is what volatilities are ranked in.
     """
     if first <= DEFAULT_START and last >= DEFAULT_END:
         return DEFAULT_START, DEFAULT_END
-    start = first + timedelta(days=365) if (last - first).days > 800 else first
-    return start, min(last, start + timedelta(days=3 * 365))
+    start = first + timedelta(days=365) if (last - first).days > 500 else first
+    return start, min(last, start + timedelta(days=364))
 
 
 def build(request: BuildRequest) -> Book:

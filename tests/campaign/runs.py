@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import active_children
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from simulation.faults.kinds import Fault
@@ -45,11 +47,15 @@ def campaign(
     """The verdict of every seed, as they come; ``tell`` is called with how many are done.
 
     What a seed comes to does not depend on the workers. ``batch``: ``run_batch`` for weeks, ``live_batch`` for Fridays.
+    However it ends (to the end, told to stop, by an error), no process of it is left.
     """
     rows = list(seeds)
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    done = 0
-    with ProcessPoolExecutor(workers, initializer=_leave_signals) as pool:
+    done, others = 0, active_children()
+    with (
+        TemporaryDirectory(prefix="campaign-") as folder,  # a killed worker leaves its own there
+        ProcessPoolExecutor(workers, initializer=_begin, initargs=(folder,)) as pool,
+    ):
         try:
             for future in as_completed([pool.submit(batch, some) for some in batches]):
                 for verdict in future.result():
@@ -57,17 +63,20 @@ def campaign(
                     yield verdict
                 tell(done)
         except BaseException:  # told to stop, above all: nobody waits for weeks that nobody reads
-            pool.shutdown(wait=False, cancel_futures=True)
             for child in active_children():
-                child.terminate()
-                child.join()
+                if child not in others:
+                    child.kill()
+            # The pool's own thread sees them end and waits for each. A second thread that waits for the same child may
+            # find it gone and go on before the first has taken it off the list: so the pool alone is waited for.
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _leave_signals() -> None:
+def _begin(folder: str) -> None:
     """In a worker: Ctrl-C reaches the whole group of processes, and the first one alone ends the rest."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    tempfile.tempdir = folder
 
 
 def workers_of(asked: int | None) -> int:

@@ -289,6 +289,7 @@ def handed_over(clone: Environment, monkeypatch: pytest.MonkeyPatch) -> list[lis
 
     monkeypatch.setattr(bootstrap, "ROOT", clone.root)
     monkeypatch.setattr(bootstrap, "hand_over", note)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)  # else this process is told a place in the clone
     return noted
 
 
@@ -335,9 +336,16 @@ def test_bytecode_that_may_not_lie_beside_the_sources_lies_in_the_environment(
 ) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", forbidden)
     monkeypatch.setattr(sys, "pycache_prefix", prefix)
+    found = {bootstrap.NO_BYTECODE: "1" if forbidden else "", bootstrap.BYTECODE_PLACE: prefix or ""}
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
     bootstrap.keep_bytecode(clone)
     place = None if sys.pycache_prefix is None else Path(sys.pycache_prefix).name
     assert (sys.dont_write_bytecode, place) == after
+    # A process that this one starts is told the same.
+    asked = [sys.executable, "-c", "import sys; print(sys.dont_write_bytecode, sys.pycache_prefix)"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert told == f"{sys.dont_write_bytecode} {sys.pycache_prefix}\n"
 
 
 def test_handing_over_replaces_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,17 +21,21 @@ from tests.conftest import ROOT
 def test_checks_run_every_step_and_name_what_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ran = []
+    ran: list[str] = []
 
-    def execute(step: checks.Step) -> bool:
-        ran.append(step.name)
-        return step.name != "types"
+    def judge(steps: Sequence[checks.Step]) -> list[tuple[str, bool]]:
+        ran.extend(step.name for step in steps)
+        return [(step.name, step.name != "types") for step in steps]
 
-    monkeypatch.setattr(checks, "execute", execute)
+    monkeypatch.setattr(checks, "judge", judge)
     assert app.run(["test", "--fast"]) == 1
-    assert ran == ["format", "lint", "types", "import contract", "placeholders and sizes", "tests"]
+    static = ["format", "lint", "types", "import contract", "placeholders and sizes"]
+    assert ran == [*static, "tests"]
     assert "5 of 6 checks passed; failed: types" in capsys.readouterr().out
-    monkeypatch.setattr(checks, "execute", lambda step: True)
+    ran.clear()
+    assert app.run(["test", "--no-tests", "--first-use"]) == 1
+    assert ran == [*static, "first use, pip alone"]
+    monkeypatch.setattr(checks, "judge", lambda steps: [(step.name, True) for step in steps])
     assert app.run(["test", "--no-tests"]) == 0
 
 
@@ -35,11 +43,11 @@ def commands_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> dict[str, t
     """The commands of a run of the checks by their step's name, without the interpreter."""
     ran: dict[str, tuple[str, ...]] = {}
 
-    def execute(step: checks.Step) -> bool:
-        ran[step.name] = step.command[1:]
-        return True
+    def judge(steps: Sequence[checks.Step]) -> list[tuple[str, bool]]:
+        ran.update({step.name: step.command[1:] for step in steps})
+        return [(step.name, True) for step in steps]
 
-    monkeypatch.setattr(checks, "execute", execute)
+    monkeypatch.setattr(checks, "judge", judge)
     monkeypatch.setattr(checks, "coverage", lambda: True)
     assert app.run(["test", *arguments]) == 0
     return ran
@@ -128,10 +136,45 @@ def test_measured_time_marks_a_test_as_slow(tmp_path: Path) -> None:
     assert "1 passed, 2 deselected" in run("-m", "not slow")
 
 
-def test_a_step_that_fails_is_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert checks.execute(checks.Step("fine", (sys.executable, "-c", "")))
-    assert not checks.execute(checks.Step("broken", (sys.executable, "-c", "raise SystemExit(3)")))
-    assert "== broken: FAILED" in capsys.readouterr().out
+MEETS = """
+import pathlib, sys, time
+own, other = map(pathlib.Path, sys.argv[1:])
+own.touch()
+while not other.exists():
+    time.sleep(0.01)
+print(own.name, "met", other.name)
+raise SystemExit(3 * (own.name == "two"))
+"""
+
+
+def test_steps_run_beside_each_other_and_are_shown_in_their_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Each waits for the other: one after the other they would never end.
+    names = {"one": "two", "two": "one"}
+    steps = [
+        checks.Step(own, (sys.executable, "-c", MEETS, str(tmp_path / own), str(tmp_path / other)))
+        for own, other in names.items()
+    ]
+    assert checks.judge(steps) == [("one", True), ("two", False)]
+    said = [line.partition(" in ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["== one", "one met two", "== one: passed", "== two", "two met one", "== two: FAILED"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes otherwise")
+def test_no_step_goes_on_when_the_checks_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = tmp_path / "process"
+    code = f"import os, pathlib, time; pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(600)"
+
+    def interrupted(_seconds: float) -> None:
+        if mark.exists() and mark.read_text():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checks, "time", SimpleNamespace(monotonic=time.monotonic, sleep=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        checks.judge([checks.Step("endless", (sys.executable, "-c", code))])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
 
 
 @pytest.mark.parametrize(

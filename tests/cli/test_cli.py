@@ -360,7 +360,7 @@ def test_progress_off_a_terminal_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter([0.0, 1.0, 6.0, 7.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(summary, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     report = summary.lines("main")
     for fraction in (0.1, 0.5, 0.6):
         report(SimpleNamespace(time=datetime(2008, 1, 2), fraction=fraction, equity=100_000.0))

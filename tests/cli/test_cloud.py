@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cli.bootstrap import BYTECODE_PLACE
 from cli.bundle_finder import BundleFinder
 from cli.cloud import IMAGE_PACKAGES, QUOTAS, Head, Tier, cloud, compacted, project_files, pushed, texts_of, written
 from cli.errors import UserError
@@ -28,7 +29,7 @@ from pathlib import Path
 from simulation.market.source import ModelledMarket
 from simulation.runner import RunRequest, run_backtest
 folder, store, extra = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-parameters = {"run.start": "2018-01-22", "run.end": "2018-02-16", "run.strategies": "friday_0dte", **extra}
+parameters = {"run.start": "2018-02-05", "run.end": "2018-02-16", "run.strategies": "friday_0dte", **extra}
 parameters["friday_0dte.min_vix"] = "0"
 store.mkdir()
 market = ModelledMarket.from_history("history", seed=1)
@@ -69,10 +70,12 @@ def run_alone(folder: Path, place: Path, **extra: str) -> dict[str, Any]:
     for name in engines_own():
         (engine / name).parent.mkdir(exist_ok=True)
         (engine / name).symlink_to(ROOT / name)
+    # With bytecode where this process keeps it: else each child compiles every package anew.
+    kept = {name: os.environ[name] for name in ("PATH", BYTECODE_PLACE) if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(folder), str(place / "store"), json.dumps(extra)],
         cwd=place,
-        env={"PYTHONPATH": str(ROOT if folder == ROOT else engine), "PATH": os.environ["PATH"]},
+        env={**kept, "PYTHONPATH": str(ROOT if folder == ROOT else engine)},
         capture_output=True,
         text=True,
         check=False,

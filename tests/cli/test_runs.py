@@ -212,13 +212,18 @@ def test_a_shell_completes_commands_and_options(capsys: pytest.CaptureFixture[st
 
 def test_days_too_calm_for_every_strategy_are_told_before_the_run() -> None:
     market = open_market(MarketChoice(MarketKind.HISTORY, ""), 1)
-    calm = {"run.start": "2017-09-01", "run.end": "2017-10-31", "friday_0dte.min_vix": "22"}
+    calm = {
+        "run.strategies": "friday_0dte",
+        "run.start": "2017-09-01",
+        "run.end": "2017-10-31",
+        "friday_0dte.min_vix": "22",
+    }
     (words,) = too_calm(Settings.from_parameters(calm), market)
     # The VIX closed at 12.64 at most in those two months.
     assert "nothing can trade: the VIX is at most 1" in words
     assert "not above friday_0dte.min_vix 22" in words
     assert too_calm(Settings.from_parameters({**calm, "friday_0dte.min_vix": "0"}), market) == ()
-    stormy = {"run.start": "2018-02-05", "run.end": "2018-02-09", "friday_0dte.min_vix": "22"}
+    stormy = {**calm, "run.start": "2018-02-05", "run.end": "2018-02-09", "friday_0dte.min_vix": "22"}
     assert too_calm(Settings.from_parameters(stormy), market) == ()
 
 

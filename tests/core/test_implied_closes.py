@@ -36,21 +36,21 @@ def rows() -> list[Any]:
                     date=datetime(expiry.year, expiry.month, expiry.day), strike_price=strike, option_right=right
                 )
                 volatility = level + more if strike == 100 else 9.0
-                made.append(SimpleNamespace(symbol=SimpleNamespace(id=identifier), implied_volatility=volatility))
+                made.append(SimpleNamespace(id=identifier, implied_volatility=volatility))
     return made
 
 
 def by_right(row: Any) -> tuple[str, datetime, float]:
-    return row.symbol.id.option_right, row.symbol.id.date, row.symbol.id.strike_price
+    return row.id.option_right, row.id.date, row.id.strike_price
 
 
 def scattered(row: Any) -> tuple[float, str, datetime]:
     """As a hash table might have them: by the last digit of 7 times the strike."""
-    return row.symbol.id.strike_price * 7 % 10, row.symbol.id.option_right, row.symbol.id.date
+    return row.id.strike_price * 7 % 10, row.id.option_right, row.id.date
 
 
 def falling(row: Any) -> float:
-    return -float(row.symbol.id.strike_price)
+    return -float(row.id.strike_price)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def falling(row: Any) -> float:
         sorted(rows(), key=by_right),
         [rows()[-1], *rows()[:-1]],
         sorted(rows(), key=scattered),
-        sorted(sorted(rows(), key=falling), key=lambda row: row.symbol.id.date),
+        sorted(sorted(rows(), key=falling), key=lambda row: row.id.date),
     ],
     ids=["ours", "calls before puts", "last first", "scattered", "strikes fall"],
 )

@@ -35,6 +35,9 @@ class FakeGateway:
         price = self.prices.get(ticker)
         return None if price is None else Tick(price, price, price, price, MORNING)
 
+    def price(self, ticker: str) -> float | None:
+        return self.prices.get(ticker)
+
     def quote(self, contract: Contract) -> Quote | None:
         return self.quoted.get(contract)
 

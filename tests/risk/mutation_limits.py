@@ -219,8 +219,8 @@ LIMIT_RULES = (
     Mutation(
         "a price that is no number is no price",
         "greeks/service.py",
-        "if tick is not None and 0.0 < tick.price < MOST_POINTS else None",
-        "if tick is not None and 0.0 < tick.price else None",
+        "return price if price is not None and 0.0 < price < MOST_POINTS else None",
+        "return price if price is not None and price > 0.0 else None",
         ATTACKS,
     ),
     Mutation(

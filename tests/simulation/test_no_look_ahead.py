@@ -88,7 +88,9 @@ def base(markets: tuple[ModelledMarket, ModelledMarket], tmp_path_factory: pytes
     return run(markets[0], tmp_path_factory.mktemp("base"))
 
 
-@pytest.mark.parametrize("day", [date(2018, 10, 12), date(2018, 10, 18), date(2018, 10, 26)])
+@pytest.mark.parametrize(
+    "day", [date(2018, 10, 12), pytest.param(date(2018, 10, 18), marks=pytest.mark.long), date(2018, 10, 26)]
+)
 def test_other_data_after_a_day_changes_nothing_before(
     day: date, base: Any, markets: tuple[ModelledMarket, ModelledMarket], tmp_path: Path
 ) -> None:

@@ -55,6 +55,11 @@ def recordings() -> Iterator[Recording]:
 
 
 RECORDINGS = {recording.name: recording for recording in recordings()}
+FUZZ = [name for name in RECORDINGS if name.startswith("fuzz-")]
+IN_CI = [
+    pytest.param(name, marks=pytest.mark.long if name in FUZZ and name not in FUZZ[::3] else ()) for name in RECORDINGS
+]
+"""Every probe; of the drawn cases every third, and all of them with --all."""
 
 
 def near(got: Any, expected: Any, path: str = "") -> bool:
@@ -75,7 +80,7 @@ def same(got: str, expected: str) -> bool:
 
 
 @pytest.mark.skipif(not RECORDINGS, reason="the recordings of the real engine are not beside this clone")
-@pytest.mark.parametrize("name", list(RECORDINGS) or ["none"])
+@pytest.mark.parametrize("name", IN_CI or ["none"])
 def test_the_recording_comes_out_line_for_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = RECORDINGS[name]
     out = tmp_path / "out.jsonl"

@@ -65,9 +65,9 @@ class Market(RowGateway):
         super()._fill(order, prices)
 
     def chain(self, root: str, expiries: tuple[date, date]) -> list[Contract]:
-        found = super().chain(root, expiries)
         if self.trouble is Trouble.EMPTY:
             return []
+        found = super().chain(root, expiries)
         return found[::31] if self.trouble is Trouble.THIN else found
 
     def quote(self, contract: Contract) -> Quote | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,27 @@ class RowGateway(FakeGateway):
 
     def chain(self, root: str, expiries: tuple[date, date]) -> list[Contract]:
         """Every day of the next fortnight and the Fridays after it, strikes from 60 to 130 % of the price."""
-        instrument, day, found = INSTRUMENTS[root], expiries[0], []
-        price = self.spot(self.time) / scale_of(instrument.underlying)
-        step = STEPS.get(instrument.underlying, 5.0)
-        strikes = [round(count * step, 6) for count in range(int(0.6 * price / step), int(1.3 * price / step))]
+        day, found = expiries[0], list[Contract]()
+        price, step = self.spot(self.time) / scale_of(INSTRUMENTS[root].underlying), step_of(root)
+        counts = int(0.6 * price / step), int(1.3 * price / step)
         while root in self.roots and day <= expiries[1]:
             soon = (day - self.time.date()).days <= 14
             if self.session(day) is not None and (soon or day.weekday() == 4) and self.expires(day):
-                found += [instrument.contract(day, strike, right, "handle") for strike in strikes for right in Right]
+                found += listed(root, day, *counts)
             day += timedelta(days=1)
         return found
+
+
+def step_of(root: str) -> float:
+    """The distance of two strikes."""
+    return STEPS.get(INSTRUMENTS[root].underlying, 5.0)
+
+
+@lru_cache(maxsize=256)
+def listed(root: str, expiry: date, low: int, high: int) -> tuple[Contract, ...]:
+    """The contracts of an expiry, between two counts of steps. Kept, because rows look each minute."""
+    strikes = [round(count * step_of(root), 6) for count in range(low, high)]
+    return tuple(INSTRUMENTS[root].contract(expiry, strike, right, "handle") for strike in strikes for right in Right)
 
 
 def quiet(level: float) -> Callable[[datetime], float]:

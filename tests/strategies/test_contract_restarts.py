@@ -239,8 +239,16 @@ def test_a_roll_comes_to_its_end(row: Later, tmp_path: Path) -> None:
     agrees(system, market, sink)
 
 
-@pytest.mark.parametrize("row", ROLLED, ids=named)
-@pytest.mark.parametrize("leg", ["out", "between", "in"])
+LEGS = ("out", "between", "in")
+INTERRUPTED = [
+    pytest.param(row, leg, id=f"{leg}-{named(row)}", marks=() if number % 3 == LEGS.index(leg) else pytest.mark.long)
+    for number, row in enumerate(ROLLED)
+    for leg in LEGS
+]
+"""Every roll at one of its moments, each moment with two of them or one; every roll at every moment with --all."""
+
+
+@pytest.mark.parametrize(("row", "leg"), INTERRUPTED)
 def test_a_restart_while_a_roll_is_on_its_way(row: Later, leg: str, fate: Fate, tmp_path: Path) -> None:
     """Its exit works; its exit is done and its entry is not sent; its entry works."""
     market = row.case.market(tmp_path)

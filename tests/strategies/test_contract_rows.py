@@ -45,8 +45,16 @@ def test_a_usual_day_opens_one(case: Case, tmp_path: Path) -> None:
     assert held.strategy == case.name
 
 
-@pytest.mark.parametrize("trouble", [Trouble.EMPTY, Trouble.ONE_SIDED])
+@pytest.mark.parametrize("trouble", [Trouble.EMPTY, pytest.param(Trouble.ONE_SIDED, marks=pytest.mark.long)])
 def test_a_chain_without_anything_to_trade_is_a_skip(case: Case, trouble: Trouble, tmp_path: Path) -> None:
+    skips(case, trouble, tmp_path)
+
+
+def test_a_chain_that_nobody_bids_for_is_a_skip(tmp_path: Path) -> None:
+    skips(BY_NAME["lt112"], Trouble.ONE_SIDED, tmp_path)  # the other rows with --all
+
+
+def skips(case: Case, trouble: Trouble, tmp_path: Path) -> None:
     market = case.market(tmp_path)
     market.trouble = trouble
     system, sink = opened(case, market, after=17)

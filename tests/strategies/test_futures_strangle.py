@@ -13,7 +13,7 @@ import pytest
 from core.contracts import Contract, Right
 from core.gateway import ImpliedClose
 from core.journal import RecordKind
-from core.parts import Part
+from core.parts import Part, Realised
 from strategies.base import Roll
 from strategies.futures_strangle import FuturesStrangle
 from tests.fake_gateway import SCALES, STEPS, build
@@ -144,6 +144,30 @@ def test_both_sides_together_have_the_target_and_the_stop(
     row: FuturesStrangle, put: float | None, call: float, expected: list[tuple[str, tuple[str, ...]]]
 ) -> None:
     assert acts(row, strangle(row), hold(NOON, {"put": put, "call": call}, 100.0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "rolled_from", "expected"),
+    [
+        # The call went at 0.20: 60 of its 80 dollars are kept. The put alone: 370 lost on 120; both: 310 on 200.
+        ({"put": -4.90}, 200.0, [("Hold", ())]),
+        ({"put": -5.80}, 200.0, [("stop_loss", ())]),  # 460 - 60 = 400 lost on 200
+        ({"put": -4.90}, None, [("stop_loss", ())]),  # nothing is being rolled: the put stands by itself
+        # Another call was sold at 0.50: 200 - 20 + 50 = 230 dollars were taken in.
+        ({"put": -5.50, "call-rolled": -0.50}, None, [("Hold", ())]),  # 430 - 60 = 370 lost
+        ({"put": -6.40, "call-rolled": -0.50}, None, [("stop_loss", ())]),  # 520 - 60 = 460
+        ({"put": -0.66, "call-rolled": -0.50}, None, [("Hold", ())]),  # 54 + 60 = 114 gained
+        ({"put": -0.65, "call-rolled": -0.50}, None, [("profit_target", ())]),  # 115
+    ],
+)
+def test_a_roll_of_one_side_neither_stops_nor_pays_the_other(
+    row: FuturesStrangle, values: dict[str, float | None], rolled_from: float | None, expected: list[Any]
+) -> None:
+    sides = [side(row, PUT, 1.20)]
+    if "call-rolled" in values:
+        sides.append(side(row, CALL, 0.50, "call-rolled"))
+    held = replace(strangle(row, *sides), realised={"call": Realised(60.0, 2.0, 1)})
+    assert acts(row, held, replace(hold(NOON, values, 100.0), rolled_from=rolled_from)) == expected
 
 
 def deltas(row: FuturesStrangle, monkeypatch: pytest.MonkeyPatch, put: float, call: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from simulation.data.lean_folder import LeanFolder
-from simulation.live_mode.account import LiveAccount
+from simulation.live_mode.account import Broker, LiveAccount
 from simulation.live_mode.engine import Call
 from simulation.live_mode.session import LiveRequest, LiveSession
 from simulation.live_mode.threads import Pace
@@ -31,7 +31,7 @@ class LiveRun:
     day: datetime = FRIDAY
     seed: int = 1
     rate: float = 0.02
-    survives: bool = True
+    broker: Broker = Broker.SIMULATED
     parameters: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ class LiveRun:
                 LeanFolder(RECORDED / "data"),
                 {"strategies": "friday_0dte", "friday_0dte.min_vix": "0", **self.parameters},
                 self.store,
-                LiveAccount(survives=self.survives),
+                LiveAccount(broker=self.broker),
                 self.seed,
                 Pace(self.rate),
             )

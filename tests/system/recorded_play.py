@@ -1,6 +1,6 @@
 """Plays a scenario with an older version of this program, in a process of its own: its modules have our names.
 
-Arguments: the version's folder, the data folder, the steps as JSON. Writes a JSON row a callback.
+Arguments: the version's folder, the data folder, the broker's kind, the steps as JSON. Writes a JSON row a callback.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from simulation.data.lean_folder import LeanFolder
-from simulation.live_mode.account import WorkingGroup
+from simulation.live_mode.account import Broker, LiveAccount, WorkingGroup
 from simulation.live_mode.session import LiveRequest, LiveSession
 
 SETTINGS = {"strategies": "friday_0dte", "friday_0dte.min_vix": "0"}
@@ -21,9 +21,10 @@ SETTINGS = {"strategies": "friday_0dte", "friday_0dte.min_vix": "0"}
 class Play:
     """The steps of a script: a word and what it needs."""
 
-    def __init__(self, version: Path, data: Path) -> None:
+    def __init__(self, version: Path, data: Path, broker: Broker) -> None:
         store = Path(tempfile.mkdtemp()) / "store"
-        self.run = LiveSession(LiveRequest(version / "main.py", LeanFolder(data), SETTINGS, store))
+        account = LiveAccount(broker=broker)
+        self.run = LiveSession(LiveRequest(version / "main.py", LeanFolder(data), SETTINGS, store, account))
         self.held_back: list[WorkingGroup] = []
 
     def step(self, word: str, rest: list[str]) -> None:
@@ -36,6 +37,8 @@ class Play:
                 run.until(datetime.fromisoformat(rest[0]))
             case "control":
                 run.control(" ".join(rest))
+            case "command":
+                run.command(" ".join(rest))
             case "kill":
                 run.kill()
             case "stop":
@@ -48,12 +51,14 @@ class Play:
                 prices = [float(price) for price in rest[:2]]
                 run.account.fill(run.account.working[0], prices, int(rest[2]) if rest[2:] else None)
             case _:
-                raise ValueError(f"step: {word}; expected start, until, control, kill, stop, hide, appear, fill")
+                raise ValueError(
+                    f"step: {word}; expected start, until, control, command, kill, stop, hide, appear, fill"
+                )
 
 
-def main(version: Path, data: Path, steps: list[list[str]]) -> None:
+def main(version: Path, data: Path, broker: str, steps: list[list[str]]) -> None:
     """Plays all steps, then tells the callbacks."""
-    play = Play(version, data)
+    play = Play(version, data, Broker[broker])
     for name in [name for name in sys.modules if name.partition(".")[0] == "core"]:
         del sys.modules[name]  # today's, which the engine itself uses
     sys.path.insert(0, str(version))
@@ -67,4 +72,4 @@ def main(version: Path, data: Path, steps: list[list[str]]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]))

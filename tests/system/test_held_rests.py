@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.journal import MemorySink, RecordKind
-from strategies.base import ends_quietly, shared
+from strategies.base import HoldContext, ends_quietly, shared
 from strategies.coordinator import QuietMinutes
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.risk.proposals import NOW, held
@@ -79,6 +79,23 @@ def test_what_is_held_rests_only_while_nothing_is_near_and_prices_stand(tmp_path
     system.book.blocked.clear()
     quiet.ends()
     assert not quiet.stands(later)
+
+
+def test_near_a_limit_a_rest_is_tried_again_after_five_minutes_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, market, _ = ran(tmp_path / "held", lambda _: 5000.0, time(11, 30))
+    looks, tried = system.coordinator.looks, list[str]()
+    position = next(iter(system.book.positions.values()))
+    strategy = next(row for row in system.coordinator.strategies if row.name == position.strategy)
+    monkeypatch.setattr(looks, "_rest_of", lambda *_: tried.append("tried"))
+    session = market.session(TUESDAY)
+    assert session is not None
+    for minute in (31, 32, 35, 36, 37):  # found none at 11:31: again at 11:36
+        now = datetime.combine(TUESDAY, time(11, minute))
+        looks.looked(strategy, position, HoldContext(now, session, {}, 5000.0))
+        assert not looks.rests(position, now, 5000.0)
+    assert len(tried) == 2
 
 
 def test_what_ends_today_lets_the_account_rest_only_while_it_is_little(tmp_path: Path) -> None:

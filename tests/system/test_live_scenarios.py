@@ -17,6 +17,7 @@ from execution.groups import OrderGroup
 from execution.recovery import BrokerLooks, OrderRecovery
 from execution.states import GroupStates
 from simulation.lean.enums import BrokerageMessageType
+from simulation.live_mode.account import Broker
 from state.manager import HierarchicalStateManager
 from tests.system.live_runs import FRIDAY_BEFORE, LiveRun
 
@@ -237,9 +238,9 @@ def test_n_a_refused_cancel_is_repeated_and_told_and_a_refused_price_is_not_beli
     assert (run.held, run.account.working) == ({}, [])
 
 
-@pytest.mark.parametrize("survives", [True, False])
-def test_b_a_kill_with_a_position_open_keeps_it_or_finds_it_forgotten(tmp_path: Path, survives: bool) -> None:
-    run = LiveRun(tmp_path, day=FRIDAY_BEFORE, survives=survives)
+@pytest.mark.parametrize("broker", [Broker.SIMULATED, Broker.PAPER])
+def test_b_a_kill_with_a_position_open_keeps_it_or_finds_it_forgotten(tmp_path: Path, broker: Broker) -> None:
+    run = LiveRun(tmp_path, day=FRIDAY_BEFORE, broker=broker)
     run.start("9:30:00")
     run.until("10:42:31")
     assert run.session.alive.portfolio.invested
@@ -250,7 +251,7 @@ def test_b_a_kill_with_a_position_open_keeps_it_or_finds_it_forgotten(tmp_path: 
     ended_well(run)
     closed = run.journal("trade_closed")
     run.assert_one_decision("trade", "filled")
-    if survives:
+    if broker is Broker.SIMULATED:
         assert sorted(run.held.values()) == [-2.0, 2.0] or len(closed) == 1
     else:
         assert run.held == {}

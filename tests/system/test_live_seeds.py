@@ -1,7 +1,7 @@
 """Interleavings of one live session, by seed: entry, exit, command, reconciliation, late fill and a kill.
 
 No illegal transition, no torn record, no doubled order, nothing naked, one decision, never two threads in the system at
-once. 50 seeds as a rule, 1,000 with `test --all`; `LIVE_SEEDS` says how many. Another thread may come in wherever the
+once. 20 seeds as a rule, 1,000 with `test --all`; `LIVE_SEEDS` says how many. Another thread may come in wherever the
 algorithm calls the engine (quotes, orders, history, new contracts, the log, the object store, order events) and at each
 write of the state.
 """
@@ -25,7 +25,7 @@ from state.store import Disk
 from tests.system.live_runs import LiveRun
 
 pytestmark = pytest.mark.slow
-SEEDS = int(os.environ.get("LIVE_SEEDS", "50"))
+SEEDS = int(os.environ.get("LIVE_SEEDS", "20"))
 BATCH = 10
 BUSY = 0.10
 """Share of calls into the engine at which another thread may come in: five times what a quiet machine shows."""

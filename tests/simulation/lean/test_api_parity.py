@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -138,14 +139,23 @@ def stub_files() -> list[Path]:
 
 
 @lru_cache(maxsize=1)
-def stubs() -> dict[str, list[StubClass]]:
-    """Every class of the stubs by name; LEAN uses some names in several namespaces."""
-    found: dict[str, list[StubClass]] = {}
+def stub_texts() -> dict[str, list[str]]:
+    """The text of every class of the stubs by name; LEAN uses some names in several namespaces."""
+    found: dict[str, list[str]] = {}
     for file in stub_files():
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef):
-                found.setdefault(node.name, []).append(stub_class(node))
+        # A class reaches to the next line that is not indented. Reading the names alone keeps collection quick.
+        for text in re.findall(
+            r"^class .*\n(?:[ \t].*\n|[ \t]*\n)*", file.read_text(encoding="utf-8") + "\n", re.MULTILINE
+        ):
+            found.setdefault(re.split(r"\W", text[6:], maxsplit=1)[0], []).append(text)
     return found
+
+
+@lru_cache
+def stubs(name: str) -> tuple[StubClass, ...]:
+    """The classes of the stubs with a name; none where the stubs do not know it."""
+    found = [ast.parse(text).body[0] for text in stub_texts().get(name, ())]
+    return tuple(stub_class(node) for node in found if isinstance(node, ast.ClassDef))
 
 
 def stub_class(node: ast.ClassDef) -> StubClass:
@@ -219,7 +229,7 @@ def engine() -> ModuleType:
 def engine_classes() -> Iterator[tuple[str, type]]:
     """LEAN-facing classes: those of the simulation that the stubs know by name."""
     for name, thing in sorted(vars(engine()).items()):
-        if inspect.isclass(thing) and thing.__module__.startswith("simulation") and name in stubs():
+        if inspect.isclass(thing) and thing.__module__.startswith("simulation") and name in stub_texts():
             yield name, thing
 
 
@@ -233,7 +243,7 @@ def in_stub(name: str, member: str) -> tuple[str, list[Signature]] | None:
         if current in seen:
             continue
         seen.add(current)
-        for found in stubs().get(current, ()):
+        for found in stubs(current):
             kind = kind or found.kinds.get(member)
             signatures.extend(found.signatures.get(member, ()))
             waiting.extend(found.bases)
@@ -345,7 +355,7 @@ ENUMERATIONS = [
 
 @pytest.mark.parametrize(("name", "owner"), ENUMERATIONS)
 def test_an_enumeration_has_the_stubs_values(name: str, owner: type[LeanEnum]) -> None:
-    theirs = stubs()[name][0].values
+    theirs = stubs(name)[0].values
     assert {member: theirs.get(member) for member in owner.__members__} == {
         member: ANY_DEFAULT if theirs.get(member) is ANY_DEFAULT else int(value)
         for member, value in owner.__members__.items()
@@ -355,7 +365,7 @@ def test_an_enumeration_has_the_stubs_values(name: str, owner: type[LeanEnum]) -
 def test_brokers_have_leans_numbers() -> None:
     names = engine().BrokerageName
     # BrokerageName.cs: one alias of 0 at the top, and GDAX set to 12.
-    assert set(stubs()["BrokerageName"][0].values) >= set(names.__members__)
+    assert set(stubs("BrokerageName")[0].values) >= set(names.__members__)
     known = {"DEFAULT": 0, "INTERACTIVE_BROKERS_BROKERAGE": 1, "BINANCE": 6, "GDAX": 12, "ALPACA": 13, "KRAKEN": 19}
     known |= {"COINBASE": 32, "CHARLES_SCHWAB": 35, "TASTYTRADE": 36, "INTERACTIVE_BROKERS_FIX": 37, "PUBLIC": 40}
     assert {name: int(names[name]) for name in known} == known

@@ -190,7 +190,7 @@ def test_the_worst_minutes_of_a_scenario_cannot_be_arbitraged(name: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [*names()[::4], *(pytest.param(name, marks=pytest.mark.long) for name in names() if name not in names()[::4])],
+    [*names()[::8], *(pytest.param(name, marks=pytest.mark.long) for name in names() if name not in names()[::8])],
 )
 def test_no_scenarios_worst_minute_can_be_arbitraged_on_any_underlying(name: str) -> None:
     check_scenario(name, (*CASH, *FUTURES), 5)

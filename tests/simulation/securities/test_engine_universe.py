@@ -357,6 +357,17 @@ def test_a_row_of_the_file_reads_as_its_columns() -> None:
     assert row.symbol == spxw(5300.0)
 
 
+def test_a_rows_identifier_is_its_contracts_whatever_is_asked_of_it() -> None:
+    row = next(iter(loaded(figured()).puts_only()))
+    named, whole = row.id, spxw(5300.0).id
+    assert (named.date, named.strike_price, str(named.option_right)) == (datetime(2024, 7, 12), 5300.0, "PUT")
+    assert (named.symbol, named.market, named.option_style) == ("SPXW", "usa", whole.option_style)
+    assert named == whole
+    assert hash(named) == hash(whole)
+    assert str(named) == str(whole)
+    assert (named.StrikePrice, named.underlying) == (5300.0, whole.underlying)
+
+
 # -- price models ---------------------------------------------------------------------------------------------------
 
 
