@@ -237,11 +237,17 @@ def life_lines(life: Life) -> list[str]:
     return [*lines, result_line(life)]
 
 
+_FIGURES = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w.]*\w)")
+
+
 def binding_number(decision: Decision) -> str:
-    """The limit that bound and what was seen, when the decision has both."""
+    """The limit that bound and what was seen, when the decision has both and its reason does not name them already."""
     if decision.limit is None or decision.observed is None:
         return ""
     observed, limit = number(decision.observed), number(decision.limit)
+    named = {number(float(one)) for one in _FIGURES.findall(decision.reason)}
+    if {observed, limit} <= named:
+        return ""
     if decision.rule in NAMES:
         seen, bound = NAMES[decision.rule]
         return f" ({seen} {observed} against {bound} {limit})"

@@ -29,7 +29,7 @@ for (const calendar of document.querySelectorAll(".calendar")) {
   const readout = calendar.querySelector(".readout");
   const show = (event) => {
     const day = event.target.closest(".year .day");
-    if (day) readout.textContent = day.querySelector(".unseen").textContent;
+    if (day) readout.textContent = day.title;
   };
   calendar.addEventListener("pointerover", show);
   calendar.addEventListener("focusin", show);

@@ -49,7 +49,8 @@ from reporting.trades import (
     trade_list,
 )
 
-MOST_NOTES = 200
+MOST_NOTES = 100
+MOST_CLOSES = 20  # each says the health of all that was held
 LEAN_NAMES = {
     "Win Rate": "LEAN, by leg",
     "Loss Rate": "LEAN, by leg",
@@ -386,7 +387,7 @@ def standings_table(standings: Sequence[Standing]) -> Markup:
     """The cap in force at each close and the health of what was held; the latest when there are very many."""
     if not standings:
         return element("p", "No close was seen.", class_="note")
-    rows = [(str(row.day), row.lines[0], "; ".join(row.lines[1:]) or "none") for row in standings[-MOST_NOTES:]]
+    rows = [(str(row.day), row.lines[0], "; ".join(row.lines[1:]) or "none") for row in standings[-MOST_CLOSES:]]
     head = ("Close", "Buying power and its cap", "Health of what was held (100 less what it says)")
     shown = table(head, rows, f"At the close, {len(rows)} of {len(standings)}", stacked=True)
     last = element("p", f"At the last close: {'; '.join(standings[-1].lines)}.")

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
+from itertools import groupby
 from typing import TypeVar
 
 from core.fills import FillAssumption, FillRule
@@ -120,13 +121,14 @@ def calendar(cells: Sequence[DayCell]) -> Markup:
     """Years under each other, months that wrap on narrow screens, a legend with counts, and a table of the same."""
     if not cells:
         return element("p", "No entry day in the range.", class_="note")
+    short = {cell.day for cell in cells[:-MOST_WORDS]}
     years = sorted({cell.day.year for cell in cells}, reverse=True)
     readout = "Point at a day, or tab to it, to read what happened."
     return element(
         "div",
         legend(cells),
         element("p", readout, class_="readout", role="status", data_rest=readout),
-        *(year_row(year, [cell for cell in cells if cell.day.year == year]) for year in years),
+        *(year_row(year, [cell for cell in cells if cell.day.year == year], short) for year in years),
         day_table(cells),
         class_="calendar",
     )
@@ -143,14 +145,14 @@ def legend(cells: Sequence[DayCell]) -> Markup:
     return element("ul", *items, class_="legend")
 
 
-def year_row(year: int, cells: Sequence[DayCell]) -> Markup:
-    """One year: twelve short groups of boxes."""
+def year_row(year: int, cells: Sequence[DayCell], short: Container[date] = ()) -> Markup:
+    """One year: twelve short groups of boxes; of the days of ``short`` the kind alone is told."""
     months = sorted({cell.day.month for cell in cells})
     groups = (
         element(
             "div",
             element("span", f"{date(year, month, 1):%b}", class_="month-name"),
-            *(box(cell) for cell in cells if cell.day.month == month),
+            *(box(cell, cell.day in short) for cell in cells if cell.day.month == month),
             class_="month",
         )
         for month in months
@@ -158,25 +160,29 @@ def year_row(year: int, cells: Sequence[DayCell]) -> Markup:
     return element("div", element("h3", str(year)), element("div", *groups, class_="months"), class_="year")
 
 
-def box(cell: DayCell) -> Markup:
-    """One day's box: a link to its trade, or a plain box that says why not."""
-    words = f"{cell.day:%a %Y-%m-%d}: {cell.kind.words}" + (f"; {cell.words}" if cell.words else "")
-    content = (element("span", cell.kind.sign, aria_hidden="true"), element("span", words, class_="unseen"))
+def box(cell: DayCell, short: bool = False) -> Markup:
+    """One day's box: a link to its trade, or a plain box that says why not. Its title is what the page reads out."""
+    words = f"{cell.day}: {cell.kind.words}" if short else f"{cell.day:%a %Y-%m-%d}: {cell.kind.words}"
+    if cell.words and not short:
+        words += f"; {cell.words}"
     if cell.target is not None:
-        return element("a", *content, class_=f"day {cell.kind.css}", href=f"#{cell.target}", title=words)
-    return element("b", *content, class_=f"day {cell.kind.css}", title=words)
+        return element("a", cell.kind.sign, class_=f"day {cell.kind.css}", href=f"#{cell.target}", title=words)
+    return element("b", cell.kind.sign, class_=f"day {cell.kind.css}", title=words)
+
+
+MOST_WORDS = 90  # entry days of a strategy that say why: four months of every day; the table below has all
+_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def day_table(cells: Sequence[DayCell]) -> Markup:
-    """The calendar as a table, folded away."""
-    rows = [
-        (
-            cell.day.isoformat(),
-            cell.kind.words,
-            element("a", cell.words, href=f"#{cell.target}") if cell.target else cell.words,
-        )
-        for cell in cells
-    ]
+    """The calendar as a table, folded away; days in a row that came to the same but for numbers are one row."""
+    runs = [list(row) for _, row in groupby(cells, key=lambda cell: (cell.kind, cell.target, _pattern(cell.words)))]
+    rows = []
+    for run in runs:
+        first, last = run[0], run[-1]
+        days = str(first.day) if first is last else f"{first.day} to {last.day}, {len(run)} days"
+        words = first.words if first.words == last.words else f"{first.words}; at the end {last.words}"
+        rows.append((days, first.kind.words, element("a", words, href=f"#{first.target}") if first.target else words))
     return element(
         "details",
         element("summary", f"The same {len(cells)} days as a table"),
@@ -184,7 +190,12 @@ def day_table(cells: Sequence[DayCell]) -> Markup:
     )
 
 
-MOST_CARDS = 60  # trades that are shown whole; older ones are rows, so that a page of years stays small
+def _pattern(words: str) -> str:
+    """Words without their numbers."""
+    return _NUMBERS.sub("#", words)
+
+
+MOST_CARDS = 40  # trades that are shown whole; older ones are rows, so that a page of years stays small
 
 
 def trade_list(journal: Journal, settings: str = "") -> list[Markup]:

@@ -78,7 +78,7 @@ def test_a_trade_is_found_and_opened_by_keyboard_alone(browser: Browser, report:
     page.keyboard.press("Enter")
     trade = page.locator(".trade-list details[open]")
     assert trade.count() == 1
-    for words in ("Worst point", "Entry order", "Bound by", "Profit at expiry, dollars"):
+    for words in ("Worst point", "Entry order", "Why it was entered", "Profit at expiry, dollars"):
         assert words in trade.inner_text()
     page.close()
 

@@ -16,7 +16,7 @@ from reporting.history import Benchmark, period_returns, return_between, rolling
 from reporting.report import render, summarise, write_report
 from reporting.rows import EquityPoint, parse_journal
 from reporting.trades import MOST_CARDS, day_cells
-from tests.reporting.pages import POSITION, PageReader, a_journal, a_record, decision, equity, exposure, path_of
+from tests.reporting.pages import POSITION, PageReader, a_journal, a_record, decision, equity, exposure, path_of, row
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -158,6 +158,15 @@ def test_three_years_of_ten_strategies_stay_under_a_megabyte() -> None:
         for line in a_journal()[1:9]:
             lines.append(line.replace("2008-01-11", day.isoformat()).replace("20080111", f"{day:%Y%m%d}"))
         lines.append(exposure(day.isoformat(), 100.0 * (count % 90), -10.0, f"strategy_{count % 10}"))
+    # 2018 had 1,100 days of decisions, 70 letters each, and closes at which a sentence was told of each position.
+    for count in range(756 * 5):
+        day, words = first + timedelta(days=count // 5), f"ticker {count} stands under its average of {count % 97} days"
+        line = decision(day.isoformat(), rule="trend", reason=f"{words}, {count % 31} is what it waits for")
+        lines.append(line.replace("friday_0dte", f"strategy_{count % 5}"))
+    held = [f"strategy_{place}-20080111-1 lt112 SPY 2008-06-15: health 88 (its group's use -6)" for place in range(5)]
+    for count in range(756):
+        day = first + timedelta(days=count)
+        lines.append(row("standing", "16:00", day=day.isoformat(), lines=["buying power 9.4% of 50.0%", *held]))
     path = tuple(path_of([0.01, -0.005] * 378))
     record = a_record(lines, end=date(2010, 12, 31), equity=path)
     page = render(record, summarise(record))
