@@ -95,9 +95,6 @@ class UnifiedRiskManager:
         context = self.context()
         untrue = untrue_of(proposal, context)
         decision = settle(proposal, [self._ask(plugin, proposal, context, untrue) for plugin in self._plugins])
-        sized = next((row for row in decision.verdicts if isinstance(row, Shrink) and row.rule == "sizing"), None)
-        fingerprint = intent_fingerprint(proposal.strategy, proposal.day, proposal.package)
-        self._budgets[fingerprint] = inf if sized is None else sized.limit
         if decision.contracts < proposal.wanted:
             self._journal.record(
                 RecordKind.RISK,
@@ -111,7 +108,10 @@ class UnifiedRiskManager:
             )
         self._tell_verdicts(proposal, decision)
         if decision.contracts <= 0:
-            return decision
+            return decision  # what was approved before keeps its budget
+        sized = next((row for row in decision.verdicts if isinstance(row, Shrink) and row.rule == "sizing"), None)
+        fingerprint = intent_fingerprint(proposal.strategy, proposal.day, proposal.package)
+        self._budgets[fingerprint] = inf if sized is None else sized.limit
         return replace(decision, approved=self._approve(proposal.intent, decision.contracts))
 
     def bars(self, opening: Opening, strategy: str = "") -> Deny | None:
