@@ -100,6 +100,10 @@ class TomKing(QCAlgorithm):
             self.plan_day()
         self.ready = True
 
+    def does_without(self, ticker: str) -> bool:
+        """Asked by the embedded engine before it complains that its market lacks a ticker; LEAN does not ask."""
+        return self.ready and self.system.does_without(ticker)
+
     def utc_now(self) -> datetime:
         """The algorithm's clock in UTC, naive, whole seconds."""
         return datetime(*self.utc_time.timetuple()[:6])

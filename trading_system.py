@@ -258,7 +258,8 @@ class TradingSystem:
         if (session := self.gateway.session(now.date())) is None or self._session == session:
             return
         self._session = session
-        self._history.refresh([ticker for ticker in self.tickers if ticker in ALWAYS or self._is_priced(ticker)])
+        # What the data lacks is not asked for again each day.
+        self._history.refresh([row for row in self.tickers if row in ALWAYS or self.gateway.tick(row) is not None])
         self._ranks.refresh(self._roster.ranked_on(session.day), session.day)
         self.bus.publish(SessionOpened(time=now, day=session.day, closes_at=session.closes_at))
         self._recovery.reconcile()
@@ -270,14 +271,14 @@ class TradingSystem:
         wanted = (ticker for strategy in self.coordinator.managing for ticker in strategy.underlyings())
         return tuple(dict.fromkeys((*ALWAYS[:-1], *(row for row in wanted if row not in ALWAYS), ALWAYS[-1])))
 
-    def _is_priced(self, ticker: str) -> bool:
-        """Whether the data has a price of it: what it lacks is not asked for again each day."""
-        return self.gateway.tick(ticker) is not None
-
     def _held(self) -> set[str]:
         """Prices that what is held or looked at rests on: futures under options, and shares of assignments."""
         keys = {position.underlying.price_key for position in self.book.exposed()}
         return keys | set(self.book.shares) | self._chains.price_keys
+
+    def does_without(self, ticker: str) -> bool:
+        """Whether nothing that is enabled or held needs a ticker: a market without it is then not complained of."""
+        return ticker in self.managers[Capacity].spare and ticker not in ALWAYS and ticker not in self._held()
 
     @property
     def in_session(self) -> bool:
@@ -364,7 +365,7 @@ class TradingSystem:
         gateway, publish = self.gateway, self.bus.publish
         for ticker in tickers:
             tick = gateway.tick(ticker)
-            if self._live:
+            if self._live and (tick is not None or not self.does_without(ticker)):
                 self.managers[DataFreshnessValidator].source(ticker, tick, now)
             if tick is not None and tick.fresh_at is not None:
                 publish(
@@ -451,13 +452,13 @@ class TradingSystem:
 
     def status(self) -> list[str]:
         """What risk's own status does not say, a line each: cash, orders, limits, windows, data, records."""
-        account, now, calendar = self.gateway.account(), self.clock.now(), self.managers[EventCalendar]
+        account, now, looked = self.gateway.account(), self.clock.now(), self._roster.decisions.has_looked
         return [
             f"equity {account.equity:,.2f}, cash {account.cash:,.2f}",
             ", ".join(f"{name.lower()} {value}" for name, value in self.figures().items()),
             *self.managers[AtomicExecutor].why(),
             self.managers[ExposureDiary].line(),
-            *next_entries(self.coordinator.strategies, now, lambda day: calendar.session(day) is not None),
+            *next_entries(self.coordinator.strategies, now, self.managers[Tools].is_open, looked),
             self.managers[DataFreshnessValidator].line(now),
             *self.managers[PerformanceTracker].lines(),
             *self.settings.accepted(),

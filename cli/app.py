@@ -15,10 +15,11 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import RunFailedError, StoppedError, UserError, make_lenient, stoppable
+from cli.errors import RunFailedError, StoppedError, UserError, fold, make_lenient, stoppable
 
 TRACEBACK = "--traceback"
 DEBUG = "TOMKING_DEBUG"
+AS_THEY_ARE = {"--csv", "completion"}  # what these print is for a program, on a terminal too
 COMMANDS = {
     "backtest": ("cli.backtest", "backtest"),
     "broker": ("cli.broker", "broker"),
@@ -49,6 +50,8 @@ def run(arguments: Sequence[str]) -> int:
     ``--traceback`` after the command, or the environment variable TOMKING_DEBUG, shows where an error came from.
     """
     make_lenient()
+    if not AS_THEY_ARE & set(arguments):
+        fold()
     wanted = [argument for argument in arguments if argument != TRACEBACK]
     if len(wanted) < len(arguments) or os.environ.get(DEBUG):
         return guarded(wanted, traceback.print_exc)

@@ -144,7 +144,10 @@ class Environment:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command line: usage, an environment's tool, or a command of ``cli.app``. Returns the exit code."""
+    from cli.errors import StoppedError, fold, make_lenient, stoppable
+
     if not arguments or arguments[0] in ("-h", "--help", "help"):
+        fold()
         sys.stdout.write(USAGE)
         return 0
     if arguments[0] in ("-V", "--version", "version"):
@@ -152,7 +155,6 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     wanted = packages_of(arguments[0])
     environment = Environment(ROOT)
-    from cli.errors import StoppedError, make_lenient, stoppable
 
     make_lenient()
     try:

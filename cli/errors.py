@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, TextIO
 
 
 class UserError(Exception):
@@ -143,3 +146,52 @@ def make_lenient() -> None:
         again = getattr(stream, "reconfigure", None)
         if again is not None:
             again(errors=LENIENT)
+
+
+class Folded:
+    """A terminal's stream whose long lines end between words, under the column in which their text begins.
+
+    A terminal breaks them anywhere. What moves the cursor passes as it is, and so does what goes on with a line.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._at_start = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text; the length of what was asked for is told."""
+        columns = shutil.get_terminal_size().columns
+        lines = text.split("\n")
+        first = lines[0] if not self._at_start else folded(lines[0], columns)
+        self._stream.write("\n".join((first, *(folded(line, columns) for line in lines[1:]))))
+        self._at_start = not lines[-1]
+        return len(text)
+
+
+_COLUMN = re.compile(r"(\s*)\S+(?: \S+){0,6}\s{2,}")
+
+
+def folded(line: str, columns: int) -> str:
+    """A line in lines of so many columns at most, the later ones under its second column, where it has one."""
+    if len(line) <= columns or any(sign in line for sign in "\x1b\r\b"):
+        return line
+    head = _COLUMN.match(line)
+    if head is not None and head.end() > columns // 2:  # too wide a column to write beside
+        indent = f"{head[1]}    "
+        rest = textwrap.wrap(
+            line[head.end() :], columns, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
+        return "\n".join((head[0].rstrip(), *rest))
+    under = len(line) - len(line.lstrip()) + 2 if head is None else head.end()
+    return "\n".join(textwrap.wrap(line, columns, subsequent_indent=" " * under, break_on_hyphens=False)) or line
+
+
+def fold() -> None:
+    """Fold what goes to a terminal; a file or a pipe gets its lines whole."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream.isatty() and not isinstance(stream, Folded):
+            setattr(sys, name, Folded(stream))

@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.backtest import Finished, StandIn, run_and_report
-from cli.errors import RunFailedError, UserError
+from cli.errors import RunFailedError, StoppedError, UserError
 from cli.markets import open_market
 from cli.options import JOURNAL, BacktestOptions, MarketOptions, a_date, a_share, command_of, plan_of
 from core.clock import is_trading_day
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 FILLED = Path(__file__).with_name("filled.py")
 USUAL_CASH = 150_000.0
+LOOK_MINUTES = 30
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -282,28 +284,46 @@ def make_anew(store: Path) -> None:
 
 
 def play_typed(rehearsal: Rehearsal, day: date, speed: float) -> None:
-    """From 9:28 to 16:10 at a speed; what is typed happens at the next minute."""
-    from simulation.live_mode.rehearsal import ExpectationError, ScriptError
-
+    """From 9:28 to 16:10 at a speed; what is typed happens at the next minute. Ctrl-C ends it with its sum."""
     session, at = rehearsal.session, datetime.combine(day, datetime.min.time()).replace(hour=9, minute=28)
     end, typed = at.replace(hour=16, minute=10), typed_lines()
-    rehearsal.start(at)
-    while at < end:
-        for words in next(typed):
-            try:
-                if words == "start":
-                    rehearsal.start(at)
-                else:
-                    rehearsal.act(words)
-            except (ScriptError, ExpectationError, RuntimeError) as error:
-                print(f"error: {error}", flush=True)
-        at += timedelta(minutes=1)
+    real = (end - at).total_seconds() / 60 / speed
+    print(
+        f"{day:%A} {day} as live, from 9:28 to 16:10 New York time, in {real:.1f} minutes.\n"
+        "Type help for what can be said and done, status for how it stands; Ctrl-C ends it.",
+        flush=True,
+    )
+    try:
+        rehearsal.start(at)
+        while at < end:
+            for words in next(typed):
+                do_typed(rehearsal, words, at)
+            at += timedelta(minutes=1)
+            rehearsal.pass_to(at, at.minute % LOOK_MINUTES == 0)
+            time.sleep(60 / speed)
         if session.engine is not None:
-            session.until(at)
-        rehearsal.tell()
-        time.sleep(60 / speed)
-    if session.engine is not None:
-        session.stop()
+            session.stop()
+            rehearsal.tell()
+    except StoppedError as stop:
+        if stop.number != signal.SIGINT:
+            raise
+        print(flush=True)
+        if session.engine is not None:  # its threads may stand anywhere
+            rehearsal.act("kill")
+    rehearsal.sum_up()
+
+
+def do_typed(rehearsal: Rehearsal, words: str, at: datetime) -> None:
+    """What a person typed; what cannot be done is said, and the day goes on."""
+    from simulation.live_mode.rehearsal import ExpectationError, ScriptError
+
+    try:
+        if words == "start":
+            rehearsal.start(at)
+        else:
+            rehearsal.act(words)
+    except (ScriptError, ExpectationError, RuntimeError) as error:
+        print(f"error: {error}", flush=True)
 
 
 def sparkline(values: Sequence[float], width: int = 60) -> str:

@@ -325,7 +325,7 @@ class AtomicExecutor(OrderDesk):
             self._tracker.abandon(group)
         self._follow(group.position, change, rows)
         if broken:
-            self._unwinds.plan(group.position, broken, group.rule if not group.opens else "unwind", group.reason)
+            self._unwinds.plan(group.position, broken, *(() if group.opens else (group.rule, group.reason)))
         if group.position in self._unwinds:
             self._next_unwind(group.position)
         self._announce(group, outcome)
@@ -413,7 +413,7 @@ class AtomicExecutor(OrderDesk):
         self.states.settled(change, unwinding, self._is_busy(name), rows, counted=counted)
         self._follow(name, change, rows)
         if unwinding and not change.ended:
-            self._unwinds.plan(name, unwinding, "unwind", "a package was left incomplete")
+            self._unwinds.plan(name, unwinding)
 
     def _announce(self, group: OrderGroup, outcome: GroupOutcome) -> None:
         price = current_price(self._gateway, group.package)
@@ -454,7 +454,7 @@ class AtomicExecutor(OrderDesk):
             self.remember(group)
         self._follow(group.position, change, rows)
         if broken:
-            self._unwinds.plan(group.position, broken, "unwind", "a package was left incomplete")
+            self._unwinds.plan(group.position, broken)
         if lost is not None:
             self._announce(lost, GroupOutcome.FILLED if group.is_filled else GroupOutcome.CANCELLED)
 
@@ -465,11 +465,11 @@ class AtomicExecutor(OrderDesk):
     def go_on_unwinding(self, position: str, parts: Sequence[str]) -> None:
         """Parts that the process before was unwinding: the next minute goes on with them."""
         if parts and position in self._book.positions:
-            self._unwinds.plan(position, parts, "unwind", "a package was left incomplete")
+            self._unwinds.plan(position, parts)
 
     def unwind(self, position: str, parts: Sequence[str]) -> None:
         """Get rid of what is left of broken parts: shorts first, longs last."""
-        self._unwinds.plan(position, parts, "unwind", "a package was left incomplete")
+        self._unwinds.plan(position, parts)
         self._next_unwind(position)
 
     def _next_unwind(self, position: str) -> None:

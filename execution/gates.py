@@ -33,6 +33,7 @@ from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose
 
 MOST_REFUSED: Final = 3
+INCOMPLETE: Final = "a package was left incomplete"
 _NOT_HELD: Final = ("uncovered", "no position")
 """Words of a refusal by which a broker says that it does not hold what an order closes."""
 _STEPS_WITH_WING: Final = 2
@@ -422,7 +423,7 @@ class Unwinds:
         found = self._of.get(position)
         return frozenset() if found is None else found.parts
 
-    def plan(self, position: str, parts: Collection[str], rule: str, reason: str) -> None:
+    def plan(self, position: str, parts: Collection[str], rule: str = "unwind", reason: str = INCOMPLETE) -> None:
         """Close these parts leg by leg, with those that are being unwound already."""
         before = self._of.get(position)
         if before is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 from weakref import ref
 
 from core.book import Book, EntryJudge, Refusal
 from core.bus import EventBus
-from core.contracts import Leg, Package
+from core.contracts import AssetKind, Leg, Package
 from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import Gateway, OrderRefusedError
 from core.journal import Journal, RecordKind
@@ -361,6 +362,9 @@ class WorkingGroups:
                 self._states.numbered(group)
 
     def _take_fill(self, group: OrderGroup, leg: Leg, event: OrderUpdated) -> None:
+        if not event.fee and self._gateway.is_live():  # tastytrade's reports carry none (lean-facts 13.17)
+            on_future = leg.contract.underlying.kind is AssetKind.FUTURE
+            event = replace(event, fee=abs(event.fill_quantity) * self._settings.fee(on_future, group.opens))
         new, priced, odd = take_fill(group, leg, event)
         price = event.fill_price or 0.0
         if priced:

@@ -116,7 +116,7 @@ class DataFreshnessValidator(Manager):
     def line(self, now: datetime) -> str:
         """How old each price of this session is, in a line for a person."""
         ages = [f"{name} {max((now - seen.fresh_at).total_seconds(), 0):.0f} s" for name, seen in self._seen.items()]
-        return f"prices old: {', '.join(ages) or 'none came in this session'}"
+        return f"ages of prices: {', '.join(ages) or 'none came in this session'}"
 
     def fault(self, ticker: str, now: datetime) -> DataFault | None:
         """What is wrong with an underlying's price now; ``None`` when it may be used."""

@@ -174,8 +174,10 @@ class RiskStatus(Manager):
         return f"buying power {share:.1%} of {of}"
 
     def about(self, word: str, now: datetime) -> list[str]:
-        """What is known of a position (by id) or of a strategy's positions."""
+        """What is known of a position (by id), or of a strategy: its positions, or that it has none."""
         found = [row for row in self._book.positions.values() if word in (row.id, row.strategy)]
+        if not found and word in AVAILABLE:
+            return [f"{word} {'is suspended, and ' if self._is_suspended(word) else ''}holds nothing"]
         return [self._line(row, now) for row in found]
 
     def _line(self, position: Position, now: datetime) -> str:
@@ -218,11 +220,14 @@ class RiskStatus(Manager):
         """A strategy opens nothing until it is resumed; what it holds it manages to its end."""
         if name not in AVAILABLE:
             return False, f"{name!r} is no strategy; expected one of {', '.join(AVAILABLE)}"
-        if any(row.id == name for row in self._suspended()):
+        if self._is_suspended(name):
             return True, f"{name} is suspended already"
         self._state.strategy(name)
         self._state.fire(Level.STRATEGY, name, StrategyTrigger.SUSPEND, reason="a person said suspend")
         return True, f"{name} opens nothing; what it holds it manages to its end"
+
+    def _is_suspended(self, name: str) -> bool:
+        return any(row.id == name for row in self._suspended())
 
     def _suspended(self) -> list[Subject]:
         return [row for row in self._state.strategies() if row.state == StrategyState.SUSPENDED]
@@ -378,8 +383,12 @@ class CommandDesk:
         """What is known now of a position, an order group or a strategy."""
         word = event.subject.strip()
         lines = [line for line in self._desk.why() if word and word in line]
-        lines += self._status.about(word, event.time) if word else ["name a position, an order group or a strategy"]
-        return bool(lines) and bool(word), "\n".join(lines) or f"nothing is known of {word!r}"
+        lines += self._status.about(word, event.time) if word else []
+        if not lines:
+            asked = f"nothing is known of {word!r}; " if word else ""
+            known = ", ".join(self._book.positions) or "no position is held"
+            return False, f"{asked}name a strategy, an order group or a position ({known})"
+        return True, "\n".join(lines)
 
     def verify(self) -> tuple[str, ...]:
         """Every command has its answer."""

@@ -21,7 +21,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from simulation.data.source import DataSource, KnowsAssets
 from simulation.faults.kinds import FaultSettings
@@ -228,6 +228,14 @@ def _run(request: RunRequest) -> RunResult:
     return _result(engine, request, error, time.perf_counter() - begun)
 
 
+@runtime_checkable
+class DoesWithout(Protocol):
+    """An algorithm that subscribes what it may need one day, and knows what it does not need now."""
+
+    def does_without(self, ticker: str) -> bool:
+        """Whether a market that lacks a ticker is none to complain of."""
+
+
 class _Missing:
     """Tells of every asset that the algorithm asked for and the market has not, once, by the end of its first day."""
 
@@ -248,13 +256,18 @@ class _Missing:
             if specifications and all(one.internal for one in specifications):
                 continue  # the engine's own: the benchmark
             instead = self._source.missing_asset(symbol)
-            if instead is not None:
+            if instead is not None and not self._is_spare(symbol):
                 kind = str(symbol.security_type).lower().replace("_", " ")
                 self._warn(
                     f"{symbol.value} ({kind}): this market has it not, nothing will come for it"
                     + ("" if self._told else f"; {instead}")
                 )
                 self._told = True
+
+    def _is_spare(self, symbol: Any) -> bool:
+        """Whether the algorithm says that it does without; most have nothing to say of it."""
+        algorithm = self._engine.algorithm
+        return isinstance(algorithm, DoesWithout) and algorithm.does_without(symbol.value)
 
 
 @contextmanager

@@ -257,9 +257,7 @@ def round_trip_fees(package: Package, orders: OrderSettings) -> float:
     total = 0.0
     for leg in package.legs:
         on_future = leg.contract.underlying.kind is AssetKind.FUTURE
-        opening = orders.future_option_fee_to_open if on_future else orders.fee_to_open
-        closing = orders.future_option_fee_to_close if on_future else orders.fee_to_close
-        total += abs(leg.ratio) * (opening + closing)
+        total += abs(leg.ratio) * (orders.fee(on_future, opens=True) + orders.fee(on_future, opens=False))
     return total
 
 
@@ -367,23 +365,39 @@ DAYS_AHEAD = 45
 """Within which a person is told of a strategy's next window."""
 
 
-def next_entries(strategies: Iterable[Strategy], now: datetime, is_open: Callable[[date], bool]) -> list[str]:
+Looked = Callable[[str, str, str, date], bool]
+"""Whether a strategy's window has looked for a slot on a day already."""
+
+
+def next_entries(
+    strategies: Iterable[Strategy],
+    now: datetime,
+    is_open: Callable[[date], bool],
+    looked: Looked = lambda *_: False,
+) -> list[str]:
     """When each strategy may look for an entry next, a line each; nothing of one that has no window for weeks."""
     found = []
     for strategy in strategies:
-        opening = _next_entry(strategy, now, is_open)
+        opening = _next_entry(strategy, now, is_open, looked)
         if opening is not None:
             found.append(f"{strategy.name} looks next on {opening[0]:%a %Y-%m-%d %H:%M} ({opening[1]})")
     return found
 
 
-def _next_entry(strategy: Strategy, now: datetime, is_open: Callable[[date], bool]) -> tuple[datetime, str] | None:
+def _next_entry(
+    strategy: Strategy, now: datetime, is_open: Callable[[date], bool], looked: Looked
+) -> tuple[datetime, str] | None:
     for ahead in range(DAYS_AHEAD):
         day = now.date() + timedelta(days=ahead)
         coming = [
             (datetime.combine(day, window.opens), window.name)
             for window in strategy.entry_windows()
-            if window.falls_on(day) and datetime.combine(day, window.closes) > now
+            if window.falls_on(day)
+            and datetime.combine(day, window.closes) > now
+            and (
+                window.onto
+                or not all(looked(strategy.name, window.name, slot, day) for slot in strategy.slots(window.name))
+            )
         ]
         if coming and is_open(day):
             return min(coming)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from itertools import pairwise
@@ -64,6 +64,7 @@ _LOOKS = 8  # a pick asks for quotes, and the next one may too
 _USUAL_VIX = 20.0
 NO_PRICE = "no price"
 _REALISED = 60
+_EASILY = 1.25  # times what its lot needs: a fifth may be lost, at which everything is closed (`DrawdownSettings`)
 
 
 class Capacity(Manager):
@@ -88,6 +89,9 @@ class Capacity(Manager):
         self._phases = phases
         self._correlation = correlation
         self._journal = journal
+        self._looked: dict[tuple[str, str, str], Need] = {}
+        self.spare: frozenset[str] = frozenset()
+        """What no enabled strategy needs at the equity of the start: underlyings of roots below one that fits."""
 
     @property
     def _context(self) -> RiskContext:
@@ -103,14 +107,15 @@ class Capacity(Manager):
         return tuple(need for row in self._rows for need in self._of(row, conditions))
 
     def _of(self, row: Row, conditions: Conditions) -> Iterator[Need]:
-        """One after the other, as they are asked for; the VIX is moved into the row's window."""
-        vix = min(max(conditions.vix, row.own.min_vix * 1.1), row.own.max_vix * 0.9)
+        """One after the other, as they are asked for."""
         for slot in row.entries[0].slots:
             for root in row.roots_of(slot):
-                yield self._need(row, slot, root, replace(conditions, vix=vix))
+                yield self._need(row, slot, root, conditions)
 
     def _need(self, row: Row, slot: str, root: str, conditions: Conditions) -> Need:
+        """The VIX is moved into the row's window."""
         missing, ticker = "", INSTRUMENTS[root].underlying
+        conditions = replace(conditions, vix=min(max(conditions.vix, row.own.min_vix * 1.1), row.own.max_vix * 0.9))
         if ticker not in conditions.prices:
             return Need(row.name, root, missing=f"{NO_PRICE} of {ticker}")
         phase = self._tools.phases.phase
@@ -194,7 +199,10 @@ class Capacity(Manager):
 
     def tell(self, day: date) -> tuple[str, ...]:
         """Which enabled strategies cannot trade at this equity and phase, and which exclude each other; journalled."""
-        said = (*self._obstacles(self.today(day)), *self._exclusions())
+        conditions = self.today(day)
+        self._looked.clear()
+        said = (*self._obstacles(conditions), *self._exclusions())
+        self.spare = self._spare(conditions)
         for words in said:
             self._journal.record(RecordKind.SYSTEM, component="capacity", reason=words)
         return said
@@ -206,7 +214,7 @@ class Capacity(Manager):
                 yield f"{TITLES[row.name]} opens nothing in phase {phase} ({row.name}.contracts_by_phase)"
                 continue
             least: Need | None = None
-            for need in self._of(row, conditions):
+            for need in self._once(row, row.entries[0].slots, conditions):
                 if need.account <= equity or need.missing.startswith(NO_PRICE):
                     break  # something fits, or may once its price is known
                 least = need if least is None or need.account < least.account else least
@@ -217,6 +225,26 @@ class Capacity(Manager):
                         f"{TITLES[row.name]} cannot trade at {equity:,.0f}: its smallest lot ({what}) needs an account "
                         f"of about {least.account:,.0f} ({least.bound})"
                     )
+
+    def _once(self, row: Row, slots: Iterable[str], conditions: Conditions) -> Iterator[Need]:
+        """What each slot and root of a row needs, looked at once in what is said at a start."""
+        for slot in slots:
+            for root in row.roots_of(slot):
+                key = (row.name, slot, root)
+                if key not in self._looked:
+                    self._looked[key] = self._need(row, slot, root, conditions)
+                yield self._looked[key]
+
+    def _spare(self, conditions: Conditions) -> frozenset[str]:
+        equity, phase, needed = self._tools.gateway.account().equity, self._tools.phases.phase, set[str]()
+        for row in self._rows:
+            opens_none = row.own.contracts_by_phase[phase - 1] == 0
+            for slot in dict.fromkeys(slot for entry in row.entries for slot in entry.slots):
+                for need in self._once(row, (slot,), conditions):
+                    needed.add(INSTRUMENTS[need.root].underlying)
+                    if opens_none or need.account * _EASILY <= equity:
+                        break
+        return frozenset(ticker for row in self._rows for ticker in row.underlyings()) - needed
 
     def _exclusions(self) -> Iterator[str]:
         """Limits on counts that more enabled rows share than they have places."""

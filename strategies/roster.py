@@ -86,6 +86,10 @@ class DecisionRecord(Manager):
         """Whether an entry has its row of a day, or is on its way to it."""
         return day in self._decided.get(key, ()) or key in self._sending
 
+    def has_looked(self, strategy: str, window: str, slot: str, day: date) -> bool:
+        """The same, by names."""
+        return self.is_decided(Key(strategy, window, slot), day)
+
     def sending(self, sent: Sent) -> None:
         """An entry is about to leave, or has: its position is empty until it is known."""
         self._sending[sent.key] = sent

@@ -203,6 +203,12 @@ class OrderSettings(SettingsGroup):
     future_option_fee_to_open: Dollars = 2.50
     future_option_fee_to_close: Dollars = 0.0
 
+    def fee(self, on_future: bool, opens: bool) -> float:
+        """Dollars of one option contract by the broker's price list."""
+        if on_future:
+            return self.future_option_fee_to_open if opens else self.future_option_fee_to_close
+        return self.fee_to_open if opens else self.fee_to_close
+
 
 class FillSettings(SettingsGroup):
     """What backtests take a limit order on options to fill at (methodology, section 5; docs/decisions, fills)."""

@@ -57,7 +57,7 @@ def test_right_python_has_no_complaint() -> None:
 
 def test_help_needs_no_environment(tmp_path: Path) -> None:
     (tmp_path / "cli").mkdir()
-    for name in ("run.py", "cli/__init__.py", "cli/bootstrap.py"):
+    for name in ("run.py", "cli/__init__.py", "cli/bootstrap.py", "cli/errors.py"):
         (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
 
     done = subprocess.run(

@@ -70,7 +70,7 @@ def test_a_store_tells_what_is_held_ordered_and_next(tmp_path: Path, capsys: pyt
     assert "friday_0dte looks next on Fri 2024-03-15 10:30 (open)" in said
     # What only the process knows is its own last word: each half hour, here that of 11:00, the minute of the halt.
     assert "told on 2024-03-08 11:00, 0 min before the last word:" in said
-    for words in ("health ", "worth ", "limits used: buying power", "prices old: VIX 0 s"):
+    for words in ("health ", "worth ", "limits used: buying power", "ages of prices: VIX 0 s"):
         assert words in said
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     # The same by the deployment's own folder and by its state.
@@ -85,8 +85,8 @@ def test_the_live_answer_has_the_same_words(tmp_path: Path, capsys: pytest.Captu
     assert len(parts) == 1
     assert parts[0] in said
     assert len([line for line in live if " looks next on " in line]) == 1
-    assert [line for line in live if line.startswith("prices old")] == [
-        "prices old: VIX 0 s, SPY 0 s, XSP 0 s, SPX 0 s"
+    assert [line for line in live if line.startswith("ages of prices")] == [
+        "ages of prices: VIX 0 s, SPY 0 s, XSP 0 s, SPX 0 s"
     ]
 
 

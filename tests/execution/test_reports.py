@@ -379,3 +379,22 @@ def test_what_filled_unseen_beside_what_was_told_is_priced_apart_from_it(
     report(room, order.ids[1], WING, FillStatus.FILLED, 2.0, 1.0, number=1)
     (position,) = room.system.book.positions.values()
     assert position.cash == 600.0  # (2 x 4.00 - 2 x 1.00) x 100
+
+
+@pytest.mark.parametrize(("live", "told"), [(True, [1.0, 1.0, 0.0, 0.0]), (False, [0.0, 0.0, 0.0, 0.0])])
+def test_a_live_report_without_a_fee_takes_the_brokers_price_list(room: Room, live: bool, told: list[float]) -> None:
+    """tastytrade's reports tell no fee (lean-facts 13.17): a dollar a contract to open, nothing to close."""
+    order = working(room)
+    room.gateway.is_live = lambda: live  # type: ignore[method-assign]
+    hold(room, short=-1, wing=1)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 3.3, number=2)
+    report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 0.2, number=2)
+    room.gateway.orders.clear()
+    (position,) = room.system.book.positions.values()
+    assert position.fees == sum(told)
+    room.minutes(1)  # what was bought is not sold within ten seconds
+    room.executor.close(position, "test", "test")
+    (closing,) = room.gateway.orders
+    report(room, closing.ids[0], SHORT, FillStatus.FILLED, 1.0, 1.0, number=2)
+    report(room, closing.ids[1], WING, FillStatus.FILLED, -1.0, 0.1, number=2)
+    assert [row["fee"] for row in room.sink.rows(RecordKind.FILL)] == told

@@ -70,6 +70,16 @@ def test_an_account_that_can_is_told_nothing(tmp_path: Path) -> None:
     assert not [row for row in sink.rows(RecordKind.SYSTEM) if row["component"] == "capacity"]
 
 
+@pytest.mark.parametrize(("cash", "spare"), [(100_000.0, True), (60_000.0, False)])
+def test_a_smaller_root_is_missed_only_where_the_larger_one_may_not_fit(
+    tmp_path: Path, cash: float, spare: bool
+) -> None:
+    """A condor on SPXW needs 54,100: a quarter more is in 100,000, and not in 60,000, which may fall below it."""
+    system, _ = build(gateway(tmp_path, DAY, cash=cash, vix=24.0), run__strategies="friday_0dte", **ARRIVED)
+    assert system.does_without("XSP") is spare
+    assert not any(system.does_without(ticker) for ticker in ("SPX", "SPY", "VIX"))  # the account's rules rest on them
+
+
 def test_without_a_price_nothing_is_claimed(tmp_path: Path) -> None:
     system, _ = build(gateway(tmp_path, DAY, cash=40_000.0), run__strategies="futures_strangle", **ARRIVED)
     (*others, last) = system.managers[Capacity].needs(Conditions(DAY, 20.0, {"ES": 4500.0}))

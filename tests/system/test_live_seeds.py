@@ -6,11 +6,14 @@ algorithm calls the engine (quotes, orders, history, new contracts, the log, the
 write of the state.
 """
 
+# Private: _busy, _deliver: the bus's lock is taken out, and two threads within a delivery are noted.
+
 from __future__ import annotations
 
 import json
 import os
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,24 +38,33 @@ class Watched(LiveRun):
     """A run that notes two threads within the system at once, and lets others come in at each write of state."""
 
     overlaps: list[str]
+    deliveries: list[str]
+    bus_lock: bool = True
 
     def begin(self, moment: datetime) -> None:
         """Start a process under watch."""
         self.session.start(moment)
         algorithm: Any = self.session.alive.algorithm
-        threads, inside = self.session.alive.threads, list[str]()
-        publish = algorithm.system.bus.publish
+        bus = algorithm.system.bus
+        if not self.bus_lock:
+            bus._busy = Unlocked()
+        bus.publish = self.watched(bus.publish, self.overlaps)
+        bus._deliver = self.watched(bus._deliver, self.deliveries)
 
-        def watched(event: Event) -> None:
+    def watched(self, act: Callable[..., None], found: list[str]) -> Callable[..., None]:
+        """The same, with a note of each time that a second thread comes in."""
+        threads, inside = self.session.alive.threads, list[str]()
+
+        def noted(event: Event, *rest: object) -> None:
             if inside and inside[-1] != threads.current:
-                self.overlaps.append(f"{threads.current} came into the system while {inside[-1]} was in it: {event}")
+                found.append(f"{threads.current} came into the system while {inside[-1]} was in it: {event}")
             inside.append(threads.current)
             try:
-                publish(event)
+                act(event, *rest)
             finally:
                 inside.remove(threads.current)
 
-        algorithm.system.bus.publish = watched
+        return noted
 
     def write(self, disk: Disk, descriptor: int) -> None:
         """The state waits for the disk, and another thread may come in meanwhile."""
@@ -64,10 +76,22 @@ class Watched(LiveRun):
 plain_sync = Disk.sync
 
 
-def play(folder: Path, seed: int) -> Watched:
+class Unlocked:
+    """Stands for a lock that keeps nobody out."""
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Had by whoever asks."""
+        del blocking
+        return True
+
+    def release(self) -> None:
+        """Nothing to give back."""
+
+
+def play(folder: Path, seed: int, bus_lock: bool = True) -> Watched:
     """One session around the entry, its state's writes being points at which another thread may come in."""
     run = Watched(folder, seed=seed, rate=BUSY)
-    run.overlaps = []
+    run.overlaps, run.deliveries, run.bus_lock = [], [], bus_lock
     with mock.patch.object(Disk, "sync", lambda disk, descriptor: run.write(disk, descriptor)):
         played(run)
     return run
@@ -147,3 +171,18 @@ def test_an_inbox_taken_out_or_its_lock_is_found_within_a_hundred_seeds(
 ) -> None:
     monkeypatch.setattr(inbox, "Inbox", mutant)
     assert any(faults(play(tmp_path, seed)) for seed in range(100))
+
+
+def test_the_bus_still_keeps_a_second_thread_out_of_a_delivery_and_its_lock_taken_out_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The inbox is the first line and the bus's lock the second: it shows where the inbox is gone."""
+    monkeypatch.setattr(inbox, "Inbox", NoInbox)
+    (tmp_path / "locked").mkdir()
+    entered = 0
+    for seed in range(BATCH):
+        run = play(tmp_path / "locked", seed)
+        entered += len(run.overlaps)
+        assert run.deliveries == [], f"seed {seed}"
+    assert entered > 0  # they came in, and waited
+    assert any(play(tmp_path, seed, bus_lock=False).deliveries for seed in range(100))

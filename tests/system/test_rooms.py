@@ -344,7 +344,7 @@ def test_status_tells_limits_windows_and_ages(tmp_path: Path) -> None:
     assert "short volatility 20%" in told
     following = FRIDAY + timedelta(days=7)
     assert f"friday_0dte looks next on Fri {following} 10:30" in told
-    assert "prices old: VIX 0 s" in told
+    assert "ages of prices: VIX 0 s" in told
     gateway.time += timedelta(minutes=2)
     system.clock.advance(gateway.time)
     assert "VIX 120 s" in "\n".join(system.status())
