@@ -1,9 +1,10 @@
 """`main.py` with an account filled to the limits of risk before a shock: what ``python run.py scenario`` runs.
 
-A made-up strategy stands in place of the rows. On the days before the shock it offers more than any account may hold,
-each structure under its own slot, and risk's own word decides how much of it opens. What is held is managed by the
-rules that the rows share: half of the credit, a loss of twice the credit, 21 days. From the shock on the broker asks
-half as much margin again, and sells at natural what the account cannot carry. ``sessions.json`` tells each session.
+A made-up strategy stands in place of the rows. On the days before the shock (where the scenario says so: until a later
+one) it offers more than any account may hold, each structure under its own slot, and risk's own word decides how much
+of it opens. What is held is managed by the rules that the rows share: half of the credit, a loss of twice the credit,
+21 days; what is to be pinned is held into its close. From the shock on the broker asks half as much margin again, and
+sells at natural what the account cannot carry. ``sessions.json`` tells each session.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, time
+from datetime import date, time, timedelta
 from typing import Final
 
 from core.book import EntryIntent, Position
-from core.contracts import Leg, Package, Right
+from core.contracts import Contract, Leg, Package, Right
 from core.events import MarketData, MinutePassed, SessionClosed
 from core.parts import Part, PartPlan, Terms, Trait, Urgency
 from core.settings.fields import CircuitBreakerSettings, MarginSettings
@@ -23,6 +24,7 @@ from execution.executor import AtomicExecutor
 from greeks.stress import StressEngine
 from main import TomKing
 from market.chains import OptionChainManager, current_quotes, package_price
+from market.freshness import worth_at_most
 from market.trend import TrendWatcher
 from market.vix import UnifiedVIXManager
 from risk.equity import SteadyEquity
@@ -56,6 +58,27 @@ MOST: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What a scenario is about: its shock, to which day more is offered, and the index level of what is pinned."""
+
+    shock: date
+    until: date
+    pin: float | None
+
+    @property
+    def offers(self) -> Mapping[str, Offer]:
+        """What is offered, by slot; what is pinned comes first."""
+        return OFFERS if self.pin is None else {**PINNED, **OFFERS}
+
+    @staticmethod
+    def of(given: dict[str, str]) -> Plan:
+        """Of parameters, which are taken out of those given."""
+        shock, pin = date.fromisoformat(given.pop("shock")), given.pop("pin", "")
+        until = given.pop("open_until", "") or (shock - timedelta(days=1)).isoformat()
+        return Plan(shock, date.fromisoformat(until), float(pin) if pin else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A leg by what it should be: right, distance from the price as a share of it, signed ratio."""
 
@@ -66,12 +89,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What is offered under a slot: an option root, days to expiry, parts, and what they are."""
+    """What is offered under a slot: an option root, days to expiry, parts, and what they are.
+
+    ``pinned``: distances are from the scenario's pin, which is ``pinned`` times the root's price; it expires on the day
+    of the shock and is held into its close.
+    """
 
     root: str
     days: int
     parts: Mapping[str, tuple[Wanted, ...]]
     traits: frozenset[Trait] = SOLD
+    pinned: float | None = None
 
 
 def _lt112(root: str, days: int) -> Offer:
@@ -99,6 +127,19 @@ OFFERS: Final[Mapping[str, Offer]] = {
     "condor": Offer("SPXW", 0, {"whole": _CONDOR}, ENDS_TODAY),
 }
 
+PINNED: Final[Mapping[str, Offer]] = {
+    "fly-pinned": Offer(
+        "SPXW",
+        0,
+        {"whole": (Wanted(PUT, 0.0, -1), Wanted(PUT, -0.014, 1), Wanted(CALL, 0.0, -1), Wanted(CALL, 0.014, 1))},
+        SOLD | {Trait.SHORT_DATED},
+        1.0,
+    ),
+    "puts-pinned": Offer(
+        "SPY", 0, {"whole": (Wanted(PUT, 0.0, -1), Wanted(PUT, -0.018, 1))}, SOLD | {Trait.SHORT_DATED}, 10.0
+    ),
+}
+
 _RULES = (profit_of_credit(0.5), loss_of_credit(2.0), days_to_expiry(21))
 
 
@@ -107,10 +148,10 @@ class Filler(Strategy):
 
     name = NAME
 
-    def __init__(self, system: TradingSystem, shock: date) -> None:
+    def __init__(self, system: TradingSystem, plan: Plan) -> None:
         self._system = system
         self._chains = system.managers[OptionChainManager]
-        self._shock = shock
+        self._plan = plan
 
     def entry_windows(self) -> tuple[Window, ...]:
         """Every weekday at ten."""
@@ -122,15 +163,16 @@ class Filler(Strategy):
 
     def slots(self, window: str) -> tuple[str, ...]:
         """One an offer."""
-        return tuple(OFFERS)
+        return tuple(self._plan.offers)
 
     def propose(self, context: EntryContext, rank: int) -> Answer:
         """An offer of the slot, as large as risk lets it be."""
-        offer = OFFERS[context.slot]
-        if context.today >= self._shock and Trait.ENDS_TODAY not in offer.traits:
+        offer, plan = self._plan.offers[context.slot], self._plan
+        last = max(plan.until, plan.shock) if Trait.ENDS_TODAY in offer.traits else plan.until
+        if context.today > last or (offer.pinned and context.today >= plan.shock):
             return Skip("shock", "filled before")
-        if context.today > self._shock or context.vix is None:
-            return Skip("shock", "after the shock nothing is offered")
+        if context.vix is None:
+            return Skip("vix", "nobody knows the VIX")
         return self._proposal(context.slot, offer, context)
 
     def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
@@ -139,22 +181,35 @@ class Filler(Strategy):
 
     def manage(self, position: Position, context: HoldContext) -> Action | tuple[Action, ...]:
         """By part; an LT112's spread stays as a hedge until 21 days are left."""
+        if self._plan.offers[position.slot].pinned:
+            return Hold()
         found = [(part.name, self._answer(part, context)) for part in position.parts]
         return tuple(replace(answer, parts=(name,)) for name, answer in found if answer is not None) or Hold()
 
     def _answer(self, part: Part, context: HoldContext) -> Close | None:
         if part.expiry == context.now.date():
-            late = Close("time_exit", "15:00", Urgency.URGENT) if context.now.time() >= time(15, 0) else None
+            session = self._system.gateway.session(part.expiry)
+            out = context.now if session is None else session.closes_at - timedelta(hours=1)
+            late = Close("time_exit", f"{out:%H:%M}", Urgency.URGENT) if context.now >= out else None
             return most_severe(_RULES[:2], part, context) or late
         return most_severe(_RULES[2:] if part.name == "spread" else _RULES, part, context)
+
+    def _listed(self, offer: Offer, leg: Wanted, today: date) -> Contract | None:
+        """What is listed nearest to what is wanted."""
+        if offer.pinned is None or self._plan.pin is None:
+            return self._chains.listed_near(offer.root, today, offer.days, leg.right, leg.distance)
+        days = (self._plan.shock - today).days
+        one = self._chains.listed_near(offer.root, today, days, leg.right, 0.0)
+        spot = None if one is None else self._chains.spot_of(one)
+        if one is None or one.expiry != self._plan.shock or spot is None:
+            return None
+        level = self._plan.pin / offer.pinned * (1.0 + leg.distance)
+        return self._chains.listed_near(offer.root, today, days, leg.right, level / spot - 1.0)
 
     def _proposal(self, slot: str, offer: Offer, context: EntryContext) -> Answer:
         plans = []
         for name, legs in offer.parts.items():
-            found = [
-                (self._chains.listed_near(offer.root, context.today, offer.days, leg.right, leg.distance), leg.ratio)
-                for leg in legs
-            ]
+            found = [(self._listed(offer, leg, context.today), leg.ratio) for leg in legs]
             contracts = [Leg(contract, ratio) for contract, ratio in found if contract is not None]
             if len(contracts) < len(found):
                 return Wait("listing", f"{slot}: not listed, or no price yet")
@@ -166,7 +221,8 @@ class Filler(Strategy):
         if price is None or spot is None or context.vix is None:
             return Wait("quotes", f"{slot}: a leg has no quote to trade at")
         unit = package.legs[0].contract.multiplier
-        planned = max(2.0 * abs(price.natural) * unit, 1.0)
+        most = 2.0 * abs(price.natural) if package.uncovered else worth_at_most(package.reversed().legs) - price.natural
+        planned = max(most * unit, 1.0)
         terms = Terms(NAME, slot, planned, 0.0, offer.traits)
         return Proposal(
             strategy=NAME, day=context.today, package=package, terms=terms, wanted=MOST, mid_cash=price.mid,
@@ -183,12 +239,12 @@ class Filler(Strategy):
 class Filled(TomKing):
     """Fills the account before the shock, is the broker from then on, and tells each session."""
 
-    shock: date
+    plan: Plan
 
     def read_parameters(self) -> dict[str, str]:
-        """Those of the settings, and ``shock``: the day before which the account is filled."""
+        """Those of the settings, and those of the plan."""
         given = super().read_parameters()
-        self.shock = date.fromisoformat(given.pop("shock"))
+        self.plan = Plan.of(given)
         return given
 
     def plan_day(self) -> None:
@@ -198,7 +254,7 @@ class Filled(TomKing):
         self.before = self.lowest = float(self.options.run.cash)
         self.move = self.paid = self.counted = 0.0
         self.liquidated: list[str] = []
-        system.coordinator.stand_in(Filler(system, self.shock))
+        system.coordinator.stand_in(Filler(system, self.plan))
         settings: MarginSettings = system.settings.margin.model_copy(update={"house_multiple": HOUSE})
         breakers: CircuitBreakerSettings = system.settings.circuit_breakers
         engine, vix = system.managers[StressEngine], system.managers[UnifiedVIXManager]
@@ -221,7 +277,7 @@ class Filled(TomKing):
             return
         self.see_payments()
         self.lowest = min(self.lowest, value)
-        if event.time.date() < self.shock or self.house.used().dollars <= value:
+        if event.time.date() < self.plan.shock or self.house.used().dollars <= value:
             return
         self.sell_at_natural(value)
 

@@ -147,7 +147,7 @@ def shown(name: str, seed: int, cash: str | None, settings: list[str]) -> Verdic
         ends = f"{known[0]:,.2f} to {known[-1]:,.2f}, between {min(known):,.2f} and {max(known):,.2f}"
         typer.echo(f"  {label:8} {sparkline(values)}  {ends}")
     begun, shock = time.monotonic(), range_of(path.plan)[1]
-    done = run_and_report(options, stand_in=StandIn(FILLED, {"shock": shock.isoformat()}))
+    done = run_and_report(options, stand_in=StandIn(FILLED, asked_of(path.plan)))
     (done.folder / "path.svg").write_text(path.picture(), encoding="utf-8")
     typer.echo(f"  {outcome(done)} in {time.monotonic() - begun:.1f} s; {done.folder}")
     if done.error is not None:
@@ -156,6 +156,18 @@ def shown(name: str, seed: int, cash: str | None, settings: list[str]) -> Verdic
     verdict = judged_of(name, float(options.cash or USUAL_CASH), shock, done.folder)
     typer.echo("\n".join(tell(verdict)))
     return verdict
+
+
+def asked_of(plan: Scenario) -> dict[str, str]:
+    """The parameters of what stands in: the shock, and what the scenario says of filling the account."""
+    from simulation.results.episodes import range_of
+
+    asked = {"shock": range_of(plan)[1].isoformat()}
+    if plan.open_until is not None:
+        asked["open_until"] = plan.open_until.isoformat()
+    if plan.pin is not None:
+        asked["pin"] = f"{plan.pin:g}"
+    return asked
 
 
 def judged_of(name: str, cash: float, shock: date, folder: Path) -> Verdict:

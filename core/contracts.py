@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
+from typing import Final
 
 MONTH_CODES = "FGHJKMNQUVXZ"
 """Letters by which exchanges name contract months, January to December."""
@@ -109,6 +110,10 @@ class Contract:
         return (self.expiry - today).days
 
 
+MOST_POINTS: Final = 1e9
+"""What no price reaches."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """Best bid and offer at a moment (naive New York time), in points; ``None`` where a side is missing."""
@@ -121,8 +126,8 @@ class Quote:
 
     @property
     def mid(self) -> float | None:
-        """Middle of a two-sided, uncrossed quote, in points; ``None`` for any other."""
-        if self.bid is None or self.ask is None or self.bid > self.ask:
+        """Middle of a two-sided, uncrossed quote of prices that can be true, in points; ``None`` for any other."""
+        if self.bid is None or self.ask is None or not 0.0 <= self.bid <= self.ask < MOST_POINTS:
             return None
         return (self.bid + self.ask) / 2
 

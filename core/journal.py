@@ -108,7 +108,7 @@ class FileSink:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._every_line = every_line
-        self._file: TextIO = path.open("a", encoding="utf-8", newline="\n")
+        self._file: TextIO = path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
 
     def append(self, line: str) -> None:
         """Add one line at the end of the file."""
@@ -223,14 +223,14 @@ def as_json(value: object) -> Any:
     """The value in JSON's types: enums by value, times in ISO form, dataclasses by field; raises ``TypeError``."""
     if type(value) in _PLAIN or (isinstance(value, int | str) and not isinstance(value, Enum)):
         return value
+    if isinstance(value, Mapping):  # most values are plain: no call for each
+        return {str(as_json(key)): item if type(item) in _PLAIN else as_json(item) for key, item in value.items()}
     if isinstance(value, Enum):
         return as_json(value.value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else repr(float(value))
     if isinstance(value, date | time):
         return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(as_json(key)): as_json(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted((as_json(item) for item in value), key=str)
     if isinstance(value, list | tuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
+from math import nan
 from typing import Any
 
 from core.book import Book, Position, ShareHolding
@@ -37,6 +38,7 @@ from state.store import UNREADABLE
 from state.tables import CorruptStoreError, OrderPurpose, PositionState, SystemState, SystemTrigger
 
 UNOWNED = "unowned"
+MOST_HELD = 1e8  # of anything; more cannot be true, and counts as unknown: nothing opens beside it
 """Under which state remembers what the account held of nobody at the last certain look."""
 OUTSIDE = "outside"
 """Under which state remembers what others traded in contracts of ours."""
@@ -281,7 +283,7 @@ class OrderRecovery(Manager):
 
     def _count_unowned(self, outcome: Reconciliation) -> None:
         """What belongs to nobody counts for Greeks: its prices are asked for, and a change of it is told."""
-        unowned = {row.contract: row.quantity for row in outcome.unowned}
+        unowned = {row.contract: row.quantity if abs(row.quantity) < MOST_HELD else nan for row in outcome.unowned}
         if unowned == self._book.unowned or self._book.doubted or not self._looks.believed:
             return
         self._executor.splits.look(self._gateway.now(), unowned)  # while the book still has what went

@@ -296,7 +296,7 @@ def held_lines(book: Book) -> tuple[Line, ...]:
     ]
     for name, quantity in book.unowned.items():
         contract = contract_named(name)
-        if contract is not None:
+        if contract is not None and quantity == quantity:  # of an unknown one the stress says so
             lines.append(Line(UNOWNED, UNOWNED, contract, quantity * contract.multiplier))
     return tuple(lines)
 
@@ -305,7 +305,7 @@ def share_counts(book: Book) -> dict[str, float]:
     """Shares by ticker: what assignments left, and a person's own in what may be traded here."""
     counts = {ticker: held.quantity for ticker, held in book.shares.items()}
     for ticker, quantity in book.unowned.items():
-        if underlying_named(ticker) is not None:
+        if underlying_named(ticker) is not None and quantity == quantity:
             counts[ticker] = counts.get(ticker, 0.0) + quantity
     return counts
 

@@ -21,7 +21,7 @@ from core.book import Book
 from core.bus import EventBus
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
 from core.clock import MarketClock
-from core.contracts import Contract, Package, Quote
+from core.contracts import MOST_POINTS, Contract, Package, Quote
 from core.events import PositionChanged, SessionClosed
 from core.gateway import Gateway
 from core.instruments import facts_of, group_name, unit_of
@@ -472,7 +472,7 @@ class CentralGreeksService:
 
     def _price(self, ticker: str) -> float | None:
         price = self._gateway.price(ticker)
-        return price if price is not None and price > 0.0 else None
+        return price if price is not None and 0.0 < price < MOST_POINTS else None
 
     def _rate(self, now: datetime) -> float:
         given = self._settings.risk_free_rate

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from core.book import Book
 from core.bus import EventBus
 from core.cache import AnyPosition, Dependency, PriceOf, TimeToLive, UnifiedIntelligentCache
-from core.contracts import AssetKind, Leg, Package, uncovered
+from core.contracts import MOST_POINTS, AssetKind, Leg, Package, uncovered
 from core.events import PositionChanged
 from core.factory import Manager
 from core.gateway import Gateway
@@ -226,7 +226,7 @@ class StressEngine(Manager):
         found: dict[str, list[Leg]] = {}
         for name, quantity in sorted(self._book.unowned.items()):
             contract = contract_named(name)
-            if contract is not None and round(quantity):
+            if contract is not None and quantity == quantity and round(quantity):
                 name = f"{UNOWNED} {contract.underlying.price_key}"
                 found.setdefault(name, []).append(Leg(contract, round(quantity)))
         return {name: tuple(legs) for name, legs in found.items()}
@@ -274,6 +274,7 @@ class StressEngine(Manager):
     def _shares(self) -> list[Stressed]:
         """Shares that assignments left, and what a person holds that is no option of a root that the house knows."""
         rows = []
+        rows += [self._share(name, np.nan, np.nan) for name, count in self._book.unowned.items() if count != count]
         for ticker, quantity in share_counts(self._book).items():
             tick = self._gateway.tick(ticker)
             rows.append(self._share(ticker, quantity, np.nan if tick is None else tick.price))
@@ -281,6 +282,8 @@ class StressEngine(Manager):
         prices = {row.name: row.price for row in self._gateway.holdings()} if strangers else {}
         for name in sorted(strangers):
             quantity, price = self._book.unowned[name], prices.get(name, 0.0)
+            if quantity != quantity:
+                continue  # unknown already
             if not name.isalpha():  # an option, or a future: nobody here can say what it may lose
                 rows.append(self._share(name, quantity, np.nan))
             elif price > 0.0 or not quantity > 0.0:  # shares at the broker's own price; sold ones without are unknown
@@ -288,7 +291,10 @@ class StressEngine(Manager):
         return rows
 
     def _share(self, ticker: str, quantity: float, price: float) -> Stressed:
-        unit, spots = unit_of(ticker), (price if price > 0.0 else np.nan) * (1.0 + self._moves * self._weight(ticker))
+        unit, spots = (
+            unit_of(ticker),
+            (price if 0.0 < price < MOST_POINTS else np.nan) * (1.0 + self._moves * self._weight(ticker)),
+        )
         profits, none = quantity * unit * (spots - spots[Node.NOW]), np.zeros((0, len(Node)))
         value = float(quantity * unit * spots[Node.NOW])
         return Stressed(f"shares {ticker}", ticker, (), spots, none, value, profits, abs(value), 0)

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from core.bus import EventBus
 from core.cache import SessionEnd, UnifiedIntelligentCache
-from core.contracts import Contract, Leg, Package, Quote, Right
+from core.contracts import MOST_POINTS, Contract, Leg, Package, Quote, Right
 from core.events import SessionOpened
 from core.factory import Manager
 from core.gateway import Gateway
@@ -145,7 +145,7 @@ class OptionChainManager(Manager):
         tick = self._gateway.tick(key)
         if tick is None:
             self._gateway.watch([key])
-        return None if tick is None else tick.price
+        return tick.price if tick is not None and 0.0 < tick.price < MOST_POINTS else None
 
     def is_listed(self, root: str) -> bool:
         """Whether the data has anything of a root today; asked once a session, live again while the answer is no."""
@@ -238,7 +238,7 @@ class OptionChainManager(Manager):
 
 def middle(quote: Quote, worthless_offer: float) -> float | None:
     """Mid of a quote; a missing bid counts as zero up to an offer (a worthless option), else the mid is unknown."""
-    if quote.ask is None or (quote.bid is None and quote.ask > worthless_offer):
+    if quote.ask is None or (not quote.bid and quote.ask > worthless_offer):
         return None
     return ((quote.bid or 0.0) + quote.ask) / 2
 

@@ -16,7 +16,7 @@ from math import inf
 
 from core.book import Book
 from core.bus import EventBus
-from core.contracts import AssetKind, Contract, Leg, Quote, Right
+from core.contracts import MOST_POINTS, AssetKind, Contract, Leg, Quote, Right
 from core.events import DataBecameStale, MarketData, MinutePassed, NoticeKind, NoticeRaised, SessionOpened
 from core.factory import Manager
 from core.gateway import Gateway, Tick
@@ -137,14 +137,15 @@ class DataFreshnessValidator(Manager):
 
 
 def quote_fault(quote: Quote | None) -> DataFault | None:
-    """What is wrong with an option's quote; a missing bid is reported as one-sided."""
+    """What is wrong with an option's quote; a missing bid, or one of nothing, is reported as one-sided."""
     if quote is None:
         return DataFault.MISSING
-    if quote.bid is None or quote.ask is None:
-        return DataFault.ONE_SIDED
-    if quote.ask <= 0:
+    bid, ask = quote.bid or 0.0, quote.ask
+    if not 0.0 <= bid < MOST_POINTS or not (ask is None or 0.0 < ask < MOST_POINTS):  # nor is what is no number a price
         return DataFault.ZERO
-    return DataFault.CROSSED if quote.bid > quote.ask else None
+    if not bid or ask is None:
+        return DataFault.ONE_SIDED
+    return DataFault.CROSSED if bid > ask else None
 
 
 class QuoteJudge(Manager):

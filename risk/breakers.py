@@ -207,8 +207,13 @@ class CircuitBreakerPlugin(RiskPlugin):
         return lambda gone: self._figures.used_without(gone).dollars / equity >= level
 
     def cash_moved(self, amount: float) -> bool:
-        """The window's figures are of the account as it is now."""
-        self._window = deque((time, value + amount) for time, value in self._window)
+        """The window's figures are of the account as it is now: what was lost stays the same share of it."""
+        value = self._equity.value
+        if value is None or value <= 0.0 or value <= amount:
+            self._window.clear()  # nothing was there, or nothing is left, that a loss could be a share of
+        else:
+            share = value / (value - amount)
+            self._window = deque((time, worth * share) for time, worth in self._window)
         return True
 
     # Over restarts

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Final
 
 from core.book import Book
 from core.events import Event, MinutePassed, RiskThreshold, SessionClosed, SessionOpened, Severity
 from core.settings.fields import DrawdownSettings
 from risk.equity import SteadyEquity
-from risk.memory import moment, number, truth
+from risk.memory import mapping, moment, number, truth
 from risk.proposal import MOST_DOLLARS, Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
 
 _NEAR = 0.01  # of equity
+LEAST_MEASURED: Final = 2_000.0
+"""Dollars under which no margin account may sell an option (FINRA rule 4210): what moves there is no performance."""
 
 
 class DrawdownPlugin(RiskPlugin):
@@ -35,6 +38,8 @@ class DrawdownPlugin(RiskPlugin):
         self._paused_until: datetime | None = None
         self._disabled = False
         self._reset_at: float | None = None
+        self._left: float | None = None
+        """What the account was worth when nearly all of it was taken out: until it is back, nothing is measured."""
         self._flat_since: datetime | None = None
         self._depths = (0.0, 0.0)
 
@@ -45,7 +50,11 @@ class DrawdownPlugin(RiskPlugin):
 
         Asking moves no peak: only what is measured does, by marks that outlive a bad quote.
         """
-        return _depth(equity, self.peak)
+        return _depth(self._measured(equity), self.peak)
+
+    def _measured(self, equity: float) -> float:
+        """The equity that stands for the account: while it is emptied, what it was worth before."""
+        return equity if self._left is None or equity != equity else self._left
 
     def size_factor(self, equity: float) -> float:
         """Half while the drawdown from the true peak is 10 % or unknown: so also after a pause, until it is under."""
@@ -73,7 +82,7 @@ class DrawdownPlugin(RiskPlugin):
         return Allow(self.name)
 
     def _seen(self, context: RiskContext) -> tuple[float, float]:
-        equity = context.account.equity
+        equity = self._measured(context.account.equity)
         true_depth = self.drawdown(equity)
         return true_depth, true_depth if self._base is None else _depth(equity, max(self._base, equity))
 
@@ -81,8 +90,9 @@ class DrawdownPlugin(RiskPlugin):
         """A person's word after 30 %: trade again, at half size; the peak stays. Whether there was anything to lift."""
         if not self._disabled:
             return False
-        self._disabled, self._reset_at = False, self._equity.value
-        self._base, self._paused_until = self._equity.value, None
+        value = self._equity.value
+        self._disabled, self._paused_until = False, None
+        self._reset_at = self._base = None if value is None else self._measured(value)
         return True
 
     # What happens
@@ -99,6 +109,10 @@ class DrawdownPlugin(RiskPlugin):
 
     def _measure(self, equity: float, now: datetime) -> None:
         settings = self._settings
+        if self._left is not None and equity >= LEAST_MEASURED:
+            self._scale(equity / self._left)  # it is back, whoever told of it
+            self._left = None
+        equity = self._measured(equity)
         if self._paused_until is not None and now >= self._paused_until and not self._disabled:
             self._paused_until, self._base = None, equity
         if equity < MOST_DOLLARS:  # a peak that no account of ours can have would close everything a minute later
@@ -164,15 +178,24 @@ class DrawdownPlugin(RiskPlugin):
         return ()
 
     def cash_moved(self, amount: float) -> bool:
-        """What was paid in or taken out is no gain and no loss: the peaks move with it, by the same share."""
-        before = None if self._equity.value is None else self._equity.value - amount
-        if before is None or before <= 0.0:
-            return False
-        share = max(1.0 + amount / before, 0.0)
+        """What was paid in or taken out is no gain and no loss: the peaks move with it, by the same share.
+
+        Of an account that was emptied the figures stay as they were, and go on with what is paid in again.
+        """
+        value = self._equity.value
+        if value is None or (self._left is None and value <= amount):
+            return False  # what is gone was lost: no payment makes it less
+        before = value - amount if self._left is None else self._left
+        emptied = value < LEAST_MEASURED and (self._left is not None or amount < 0.0)
+        self._left = before if emptied else None
+        if not emptied:
+            self._scale(value / before)
+        return True
+
+    def _scale(self, share: float) -> None:
         self.peak *= share
         self._base = None if self._base is None else self._base * share
         self._reset_at = None if self._reset_at is None else self._reset_at * share
-        return True
 
     # Over restarts
 
@@ -184,6 +207,8 @@ class DrawdownPlugin(RiskPlugin):
             "paused_until": self._paused_until,
             "disabled": self._disabled,
             "reset_at": self._reset_at,
+            "left": self._left,
+            "account": self._equity.memory(),
             "flat_since": self._flat_since,
         }
 
@@ -194,6 +219,8 @@ class DrawdownPlugin(RiskPlugin):
         self._paused_until, self._flat_since = moment(row, "paused_until"), moment(row, "flat_since")
         self._disabled = truth(row, "disabled")
         self._reset_at = number(row, "reset_at", 0.0)
+        self._left = number(row, "left", 0.0) or None
+        self._equity.restore(mapping(row.get("account", {})))
 
 
 def _depth(equity: float, peak: float) -> float:

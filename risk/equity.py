@@ -10,23 +10,28 @@ The phase: promotion is earned on a daily close, demotion is immediate below a m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from core.book import Book
 from core.bus import EventBus
-from core.contracts import Contract
+from core.contracts import MOST_POINTS, Contract
 from core.events import ChangeKind, OrderUpdated, PositionChanged, SessionClosed, SessionOpened
 from core.factory import Manager
-from core.gateway import Gateway
+from core.gateway import Account, Gateway
 from core.instruments import contract_named, unit_of
 from core.journal import Journal, RecordKind
 from core.performance import record_of
 from core.settings.fields import EquitySettings, InterestSettings, PhaseLimits, PhaseSettings
 from greeks.exposure import treasury_bill
 from greeks.marks import Marks
+from risk.memory import number, text_of
 from risk.proposal import MOST_DOLLARS
 
+_FIGURES = ("cash", "engine", "value")
+_DOUBTED = 0.5  # of what the account was worth: gone without a trade, it has to be seen for a minute
+_MINUTE = timedelta(minutes=1)
 _SETTLED = (ChangeKind.EXPIRED, ChangeKind.ASSIGNED)
 
 
@@ -60,8 +65,20 @@ class SteadyEquity(Manager):
         self._booked = 0.0
         self._interest = book.interest
         self._now: EquityLook | None = None
+        self._untold = 0.0
+        self._doubt: tuple[datetime, float] | None = None  # when a large transfer was seen first, and how large
+        self._kept: tuple[float, float, float] | None = None
+        self._kept_held: dict[str, float] = {}
+        self._before: tuple[tuple[float, float, float], dict[str, float]] | None = None  # of the last process
+        self._away = self._certain = False  # whether no process ran meanwhile, and cash can only have been paid
         bus.subscribe(OrderUpdated, self._on_order, component="equity", critical=True)
         bus.subscribe(PositionChanged, self._on_position_changed, component="equity", critical=True)
+        bus.subscribe(SessionClosed, self._on_session_closed, component="equity", critical=True)
+
+    def untold(self) -> float:
+        """Dollars that moved without a trade since this was asked last, whoever looked; who asks tells the rules."""
+        moved, self._untold = self._untold, 0.0
+        return moved
 
     @property
     def value(self) -> float | None:
@@ -72,19 +89,29 @@ class SteadyEquity(Manager):
         """The account now; the same moment is looked at once."""
         if self._now is None or self._now.time != now:
             self._now = self._look(now)
+            self._untold += self._now.moved
         return self._now
 
     def _look(self, now: datetime) -> EquityLook:
         account = self._gateway.account()
         if not abs(account.equity) < MOST_DOLLARS or not abs(account.cash) < MOST_DOLLARS:
             return EquityLook(now, None)  # no number, or none that an account of ours can have
-        moved = self._moved(account.cash, account.equity)
-        expected = None if self._last is None else self._last[2] + moved
-        value = account.equity
+        if self._before is not None:
+            self._away, self._certain = True, self._goes_on(*self._before)
+            self._before = None
+        unexplained = self._unexplained(account.cash)
+        if not self._is_transfer(unexplained, account.equity):
+            unexplained = 0.0
+        elif self._is_doubtful(unexplained, now):
+            return EquityLook(now, None)  # one look at an account that says that half of it is gone is not enough
+        self._take_note(unexplained, account.equity)
+        value, expected = account.equity, None if self._last is None else self._last[2] + unexplained
         if expected is None or abs(value - expected) > self._settings.unquestioned_move * abs(expected):
-            value = self._corrected(value, now)
+            value = self._questioned(account, expected, now)
         self._last = (account.cash, account.equity, value)
-        return EquityLook(now, value, moved)
+        if self._kept is None or self._kept[0] != account.cash:
+            self._keep()
+        return EquityLook(now, value, unexplained)
 
     # Cash
 
@@ -93,32 +120,111 @@ class SteadyEquity(Manager):
             return
         contract = contract_named(event.contract)
         unit = unit_of(event.contract) if contract is None else contract.multiplier
-        self._booked -= event.fill_quantity * event.fill_price * unit + event.fee
+        cash = event.fill_quantity * event.fill_price * unit + event.fee
+        self._booked -= cash if abs(cash) < MOST_DOLLARS else 0.0  # no fill: whatever moved is the account's to say
 
     def _on_position_changed(self, event: PositionChanged) -> None:
-        if event.kind in _SETTLED:
+        if event.kind in _SETTLED and abs(event.cash) < MOST_DOLLARS:
             self._booked += event.cash
 
-    def _moved(self, cash: float, equity: float) -> float:
-        """Cash that no fill, fee, settlement or interest explains, when equity moved with it: a person's transfer."""
+    def _unexplained(self, cash: float) -> float:
+        """Dollars of cash since the last look that no fill, fee, settlement or interest explains."""
         booked = self._booked + self._book.interest - self._interest
-        self._booked, self._interest = 0.0, self._book.interest
-        unexplained = 0.0 if self._last is None else cash - self._last[0] - booked
-        moved = unexplained if self._is_transfer(unexplained, equity) else 0.0
-        if moved:
-            self._book.paid_in += moved
-            reason = f"cash moved without a trade: {moved:+,.2f}"
-            self._journal.record(RecordKind.SYSTEM, component="equity", reason=reason, moved=moved, equity=equity)
-        return moved
+        return 0.0 if self._last is None else cash - self._last[0] - booked
 
     def _is_transfer(self, unexplained: float, equity: float) -> bool:
         """Large enough, and equity moved by the same amount: what was traded or settled leaves it nearly as it was."""
         if self._last is None or abs(unexplained) < self._settings.smallest_transfer * abs(self._last[2]):
             return False
         rest = equity - self._last[1] - unexplained
-        return abs(rest) <= self._settings.transfer_tolerance * abs(unexplained)
+        return self._certain or abs(rest) <= self._settings.transfer_tolerance * abs(unexplained)
+
+    def _is_doubtful(self, unexplained: float, now: datetime) -> bool:
+        """Half of an account that holds something gone, seen for the first time: a feed's zero looks just like it."""
+        if self._last is None or unexplained > -_DOUBTED * abs(self._last[2]) or not self._gateway.holdings():
+            self._doubt = None
+            return False
+        since, before = self._doubt or (now, unexplained)
+        if abs(unexplained - before) > self._settings.transfer_tolerance * abs(before):
+            since = now  # another figure than the look before had
+        self._doubt = (since, unexplained)
+        return now - since < _MINUTE
+
+    def _take_note(self, moved: float, equity: float) -> None:
+        """What was booked until this look is explained; what a person moved is journalled."""
+        self._booked, self._interest, self._doubt = 0.0, self._book.interest, None
+        away, self._away, self._certain = self._away, False, False
+        if not moved:
+            return
+        if not away:  # of what moved while no process ran the cash that this one began with knows
+            self._book.paid_in += moved
+        reason = f"cash moved without a trade: {moved:+,.2f}"
+        self._journal.record(RecordKind.SYSTEM, component="equity", reason=reason, moved=moved, equity=equity)
+
+    # Over restarts
+
+    def _on_session_closed(self, _event: SessionClosed) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        self._kept, self._kept_held = self._last, self._held()
+
+    def _held(self) -> dict[str, float]:
+        return {row.name: row.quantity for row in self._gateway.holdings() if row.quantity}
+
+    def _goes_on(self, figures: tuple[float, float, float], held: dict[str, float]) -> bool:
+        """Go on from the last process's figures where the account still holds what it held then.
+
+        Whether nothing but a transfer can have moved its cash since: options pay and cost nothing while they are held.
+        """
+        if self._last is not None or held != self._held():
+            return False  # something was traded or settled meanwhile: nobody can tell what else there was
+        self._last = figures
+        return all(contract_named(name) is not None for name in held)
+
+    def memory(self) -> Mapping[str, object]:
+        """The account at the last close, or when its cash changed last: what moves until the next process looks."""
+        if self._kept is None:
+            return {}
+        return {**dict(zip(_FIGURES, self._kept, strict=True)), "held": dict(self._kept_held)}
+
+    def restore(self, row: Mapping[str, object]) -> None:
+        """Go on from the last process's look. Raises ``ValueError`` for what cannot be true."""
+        cash, engine, value = (number(row, name, -MOST_DOLLARS) for name in _FIGURES)
+        held = row.get("held", {})
+        if not isinstance(held, dict):
+            raise ValueError(f"held: {text_of(held)}; expected names with quantities")
+        quantities = {str(name): number(held, name, -MOST_DOLLARS) or 0.0 for name in held}
+        if cash is not None and engine is not None and value is not None:
+            self._before = ((cash, engine, value), quantities)
 
     # Marks
+
+    def _questioned(self, account: Account, expected: float | None, now: datetime) -> float:
+        """The engine's figure by marks, or cash and marks alone: of two that differ the one nearer to what was there.
+
+        One of the account's two figures may be untrue for a while; a market's move is in both.
+        """
+        corrected, own = self._corrected(account.equity, now), self._by_marks(account.cash, now)
+        if own is None or expected is None or abs(own - corrected) <= self._settings.unquestioned_move * abs(expected):
+            return corrected
+        return min(corrected, own, key=lambda value: abs(value - expected))
+
+    def _by_marks(self, cash: float, now: datetime) -> float | None:
+        """Cash and all holdings at marks; ``None`` where one has none, and beside a future, which counts its profit."""
+        partners = {
+            leg.contract.name: [other.contract for other in position.legs]
+            for position in self._book.positions.values()
+            for leg in position.legs
+        }
+        for row in self._gateway.holdings():
+            contract = contract_named(row.name)
+            price = row.price if row.name.isalpha() and 0.0 < row.price < MOST_POINTS else None
+            mark = price if contract is None else self._marks.mark(contract, now, partners.get(row.name, ()))
+            if mark is None or not abs(row.quantity) < MOST_POINTS:
+                return None
+            cash += row.quantity * (1 if contract is None else contract.multiplier) * mark
+        return cash
 
     def _corrected(self, equity: float, now: datetime) -> float:
         """The engine's figure with what it counts for doubtful legs replaced by their marks."""

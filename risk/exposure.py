@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import combinations
 
 from core.book import Book
 from core.events import Event, RiskThreshold, SessionOpened, Severity
-from core.instruments import Group, contract_named, group_of, is_sp500
-from core.parts import SOLD, Trait
+from core.instruments import Group, group_of, is_sp500
+from core.parts import Trait
 from core.settings.fields import CorrelationSettings
 from greeks.exposure import LegGreeks
 from greeks.service import CentralGreeksService
 from market.history import Correlations
-from risk.proposal import Allow, Deny, Opening, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
+from risk.proposal import Allow, Deny, Exposed, Opening, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 
 
 def limit_of(group: Group, settings: CorrelationSettings) -> int:
@@ -65,7 +64,7 @@ class CorrelationPlugin(RiskPlugin):
             return Deny(self.name, f"{ticker} is in no correlation group")
         if not traits & TAKES_A_PLACE:
             return None
-        joined = [row for row in exposed(context.book, opening.onto) if self._joined(row, ticker, group)]
+        joined = [row for row in context.exposed(opening.onto) if self._joined(row, ticker, group)]
         limit = limit_of(group, self._settings)
         if group is Group.EQUITY_OPTIONS:
             lasting = sum(1 for row in joined if Trait.LASTING in row.traits)
@@ -81,7 +80,7 @@ class CorrelationPlugin(RiskPlugin):
     def _joined(self, row: Exposed, ticker: str, group: Group) -> bool:
         if not row.traits & TAKES_A_PLACE:
             return False
-        if group_of(row.ticker) is group:
+        if row.group is group:
             return True
         measured = self._correlations.between(ticker, row.ticker)
         return measured is not None and abs(measured) > self._settings.measured_joins
@@ -128,7 +127,7 @@ class ConcentrationPlugin(RiskPlugin):
         traits = traits_of(proposal)
         if Trait.SHORT_VOLATILITY not in traits:
             return Allow(self.name)
-        sold = [row for row in exposed(context.book, proposal.onto) if Trait.SHORT_VOLATILITY in row.traits]
+        sold = [row for row in context.exposed(proposal.onto) if Trait.SHORT_VOLATILITY in row.traits]
         kept = kept_places(traits, self._settings)
         limit = self._settings.short_volatility_limit - kept
         if len(sold) >= limit:
@@ -170,25 +169,6 @@ class ConcentrationPlugin(RiskPlugin):
         return dollars
 
 
-@dataclass(frozen=True, slots=True)
-class Exposed:
-    """Something that counts for the limits on counts: a position, an entry on its way, or what a person sold."""
-
-    ticker: str
-    traits: frozenset[Trait]
-
-
-def exposed(book: Book, onto: str) -> list[Exposed]:
-    """What counts beside an entry: all but the position that it adds to, and a person's shorts by underlying."""
-    found = [Exposed(row.underlying.ticker, row.traits) for row in book.exposed() if row.id != onto]
-    sold = {
-        contract.underlying.ticker
-        for name, quantity in book.unowned.items()
-        if quantity < 0.0 and (contract := contract_named(name)) is not None
-    }
-    return found + [Exposed(ticker, SOLD) for ticker in sorted(sold)]
-
-
 def traits_of(proposal: Proposal) -> frozenset[Trait]:
     """What any part of a proposal is."""
     return frozenset().union(*(plan.terms.traits for plan in proposal.plans))
@@ -214,7 +194,7 @@ class OverlapPlugin(RiskPlugin):
         """A broker nets a long and a short of one contract, whoever opened them: the package moves a strike."""
         ratios = {leg.contract.name: leg.ratio for leg in proposal.package.legs}
         held = {leg.contract.name: leg.ratio for row in context.book.exposed() for leg in row.legs}
-        held |= {name: round(quantity) for name, quantity in context.book.unowned.items()}
+        held |= {name: round(quantity) for name, quantity in context.book.unowned.items() if quantity == quantity}
         for name, ratio in ratios.items():
             if ratio * held.get(name, 0) < 0:
                 return Deny(self.name, f"{name} is held the other way round")

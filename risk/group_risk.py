@@ -119,9 +119,10 @@ class GroupRisk(Manager):
 
     def with_added(self, one: Stressed, contracts: int) -> LineLoss:
         """The proposal's line with so many packages added."""
-        profits = dict(self._known()[1])
-        profits[one.ticker] = profits.get(one.ticker, np.zeros(len(Node))) + contracts * one.profits
-        return line_losses(profits)[line_of(one.ticker)]
+        line, added, held = line_of(one.ticker), contracts * one.profits, self._known()[1]
+        beside = {ticker: each for ticker, each in held.items() if line_of(ticker) == line}
+        beside[one.ticker] = beside.get(one.ticker, np.zeros(len(Node))) + added
+        return _line_loss(line, list(beside.values()))
 
     def outlives(self, one: Stressed, contracts: int, equity: float) -> tuple[float, float] | None:
         """Margin and net liquidation value after the adverse move where the first is over the second, else ``None``.

@@ -73,7 +73,7 @@ class PhasePlugin(RiskPlugin):
         equity, least = context.account.equity, self._settings.minimum_equity
         if not equity >= least:
             return Deny("minimum_equity", f"equity {equity:.0f} is under {least:.0f}", least, equity)
-        count = sum(1 for _ in context.book.exposed())
+        count = len(context.book.positions.keys() | context.book.pending.keys())
         most = context.limits.max_positions
         if count >= most:
             return Deny("phase_positions", f"{count} of {most} positions are open", float(most), float(count))

@@ -76,7 +76,7 @@ class UnifiedRiskManager:
     def context(self, *, looks: bool = True) -> RiskContext:
         """What is known now; ``looks``: with a look at what the account is worth, else by the last one."""
         now, account = self._gateway.now(), self._gateway.account()
-        steady = self._equity.look(now).value if looks else self._equity.value
+        steady = self._look(now) if looks else self._equity.value
         factor = self._drawdown.size_factor(account.equity if steady is None else steady)
         if self._breaker.warned:
             factor /= 2
@@ -95,9 +95,6 @@ class UnifiedRiskManager:
         context = self.context()
         untrue = untrue_of(proposal, context)
         decision = settle(proposal, [self._ask(plugin, proposal, context, untrue) for plugin in self._plugins])
-        sized = next((row for row in decision.verdicts if isinstance(row, Shrink) and row.rule == "sizing"), None)
-        fingerprint = intent_fingerprint(proposal.strategy, proposal.day, proposal.package)
-        self._budgets[fingerprint] = inf if sized is None else sized.limit
         if decision.contracts < proposal.wanted:
             self._journal.record(
                 RecordKind.RISK,
@@ -111,12 +108,15 @@ class UnifiedRiskManager:
             )
         self._tell_verdicts(proposal, decision)
         if decision.contracts <= 0:
-            return decision
+            return decision  # what was approved before keeps its budget
+        sized = next((row for row in decision.verdicts if isinstance(row, Shrink) and row.rule == "sizing"), None)
+        fingerprint = intent_fingerprint(proposal.strategy, proposal.day, proposal.package)
+        self._budgets[fingerprint] = inf if sized is None else sized.limit
         return replace(decision, approved=self._approve(proposal.intent, decision.contracts))
 
     def bars(self, opening: Opening, strategy: str = "") -> Deny | None:
         """The first rule that denies every such entry, whatever its contracts are; journalled for a strategy."""
-        context = self.context(looks=False)  # minutes before a window must not use up what a look tells once
+        context = self.context(looks=False)  # minutes before a window must not use up a doubtful quote's first look
         found = next((deny for plugin in self._plugins if (deny := self._bar(plugin, opening, context))), None)
         if found is not None and strategy:
             self._journal.record(
@@ -199,10 +199,7 @@ class UnifiedRiskManager:
         if isinstance(event, SessionOpened):
             self._budgets.clear()
         if not is_price:
-            moved = self._equity.look(event.time).moved
-            if moved:
-                for plugin in self._plugins:
-                    plugin.cash_moved(moved)
+            self._look(event.time)
         for plugin in self._watching(event):
             try:
                 rows = list(plugin.watch(event))
@@ -214,6 +211,14 @@ class UnifiedRiskManager:
                 self._report(row)
         if not is_price:
             self._memory.keep()
+
+    def _look(self, now: datetime) -> float | None:
+        """What the account is worth; cash that moved is told at once, so that no rule measures by figures of before."""
+        value = self._equity.look(now).value
+        if moved := self._equity.untold():
+            for plugin in self._plugins:
+                plugin.cash_moved(moved)
+        return value
 
     def _watching(self, event: Event) -> tuple[RiskPlugin, ...]:
         """The plugins that look at such an event, in their order."""

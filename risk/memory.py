@@ -48,7 +48,7 @@ class RiskMemory:
             if row is None:
                 continue
             try:
-                plugin.restore(_mapping(row))
+                plugin.restore(mapping(row))
             except (ValueError, TypeError, KeyError, OverflowError) as error:
                 self._refuse(plugin.name, f"{type(error).__name__}: {error}")
 
@@ -69,7 +69,7 @@ def limits_in_words(memory: object, now: datetime) -> list[str]:
     lines: list[str] = []
     for plugin, row in memory.items() if isinstance(memory, dict) else ():
         try:
-            lines += _limits_of(str(plugin), _mapping(row), now)
+            lines += _limits_of(str(plugin), mapping(row), now)
         except ValueError as error:
             lines.append(f"{plugin}: what was remembered cannot be read ({error})")
     return lines
@@ -92,7 +92,8 @@ def _limits_of(plugin: str, row: Mapping[str, object], now: datetime) -> list[st
     ]
 
 
-def _mapping(row: object) -> Mapping[str, object]:
+def mapping(row: object) -> Mapping[str, object]:
+    """A record of names with values. Raises ``ValueError``."""
     if not isinstance(row, dict):
         raise ValueError(f"{text_of(row)}; expected names with values")
     return row

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from math import inf
 from typing import ClassVar, Final
 
 from core.book import ApprovedEntry, Book, EntryIntent, Reason
-from core.contracts import Leg, Package, uncovered
+from core.contracts import MOST_POINTS, Leg, Package, uncovered
 from core.events import Event, MarketData, RiskThreshold, Severity
 from core.factory import Manager
 from core.gateway import Account
-from core.parts import WHOLE, PartPlan, Terms, Trait
+from core.instruments import Group, contract_named, group_of
+from core.parts import SOLD, WHOLE, PartPlan, Terms, Trait
 from core.settings.fields import PhaseLimits
 from market.vix import VixReading
 
@@ -136,6 +137,35 @@ class RiskContext:
     limits: PhaseLimits
     book: Book
     size_factor: float = 1.0
+    counted: dict[str, tuple[Exposed, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What counts for limits on counts, by the position that an entry adds to: several rules ask of one proposal."""
+
+    def exposed(self, onto: str) -> tuple[Exposed, ...]:
+        """What counts beside an entry: all but the position that it adds to, and a person's shorts by underlying."""
+        found = self.counted.get(onto)
+        if found is None:
+            found = self.counted[onto] = _exposed(self.book, onto)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """Something that counts for the limits on counts: a position, an entry on its way, or what a person sold."""
+
+    ticker: str
+    group: Group | None
+    traits: frozenset[Trait]
+
+
+def _exposed(book: Book, onto: str) -> tuple[Exposed, ...]:
+    found = [(row.underlying.ticker, row.traits) for row in book.exposed() if row.id != onto]
+    sold = {
+        contract.underlying.ticker
+        for name, quantity in book.unowned.items()
+        if not quantity >= 0.0 and (contract := contract_named(name)) is not None
+    }
+    found += [(ticker, SOLD) for ticker in sorted(sold)]
+    return tuple(Exposed(ticker, group_of(ticker), traits) for ticker, traits in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +249,7 @@ class RiskPlugin(Manager, ABC):
 
         An event from before the newest, or with a price that cannot be true, is ignored.
         """
-        if isinstance(event, MarketData) and not 0.0 < event.price < inf:
+        if isinstance(event, MarketData) and not 0.0 < event.price < MOST_POINTS:
             return ()
         if self._newest is not None and event.time < self._newest:
             return ()
@@ -266,7 +296,6 @@ class RiskPlugin(Manager, ABC):
 FAILED = "the rule failed: "
 """How a denial begins whose rule raised."""
 MOST_CONTRACTS = 1_000
-MOST_POINTS = 1e9  # what a price can be
 MOST_DOLLARS = 1e10  # what an account, a loss or a margin of ours can be
 
 

@@ -90,14 +90,24 @@ def command_of(data: object) -> Order:
     """
     word, subject = _field(data, "command"), _field(data, "subject")
     known = {command.value: command for command in Command}
-    text = "_".join(word.lower().split()) if isinstance(word, str) and len(word) <= MOST_WORD else ""
+    given = word if isinstance(word, str) else None
+    text = "_".join((_text(given) or "").lower().split())
     if text not in known:
         raise CommandRefusedError(f"command: {_shown(word)}; expected one of {', '.join(sorted(known))}")
     if subject is None:
         return Order(known[text], "")
-    if isinstance(subject, bool) or not isinstance(subject, str | int | float) or len(str(subject)) > MOST_SUBJECT:
+    about = None if isinstance(subject, bool) or not isinstance(subject, str | int | float) else _text(subject)
+    if about is None or len(about) > MOST_SUBJECT or not about.isprintable():
         raise CommandRefusedError(f"subject: {_shown(subject)}; expected text of at most {MOST_SUBJECT} characters")
-    return Order(known[text], str(subject).strip())
+    return Order(known[text], about.strip())
+
+
+def _text(value: object) -> str | None:
+    """A value as text that is nothing but text, whatever it was before; ``None`` where it has none."""
+    try:
+        return "".join(str(value))
+    except Exception:  # a number of more digits than Python writes, or what only looks like text
+        return None
 
 
 def _field(data: object, name: str) -> object:

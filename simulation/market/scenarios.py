@@ -27,7 +27,20 @@ FILE = Path(__file__).with_name("scenarios.toml")
 PRELUDE_DAYS = 300
 KNOWN_KEYS = frozenset(
     {"title", "facts", "tries", "start", "end", "source", "index", "vix", "prelude", "rows", "segments"}
-    | {"bars", "vix_bars", "shapes", "vix_shapes", "faults", "silent", "cash", "flows", "shock", "calm"}
+    | {
+        "bars",
+        "vix_bars",
+        "shapes",
+        "vix_shapes",
+        "faults",
+        "silent",
+        "cash",
+        "flows",
+        "shock",
+        "calm",
+        "open_until",
+        "pin",
+    }
 )
 
 
@@ -61,6 +74,8 @@ class Scenario:
     tries: str = ""
     shock: date | None = None  # before this day an account is filled that is to be tried; none: the first of its days
     calm: date | None = None  # when what it is about is over
+    open_until: date | None = None  # to which day that account is offered more; none: the one before the shock
+    pin: float | None = None  # index level at which packages of the shock's own day are sold and held into its close
 
     @property
     def days(self) -> list[date]:
@@ -124,6 +139,8 @@ def parsed(name: str, raw: Mapping[str, Any]) -> Scenario:
         raw.get("tries", ""),
         raw.get("shock"),
         raw.get("calm"),
+        raw.get("open_until"),
+        raw.get("pin"),
     )
 
 

@@ -1,7 +1,7 @@
 """What an account that was filled to the limits of risk came to in a scenario, against stated bounds (docs/risk.md).
 
-A verdict says what was held at the close before the shock, what acted, what a broker that raises its margin sold, and
-the worst loss of a session and of the whole.
+A verdict says what was held at the close before the shock, what acted, what a broker that raises its margin sold, the
+worst loss of a session and of the whole, and when (New York time) entries were sent: never outside of their window.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ SESSIONS: Final = 8
 SESSION_BOUND, LARGE_SESSION_BOUND = 0.15, 0.30
 LARGE_MOVE, LARGEST_MOVE = 0.10, 0.20
 EPISODE_BOUND = 0.20
+ENTRIES: Final = ("10:00", "10:20")
+"""The window of what fills an account, New York time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Session:
     move: float
     positions: tuple[str, ...]
     paid: float = 0.0
+    phase: int | None = None
 
     @property
     def loss(self) -> float:
@@ -65,6 +68,8 @@ class Verdict:
     sessions: tuple[Session, ...]
     errors: tuple[str, ...]
     shock: date
+    entered: tuple[str, ...] = ()
+    """Days and minutes at which an entry was sent."""
 
     @property
     def worst(self) -> Session:
@@ -101,7 +106,15 @@ class Verdict:
         ]
         if self.loss > self.bound:
             found.append(f"all of it cost {self.loss:.1%}, over {self.bound:.0%}")
+        first, last = ENTRIES
+        found += [f"an entry was sent at {when}" for when in self.entered if not first <= when.split()[1] <= last]
         return (*found, *self.errors)
+
+    @property
+    def phases(self) -> tuple[int, ...]:
+        """The phases that it went through, in their order."""
+        known = [row.phase for row in self.sessions if row.phase is not None]
+        return tuple(phase for at, phase in enumerate(known) if at == 0 or known[at - 1] != phase)
 
     @property
     def words(self) -> str:
@@ -127,24 +140,38 @@ def verdict_of(
     sessions = tuple(
         Session(
             date.fromisoformat(row["day"]), row["opening"], row["lowest"], row["close"], row["move"],
-            tuple(row["positions"]), row.get("paid", 0.0),
+            tuple(row["positions"]), row.get("paid", 0.0), row.get("phase"),
         )
         for row in told["sessions"]
     )  # fmt: skip
     before = [row for row in told["sessions"] if date.fromisoformat(row["day"]) < shock]
     last: Mapping[str, Any] = before[-1] if before else {"positions": (), "margin": 0.0, "lines": {}}
     acted = dict.fromkeys(
-        f"{row['time'][5:16].replace('T', ' ')} {row['rule']} {row['severity']}"
+        f"{_when(row)} {row['rule']} {row['severity']}"
         for row in rows
         if row["kind"] == "risk" and row["severity"] in ("breach", "emergency", "reached")
         and row["time"][:10] >= shock.isoformat()
     )  # fmt: skip
-    closed = dict.fromkeys(f"closed by {row.get('rule') or row['reason']}" for row in rows if row["kind"] == "exit")
+    closed: dict[str, str] = {}
+    for row in rows:
+        if row["kind"] == "fill" and row["reason"] != "entry" and row["time"][:10] >= shock.isoformat():
+            closed.setdefault(f"closed by {row['reason']} from", _when(row))
+    entered = dict.fromkeys(_when(row) for row in rows if row["kind"] == "order" and _is_entry(row))
     errors = tuple(f"error: {row['component']}: {row['reason']}" for row in rows if row["kind"] == "error")
     return Verdict(
-        name, cash, tuple(last["positions"]), last["margin"], last["lines"], (*acted, *closed),
-        tuple(told["liquidated"]), sessions, errors, shock,
+        name, cash, tuple(last["positions"]), last["margin"], last["lines"],
+        (*acted, *(f"{what} {when}" for what, when in closed.items())),
+        tuple(told["liquidated"]), sessions, errors, shock, tuple(entered),
     )  # fmt: skip
+
+
+def _when(row: Mapping[str, Any]) -> str:
+    """Month, day and minute of a row of the journal."""
+    return str(row["time"][5:16]).replace("T", " ")
+
+
+def _is_entry(row: Mapping[str, Any]) -> bool:
+    return row.get("purpose") == "entry" and row.get("action") == "sent"
 
 
 def tell(verdict: Verdict) -> list[str]:
@@ -156,12 +183,21 @@ def tell(verdict: Verdict) -> list[str]:
         f"{verdict.name}, {verdict.cash:,.0f} dollars, shock {verdict.shock}",
         f"  held before it: {held}; margin {verdict.margin / verdict.before:.0%}",
         f"  stress of its groups at 10 and 20 %: {lines or 'none'}",
+        f"  phase {', then '.join(map(str, verdict.phases)) or 'unknown'}; entries sent: {_sent(verdict)}",
         f"  acted: {'; '.join(verdict.acted) or 'nothing'}",
         f"  sold by the broker: {', '.join(verdict.liquidated) or 'nothing'}",
         f"  worst session {worst.day}: {worst.loss:.1%} of {worst.opening:,.0f} (index {worst.move:.1%}, "
         f"bound {worst.bound:.0%}); all of it {verdict.loss:.1%} (bound {verdict.bound:.0%})",
         f"  {verdict.words}",
     ]
+
+
+def _sent(verdict: Verdict) -> str:
+    """How many, and the earliest and latest minute of a day."""
+    if not verdict.entered:
+        return "none"
+    minutes = sorted(when.split()[1] for when in verdict.entered)
+    return f"{len(minutes)}, between {minutes[0]} and {minutes[-1]}"
 
 
 def table(verdicts: Sequence[Verdict]) -> list[str]:

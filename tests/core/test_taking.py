@@ -163,6 +163,11 @@ class Trap:
         words(command="halt", subject=["x"]),
         words(command="halt", subject=True),
         words(command="halt", subject="x" * 201),
+        words(command="halt", subject=10**5000),
+        words(command="halt", subject="\ud800"),
+        words(command="halt", subject="a\nb"),
+        words(command="halt", subject="\x00"),
+        words(command="halt", subject="\x1b[31m"),
         None,
     ],
 )
@@ -173,6 +178,32 @@ def test_what_is_no_command_is_refused_in_few_words(data: object) -> None:
 def test_an_object_that_raises_is_refused_in_few_words() -> None:
     refused_in_few_words(Trap())
     refused_in_few_words(words(command=Trap()))
+
+
+class Evil(str):
+    """Text whose every method raises."""
+
+    def lower(self) -> str:
+        raise RuntimeError("boom")
+
+    def strip(self, chars: str | None = None, /) -> str:
+        raise RuntimeError("boom")
+
+    def __str__(self) -> str:
+        raise RuntimeError("boom")
+
+
+class EvilNumber(int):
+    """A number that cannot be written."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("boom")
+
+
+def test_what_only_looks_like_text_or_a_number_is_refused_in_few_words() -> None:
+    refused_in_few_words(words(command=Evil("halt")))
+    refused_in_few_words(words(command="halt", subject=Evil("x")))
+    refused_in_few_words(words(command="halt", subject=EvilNumber(5)))
 
 
 def refused_in_few_words(data: object) -> None:

@@ -8,11 +8,37 @@ from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
+from core.book import EntryIntent, Position
 from core.contracts import Contract, Quote
 from core.events import Command, CommandAnswered, MarketData, MinutePassed
 from state.store import StateStore
+from strategies.base import Action, Answer, Deadline, EntryContext, Hold, HoldContext, Skip, Strategy, Window
 from tests.execution.desk import Room
 from tests.fake_gateway import FakeGateway, build
+
+
+class Holder(Strategy):
+    """Holds through everything."""
+
+    name = "holder"
+
+    def entry_windows(self) -> tuple[Window, ...]:
+        return ()
+
+    def deadlines(self) -> tuple[Deadline, ...]:
+        return ()
+
+    def propose(self, context: EntryContext, rank: int) -> Answer:
+        return Skip("never", "a test proposes")
+
+    def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
+        return None
+
+    def manage(self, position: Position, context: HoldContext) -> Action:
+        return Hold()
+
+    def verify(self) -> tuple[str, ...]:
+        return ()
 
 
 class Floor(Room):

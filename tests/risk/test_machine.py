@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from core.book import ApprovedEntry, EntryIntent, Position, Refusal
+from core.book import ApprovedEntry, Refusal
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import Command, MarketData
 from core.instruments import INSTRUMENTS
@@ -30,37 +30,12 @@ from risk.group_risk import GroupRisk
 from risk.manager import UnifiedRiskManager
 from risk.margin import MarginFigures
 from risk.proposal import Decision, Proposal, Scope
-from strategies.base import Action, Answer, Deadline, EntryContext, Hold, HoldContext, Skip, Strategy, Window
 from tests.execution.desk import put
 from tests.fake_gateway import FRIDAY
-from tests.risk.floor import Floor, crossed
+from tests.risk.floor import Floor, Holder, crossed
 
 NAME: Final = "holder"
 CASH: Final = 150_000.0
-
-
-class Holder(Strategy):
-    """Holds through everything."""
-
-    name = NAME
-
-    def entry_windows(self) -> tuple[Window, ...]:
-        return ()
-
-    def deadlines(self) -> tuple[Deadline, ...]:
-        return ()
-
-    def propose(self, context: EntryContext, rank: int) -> Answer:
-        return Skip("never", "a test proposes")
-
-    def still_wanted(self, entry: EntryIntent, brings: float, context: EntryContext) -> Skip | None:
-        return None
-
-    def manage(self, position: Position, context: HoldContext) -> Action:
-        return Hold()
-
-    def verify(self) -> tuple[str, ...]:
-        return ()
 
 
 def option(root: str, strike: float, days: int, right: Right = Right.PUT) -> Contract:
@@ -219,9 +194,24 @@ class Account(RuleBasedStateMachine):
 
     @rule(dollars=st.sampled_from([-40_000.0, 50_000.0]))
     def transfer(self, dollars: float) -> None:
-        """Cash comes or goes."""
-        self.floor.gateway.cash += dollars
+        """Cash comes or goes, and the drawdown stays what it was, whoever looks first."""
+        gateway, risk = self.floor.gateway, self.floor.system.managers[UnifiedRiskManager]
+        drawdown = self.floor.system.managers[DrawdownPlugin]
+        before = risk.context().account.equity
+        depth = drawdown.drawdown(before)
+        gateway.cash += dollars
+        for _ in range(2):  # half of an account is believed to be gone when that was seen for a minute
+            gateway.time += timedelta(minutes=1)
+            after = risk.context().account.equity
+        if before > 0.0 and abs(after - before - dollars) < 1.0:
+            assert abs(drawdown.drawdown(after) - depth) < 1e-4
         self.minutes(1)
+
+    @rule()
+    def empty(self) -> None:
+        """A person takes out all that is there, or brings it back."""
+        worth = self.floor.gateway.account().equity
+        self.transfer(CASH if worth < 2_000.0 else -worth)
 
     @rule(count=st.integers(1, 20))
     def trade_by_hand(self, count: int) -> None:
@@ -315,3 +305,30 @@ def test_the_account_does_open_when_nothing_forbids_it() -> None:
     opened = {row.parts[0].terms.structure for row in account.floor.system.book.positions.values()}
     account.teardown()
     assert opened == {"spread-week", "puts", "bonds", "butterfly"}  # two places of the group are taken by then
+
+
+def test_what_a_person_sold_leaves_less_buying_power() -> None:
+    # 18 puts that a person sold ask 72,064 of a cap of 52.5 %, 78,716: 6,652 are left, which carry few of 8 strangles
+    account = Account()
+    account.begin()
+    account.trade_by_hand(18)
+    account.offer("bonds", 8)
+    account.wait(3)
+    (opened,) = account.floor.system.book.positions.values()
+    account.teardown()
+    assert 0 < opened.parts[0].contracts < 7
+
+
+def test_the_drawdown_is_the_same_after_everything_was_taken_out_and_paid_in_again() -> None:
+    account = Account()
+    account.begin()
+    account.floor.system.managers[DrawdownPlugin].peak = CASH / 0.88
+    account.wait(1)
+    account.transfer(-CASH)
+    account.restart()
+    account.transfer(90_000.0)
+    account.restart()
+    drawdown = account.floor.system.managers[DrawdownPlugin]
+    account.teardown()
+    assert round(drawdown.drawdown(90_000.0), 6) == 0.12
+    assert drawdown.size_factor(90_000.0) == 0.5

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import cast
 
@@ -16,74 +15,19 @@ import pytest
 
 from core.book import Book, ClosedTrade
 from core.events import Event, MarketData, MinutePassed, RiskThreshold, Severity
-from core.journal import as_json
 from core.settings.fields import (
     BlackSwanSettings,
     CircuitBreakerSettings,
-    DrawdownSettings,
     VixSettings,
 )
 from market.vix import UnifiedVIXManager
-from risk.breakers import CircuitBreakerPlugin, ProfitCorrelation, _together
-from risk.drawdown import DrawdownPlugin
-from risk.equity import SteadyEquity
+from risk.breakers import ProfitCorrelation, _together
 from risk.limits import BlackSwanPlugin, VixPanicPlugin
-from risk.margin import MarginUse
-from risk.proposal import Deny, RiskPlugin, Scope
+from risk.proposal import Deny, Scope
 from tests.risk.proposals import NOW, context, held, proposal, rule
-
-
-class Equity:
-    """An equity that the test sets."""
-
-    def __init__(self, value: float | None = 100_000.0) -> None:
-        self.value = value
-
-    def look(self, now: datetime) -> Equity:
-        return self
-
-    @property
-    def steady(self) -> SteadyEquity:
-        return cast(SteadyEquity, self)
-
-
-def minute(count: float) -> datetime:
-    return NOW + timedelta(minutes=count)
-
-
-def pass_minute(plugin: RiskPlugin, at: datetime) -> list[RiskThreshold]:
-    return list(plugin.watch(MinutePassed(time=at)))
-
-
-def scopes(plugin: RiskPlugin, at: datetime = NOW) -> list[Scope]:
-    return [want.scope for want in plugin.wanted(at)]
-
-
-def reborn(plugin: RiskPlugin, fresh: RiskPlugin) -> None:
-    """Through the store's text and back."""
-    fresh.restore(json.loads(json.dumps(as_json(dict(plugin.memory())))))
-
+from tests.risk.states import Breaker, Down, minute, reborn, scopes
 
 # Drawdown
-
-
-class Down:
-    """A drawdown plugin whose equity the test moves, a minute at a time."""
-
-    def __init__(self, book: Book | None = None) -> None:
-        self.equity, self.book = Equity(), book or Book()
-        self.plugin = DrawdownPlugin(self.equity.steady, self.book, DrawdownSettings())
-        self.at = NOW
-        self.to(100_000.0)
-
-    def to(self, equity: float | None, days: float = 0.0) -> list[RiskThreshold]:
-        self.equity.value = equity
-        self.at += timedelta(days=days, minutes=1)
-        return pass_minute(self.plugin, self.at)
-
-    def denied(self) -> str:
-        at = replace(context(equity=self.equity.value or math.nan), now=self.at)
-        return rule(self.plugin.review(proposal(), at))
 
 
 def test_the_steps_of_a_drawdown_and_their_exits() -> None:
@@ -219,35 +163,6 @@ def test_a_memory_that_cannot_be_true_is_refused(row: dict[str, object]) -> None
 # Circuit breakers
 
 
-class Breaker:
-    """A breaker with something held, whose equity, margin and VIX the test sets."""
-
-    def __init__(self, phase: int = 4) -> None:
-        self.equity = Equity()
-        self.book = Book(positions={"p": held("p", "s", "SPY")})
-        self.used: dict[frozenset[str], float] = {}
-        self.margin = 10_000.0
-        self.vix: float | None = 15.0
-        self.fresh = True
-        figures = SimpleNamespace(
-            used=lambda: MarginUse(self.margin, ()), used_without=lambda gone: MarginUse(self.used[gone], ())
-        )
-        stand_in = SimpleNamespace(
-            phase=phase, all_fresh=lambda now: self.fresh, held=lambda: SimpleNamespace(rows=()),
-            reading=lambda now: None if self.vix is None else SimpleNamespace(value=self.vix),
-        )  # fmt: skip
-        self.plugin = CircuitBreakerPlugin(
-            self.equity.steady, self.book, stand_in, stand_in, stand_in, stand_in, figures, CircuitBreakerSettings(),  # type: ignore[arg-type]
-        )  # fmt: skip
-
-    def to(self, equity: float | None, at: float) -> dict[str, Severity]:
-        self.equity.value = equity
-        return {row.rule: row.severity for row in pass_minute(self.plugin, minute(at))}
-
-    def denied(self, at: float, book: Book | None = None) -> str:
-        return rule(self.plugin.review(proposal(), replace(context(book, phase=4), now=minute(at))))
-
-
 def test_three_percent_in_five_minutes_trips_each_minute_that_it_is_true() -> None:
     # 2.4 % warns, 3 % trips; 2.9 % five minutes later is under it again
     breaker = Breaker()
@@ -373,6 +288,7 @@ def test_a_loss_after_minutes_that_rested_is_measured_from_what_stood_until_then
 def test_cash_that_moved_is_no_fast_loss() -> None:
     breaker = Breaker()
     breaker.to(100_000.0, 0)
+    breaker.equity.value = 75_000.0
     breaker.plugin.cash_moved(-25_000.0)
     assert breaker.to(75_000.0, 1) == {}
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cli import app
+from cli.scenario import asked_of
 from simulation.market.scenarios import names, scenario
 from simulation.results.episodes import Session, Verdict, range_of, table, tell, verdict_of
 
@@ -56,7 +57,9 @@ def test_every_scenario_has_days_to_fill_an_account_on() -> None:
     for name in names():
         first, shock, end = range_of(scenario(name))
         assert first < shock <= end, name
-        assert (end - shock).days <= 35, name
+        assert (end - shock).days <= 40, name
+        until = scenario(name).open_until
+        assert until is None or first <= until <= end, name
 
 
 def test_money_that_was_paid_in_or_taken_out_is_no_loss() -> None:
@@ -73,6 +76,45 @@ def test_money_that_was_paid_in_or_taken_out_is_no_loss() -> None:
         told(WEDNESDAY, 140_000.0, 130_000.0, 135_000.0, paid=50_000.0),
     )
     assert paid.loss == pytest.approx(0.20)
+
+
+def test_an_entry_outside_of_its_window_is_a_fault() -> None:
+    # New York: 10:20 is the window's last minute; 9:01 and 11:01 are what an hour of a clock's change would make of it
+    def sent(at: str, purpose: str = "entry", action: str = "sent") -> dict[str, Any]:
+        return {"kind": "order", "time": f"2024-08-06T{at}:00", "purpose": purpose, "action": action}
+
+    fill, day = told(MONDAY, 1.0, 1.0, 1.0), told(TUESDAY, 1.0, 1.0, 1.0)
+    fine = judged(
+        fill, day, rows=(sent("10:01"), sent("10:20"), sent("15:00", "exit"), sent("10:24", action="repriced"))
+    )
+    assert (fine.words, fine.entered) == ("passed", ("08-06 10:01", "08-06 10:20"))
+    assert "entries sent: 2, between 10:01 and 10:20" in "\n".join(tell(fine))
+    early = judged(fill, day, rows=(sent("09:01"), sent("11:01")))
+    assert early.words == "failed: an entry was sent at 08-06 09:01; an entry was sent at 08-06 11:01"
+
+
+def test_a_verdict_tells_the_phases_that_it_went_through_and_what_closed_when() -> None:
+    fill, days = (
+        told(MONDAY, 1.0, 1.0, 1.0, phase=1),
+        [told(TUESDAY, 1.0, 1.0, 1.0, phase=phase) for phase in (2, 2, 1)],
+    )
+    closed = [
+        {"kind": "fill", "time": f"2024-08-0{day}T12:00:00", "reason": reason}
+        for day, reason in ((5, "stop_loss"), (6, "entry"), (6, "time_exit"), (7, "time_exit"))
+    ]
+    verdict = judged(fill, *days, rows=tuple(closed))
+    assert verdict.phases == (1, 2, 1)
+    assert verdict.acted == ("closed by time_exit from 08-06 12:00",)
+    assert "phase 1, then 2, then 1; entries sent: none" in "\n".join(tell(verdict))
+
+
+def test_what_a_scenario_says_of_filling_its_account_reaches_what_fills_it() -> None:
+    asked = {name: asked_of(scenario(name)) for name in ("august-2024", "expiry-pin", "equity-50k")}
+    assert asked == {
+        "august-2024": {"shock": "2024-08-01"},
+        "expiry-pin": {"shock": "2019-03-15", "pin": "2800"},
+        "equity-50k": {"shock": "2019-04-01", "open_until": "2019-05-10"},
+    }
 
 
 @pytest.mark.long
