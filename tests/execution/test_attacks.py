@@ -385,7 +385,7 @@ def test_what_was_adjusted_under_its_own_root_is_recognised(room: Room, factor: 
         now[1].name: 2.0 * factor,
     }
     restarted(room)  # it outlives the process
-    other = [spy.contract(FRIDAY, strike, Right.PUT, "handle") for strike in (485.0, 480.0)]
+    other = [spy.contract(FRIDAY, strike, Right.PUT, "handle") for strike in (497.0, 492.0)]
     room.gateway.subscribe(other)
     entry = entry_of(Package((Leg(other[0], -1), Leg(other[1], 1))), "second", mid=1.0)
     refused = room.send(entry, 1)
