@@ -326,7 +326,8 @@ class PositionTracker:
         ours, ticker = event.order_id in self.share_orders, event.contract
         if not ours and not event.is_assignment and self._in_session(event.time):
             return
-        spot = event.fill_price if ours else self._price(ticker)
+        told = event.fill_price if ours else None  # without one it is the price of now
+        spot = self._price(ticker) if told is None else told
         if spot is None:
             raise ValueError(f"{ticker}: shares came without a price of it")
         self.take_shares(ticker, event.fill_quantity, spot, event.fee)

@@ -11,6 +11,7 @@ FIXED = {
     40: "a fill at a price that is no number leaves a state that can be read",
     119: "a fill that was overtaken by the rejection of its order is waited for before its short is bought back again",
     247: "an entry gets no other price in the minute in which a halt is told",
+    357: "shares that were sold at no price are sold at the price of now",
     1099: "a position that ended in a look, whose process was killed in it, leaves its trade",
 }
 """Seeds that broke a rule once, and what holds now."""
