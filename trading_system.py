@@ -426,7 +426,7 @@ class TradingSystem:
             "Trade profit": f"{record.profit:,.0f}",
             "Phase": str(self.managers[PhaseManager].phase),
             "Open positions": str(len(self.book.positions)),
-            "Entries": self.bus.entries_halted or "allowed",
+            "Entries": "allowed" if self.bus.entries_halted is None else f"halted: {self.bus.entries_halted}",
         }
 
     def happened(self, event: Event) -> None:

@@ -144,8 +144,9 @@ class RiskStatus(Manager):
         context = self._risk.context()
         equity = context.account.equity
         vix = "unknown" if context.vix is None else f"{context.vix.value:.2f} ({context.vix.regime.value})"
+        entries = "allowed" if self._bus.entries_halted is None else f"halted: {self._bus.entries_halted}"
         lines = [
-            f"system {self._state.system.value}; entries {self._bus.entries_halted or 'allowed'}",
+            f"system {self._state.system.value}; entries {entries}",
             f"equity {equity:,.2f}, {self._drawdown.drawdown(equity):.1%} below the peak {self._drawdown.peak:,.2f}; "
             f"new sizes x {context.size_factor:g}",
             f"phase {context.phase}, VIX {vix}, {self._power(context)}",

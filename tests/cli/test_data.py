@@ -95,6 +95,7 @@ def test_a_contract_of_the_listing_without_quotes_is_a_gap(tmp_path: Path) -> No
 
 def test_the_days_of_config_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configured = {"run.start": "2018-02-12", "run.end": "2018-02-13", "friday_0dte.min_vix": "30"}
+    configured["run.strategies"] = "friday_0dte"
     monkeypatch.setattr(options, "configured_parameters", lambda: configured)
     assert run(["data", "--out", str(tmp_path / "data")]) == 0
     note = json.loads((tmp_path / "data" / markets.WRITTEN).read_text(encoding="utf-8"))

@@ -204,6 +204,7 @@ def test_two_processes_come_to_what_one_does(
     monkeypatch.setattr(options, "ROOT", tmp_path)
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     asked = ["grid", "--vary", f"{MIN_VIX}=0,22", "--start", "2018-02-07", "--end", "2018-02-09"]
+    asked += ["--strategies", "friday_0dte"]
     for workers in ("1", "2"):
         assert app.run([*asked, "--workers", workers, "--name", f"by-{workers}"]) == 0
     told = capsys.readouterr()

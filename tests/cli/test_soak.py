@@ -44,7 +44,7 @@ def test_a_meter_looks_once_a_month() -> None:
 @pytest.mark.parametrize(
     "period",
     [
-        ["--start", "2018-01-29", "--end", "2018-02-02"],
+        ["--start", "2018-01-29", "--end", "2018-02-02", "--strategies", "friday_0dte"],
         pytest.param(["--night", "2018-02-13", "--strategies", "futures_strangle"], marks=pytest.mark.long),
     ],
 )

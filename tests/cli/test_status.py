@@ -13,6 +13,7 @@ import pytest
 from cli import app, options, runs, status
 from core.events import Command
 from core.running.lease import owner_of
+from risk.commands import RiskStatus
 from risk.memory import limits_in_words
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.reporting.pages import a_journal
@@ -58,6 +59,7 @@ def told(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0
 
 def test_a_store_tells_what_is_held_ordered_and_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place, system = a_store(tmp_path, halt=True)
+    assert "system halted; entries halted: a person said halt\n" in system.managers[RiskStatus].text(system.clock.now())
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     said = told(["--state", str(tmp_path)], capsys)
     (position,) = system.book.positions.values()

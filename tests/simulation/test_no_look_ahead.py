@@ -21,7 +21,8 @@ from simulation.runner import RunRequest, RunResult, run_backtest
 from tests.conftest import ROOT
 
 START, END = date(2018, 10, 8), date(2018, 11, 2)
-PARAMETERS = {"start": START.isoformat(), "end": END.isoformat(), "cash": "100000", "friday_0dte.min_vix": "0"}
+TEN = {"start": START.isoformat(), "end": END.isoformat(), "cash": "100000", "friday_0dte.min_vix": "0"}
+PARAMETERS = {**TEN, "strategies": "friday_0dte"}
 DAY_MS = 86_400_000
 
 Row = dict[str, Any]
@@ -99,6 +100,19 @@ def test_other_data_after_a_day_changes_nothing_before(
     assert [row for row in expected if row["kind"] == "decision"]
     assert upto(rows, day) == expected
     assert upto(rows, END) != upto(base[1], END)
+
+
+@pytest.mark.long
+def test_other_data_after_a_day_changes_nothing_that_ten_strategies_did_before(
+    markets: tuple[ModelledMarket, ModelledMarket], tmp_path: Path
+) -> None:
+    day = date(2018, 10, 18)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "spliced").mkdir()
+    _, rows = run(markets[0], tmp_path / "one", TEN)
+    _, spliced = run(Spliced(*markets, day), tmp_path / "spliced", TEN)
+    assert upto(spliced, day) == upto(rows, day)
+    assert upto(spliced, END) != upto(rows, END)
 
 
 def test_every_friday_has_one_row(base: Any) -> None:

@@ -47,6 +47,12 @@ MINUTES = tuple(
     if count == 0 or 57 <= count < 72 or count % 60 == 0 or count > 325
 )
 
+FRIDAY_ALONE = {
+    "run.strategies": "friday_0dte",
+    "phases.earned_progression": "true",
+    "friday_0dte.profit_target": "0.9",
+}
+
 
 def spot(moment: datetime) -> float:
     """An index that stands nearly still."""
@@ -69,7 +75,7 @@ def live(folder: Path, kill_at: int) -> LastingGateway:
     original = state.store.Disk
     state.store.Disk = lambda: killing  # type: ignore[misc, assignment]
     try:
-        settings = Settings.from_parameters({"friday_0dte.profit_target": "0.9"})
+        settings = Settings.from_parameters(FRIDAY_ALONE)
         storage = FolderStorage(folder / "state", durable=False)
         countdown.kill_at = kill_at
         system = TradingSystem(Surroundings(gateway, storage, MemorySink(), durable=False), settings, gateway.time)
@@ -180,7 +186,7 @@ class LiveGateway(LastingGateway):
 
 
 def take_over(gateway: LiveGateway) -> tuple[TradingSystem, MemorySink]:
-    settings = Settings.from_parameters({"friday_0dte.profit_target": "0.9"})
+    settings = Settings.from_parameters(FRIDAY_ALONE)
     sink, storage = MemorySink(), FolderStorage(gateway.folder / "state", durable=False)
     system = TradingSystem(Surroundings(gateway, storage, sink, durable=False), settings, gateway.time)
     gateway.events = system.happened

@@ -39,6 +39,7 @@ pytestmark = [
 
 MONDAY = date(2024, 3, 4)
 SLOTS = ("lt112", "ladder", "ipmcc")
+NO_INTEREST = {"run.strategies": "friday_0dte", "phases.earned_progression": "true", "interest.spread": "1.0"}
 MINUTES = (2, *range(30, 36), *range(90, 100), 240, 389)
 
 
@@ -60,7 +61,7 @@ def started(gateway: LastingGateway, killing: KillingDisk) -> TradingSystem:
     original = state.store.Disk
     state.store.Disk = lambda: killing  # type: ignore[misc, assignment]
     try:
-        settings = Settings.from_parameters({"interest.spread": "1.0"})
+        settings = Settings.from_parameters(NO_INTEREST)
         storage = FolderStorage(gateway.folder / "state", durable=False)
         system = TradingSystem(Surroundings(gateway, storage, MemorySink(), durable=False), settings, gateway.time)
     finally:
