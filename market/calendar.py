@@ -126,16 +126,14 @@ class DividendDays:
         gap = median((after.day - before.day).days for before, after in pairwise(paid)) if len(paid) > 1 else None
         if gap is None or (day - paid[-1].day).days > _LATE * gap:
             return None
-        if (day - paid[-1].day).days < gap / 2:
-            return 0.0
         apart, predict = self._rule(paid)
         months = {row.day.month for row in paid} | {(paid[-1].day + timedelta(days=gap)).month}
         around = (day - timedelta(days=_MOST_APART), day, day + timedelta(days=_MOST_APART))
         likely = {predict(near) for near in around if near.month in months}
-        if not any(self._sessions_apart(day, one) <= apart for one in likely):
-            return 0.0
+        again = (day - paid[-1].day).days >= gap / 2
+        comes = again and any(self._sessions_apart(day, one) <= apart for one in likely)
         before = min(paid, key=lambda row: abs((day - row.day).days - _DAYS_OF_A_YEAR))
-        return max(paid[-1].amount, before.amount)
+        return max(paid[-1].amount, before.amount) if comes else 0.0
 
     def _paid(self, ticker: str) -> tuple[Dividend, ...]:
         """What was paid up to today, oldest first; asked for once a day, and nothing where the engine fails to tell."""
