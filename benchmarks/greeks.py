@@ -405,6 +405,7 @@ def held_costs() -> None:
 
         def minute() -> None:
             minutes[0] += timedelta(minutes=1)
+            gateway.time = minutes[0]
             risk._on_event(MinutePassed(time=minutes[0]))
 
         report_cost("risk's watch of a minute, nothing near a limit", median_of(minute, 170), 50.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf, isfinite
 
 from core.book import Book, EntryIntent, Refusal
@@ -37,6 +37,7 @@ from risk.proposal import (
     untrue_of,
 )
 
+_CLOCKS_APART = timedelta(minutes=5)
 _SURVIVAL = frozenset({"correlation", "concentration", "circuit_breaker", "margin"})
 _AT_EACH_STEP = frozenset({"phase", "vix_regime", "freshness", "circuit_breaker", "drawdown", "black_swan"})
 
@@ -69,6 +70,7 @@ class UnifiedRiskManager:
         self._budgets: dict[str, float] = {}
         self._phases: PhaseManager = self._breaker.phases
         self._told: dict[str, Severity] = {}
+        self._newest: datetime | None = None
         self._watchers: dict[type[Event] | str, tuple[RiskPlugin, ...]] = {}  # of prices by their ticker
         for event_type in (SessionOpened, MarketData, MinutePassed, SessionClosed):
             bus.subscribe(event_type, self._on_event, component="risk", critical=True)
@@ -196,6 +198,8 @@ class UnifiedRiskManager:
     def _on_event(self, event: Event) -> None:
         """Let every plugin look that watches such events; one that fails halts entries, and the others look."""
         is_price = isinstance(event, MarketData)
+        if not self._is_timely(event):
+            return
         if isinstance(event, SessionOpened):
             self._budgets.clear()
         if not is_price:
@@ -219,6 +223,21 @@ class UnifiedRiskManager:
             for plugin in self._plugins:
                 plugin.cash_moved(moved)
         return value
+
+    def _is_timely(self, event: Event) -> bool:
+        """Whether an event is of no time to come: whatever came after it would count as old, and nobody would look.
+
+        A clock that was set back is gone on from.
+        """
+        now = self._gateway.now()
+        if self._newest is not None and self._newest - now > _CLOCKS_APART:
+            for plugin in self._plugins:
+                plugin.start_anew()
+            self._newest = None
+        if event.time - now > _CLOCKS_APART:
+            return False
+        self._newest = now if self._newest is None else max(self._newest, now)
+        return True
 
     def _watching(self, event: Event) -> tuple[RiskPlugin, ...]:
         """The plugins that look at such an event, in their order."""

@@ -260,6 +260,10 @@ class RiskPlugin(Manager, ABC):
             self._raised = (self._raised | {row.rule for row in told}) - calm
         return told
 
+    def start_anew(self) -> None:
+        """The clock was set back: what comes now is not old."""
+        self._newest = None
+
     def observe(self, event: Event) -> Iterable[RiskThreshold]:
         """What the rule makes of an event; most rules bind entries only."""
         return ()

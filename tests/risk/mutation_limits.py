@@ -293,4 +293,18 @@ LIMIT_RULES = (
         "emptied = False",
         MACHINE,
     ),
+    Mutation(
+        "an event of a time to come hides nothing",
+        "risk/manager.py",
+        "        if event.time - now > _CLOCKS_APART:",
+        "        if False:",
+        ATTACKS,
+    ),
+    Mutation(
+        "a clock set back makes no rule blind",
+        "risk/manager.py",
+        "                plugin.start_anew()",
+        "                plugin.verify()",
+        ATTACKS,
+    ),
 )

@@ -180,6 +180,29 @@ def test_events_that_cannot_be_true_or_come_twice_or_late_change_nothing(floor: 
         as_before(floor, act, after=1)
 
 
+@pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(hours=3), timedelta(days=400)])
+def test_an_event_of_a_time_to_come_hides_nothing_that_comes_after_it(floor: Floor, ahead: timedelta) -> None:
+    # A VIX of 20 from next year, and minutes and a session of then: a VIX of 45 of today still closes what sold it.
+    soon = floor.gateway.time + ahead
+    for event in (
+        MarketData(time=soon, ticker="VIX", open=20.0, high=20.0, low=20.0, price=20.0, fresh_at=soon),
+        MinutePassed(time=soon), SessionClosed(time=soon, day=soon.date(), equity=100_000.0),
+    ):  # fmt: skip
+        floor.system.bus.publish(event)
+    floor.gateway.vix = lambda _: 45.0
+    floor.pass_minutes(5)
+    assert list(floor.system.book.positions) == []
+
+
+def test_a_clock_that_is_set_back_makes_no_rule_blind(floor: Floor) -> None:
+    floor.gateway.time += timedelta(minutes=50)  # an hour, as in autumn, is the most that the clock takes
+    floor.pass_minutes(1)
+    floor.gateway.time -= timedelta(minutes=50)
+    floor.gateway.vix = lambda _: 45.0
+    floor.pass_minutes(5)
+    assert list(floor.system.book.positions) == []
+
+
 @pytest.mark.parametrize("quantity", [math.nan, math.inf, -math.inf, 1e300, -1e300])
 @pytest.mark.parametrize(
     "name", ["SPY", "TSLA", "ESH25", "SPY 240507P440", "SPXW 240308P4000", "ZZZ 240315P1", "NG", ""]
