@@ -64,7 +64,7 @@ class KillingDisk(Disk):
 def kill_points(points: int) -> list[int]:
     """Of so many places at which a process can be killed, from 1 on, ``KILLS`` spread evenly, the last among them.
 
-    Each costs three processes, and CI has twelve minutes: 12 as a rule, every one with ``test --all``.
+    Each costs three processes, and CI has twelve minutes: 8 as a rule, every one with ``test --all``.
     """
-    kills = min(int(os.environ.get("KILLS", "12")), points)
+    kills = min(int(os.environ.get("KILLS", "8")), points)
     return [1 + count * (points - 1) // max(kills - 1, 1) for count in range(kills)]
