@@ -160,7 +160,7 @@ class Ledger:
             for group in groups:
                 for name, quantity in group.detail.get("filled", {}).items() if group.ended else ():
                     settled[name] = settled.get(name, 0.0) + quantity
-            detail = upgraded_position(subject.detail, settled)
+            detail = upgraded_position(subject.detail, settled, subject.ended)
             self._put(replace(subject, detail=_frozen(detail)))
             for group in groups:
                 self._put(replace(group, detail=_frozen(upgraded_group(group.detail, detail, group.ended))))

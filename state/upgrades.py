@@ -35,10 +35,11 @@ def upgraded_terms(terms: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "traits": sorted({*sold, *_TRAITS.get(str(terms.get("strategy")), ())})}
 
 
-def upgraded_position(detail: Mapping[str, Any], settled: Mapping[str, float]) -> dict[str, Any]:
+def upgraded_position(detail: Mapping[str, Any], settled: Mapping[str, float], ended: bool = False) -> dict[str, Any]:
     """A position's detail with parts. ``settled``: signed contracts by name that its ended groups traded.
 
-    What is gone of the package brought nobody knows what: schema 1 did not write the cash of exits down.
+    What is gone of the package brought nobody knows what: schema 1 did not write the cash of exits down. One that had
+    ``ended`` has no part any more: its trade was told then.
     """
     if "parts" in detail or "package" not in detail:
         return dict(detail)
@@ -48,7 +49,7 @@ def upgraded_position(detail: Mapping[str, Any], settled: Mapping[str, float]) -
     terms = upgraded_terms(detail.get("terms") or {})
     plan = {"name": WHOLE, "package": detail["package"], "terms": terms}
     known = {**detail, "plans": [plan], "parts": {}, "realised": {}, "trades": [], "corrections": corrections}
-    if "entry_cash" not in detail:
+    if "entry_cash" not in detail or ended:
         return known
     contracts = int(detail["contracts"])
     exits = {}

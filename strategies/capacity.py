@@ -240,6 +240,9 @@ class Capacity(Manager):
         for row in self._rows:
             opens_none = row.own.contracts_by_phase[phase - 1] == 0
             for slot in dict.fromkeys(slot for entry in row.entries for slot in entry.slots):
+                if len(roots := row.roots_of(slot)) == 1:
+                    needed.add(INSTRUMENTS[roots[0]].underlying)
+                    continue  # there is no other: what its lot needs decides nothing
                 for need in self._once(row, (slot,), conditions):
                     needed.add(INSTRUMENTS[need.root].underlying)
                     if opens_none or need.account * _EASILY <= equity:

@@ -62,8 +62,8 @@ EXECUTION_RULES = (
     Mutation(
         "fills without an identity are what the account holds",
         "execution/executor.py",
-        "        self.account.believed(group)\n",
-        "",
+        "        self.account.believed(group)\n        change = ",
+        "        change = ",
         REPORTS,
     ),
     Mutation(
