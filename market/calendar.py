@@ -119,10 +119,19 @@ class DividendDays:
         self._gateway = gateway
         self._calendar = calendar
         self._known: dict[str, tuple[date, tuple[Dividend, ...]]] = {}
+        self._worked_out: dict[str, tuple[date, tuple[Dividend, ...], float | None]] = {}
 
     def due(self, ticker: str, day: date) -> float | None:
-        """Dollars a share that may go ex on a day to come; 0 for none, ``None`` where too little is known of any."""
-        paid = self._paid(ticker)
+        """Dollars a share that may go ex on a day to come; 0 for none, ``None`` where too little is known of any.
+
+        Asked each minute of a session's last hour: worked out once for a day and what is known of payments.
+        """
+        paid, known = self._paid(ticker), self._worked_out.get(ticker)
+        if known is None or known[0] != day or known[1] is not paid:
+            known = self._worked_out[ticker] = day, paid, self._estimate(paid, day)
+        return known[2]
+
+    def _estimate(self, paid: tuple[Dividend, ...], day: date) -> float | None:
         gap = median((after.day - before.day).days for before, after in pairwise(paid)) if len(paid) > 1 else None
         if gap is None or (day - paid[-1].day).days > _LATE * gap:
             return None
