@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -113,3 +114,26 @@ class LiveRun:
         sent = [row for row in self.journal("order") if row["action"] == "sent" and row["purpose"] == "entry"]
         assert len(sent) <= entries, [row["group"] for row in sent]
         assert all(abs(row.quantity) <= 2 for row in self.account.held), self.held
+
+
+def held_and_booked(session: LiveSession) -> tuple[dict[str, float], dict[str, float]]:
+    """Signed contracts by name, of the process that lives: in its account, and in its book."""
+    algorithm: Any = session.alive.algorithm
+    system = algorithm.system
+    portfolio = session.alive.portfolio.invested_securities.values()
+    account = {system.gateway.name_of(row.symbol): float(row.holdings.quantity) for row in portfolio}
+    book: dict[str, float] = {}
+    for position in system.book.positions.values():
+        for leg in position.legs:
+            book[leg.contract.name] = book.get(leg.contract.name, 0.0) + leg.ratio
+    return account, book
+
+
+def explains_its_money(session: LiveSession, closed: Iterable[Mapping[str, Any]], began_with: float) -> None:
+    """Trades and what is open are the account's money, to the cent."""
+    algorithm: Any = session.alive.algorithm
+    trades = [row["profit"] for row in closed]
+    parts = [part for row in algorithm.system.book.positions.values() for part in row.parts]
+    assert None not in trades
+    total = sum(trades) + sum(part.cash - part.fees for part in parts)
+    assert total == pytest.approx(float(session.alive.portfolio.cash) - began_with, abs=0.005)

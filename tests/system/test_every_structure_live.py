@@ -20,6 +20,7 @@ from simulation.live_mode.account import LiveAccount
 from simulation.live_mode.session import LiveRequest, LiveSession
 from simulation.live_mode.threads import Pace
 from simulation.market.source import ModelledMarket
+from tests.system.live_runs import explains_its_money, held_and_booked
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -122,13 +123,7 @@ class Week:
 
     def agrees(self) -> None:
         """Book and account hold the same, nothing hangs, no trade is told twice."""
-        name_of = self.system.gateway.name_of
-        portfolio = self.session.alive.portfolio.invested_securities.values()
-        account = {name_of(row.symbol): float(row.holdings.quantity) for row in portfolio}
-        book: dict[str, float] = {}
-        for position in self.system.book.positions.values():
-            for leg in position.legs:
-                book[leg.contract.name] = book.get(leg.contract.name, 0.0) + leg.ratio
+        account, book = held_and_booked(self.session)
         assert book == account
         assert not self.system.book.pending
         trades = [(row["position"], row["part"]) for row in self.rows("trade_closed")]
@@ -139,11 +134,7 @@ class Week:
 
     def explained(self) -> None:
         """Trades and what is open are the account's money, to the cent."""
-        trades = [row["profit"] for row in self.rows("trade_closed")]
-        parts = [part for row in self.system.book.positions.values() for part in row.parts]
-        assert None not in trades
-        total = sum(trades) + sum(part.cash - part.fees for part in parts)
-        assert total == pytest.approx(float(self.session.alive.portfolio.cash) - CASH, abs=0.005)
+        explains_its_money(self.session, self.rows("trade_closed"), CASH)
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=lambda row: row.name)

@@ -307,9 +307,8 @@ def test_an_algorithm_that_raises_gives_its_traceback(tmp_path: Path) -> None:
     assert "KeyError: 'on purpose'" in result.error
 
 
-def test_a_dividend_is_paid_in_cash_on_raw_shares_at_the_midnight_of_its_ex_date(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def paying(monkeypatch: pytest.MonkeyPatch) -> tuple[Market, Symbol]:
+    """A market with SPY, which pays 2.00 a share."""
     spy = Symbol.create("SPY", SecurityType.EQUITY, "usa")
     market = index_market()
     market.trade(spy, at("09:31"), 500.0)
@@ -317,6 +316,13 @@ def test_a_dividend_is_paid_in_cash_on_raw_shares_at_the_midnight_of_its_ex_date
     # Prices up to July 8 are worth 0.996 of later ones: a dividend of 500 x 0.004 = 2.00 a share, ex on July 9.
     rows = [FactorRow(MONDAY, 0.996, 1.0, 500.0), FactorRow(date(2050, 12, 31), 1.0, 1.0, 0.0)]
     monkeypatch.setattr(Market, "factor_file", lambda self, symbol: rows if symbol == spy else None)
+    return market, spy
+
+
+def test_a_dividend_is_paid_in_cash_on_raw_shares_at_the_midnight_of_its_ex_date(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    market, spy = paying(monkeypatch)
 
     def script(algorithm: Recorder) -> None:
         security = algorithm.add_equity("SPY", Resolution.MINUTE)
@@ -334,12 +340,7 @@ def test_a_dividend_is_paid_in_cash_on_raw_shares_at_the_midnight_of_its_ex_date
 
 def test_a_history_of_dividends_ends_today(monkeypatch: pytest.MonkeyPatch) -> None:
     """As LEAN's: ex on July 9 by 500 x 0.004 = 2.00 dollars; known from that midnight on, not the evening before."""
-    spy = Symbol.create("SPY", SecurityType.EQUITY, "usa")
-    market = index_market()
-    market.trade(spy, at("09:31"), 500.0)
-    market.trade(spy, at("09:31", TUESDAY), 498.0)
-    rows = [FactorRow(MONDAY, 0.996, 1.0, 500.0), FactorRow(date(2050, 12, 31), 1.0, 1.0, 0.0)]
-    monkeypatch.setattr(Market, "factor_file", lambda self, symbol: rows if symbol == spy else None)
+    market, spy = paying(monkeypatch)
 
     def script(algorithm: Recorder) -> None:
         algorithm.add_equity("SPY", Resolution.MINUTE)
