@@ -82,14 +82,10 @@ class QuietMinutes(Views):
         finished.
         """
         scheduler, subscriptions, consolidators = self.scheduler, self.subscriptions, self.consolidators
-        snapshot, on_data, handler, held = (
-            self.snapshot(),
-            self._on_data,
-            self.handler,
-            self.portfolio.invested_securities,
-        )
+        snapshot, on_data, handler, portfolio = self.snapshot(), self._on_data, self.handler, self.portfolio
+        held = portfolio.invested_securities
         state = (scheduler.next_ms, subscriptions.epoch, handler.total_orders)
-        seen = None
+        purse = None  # the first minute is always seen
         while position < len(times) and (ms := times[position]) < until:
             position += 1
             if ms >= self._next_value_ms and not self._worth_something(ms):
@@ -112,8 +108,7 @@ class QuietMinutes(Views):
                     or handler.has_work()
                 ):
                     return position, True
-            purse = self.portfolio.purse()
-            if purse is None or purse != seen:
-                seen = purse
+            if purse is None or portfolio.purse() != purse:
+                purse = portfolio.purse()
                 self.samples.see()
         return position, False
