@@ -477,10 +477,12 @@ class Feed:
 
 
 def _bar_of(block: Any, row: int, side: str) -> Bar | None:
-    close = getattr(block, f"{side}_close").item(row)
-    if close != close:
-        return None
-    return Bar(*(getattr(block, f"{side}_{name}").item(row) for name in ("open", "high", "low", "close")))
+    if side == "bid":
+        opens, highs, lows, closes = block.bid_open, block.bid_high, block.bid_low, block.bid_close
+    else:
+        opens, highs, lows, closes = block.ask_open, block.ask_high, block.ask_low, block.ask_close
+    close = closes.item(row)
+    return Bar(opens.item(row), highs.item(row), lows.item(row), close) if close == close else None
 
 
 def _size(value: float) -> float:
