@@ -1,5 +1,7 @@
 """Each report of the broker counts once, late ones too; what the broker forgot is decided by the account."""
 
+# Private: _working: the group itself is looked at while its fills come in.
+
 from __future__ import annotations
 
 import math
