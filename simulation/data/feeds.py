@@ -101,27 +101,9 @@ class Column:
     """
 
     __slots__ = (
-        *(
-            "_carry",
-            "_carry_known",
-            "_close",
-            "_close_row",
-            "_ends",
-            "_filler",
-            "_point",
-            "_point_row",
-            "_row",
-            "_since",
-            "_until",
-            "block",
-            "end",
-            "feed",
-            "first",
-            "high",
-            "low",
-        ),
-        *("sessions", "whole", "whole_end", "whole_first"),
-    )
+        "_carry", "_carry_known", "_close", "_close_row", "_ends", "_filler", "_point", "_point_row", "_row", "_since",
+        "_until", "block", "end", "feed", "first", "high", "low", "sessions", "whole", "whole_end", "whole_first",
+    )  # fmt: skip
 
     def __init__(self, feed: Feed, low: int, high: int, blocks: tuple[Any, Any]) -> None:
         self.feed, self.low, self.high = feed, low, high

@@ -85,11 +85,16 @@ class QuietMinutes(Views):
         snapshot, on_data, handler, portfolio = self.snapshot(), self._on_data, self.handler, self.portfolio
         held = portfolio.invested_securities
         state = (scheduler.next_ms, subscriptions.epoch, handler.total_orders)
-        purse = None  # the first minute is always seen
+        purse = worthy = None  # the first minute is always seen; `worthy`: cash that was found to be far from ruin
         while position < len(times) and (ms := times[position]) < until:
             position += 1
-            if ms >= self._next_value_ms and not self._worth_something(ms):
-                break
+            if ms >= self._next_value_ms:
+                if worthy is not None and worthy is purse:
+                    self._next_value_ms = ms + MARGIN_CALL_MS
+                elif not self._worth_something(ms):
+                    break
+                elif self._next_value_ms > ms + 1:
+                    worthy = purse
             if ms >= self._next_margin_ms:
                 self._next_margin_ms = ms + MARGIN_CALL_MS
             self.utc_ms = self.data_ms = ms
