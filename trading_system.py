@@ -48,7 +48,7 @@ from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator, HeldQuotes, QuoteJudge
 from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
-from market.vix import UnifiedVIXManager
+from market.vix import VIX, UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
 from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
@@ -213,6 +213,7 @@ class TradingSystem:
         self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
         self._priced_at: datetime | None = None
+        self._told: set[str] = set()
         self._quiet = self.managers[QuietMinutes]
         self._minute_at: datetime | None = None
         self._passed_at: datetime | None = None
@@ -354,16 +355,16 @@ class TradingSystem:
             self.open_session(now)
 
     def _publish_prices(self, now: datetime) -> None:
-        if self._priced_at == now:
-            return
-        self._priced_at = now
         tickers = self.tickers
         others = self._held().difference(tickers)
         self._publish((*sorted(others), *tickers) if others else tickers, now)
 
     def _publish(self, tickers: Iterable[str], now: datetime) -> None:
         gateway, publish = self.gateway, self.bus.publish
-        for ticker in tickers:
+        if self._priced_at != now:
+            self._priced_at, self._told = now, set()
+        for ticker in [row for row in tickers if row not in self._told]:  # a price is told once a minute
+            self._told.add(ticker)
             tick = gateway.tick(ticker)
             if self._live and (tick is not None or not self.does_without(ticker)):
                 self.managers[DataFreshnessValidator].source(ticker, tick, now)
@@ -382,10 +383,10 @@ class TradingSystem:
 
     def entry_ahead(self, now: datetime, strategy: str, window: str) -> None:
         """A strategy's window will open in some minutes."""
-        ahead = self.managers[EntryPreparer].is_due(strategy, window, now.date())
-        if ahead and self._session is not None and self._session.day == now.date():
+        tickers = self.managers[EntryPreparer].looks_at(strategy, window, now.date())
+        if tickers and self._session is not None and self._session.day == now.date():
             self.clock.advance(now)
-            self._publish_prices(now)
+            self._publish((VIX, *tickers), now)
             self.bus.publish(EntryAhead(time=now, strategy=strategy, window=window))
 
     def entry_window(self, now: datetime, strategy: str, window: str) -> None:
