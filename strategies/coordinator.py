@@ -190,6 +190,7 @@ class StrategyCoordinator:
             if strategy is None:
                 self._tell_orphan(position)
                 continue
+            holding = None
             try:
                 holding = self._holding(position, now, session)
                 if holding is None:
@@ -205,7 +206,7 @@ class StrategyCoordinator:
                 action = last_resort(position, now, session)
                 self.looks.forget(position.id)
             for one in action if isinstance(action, tuple) else (action,):
-                if self._stops.confirmed(strategy, position, one, session):
+                if self._stops.confirmed(strategy, position, one, holding):
                     self._do(position, one, now.date())
 
     def _tell_orphan(self, position: Position) -> None:
@@ -413,6 +414,7 @@ class QuietMinutes(Manager):
         self._risk = risk
         self._emergency = emergency
         self._longest = timedelta(minutes=settings.held_minutes)
+        self._idle = timedelta(minutes=settings.idle_rest_minutes)
         self._move = settings.quiet_move
         self._stands: tuple[datetime, _Bands] | None = None
         self._rests: tuple[datetime, _Bands] | None = None
@@ -462,7 +464,7 @@ class QuietMinutes(Manager):
                 return
             band = self._coordinator.looks.vix_band(price) if ticker == VIX else self._move * price
             bands.append((ticker, price - band, price + band))
-        self._stands = (now + self._longest, tuple(bands))
+        self._stands = (now + (self._longest if self._coordinator.is_active else self._idle), tuple(bands))
         self.glanced()
 
     def glanced(self) -> None:
