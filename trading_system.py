@@ -80,7 +80,7 @@ from strategies.base import next_entries
 from strategies.box import Box
 from strategies.butterfly import Butterfly
 from strategies.capacity import Capacity
-from strategies.coordinator import QuietMinutes, StrategyCoordinator
+from strategies.coordinator import Bands, QuietMinutes, StrategyCoordinator
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
 from strategies.friday_0dte import FridayZeroDay
@@ -298,6 +298,12 @@ class TradingSystem:
             return now.minute % self._idle_minutes != 0 or self._quiet.stands(now)
         return self._quiet.is_quiet(now)
 
+    def rests_while(self) -> tuple[datetime, Bands] | None:
+        """Until when, and while which prices stay where, ``rests`` is true; ``None``: it has to be asked."""
+        if self._live or not self._recovery.settled:
+            return None
+        return self._quiet.lasts() if self._session is not None else (datetime.max, ())
+
     def minute(self, now: datetime) -> None:
         """A minute's prices are in; told twice (LEAN does so after contracts were added), it is one minute."""
         if now == self._minute_at:
@@ -368,18 +374,8 @@ class TradingSystem:
             tick = gateway.tick(ticker)
             if self._live and (tick is not None or not self.does_without(ticker)):
                 self.managers[DataFreshnessValidator].source(ticker, tick, now)
-            if tick is not None and tick.fresh_at is not None:
-                publish(
-                    MarketData(
-                        time=now,
-                        ticker=ticker,
-                        open=tick.open,
-                        high=tick.high,
-                        low=tick.low,
-                        price=tick.price,
-                        fresh_at=tick.fresh_at,
-                    )
-                )
+            if tick is not None and (told := MarketData.of(ticker, tick, now)) is not None:
+                publish(told)
 
     def entry_ahead(self, now: datetime, strategy: str, window: str) -> None:
         """A strategy's window will open in some minutes."""

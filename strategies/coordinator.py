@@ -388,7 +388,8 @@ class StrategyCoordinator:
         return tuple(problems) if self._strategies else ("no strategy is enabled",)
 
 
-_Bands = tuple[tuple[str, float, float], ...]
+Bands = tuple[tuple[str, float, float], ...]
+"""Tickers, each with the least and the most that its price may be."""
 
 
 class QuietMinutes(Manager):
@@ -416,8 +417,8 @@ class QuietMinutes(Manager):
         self._longest = timedelta(minutes=settings.held_minutes)
         self._idle = timedelta(minutes=settings.idle_rest_minutes)
         self._move = settings.quiet_move
-        self._stands: tuple[datetime, _Bands] | None = None
-        self._rests: tuple[datetime, _Bands] | None = None
+        self._stands: tuple[datetime, Bands] | None = None
+        self._rests: tuple[datetime, Bands] | None = None
 
     def is_quiet(self, now: datetime) -> bool:
         """Whether nobody looks at a minute."""
@@ -427,7 +428,19 @@ class QuietMinutes(Manager):
         """Whether the last full look still stands, so that only what its own rest tells is looked at."""
         return self._is_within(self._stands, now) and not self._coordinator.pursues
 
-    def _is_within(self, known: tuple[datetime, _Bands] | None, now: datetime) -> bool:
+    def lasts(self) -> tuple[datetime, Bands] | None:
+        """Until when, and while which prices stay where, nobody looks at a minute; ``None``: to be asked each minute.
+
+        Nothing but the broker, the timetable and these prices can change it.
+        """
+        stands, rests = self._stands, self._rests
+        if stands is None or self._coordinator.pursues:
+            return None
+        if not self._coordinator.is_active:
+            return stands
+        return None if rests is None else (min(stands[0], rests[0]), shared((*stands[1], *rests[1])))
+
+    def _is_within(self, known: tuple[datetime, Bands] | None, now: datetime) -> bool:
         if known is None or now >= known[0]:
             return False
         for ticker, low, high in known[1]:
