@@ -89,7 +89,7 @@ class QuietMinutes(Views):
             self.portfolio.invested_securities,
         )
         state = (scheduler.next_ms, subscriptions.epoch, handler.total_orders)
-        cash = _Purse(self.portfolio)
+        seen = None
         while position < len(times) and (ms := times[position]) < until:
             position += 1
             if ms >= self._next_value_ms and not self._worth_something(ms):
@@ -112,29 +112,8 @@ class QuietMinutes(Views):
                     or handler.has_work()
                 ):
                     return position, True
-            if cash.has_moved():
+            purse = self.portfolio.purse()
+            if purse is None or purse != seen:
+                seen = purse
                 self.samples.see()
         return position, False
-
-
-class _Purse:
-    """The account's cash, looked at for whether it has changed since the last look; at first it always has."""
-
-    def __init__(self, portfolio: SecurityPortfolioManager) -> None:
-        self._books = (portfolio.cash_book, portfolio.unsettled_cash_book)
-        self._cash, self._unsettled = (book[book.account_currency] for book in self._books)
-        self._seen: tuple[object, object, float] | None = None
-
-    def has_moved(self) -> bool:
-        """Whether an amount or a rate was replaced; always while there is more than one currency."""
-        cash, unsettled, seen = self._cash, self._unsettled, self._seen
-        if (
-            seen is not None
-            and cash.book is seen[0]
-            and unsettled.book is seen[1]
-            and cash.conversion_rate == seen[2]
-            and len(self._books[0]) + len(self._books[1]) == 2
-        ):
-            return False
-        self._seen = (cash.book, unsettled.book, cash.conversion_rate)
-        return True

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from simulation.account.standing import StandingAccount
 from simulation.data.columns import FactorRow, Floats, Integers
 from simulation.data.lean_folder import LeanFolder
 from simulation.lean.clock import DAY_MS, FOREVER, HOUR_MS, zone_of
@@ -138,6 +139,8 @@ class Samples:
         self.log_edges: list[int] = []
         self.benchmark = Benchmark(engine)
         self._candle: list[float] | None = None
+        self._standing: StandingAccount | None = None
+        self._waiting: list[int] = []
         self._day_value = 0.0
         self._highest = 0.0
         self._sold = [0.0, 0.0]
@@ -148,6 +151,7 @@ class Samples:
         value = self._value()
         self.starting_capital = self._day_value = self._highest = value
         self._candle = None
+        self._waiting.clear()
         if self.every_step:
             self.capacity = CapacityEstimate(self._engine)
 
@@ -159,10 +163,28 @@ class Samples:
         self._engine.portfolio.trade_builder.see_prices(self._engine.securities, self._engine.data_ms)
 
     def see(self) -> None:
-        """The end of a step, where every step is followed."""
+        """The end of a step, where every step is followed: what the account is worth, at once or together with others.
+
+        Its instants wait while neither cash nor what is held changes and every price of it has a path.
+        """
         if self.capacity is not None:
             self.capacity.update()
-        self._widen()
+        portfolio, ms = self._engine.portfolio, self._engine.data_ms
+        if self._standing is None or not self._standing.stands(portfolio, ms):
+            self._widen_waiting()
+            self._standing = StandingAccount.of(portfolio, ms)
+        if self._standing is None:
+            self._widen()
+        else:
+            self._waiting.append(ms)
+
+    def _widen_waiting(self) -> None:
+        """Widens the current candle by what the account was worth at the instants that wait."""
+        if self._waiting and self._standing is not None:
+            values = self._standing.values(np.array(self._waiting, dtype=np.int64))
+            self._waiting.clear()
+            for place in dict.fromkeys((0, int(values.argmax()), int(values.argmin()), len(values) - 1)):
+                self._widen_by(round(clean(values.item(place)), 4))
 
     def quiet_until(self, snapshot: Mapping[Symbol, object]) -> int:
         """Until when steps leave nothing to sample, with these symbols subscribed, while nothing is held and no money
@@ -175,8 +197,11 @@ class Samples:
             self._widen()
 
     def _widen(self) -> None:
-        """Widens the current candle by the portfolio's value now."""
-        value = round(self._value(), 4)
+        """Widens the current candle by what waits and by the portfolio's value now."""
+        self._widen_waiting()
+        self._widen_by(round(self._value(), 4))
+
+    def _widen_by(self, value: float) -> None:
         if self._candle is not None and value == self._candle[3]:
             return  # it lies within the candle already
         if self._candle is None:

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulation.account.tradebuilder import Trade, TradeBuilder, trade_statistics
+from simulation.account.trade_statistics import trade_statistics
+from simulation.account.tradebuilder import Trade, TradeBuilder
 from simulation.data.columns import FactorRow, InterestRates, TradeBlock
 from simulation.data.lean_folder import LeanFolder
 from simulation.lean.enums import (
