@@ -188,6 +188,7 @@ class Engine(QuietMinutes):
         """From the first instant to the last slice, then on_end_of_algorithm."""
         algorithm = self.algorithm
         self._on_data = algorithm.on_data if algorithm.overrides("on_data") else None
+        self._rests = getattr(algorithm, "rests_while", None)
         self.scheduler.add(self._daily_sampling(), self.utc_ms)
         self._next_margin_ms, self.running = 0, True
         self.scheduler.start(self.utc_ms)

@@ -6,21 +6,29 @@ the minute in which the algorithm does something ends its stretch, and the kerne
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from datetime import datetime
+
+import numpy as np
 
 from simulation.account.portfolio import SecurityPortfolioManager
 from simulation.engine.faces import Consolidates, Samples
 from simulation.engine.schedule import Scheduler
 from simulation.engine.views import Views
-from simulation.lean.clock import MINUTE_MS
+from simulation.lean.clock import FOREVER, MINUTE_MS
 from simulation.lean.symbols import Symbol
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.transaction_handler import TransactionHandler
+from simulation.securities.derivatives import SecurityManager
 from simulation.securities.slices import Slice
 
 MARGIN_CALL_MS = 5 * MINUTE_MS
 RUIN_SHARE = 0.5
 """Below this share of its best value the portfolio is checked for ruin at every slice, above it every five minutes."""
+Rests = Callable[[], tuple[datetime, tuple[tuple[Symbol, float, float], ...]] | None]
+"""An algorithm's `rests_while`: until when, by its own clock, and while the price of which symbol stays between which
+bounds, its `on_data` does nothing; None where each slice has to be shown (decision 080)."""
 
 
 class QuietMinutes(Views):
@@ -32,6 +40,7 @@ class QuietMinutes(Views):
     consolidators: Consolidates
     scheduler: Scheduler
     data_ms: int
+    securities: SecurityManager
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +51,7 @@ class QuietMinutes(Views):
         self._next_sample_ms = self._next_value_ms = self._next_margin_ms = self._next_hour_ms = 0
         self._best_value = 0.0
         self._on_data: Callable[[Slice], object] | None = None
+        self._rests: Rests | None = None
 
     def stop(self, reason: str) -> None:
         """Ends the run before the next event."""
@@ -90,7 +100,7 @@ class QuietMinutes(Views):
         )
         state = (scheduler.next_ms, subscriptions.epoch, handler.total_orders)
         seen = None
-        while position < len(times) and (ms := times[position]) < until:
+        while position < len(times) and (ms := times[position]) < until and self.stop_reason is None:
             position += 1
             if ms >= self._next_value_ms and not self._worth_something(ms):
                 break
@@ -116,4 +126,36 @@ class QuietMinutes(Views):
             if purse is None or purse != seen:
                 seen = purse
                 self.samples.see()
+            elif self._rests is not None and on_data is not None:
+                position = self._leave_out(times, position, until, self._rests)
         return position, False
+
+    def _leave_out(self, times: list[int], position: int, until: int, rests: Rests) -> int:
+        """Passes the minutes of which the algorithm says that it does nothing; gives where the next one stands.
+
+        Each is as one whose `on_data` did nothing: the account is looked at for ruin and margin when it would be.
+        """
+        found = rests()
+        stop = position if found is None else bisect_left(times, min(until, self._instant(found[0])), position)
+        for symbol, low, high in () if found is None else found[1]:
+            if position == stop:
+                return position
+            path = self.securities[symbol].price_path(times[position])
+            if path is None:
+                return position
+            stop = bisect_left(times, path.high + 1, position, stop)
+            prices = path.prices(np.array(times[position:stop]))
+            outside = np.flatnonzero((prices < low) | (prices > high))
+            stop = position + int(outside[0]) if len(outside) else stop
+        while (place := bisect_left(times, self._next_value_ms, position, stop)) < stop:
+            if not self._worth_something(times[place]):
+                stop = place + 1
+        while (place := bisect_left(times, self._next_margin_ms, position, stop)) < stop:
+            self._next_margin_ms = times[place] + MARGIN_CALL_MS
+        if position < stop:
+            self.utc_ms = self.data_ms = times[stop - 1]
+            self._slice, self._slice_of = None, (times[stop - 1], True)
+        return stop
+
+    def _instant(self, moment: datetime) -> int:
+        return FOREVER if moment == datetime.max else self.zone.utc_ms(moment)
