@@ -92,14 +92,10 @@ class QuietMinutes(Views):
         finished.
         """
         scheduler, subscriptions, consolidators = self.scheduler, self.subscriptions, self.consolidators
-        snapshot, on_data, handler, held = (
-            self.snapshot(),
-            self._on_data,
-            self.handler,
-            self.portfolio.invested_securities,
-        )
+        snapshot, on_data, handler, portfolio = self.snapshot(), self._on_data, self.handler, self.portfolio
+        held = portfolio.invested_securities
         state = (scheduler.next_ms, subscriptions.epoch, handler.total_orders)
-        seen = None
+        purse = None  # the first minute is always seen
         while position < len(times) and (ms := times[position]) < until and self.stop_reason is None:
             position += 1
             if ms >= self._next_value_ms and not self._worth_something(ms):
@@ -122,9 +118,8 @@ class QuietMinutes(Views):
                     or handler.has_work()
                 ):
                     return position, True
-            purse = self.portfolio.purse()
-            if purse is None or purse != seen:
-                seen = purse
+            if purse is None or portfolio.purse() != purse:
+                purse = portfolio.purse()
                 self.samples.see()
             elif self._rests is not None and on_data is not None:
                 position = self._leave_out(times, position, until, self._rests)
