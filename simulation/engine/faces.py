@@ -123,6 +123,9 @@ class Samples(Protocol):
     def see(self) -> None:
         """After a slice."""
 
+    def follow(self, instants: list[int]) -> bool:
+        """Slices in which prices change and nothing else, all at once; false where each must be seen."""
+
     def quiet_until(self, snapshot: Mapping[Symbol, object]) -> int:
         """Until when slices leave nothing to sample while nothing is held and no money moves."""
 

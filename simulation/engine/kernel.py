@@ -239,6 +239,9 @@ class Engine(QuietMinutes):
                 moment = times[position - 1]
                 if acted:
                     self._after_step(moment, ())
+                elif until == 0 and epoch == self.subscriptions.epoch and not self.subscriptions.changed:
+                    position = self._rest_held(times, position, min(special, high + 1))
+                    moment = times[position - 1]
             if self.subscriptions.changed:
                 self._end_of_step(moment)
 

@@ -24,6 +24,7 @@ from simulation.securities.derivatives import SecurityManager
 from simulation.securities.slices import Slice
 
 MARGIN_CALL_MS = 5 * MINUTE_MS
+HOUR_MS = 60 * MINUTE_MS
 RUIN_SHARE = 0.5
 """Below this share of its best value the portfolio is checked for ruin at every slice, above it every five minutes."""
 Rests = Callable[[], tuple[datetime, tuple[tuple[Symbol, float, float], ...]] | None]
@@ -130,9 +131,40 @@ class QuietMinutes(Views):
 
         Each is as one whose `on_data` did nothing: the account is looked at for ruin and margin when it would be.
         """
+        stop = self._rested(times, position, until, rests)
+        while (place := bisect_left(times, self._next_value_ms, position, stop)) < stop:
+            if not self._worth_something(times[place]):
+                stop = place + 1
+        while (place := bisect_left(times, self._next_margin_ms, position, stop)) < stop:
+            self._next_margin_ms = times[place] + MARGIN_CALL_MS
+        self._pass_to(times, position, stop)
+        return stop
+
+    def _rest_held(self, times: list[int], position: int, special: int) -> int:
+        """The same while something is held and nothing ordered, up to the next look for ruin, margin or assignment."""
+        rests, handler = self._rests, self.handler
+        if rests is None or self._on_data is None or position == len(times) or handler.has_work():
+            return position
+        if self.is_warming_up or self._leaving or self.consolidators.active or self.stop_reason is not None:
+            return position
+        hour = (self.utc_ms // HOUR_MS + 1) * HOUR_MS
+        until = min(special, self.scheduler.next_ms, self._next_hour_ms, self._next_sample_ms + 1, hour)
+        until = min(until, self._next_value_ms, self._next_margin_ms, self.samples.quiet_until(self.snapshot()))
+        if times[position] >= until:
+            return position
+        stop = self._rested(times, position, until, rests)
+        if position == stop or not self.samples.follow(times[position:stop]):
+            return position
+        self._pass_to(times, position, stop)
+        return stop
+
+    def _rested(self, times: list[int], position: int, until: int, rests: Rests) -> int:
+        """Where the first minute stands, of those before an instant, of which the algorithm does not say that."""
         found = rests()
-        stop = position if found is None else bisect_left(times, min(until, self._instant(found[0])), position)
-        for symbol, low, high in () if found is None else found[1]:
+        if found is None:
+            return position
+        stop = bisect_left(times, min(until, self._instant(found[0])), position)
+        for symbol, low, high in found[1]:
             if position == stop:
                 return position
             path = self.securities[symbol].price_path(times[position])
@@ -142,15 +174,13 @@ class QuietMinutes(Views):
             prices = path.prices(np.array(times[position:stop]))
             outside = np.flatnonzero((prices < low) | (prices > high))
             stop = position + int(outside[0]) if len(outside) else stop
-        while (place := bisect_left(times, self._next_value_ms, position, stop)) < stop:
-            if not self._worth_something(times[place]):
-                stop = place + 1
-        while (place := bisect_left(times, self._next_margin_ms, position, stop)) < stop:
-            self._next_margin_ms = times[place] + MARGIN_CALL_MS
+        return stop
+
+    def _pass_to(self, times: list[int], position: int, stop: int) -> None:
+        """Moves the clock to the last of these minutes."""
         if position < stop:
             self.utc_ms = self.data_ms = times[stop - 1]
             self._slice, self._slice_of = None, (times[stop - 1], True)
-        return stop
 
     def _instant(self, moment: datetime) -> int:
         return FOREVER if moment == datetime.max else self.zone.utc_ms(moment)

@@ -178,6 +178,19 @@ class Samples:
         else:
             self._waiting.append(ms)
 
+    def follow(self, instants: list[int]) -> bool:
+        """Takes in steps in which nothing changes but prices, in UTC milliseconds and in their order; false, with
+        nothing taken in, where each must be looked at by itself."""
+        portfolio, standing = self._engine.portfolio, self._standing
+        if not self.every_step:
+            return True
+        if standing is None or not standing.stands(portfolio, instants[-1]):
+            return False
+        if not portfolio.trade_builder.follow(self._engine.securities, instants):
+            return False
+        self._waiting += instants
+        return True
+
     def _widen_waiting(self) -> None:
         """Widens the current candle by what the account was worth at the instants that wait."""
         if self._waiting and self._standing is not None:
