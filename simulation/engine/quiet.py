@@ -149,12 +149,16 @@ class QuietMinutes(Views):
             return position
         hour = (self.utc_ms // HOUR_MS + 1) * HOUR_MS
         until = min(special, self.scheduler.next_ms, self._next_hour_ms, self._next_sample_ms + 1, hour)
-        until = min(until, self._next_value_ms, self._next_margin_ms, self.samples.quiet_until(self.snapshot()))
+        until = min(until, self._next_value_ms, self._next_margin_ms, self.samples.weighs_at)
         if times[position] >= until:
             return position
         stop = self._rested(times, position, until, rests)
         if position == stop or not self.samples.follow(times[position:stop]):
             return position
+        if (watch := self.samples.watcher(self.snapshot())) is not None:
+            for place in range(position, stop):
+                self._pass_to(times, place, place + 1)
+                watch()
         self._pass_to(times, position, stop)
         return stop
 

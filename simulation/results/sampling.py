@@ -7,7 +7,7 @@ points, as LEAN's do; without, each candle is one value and a run is faster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -202,7 +202,19 @@ class Samples:
     def quiet_until(self, snapshot: Mapping[Symbol, object]) -> int:
         """Until when steps leave nothing to sample, with these symbols subscribed, while nothing is held and no money
         moves: UTC milliseconds."""
-        return FOREVER if self.capacity is None else self.capacity.quiet_until(snapshot)
+        if self.capacity is None:
+            return FOREVER
+        return 0 if self.capacity.watches(snapshot) else self.capacity.quiet_until()
+
+    @property
+    def weighs_at(self) -> int:
+        """When the capacity is weighed next, at the earliest: UTC milliseconds."""
+        return FOREVER if self.capacity is None else self.capacity.quiet_until()
+
+    def watcher(self, snapshot: Mapping[Symbol, object]) -> Callable[[], None] | None:
+        """What has to look at each step between two weighings, with these symbols subscribed; None where nothing."""
+        capacity = self.capacity
+        return capacity.update if capacity is not None and capacity.watches(snapshot) else None
 
     def reopen(self, delistings: Iterable[DelistingType]) -> None:
         """A contract that leaves makes LEAN's next slice one of the same instant: the next candle opens in it."""
