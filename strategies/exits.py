@@ -137,7 +137,7 @@ def _together(position: Position, context: HoldContext) -> tuple[float | None, f
     Of the open parts and what they brought at entry. Of a position that is being rolled, or that has lost a part, over
     its whole life: what went counts, against what the position has taken in so far, and at least what it was sold for
     before or its open parts brought. Else the side that stays would be stopped in the minute in which the other is
-    rolled, or goes without another in its place. Where a price of what went is unknown, the open parts are all there is.
+    rolled, or goes without another in its place. Where a price of what went is unknown, there are the open parts alone.
     """
     credit = abs(sum(part.entry_cash for part in position.parts))
     if (context.rolled_from is not None or position.realised) and (taken := position.cash) is not None:
