@@ -1,6 +1,6 @@
 """Quiet minutes are passed as a stretch, and nothing that an algorithm does or sees tells that they are."""
 
-# Private: _engine, _step, _margin_scan, _sample_chart: what a run samples, and which minutes are steps, is its own.
+# Private: _engine, _step, _margin_scan: what a run samples, and which minutes are steps, is its own.
 
 from __future__ import annotations
 

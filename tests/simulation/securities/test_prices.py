@@ -1,5 +1,7 @@
 """A security's price is read from its rows without a bar, and is what its newest bar says."""
 
+# Private: _engine: what a run samples is the kernel's own affair.
+
 from __future__ import annotations
 
 from datetime import date, timedelta
