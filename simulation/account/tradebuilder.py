@@ -166,6 +166,15 @@ class TradeBuilder(Named):
         else:
             self._see_now(securities, ms)
 
+    def follow(self, securities: SecurityManager, instants: list[int]) -> bool:
+        """The same as of many instants, where they can wait; false, with nothing noted, where they cannot."""
+        if not self._positions:
+            return True
+        if not self._followed or instants[-1] > self._until or securities.broken_paths != self._broken:
+            return False
+        self._waiting += instants
+        return True
+
     def _plan(self, securities: SecurityManager, ms: int) -> None:
         """Notes the path of each open position's security, and until when they all reach; without one of them none."""
         followed: list[tuple[_Position, PricePath, bool]] = []

@@ -7,7 +7,7 @@ points, as LEAN's do; without, each candle is one value and a run is faster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -178,6 +178,19 @@ class Samples:
         else:
             self._waiting.append(ms)
 
+    def follow(self, instants: list[int]) -> bool:
+        """Takes in steps in which nothing changes but prices, in UTC milliseconds and in their order; false, with
+        nothing taken in, where each must be looked at by itself."""
+        portfolio, standing = self._engine.portfolio, self._standing
+        if not self.every_step:
+            return True
+        if standing is None or not standing.stands(portfolio, instants[-1]):
+            return False
+        if not portfolio.trade_builder.follow(self._engine.securities, instants):
+            return False
+        self._waiting += instants
+        return True
+
     def _widen_waiting(self) -> None:
         """Widens the current candle by what the account was worth at the instants that wait."""
         if self._waiting and self._standing is not None:
@@ -189,7 +202,19 @@ class Samples:
     def quiet_until(self, snapshot: Mapping[Symbol, object]) -> int:
         """Until when steps leave nothing to sample, with these symbols subscribed, while nothing is held and no money
         moves: UTC milliseconds."""
-        return FOREVER if self.capacity is None else self.capacity.quiet_until(snapshot)
+        if self.capacity is None:
+            return FOREVER
+        return 0 if self.capacity.watches(snapshot) else self.capacity.quiet_until()
+
+    @property
+    def weighs_at(self) -> int:
+        """When the capacity is weighed next, at the earliest: UTC milliseconds."""
+        return FOREVER if self.capacity is None else self.capacity.quiet_until()
+
+    def watcher(self, snapshot: Mapping[Symbol, object]) -> Callable[[], None] | None:
+        """What has to look at each step between two weighings, with these symbols subscribed; None where nothing."""
+        capacity = self.capacity
+        return capacity.update if capacity is not None and capacity.watches(snapshot) else None
 
     def reopen(self, delistings: Iterable[DelistingType]) -> None:
         """A contract that leaves makes LEAN's next slice one of the same instant: the next candle opens in it."""
