@@ -67,7 +67,7 @@ class AtomicExecutor(OrderDesk):
         self._guards = OrderGuards(bus, book, settings)
         self._unwinds = Unwinds(gateway, book, journal, settings)
         self._working = WorkingGroups(bus, journal, gateway, self.states, self._guards, settings)
-        self.pace = self._working.pace
+        self.pace, self.listed_fee = self._working.pace, self._working.listed_fee
         signs, gates = LostFills(bus, gateway, settings), OrderGates(gateway, book, state)
         self.account = AccountWatch(bus, gates, self._working, book, signs, tracker.outside)
         self._working.finished = self._finished

@@ -448,12 +448,13 @@ class OrderRecovery(Manager):
         """What a leg filled; of an entry, what nobody saw is priced by the account's average."""
         name, multiplier = leg.contract.name, leg.contract.multiplier
         quantity = float(detail.get("filled", {}).get(name, 0.0))
-        cash, fees = detail.get("cash", {}).get(name), float(detail.get("fees", {}).get(name, 0.0))
-        unseen = quantity - float(detail.get("priced", {}).get(name, 0.0))
-        total = float(cash or 0.0)
+        total, fees = (float(detail.get(kind, {}).get(name, 0.0)) for kind in ("cash", "fees"))
+        priced, charged = (float(detail.get(kind, {}).get(name, 0.0)) for kind in ("priced", "charged"))
+        unseen = quantity - priced
+        fees += max(abs(quantity) - abs(charged or priced), 0.0) * self._executor.listed_fee(leg, group.opens)
         if abs(unseen) < 0.5:
             return LegFill(quantity, total, fees)
-        if group.opens and held is not None:
+        if group.opens and held is not None and held.average_price:
             paid = self._paid_by_others(name)
             if abs(held.quantity - quantity - paid[0]) < 0.5:  # the average is of all that is held: the rest is known
                 return LegFill(quantity, paid[1] * multiplier - held.quantity * held.average_price * multiplier, fees)

@@ -117,10 +117,11 @@ class OrderMemory:
             self._seen.pop(order_id, None)
 
 
-def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated) -> tuple[float, float, float]:
-    """Count a fill once: signed contracts that are new, that got their price now, and that were too many.
+def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float) -> tuple[float, LegExit, float]:
+    """Count a fill once: signed contracts that are new, what got its price now, and how many were too many.
 
-    What filled unseen, at a price that nobody told, takes its price from a report that comes later.
+    What filled unseen, at a price that nobody told, takes its price from a report that comes later, and its fee too,
+    less the ``listed`` one that it was counted at.
     """
     fill, price = group.fills[leg.contract.name], event.fill_price or 0.0
     room = group.wanted(leg) - fill.quantity
@@ -128,17 +129,18 @@ def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated) -> tuple[float, 
     rest = event.fill_quantity - new
     priced = _within(fill.unpriced, rest)
     counted = new + priced
-    share = counted / event.fill_quantity if event.fill_quantity else 0.0
+    each = event.fee / abs(event.fill_quantity) if event.fill_quantity else 0.0
+    late = LegExit(priced, -priced * price * leg.contract.multiplier, round(abs(priced) * (each - listed), 10))
     fill.quantity += new
     fill.unpriced -= priced
     fill.cash -= counted * price * leg.contract.multiplier
-    fill.fees += event.fee if counted == event.fill_quantity else round(event.fee * share, 10)
+    fill.fees += late.fees + (event.fee if new == event.fill_quantity else round(each * abs(new), 10))
     fill.unnamed = fill.unnamed or not (event.number or event.filled is not None)
-    return new, priced, rest - priced
+    return new, late, rest - priced
 
 
-def fill_gap(group: OrderGroup, leg: Leg, held: Holding | None, told: float | None = None) -> bool:
-    """The broker says that all of a leg filled: what no report told filled unseen; whether there was such.
+def fill_gap(group: OrderGroup, leg: Leg, held: Holding | None, listed: float, told: float | None = None) -> bool:
+    """The broker says that all of a leg filled: what no report told filled unseen, at the ``listed`` fee; whether so.
 
     ``told``: no more than so many (signed), by a report without a price. Of an entry it is taken at the account's
     average price, where that is known, until its report comes. The average is of all that is held: where that is this
@@ -149,6 +151,7 @@ def fill_gap(group: OrderGroup, leg: Leg, held: Holding | None, told: float | No
     if abs(gap) < 0.5:
         return False
     fill.quantity += gap
+    fill.fees += abs(gap) * listed
     if group.opens and held is not None and held.average_price:
         before, unseen = (0.0, fill.quantity) if abs(held.quantity - fill.quantity) < 0.5 else (fill.cash, gap)
         fill.cash = before - unseen * held.average_price * leg.contract.multiplier

@@ -379,13 +379,12 @@ class WorkingGroups:
                 self._states.numbered(group)
 
     def _take_fill(self, group: OrderGroup, leg: Leg, event: OrderUpdated) -> None:
-        if not event.fee and self._gateway.is_live():  # tastytrade's reports carry none (lean-facts 13.17)
-            on_future = leg.contract.underlying.kind is AssetKind.FUTURE
-            event = replace(event, fee=abs(event.fill_quantity) * self._settings.fee(on_future, group.opens))
-        new, priced, odd = take_fill(group, leg, event)
+        listed = self.listed_fee(leg, group.opens)
+        event = event if event.fee else replace(event, fee=abs(event.fill_quantity) * listed)
+        new, late, odd = take_fill(group, leg, event, listed)
         price = event.fill_price or 0.0
-        if priced:
-            self.priced(group, leg, LegExit(priced, -priced * price * leg.contract.multiplier, event.fee))
+        if late.quantity:
+            self.priced(group, leg, late)
         if odd:
             record_step(self._journal, group, "reported_again")
             self.odd(group)
@@ -413,10 +412,15 @@ class WorkingGroups:
             ask=None if quote is None else quote.ask,
         )
 
+    def listed_fee(self, leg: Leg, opens: bool) -> float:
+        """Dollars a contract that a fill costs of which no report tells a fee: live, tastytrade's tell none (13.17)."""
+        on_future = leg.contract.underlying.kind is AssetKind.FUTURE
+        return self._settings.fee(on_future, opens) if self._gateway.is_live() else 0.0
+
     def _fill_gap(self, group: OrderGroup, leg: Leg, told: float | None = None) -> bool:
         """All of a leg filled (or what a report without a price told), and a report of some is on its way or lost."""
         held = {row.name: row for row in self._gateway.holdings()} if group.opens else {}
-        found = fill_gap(group, leg, held.get(leg.contract.name), told)
+        found = fill_gap(group, leg, held.get(leg.contract.name), self.listed_fee(leg, group.opens), told)
         if found:
             record_step(self._journal, group, "filled_unseen")
         return found

@@ -313,13 +313,14 @@ class GroupStates:
 
 
 def _fills(group: OrderGroup) -> dict[str, object]:
-    """What a group filled by contract: signed contracts, dollars and fees, and what of it has a known price."""
+    """What a group filled by contract: signed contracts, dollars, fees, and how many have a known price and a fee."""
     traded = {name: fill for name, fill in group.fills.items() if abs(fill.quantity) > 0.5}
     return {
         "filled": {name: fill.quantity for name, fill in traded.items()},
         "cash": {name: fill.cash for name, fill in traded.items()},
         "fees": {name: fill.fees for name, fill in traded.items()},
         "priced": {name: fill.quantity - fill.unpriced for name, fill in traded.items()},
+        "charged": {name: fill.quantity for name, fill in traded.items()},
     }
 
 

@@ -184,7 +184,7 @@ def add_to(total: dict[str, float], more: Mapping[str, float]) -> None:
         total[name] = total.get(name, 0.0) + quantity
 
 
-_NUMBERS: Final = ("changes", "filled", "cash", "fees", "priced", "corrections")
+_NUMBERS: Final = ("changes", "filled", "cash", "fees", "priced", "charged", "corrections")
 _LISTS: Final = ("plans", "orders", "broker_ids", "unwinding", "trades", "untold")
 _MAPPINGS: Final = (*_NUMBERS, "instruments", "realised")
 _WORDS: Final = ("purpose", "rule", "reason", "urgency", "slot", "correlation", "fingerprint")

@@ -15,6 +15,7 @@ from typing import Protocol
 from core.contracts import AssetKind, Contract, Leg, Package, Quote, Right, Settlement
 from core.events import BrokerReconnected, Event, FillStatus, OrderUpdated
 from core.gateway import Account, DailyBar, Holding, OpenOrder, OrderRefusedError
+from core.settings.fields import OrderSettings
 from execution.groups import intrinsic
 from simulation.faults.chance import Faults
 from simulation.faults.kinds import Fault
@@ -27,6 +28,8 @@ from tests.fake_gateway import TICKS, FakeGateway, Working, scale_of
 BY_HAND = 900_000
 """Order numbers of a person's trades begin here."""
 _HALF_SPREAD = 0.05
+LIST = OrderSettings()
+"""The broker's price list."""
 
 
 class KilledError(BaseException):
@@ -329,7 +332,7 @@ class FaultyGateway(FakeGateway):
             order.filled[name] = order.filled.get(name, 0) + count
             self.filled_of[order.tag, name] = self.filled_of.get((order.tag, name), 0) + count
             status = FillStatus.FILLED if not order.left()[name] else FillStatus.PARTLY_FILLED
-            event = event_of(self.time, order_id, name, status, (float(count), price, fee))
+            event = event_of(self.time, order_id, name, status, (float(count), price, 0.0 if self.live else fee))
             self.told += 1
             told.append(replace(event, number=self.told, filled=float(order.filled[name])) if self.named else event)
         if not any(order.left().values()):
@@ -347,10 +350,10 @@ class FaultyGateway(FakeGateway):
         return left
 
     def _trade(self, contract: Contract, count: int, price: float) -> float:
-        """Book a trade and give its fee: a dollar a contract to open; live reports carry none (lean-facts 13.17)."""
+        """Book a trade and give its fee, by the price list; live reports carry none (lean-facts 13.17)."""
         self._average(contract.name, count, price)
         before = self.held.get(contract.name, (contract, 0))[1]
-        fee = 0.0 if self.live else abs(count) * (1.0 if before * count >= 0 else 0.0)
+        fee = abs(count) * LIST.fee(contract.underlying.kind is AssetKind.FUTURE, before * count >= 0)
         self.cash -= count * price * contract.multiplier + fee
         self.executions.note(contract.name, count, -count * price * contract.multiplier - fee)
         self.held[contract.name] = (contract, before + count)
@@ -379,7 +382,7 @@ class FaultyGateway(FakeGateway):
         self.by_person.setdefault(name, []).append(-traded * price * contract.multiplier - fee)
         self.foreign += 1
         if self.person_is_heard and self.foreign % 2 and not self.is_down:
-            self._deliver(event_of(self.time, self.foreign, name, FillStatus.FILLED, (float(traded), price, fee)))
+            self._deliver(event_of(self.time, self.foreign, name, FillStatus.FILLED, (float(traded), price, 0.0)))
 
     def _assign(self) -> None:
         """One short option that delivers shares and is in the money, all of it."""

@@ -23,7 +23,7 @@ from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose
 from tests.campaign.gateway import FaultyGateway
 from tests.campaign.odd import MISCOUNTED, PRICES_LOST, Oddity
-from tests.campaign.sums import MOST_SUMS, of_part, of_trade, possible
+from tests.campaign.sums import MOST_SUMS, is_among, of_part, of_trade, possible
 from trading_system import TradingSystem
 
 PATIENCE = 25
@@ -397,8 +397,8 @@ class Watch:
         moved, known = self.gateway.cash - started_with, sum(whole) + sum(cash for cash, _ in half)
         told = known + system.book.interest + self.nobodys_cash
         least = 0.05 if half else 0.01  # prices in the journal have four decimals
-        sums, theirs = sorted(set(unheard)), sorted(set(self._by_hand()))
-        if not any(abs(told + one + other - moved) < least for one, other in product(sums, theirs)):
+        sums, theirs = sorted(set(unheard)), set(self._by_hand())
+        if not any(is_among(moved - told - other, sums, least) for other in theirs):
             self.tell(Rule.CASH, f"{moved:+,.2f} in the account, {told:+,.2f} by trades, {len(half)} of them in part")
 
     def settles(self, day: date) -> None:
@@ -413,14 +413,28 @@ class Watch:
         """Every sum that trades by hand may have brought beside what positions count of them.
 
         A person's trade closes what is ours, then its cash is in a trade, or does not. Of several in one contract so
-        many may have been taken at their average.
+        many may have been taken at their average. One that closed what filled unheard left nothing of either in the
+        account: no position ever has the two, and their cash is what both brought.
         """
         choices = []
-        for row in self.gateway.by_person.values():
+        for name, row in self.gateway.by_person.items():
             some = [sum(chosen) for count in range(len(row) + 1) for chosen in combinations(row, count)]
             some += [sum(row) * count / len(row) for count in range(1, len(row))]
+            for count in range(1, min(self._unheard(name), len(row)) + 1):
+                for chosen in combinations(row, count):
+                    opened = self.gateway.executions.sums(name, -count if sum(chosen) < 0 else count)
+                    some += [sum(chosen) + one for one in opened]
             choices.append(sorted({round(amount, 6) for amount in some}))
         yield from (sum(chosen) for chosen in islice(product(*choices), MOST_SUMS))
+
+    def _unheard(self, name: str) -> int:
+        """How many contracts of a name filled for orders of ours and are in no row of the journal."""
+        told: dict[tuple[str, str], float] = {}
+        for row in self.sink.rows(RecordKind.FILL):
+            key = (str(row["group"]), str(row["contract"]))
+            told[key] = told.get(key, 0.0) + float(row["quantity"])
+        filled = {key: count for key, count in self.gateway.filled_of.items() if key[1] == name}
+        return sum(round(abs(count - told.get(key, 0.0))) for key, count in filled.items())
 
 
 def _brought(row: Mapping[str, object]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
@@ -64,3 +65,9 @@ def possible(unknown: Sequence[tuple[str, int]], executions: Executions) -> Iter
     if prod(len(row) for row in choices) > MOST_SUMS:
         return None
     return (sum(chosen) for chosen in product(*choices))
+
+
+def is_among(amount: float, sums: Sequence[float], least: float) -> bool:
+    """Whether one of the sums, in order, is less than ``least`` dollars from an amount."""
+    near = sums[bisect_left(sums, amount - least) : bisect_left(sums, amount + least)]
+    return any(abs(one - amount) < least for one in near)

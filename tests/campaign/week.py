@@ -207,8 +207,6 @@ class Week:
         state.store.Disk = lambda: disk  # type: ignore[misc, assignment]
         try:
             parameters = {"run.strategies": FRIDAY_0DTE, "cache.max_bytes": "1000000"}
-            if self.gateway.live:  # its broker takes no fee; what filled unseen would else be off by the list's
-                parameters |= {"orders.fee_to_open": "0", "orders.future_option_fee_to_open": "0"}
             settings = Settings.from_parameters(parameters)
             storage = FolderStorage(self.gateway.folder / "state", durable=False)
             surroundings = Surroundings(self.gateway, storage, self.sink, durable=False)

@@ -297,4 +297,18 @@ EXECUTION_RULES = (
         "        told = None if shares else 0.0\n",
         ENDS,
     ),
+    Mutation(
+        "what only the account shows pays the price list",
+        "execution/recovery.py",
+        "        fees += max(abs(quantity) - abs(charged or priced), 0.0)",
+        "        fees += 0.0 * max(abs(quantity) - abs(charged or priced), 0.0)",
+        REPORTS,
+    ),
+    Mutation(
+        "and pays it once",
+        "execution/states.py",
+        '        "charged": {name: fill.quantity for name, fill in traded.items()},\n',
+        "",
+        REPORTS,
+    ),
 )

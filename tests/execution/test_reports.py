@@ -1,7 +1,10 @@
 """Each report of the broker counts once, late ones too; what the broker forgot is decided by the account."""
 
+# Private: _working: the group itself is looked at while its fills come in.
+
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,11 +13,12 @@ import pytest
 
 from core.book import Position
 from core.contracts import Leg, Package
-from core.events import Command, FillStatus, Level
+from core.events import Command, FillStatus, Level, OrderUpdated
 from core.gateway import Holding
 from core.journal import RecordKind
+from core.parts import LegExit
 from core.settings.fields import OrderSettings
-from execution.reports import WAITS
+from execution.reports import WAITS, fill_gap, take_fill
 from state.tables import TABLES, OrderGroupState, PositionState
 from tests.conftest import ROOT
 from tests.execution.desk import NOON, SHORT, WING, Room, hold, intent, opened, put, report, restarted, working
@@ -398,3 +402,74 @@ def test_a_live_report_without_a_fee_takes_the_brokers_price_list(room: Room, li
     report(room, closing.ids[0], SHORT, FillStatus.FILLED, 1.0, 1.0, number=2)
     report(room, closing.ids[1], WING, FillStatus.FILLED, -1.0, 0.1, number=2)
     assert [row["fee"] for row in room.sink.rows(RecordKind.FILL)] == told
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_fill_that_only_the_account_shows_takes_the_brokers_price_list(
+    room: Room, live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two packages at a dollar a contract to open: one was told of the short, the rest filled while nobody looked."""
+    room.gateway.is_live = lambda: live  # type: ignore[method-assign]
+    room.gateway.answers_at_once = lambda: True  # type: ignore[method-assign]  # one look is enough
+    order = working(room, 2)
+    report(room, order.ids[0], SHORT, FillStatus.PARTLY_FILLED, -1.0, 3.5, number=1)
+    room.gateway.orders.clear()
+    hold(room, short=-2, wing=2)
+    rows = [Holding(SHORT.name, -2.0, 4.0, 0.0), Holding(WING.name, 2.0, 1.0, 0.0)]
+    monkeypatch.setattr(room.gateway, "holdings", lambda: rows)
+    for _ in range(2):  # and no second time when it is taken over again
+        restarted(room)
+        (position,) = room.system.book.positions.values()
+        assert position.cash == 600.0  # (2 x 4.00 - 2 x 1.00) x 100
+        assert position.fees == (4.0 if live else 0.0)
+
+
+def test_a_group_at_work_that_is_taken_over_pays_the_price_list_once(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two packages one filled unseen, a look found it, another process takes over, and the other one is told."""
+    room.gateway.is_live = lambda: True  # type: ignore[method-assign]
+    room.gateway.answers_at_once = lambda: True  # type: ignore[method-assign]
+    order = working(room, 2)
+    monkeypatch.setattr(room.gateway, "cancel", lambda *_: None)
+    hold(room, short=-1, wing=1)
+    for _ in range(2):
+        restarted(room)
+    (group,) = room.executor._working
+    assert group.fees == 2.0
+    for order_id, contract, sign in ((order.ids[0], SHORT, -1.0), (order.ids[1], WING, 1.0)):
+        report(room, order_id, contract, FillStatus.FILLED, sign, 2.0, number=5)
+    assert [position.fees for position in room.system.book.positions.values()] == [4.0]
+
+
+def test_what_was_charged_by_the_list_is_not_charged_again_by_the_next_process(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that filled at a price that nobody told, and that its group counts already: a dollar, however often."""
+    room.gateway.is_live = lambda: True  # type: ignore[method-assign]
+    room.gateway.answers_at_once = lambda: True  # type: ignore[method-assign]
+    order = working(room)
+    monkeypatch.setattr(room.gateway, "cancel", lambda *_: None)
+    hold(room, short=-1)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, math.nan, number=1)
+    for _ in range(3):
+        (group,) = room.executor._working
+        assert (group.fills[SHORT.name].unpriced, group.fees) == (-1.0, 1.0)
+        restarted(room)
+
+
+def test_a_late_report_puts_its_own_fee_in_place_of_the_list_s(room: Room) -> None:
+    """Three of which one filled unseen: a dollar each by the list, and the report of all three tells 4.50 in all."""
+    working(room, 3)
+    (group,) = room.executor._working
+    leg = group.package.legs[0]
+    assert fill_gap(group, leg, None, 1.0, -1.0)
+    fill = group.fills[leg.contract.name]
+    assert (fill.quantity, fill.unpriced, fill.fees) == (-1.0, -1.0, 1.0)
+    told = OrderUpdated(
+        time=NOON, order_id=1, contract=leg.contract.name, status=FillStatus.FILLED, fill_quantity=-3.0, fill_price=2.0,
+        fee=4.5,
+    )  # fmt: skip
+    new, late, odd = take_fill(group, leg, told, 1.0)
+    assert (new, late, odd) == (-2.0, LegExit(-1.0, 200.0, 0.5), 0.0)
+    assert (fill.quantity, fill.unpriced, fill.cash, fill.fees) == (-3.0, 0.0, 600.0, 4.5)

@@ -22,6 +22,8 @@ FIXED = {
     799: "what filled unseen beside what was told is priced apart from it",
     989: "a sign of a lost fill is told whatever else halted entries before",
     329: "a part of an entry that is told again after its end, without an identity, is what the account holds",
+    79: "a fill that only the account shows takes the broker's price list",
+    659: "what a person closed of a fill that nobody heard of is in no trade, and the sums know it",
     715: "a short whose hedge a person sold out of another part is bought back",
 }
 """Seeds that broke a rule once, and what it was."""
