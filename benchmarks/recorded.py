@@ -13,7 +13,8 @@ numbers were chosen; the others only report. With ``--write`` the tables replace
 over ``--seeds`` seeds.
 
 ``--fills FIRST LAST`` prints which entries of Friday 0DTE each fill rule selects, over ``--seeds`` seeds of
-``history``: how many filled, and what those and the others come to when each is entered at natural (the table of decision 026).
+``history``: how many filled, and what those and the others come to when each is entered at natural (the table of
+decision 026).
 """
 
 from __future__ import annotations
