@@ -160,7 +160,8 @@ def trades(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([name for name, _ in TRADE_COLUMNS])
         writer.writerows(
-            ["" if (value := read(trade)) is None else value for _, read in TRADE_COLUMNS] for trade in rows
+            ["" if (value := read(trade)) is None else to_the_cent(value) for _, read in TRADE_COLUMNS]
+            for trade in rows
         )
         return 0
     if not rows:
@@ -180,6 +181,11 @@ def what_words(trade: Trade) -> str:
     structure = trade.structure.replace("_", " ")
     part = "" if trade.part == "whole" or trade.part in structure.split() else f" ({trade.part})"
     return f"{trade.contracts} x {trade.underlying} {structure}{part}"
+
+
+def to_the_cent(value: Any) -> Any:
+    """A cell: sums and prices without what adding them up left behind the cents."""
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def explain(

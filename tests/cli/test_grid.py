@@ -94,7 +94,7 @@ def test_a_grid_in_which_little_moved_is_not_chosen_by() -> None:
         (((MIN_VIX, "0"),), "history"): [figures(0.1, None)],
         (((MIN_VIX, "22"),), "history"): [figures(0.2)],
     }
-    assert best_of_many(groups).startswith("1 of 2 combinations has a Sharpe ratio")
+    assert best_of_many(groups).startswith("Of 2 combinations 1 have a Sharpe ratio")
     assert "do not choose" in best_of_many(groups)
 
 

@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -20,7 +22,7 @@ from cli.options import MarketChoice, MarketKind
 from cli.runs import explained
 from cli.settings import setting_rows
 from core.settings.fields import Settings
-from core.settings.strategies import AVAILABLE
+from core.settings.strategies import AVAILABLE, StrategySettings
 from reporting.performance import compared
 from reporting.rows import parse_journal
 from tests.reporting.pages import ORIGIN, POSITION, a_journal, exposure, row
@@ -91,6 +93,7 @@ def test_trades_as_csv_hold_every_column(results: Path, capsys: pytest.CaptureFi
     assert (trade["position"], trade["profit"], trade["exit_reason"]) == (POSITION, "300.0", "it is 15:00")
     assert trade["legs"] == "-1:P1400 +1:P1380"
     assert said(["trades", "base", "--csv", "--strategy", "box"], capsys).count("\n") == 1
+    assert (runs.to_the_cent(-138.00000000000006), runs.to_the_cent(2), runs.to_the_cent("x")) == (-138.0, 2, "x")
 
 
 def test_a_trade_is_explained_with_its_walk_and_what_bound_it(
@@ -191,6 +194,15 @@ def test_a_run_in_which_nothing_can_trade_is_told(given: dict[str, str], words: 
 
 def test_a_run_that_can_trade_is_not_warned_of() -> None:
     assert options.cannot_trade(Settings()) == ()
+
+
+def test_a_strategy_that_is_no_row_has_no_entry_days_that_could_be_missing() -> None:
+    # As docs/howto/add-a-strategy.md shows one: it has a group of settings, and is in no table of entry days.
+    run = SimpleNamespace(start=date(2018, 1, 2), end=date(2018, 1, 12))
+    settings = SimpleNamespace(run=run, quiet_tuesday=StrategySettings())
+    assert options.strategy_obstacle("quiet_tuesday", cast(Settings, settings)) is None
+    run.end = date(2018, 1, 1)
+    assert "no session" in str(options.strategy_obstacle("quiet_tuesday", cast(Settings, settings)))
 
 
 @pytest.mark.parametrize(
