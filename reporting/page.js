@@ -83,7 +83,10 @@ for (const list of [...document.querySelectorAll(".trade-list")].slice(0, 1)) {
 }
 const openTarget = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target && target.tagName === "DETAILS") { target.hidden = false; target.open = true; target.scrollIntoView(); }
+  if (!target || !target.id.match(/^(trade|open)-/)) return;
+  target.hidden = false;
+  if (target.tagName === "DETAILS") target.open = true;
+  target.scrollIntoView();
 };
 addEventListener("hashchange", openTarget);
 openTarget();
