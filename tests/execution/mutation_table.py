@@ -67,6 +67,13 @@ EXECUTION_RULES = (
         REPORTS,
     ),
     Mutation(
+        "and so are those that come after the end",
+        "execution/executor.py",
+        "        self.account.believed(group)\n        if group.id in self._lost:",
+        "        if group.id in self._lost:",
+        REPORTS,
+    ),
+    Mutation(
         "what fills after its end is a position",
         "execution/sending.py",
         "        elif group.fresh_count:\n            self.late(group)\n",
