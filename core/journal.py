@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any, Final, Protocol, TextIO
+from typing import IO, Any, Final, Protocol
 
 from core.clock import MarketClock
 
@@ -102,30 +102,46 @@ class MemorySink:
 
 
 class FileSink:
-    """Appends to one file; ``every_line`` flushes each line at once (live), else the file's own buffer decides."""
+    """Appends to one file; ``every_line`` hands each line over at once (live), else the file's own buffer decides.
+
+    What a full disk does not take is owed, to the byte, and goes before the next line: no act waits for its row.
+    """
 
     def __init__(self, path: Path, *, every_line: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._every_line = every_line
-        self._file: TextIO = path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._file: IO[bytes] = path.open("ab", buffering=0 if every_line else -1)
+        self._owed = b""
+        self._refused: str | None = None
 
     def append(self, line: str) -> None:
         """Add one line at the end of the file."""
-        self._file.write(line + "\n")
-        if self._every_line:
-            self._file.flush()
+        self._owed += (line + "\n").encode("utf-8", "backslashreplace")
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        try:
+            while self._owed:
+                self._owed = self._owed[self._file.write(self._owed) :]
+            self._refused = None
+        except OSError as error:  # told by `keep`, once a minute
+            self._refused = str(error)
 
     def flush(self) -> None:
-        """Hand what is buffered to the operating system."""
+        """Hand what is buffered to the operating system. Raises OSError for what it does not take."""
+        self._hand_over()
         self._file.flush()
+        if self._refused is not None:
+            raise OSError(self._refused)
 
     def keep(self) -> str | None:
-        """The file is all there is."""
-        return None
+        """The file is all there is: why it does not take its lines."""
+        return self._refused
 
     def close(self) -> None:
         """Flush and close; closing twice does no harm."""
+        if not self._file.closed:
+            self._hand_over()
         self._file.close()
 
 
@@ -142,6 +158,8 @@ class Journal:
         self._held: list[tuple[int, str]] | None = None
         self._lock = threading.Lock()
         self._unkept: str | None = None
+        self._owed: list[str] = []
+        self._refused: str | None = None
         self.correlation_source: Callable[[], str] = _no_correlation
         self.counts: dict[RecordKind, int] = dict.fromkeys(RecordKind, 0)
 
@@ -168,7 +186,7 @@ class Journal:
         with self._lock:
             self.counts[kind] += 1
             if self._held is None:
-                self._sink.append(line)
+                self._hand_over(line)
             else:
                 rank = BUILD_RANK.get()
                 self._held.append((-1 if rank is None else rank, line))
@@ -188,7 +206,18 @@ class Journal:
         with self._lock:
             held, self._held = self._held or [], None
             for _, line in sorted(held, key=lambda item: item[0]):
-                self._sink.append(line)
+                self._hand_over(line)
+
+    def _hand_over(self, line: str) -> None:
+        """What the sink does not take is owed: a disk that is full for a moment must end nothing half-way."""
+        self._owed.append(line)
+        try:
+            while self._owed:
+                self._sink.append(self._owed[0])
+                del self._owed[0]
+            self._refused = None
+        except OSError as error:  # told by `keep`, once a minute
+            self._refused = str(error)
 
     def flush(self) -> None:
         """Hand everything written to the operating system."""
@@ -197,7 +226,7 @@ class Journal:
     def keep(self) -> None:
         """Save what must outlive the machine (live, once a minute); a failure is told once, and so is its end."""
         with self._lock:
-            failed = self._sink.keep()
+            failed = self._sink.keep() or self._refused
         if failed != self._unkept:
             self._unkept = failed
             told = "the journal is kept again" if failed is None else f"the journal cannot be kept: {failed}"

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from core.book import ApprovedEntry, Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
-from core.bus import EventBus
+from core.bus import EventBus, do_all
 from core.contracts import Leg, uncovered
 from core.events import (
     EntriesHalted,
@@ -27,13 +28,13 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
-from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, holds_worthless, sort_out
+from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders
 from execution.groups import Change, OrderGroup, closed_by, is_broken, left_without, opening_orders, reduced
 from execution.reports import LateFills, LostFills, SplitWatch
 from execution.sending import OrderGuards, WorkingGroups, record_step
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
-from execution.walking import anomaly, exit_limit, too_late, walk_limit
+from execution.walking import anomaly, exit_limit, holds_worthless, sort_out, too_late, walk_limit
 from market.chains import current_price
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, StateError, SystemState
@@ -115,9 +116,8 @@ class AtomicExecutor(OrderDesk):
 
     def cancel_entries(self, reason: str) -> None:
         """Take back every entry on its way."""
-        for group in self._working:
-            if group.opens and not group.cancelling:
-                self._working.cancel(group, reason)
+        due = (row for row in self._working if row.opens and not row.cancelling)
+        do_all(partial(self._working.cancel, row, reason) for row in due)
 
     def _on_halted(self, event: EntriesHalted) -> None:
         """A halt stops what is on its way in at once; what fills before the cancel counts."""
@@ -130,13 +130,13 @@ class AtomicExecutor(OrderDesk):
     def advance(self, now: datetime) -> None:
         """Once a minute: walk, cross, cancel or unwind what is due."""
         self._unwinds.pass_minute(now)
-        for position in self._unwinds.positions:
-            self._next_unwind(position)
-        for group in self._working:
-            if holds_worthless(group, self._gateway, self._settings):
-                group.drops = True
-                self._working.cancel(group, "a long that it sells is worth nothing: it goes on without")
-        self._working.advance(now)
+        unwinds = [partial(self._next_unwind, position) for position in self._unwinds.positions]
+        do_all((*unwinds, self._drop_worthless, partial(self._working.advance, now)))
+
+    def _drop_worthless(self) -> None:
+        for group in [row for row in self._working if holds_worthless(row, self._gateway, self._settings)]:
+            group.drops = True
+            self._working.cancel(group, "a long that it sells is worth nothing: it goes on without")
 
     # Entries
 

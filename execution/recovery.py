@@ -21,7 +21,7 @@ from core.events import (
     Request,
 )
 from core.factory import Manager
-from core.gateway import Gateway, Holding
+from core.gateway import MOST_HELD, Gateway, Holding
 from core.identifiers import Identifiers
 from core.instruments import contract_named, underlying_named
 from core.parts import LegExit, Part, Urgency
@@ -38,7 +38,6 @@ from state.store import UNREADABLE
 from state.tables import CorruptStoreError, OrderPurpose, PositionState, SystemState, SystemTrigger
 
 UNOWNED = "unowned"
-MOST_HELD = 1e8  # of anything; more cannot be true, and counts as unknown: nothing opens beside it
 """Under which state remembers what the account held of nobody at the last certain look."""
 OUTSIDE = "outside"
 """Under which state remembers what others traded in contracts of ours."""
@@ -133,7 +132,8 @@ class BrokerLooks:
             BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag, row.broker_ids)
             for row in self._gateway.open_orders()
         )
-        return BrokerFacts(today, holdings, orders, certain=self.certain and self.believed)
+        possible = all(row.is_possible for row in rows)
+        return BrokerFacts(today, holdings, orders, certain=self.certain and self.believed and possible)
 
     def verify(self) -> tuple[str, ...]:
         """The state's own recovery says what is wrong."""
@@ -441,7 +441,8 @@ class OrderRecovery(Manager):
         holdings = {row.name: row for row in self._gateway.holdings()}
         for leg in package.legs:
             name = leg.contract.name
-            group.fills[name] = self._rebuild_fill(group, leg, detail, holdings.get(name))
+            fill = group.fills[name] = self._rebuild_fill(group, leg, detail, holdings.get(name))
+            fill.unnamed = bool(fill.quantity)  # which reports of it were taken, the process before knew
         return group
 
     def _rebuild_fill(self, group: OrderGroup, leg: Leg, detail: Mapping[str, Any], held: Holding | None) -> LegFill:

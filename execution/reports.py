@@ -121,20 +121,20 @@ def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float) -
     """Count a fill once: signed contracts that are new, what got its price now, and how many were too many.
 
     What filled unseen, at a price that nobody told, takes its price from a report that comes later, and its fee too,
-    less the ``listed`` one that it was counted at.
+    less the ``listed`` one that it was counted at. Part of a contract is none: a quantity counts as the nearest whole.
     """
-    fill, price = group.fills[leg.contract.name], event.fill_price or 0.0
+    fill, price, told = group.fills[leg.contract.name], event.fill_price or 0.0, float(round(event.fill_quantity))
     room = group.wanted(leg) - fill.quantity
-    new = _within(room, event.fill_quantity)
-    rest = event.fill_quantity - new
+    new = _within(room, told)
+    rest = told - new
     priced = _within(fill.unpriced, rest)
     counted = new + priced
-    each = event.fee / abs(event.fill_quantity) if event.fill_quantity else 0.0
+    each = event.fee / abs(told) if told else 0.0
     late = LegExit(priced, -priced * price * leg.contract.multiplier, round(abs(priced) * (each - listed), 10))
     fill.quantity += new
     fill.unpriced -= priced
     fill.cash -= counted * price * leg.contract.multiplier
-    fill.fees += late.fees + (event.fee if new == event.fill_quantity else round(each * abs(new), 10))
+    fill.fees += late.fees + (event.fee if new == told else round(each * abs(new), 10))
     fill.unnamed = fill.unnamed or not (event.number or event.filled is not None)
     return new, late, rest - priced
 
