@@ -4,7 +4,8 @@ An order's number changes with each new limit there anyway, and a Friday of one 
 assignments over night and expired contracts that are still shown are left to the weeks.
 """
 
-# Private: _key (the limit of a group), _unwinds (a disk that is full, and an end, just then).
+# Private: _key (the limit of a group), _fill, _filled, _forget, _remove, _asked_for (the broker that stands behind this
+# one), _unwinds (a disk that is full, and an end, just then).
 
 from __future__ import annotations
 
