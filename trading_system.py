@@ -48,7 +48,7 @@ from market.chains import OptionChainManager
 from market.freshness import DataFreshnessValidator, HeldQuotes, QuoteJudge
 from market.history import Correlations, DailyHistory
 from market.trend import TrendWatcher
-from market.vix import UnifiedVIXManager
+from market.vix import VIX, UnifiedVIXManager
 from risk.breakers import CircuitBreakerPlugin
 from risk.commands import CommandDesk, HealthCheck, RiskStatus
 from risk.drawdown import DrawdownPlugin
@@ -80,7 +80,7 @@ from strategies.base import next_entries
 from strategies.box import Box
 from strategies.butterfly import Butterfly
 from strategies.capacity import Capacity
-from strategies.coordinator import QuietMinutes, StrategyCoordinator
+from strategies.coordinator import Bands, QuietMinutes, StrategyCoordinator
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
 from strategies.friday_0dte import FridayZeroDay
@@ -213,6 +213,7 @@ class TradingSystem:
         self._idle_minutes = settings.market.idle_minutes
         self._session: Session | None = None
         self._priced_at: datetime | None = None
+        self._told: set[str] = set()
         self._quiet = self.managers[QuietMinutes]
         self._minute_at: datetime | None = None
         self._passed_at: datetime | None = None
@@ -297,6 +298,12 @@ class TradingSystem:
             return now.minute % self._idle_minutes != 0 or self._quiet.stands(now)
         return self._quiet.is_quiet(now)
 
+    def rests_while(self) -> tuple[datetime, Bands] | None:
+        """Until when, and while which prices stay where, ``rests`` is true; ``None``: it has to be asked."""
+        if self._live or not self._recovery.settled:
+            return None
+        return self._quiet.lasts() if self._session is not None else (datetime.max, ())
+
     def minute(self, now: datetime) -> None:
         """A minute's prices are in; told twice (LEAN does so after contracts were added), it is one minute."""
         if now == self._minute_at:
@@ -354,38 +361,28 @@ class TradingSystem:
             self.open_session(now)
 
     def _publish_prices(self, now: datetime) -> None:
-        if self._priced_at == now:
-            return
-        self._priced_at = now
         tickers = self.tickers
         others = self._held().difference(tickers)
         self._publish((*sorted(others), *tickers) if others else tickers, now)
 
     def _publish(self, tickers: Iterable[str], now: datetime) -> None:
         gateway, publish = self.gateway, self.bus.publish
-        for ticker in tickers:
+        if self._priced_at != now:
+            self._priced_at, self._told = now, set()
+        for ticker in [row for row in tickers if row not in self._told]:  # a price is told once a minute
+            self._told.add(ticker)
             tick = gateway.tick(ticker)
             if self._live and (tick is not None or not self.does_without(ticker)):
                 self.managers[DataFreshnessValidator].source(ticker, tick, now)
-            if tick is not None and tick.fresh_at is not None:
-                publish(
-                    MarketData(
-                        time=now,
-                        ticker=ticker,
-                        open=tick.open,
-                        high=tick.high,
-                        low=tick.low,
-                        price=tick.price,
-                        fresh_at=tick.fresh_at,
-                    )
-                )
+            if tick is not None and (told := MarketData.of(ticker, tick, now)) is not None:
+                publish(told)
 
     def entry_ahead(self, now: datetime, strategy: str, window: str) -> None:
         """A strategy's window will open in some minutes."""
-        ahead = self.managers[EntryPreparer].is_due(strategy, window, now.date())
-        if ahead and self._session is not None and self._session.day == now.date():
+        tickers = self.managers[EntryPreparer].looks_at(strategy, window, now.date())
+        if tickers and self._session is not None and self._session.day == now.date():
             self.clock.advance(now)
-            self._publish_prices(now)
+            self._publish((VIX, *tickers), now)
             self.bus.publish(EntryAhead(time=now, strategy=strategy, window=window))
 
     def entry_window(self, now: datetime, strategy: str, window: str) -> None:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from math import isfinite
 
 from core.book import Refusal
+from core.gateway import Tick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,16 @@ class MarketData(Event):
     low: float
     price: float
     fresh_at: datetime
+
+    @classmethod
+    def of(cls, ticker: str, tick: Tick, now: datetime) -> MarketData | None:
+        """A tick as it is told at a minute; ``None`` before a real bar gave one."""
+        if tick.fresh_at is None:
+            return None
+        high, low = tick.high, tick.low
+        return cls(
+            time=now, ticker=ticker, open=tick.open, high=high, low=low, price=tick.price, fresh_at=tick.fresh_at
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

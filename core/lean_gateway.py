@@ -199,7 +199,7 @@ class LeanGateway(LeanOrders):
 
     def security(self, ticker: str) -> Any:
         """The LEAN security of a watched underlying, for main.py's schedules."""
-        return self._securities[ticker]
+        return self._securities[ticker if ticker in self._securities else self._names.key_of(ticker) or ticker]
 
     def tick(self, ticker: str) -> Tick | None:
         """Newest minute of a watched underlying; LEAN's price 0 means that none came yet."""

@@ -367,9 +367,10 @@ class AssignmentPlugin(RiskPlugin):
         return rows
 
     def _is_pinned(self, contract: Contract, event: Event) -> bool:
+        if contract.expiry != event.time.date():
+            return False
         spot = self._service.spot_of(contract)
-        today = contract.expiry == event.time.date()
-        return today and spot is not None and abs(contract.strike / spot - 1.0) <= self._settings.pin_distance
+        return spot is not None and abs(contract.strike / spot - 1.0) <= self._settings.pin_distance
 
 
 class GreeksLimitsPlugin(RiskPlugin):

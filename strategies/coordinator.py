@@ -202,6 +202,7 @@ class StrategyCoordinator:
         if strategy is None:
             self._tell_orphan(position)
             return
+        holding = None
         try:
             holding = self._holding(position, now, session)
             if holding is None:
@@ -217,7 +218,7 @@ class StrategyCoordinator:
             action = last_resort(position, now, session)
             self.looks.forget(position.id)
         for one in action if isinstance(action, tuple) else (action,):
-            if self._stops.confirmed(strategy, position, one, session):
+            if self._stops.confirmed(strategy, position, one, holding):
                 self._do(position, one, now.date())
 
     def _tell_orphan(self, position: Position) -> None:
@@ -399,7 +400,8 @@ class StrategyCoordinator:
         return tuple(problems) if self._strategies else ("no strategy is enabled",)
 
 
-_Bands = tuple[tuple[str, float, float], ...]
+Bands = tuple[tuple[str, float, float], ...]
+"""Tickers, each with the least and the most that its price may be."""
 
 
 class QuietMinutes(Manager):
@@ -425,9 +427,10 @@ class QuietMinutes(Manager):
         self._risk = risk
         self._emergency = emergency
         self._longest = timedelta(minutes=settings.held_minutes)
+        self._idle = timedelta(minutes=settings.idle_rest_minutes)
         self._move = settings.quiet_move
-        self._stands: tuple[datetime, _Bands] | None = None
-        self._rests: tuple[datetime, _Bands] | None = None
+        self._stands: tuple[datetime, Bands] | None = None
+        self._rests: tuple[datetime, Bands] | None = None
 
     def is_quiet(self, now: datetime) -> bool:
         """Whether nobody looks at a minute."""
@@ -437,7 +440,19 @@ class QuietMinutes(Manager):
         """Whether the last full look still stands, so that only what its own rest tells is looked at."""
         return self._is_within(self._stands, now) and not self._coordinator.pursues
 
-    def _is_within(self, known: tuple[datetime, _Bands] | None, now: datetime) -> bool:
+    def lasts(self) -> tuple[datetime, Bands] | None:
+        """Until when, and while which prices stay where, nobody looks at a minute; ``None``: to be asked each minute.
+
+        Nothing but the broker, the timetable and these prices can change it.
+        """
+        stands, rests = self._stands, self._rests
+        if stands is None or self._coordinator.pursues:
+            return None
+        if not self._coordinator.is_active:
+            return stands
+        return None if rests is None else (min(stands[0], rests[0]), shared((*stands[1], *rests[1])))
+
+    def _is_within(self, known: tuple[datetime, Bands] | None, now: datetime) -> bool:
         if known is None or now >= known[0]:
             return False
         for ticker, low, high in known[1]:
@@ -474,7 +489,7 @@ class QuietMinutes(Manager):
                 return
             band = self._coordinator.looks.vix_band(price) if ticker == VIX else self._move * price
             bands.append((ticker, price - band, price + band))
-        self._stands = (now + self._longest, tuple(bands))
+        self._stands = (now + (self._longest if self._coordinator.is_active else self._idle), tuple(bands))
         self.glanced()
 
     def glanced(self) -> None:

@@ -25,7 +25,7 @@ from greeks.service import CentralGreeksService
 from market.calendar import DividendDays, EventCalendar, ends_a_quarter
 from market.freshness import TwoLooks
 from market.vix import VIX
-from strategies.base import ROLLED_PART, Action, Close, Hold, HoldContext, Rest, Strategy
+from strategies.base import Action, Close, Hold, HoldContext, Rest, Strategy
 
 Rule = Callable[[Part, HoldContext], Close | None]
 
@@ -134,19 +134,19 @@ def total_loss(multiple: float) -> PositionRule:
 def _together(position: Position, context: HoldContext) -> tuple[float | None, float]:
     """Profit in dollars, ``None`` where a part's is unknown, and the credit that it is measured against.
 
-    Of the open parts and what they brought at entry. Of a position that was rolled, or is being rolled, over its whole
-    life: what the old part realised counts, against what the position has taken in so far and at least what it was
-    sold for before. Else the side that stays would be stopped in the minute in which the other is rolled.
+    Of the open parts and what they brought at entry. Of a position that is being rolled, or that has lost a part, over
+    its whole life: what went counts, against what the position has taken in so far, and at least what it was sold for
+    before or its open parts brought. Else the side that stays would be stopped in the minute in which the other is
+    rolled, or goes without another in its place. Where a price of what went is unknown, there are the open parts alone.
     """
-    if context.rolled_from is not None or any(part.name.endswith(ROLLED_PART) for part in position.parts):
-        taken = position.cash
-        credit = max(0.0 if taken is None else taken, context.rolled_from or 0.0)
-        return context.total(position), credit
+    credit = abs(sum(part.entry_cash for part in position.parts))
+    if (context.rolled_from is not None or position.realised) and (taken := position.cash) is not None:
+        return context.total(position), max(taken, context.rolled_from or 0.0, credit)
     total: float | None = 0.0
     for part in position.parts:
         profit = context.profit(part)
         total = added(total, None if profit is None else profit * part.multiplier * part.contracts)
-    return total, abs(sum(part.entry_cash for part in position.parts))
+    return total, credit
 
 
 # Where the underlying and the deltas stand
@@ -473,23 +473,22 @@ class StopGuard:
         self._marks = marks
         self._looks = TwoLooks(_APART)
 
-    def confirmed(self, strategy: Strategy, position: Position, action: Action, session: Session) -> bool:
-        """Whether an action may be taken now; everything but an urgent close may."""
-        if not isinstance(action, Close) or action.urgency is not Urgency.URGENT:
+    def confirmed(self, strategy: Strategy, position: Position, action: Action, context: HoldContext | None) -> bool:
+        """Whether an action may be taken now; everything but an urgent close may. ``context``: what the row saw."""
+        if not isinstance(action, Close) or action.urgency is not Urgency.URGENT or context is None:
             return True
         now = self._gateway.now()
         parts = position.chosen(action.parts)
         usable = all(self._marks.believed(part.legs, now) for part in parts)
         key = f"{position.id} {action.rule} {' '.join(part.name for part in parts)}"
-        return self._looks.confirmed(key, now, usable, self._agrees(strategy, position, action, session))
+        return self._looks.confirmed(key, now, usable, self._agrees(strategy, position, action, context))
 
-    def _agrees(self, strategy: Strategy, position: Position, action: Close, session: Session) -> bool | None:
+    def _agrees(self, strategy: Strategy, position: Position, action: Close, context: HoldContext) -> bool | None:
         """Whether the row would do the same at the model's values; ``None`` where they are not known."""
         values = {part.name: self._marks.model_value_of(part) for part in position.parts}
         if any(values[part.name] is None for part in position.chosen(action.parts)):
             return None
         tick = self._gateway.tick(position.underlying.price_key)
-        context = HoldContext(self._gateway.now(), session, values, None if tick is None else tick.price)
-        answer = strategy.manage(position, context)
+        answer = strategy.manage(position, replace(context, values=values, spot=None if tick is None else tick.price))
         answers = answer if isinstance(answer, tuple) else (answer,)
         return any(isinstance(one, Close) and one.rule == action.rule for one in answers)

@@ -43,11 +43,15 @@ class EndedLookError(Exception):
 
 @dataclass(slots=True)
 class Watched:
-    """Contracts that an entry asked quotes of today, by name, in the order of asking; ``user`` holds them."""
+    """Contracts that an entry asked quotes of today, by name, in the order of asking; ``user`` holds them.
+
+    ``found``: whether an early look ahead missed nothing.
+    """
 
     user: str
     day: date
     contracts: dict[str, Contract] = field(default_factory=dict)
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Look:
         self.root = root
         self.part: Part | None = None
         self.full_size = root
-        self.is_ahead = False
+        self.is_ahead = self._is_early = False
         self.spares = 0
         self._kept_back = 0
         self._watched = watched
@@ -285,10 +289,20 @@ class Look:
             pool.update({row.name: row for row in added})
             self.tools.chains.watch(self._watched.user, added)
 
-    def look_ahead(self, last: bool) -> None:
-        """This look decides nothing, it asks quotes: the last of all there is room for, an earlier one leaves some."""
-        self.is_ahead = True
+    def look_ahead(self, last: bool) -> bool:
+        """This look decides nothing, it asks quotes: the last of all there is room for, an earlier one leaves some.
+
+        Whether there is anything to look for: not early again after one that missed nothing.
+        """
+        self.is_ahead, self._is_early = True, not last
         self.spares, self._kept_back = (_LAST_SPARES, 0) if last else (0, _KEPT_BACK)
+        return last or not self._watched.found
+
+    def ends(self, answer: object) -> None:
+        """The look is over: an early one that missed nothing need not be had again before the last."""
+        self.subscribe()
+        if self._is_early and answer is not None and not self._missing and not isinstance(answer, Wait):
+            self._watched.found = True
 
     @property
     def _most(self) -> int:

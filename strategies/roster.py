@@ -273,15 +273,17 @@ class EntryPreparer(Manager):
         self._rows = {strategy.name: strategy for strategy in roster.enabled if isinstance(strategy, Row)}
         bus.subscribe(EntryAhead, self._on_ahead, component="entry_ahead")
 
-    def is_due(self, strategy: str, window: str, day: date) -> bool:
-        """Whether a row's window opens on a day."""
+    def looks_at(self, strategy: str, window: str, day: date) -> tuple[str, ...]:
+        """The tickers that a row's window looks at; none on a day on which it does not open."""
         row = self._rows.get(strategy)
         found = None if row is None else next((one for one in row.entry_windows() if one.name == window), None)
-        return found is not None and found.falls_on(day) and self._tools.is_open(day)
+        if row is None or found is None or not found.falls_on(day) or not self._tools.is_open(day):
+            return ()
+        return row.underlyings()
 
     def _on_ahead(self, event: EntryAhead) -> None:
         row = self._rows.get(event.strategy)
-        if row is None or not self.is_due(event.strategy, event.window, event.time.date()):
+        if row is None or not self.looks_at(event.strategy, event.window, event.time.date()):
             return
         for context in self._contexts(row, event):
             try:

@@ -224,18 +224,23 @@ class Row(Strategy):
             return blocked
         look = self._look(entry.name, context, self.available(_slot(context))[rank])
         left = datetime.combine(context.today, entry.at) - context.now
-        if left > timedelta(0):
-            look.look_ahead(last=left <= _LAST_LOOK)
+        if left > timedelta(0) and not look.look_ahead(last=left <= _LAST_LOOK):
+            return Wait("entry_time", f"all was found ahead of {entry.at:%H:%M}")
+        answer: Answer | None = None
         try:
-            for gate in (*self.phase_gates, *self.gates, *entry.gates):
-                answer = gate(look)
-                if answer is not None:
-                    return answer
-            return self._barred(entry, look) or self._as_named(entry, entry.act(look))
+            answer = self._answer(entry, look)
         except EndedLookError as ended:
-            return ended.answer
+            answer = ended.answer
         finally:
-            look.subscribe()
+            look.ends(answer)
+        return answer
+
+    def _answer(self, entry: Entry, look: Look) -> Answer:
+        for gate in (*self.phase_gates, *self.gates, *entry.gates):
+            answer = gate(look)
+            if answer is not None:
+                return answer
+        return self._barred(entry, look) or self._as_named(entry, entry.act(look))
 
     def _barred(self, entry: Entry, look: Look) -> Skip | None:
         """What the account forbids such parts on such an underlying, whatever their contracts are."""

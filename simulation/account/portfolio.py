@@ -41,7 +41,7 @@ from simulation.securities.derivatives import SecurityManager
 from simulation.securities.securities import Security
 
 D = TypeVar("D")
-_MARGIN_PRODUCTS = (SecurityType.FUTURE, SecurityType.CFD, SecurityType.CRYPTO_FUTURE)
+MARGIN_PRODUCTS = (SecurityType.FUTURE, SecurityType.CFD, SecurityType.CRYPTO_FUTURE)
 _DAILY_SETTLED = (SecurityType.FUTURE,)
 
 
@@ -54,6 +54,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         self.cash_book = CashBook()
         self.unsettled_cash_book = CashBook()
         self.invested_securities: dict[Symbol, Security] = {}
+        self.holding_changes = 0
         self.positions = PositionManager(self)
         self.margin_call_model: CallsMargin = DefaultMarginCallModel(self)
         self.trade_builder = TradeBuilder()
@@ -137,8 +138,15 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         )
         for security in self.invested_securities.values():
             held = security.holdings
-            total += held.unsettled_profit if security.type in _MARGIN_PRODUCTS else held.holdings_value
+            total += held.unsettled_profit if security.type in MARGIN_PRODUCTS else held.holdings_value
         return clean(total)
+
+    def purse(self) -> tuple[Decimal, float, Decimal, float] | None:
+        """Cash and its rate, settled and unsettled, to be compared; None while there is more than one currency."""
+        if len(self.cash_book._entries) + len(self.unsettled_cash_book._entries) != 2:
+            return None
+        (cash,), (later,) = self.cash_book._entries.values(), self.unsettled_cash_book._entries.values()
+        return cash.book, cash.conversion_rate, later.book, later.conversion_rate
 
     @property
     def total_portfolio_value_less_free_buffer(self) -> float:
@@ -250,6 +258,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
             self.invested_securities[security.symbol] = security
         else:
             self.invested_securities.pop(security.symbol, None)
+        self.holding_changes += 1
         self.positions.invalidate()
 
     def has_short_options(self) -> bool:
@@ -273,7 +282,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         held.total_sale_volume += held.quantity_value(fill.absolute_fill_quantity, fill.fill_price)
         fee = self._charge(held, fill.order_fee)
         quantity, price = exact(fill.fill_quantity), exact(fill.fill_price)
-        if security.type not in _MARGIN_PRODUCTS:
+        if security.type not in MARGIN_PRODUCTS:
             self._settle(security, -quantity * price * multiplier_of(security), fill)
         was, selling = held.quantity, fill.direction == OrderDirection.SELL
         if was > 0 if selling else was < 0:
@@ -312,7 +321,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         closed = exact(min(fill.absolute_fill_quantity, held.absolute_quantity)) * (-1 if fill.fill_quantity > 0 else 1)
         multiplier = multiplier_of(security)
         profit = exact(fill.fill_price) * closed * multiplier - held.average * closed * multiplier
-        if security.type in _MARGIN_PRODUCTS:
+        if security.type in MARGIN_PRODUCTS:
             self._settle(security, profit - self._unwind_settled(security, closed), fill)
         profit += self._cash_settlement(security, fill)
         held.add_profit(profit)

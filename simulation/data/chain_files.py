@@ -282,17 +282,29 @@ class FileChain(Named):
 
     def __init__(self, block: UniverseBlock, canonical: Any, today: date) -> None:
         self.block, self.symbol = block, canonical
-        self._rows = _by_value(block, np.nonzero(block.expiry >= today.toordinal())[0])
+        self._listed: NDArray[np.int64] = np.nonzero(block.expiry >= today.toordinal())[0]
+        self._ordered: list[int] | None = None
+
+    def _rows(self) -> Iterator[int]:
+        """Rows in order. The first alone is found without sorting the rest: whether there is any is asked each day."""
+        if self._ordered is None:
+            first = self.block.first_by_value(self._listed)
+            if first is not None:
+                yield first
+            self._ordered = self.block.by_value(self._listed).tolist()
+            yield from self._ordered[1:]
+        else:
+            yield from self._ordered
 
     def __iter__(self) -> Iterator[FileContract]:
         block, make = self.block, FileContract.__new__
-        for row in self._rows.tolist():  # without a call of its constructor: chains have thousands
+        for row in self._rows():  # without a call of its constructor: chains have thousands
             contract = make(FileContract)
             contract.block, contract.row, contract._chain = block, row, self
             yield contract
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._listed)
 
     @property
     def count(self) -> int:
@@ -332,14 +344,6 @@ class FileChains(LeanDictionary[Any]):
 
         frames = {pair.key: pair.value.data_frame for pair in sorted(self, key=lambda pair: str(pair.key.value))}
         return pd.concat(frames.values(), keys=frames.keys(), names=["canonical", "symbol"], sort=False)
-
-
-def _by_value(block: UniverseBlock, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows in the order of their symbols' values, as LEAN's dictionaries of contracts iterate (DataDictionary.cs)."""
-    if block.canonical.has_underlying:
-        order: NDArray[np.int64] = np.lexsort((block.strike[rows], block.right[rows], block.expiry[rows]))
-        return np.asarray(rows[order], dtype=np.int64)
-    return np.array(sorted(rows.tolist(), key=lambda row: block.symbol(row).value), dtype=np.int64)
 
 
 class EmptyChain(Named):

@@ -65,6 +65,16 @@ class InterestBlock:
     value: Floats
 
 
+def begun(block: Any, start: int) -> tuple[Any, int]:
+    """When the rows of a block end, and the first row that ends after an instant."""
+    return (None, 0) if block is None else (block.end, int(block.end.searchsorted(start, "right")))
+
+
+def filtered(block: Any, keep: Any) -> Any:
+    """Some rows of a block, by a mask."""
+    return replace(block, **{item.name: getattr(block, item.name)[keep] for item in fields(block)})
+
+
 @dataclass(frozen=True, slots=True)
 class UnderlyingRow:
     """The underlying's day, as the first row of an option universe carries it."""
@@ -137,6 +147,23 @@ class UniverseBlock:
                 found = _CONTRACTS[key] = self._contract(*key[1:])
             made[row] = found
         return found
+
+    def by_value(self, rows: Integers) -> Integers:
+        """Rows in the order of their symbols' values, as LEAN's dictionaries of contracts iterate
+        (DataDictionary.cs)."""
+        if self.canonical.has_underlying:
+            order = np.lexsort((self.strike[rows], self.right[rows], self.expiry[rows]))
+            return np.asarray(rows[order], dtype=np.int64)
+        return np.array(sorted(rows.tolist(), key=lambda row: str(self.symbol(row).value)), dtype=np.int64)
+
+    def first_by_value(self, rows: Integers) -> int | None:
+        """The first of them, found without putting the others in order; None without rows."""
+        if not self.canonical.has_underlying:
+            return next(iter(self.by_value(rows).tolist()), None)
+        for column in (self.expiry, self.right, self.strike):
+            values = column[rows]
+            rows = rows[values == values.min()] if len(rows) else rows
+        return next(iter(rows.tolist()), None)
 
     def _contract(self, ordinal: int, strike: float, right: int) -> Symbol:
         expiry = date.fromordinal(ordinal)

@@ -18,6 +18,7 @@ from simulation.account.margin_calls import *
 from simulation.account.margin_futures import *
 from simulation.account.portfolio import *
 from simulation.account.positions import *
+from simulation.account.trade_statistics import *
 from simulation.account.tradebuilder import *
 from simulation.algorithm.algorithm import QCAlgorithm
 from simulation.algorithm.algorithm_settings import *

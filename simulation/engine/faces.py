@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -122,6 +122,16 @@ class Samples(Protocol):
 
     def see(self) -> None:
         """After a slice."""
+
+    def follow(self, instants: list[int]) -> bool:
+        """Slices in which prices change and nothing else, all at once; false where each must be seen."""
+
+    @property
+    def weighs_at(self) -> int:
+        """When something is weighed that a slice may not pass."""
+
+    def watcher(self, snapshot: Mapping[Symbol, object]) -> Callable[[], None] | None:
+        """What looks at each slice even so."""
 
     def quiet_until(self, snapshot: Mapping[Symbol, object]) -> int:
         """Until when slices leave nothing to sample while nothing is held and no money moves."""

@@ -188,6 +188,7 @@ class Engine(QuietMinutes):
         """From the first instant to the last slice, then on_end_of_algorithm."""
         algorithm = self.algorithm
         self._on_data = algorithm.on_data if algorithm.overrides("on_data") else None
+        self._rests = getattr(algorithm, "rests_while", None)
         self.scheduler.add(self._daily_sampling(), self.utc_ms)
         self._next_margin_ms, self.running = 0, True
         self.scheduler.start(self.utc_ms)
@@ -233,13 +234,21 @@ class Engine(QuietMinutes):
                 self._special(moment, data_ms == moment)
             else:
                 self._step(moment, True, None, ())
-                until = min(self._quiet_until(special), high + 1) if epoch == self.subscriptions.epoch else 0
-                position, acted = self._pass_quiet(times, position, until)
-                moment = times[position - 1]
-                if acted:
-                    self._after_step(moment, ())
+                if epoch == self.subscriptions.epoch:
+                    position = self._pass_on(times, position, min(special, high + 1))
+                    moment = times[position - 1]
             if self.subscriptions.changed:
                 self._end_of_step(moment)
+
+    def _pass_on(self, times: list[int], position: int, special: int) -> int:
+        """After a step: passes the minutes in which nothing happens; gives where the next one stands."""
+        until = min(self._quiet_until(special), special)
+        position, acted = self._pass_quiet(times, position, until)
+        if acted:
+            self._after_step(times[position - 1], ())
+        elif until == 0 and not self.subscriptions.changed:
+            position = self._rest_held(times, position, special)
+        return position
 
     def _next_special(self) -> int:
         selection = self.subscriptions.next_selection()

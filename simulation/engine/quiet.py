@@ -6,21 +6,30 @@ the minute in which the algorithm does something ends its stretch, and the kerne
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from datetime import datetime
+
+import numpy as np
 
 from simulation.account.portfolio import SecurityPortfolioManager
 from simulation.engine.faces import Consolidates, Samples
 from simulation.engine.schedule import Scheduler
 from simulation.engine.views import Views
-from simulation.lean.clock import MINUTE_MS
+from simulation.lean.clock import FOREVER, MINUTE_MS
 from simulation.lean.symbols import Symbol
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.transaction_handler import TransactionHandler
+from simulation.securities.derivatives import SecurityManager
 from simulation.securities.slices import Slice
 
 MARGIN_CALL_MS = 5 * MINUTE_MS
+HOUR_MS = 60 * MINUTE_MS
 RUIN_SHARE = 0.5
 """Below this share of its best value the portfolio is checked for ruin at every slice, above it every five minutes."""
+Rests = Callable[[], tuple[datetime, tuple[tuple[Symbol, float, float], ...]] | None]
+"""An algorithm's `rests_while`: until when, by its own clock, and while the price of which symbol stays between which
+bounds, its `on_data` does nothing; None where each slice has to be shown (decision 080)."""
 
 
 class QuietMinutes(Views):
@@ -32,6 +41,7 @@ class QuietMinutes(Views):
     consolidators: Consolidates
     scheduler: Scheduler
     data_ms: int
+    securities: SecurityManager
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +52,7 @@ class QuietMinutes(Views):
         self._next_sample_ms = self._next_value_ms = self._next_margin_ms = self._next_hour_ms = 0
         self._best_value = 0.0
         self._on_data: Callable[[Slice], object] | None = None
+        self._rests: Rests | None = None
 
     def stop(self, reason: str) -> None:
         """Ends the run before the next event."""
@@ -82,15 +93,11 @@ class QuietMinutes(Views):
         finished.
         """
         scheduler, subscriptions, consolidators = self.scheduler, self.subscriptions, self.consolidators
-        snapshot, on_data, handler, held = (
-            self.snapshot(),
-            self._on_data,
-            self.handler,
-            self.portfolio.invested_securities,
-        )
+        snapshot, on_data, handler, portfolio = self.snapshot(), self._on_data, self.handler, self.portfolio
+        held = portfolio.invested_securities
         state = (scheduler.next_ms, subscriptions.epoch, handler.total_orders)
-        cash = _Purse(self.portfolio)
-        while position < len(times) and (ms := times[position]) < until:
+        purse = None  # the first minute is always seen
+        while position < len(times) and (ms := times[position]) < until and self.stop_reason is None:
             position += 1
             if ms >= self._next_value_ms and not self._worth_something(ms):
                 break
@@ -112,29 +119,72 @@ class QuietMinutes(Views):
                     or handler.has_work()
                 ):
                     return position, True
-            if cash.has_moved():
+            if purse is None or portfolio.purse() != purse:
+                purse = portfolio.purse()
                 self.samples.see()
+            elif self._rests is not None and on_data is not None:
+                position = self._leave_out(times, position, until, self._rests)
         return position, False
 
+    def _leave_out(self, times: list[int], position: int, until: int, rests: Rests) -> int:
+        """Passes the minutes of which the algorithm says that it does nothing; gives where the next one stands.
 
-class _Purse:
-    """The account's cash, looked at for whether it has changed since the last look; at first it always has."""
+        Each is as one whose `on_data` did nothing: the account is looked at for ruin and margin when it would be.
+        """
+        stop = self._rested(times, position, until, rests)
+        while (place := bisect_left(times, self._next_value_ms, position, stop)) < stop:
+            if not self._worth_something(times[place]):
+                stop = place + 1
+        while (place := bisect_left(times, self._next_margin_ms, position, stop)) < stop:
+            self._next_margin_ms = times[place] + MARGIN_CALL_MS
+        self._pass_to(times, position, stop)
+        return stop
 
-    def __init__(self, portfolio: SecurityPortfolioManager) -> None:
-        self._books = (portfolio.cash_book, portfolio.unsettled_cash_book)
-        self._cash, self._unsettled = (book[book.account_currency] for book in self._books)
-        self._seen: tuple[object, object, float] | None = None
+    def _rest_held(self, times: list[int], position: int, special: int) -> int:
+        """The same while something is held and nothing ordered, up to the next look for ruin, margin or assignment."""
+        rests, handler = self._rests, self.handler
+        if rests is None or self._on_data is None or position == len(times) or handler.has_work():
+            return position
+        if self.is_warming_up or self._leaving or self.consolidators.active or self.stop_reason is not None:
+            return position
+        hour = (self.utc_ms // HOUR_MS + 1) * HOUR_MS
+        until = min(special, self.scheduler.next_ms, self._next_hour_ms, self._next_sample_ms + 1, hour)
+        until = min(until, self._next_value_ms, self._next_margin_ms, self.samples.weighs_at)
+        if times[position] >= until:
+            return position
+        stop = self._rested(times, position, until, rests)
+        if position == stop or not self.samples.follow(times[position:stop]):
+            return position
+        if (watch := self.samples.watcher(self.snapshot())) is not None:
+            for place in range(position, stop):
+                self._pass_to(times, place, place + 1)
+                watch()
+        self._pass_to(times, position, stop)
+        return stop
 
-    def has_moved(self) -> bool:
-        """Whether an amount or a rate was replaced; always while there is more than one currency."""
-        cash, unsettled, seen = self._cash, self._unsettled, self._seen
-        if (
-            seen is not None
-            and cash.book is seen[0]
-            and unsettled.book is seen[1]
-            and cash.conversion_rate == seen[2]
-            and len(self._books[0]) + len(self._books[1]) == 2
-        ):
-            return False
-        self._seen = (cash.book, unsettled.book, cash.conversion_rate)
-        return True
+    def _rested(self, times: list[int], position: int, until: int, rests: Rests) -> int:
+        """Where the first minute stands, of those before an instant, of which the algorithm does not say that."""
+        found = rests()
+        if found is None:
+            return position
+        stop = bisect_left(times, min(until, self._instant(found[0])), position)
+        for symbol, low, high in found[1]:
+            if position == stop:
+                return position
+            path = self.securities[symbol].price_path(times[position])
+            if path is None:
+                return position
+            stop = bisect_left(times, path.high + 1, position, stop)
+            prices = path.prices(np.array(times[position:stop]))
+            outside = np.flatnonzero((prices < low) | (prices > high))
+            stop = position + int(outside[0]) if len(outside) else stop
+        return stop
+
+    def _pass_to(self, times: list[int], position: int, stop: int) -> None:
+        """Moves the clock to the last of these minutes."""
+        if position < stop:
+            self.utc_ms = self.data_ms = times[stop - 1]
+            self._slice, self._slice_of = None, (times[stop - 1], True)
+
+    def _instant(self, moment: datetime) -> int:
+        return FOREVER if moment == datetime.max else self.zone.utc_ms(moment)

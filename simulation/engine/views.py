@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from simulation.data.chain_files import EmptyChain, FileChain
+from simulation.data.columns import UniverseBlock
 from simulation.data.feeds import Feed
 from simulation.data.source import DataSource
 from simulation.lean.clock import NEW_YORK, Zone, zone_of
@@ -36,6 +37,8 @@ class Views:
         self._slice: Slice | None = None
         self._slice_of: tuple[int, bool] | None = None
         self._chains: dict[Symbol, ChainIndex] = {}
+        self._file_chains: dict[Symbol, FileChain] = {}
+        self._file_chains_of = date.min
         self._canonicals_of: Snapshot | None = None
         self._canonicals: tuple[list[Symbol], list[Symbol]] = ([], [])
 
@@ -107,6 +110,15 @@ class Views:
                 tried += 1
                 block = self.source.universe(canonical, day)
                 if block is not None:
-                    return FileChain(block, canonical, self.zone.date_of(self.utc_ms))
+                    return self._file_chain_of(block, canonical, self.zone.date_of(self.utc_ms))
             day -= timedelta(days=1)
         return EmptyChain(canonical)
+
+    def _file_chain_of(self, block: UniverseBlock, canonical: Symbol, today: date) -> FileChain:
+        """One of each file a day, which is put in order once; those of the day before are let go."""
+        if today != self._file_chains_of:
+            self._file_chains, self._file_chains_of = {}, today
+        known = self._file_chains.get(canonical)
+        if known is None or known.block is not block:
+            known = self._file_chains[canonical] = FileChain(block, canonical, today)
+        return known

@@ -66,8 +66,9 @@ class TransactionHandler:
     def has_work(self) -> bool:
         """Whether a pass could do anything: queued requests, resting orders, or an assignment scan that is due."""
         broker = self.broker
-        waiting = broker.faults is not None and broker.faults.reports.waiting
-        return bool(self._queue or broker.pending or waiting) or broker.assignment_scan_due()
+        if self._queue or broker.pending or (broker.faults is not None and broker.faults.reports.waiting):
+            return True
+        return broker.assignment_scan_due()
 
     def process_pass(self) -> None:
         """One order pass: queued updates and cancellations, then the broker's look at its orders (AM step 9, 16)."""

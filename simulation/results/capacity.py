@@ -132,11 +132,14 @@ class CapacityEstimate:
         if self._known and (force or now // DAY_MS * DAY_MS >= self._next_ms):
             self._weigh(now)
 
-    def quiet_until(self, snapshot: Mapping[Any, object]) -> int:
-        """Until when `update` has nothing to do while nothing is traded, with these symbols subscribed (UTC ms); 0 when
-        fills wait to be read or the market around one is still watched."""
-        if self._events_read < len(self._engine.order_events) or any(symbol in snapshot for symbol in self._watched):
-            return 0
+    def watches(self, snapshot: Mapping[Any, object]) -> bool:
+        """Whether, with these symbols subscribed, the market around a fill is still watched, or fills wait to be
+        read."""
+        unread = self._events_read < len(self._engine.order_events)
+        return unread or any(symbol in snapshot for symbol in self._watched)
+
+    def quiet_until(self) -> int:
+        """Until when `update` weighs nothing (UTC ms)."""
         return math.ceil(self._next_ms / DAY_MS) * DAY_MS if self._known else FOREVER
 
     def _bar(self, symbol: Any) -> tuple[float, float, int] | None:

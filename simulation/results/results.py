@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from simulation.account.brokerages import brokerage_name
-from simulation.account.tradebuilder import Trade, TradeStatistics, trade_statistics
+from simulation.account.trade_statistics import TradeStatistics, trade_statistics
+from simulation.account.tradebuilder import Trade
 from simulation.lean.clock import EPOCH, utc_datetime
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.orders import Order

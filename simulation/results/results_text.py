@@ -14,7 +14,8 @@ from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any
 
-from simulation.account.tradebuilder import Trade, TradeStatistics
+from simulation.account.trade_statistics import TradeStatistics
+from simulation.account.tradebuilder import Trade
 from simulation.data.lean_folder import SCALED_TYPES
 from simulation.lean.clock import utc_datetime
 from simulation.lean.numbers import clean, decimal_text

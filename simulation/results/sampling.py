@@ -7,12 +7,13 @@ points, as LEAN's do; without, each candle is one value and a run is faster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 
+from simulation.account.standing import StandingAccount
 from simulation.data.columns import FactorRow, Floats, Integers
 from simulation.data.lean_folder import LeanFolder
 from simulation.lean.clock import DAY_MS, FOREVER, HOUR_MS, zone_of
@@ -138,6 +139,8 @@ class Samples:
         self.log_edges: list[int] = []
         self.benchmark = Benchmark(engine)
         self._candle: list[float] | None = None
+        self._standing: StandingAccount | None = None
+        self._waiting: list[int] = []
         self._day_value = 0.0
         self._highest = 0.0
         self._sold = [0.0, 0.0]
@@ -148,6 +151,7 @@ class Samples:
         value = self._value()
         self.starting_capital = self._day_value = self._highest = value
         self._candle = None
+        self._waiting.clear()
         if self.every_step:
             self.capacity = CapacityEstimate(self._engine)
 
@@ -159,15 +163,58 @@ class Samples:
         self._engine.portfolio.trade_builder.see_prices(self._engine.securities, self._engine.data_ms)
 
     def see(self) -> None:
-        """The end of a step, where every step is followed."""
+        """The end of a step, where every step is followed: what the account is worth, at once or together with others.
+
+        Its instants wait while neither cash nor what is held changes and every price of it has a path.
+        """
         if self.capacity is not None:
             self.capacity.update()
-        self._widen()
+        portfolio, ms = self._engine.portfolio, self._engine.data_ms
+        if self._standing is None or not self._standing.stands(portfolio, ms):
+            self._widen_waiting()
+            self._standing = StandingAccount.of(portfolio, ms)
+        if self._standing is None:
+            self._widen()
+        else:
+            self._waiting.append(ms)
+
+    def follow(self, instants: list[int]) -> bool:
+        """Takes in steps in which nothing changes but prices, in UTC milliseconds and in their order; false, with
+        nothing taken in, where each must be looked at by itself."""
+        portfolio, standing = self._engine.portfolio, self._standing
+        if not self.every_step:
+            return True
+        if standing is None or not standing.stands(portfolio, instants[-1]):
+            return False
+        if not portfolio.trade_builder.follow(self._engine.securities, instants):
+            return False
+        self._waiting += instants
+        return True
+
+    def _widen_waiting(self) -> None:
+        """Widens the current candle by what the account was worth at the instants that wait."""
+        if self._waiting and self._standing is not None:
+            values = self._standing.values(np.array(self._waiting, dtype=np.int64))
+            self._waiting.clear()
+            for place in dict.fromkeys((0, int(values.argmax()), int(values.argmin()), len(values) - 1)):
+                self._widen_by(round(clean(values.item(place)), 4))
 
     def quiet_until(self, snapshot: Mapping[Symbol, object]) -> int:
         """Until when steps leave nothing to sample, with these symbols subscribed, while nothing is held and no money
         moves: UTC milliseconds."""
-        return FOREVER if self.capacity is None else self.capacity.quiet_until(snapshot)
+        if self.capacity is None:
+            return FOREVER
+        return 0 if self.capacity.watches(snapshot) else self.capacity.quiet_until()
+
+    @property
+    def weighs_at(self) -> int:
+        """When the capacity is weighed next, at the earliest: UTC milliseconds."""
+        return FOREVER if self.capacity is None else self.capacity.quiet_until()
+
+    def watcher(self, snapshot: Mapping[Symbol, object]) -> Callable[[], None] | None:
+        """What has to look at each step between two weighings, with these symbols subscribed; None where nothing."""
+        capacity = self.capacity
+        return capacity.update if capacity is not None and capacity.watches(snapshot) else None
 
     def reopen(self, delistings: Iterable[DelistingType]) -> None:
         """A contract that leaves makes LEAN's next slice one of the same instant: the next candle opens in it."""
@@ -175,8 +222,11 @@ class Samples:
             self._widen()
 
     def _widen(self) -> None:
-        """Widens the current candle by the portfolio's value now."""
-        value = round(self._value(), 4)
+        """Widens the current candle by what waits and by the portfolio's value now."""
+        self._widen_waiting()
+        self._widen_by(round(self._value(), 4))
+
+    def _widen_by(self, value: float) -> None:
         if self._candle is not None and value == self._candle[3]:
             return  # it lies within the candle already
         if self._candle is None:

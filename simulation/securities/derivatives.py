@@ -202,6 +202,7 @@ class SecurityManager(LeanDictionary[Security]):
     def __init__(self) -> None:
         super().__init__()
         self.everything: dict[Any, Security] = {}
+        self.broken_paths = 0  # how often what the path of a security rests on was replaced
 
     def _key(self, key: Any) -> Any:
         if isinstance(key, Symbol | str):

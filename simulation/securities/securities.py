@@ -7,7 +7,7 @@ ask keep their last value that was not zero.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from simulation.data.feeds import Column, Feed
@@ -15,59 +15,10 @@ from simulation.lean.bars import BaseData, OpenInterest, QuoteBar, TradeBar
 from simulation.lean.clock import Zone, zone_of
 from simulation.lean.enums import DataNormalizationMode, Resolution, SecurityType, TickType
 from simulation.lean.names import Named, signed
+from simulation.securities.exchange import SecurityExchange
+from simulation.securities.paths import PricePath, path_of
 
 NO_PRICE = 0.0  # what LEAN shows before the first bar
-
-
-class SecurityExchange(Named):
-    """The exchange of a security: its hours and whether it is open now (regular hours, the security's own clock)."""
-
-    def __init__(self, security: Security, hours: Any) -> None:
-        self._security = security
-        self.hours = hours
-
-    @property
-    def time_zone(self) -> Any:
-        """The exchange's zone."""
-        return self.hours.time_zone
-
-    @property
-    def local_time(self) -> datetime:
-        """Now, in the exchange's zone."""
-        return self._security.local_time
-
-    @property
-    def exchange_open(self) -> bool:
-        """Whether regular trading is open at this instant; false at the closing minute itself."""
-        return bool(self.hours.is_open(self._security.local_time, False))
-
-    @property
-    def closing_soon(self) -> bool:
-        """Whether the exchange closes within ten minutes."""
-        return self.is_closing_soon(10)
-
-    def is_closing_soon(self, minutes_to_close: int) -> bool:
-        """Whether the exchange is open now and shut after the given minutes."""
-        return not self.hours.is_open(self.local_time + timedelta(minutes=minutes_to_close), False)
-
-    def is_open_during_bar(
-        self, bar_start_time: datetime, bar_end_time: datetime, is_extended_market_hours: bool
-    ) -> bool:
-        """Whether any of the bar lies in the session."""
-        return bool(self.hours.is_open(bar_start_time, bar_end_time, is_extended_market_hours))
-
-    def date_is_open(self, date_to_check: datetime, extended_market_hours: bool = False) -> bool:
-        """Whether the date has a session."""
-        return bool(self.hours.is_date_open(date_to_check, extended_market_hours))
-
-    def date_time_is_open(self, date_time: datetime) -> bool:
-        """Whether regular trading is open at a local time."""
-        return bool(self.hours.is_open(date_time, False))
-
-    @property
-    def trading_days_per_year(self) -> int:
-        """LEAN's number for equities, options and futures."""
-        return 252
 
 
 class SecurityCache(Named):
@@ -136,6 +87,7 @@ class Security(Named):
         self._seed_interest: OpenInterest | None = None
         self._at = self._last_at = -1
         self._price = 0.0
+        self._path: PricePath | None = None
         self._last: BaseData | None = None
         self._quoted = symbol.security_type != SecurityType.EQUITY
 
@@ -147,7 +99,7 @@ class Security(Named):
         kind = feed.spec.kind
         target = {TickType.TRADE: self._trade_feeds, TickType.QUOTE: self._quote_feeds}.get(kind, self._interest_feeds)
         target.append(feed)
-        self._at = self._last_at = -1
+        self._forget_prices()
 
     def drop_feeds(self) -> None:
         """Detaches all subscriptions and forgets prices: the security left every universe."""
@@ -155,7 +107,14 @@ class Security(Named):
             feed.close()
         self.feeds, self._trade_feeds, self._quote_feeds, self._interest_feeds = [], [], [], []
         self._seed_trade = self._seed_quote = None
+        self._forget_prices()
+
+    def _forget_prices(self) -> None:
+        """What prices are read from has changed: nothing that was found in it stands."""
         self._at = self._last_at = -1
+        if self._path is not None:
+            self._path = None
+            self._engine.securities.broken_paths += 1
 
     def emits(self, ms: int) -> bool:
         """Whether a subscription gives a slice of this instant something."""
@@ -269,8 +228,20 @@ class Security(Named):
             return seed.end_ms, seed.close
         return known
 
+    def price_path(self, ms: int) -> PricePath | None:
+        """The prices of all minutes around an instant at once; None where they must be looked at one by one."""
+        known = self._path
+        if known is None or not known.low < ms <= known.high:
+            seeded = self._seed_trade is not None or self._seed_quote is not None
+            known = None if seeded else path_of(self._quote_feeds if self._quoted else [], self._trade_feeds, ms)
+            self._path = known
+        return known
+
     def _find_price(self) -> float:
         """The close of `get_last_data`; where it is zero that of the other kind."""
+        path = self._path
+        if path is not None and path.low < self._engine.data_ms <= path.high:
+            return path.price(self._engine.data_ms)
         last = self._last
         if last is not None and self._last_at == self._engine.data_ms and last.close:
             return float(last.close)
@@ -301,7 +272,7 @@ class Security(Named):
             self._seed_quote = data
         elif isinstance(data, OpenInterest):
             self._seed_interest = data
-        self._at = self._last_at = -1
+        self._forget_prices()
 
     def _bar_value(self, name: str) -> float:
         bar = self.get_last_data()

@@ -233,7 +233,7 @@ LIMIT_RULES = (
     Mutation(
         "a stop needs a second look or the model",
         "strategies/coordinator.py",
-        "if self._stops.confirmed(strategy, position, one, session):",
+        "if self._stops.confirmed(strategy, position, one, holding):",
         "if True:",
         STOPS,
     ),

@@ -152,7 +152,12 @@ def test_both_sides_together_have_the_target_and_the_stop(
         # The call went at 0.20: 60 of its 80 dollars are kept. The put alone: 370 lost on 120; both: 310 on 200.
         ({"put": -4.90}, 200.0, [("Hold", ())]),
         ({"put": -5.80}, 200.0, [("stop_loss", ())]),  # 460 - 60 = 400 lost on 200
-        ({"put": -4.90}, None, [("stop_loss", ())]),  # nothing is being rolled: the put stands by itself
+        # The roll opened no other call: 200 - 20 = 180 dollars were taken in, and 2 x 180 = 360 may be lost.
+        ({"put": -4.79}, None, [("Hold", ())]),  # 359 - 60 = 299 on the put's own 120 would have been 2.5 times
+        ({"put": -5.39}, None, [("Hold", ())]),  # 419 - 60 = 359
+        ({"put": -5.40}, None, [("stop_loss", ())]),  # 420 - 60 = 360
+        ({"put": -0.91}, None, [("Hold", ())]),  # 29 + 60 = 89 gained of 180
+        ({"put": -0.90}, None, [("profit_target", ())]),  # 30 + 60 = 90
         # Another call was sold at 0.50: 200 - 20 + 50 = 230 dollars were taken in.
         ({"put": -5.50, "call-rolled": -0.50}, None, [("Hold", ())]),  # 430 - 60 = 370 lost
         ({"put": -6.40, "call-rolled": -0.50}, None, [("stop_loss", ())]),  # 520 - 60 = 460
@@ -168,6 +173,13 @@ def test_a_roll_of_one_side_neither_stops_nor_pays_the_other(
         sides.append(side(row, CALL, 0.50, "call-rolled"))
     held = replace(strangle(row, *sides), realised={"call": Realised(60.0, 2.0, 1)})
     assert acts(row, held, replace(hold(NOON, values, 100.0), rolled_from=rolled_from)) == expected
+
+
+def test_a_side_that_stays_is_judged_alone_where_nobody_knows_what_the_other_brought(row: FuturesStrangle) -> None:
+    held = replace(strangle(row, side(row, PUT, 1.20)), realised={"call": Realised(None, 2.0, 1)})
+    # 240 lost on the put's own 120: twice that. A dollar less is held.
+    assert acts(row, held, hold(NOON, {"put": -3.60}, 100.0)) == [("stop_loss", ())]
+    assert acts(row, held, hold(NOON, {"put": -3.59}, 100.0)) == [("Hold", ())]
 
 
 def deltas(row: FuturesStrangle, monkeypatch: pytest.MonkeyPatch, put: float, call: float) -> None:

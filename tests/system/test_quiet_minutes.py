@@ -57,18 +57,19 @@ def test_a_minute_that_rests_is_one_that_publishes_nothing(tmp_path: Path) -> No
         ),  # 0.24 % and two points of a hundred: within a quarter of a percent and ten times that
         (5013.0, 24.0, 45, False),
         (5000.0, 24.7, 45, False),
-        (5000.0, 24.0, 50, True),
-        (5000.0, 24.0, 55, False),  # fifteen minutes after the look of 9:40
+        (5000.0, 24.0, 95, True),
+        (5000.0, 24.0, 100, False),  # an hour after the look of 9:40
     ],
 )
-def test_a_look_at_nothing_held_stands_for_a_quarter_of_an_hour_while_prices_do(
+def test_a_look_at_nothing_held_stands_for_an_hour_while_prices_do(
     tmp_path: Path, spot: float, vix: float, minute: int, rests: bool
 ) -> None:
     gateway = gateway_of(tmp_path)
     system = opened(gateway)
     gateway.time = at(9, 40)
     system.minute(gateway.time)
-    gateway.spot, gateway.vix, gateway.time = (lambda _: spot), (lambda _: vix), at(9, minute)
+    gateway.spot, gateway.vix = (lambda _: spot), (lambda _: vix)
+    gateway.time = at(9 + minute // 60, minute % 60)
     assert system.rests(gateway.time) == rests
 
 

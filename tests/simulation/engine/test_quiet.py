@@ -1,6 +1,6 @@
 """Quiet minutes are passed as a stretch, and nothing that an algorithm does or sees tells that they are."""
 
-# Private: _engine, _step: what a run samples, and which minutes are whole steps, is the kernel's own affair.
+# Private: _engine, _step, _margin_scan: what a run samples, and which minutes are steps, is its own.
 
 from __future__ import annotations
 
@@ -128,6 +128,106 @@ def test_a_held_position_makes_every_minute_a_whole_step(monkeypatch: pytest.Mon
 
     told = steps_of(monkeypatch, holds)
     assert sum(time.startswith("09") for time in told) >= 390
+
+
+class Patient:
+    """Looks where SPY left a band of its last look, or so many minutes after it: buys at one look, sells at the next,
+    and orders nothing at the third. ``says``: whether it tells the engine of it (decision 080)."""
+
+    def __init__(self, says: bool, minutes: int, band: float) -> None:
+        self.says, self.minutes, self.band = says, minutes, band
+        self.calls, self.looks = 0, 0
+        self.until, self.low, self.high = at("00:00", TUESDAY - timedelta(days=9)), 0.0, 0.0
+
+    def __call__(self, algorithm: Any) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        on(algorithm, "on_data", lambda made, _: self.look(made))
+        if self.says:
+            algorithm.rests_while = lambda: (self.until, ((SPY, self.low, self.high),))
+
+    def look(self, algorithm: Any) -> None:
+        self.calls += 1
+        price = algorithm.securities["SPY"].price
+        if algorithm.time < self.until and self.low <= price <= self.high:
+            return
+        listed(algorithm, "look", str(algorithm.time), price, algorithm.portfolio.total_portfolio_value)
+        self.looks += 1
+        if self.looks % 3:
+            algorithm.market_order("SPY", 10 if self.looks % 3 == 1 else -10)
+        self.until = algorithm.time + timedelta(minutes=self.minutes)
+        self.low, self.high = price - self.band, price + self.band
+
+
+@pytest.mark.parametrize(("minutes", "band", "looks"), [(25, 0.1, 35), (25, 0.3, 16), (7, 1.0, 56)])
+def test_minutes_that_an_algorithm_says_it_does_nothing_in_change_nothing(
+    minutes: int, band: float, looks: int
+) -> None:
+    """390 prices a cent apart on two days: 11 minutes leave a band of 0.10, so that a look comes each 11 minutes."""
+    told, asked = Patient(True, minutes, band), Patient(False, minutes, band)
+    left_out, each = run(told), run(asked)
+    for one, other in zip(left_out, each, strict=True):
+        assert one == other
+    assert asked.looks == told.looks >= looks
+    assert asked.calls == 780
+    assert told.calls < 400
+
+
+def test_excursions_of_a_trade_are_of_the_minutes_that_were_left_out_too() -> None:
+    """Bought at 9:31 for 500.02 (the offer) and held for 25 minutes, 10 shares; at 9:40 it is worth 499.90 for a
+    minute, 12 cents under what was paid."""
+    market = share_market()
+    market.trade_rows[SPY][9] = (at("09:40", TUESDAY - timedelta(days=1)), (499.90,) * 4)
+    found = []
+    for says in (True, False):
+        made: Any = play(market, Patient(says, 25, 0.3), last_day=TUESDAY)
+        found.append([(row.entry_ms, row.exit_ms, row.mae, row.mfe) for row in made.trade_builder.closed_trades])
+    assert found[0] == found[1]
+    assert found[0][0][2] == -1.2
+
+
+def test_the_account_is_looked_at_for_margin_at_the_same_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    scans: list[str] = []
+    plain = Engine._margin_scan
+
+    def scan(self: Engine, now: int) -> None:
+        if self.portfolio.invested:
+            scans.append(f"{self.zone.local(now):%d %H:%M}")
+        plain(self, now)
+
+    def sample(self: Engine, now: int) -> None:
+        """A point of the curve an hour, as in a run of years, so that none falls on each look for margin."""
+        self._next_sample_ms = now + 3_600_000
+
+    monkeypatch.setattr(Engine, "_margin_scan", scan)
+    monkeypatch.setattr(Engine, "_sample_chart", sample)
+
+    def twice(algorithm: Any) -> None:
+        """Bought again hours after the market around the sale is watched no more: the five minutes go on meanwhile."""
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        for clock, count in (("09:31", 10), ("09:36", -10), ("13:03", 10)):
+            algorithm.do_at(clock, lambda count=count: algorithm.market_order("SPY", count))
+        on(algorithm, "on_data", lambda *_: None)
+        algorithm.rests_while = (lambda: (at("16:00", TUESDAY), ())) if says else (lambda: None)
+
+    for says in (True, False):
+        play(share_market(), Patient(says, 13, 1.0), last_day=TUESDAY)
+        play(share_market(), twice, last_day=TUESDAY)
+    half = len(scans) // 2
+    assert half > 40
+    assert scans[:half] == scans[half:]
+
+
+def test_what_holds_what_it_says_that_it_waits_for_is_whole_steps_at_looks_for_margin_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def holds(algorithm: Any) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        algorithm.do_at("09:31", lambda: algorithm.market_order("SPY", 10))
+        on(algorithm, "on_data", lambda *_: None)
+        algorithm.rests_while = lambda: (at("16:00", TUESDAY), ())
+
+    told = [time for time in steps_of(monkeypatch, holds) if time.startswith("09")]
+    assert 78 <= len(told) < 250  # each five minutes for margin, and a point of the curve each four
 
 
 def test_a_run_that_quits_in_a_quiet_minute_ends_there() -> None:

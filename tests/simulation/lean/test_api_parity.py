@@ -66,13 +66,13 @@ ENGINE_OWN = {
         "ScheduleManager": "deferred",
         "ScheduledEvent": "fire next_ms skip_until",
         "Security": "add_feed drop_feeds emits freeze is_option last_interest last_quote last_trade price_at "
-        "trade_close",
+        "price_path trade_close",
         "SecurityChanges": "add remove",
         "SecurityExchangeHours": "sessions_utc_ms forget_before",
         "SecurityHolding": "add_profit quantity_value unsettled_profit",
         "SecurityIdentifier": "pack properties",
         "SecurityManager": "add_security forget is_active retire",
-        "SecurityPortfolioManager": "has_short_options holding_changed new_holding pay_dividend settlement_scan "
+        "SecurityPortfolioManager": "has_short_options holding_changed new_holding pay_dividend purse settlement_scan "
         "short_options",
         "SecurityPositionGroupBuyingPowerModel": "initial maintenance",
         "SecurityTransactionManager": "next_group_id next_order_id record_profit transaction_records utc_ms",
@@ -86,7 +86,7 @@ ENGINE_OWN = {
         "TimeInForce": "good_til_date",
         "TradeStatistics": "average_duration average_losing_duration average_winning_duration end_ms median_duration "
         "median_losing_duration median_winning_duration start_ms",
-        "Trade": "best exit_ms fall see sign",
+        "Trade": "best exit_ms fall see see_all sign",
         "TradeBar": "moved",
         "TradeBuilder": "book_fill is_open see_prices",
         "TradingApi": "attach_trading margin_call_scan",

@@ -1,8 +1,7 @@
 """Statistics, trades and result files of the embedded engine, worked out by hand or against scipy."""
 
 # Private: _engine, _fill, _worse_than_benchmark, _unused_margin, _outside_hours, _percent, _compounded, _free_rate,
-# _insignificant, _double, _two_digits, _points, _factors, _log_text: single figures and findings against LEAN's text;
-# whole files are compared elsewhere.
+# _insignificant, _double, _two_digits, _points, _factors, _log_text: single figures and findings against LEAN's text.
 
 from __future__ import annotations
 
@@ -20,7 +19,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulation.account.tradebuilder import Trade, TradeBuilder, trade_statistics
+from simulation.account.trade_statistics import trade_statistics
+from simulation.account.tradebuilder import Trade, TradeBuilder
 from simulation.data.columns import FactorRow, InterestRates, TradeBlock
 from simulation.data.lean_folder import LeanFolder
 from simulation.lean.enums import (
