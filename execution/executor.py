@@ -104,11 +104,7 @@ class AtomicExecutor(OrderDesk):
 
     def why(self) -> list[str]:
         """Why each order is where it is, in words."""
-        return [
-            f"{group.id} {group.purpose.value} {group.contracts} x {group.position}: step {group.step}, limit "
-            f"{group.limit}, next {group.next_step_at}{', cancelling' if group.cancelling else ''}"
-            for group in self._working
-        ]
+        return [group.why for group in self._working]
 
     def judged_by(self, judge: EntryJudge) -> None:
         """Ask a judge at each step of each entry from now on, after those that came before."""
@@ -310,7 +306,7 @@ class AtomicExecutor(OrderDesk):
     def _finished(self, group: OrderGroup) -> None:
         """The broker works nothing of it any more: its position follows in one record, and the rest is unwound."""
         self.account.believed(group)
-        change = self._tracker.of_group(group)
+        change = self._late.at_end(group)
         self._tracker.note_work(group)
         outcome = GroupOutcome.REJECTED if group.rejected else GroupOutcome.CANCELLED
         if group.is_filled:
@@ -374,10 +370,12 @@ class AtomicExecutor(OrderDesk):
         """Parts of which something is left that has to go: legs without the rest, and exits that cannot trade whole."""
         if group.opens:
             return () if change is None else tuple(part.name for part in change.after.parts if is_broken(part, group))
+        loose = self._late.broken(group, change)
         if group.is_filled or (change is None and not group.split) or group.purpose is OrderPurpose.UNWIND:
-            return ()
+            return loose
         position = change.after if change is not None else self._book.positions.get(group.position)
-        return () if position is None else tuple(part.name for part in position.chosen(closed_by(group, position)))
+        parts = () if position is None else position.chosen(closed_by(group, position))
+        return (*loose, *(part.name for part in parts))
 
     def _is_busy(self, position: str) -> bool:
         return bool(self._working.of(position)) or position in self._unwinds
@@ -394,6 +392,8 @@ class AtomicExecutor(OrderDesk):
 
     def _settle(self, event: OrderUpdated) -> None:
         """A report on no order of ours: an expiry, an assignment, or somebody else's trade."""
+        if event.is_assignment:
+            self._working.take_back(event.contract, f"{event.contract} was assigned")
         before = self._tracker.outside.get(event.contract)
         changes = self._tracker.of_settlement(event)
         if self._tracker.outside.get(event.contract) != before:
@@ -443,7 +443,7 @@ class AtomicExecutor(OrderDesk):
 
     def ended_before(self, group: OrderGroup) -> None:
         """A group that ended while nobody looked: its position follows, and what it left broken is unwound."""
-        change = self._tracker.of_group(group)
+        change = self._late.at_end(group)
         broken = self._broken(group, change)
         rows = [] if change is None else self._tracker.rows_of(change)
         record_step(self._journal, group, "found_ended")

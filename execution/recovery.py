@@ -456,22 +456,11 @@ class OrderRecovery(Manager):
         if abs(unseen) < 0.5:
             return LegFill(quantity, total, fees)
         if group.opens and held is not None and held.average_price:
-            paid = self._paid_by_others(name)
+            paid = self._book.paid_for(name)
             if abs(held.quantity - quantity - paid[0]) < 0.5:  # the average is of all that is held: the rest is known
                 return LegFill(quantity, paid[1] * multiplier - held.quantity * held.average_price * multiplier, fees)
             return LegFill(quantity, total - unseen * held.average_price * multiplier, fees)
         return LegFill(quantity, total, fees, unpriced=unseen)
-
-    def _paid_by_others(self, name: str) -> tuple[float, float]:
-        """Signed contracts that open parts hold of a contract, and their prices times these, in points."""
-        parts = [part for position in self._book.positions.values() for part in position.parts]
-        rows = [
-            (sum(held.ratio for held in part.legs if held.contract.name == name), price)
-            for part in parts
-            for leg, price in zip(part.package.legs, part.entry_prices, strict=True)
-            if leg.contract.name == name
-        ]
-        return sum(count for count, _ in rows), sum(count * price for count, price in rows)
 
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
         self._looks.start_over()

@@ -35,7 +35,7 @@ class OrderGuards:
 
     def __init__(self, bus: EventBus, book: Book, settings: OrderSettings) -> None:
         self._bus = bus
-        self._book = book
+        self.book = book
         self._settings = settings
         self._errors: deque[datetime] = deque()
         self._in_a_row = 0
@@ -43,7 +43,7 @@ class OrderGuards:
     def overlap(self, package: Package) -> Refusal | None:
         """A contract held the other way round by another package would be netted."""
         ratios = {leg.contract.name: leg.ratio for leg in package.legs}
-        for position in self._book.exposed():
+        for position in self.book.exposed():
             for leg in position.legs:
                 if ratios.get(leg.contract.name, 0) * leg.ratio < 0:
                     return Refusal("overlap", f"{leg.contract.name} is held the other way round by {position.id}")
@@ -334,6 +334,11 @@ class WorkingGroups:
         self._states.step(group, OrderTrigger.CANCEL, reason=reason)
         self._take_back(group, self._gateway.now())
 
+    def take_back(self, contract: str, reason: str) -> None:
+        """What works on a contract is taken back: it is gone, and an order that closes it would open it."""
+        hit = [row for row in self if any(leg.contract.name == contract for leg in row.package.legs)]
+        do_all(partial(self.cancel, row, reason) for row in hit if not row.cancelling)
+
     # Broker's reports
 
     def _on_order(self, event: OrderUpdated) -> None:
@@ -439,7 +444,8 @@ class WorkingGroups:
     def _fill_gap(self, group: OrderGroup, leg: Leg, told: float | None = None) -> bool:
         """All of a leg filled (or what a report without a price told), and a report of some is on its way or lost."""
         held = {row.name: row for row in self._gateway.holdings()} if group.opens else {}
-        found = fill_gap(group, leg, held.get(leg.contract.name), self.listed_fee(leg, group.opens), told)
+        listed, others = self.listed_fee(leg, group.opens), self._guards.book.paid_for(leg.contract.name)
+        found = fill_gap(group, leg, held.get(leg.contract.name), listed, told, others)
         if found:
             record_step(self._journal, group, "filled_unseen")
         return found

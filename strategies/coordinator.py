@@ -138,14 +138,8 @@ class StrategyCoordinator:
     def _on_minute(self, event: MinutePassed) -> None:
         """An order that cannot be moved, or a roll that fails, keeps nothing that is held from being looked at."""
         now = event.time
-        do_all(
-            (
-                partial(self._entries.look, now),
-                partial(self._desk.advance, now),
-                partial(self._reopen_due, now),
-                partial(self._manage, now),
-            )
-        )
+        look, rolls = partial(self._entries.look, now), partial(self._reopen_due, now)
+        do_all((look, partial(self._desk.advance, now), rolls, partial(self._manage, now)))
 
     def _reopen_due(self, now: datetime) -> None:
         for rolling in [row for row in self._rolls.values() if row.ended is not None]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.risk.mutation_table import Mutation
 
-ATTACKS, REPORTS, PACE, GATES, REFUSALS, LOST, BUGS = (
+ATTACKS, REPORTS, PACE, GATES, REFUSALS, LOST, BUGS, GONE = (
     f"tests/execution/test_{name}.py"
-    for name in ("attacks", "reports", "pace", "gates", "refusals", "lost_fills", "misbehaviour")
+    for name in ("attacks", "reports", "pace", "gates", "refusals", "lost_fills", "misbehaviour", "gone_meanwhile")
 )
 DISK, ENDS = "tests/state/test_disk_faults.py", "tests/strategies/test_contract_ends.py"
 
@@ -329,8 +329,8 @@ EXECUTION_RULES = (
     Mutation(
         "what is held is looked at though orders fail",
         "strategies/coordinator.py",
-        "                partial(self._desk.advance, now),\n",
-        "                *(() if self._desk.advance(now) else ()),\n",
+        "        do_all((look, partial(self._desk.advance, now), rolls,",
+        "        self._desk.advance(now)\n        do_all((look, rolls,",
         REFUSALS,
     ),
     Mutation(
@@ -402,5 +402,26 @@ EXECUTION_RULES = (
         "        self._owed.append(line)\n        try:\n",
         "        self._sink.append(line)\n        try:\n",
         BUGS,
+    ),
+    Mutation(
+        "an exit of what is assigned is taken back",
+        "execution/executor.py",
+        "        if event.is_assignment:\n            self._working.take_back(",
+        "        if not event.contract:\n            self._working.take_back(",
+        GONE,
+    ),
+    Mutation(
+        "what an exit closed though it was gone is a part",
+        "execution/reports.py",
+        "        return self._tracker.of_group(group) if group.opens else self.change(group)\n",
+        "        return self._tracker.of_group(group)\n",
+        GONE,
+    ),
+    Mutation(
+        "what filled unseen is priced apart from what others hold",
+        "execution/reports.py",
+        "        before, unseen = (others[1], held.quantity) if known else",
+        "        before, unseen = (0.0, held.quantity) if known else",
+        GONE,
     ),
 )
