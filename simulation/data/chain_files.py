@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import Any, overload
 
 import numpy as np
@@ -207,6 +208,13 @@ class UniverseRows(Sequence[UniverseRow]):
         return UniverseRow(self._block, self._places[index])
 
 
+def _expiries(block: UniverseBlock, rows: list[int]) -> list[datetime]:
+    """Expiry dates at midnight; a future's with its time of day."""
+    if block.canonical.security_type is SecurityType.FUTURE:
+        return [block.symbol(row).id.date for row in rows]
+    return [midnight_of(block.expiry.item(row)) for row in rows]
+
+
 class OptionContracts(LeanDictionary[Any]):
     """`chain.contracts`: contracts by symbol."""
 
@@ -215,10 +223,8 @@ class FileContract(UniverseRow):
     """One contract of `option_chain()`: the day before's close as bid, ask and last, the file's volatility and
     Greeks."""
 
-    __slots__ = ("_chain",)
-
-    def __init__(self, chain: FileChain, row: int) -> None:
-        self.block, self.row, self._chain = chain.block, row, chain
+    __slots__ = ("expiry",)
+    expiry: datetime
 
     @property
     def time(self) -> datetime:
@@ -283,24 +289,25 @@ class FileChain(Named):
     def __init__(self, block: UniverseBlock, canonical: Any, today: date) -> None:
         self.block, self.symbol = block, canonical
         self._listed: NDArray[np.int64] = np.nonzero(block.expiry >= today.toordinal())[0]
-        self._ordered: list[int] | None = None
+        self._ordered: tuple[list[int], list[datetime]] | None = None
 
-    def _rows(self) -> Iterator[int]:
-        """Rows in order. The first alone is found without sorting the rest: whether there is any is asked each day."""
-        if self._ordered is None:
-            first = self.block.first_by_value(self._listed)
-            if first is not None:
-                yield first
-            self._ordered = self.block.by_value(self._listed).tolist()
-            yield from self._ordered[1:]
+    def _rows(self) -> Iterator[tuple[int, datetime]]:
+        """Rows in order, with expiry. The first is found without sorting the rest: each day it is asked if any is."""
+        block, known = self.block, self._ordered
+        if known is None:
+            if (first := block.first_by_value(self._listed)) is not None:
+                yield first, _expiries(block, [first])[0]
+            rows = block.by_value(self._listed).tolist()
+            known = self._ordered = (rows, _expiries(block, rows))
+            yield from islice(zip(*known, strict=True), 1, None)
         else:
-            yield from self._ordered
+            yield from zip(*known, strict=True)
 
     def __iter__(self) -> Iterator[FileContract]:
         block, make = self.block, FileContract.__new__
-        for row in self._rows():  # without a call of its constructor: chains have thousands
+        for row, expiry in self._rows():  # without a call of its constructor: chains have thousands
             contract = make(FileContract)
-            contract.block, contract.row, contract._chain = block, row, self
+            contract.block, contract.row, contract.expiry = block, row, expiry
             yield contract
 
     def __len__(self) -> int:

@@ -101,27 +101,9 @@ class Column:
     """
 
     __slots__ = (
-        *(
-            "_carry",
-            "_carry_known",
-            "_close",
-            "_close_row",
-            "_ends",
-            "_filler",
-            "_point",
-            "_point_row",
-            "_row",
-            "_since",
-            "_until",
-            "block",
-            "end",
-            "feed",
-            "first",
-            "high",
-            "low",
-        ),
-        *("sessions", "whole", "whole_end", "whole_first"),
-    )
+        "_carry", "_carry_known", "_close", "_close_row", "_ends", "_filler", "_point", "_point_row", "_row", "_since",
+        "_until", "block", "end", "feed", "first", "high", "low", "sessions", "whole", "whole_end", "whole_first",
+    )  # fmt: skip
 
     def __init__(self, feed: Feed, low: int, high: int, blocks: tuple[Any, Any]) -> None:
         self.feed, self.low, self.high = feed, low, high
@@ -477,10 +459,12 @@ class Feed:
 
 
 def _bar_of(block: Any, row: int, side: str) -> Bar | None:
-    close = getattr(block, f"{side}_close").item(row)
-    if close != close:
-        return None
-    return Bar(*(getattr(block, f"{side}_{name}").item(row) for name in ("open", "high", "low", "close")))
+    if side == "bid":
+        opens, highs, lows, closes = block.bid_open, block.bid_high, block.bid_low, block.bid_close
+    else:
+        opens, highs, lows, closes = block.ask_open, block.ask_high, block.ask_low, block.ask_close
+    close = closes.item(row)
+    return Bar(opens.item(row), highs.item(row), lows.item(row), close) if close == close else None
 
 
 def _size(value: float) -> float:

@@ -186,8 +186,7 @@ def trades_of(plan: list[tuple[str, int, float]], builder: TradeBuilder | None =
 
     for clock, _, price in plan:
         market.quote(PUT, at(clock), price, price)
-    played = play(market, script, cash=1_000_000.0)
-    return list(played.trade_builder.closed_trades)
+    return list(play(market, script, cash=1_000_000.0).trade_builder.closed_trades)
 
 
 PLAN = [("09:40", 2, 3.0), ("09:50", 1, 4.0), ("10:00", -2, 5.0), ("10:10", -1, 2.0)]
