@@ -10,6 +10,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
@@ -104,44 +105,40 @@ class MemorySink:
 class FileSink:
     """Appends to one file; ``every_line`` hands each line over at once (live), else the file's own buffer decides.
 
-    What a full disk does not take is owed, to the byte, and goes before the next line: no act waits for its row.
+    Raises OSError for a line that a full disk does not take; the rest of one that it took a part of goes before others.
     """
 
     def __init__(self, path: Path, *, every_line: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._file: IO[bytes] = path.open("ab", buffering=0 if every_line else -1)
-        self._owed = b""
-        self._refused: str | None = None
+        self._rest = b""
 
     def append(self, line: str) -> None:
         """Add one line at the end of the file."""
-        self._owed += (line + "\n").encode("utf-8", "backslashreplace")
-        self._hand_over()
+        self._finish()
+        data = (line + "\n").encode("utf-8", "backslashreplace")
+        self._rest = data[self._file.write(data) :]
+        with suppress(OSError):  # a part of it is there: it is taken, and its rest goes before the next
+            self._finish()
 
-    def _hand_over(self) -> None:
-        try:
-            while self._owed:
-                self._owed = self._owed[self._file.write(self._owed) :]
-            self._refused = None
-        except OSError as error:  # told by `keep`, once a minute
-            self._refused = str(error)
+    def _finish(self) -> None:
+        while self._rest:
+            self._rest = self._rest[self._file.write(self._rest) :]
 
     def flush(self) -> None:
         """Hand what is buffered to the operating system. Raises OSError for what it does not take."""
-        self._hand_over()
+        self._finish()
         self._file.flush()
-        if self._refused is not None:
-            raise OSError(self._refused)
 
     def keep(self) -> str | None:
-        """The file is all there is: why it does not take its lines."""
-        return self._refused
+        """The file is all there is."""
+        return None
 
     def close(self) -> None:
         """Flush and close; closing twice does no harm."""
         if not self._file.closed:
-            self._hand_over()
+            self._finish()
         self._file.close()
 
 
@@ -190,6 +187,11 @@ class Journal:
             else:
                 rank = BUILD_RANK.get()
                 self._held.append((-1 if rank is None else rank, line))
+
+    @property
+    def owes(self) -> bool:
+        """Whether a line waits for a disk that did not take it: who remembers that it was told, does not yet."""
+        return bool(self._owed)
 
     def now(self) -> datetime:
         """Market time of the next line."""

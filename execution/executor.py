@@ -385,7 +385,7 @@ class AtomicExecutor(OrderDesk):
         if change is None:
             return
         self._tracker.commit(change, rows)
-        if rows:
+        if rows and not self._journal.owes:
             self.states.told(position)
         if change.ended:
             self._unwinds.forget(position)

@@ -169,12 +169,12 @@ class MonthlySink:
 
     def keep(self) -> str | None:
         """Save the new lines of the day, and months that were packed; why that failed, ``None`` when it did not."""
-        failed = None if self._sink is None else self._sink.keep()
         if self._keeper is None:
-            return failed
+            return None
+        failed = None
         if self._unsaved:
-            unsaved = self._keeper.save(self._copy_of(self._day), _text(self._lines))
-            self._unsaved, failed = unsaved is not None, unsaved or failed
+            failed = self._keeper.save(self._copy_of(self._day), _text(self._lines))
+            self._unsaved = failed is not None
         for month, data in list(self._unpacked.items()):
             failed = self._save_month(self._keeper, month, data) or failed
         return failed

@@ -17,8 +17,7 @@ from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
 from core.parts import Terms, Urgency
 from execution.reports import fill_gap
-from tests.execution.desk import SHORT, Room, report, working
-from tests.execution.test_rooms_orders import assign
+from tests.execution.desk import SHORT, Room, assign, report, working
 from tests.fake_gateway import FRIDAY
 
 PUT_505, PUT_490 = (INSTRUMENTS["SPY"].contract(FRIDAY, strike, Right.PUT, "handle") for strike in (505.0, 490.0))
