@@ -96,7 +96,7 @@ def account_charts(points: Sequence[EquityPoint], beside: Mapping[str, Sequence[
     lines = "; ".join(f"{style}: {name}" for style, name in zip(styles, others, strict=False))
     dashed = f" {lines}, from the account's beginning." if lines else ""
     readout = f"{first.day} {money(first.equity)} to {last.day} {money(last.equity)}; largest drawdown {percent(worst)}"
-    data = json.dumps([[day.isoformat(), round(value), round(drop, 4)] for day, value, drop in
+    data = json.dumps([[int(f"{day:%Y%m%d}"), round(value), round(drop, 4)] for day, value, drop in
                        zip(days, equity, drops, strict=True)], separators=(",", ":"))  # fmt: skip
     return element(
         "figure",
@@ -176,7 +176,7 @@ def line_chart(
 
 def path_of(points: Iterable[tuple[date, float]], across: Scale, up: Scale) -> str:
     """Points of a line in drawing units."""
-    return " ".join(f"{across.at(day.toordinal()):g},{up.at(value):g}" for day, value in points)
+    return " ".join(f"{round(across.at(day.toordinal()), 1):g},{round(up.at(value), 1):g}" for day, value in points)
 
 
 def time_ticks(first: date, last: date) -> list[tuple[date, str]]:
@@ -188,7 +188,7 @@ def time_ticks(first: date, last: date) -> list[tuple[date, str]]:
     months = [date(year, month, 1) for year in range(first.year, last.year + 1) for month in range(1, 13)]
     inside = [month for month in months if first < month <= last]
     every = max(1, math.ceil(len(inside) / 6))
-    return [(month, f"{month:%b %y}") for month in inside[::every]]
+    return [(month, f"{month:%b %Y}") for month in inside[::every]]
 
 
 def svg(content: Markup, label: str) -> Markup:

@@ -285,8 +285,8 @@ def test_tables_keep_their_first_column(columns: int) -> None:
 
 def test_a_pipe_takes_its_width_from_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert summary.width(terminal=False) == 100
-    for said, columns in (("40", 40), ("120", 120), ("wide", 100), ("0", 100), ("3", 20)):
+    assert summary.width(terminal=False) == 110
+    for said, columns in (("40", 40), ("120", 120), ("wide", 110), ("0", 110), ("3", 20)):
         monkeypatch.setenv("COLUMNS", said)
         assert summary.width(terminal=False) == columns
 

@@ -281,7 +281,7 @@ def test_every_friday_has_a_cell() -> None:
         (18, DayKind.CLOSED),
         (25, DayKind.MISSING),
     ]
-    assert cells[0].words == "VIX is too low (17.25 against 22.00)"
+    assert cells[0].words == "VIX is too low (17.25 against 22)"
 
 
 def test_fridays_of_a_year() -> None:
