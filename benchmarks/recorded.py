@@ -238,12 +238,15 @@ def points_of(life: Life) -> float:
 
 
 def selected(name: str, own: Entries, natural: Entries) -> str:
-    """A row: what a rule filled and what it did not, each by what the entry of that day came to at natural."""
+    """A row: what a rule filled and what it did not, each by what the entry of that day came to at natural.
+
+    In brackets how many of them natural entered too: after other fills the account's rules let other days through.
+    """
     filled = {place for place, life in own.items() if life.trades}
     cells = [name, str(len(own))]
     for group in (filled, own.keys() - filled):
         known = [points_of(life) for place in sorted(group) if (life := natural.get(place)) and life.trades]
-        cells += [str(len(group)), *outcome_cells(known)]
+        cells += [f"{len(group)} ({len(known)})", *outcome_cells(known)]
         if group is filled:
             cells += outcome_cells([points_of(own[place]) for place in sorted(group)])
     return f"| {' | '.join(cells)} |"
@@ -260,8 +263,10 @@ def fill_table(seeds: Sequence[int], days: tuple[str, str]) -> list[str]:
     """Every rule in a row."""
     by_rule = {rule: entries_of(rule, seeds, days) for rule in FillAssumption}
     natural = by_rule[FillAssumption.NATURAL]
-    head = ("rule", "sent", "filled", "won at natural", "points", "won as filled", "points", "not filled",
-            "would have won at natural", "points")  # fmt: skip
+    head = (
+        "rule", "sent", "filled (at natural too)", "won at natural", "points", "won as filled", "points",
+        "not filled (at natural)", "would have won at natural", "points",
+    )  # fmt: skip
     rows = [selected(rule.value, own, natural) for rule, own in by_rule.items()]
     return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows]
 
