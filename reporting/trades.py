@@ -327,10 +327,11 @@ def trade_card(
         for name, value in (*facts, *life_facts(trade, life))
     )
     body = element("div", join([legs, element("table", rows)]))
+    volatilities = {name: one.volatility for name, one in life.opened_with.items() if one.volatility}
     return element(
         "details",
         element("summary", title, result),
-        element("div", body, payoff_chart(trade), class_="trade"),
+        element("div", body, payoff_chart(trade, volatilities), class_="trade"),
         id=trade_anchor(trade),
         **filter_marks(trade),
     )

@@ -194,6 +194,18 @@ def test_a_full_disk_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_to_is_refused_before_anything_runs(
+    one_day: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(market: object, days: object, work: Path, symbols: object) -> None:
+        raise AssertionError("ran")
+
+    monkeypatch.setattr(data, "_write", write)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert app.run(["data", "--out", str(tmp_path / "file" / "data"), *one_day]) == 2
+    assert "data cannot be written (Not a directory)" in capsys.readouterr().err
+
+
 ALGORITHM = """
 from AlgorithmImports import *
 
