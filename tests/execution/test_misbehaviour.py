@@ -202,9 +202,11 @@ def test_an_entry_that_was_refused_and_works_all_the_same_is_its_own_position(ro
 
 
 def test_an_entry_that_never_left_owns_nothing(room: Room) -> None:
-    """Held back by a halt: what a person then buys and sells of the same contracts is theirs."""
-    room.system.bus.halt_entries("a test")
-    assert isinstance(room.open(), Refusal)
+    """Held back by the rate: what a person then buys and sells of the same contracts is theirs."""
+    room.executor.pace.take = lambda *_, **__: False  # type: ignore[method-assign]
+    refused = room.open()
+    assert isinstance(refused, Refusal)
+    assert refused.rule == "rate"
     hold(room, short=-1, wing=1)
     room.system.managers[OrderRecovery].reconcile()
     assert room.system.book.positions == {}

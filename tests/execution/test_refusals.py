@@ -224,7 +224,7 @@ def test_an_emergency_closes_what_is_held_though_an_entry_cannot_be_taken_back(t
     room.gateway.subscribe(other)
     room.executor._working._walk.judges.clear()
     assert isinstance(room.send(replace(intent(), package=Package((Leg(other[0], -1), Leg(other[1], 1)))), 1), str)
-    room.gateway.cancel = fails  # type: ignore[method-assign, assignment]
+    room.executor.cancel_entries = fails  # type: ignore[method-assign, assignment]
     room.system.command(room.gateway.time, Command.CLOSE_ALL)
     room.system.bus.publish(MinutePassed(time=room.gateway.time))
     assert [[leg.ratio for leg in sent[1].legs] for sent in room.gateway.sent] == [[-1, 1], [-1, 1], [1, -1]]
