@@ -11,12 +11,17 @@ numbers were chosen; the others only report. With ``--write`` the tables replace
 ``--minutes SPEC`` prints how afternoons, mornings and the open of the VIX of a market lie beside real ones, and
 ``--writing SPEC`` rebuilds Cboe's option-selling indices on a market (``history``, or ``csv:`` with files) instead,
 over ``--seeds`` seeds.
+
+``--fills FIRST LAST`` prints which entries of Friday 0DTE each fill rule selects, over ``--seeds`` seeds of
+``history``: how many filled, and what those and the others come to when each is entered at natural (the table of
+decision 026).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +29,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cli.backtest import run_and_report
+from cli.options import BacktestOptions
+from core.fills import FillAssumption
+from reporting.lives import Life, lives_of
 from simulation.market.calendar import FloatArray
 from simulation.market.recordings.beside import UNDERLYINGS, Compared, Fears, Shown, compared, forwards, shown
 from simulation.market.recordings.files import Recorded, RecordedError, chains
@@ -203,6 +212,65 @@ def report(folder: Path, fears: Fears) -> list[str]:
     return [*lines, *zero_day_tables(folder / "zero_day", fears)]
 
 
+SETTINGS = ("friday_0dte.min_vix=0",)  # else the VIX lets few entries through
+Entries = dict[tuple[int, date], Life]
+
+
+def entries_of(rule: FillAssumption, seeds: Sequence[int], days: tuple[str, str]) -> Entries:
+    """The entry that Friday 0DTE sent on each day of each seed under a rule, filled or not."""
+    found: Entries = {}
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            options = BacktestOptions(
+                start=days[0], end=days[1], strategies="friday_0dte", seed=str(seed), out=Path(folder) / "run",
+                set_=[*SETTINGS, f"fills.model={rule.value}"],
+            )  # fmt: skip
+            journal = run_and_report(options).record.journal
+        for life in lives_of(journal).values():
+            sent = [walk.begun for walk in life.walks if walk.purpose == "entry" and walk.begun is not None]
+            found |= {(seed, moment.date()): life for moment in sent[:1]}
+    return found
+
+
+def points_of(life: Life) -> float:
+    """What a position brought, points a package after fees."""
+    return sum(trade.profit / (trade.contracts * trade.multiplier) for trade in life.trades)
+
+
+def selected(name: str, own: Entries, natural: Entries) -> str:
+    """A row: what a rule filled and what it did not, each by what the entry of that day came to at natural.
+
+    In brackets how many of them natural entered too: after other fills the account's rules let other days through.
+    """
+    filled = {place for place, life in own.items() if life.trades}
+    cells = [name, str(len(own))]
+    for group in (filled, own.keys() - filled):
+        known = [points_of(life) for place in sorted(group) if (life := natural.get(place)) and life.trades]
+        cells += [f"{len(group)} ({len(known)})", *outcome_cells(known)]
+        if group is filled:
+            cells += outcome_cells([points_of(own[place]) for place in sorted(group)])
+    return f"| {' | '.join(cells)} |"
+
+
+def outcome_cells(points: Sequence[float]) -> list[str]:
+    """How many won, and the mean; nothing of none."""
+    if not points:
+        return ["", ""]
+    return [f"{sum(value > 0 for value in points) / len(points):.1%}", f"{sum(points) / len(points):+.2f}"]
+
+
+def fill_table(seeds: Sequence[int], days: tuple[str, str]) -> list[str]:
+    """Every rule in a row."""
+    by_rule = {rule: entries_of(rule, seeds, days) for rule in FillAssumption}
+    natural = by_rule[FillAssumption.NATURAL]
+    head = (
+        "rule", "sent", "filled (at natural too)", "won at natural", "points", "won as filled", "points",
+        "not filled (at natural)", "would have won at natural", "points",
+    )  # fmt: skip
+    rows = [selected(rule.value, own, natural) for rule, own in by_rule.items()]
+    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows]
+
+
 def replaced(page: str, lines: Sequence[str]) -> str:
     """A page with the tables between its two marks; raises ValueError when it has no marks."""
     before, begin, rest = page.partition(BEGIN)
@@ -226,6 +294,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--write", type=Path, help="page whose tables are replaced")
     parser.add_argument("--writing", metavar="SPEC", help="rebuild Cboe's option-selling indices on this market")
     parser.add_argument("--minutes", metavar="SPEC", help="afternoons and mornings of this market beside real ones")
+    parser.add_argument("--fills", nargs=2, metavar="DAY", help="which entries each fill rule selects, from and to")
     parser.add_argument("--seeds", type=int, default=4, help="how many seeds of that market")
     chosen = parser.parse_args(arguments)
     if chosen.writing is not None:
@@ -233,6 +302,8 @@ def main(arguments: Sequence[str]) -> int:
         return said(writing_tables(chosen.writing, chosen.seeds, monthly))
     if chosen.minutes is not None:
         return said(minute_table(chosen.minutes, range(1, chosen.seeds + 1)))
+    if chosen.fills is not None:
+        return said(fill_table(range(1, chosen.seeds + 1), (chosen.fills[0], chosen.fills[1])))
     fears = Fears.read(chosen.vix or chosen.folder.resolve().parent / "data" / "vix-daily.csv")
     try:
         lines = report(chosen.folder, fears)

@@ -60,6 +60,8 @@ def run_data_command(options: DataOptions) -> int:
     work = out.absolute().with_name(f".{out.name}-{os.getpid()}.tmp")
     clear_leftovers(work.parent)
     try:
+        work.mkdir(parents=True)  # said now, not after the run that finds what is needed
+        work.rmdir()
         summary = _write(market, plan, work, options.symbols)
         (work / WRITTEN).write_text(note_of(plan, options.market), encoding="utf-8")
         work.rename(out)

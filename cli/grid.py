@@ -13,10 +13,12 @@ import io
 import json
 import math
 import os
+import platform
 import re
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -39,6 +41,8 @@ from cli.options import (
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from reporting.rows import EquityPoint
 
 SEEDS = re.compile(r"(\d+)\.\.(\d+)")
 MOST_CELLS = 10_000
@@ -137,8 +141,22 @@ def code_version() -> str:
     return digest.hexdigest()[:12]
 
 
-def run_cell(cell: Cell) -> tuple[str, Figures]:
-    """Run one cell in this process; the version of the code that did it, and its figures. What it says is not shown."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a cell took which worker: when it began and ended, by that machine's clock, and processor seconds."""
+
+    worker: str
+    began: float
+    ended: float
+    processor: float
+
+
+def run_cell(cell: Cell) -> tuple[str, Figures, Spent]:
+    """Run one cell in this process: the version of the code that did it, its figures, and what it took.
+
+    What it says is not shown.
+    """
+    began, used = time.time(), time.process_time()
     code = code_version()
     from cli.backtest import run_and_report
 
@@ -146,16 +164,27 @@ def run_cell(cell: Cell) -> tuple[str, Figures]:
         done = run_and_report(cell.options(Path(folder) / "run"))
     if done.error is not None:
         raise UserError(f"a run stopped: {done.error.strip().splitlines()[-1]} ({cell.values}, seed {cell.seed})")
-    return code, figures_of([point.equity for point in done.record.equity], done.summary.total)
+    figures = figures_of(done.record.equity, done.summary.total, done.record.risk_free)
+    return code, figures, Spent(f"{platform.node()}-{os.getpid()}", began, time.time(), time.process_time() - used)
 
 
-def figures_of(equity: Sequence[float], total: Any) -> Figures:
-    """What is kept of a run. ``sharpe_of_a_day`` is over zero and not of a year; None where nothing moved."""
+def figures_of(points: Sequence[EquityPoint], total: Any, risk_free: float) -> Figures:
+    """What is kept of a run. ``sharpe_of_a_day`` is over bills and not of a year.
+
+    It is None where under ``FEWEST_MOVES`` days moved the account by more than its interest: an account that only earns
+    interest has no risk, and would be the best of every grid.
+    """
     import numpy as np
 
-    values = np.array(equity, dtype=np.float64)
-    returns = np.diff(values) / values[:-1] if len(values) > 1 else np.zeros(0)
-    spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    from reporting.intervals import FEWEST_MOVES
+    from reporting.performance import HALF_A_CENT, TRADING_DAYS
+
+    values = np.array([point.equity for point in points], dtype=np.float64)
+    paid = np.array([point.interest for point in points[1:]], dtype=np.float64)
+    changes = np.diff(values)
+    returns = changes / values[:-1] - risk_free / TRADING_DAYS if len(values) > 1 else np.zeros(0)
+    moved = int(np.count_nonzero(np.abs(changes - paid) > HALF_A_CENT))
+    spread = float(returns.std(ddof=1)) if moved >= FEWEST_MOVES else 0.0
     scaled = (returns - returns.mean()) / spread if spread > 1e-15 else np.zeros(0)
     falls = 1 - values / np.maximum.accumulate(values) if len(values) else np.zeros(1)
     return {
@@ -225,6 +254,11 @@ def cells_of(options: ManyOptions, axes: Sequence[tuple[str, list[str]]], market
     ]
     for cell in {(cell.values, cell.market): cell for cell in cells}.values():
         plan_of(cell.options(None))
+    from cli.backtest import with_range
+    from cli.markets import open_market
+
+    first = plan_of(cells[0].options(None))
+    with_range(first, open_market(first.market, first.seed))  # its days; the other cells have the same
     return cells
 
 
@@ -242,25 +276,42 @@ def run_cells(cells: Sequence[Cell], folder: Path, client: Client) -> list[Figur
     if older:
         sys.stderr.write(f"{older} runs are there of another version of the code than {code_version()}: run again\n")
     tell(done, len(cells))
+    first, begun, spent = done, time.monotonic(), list[Spent]()
     futures = {client.submit(run_cell, cell, key=f"cell-{key}"): key for key, cell in waiting.items()}  # type: ignore[no-untyped-call]
     try:
         for future in as_completed(futures):  # type: ignore[no-untyped-call]
-            code, figures = future.result()
+            code, figures, took = future.result()
             if code != code_version():
                 raise UserError(f"--cluster: a worker runs code {code}, this is {code_version()}; expected the same")
             keep(folder, futures[future], figures)
             done += 1
-            tell(done, len(cells))
+            spent.append(took)
+            tell(done, len(cells), (time.monotonic() - begun) / (done - first) * (len(cells) - done))
     finally:
         client.cancel(list(futures))  # type: ignore[no-untyped-call]
+    if spent:
+        sys.stderr.write(f"{busy_words(spent)}\n")
     found = [kept(folder, cell) for cell in cells]
     return [figures for figures in found if figures is not None]
 
 
-def tell(done: int, whole: int) -> None:
-    """How far it is, on standard error."""
-    sys.stderr.write(f"{done} of {whole} runs done\n")
+def tell(done: int, whole: int, left: float = 0.0) -> None:
+    """How far it is and about how many seconds are left, on standard error."""
+    more = f", about {left:,.0f} s left" if done < whole and left > 0 else ""
+    sys.stderr.write(f"{done} of {whole} runs done{more}\n")
     sys.stderr.flush()
+
+
+def busy_words(spent: Sequence[Spent]) -> str:
+    """How much of the time between the first run's beginning and the last one's end the workers computed."""
+    workers = len({one.worker for one in spent})
+    elapsed = max(one.ended for one in spent) - min(one.began for one in spent)
+    running, processor = (sum(one.ended - one.began for one in spent), sum(one.processor for one in spent))
+    whole = max(workers * elapsed, 1e-9)
+    return (
+        f"{workers} workers ran {len(spent)} runs in {elapsed:,.1f} s: {running / whole:.1%} of that time in a run, "
+        f"{processor / whole:.1%} on a processor ({processor / len(spent):,.1f} processor seconds a run)"
+    )
 
 
 def kept(folder: Path, cell: Cell) -> Figures | None:
@@ -299,7 +350,7 @@ def cluster_client(options: ManyOptions) -> Iterator[Client]:
         return
     with unheard():
         local = LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=count, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
+            n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0, silence_logs=50
         )
     with local, Client(local) as client:  # type: ignore[no-untyped-call]
         yield client
@@ -336,6 +387,8 @@ def run_grid(options: GridOptions) -> int:
     names = [name.strip() for name in (options.scenarios or "").split(",") if name.strip()]
     markets = [f"scenario:{name}" for name in names] or [options.market]
     cells = cells_of(options, axes, markets)
+    if len(cells) == 1:
+        raise UserError("nothing varies: one run is python run.py backtest; expected --vary, --seeds or --scenarios")
     folder = folder_of(options, cells, "grid")
     with cluster_client(options) as client:
         results = run_cells(cells, folder, client)

@@ -268,7 +268,8 @@ def strategy_obstacle(name: str, settings: Settings) -> str | None:
     week = timedelta(days=7)  # whether a day before or after the run was open says where an entry moves to
     around = set(calendar().between(settings.run.start - week, settings.run.end + week))
     phases = range(1, len(row.contracts_by_phase) + 1)
-    if not any(rules[name].is_due(day, phase, around.__contains__) for day in sessions for phase in phases):
+    rule = rules.get(name)  # what is no ``Row`` says only in its windows when it looks
+    if rule and not any(rule.is_due(day, phase, around.__contains__) for day in sessions for phase in phases):
         return f"none of its entry days is a session from {settings.run.start} to {settings.run.end}"
     return None
 

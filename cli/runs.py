@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from reporting.markup import money, number, percent, span
 from reporting.rows import Decision, Journal, Trade, read_journal, strategy_title
 
 MOST_DIFFERENCES = 20
+LIKE_A_DAY = re.compile(r"[\d./-]+")
 NOTEBOOK = "research.ipynb"
 RunArgument = Annotated[str, typer.Argument(help="A run: its name in backtests/, latest, or its folder")]
 
@@ -97,11 +99,16 @@ def runs() -> int:
         return 0
     rows = []
     for run in reversed(found):
-        journal = run.journal()
+        name = f"{run.name} ({LATEST})" if run is found[-1] else run.name
+        try:
+            journal = run.journal()
+        except UserError as error:  # one journal that is damaged hides no other run
+            sys.stderr.write(f"warning: {error}\n")
+            rows.append((name, "cannot be read", "", "", ""))
+            continue
         days = f"{journal.equity[0].day} to {journal.equity[-1].day}" if journal.equity else "no session"
         profit = money(sum(trade.profit for trade in journal.trades), signed=True)
         last = money(journal.equity[-1].equity) if journal.equity else ""
-        name = f"{run.name} ({LATEST})" if run is found[-1] else run.name
         rows.append((name, days, str(len(journal.trades)), profit, last))
     show("Runs", ("Name", "Days", "Trades", "Profit", "Equity at the end"), rows, (2, 3, 4))
     return 0
@@ -123,6 +130,7 @@ TRADE_COLUMNS: tuple[tuple[str, Callable[[Trade], Any]], ...] = (
     ("fees", lambda trade: trade.fees),
     ("profit", lambda trade: trade.profit),
     ("max_loss", lambda trade: trade.max_loss),
+    ("largest_loss", lambda trade: trade.largest_loss),
     ("exit_rule", lambda trade: trade.exit_rule),
     ("exit_reason", lambda trade: trade.exit_reason),
     ("underlying_entry", lambda trade: trade.underlying_entry),
@@ -152,19 +160,32 @@ def trades(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([name for name, _ in TRADE_COLUMNS])
         writer.writerows(
-            ["" if (value := read(trade)) is None else value for _, read in TRADE_COLUMNS] for trade in rows
+            ["" if (value := read(trade)) is None else to_the_cent(value) for _, read in TRADE_COLUMNS]
+            for trade in rows
         )
         return 0
     if not rows:
         typer.echo(f"{found.name}: no trade was closed{f' by {strategy}' if strategy else ''}")
         return 0
     shown = [
-        (trade.position, f"{trade.opened:%Y-%m-%d %H:%M}", f"{trade.contracts} x {trade.structure.replace('_', ' ')}",
+        (trade.position, f"{trade.opened:%Y-%m-%d %H:%M}", what_words(trade),
          money(trade.credit), money(trade.profit, signed=True), trade.exit_rule.replace("_", " "))
         for trade in rows
     ]  # fmt: skip
     show(f"Trades of {found.name}", ("Position", "Opened", "What", "Credit", "Profit", "Exit"), shown, (3, 4))
     return 0
+
+
+def what_words(trade: Trade) -> str:
+    """What was traded, with its part where the structure does not name it."""
+    structure = trade.structure.replace("_", " ")
+    part = "" if trade.part == "whole" or trade.part in structure.split() else f" ({trade.part})"
+    return f"{trade.contracts} x {trade.underlying} {structure}{part}"
+
+
+def to_the_cent(value: Any) -> Any:
+    """A cell: sums and prices without what adding them up left behind the cents."""
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def explain(
@@ -204,6 +225,8 @@ def explained(what: str, journal: Journal, name: str) -> list[str]:
         return [decision_line(decision) for decision in decisions]
     near = [known for known in lives if what and what in known][:6]
     advice = f"did you mean {', '.join(near)}?" if near else "python run.py trades lists the positions"
+    if LIKE_A_DAY.fullmatch(what):
+        advice = f"expected a day such as 2018-02-02{range_words(journal)}"
     raise UserError(f"{what!r}: not in the journal of {name}; {advice}")
 
 
@@ -230,7 +253,7 @@ def day_lines(day: date, journal: Journal, lives: dict[str, Life]) -> list[str]:
         held = points[0].positions
         lines = [f"{day:%A %Y-%m-%d}: equity {money(points[0].equity)}{change}; {held or 'no'} positions at the close"]
     else:
-        lines = [f"{day:%A %Y-%m-%d}: no session of this run"]
+        lines = [f"{day:%A %Y-%m-%d}: no session of this run{range_words(journal)}"]
     decided = [decision for decision in journal.decisions if decision.day == day]
     lines += [decision_line(decision) for decision in decided] or ["no entry was due"]
     lines += [f"risk     {note.time:%H:%M} {note.rule} {note.severity}: {note.reason}" for note in journal.risk
@@ -239,6 +262,11 @@ def day_lines(day: date, journal: Journal, lives: dict[str, Life]) -> list[str]:
               if note.time.date() == day][:5]  # fmt: skip
     touched = [life for life in lives.values() if touches(life, day)]
     return [*lines, "", *blocks(touched)] if touched else lines
+
+
+def range_words(journal: Journal) -> str:
+    """The days of a run in brackets; nothing where it had none."""
+    return f" ({journal.equity[0].day} to {journal.equity[-1].day})" if journal.equity else ""
 
 
 def touches(life: Life, day: date) -> bool:
@@ -316,11 +344,15 @@ def notebook(
 
 def comparison(before: Journal, after: Journal) -> list[tuple[str, ...]]:
     """Rows of figure, first, second, difference (second less first) and its interval; a dash where there is none."""
+    from cli.backtest import own_risk_free
     from reporting.performance import compared
 
+    days = sorted({point.day for point in before.equity} & {point.day for point in after.equity})
     rows: list[tuple[str, ...]] = []
-    for figure in compared(before, after):
-        write: Callable[[float | None], str] = {Unit.PERCENT: percent, Unit.NUMBER: number}[figure.unit]
+    for figure in compared(before, after, own_risk_free(days[0], days[-1]) if days else 0.0):
+        write: Callable[[float | None], str] = percent if figure.unit is Unit.PERCENT else number
+        if isinstance(figure.first, int):
+            write = whole
         rows.append(
             (
                 figure.name,
@@ -331,6 +363,11 @@ def comparison(before: Journal, after: Journal) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def whole(value: float | None) -> str:
+    """A count."""
+    return number(value, 0)
 
 
 def differing(before: Journal, after: Journal) -> list[tuple[str, ...]]:

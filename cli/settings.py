@@ -94,12 +94,10 @@ def first_words(model: type[BaseModel]) -> str:
 
 
 def meaning_of(model: type[BaseModel], name: str) -> str:
-    """The words under a field's declaration, else its own name and its group's first words."""
-    for owner in model.__mro__:
-        if name in vars(owner).get("__annotations__", {}):
-            written = field_words(owner).get(name)
-            return written or f"{name.replace('_', ' ')} ({first_words(model).rstrip('.')})"
-    return ""
+    """The words under a field's declaration, its own or of the first group above it; else its name and its group's."""
+    owners = [owner for owner in model.__mro__ if name in vars(owner).get("__annotations__", {})]
+    written = next((words for owner in owners if (words := field_words(owner).get(name))), None)
+    return written or f"{name.replace('_', ' ')} ({first_words(model).rstrip('.')})"
 
 
 @cache

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_REDRAWS = 0.2
-WIDE = 100  # columns where nobody says how many there are
+WIDE = 110  # columns where nobody says how many there are
 NARROWEST = 20
 LEAST_LAST = 12  # columns under which the last column of a table is no longer readable: then rows become blocks
 ENGINE_FIGURES = {"Net Profit": "net profit, LEAN", "Total Fees": "total fees, LEAN", "Sharpe Ratio": "Sharpe, LEAN"}
@@ -230,7 +230,7 @@ def figures_table(record: RunRecord, summary: Summary) -> Sheet:
 
 def add_trades(table: Sheet, total: TradeStatistics, *, own: bool) -> None:
     """What the closed trades came to: whole packages of ours, single legs as LEAN counts anybody else's."""
-    each = "packages" if own else "legs, as LEAN counts them"
+    each = "closed parts" if own else "legs, as LEAN counts them"
     table.add("trades", str(total.count), f"{total.wins} won, profit {money(total.profit, signed=True)} after fees")
     interval = span(total.win_interval, Unit.PERCENT)
     table.add("wins", percent(total.win_rate), f"of {each}; 95 % interval {interval} (Wilson)")
@@ -249,6 +249,8 @@ def add_account(table: Sheet, account: AccountCheck, unknown: list[str]) -> None
     )
     if not agrees:
         words = f"{money(account.cash)} in the account, {money(account.expected)} by trades"
+    else:
+        words += f": {money(account.cash)} of cash"
     table.add("account", "agrees" if agrees else f"differs by {money(account.difference, signed=True)}", words)
     if unknown:
         table.add("unknown trades", str(len(unknown)), f"closed by hand, counted nowhere: {', '.join(unknown)}")
@@ -280,7 +282,7 @@ def targets_table(summary: Summary) -> Sheet:
 
 def fills_table(fills: FillSummary) -> Sheet:
     """The fill assumption, and what the same trades come to at others."""
-    table = Sheet(fills.title, ("If filled at", "Profit", "Won", "Means"), (1, 2))
+    table = Sheet(fills.title, ("If filled at", "Profit", "Positions won", "Means"), (1, 2))
     for row in table_rows(fills):
         table.add(*row)
     return table

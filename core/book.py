@@ -316,6 +316,17 @@ class Book:
             yield position if coming is None else replace(position, parts=(*position.parts, *coming.parts))
         yield from (position for name, position in self.pending.items() if name not in self.positions)
 
+    def paid_for(self, name: str) -> tuple[float, float]:
+        """Signed contracts that open parts hold of a contract, and their prices times these, in points."""
+        parts = [part for position in self.positions.values() for part in position.parts]
+        rows = [
+            (sum(held.ratio for held in part.legs if held.contract.name == name), price)
+            for part in parts
+            for leg, price in zip(part.package.legs, part.entry_prices, strict=True)
+            if leg.contract.name == name
+        ]
+        return sum(count for count, _ in rows), sum(count * price for count, price in rows)
+
     def of_strategy(self, strategy: str) -> list[Position]:
         """Open positions of one strategy, oldest first."""
         return [position for position in self.positions.values() if position.strategy == strategy]

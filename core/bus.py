@@ -271,6 +271,23 @@ class EventBus:
             )
 
 
+def do_all(acts: Iterable[Callable[[], object]]) -> None:
+    """Do each of some acts, whatever becomes of those before it; then the first failure is raised, and counts the rest.
+
+    One order that the engine refuses to touch must keep no other from its exit.
+    """
+    failures: list[Exception] = []
+    for act in acts:
+        try:
+            act()
+        except Exception as error:  # whatever it was: raised below, when everything else has had its turn
+            failures.append(error)
+    if len(failures) > 1:
+        failures[0].add_note(f"and {len(failures) - 1} more failed beside it")
+    if failures:
+        raise failures[0]
+
+
 def _shortest_cycle(chain: list[str]) -> list[str]:
     """Shortest run of names that the chain repeats from its newest end, closed with its first name; empty when none."""
     for length in range(1, len(chain) // 2 + 1):

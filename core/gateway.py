@@ -6,7 +6,7 @@ limit is what the package brings in, in points a unit, so a credit is positive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -126,14 +126,31 @@ class Account:
     engine_margin_free: float | None = None
 
 
+_MOST_PAID = 1e8
+MOST_HELD = 1e8
+"""Of anything; more cannot be true, and counts as unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Something held: ``name`` is ``Contract.name`` or a ticker; ``quantity`` signed; ``price`` per unit in points."""
+    """Something held: ``name`` is ``Contract.name`` or a ticker; ``quantity`` signed; ``price`` per unit in points.
+
+    ``average_price`` is 0 where it is unknown: one that is no number, below nothing or beyond all prices is.
+    """
 
     name: str
     quantity: float
     average_price: float
     price: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.average_price < _MOST_PAID:
+            object.__setattr__(self, "average_price", 0.0)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether anybody can hold so much."""
+        return abs(self.quantity) < MOST_HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +167,17 @@ class OpenOrder:
 
 
 class OrderRefusedError(Exception):
-    """An order was refused before it reached the broker; the message is the engine's own."""
+    """An order, its new price or its cancellation was refused; the message is the engine's own."""
+
+    @classmethod
+    def because(cls, error: Exception) -> OrderRefusedError:
+        """What an engine raised, by its first line or by its kind where it says nothing."""
+        return cls((str(error).strip() or type(error).__name__).splitlines()[0])
 
 
 Row = TypeVar("Row")
+What = TypeVar("What")
+Answer = TypeVar("Answer")
 
 
 class HistoryError(Exception):
@@ -166,6 +190,14 @@ def read_whole(rows: Iterable[Row]) -> tuple[Row, ...]:
         return tuple(rows)
     except Exception as error:  # .NET's own classes; who asks does without, and no run ends by a history
         raise HistoryError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+
+
+def asked(ask: Callable[[What], Answer], what: What) -> Answer:
+    """What an order's ticket answers. Raises OrderRefusedError, whatever it raised."""
+    try:
+        return ask(what)
+    except Exception as error:  # .NET's own classes; who asks is told, and asks again
+        raise OrderRefusedError.because(error) from error
 
 
 class Gateway(Protocol):
@@ -253,10 +285,10 @@ class Gateway(Protocol):
         """Move the limit of an order for shares, at a cent; false when the engine refused."""
 
     def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
-        """Move the limit of a working group on every leg; false when the engine refused."""
+        """Move the limit of a working group on every leg; false when it works no more. Raises OrderRefusedError."""
 
     def cancel(self, order_ids: Sequence[int], tag: str) -> None:
-        """Ask to cancel every leg of a working group."""
+        """Ask to cancel every leg of a working group. Raises OrderRefusedError when the engine would not."""
 
     def forget(self, order_ids: Sequence[int]) -> None:
         """Drop what is kept for a finished group, so that memory stays flat over years."""

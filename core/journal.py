@@ -10,12 +10,13 @@ import json
 import math
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any, Final, Protocol, TextIO
+from typing import IO, Any, Final, Protocol
 
 from core.clock import MarketClock
 
@@ -102,22 +103,32 @@ class MemorySink:
 
 
 class FileSink:
-    """Appends to one file; ``every_line`` flushes each line at once (live), else the file's own buffer decides."""
+    """Appends to one file; ``every_line`` hands each line over at once (live), else the file's own buffer decides.
+
+    Raises OSError for a line that a full disk does not take; the rest of one that it took a part of goes before others.
+    """
 
     def __init__(self, path: Path, *, every_line: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._every_line = every_line
-        self._file: TextIO = path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._file: IO[bytes] = path.open("ab", buffering=0 if every_line else -1)
+        self._rest = b""
 
     def append(self, line: str) -> None:
         """Add one line at the end of the file."""
-        self._file.write(line + "\n")
-        if self._every_line:
-            self._file.flush()
+        self._finish()
+        data = (line + "\n").encode("utf-8", "backslashreplace")
+        self._rest = data[self._file.write(data) :]
+        with suppress(OSError):  # a part of it is there: it is taken, and its rest goes before the next
+            self._finish()
+
+    def _finish(self) -> None:
+        while self._rest:
+            self._rest = self._rest[self._file.write(self._rest) :]
 
     def flush(self) -> None:
-        """Hand what is buffered to the operating system."""
+        """Hand what is buffered to the operating system. Raises OSError for what it does not take."""
+        self._finish()
         self._file.flush()
 
     def keep(self) -> str | None:
@@ -126,6 +137,8 @@ class FileSink:
 
     def close(self) -> None:
         """Flush and close; closing twice does no harm."""
+        if not self._file.closed:
+            self._finish()
         self._file.close()
 
 
@@ -142,6 +155,8 @@ class Journal:
         self._held: list[tuple[int, str]] | None = None
         self._lock = threading.Lock()
         self._unkept: str | None = None
+        self._owed: list[str] = []
+        self._refused: str | None = None
         self.correlation_source: Callable[[], str] = _no_correlation
         self.counts: dict[RecordKind, int] = dict.fromkeys(RecordKind, 0)
 
@@ -168,10 +183,15 @@ class Journal:
         with self._lock:
             self.counts[kind] += 1
             if self._held is None:
-                self._sink.append(line)
+                self._hand_over(line)
             else:
                 rank = BUILD_RANK.get()
                 self._held.append((-1 if rank is None else rank, line))
+
+    @property
+    def owes(self) -> bool:
+        """Whether a line waits for a disk that did not take it: who remembers that it was told, does not yet."""
+        return bool(self._owed)
 
     def now(self) -> datetime:
         """Market time of the next line."""
@@ -188,7 +208,18 @@ class Journal:
         with self._lock:
             held, self._held = self._held or [], None
             for _, line in sorted(held, key=lambda item: item[0]):
-                self._sink.append(line)
+                self._hand_over(line)
+
+    def _hand_over(self, line: str) -> None:
+        """What the sink does not take is owed: a disk that is full for a moment must end nothing half-way."""
+        self._owed.append(line)
+        try:
+            while self._owed:
+                self._sink.append(self._owed[0])
+                del self._owed[0]
+            self._refused = None
+        except OSError as error:  # told by `keep`, once a minute
+            self._refused = str(error)
 
     def flush(self) -> None:
         """Hand everything written to the operating system."""
@@ -197,7 +228,7 @@ class Journal:
     def keep(self) -> None:
         """Save what must outlive the machine (live, once a minute); a failure is told once, and so is its end."""
         with self._lock:
-            failed = self._sink.keep()
+            failed = self._sink.keep() or self._refused
         if failed != self._unkept:
             self._unkept = failed
             told = "the journal is kept again" if failed is None else f"the journal cannot be kept: {failed}"

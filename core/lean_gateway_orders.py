@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -32,6 +33,7 @@ from AlgorithmImports import (
     UpdateOrderFields,
 )
 
+from core.bus import do_all
 from core.contracts import MONTH_CODES, AssetKind, Contract, Package, Right, Underlying
 from core.gateway import (
     AROUND_A_MONTH,
@@ -44,6 +46,7 @@ from core.gateway import (
     Listing,
     OpenOrder,
     OrderRefusedError,
+    asked,
     read_whole,
 )
 from core.instruments import INSTRUMENTS, UNDERLYINGS, Instrument, facts_of, instrument_of, underlying_named
@@ -292,7 +295,7 @@ class LeanOrders:
                 limit = -instrument_of(package.legs[0].contract).ticks.limit(limit_cash)
                 tickets = list(self._algorithm.combo_limit_order(legs, quantity, limit, tag=tag))
         except Exception as error:  # .NET's own classes; whatever it is, nothing was sent
-            raise OrderRefusedError(str(error).splitlines()[0]) from error
+            raise OrderRefusedError.because(error) from error
         invalid = [ticket for ticket in tickets if ticket.status == OrderStatus.INVALID]
         if invalid or len(tickets) != len(package.legs):
             response = invalid[0].submit_request.response if invalid else None
@@ -307,7 +310,7 @@ class LeanOrders:
             symbol = self._names.symbol(ticker)
             ticket = self._algorithm.limit_order(symbol, quantity, _unit_price(ticker, price), tag=tag)
         except Exception as error:  # .NET's own classes; whatever it is, nothing was sent
-            raise OrderRefusedError(str(error).splitlines()[0]) from error
+            raise OrderRefusedError.because(error) from error
         if ticket.status == OrderStatus.INVALID:
             raise OrderRefusedError(str(ticket.submit_request.response.error_message))
         return int(ticket.order_id)
@@ -319,7 +322,7 @@ class LeanOrders:
             return False
         fields = UpdateOrderFields()
         fields.limit_price, fields.tag = _unit_price(self._names.name_of(ticket.symbol), price), tag
-        return bool(ticket.update(fields).is_success)
+        return bool(asked(ticket.update, fields).is_success)
 
     def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
         """Update every leg's ticket with the same limit (the live plug-in waits for all of them)."""
@@ -336,15 +339,13 @@ class LeanOrders:
             else:
                 fields.limit_price = _outright(contract, float(ticket.quantity), limit_cash)
             fields.tag = tag
-            accepted = bool(ticket.update(fields).is_success) and accepted
+            accepted = bool(asked(ticket.update, fields).is_success) and accepted
         return accepted
 
     def cancel(self, order_ids: Sequence[int], tag: str) -> None:
-        """Cancel every leg's ticket that still works."""
-        for order_id in order_ids:
-            ticket = self._ticket(order_id)
-            if ticket is not None and ticket.status not in _DONE:
-                ticket.cancel(tag)
+        """Cancel every leg's ticket that still works, whatever becomes of the others. Raises OrderRefusedError."""
+        tickets = [ticket for order_id in order_ids if (ticket := self._ticket(order_id)) is not None]
+        do_all(partial(asked, ticket.cancel, tag) for ticket in tickets if ticket.status not in _DONE)
 
     def _ticket(self, order_id: int) -> Any:
         """The ticket of an order, also of one that was sent before a restart; ``None`` when LEAN knows none."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from core.book import ApprovedEntry, Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
-from core.bus import EventBus
+from core.bus import EventBus, do_all
 from core.contracts import Leg, uncovered
 from core.events import (
     EntriesHalted,
@@ -27,13 +28,13 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
-from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders, holds_worthless, sort_out
+from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders
 from execution.groups import Change, OrderGroup, closed_by, is_broken, left_without, opening_orders, reduced
 from execution.reports import LateFills, LostFills, SplitWatch
 from execution.sending import OrderGuards, WorkingGroups, record_step
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
-from execution.walking import anomaly, exit_limit, too_late, walk_limit
+from execution.walking import anomaly, exit_limit, holds_worthless, sort_out, too_late, walk_limit
 from market.chains import current_price
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, StateError, SystemState
@@ -103,11 +104,7 @@ class AtomicExecutor(OrderDesk):
 
     def why(self) -> list[str]:
         """Why each order is where it is, in words."""
-        return [
-            f"{group.id} {group.purpose.value} {group.contracts} x {group.position}: step {group.step}, limit "
-            f"{group.limit}, next {group.next_step_at}{', cancelling' if group.cancelling else ''}"
-            for group in self._working
-        ]
+        return [group.why for group in self._working]
 
     def judged_by(self, judge: EntryJudge) -> None:
         """Ask a judge at each step of each entry from now on, after those that came before."""
@@ -115,9 +112,8 @@ class AtomicExecutor(OrderDesk):
 
     def cancel_entries(self, reason: str) -> None:
         """Take back every entry on its way."""
-        for group in self._working:
-            if group.opens and not group.cancelling:
-                self._working.cancel(group, reason)
+        due = (row for row in self._working if row.opens and not row.cancelling)
+        do_all(partial(self._working.cancel, row, reason) for row in due)
 
     def _on_halted(self, event: EntriesHalted) -> None:
         """A halt stops what is on its way in at once; what fills before the cancel counts."""
@@ -130,13 +126,13 @@ class AtomicExecutor(OrderDesk):
     def advance(self, now: datetime) -> None:
         """Once a minute: walk, cross, cancel or unwind what is due."""
         self._unwinds.pass_minute(now)
-        for position in self._unwinds.positions:
-            self._next_unwind(position)
-        for group in self._working:
-            if holds_worthless(group, self._gateway, self._settings):
-                group.drops = True
-                self._working.cancel(group, "a long that it sells is worth nothing: it goes on without")
-        self._working.advance(now)
+        unwinds = [partial(self._next_unwind, position) for position in self._unwinds.positions]
+        do_all((*unwinds, self._drop_worthless, partial(self._working.advance, now)))
+
+    def _drop_worthless(self) -> None:
+        for group in [row for row in self._working if holds_worthless(row, self._gateway, self._settings)]:
+            group.drops = True
+            self._working.cancel(group, "a long that it sells is worth nothing: it goes on without")
 
     # Entries
 
@@ -310,7 +306,7 @@ class AtomicExecutor(OrderDesk):
     def _finished(self, group: OrderGroup) -> None:
         """The broker works nothing of it any more: its position follows in one record, and the rest is unwound."""
         self.account.believed(group)
-        change = self._tracker.of_group(group)
+        change = self._late.at_end(group)
         self._tracker.note_work(group)
         outcome = GroupOutcome.REJECTED if group.rejected else GroupOutcome.CANCELLED
         if group.is_filled:
@@ -374,10 +370,12 @@ class AtomicExecutor(OrderDesk):
         """Parts of which something is left that has to go: legs without the rest, and exits that cannot trade whole."""
         if group.opens:
             return () if change is None else tuple(part.name for part in change.after.parts if is_broken(part, group))
+        loose = self._late.broken(group, change)
         if group.is_filled or (change is None and not group.split) or group.purpose is OrderPurpose.UNWIND:
-            return ()
+            return loose
         position = change.after if change is not None else self._book.positions.get(group.position)
-        return () if position is None else tuple(part.name for part in position.chosen(closed_by(group, position)))
+        parts = () if position is None else position.chosen(closed_by(group, position))
+        return (*loose, *(part.name for part in parts))
 
     def _is_busy(self, position: str) -> bool:
         return bool(self._working.of(position)) or position in self._unwinds
@@ -387,13 +385,15 @@ class AtomicExecutor(OrderDesk):
         if change is None:
             return
         self._tracker.commit(change, rows)
-        if rows:
+        if rows and not self._journal.owes:
             self.states.told(position)
         if change.ended:
             self._unwinds.forget(position)
 
     def _settle(self, event: OrderUpdated) -> None:
         """A report on no order of ours: an expiry, an assignment, or somebody else's trade."""
+        if event.is_assignment:
+            self._working.take_back(event.contract, f"{event.contract} was assigned")
         before = self._tracker.outside.get(event.contract)
         changes = self._tracker.of_settlement(event)
         if self._tracker.outside.get(event.contract) != before:
@@ -443,7 +443,7 @@ class AtomicExecutor(OrderDesk):
 
     def ended_before(self, group: OrderGroup) -> None:
         """A group that ended while nobody looked: its position follows, and what it left broken is unwound."""
-        change = self._tracker.of_group(group)
+        change = self._late.at_end(group)
         broken = self._broken(group, change)
         rows = [] if change is None else self._tracker.rows_of(change)
         record_step(self._journal, group, "found_ended")

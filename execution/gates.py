@@ -17,28 +17,25 @@ from typing import Final
 
 from core.book import Book, Position, Refusal
 from core.bus import EventBus
-from core.contracts import Leg, Package, Quote, uncovered
+from core.contracts import Leg, Package, uncovered
 from core.events import MinutePassed, OrderUpdated, Request, Severity
 from core.gateway import Gateway
-from core.instruments import instrument_of
 from core.journal import Journal, RecordKind
 from core.parts import LegExit, Urgency, merged
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from execution.reports import LostFills
 from execution.sending import WorkingGroups
+from execution.walking import Sorted, sort_out
 from market.freshness import TwoLooks
 from state.manager import HierarchicalStateManager
-from state.tables import OrderPurpose
 
 MOST_REFUSED: Final = 3
 INCOMPLETE: Final = "a package was left incomplete"
 _NOT_HELD: Final = ("uncovered", "no position")
 """Words of a refusal by which a broker says that it does not hold what an order closes."""
-_STEPS_WITH_WING: Final = 2
 _RECORD_LAGS: Final = 10
 """Seconds by which tastytrade's record of positions may lag behind a fill (its plug-in's issues 29 and 30)."""
-_ROUNDING: Final = 1e-6
 _ASKED_WITHIN: Final = timedelta(minutes=2)
 
 
@@ -62,6 +59,10 @@ class OrderGates:
         """Whether the account can hold something else than the engine shows: only where it is another's."""
         return not self._gateway.answers_at_once()
 
+    def is_unreadable(self) -> bool:
+        """Whether the engine shows quantities that cannot be: then it shows nothing that may be believed."""
+        return self.may_lose_fills() and not all(row.is_possible for row in self._gateway.holdings())
+
     def differs(self, contracts: Iterable[str], flying: Collection[str]) -> dict[str, float]:
         """By contract: what the broker holds beyond what we count (signed), where that is anything.
 
@@ -71,7 +72,7 @@ class OrderGates:
         if not asked:
             return {}
         held, own = self._held(), self._counted()
-        return {name: gap for name in asked if abs(gap := held.get(name, 0.0) - own.get(name, 0.0)) > 0.5}
+        return {name: gap for name in asked if not abs(gap := held.get(name, 0.0) - own.get(name, 0.0)) <= 0.5}
 
     def _held(self) -> dict[str, float]:
         return {row.name: row.quantity for row in self._gateway.holdings()}
@@ -121,11 +122,11 @@ def bares(held: Sequence[Leg], closing: Sequence[Leg]) -> bool:
 
 
 def sellable(held: Sequence[Leg], longs: Sequence[Leg]) -> tuple[Leg, ...]:
-    """Those of some long legs that may be sold now, together, with every short still covered as before."""
+    """As much of some long legs as may be sold now, together, with every short still covered as before."""
     free: list[Leg] = []
     for leg in longs:
-        if not bares(held, (*free, leg)):
-            free.append(leg)
+        some = (Leg(leg.contract, count) for count in range(leg.ratio, 0, -1))
+        free += [row for row in some if not bares(held, (*free, row))][:1]
     return tuple(free)
 
 
@@ -180,9 +181,10 @@ class AccountWatch:
     def in_doubt(self) -> bool:
         """Whether what the engine shows of the account may lack a fill, so that what is not there is not taken as gone.
 
-        By a sign, or for the minute in which a quantity did not move as its fill says.
+        By a sign, for the minute in which a quantity did not move as its fill says, or while one cannot be true.
         """
-        return self._signs.doubted or bool(self._moved and self._amiss(self._moved))
+        amiss = bool(self._moved and self._amiss(self._moved))
+        return self._signs.doubted or amiss or self._gates.is_unreadable()
 
     @property
     def asks(self) -> bool:
@@ -333,65 +335,12 @@ def _tried(position: str, legs: Iterable[Leg]) -> tuple[str, frozenset[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sorted:
-    """Legs held (signed) that may be closed now, those that wait and why, and the long ones that are worth nothing."""
-
-    ready: tuple[Leg, ...]
-    waiting: tuple[Leg, ...]
-    worthless: tuple[Leg, ...]
-
-    @property
-    def why(self) -> str:
-        """Which side of which quote is missing, in words."""
-        names = (f"no {'offer' if leg.ratio < 0 else 'bid'} for {leg.contract.name}" for leg in self.waiting)
-        return ", ".join(names)
-
-
-@dataclass(frozen=True, slots=True)
 class Unwind:
     """What is being unwound of a position: the names of its parts, and the rule that asked for it."""
 
     parts: frozenset[str]
     rule: str
     reason: str
-
-
-def is_worthless(leg: Leg, quote: Quote | None, most: float, least: float = 0.0) -> bool:
-    """Whether a long leg is bid ``least`` points or less, while it is offered at ``most`` or less.
-
-    Unknown is not worthless. Live, a bid that vanished stays visible (lean-facts 13.7): one of a tick or two proves
-    nothing, and an exit that needs it cannot fill (recording Bs).
-    """
-    if leg.ratio <= 0 or quote is None or quote.ask is None or quote.ask > most:
-        return False
-    return quote.bid is None or quote.bid <= least + _ROUNDING
-
-
-def sort_out(legs: Iterable[Leg], gateway: Gateway, settings: OrderSettings) -> Sorted:
-    """Every leg by whether the side that closing it needs is quoted now; long ones that are worthless by themselves."""
-    ready, waiting, worthless = [], [], []
-    for leg in legs:
-        quote, instrument = gateway.quote(leg.contract), instrument_of(leg.contract)
-        side = None if quote is None else quote.ask if leg.ratio < 0 else quote.bid
-        least = settings.worthless_ticks * instrument.ticks.step(0.0)
-        if is_worthless(leg, quote, instrument.points(settings.worthless_offer), least):
-            worthless.append(leg)
-        elif side is not None and quote is not None and quote.ask is not None:
-            ready.append(leg)
-        else:
-            waiting.append(leg)
-    return Sorted(tuple(ready), tuple(waiting), tuple(worthless))
-
-
-def holds_worthless(group: OrderGroup, gateway: Gateway, settings: OrderSettings) -> bool:
-    """Whether an exit that nothing filled after two steps sells longs that have come to be worth nothing beside others.
-
-    The bid of such a long stays visible when nobody bids any more, and no price fills the package then (recording Bs).
-    """
-    if group.purpose is not OrderPurpose.EXIT or group.step < _STEPS_WITH_WING or not group.is_untouched:
-        return False
-    found = sort_out((Leg(leg.contract, -leg.ratio) for leg in group.package.legs), gateway, settings)
-    return bool(found.worthless and found.ready) and not group.cancelling
 
 
 class Unwinds:

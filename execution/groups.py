@@ -121,6 +121,14 @@ class OrderGroup:
         whole = all(abs(self.fills[leg.contract.name].quantity - self.wanted(leg)) < 0.5 for leg in sent)
         return bool(later) and whole and not self.cancelling and not self.rejected
 
+    @property
+    def why(self) -> str:
+        """Where it is, and why, in words."""
+        return (
+            f"{self.id} {self.purpose.value} {self.contracts} x {self.position}: step {self.step}, limit "
+            f"{self.limit}, next {self.next_step_at}{', cancelling' if self.cancelling else ''}"
+        )
+
     def wanted(self, leg: Leg) -> int:
         """Signed contracts of a leg when all is filled."""
         return leg.ratio * self.contracts

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from core.book import Book, ShareHolding
-from core.bus import EventBus
+from core.bus import EventBus, do_all
 from core.events import FillStatus, MinutePassed, OrderUpdated, ReckoningDue, SessionClosed
 from core.factory import Manager
 from core.gateway import Gateway, OrderRefusedError
@@ -175,15 +176,17 @@ class ShareSeller(Manager):
     def _on_minute(self, _event: MinutePassed) -> None:
         if self._book.doubted or self._state.system in _NOT_YET:
             return
-        for ticker, holding in sorted(self._book.shares.items()):
-            tick = self._gateway.tick(ticker)
-            if tick is None or tick.price <= 0:
-                continue
-            working = self._orders.get(ticker) or self._adopt(ticker)
-            if working is None:
-                self._send(ticker, holding, tick.price)
-            else:
-                self._walk(ticker, working, tick.price, holding)
+        do_all(partial(self._go_on, *row) for row in sorted(self._book.shares.items()))
+
+    def _go_on(self, ticker: str, holding: ShareHolding) -> None:
+        tick = self._gateway.tick(ticker)
+        if tick is None or tick.price <= 0:
+            return
+        working = self._orders.get(ticker) or self._adopt(ticker)
+        if working is None:
+            self._send(ticker, holding, tick.price)
+        else:
+            self._walk(ticker, working, tick.price, holding)
 
     def _adopt(self, ticker: str) -> _Working | None:
         """An order that the process before sent still works."""
@@ -218,7 +221,12 @@ class ShareSeller(Manager):
         limit = round(price * (1 - math.copysign(self._step * working.step, holding.quantity)), 2)
         if abs(limit - working.price) < 0.005 or not self._pace.take(Traffic.UPDATE):
             return
-        if self._gateway.reprice_shares(working.order_id, limit, TAG):
+        try:
+            taken = self._gateway.reprice_shares(working.order_id, limit, TAG)
+        except OrderRefusedError as error:  # the next minute asks again
+            self._record(ticker, "price_refused", -round(holding.quantity), limit, str(error))
+            return
+        if taken:
             working.price = limit
             self._record(ticker, "repriced", -round(holding.quantity), limit, "the walk goes on")
 

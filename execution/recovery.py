@@ -21,7 +21,7 @@ from core.events import (
     Request,
 )
 from core.factory import Manager
-from core.gateway import Gateway, Holding
+from core.gateway import MOST_HELD, Gateway, Holding
 from core.identifiers import Identifiers
 from core.instruments import contract_named, underlying_named
 from core.parts import LegExit, Part, Urgency
@@ -38,7 +38,6 @@ from state.store import UNREADABLE
 from state.tables import CorruptStoreError, OrderPurpose, PositionState, SystemState, SystemTrigger
 
 UNOWNED = "unowned"
-MOST_HELD = 1e8  # of anything; more cannot be true, and counts as unknown: nothing opens beside it
 """Under which state remembers what the account held of nobody at the last certain look."""
 OUTSIDE = "outside"
 """Under which state remembers what others traded in contracts of ours."""
@@ -133,7 +132,8 @@ class BrokerLooks:
             BrokerOrder(row.order_id, row.name, row.quantity, None, FillStatus.SUBMITTED, row.tag, row.broker_ids)
             for row in self._gateway.open_orders()
         )
-        return BrokerFacts(today, holdings, orders, certain=self.certain and self.believed)
+        possible = all(row.is_possible for row in rows)
+        return BrokerFacts(today, holdings, orders, certain=self.certain and self.believed and possible)
 
     def verify(self) -> tuple[str, ...]:
         """The state's own recovery says what is wrong."""
@@ -441,7 +441,8 @@ class OrderRecovery(Manager):
         holdings = {row.name: row for row in self._gateway.holdings()}
         for leg in package.legs:
             name = leg.contract.name
-            group.fills[name] = self._rebuild_fill(group, leg, detail, holdings.get(name))
+            fill = group.fills[name] = self._rebuild_fill(group, leg, detail, holdings.get(name))
+            fill.unnamed = bool(fill.quantity)  # which reports of it were taken, the process before knew
         return group
 
     def _rebuild_fill(self, group: OrderGroup, leg: Leg, detail: Mapping[str, Any], held: Holding | None) -> LegFill:
@@ -455,22 +456,11 @@ class OrderRecovery(Manager):
         if abs(unseen) < 0.5:
             return LegFill(quantity, total, fees)
         if group.opens and held is not None and held.average_price:
-            paid = self._paid_by_others(name)
+            paid = self._book.paid_for(name)
             if abs(held.quantity - quantity - paid[0]) < 0.5:  # the average is of all that is held: the rest is known
                 return LegFill(quantity, paid[1] * multiplier - held.quantity * held.average_price * multiplier, fees)
             return LegFill(quantity, total - unseen * held.average_price * multiplier, fees)
         return LegFill(quantity, total, fees, unpriced=unseen)
-
-    def _paid_by_others(self, name: str) -> tuple[float, float]:
-        """Signed contracts that open parts hold of a contract, and their prices times these, in points."""
-        parts = [part for position in self._book.positions.values() for part in position.parts]
-        rows = [
-            (sum(held.ratio for held in part.legs if held.contract.name == name), price)
-            for part in parts
-            for leg, price in zip(part.package.legs, part.entry_prices, strict=True)
-            if leg.contract.name == name
-        ]
-        return sum(count for count, _ in rows), sum(count * price for count, price in rows)
 
     def _on_reconnected(self, _event: BrokerReconnected) -> None:
         self._looks.start_over()

@@ -121,30 +121,37 @@ def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float) -
     """Count a fill once: signed contracts that are new, what got its price now, and how many were too many.
 
     What filled unseen, at a price that nobody told, takes its price from a report that comes later, and its fee too,
-    less the ``listed`` one that it was counted at.
+    less the ``listed`` one that it was counted at. Part of a contract is none: a quantity counts as the nearest whole.
     """
-    fill, price = group.fills[leg.contract.name], event.fill_price or 0.0
+    fill, price, told = group.fills[leg.contract.name], event.fill_price or 0.0, float(round(event.fill_quantity))
     room = group.wanted(leg) - fill.quantity
-    new = _within(room, event.fill_quantity)
-    rest = event.fill_quantity - new
+    new = _within(room, told)
+    rest = told - new
     priced = _within(fill.unpriced, rest)
     counted = new + priced
-    each = event.fee / abs(event.fill_quantity) if event.fill_quantity else 0.0
+    each = event.fee / abs(told) if told else 0.0
     late = LegExit(priced, -priced * price * leg.contract.multiplier, round(abs(priced) * (each - listed), 10))
     fill.quantity += new
     fill.unpriced -= priced
     fill.cash -= counted * price * leg.contract.multiplier
-    fill.fees += late.fees + (event.fee if new == event.fill_quantity else round(each * abs(new), 10))
+    fill.fees += late.fees + (event.fee if new == told else round(each * abs(new), 10))
     fill.unnamed = fill.unnamed or not (event.number or event.filled is not None)
     return new, late, rest - priced
 
 
-def fill_gap(group: OrderGroup, leg: Leg, held: Holding | None, listed: float, told: float | None = None) -> bool:
+def fill_gap(
+    group: OrderGroup,
+    leg: Leg,
+    held: Holding | None,
+    listed: float,
+    told: float | None = None,
+    others: tuple[float, float] = (0.0, 0.0),
+) -> bool:
     """The broker says that all of a leg filled: what no report told filled unseen, at the ``listed`` fee; whether so.
 
     ``told``: no more than so many (signed), by a report without a price. Of an entry it is taken at the account's
     average price, where that is known, until its report comes. The average is of all that is held: where that is this
-    leg alone, what was told already is taken off.
+    leg and what ``others`` paid (contracts, and their prices times these), theirs and what was told are taken off.
     """
     fill, wanted = group.fills[leg.contract.name], group.wanted(leg)
     gap = wanted - fill.quantity if told is None else _within(wanted - fill.quantity, told)
@@ -153,8 +160,9 @@ def fill_gap(group: OrderGroup, leg: Leg, held: Holding | None, listed: float, t
     fill.quantity += gap
     fill.fees += abs(gap) * listed
     if group.opens and held is not None and held.average_price:
-        before, unseen = (0.0, fill.quantity) if abs(held.quantity - fill.quantity) < 0.5 else (fill.cash, gap)
-        fill.cash = before - unseen * held.average_price * leg.contract.multiplier
+        known = abs(held.quantity - fill.quantity - others[0]) < 0.5
+        before, unseen = (others[1], held.quantity) if known else (fill.cash / leg.contract.multiplier, gap)
+        fill.cash = (before - unseen * held.average_price) * leg.contract.multiplier
     else:
         fill.unpriced += gap
     return True
@@ -193,6 +201,13 @@ class LateFills:
         if not loose:
             return change
         return self._loose(group, loose, change)
+
+    def at_end(self, group: OrderGroup) -> Change | None:
+        """What the fills of a group that is over do to its position; ``None`` where nothing filled.
+
+        What an exit closed though it was gone meanwhile (assigned, or closed by hand) is a part of its own, as late.
+        """
+        return self._tracker.of_group(group) if group.opens else self.change(group)
 
     def seen_before(self, group: OrderGroup) -> Iterator[tuple[Leg, LegExit]]:
         """Fills of an exit that a look at the account has found already, at a price that nobody knew: they tell it."""

@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from weakref import ref
 
 from core.book import Book, EntryJudge, Refusal
-from core.bus import EventBus
+from core.bus import EventBus, do_all
 from core.contracts import AssetKind, Leg, Package
 from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import Gateway, OrderRefusedError
@@ -34,7 +35,7 @@ class OrderGuards:
 
     def __init__(self, bus: EventBus, book: Book, settings: OrderSettings) -> None:
         self._bus = bus
-        self._book = book
+        self.book = book
         self._settings = settings
         self._errors: deque[datetime] = deque()
         self._in_a_row = 0
@@ -42,7 +43,7 @@ class OrderGuards:
     def overlap(self, package: Package) -> Refusal | None:
         """A contract held the other way round by another package would be netted."""
         ratios = {leg.contract.name: leg.ratio for leg in package.legs}
-        for position in self._book.exposed():
+        for position in self.book.exposed():
             for leg in position.legs:
                 if ratios.get(leg.contract.name, 0) * leg.ratio < 0:
                     return Refusal("overlap", f"{leg.contract.name} is held the other way round by {position.id}")
@@ -132,7 +133,7 @@ class WorkingGroups:
         if held is not None:
             group.rejected = held.reason
             record_step(self._journal, group, "held_back")
-            self._states.refused(group)
+            self._states.refused(group, handed_over=False)
             return held
         self._groups[group.id] = group
         refused = self._hand_over(group, limit)
@@ -208,7 +209,7 @@ class WorkingGroups:
         group.rejected = message
         self._guards.rejected(self._gateway.now(), message)
         record_step(self._journal, group, "rejected")
-        self._states.refused(group)
+        self._states.refused(group, handed_over=True)
         self._early = []
         return Refusal("order_refused", message)
 
@@ -227,16 +228,20 @@ class WorkingGroups:
     def advance(self, now: datetime) -> None:
         """Once a minute: walk, cross or cancel what is due, and cancel again what the broker did not take back."""
         self._memory.pass_day(now.date())
-        for group in self:
-            if group.id in self._groups and self._is_lost(group, now):
-                self._groups.pop(group.id)
-                self._memory.ended(group, now.date())
-                record_step(self._journal, group, "lost")
-                self.lost(group)
-            elif group.id in self._groups and not group.cancelling:
-                self._advance(group, now)
-            elif group.id in self._groups:
-                self._insist(group, now)
+        do_all(partial(self._look_after, group, now) for group in self)
+
+    def _look_after(self, group: OrderGroup, now: datetime) -> None:
+        if group.id not in self._groups:
+            return
+        if self._is_lost(group, now):
+            self._groups.pop(group.id)
+            self._memory.ended(group, now.date())
+            record_step(self._journal, group, "lost")
+            self.lost(group)
+        elif not group.cancelling:
+            self._advance(group, now)
+        else:
+            self._insist(group, now)
 
     def _is_lost(self, group: OrderGroup, now: datetime) -> bool:
         """Whether the broker was silent for too long and showed no order of it at two looks, a minute apart."""
@@ -261,8 +266,13 @@ class WorkingGroups:
 
     def _take_back(self, group: OrderGroup, now: datetime) -> None:
         group.cancelled_at = now
-        if self.pace.take(Traffic.CANCEL, emergency=group.opens or is_emergency(group)):
+        if not self.pace.take(Traffic.CANCEL, emergency=group.opens or is_emergency(group)):
+            return
+        try:
             self._gateway.cancel(group.order_ids, group.id)
+        except OrderRefusedError as error:  # the next minute asks again
+            record_step(self._journal, group, "cancel_refused", str(error))
+        else:
             record_step(self._journal, group, "cancelled")
 
     def _advance(self, group: OrderGroup, now: datetime) -> None:
@@ -303,10 +313,19 @@ class WorkingGroups:
             return
         if not self.pace.take(Traffic.UPDATE, emergency=is_emergency(group)):
             return
-        group.limit = limit
-        if self._gateway.reprice(group.order_ids, limit, group.id):
+        before, group.limit = group.limit, limit
+        taken, why = False, ""
+        try:
+            taken = self._gateway.reprice(group.order_ids, limit, group.id)
+        except OrderRefusedError as error:
+            why = str(error)
+        if taken:
             self._states.step(group, OrderTrigger.REPRICE, limit=limit)
             record_step(self._journal, group, "repriced")
+            return
+        group.limit = before  # the next step asks again
+        if why:
+            record_step(self._journal, group, "price_refused", why)
 
     def cancel(self, group: OrderGroup, reason: str) -> None:
         """Ask the broker to take a group back; what fills on the way counts."""
@@ -314,6 +333,11 @@ class WorkingGroups:
         group.why_ended = reason
         self._states.step(group, OrderTrigger.CANCEL, reason=reason)
         self._take_back(group, self._gateway.now())
+
+    def take_back(self, contract: str, reason: str) -> None:
+        """What works on a contract is taken back: it is gone, and an order that closes it would open it."""
+        hit = [row for row in self if any(leg.contract.name == contract for leg in row.package.legs)]
+        do_all(partial(self.cancel, row, reason) for row in hit if not row.cancelling)
 
     # Broker's reports
 
@@ -420,7 +444,8 @@ class WorkingGroups:
     def _fill_gap(self, group: OrderGroup, leg: Leg, told: float | None = None) -> bool:
         """All of a leg filled (or what a report without a price told), and a report of some is on its way or lost."""
         held = {row.name: row for row in self._gateway.holdings()} if group.opens else {}
-        found = fill_gap(group, leg, held.get(leg.contract.name), self.listed_fee(leg, group.opens), told)
+        listed, others = self.listed_fee(leg, group.opens), self._guards.book.paid_for(leg.contract.name)
+        found = fill_gap(group, leg, held.get(leg.contract.name), listed, told, others)
         if found:
             record_step(self._journal, group, "filled_unseen")
         return found
@@ -453,13 +478,13 @@ def _no_doubt(_package: Package) -> Refusal | None:
     return None
 
 
-def record_step(journal: Journal, group: OrderGroup, action: str) -> None:
-    """Journal one step in the life of a group, with the rule that ended its walk where one did."""
+def record_step(journal: Journal, group: OrderGroup, action: str, words: str = "") -> None:
+    """Journal one step in the life of a group, with the rule that ended its walk, or the engine's words."""
     refusal = group.refusal or Refusal("", "")
     journal.record(
         RecordKind.ORDER,
         component="executor",
-        reason=group.rejected or group.why_ended or group.reason,
+        reason=words or group.rejected or group.why_ended or group.reason,
         correlation=group.correlation,
         group=group.id,
         position=group.position,

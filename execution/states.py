@@ -139,10 +139,10 @@ class GroupStates:
 
     # What became of it
 
-    def refused(self, group: OrderGroup) -> None:
-        """The group never left: forget it and what it was for."""
+    def refused(self, group: OrderGroup, handed_over: bool) -> None:
+        """The group never left: forget it and what it was for. ``handed_over``: it may be there all the same."""
         with self._state.together():
-            self.step(group, OrderTrigger.ABANDON)
+            self.step(group, OrderTrigger.ABANDON, handed_over=handed_over)
             self._rest(group)
 
     def over(

@@ -1,6 +1,7 @@
 """Prices of packages and the walk of an order group from the mid through natural: points a package, a credit positive.
 
-Before each step of an entry it is asked whether it is still wanted.
+Before each step of an entry it is asked whether it is still wanted. A leg whose side of the quote is missing waits; a
+long option that nobody bids for, at an offer that is next to nothing, is worth nothing (decision 020).
 
 How fast orders, new prices and cancels may leave: tokens that come back a second or a minute after they were taken, so
 that no second and no minute, wherever it begins, sees more than the setting says. Ordinary traffic leaves a share of
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from weakref import ReferenceType
 
 from core.book import EntryIntent, EntryJudge, Refusal
-from core.contracts import Package
+from core.contracts import Leg, Package, Quote
 from core.gateway import Gateway
 from core.instruments import instrument_of
 from core.parts import Trait
@@ -28,8 +31,10 @@ from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from market.chains import PackagePrice, current_price
 from market.freshness import worth_at_most
+from state.tables import OrderPurpose
 
 _ROUNDING = 1e-6
+_STEPS_WITH_WING: Final = 2
 
 
 def round_down(cash: float, tick: float) -> float:
@@ -191,6 +196,59 @@ def _ask(reference: ReferenceType[EntryJudge], entry: EntryIntent, contracts: in
         return judge.still_allowed(entry, contracts, brings)
     except Exception as error:  # fail closed: whatever went wrong in a judge, the entry ends
         return Refusal("judge_error", f"{type(judge).__name__} failed: {type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Legs held (signed) that may be closed now, those that wait and why, and the long ones that are worth nothing."""
+
+    ready: tuple[Leg, ...]
+    waiting: tuple[Leg, ...]
+    worthless: tuple[Leg, ...]
+
+    @property
+    def why(self) -> str:
+        """Which side of which quote is missing, in words."""
+        names = (f"no {'offer' if leg.ratio < 0 else 'bid'} for {leg.contract.name}" for leg in self.waiting)
+        return ", ".join(names)
+
+
+def is_worthless(leg: Leg, quote: Quote | None, most: float, least: float = 0.0) -> bool:
+    """Whether a long leg is bid ``least`` points or less, while it is offered at ``most`` or less.
+
+    Unknown is not worthless. Live, a bid that vanished stays visible (lean-facts 13.7): one of a tick or two proves
+    nothing, and an exit that needs it cannot fill (recording Bs).
+    """
+    if leg.ratio <= 0 or quote is None or quote.ask is None or quote.ask > most:
+        return False
+    return quote.bid is None or quote.bid <= least + _ROUNDING
+
+
+def sort_out(legs: Iterable[Leg], gateway: Gateway, settings: OrderSettings) -> Sorted:
+    """Every leg by whether the side that closing it needs is quoted now; long ones that are worthless by themselves."""
+    ready, waiting, worthless = [], [], []
+    for leg in legs:
+        quote, instrument = gateway.quote(leg.contract), instrument_of(leg.contract)
+        side = None if quote is None else quote.ask if leg.ratio < 0 else quote.bid
+        least = settings.worthless_ticks * instrument.ticks.step(0.0)
+        if is_worthless(leg, quote, instrument.points(settings.worthless_offer), least):
+            worthless.append(leg)
+        elif side is not None and quote is not None and quote.ask is not None:
+            ready.append(leg)
+        else:
+            waiting.append(leg)
+    return Sorted(tuple(ready), tuple(waiting), tuple(worthless))
+
+
+def holds_worthless(group: OrderGroup, gateway: Gateway, settings: OrderSettings) -> bool:
+    """Whether an exit that nothing filled after two steps sells longs that have come to be worth nothing beside others.
+
+    The bid of such a long stays visible when nobody bids any more, and no price fills the package then (recording Bs).
+    """
+    if group.purpose is not OrderPurpose.EXIT or group.step < _STEPS_WITH_WING or not group.is_untouched:
+        return False
+    found = sort_out((Leg(leg.contract, -leg.ratio) for leg in group.package.legs), gateway, settings)
+    return bool(found.worthless and found.ready) and not group.cancelling
 
 
 _SECOND: Final = timedelta(seconds=1)

@@ -16,8 +16,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from greeks.black_scholes import european_price
 from reporting.markup import Markup, element, escape, join, money, percent
-from reporting.rows import EquityPoint, Trade
+from reporting.rows import EquityPoint, Trade, TradeLeg
 
 WIDTH = 1000.0
 HEIGHT = 300.0
@@ -96,7 +97,7 @@ def account_charts(points: Sequence[EquityPoint], beside: Mapping[str, Sequence[
     lines = "; ".join(f"{style}: {name}" for style, name in zip(styles, others, strict=False))
     dashed = f" {lines}, from the account's beginning." if lines else ""
     readout = f"{first.day} {money(first.equity)} to {last.day} {money(last.equity)}; largest drawdown {percent(worst)}"
-    data = json.dumps([[day.isoformat(), round(value), round(drop, 4)] for day, value, drop in
+    data = json.dumps([[int(f"{day:%Y%m%d}"), round(value), round(drop, 4)] for day, value, drop in
                        zip(days, equity, drops, strict=True)], separators=(",", ":"))  # fmt: skip
     return element(
         "figure",
@@ -176,7 +177,7 @@ def line_chart(
 
 def path_of(points: Iterable[tuple[date, float]], across: Scale, up: Scale) -> str:
     """Points of a line in drawing units."""
-    return " ".join(f"{across.at(day.toordinal()):g},{up.at(value):g}" for day, value in points)
+    return " ".join(f"{round(across.at(day.toordinal()), 1):g},{round(up.at(value), 1):g}" for day, value in points)
 
 
 def time_ticks(first: date, last: date) -> list[tuple[date, str]]:
@@ -188,7 +189,7 @@ def time_ticks(first: date, last: date) -> list[tuple[date, str]]:
     months = [date(year, month, 1) for year in range(first.year, last.year + 1) for month in range(1, 13)]
     inside = [month for month in months if first < month <= last]
     every = max(1, math.ceil(len(inside) / 6))
-    return [(month, f"{month:%b %y}") for month in inside[::every]]
+    return [(month, f"{month:%b %Y}") for month in inside[::every]]
 
 
 def svg(content: Markup, label: str) -> Markup:
@@ -199,41 +200,60 @@ def svg(content: Markup, label: str) -> Markup:
     )
 
 
-def payoff_chart(trade: Trade) -> Markup:
-    """Profit at expiry over the underlying's price, with strikes and the price at entry and exit marked."""
-    if len({leg.expiry for leg in trade.legs}) != 1:
-        return element("p", "Legs expire on different days: there is no one picture at expiry.", class_="note")
+NOTHING: Mapping[str, float] = {}
+CURVED = 28  # steps of a picture in which an option lives on
+
+
+def payoff_chart(trade: Trade, volatilities: Mapping[str, float] = NOTHING) -> Markup:
+    """Profit at the first expiry over the underlying's price, with strikes and the price at entry and exit marked.
+
+    ``volatilities`` by contract: what lives on is worth what its volatility at its entry says, without interest.
+    """
+    end = min(leg.expiry for leg in trade.legs)
+    later = {leg.name for leg in trade.legs if leg.expiry > end}
+    if not later <= volatilities.keys():
+        return element("p", "Legs expire on different days, one at an unknown volatility: no picture.", class_="note")
     marks = [leg.strike for leg in trade.legs]
     marks += [price for price in (trade.underlying_entry, trade.underlying_exit) if price is not None]
     margin = max((max(marks) - min(marks)) * 0.15, max(marks) * 0.002)
     low, high = min(marks) - margin, max(marks) + margin
-    prices = sorted({low, high, *(leg.strike for leg in trade.legs)})
-    prices = sorted({*prices, *break_evens(trade, prices)})
-    profits = [profit_at_expiry(trade, price) for price in prices]
+    prices = price_grid(trade, low, high)
+    prices = sorted({*prices, *break_evens(trade, prices, volatilities)})
+    profits = [profit_at_expiry(trade, price, volatilities) for price in prices]
     across = Scale(low, high, WIDTH)
     up = Scale(min([*profits, 0.0]) * 1.1, max([*profits, 0.0]) * 1.1 or 1.0, HEIGHT, flip=True)
-    zero = up.at(0.0)
+    zero, words = up.at(0.0), payoff_words(trade, volatilities)
     sides = join(element("span", money(value), style=f"top:{up.share(value)}%") for value in payoff_ticks(profits, up))
+    title = f"Profit at the first expiry, {end}, dollars" if later else "Profit at expiry, dollars"
     return element(
         "figure",
-        element("div", "Profit at expiry, dollars", class_="chart-title"),
+        element("div", title, class_="chart-title"),
         element("div", sides, class_="side"),
-        element("div", svg(payoff_drawing(trade, prices, profits, across, up), payoff_words(trade)), class_="plot"),
-        element("div", payoff_labels(trade, prices, across), class_="below"),
-        element("figcaption", payoff_words(trade)),
+        element("div", svg(payoff_drawing(trade, prices, profits, across, up), words), class_="plot"),
+        element("div", payoff_labels(trade, prices, across, volatilities), class_="below"),
+        element("figcaption", words),
         class_="payoff",
         style=f"--zero:{zero / HEIGHT * 100:.1f}%",
     )
 
 
+def price_grid(trade: Trade, low: float, high: float) -> list[float]:
+    """Prices between which a payoff is straight; many where an option lives on and bends it."""
+    bent = len({leg.expiry for leg in trade.legs}) > 1
+    low = max(low, min(leg.strike for leg in trade.legs) / 20) if bent else low  # a price above zero
+    steps = (low + (high - low) * step / CURVED for step in range(CURVED + 1)) if bent else (low, high)
+    return sorted({*steps, *(leg.strike for leg in trade.legs)})
+
+
 def payoff_drawing(trade: Trade, prices: Sequence[float], profits: Sequence[float], across: Scale, up: Scale) -> Markup:
     """The areas of gain and loss, the payoff's line, and the lines of entry and exit."""
     zero = up.at(0.0)
-    outline = [f"{across.at(price):g},{up.at(profit):g}" for price, profit in zip(prices, profits, strict=True)]
+    outline = [f"{across.at(price):.5g},{up.at(profit):.4g}" for price, profit in zip(prices, profits, strict=True)]
     parts = []
     for kind, keep in (("gain", max), ("loss", min)):
         edge = " ".join(
-            f"{across.at(price):g},{up.at(keep(profit, 0.0)):g}" for price, profit in zip(prices, profits, strict=True)
+            f"{across.at(price):.5g},{up.at(keep(profit, 0.0)):.4g}"
+            for price, profit in zip(prices, profits, strict=True)
         )
         parts.append(Markup(f'<path class="{kind}" d="M0,{zero:g}L{edge}L{WIDTH:g},{zero:g}Z"/>'))
     parts.append(Markup(f'<path class="axis" d="M0,{zero:g}H{WIDTH:g}"/>'))
@@ -257,12 +277,14 @@ def payoff_ticks(profits: Sequence[float], up: Scale) -> list[float]:
     return kept
 
 
-def payoff_labels(trade: Trade, prices: Sequence[float], across: Scale) -> Markup:
+def payoff_labels(
+    trade: Trade, prices: Sequence[float], across: Scale, volatilities: Mapping[str, float] = NOTHING
+) -> Markup:
     """Break-evens and strikes under the picture as far as they fit; its words name all break-evens."""
     strikes = sorted({leg.strike for leg in trade.legs})
     ends = strikes if len(strikes) == 1 else [strikes[0], strikes[-1]]
     kept: list[tuple[float, str, str | None]] = []
-    wanted = [(price, f"{price:,.5g}", "even") for price in break_evens(trade, prices)]
+    wanted = [(price, f"{price:,.5g}", "even") for price in break_evens(trade, prices, volatilities)]
     for price, words, kind in [*wanted, *((price, f"{price:g}", None) for price in (*ends, *strikes[1:-1]))]:
         if all(abs(across.share(price) - across.share(other)) >= LABEL_SHARE for other, _, _ in kept):
             kept.append((price, words, kind))
@@ -271,37 +293,54 @@ def payoff_labels(trade: Trade, prices: Sequence[float], across: Scale) -> Marku
     )
 
 
-def payoff_words(trade: Trade) -> str:
+def payoff_words(trade: Trade, volatilities: Mapping[str, float] = NOTHING) -> str:
     """The picture in words: strikes, break-evens and both extremes between the outer strikes.
 
     Beyond them it may go on for ever, as from the strike of a single option: no extreme is claimed there.
     """
     strikes = sorted({leg.strike for leg in trade.legs})
-    profits = [profit_at_expiry(trade, strike) for strike in strikes]
+    profits = [profit_at_expiry(trade, strike, volatilities) for strike in strikes]
     edge = (strikes[-1] - strikes[0]) or strikes[0] * 0.05
-    grid = [strikes[0] - edge, *strikes, strikes[-1] + edge]
-    evens = ", ".join(f"{price:,.2f}" for price in break_evens(trade, grid)) or "none"
+    grid = price_grid(trade, strikes[0] - edge, strikes[-1] + edge)
+    evens = ", ".join(f"{price:,.2f}" for price in break_evens(trade, grid, volatilities)) or "none"
     best, worst = money(max(profits), signed=True), money(min(profits), signed=True)
     extremes = f"best {best}, worst between the strikes {worst}" if len(strikes) > 1 else f"{best} at the strike"
+    ends = {leg.expiry for leg in trade.legs}
+    when = "At expiry" if len(ends) == 1 else f"At {min(ends)}, what lives on by its volatility at entry"
+    if len(ends) > 1:
+        extremes = "; ".join(f"{money(one, signed=True)} at {at:g}" for at, one in zip(strikes, profits, strict=True))
     return (
-        f"At expiry, after the fees paid, over the underlying's price: {extremes}, break-even {evens} (bold). "
+        f"{when}, after the fees paid, over the underlying's price: {extremes}, break-even {evens} (bold). "
         "Dotted line: price at entry; solid: at exit."
     )
 
 
-def profit_at_expiry(trade: Trade, price: float) -> float:
-    """Entry cash and intrinsic values at ``price``, less the fees paid, in dollars for the whole position."""
-    value = sum(leg.ratio * max(price - leg.strike if leg.is_call else leg.strike - price, 0.0) for leg in trade.legs)
+def profit_at_expiry(trade: Trade, price: float, volatilities: Mapping[str, float] = NOTHING) -> float:
+    """Entry cash and what the legs are worth at the first expiry at ``price``, less the fees paid, in dollars."""
+    end = min(leg.expiry for leg in trade.legs)
+    value = sum(leg.ratio * worth(leg, price, (leg.expiry - end).days / 365.0, volatilities) for leg in trade.legs)
     return trade.cash_in - trade.fees + value * trade.multiplier * trade.contracts
 
 
-def break_evens(trade: Trade, prices: Sequence[float]) -> list[float]:
-    """Where the payoff crosses zero between neighbouring ``prices`` (it is straight between strikes)."""
+def worth(leg: TradeLeg, price: float, years: float, volatilities: Mapping[str, float]) -> float:
+    """A leg's value in points with some years left to live."""
+    if years <= 0:
+        return max(price - leg.strike if leg.is_call else leg.strike - price, 0.0)
+    return float(european_price(price, leg.strike, years, volatilities[leg.name], 0.0, 0.0, leg.is_call)[0])
+
+
+def break_evens(trade: Trade, prices: Sequence[float], volatilities: Mapping[str, float] = NOTHING) -> list[float]:
+    """Where the payoff crosses zero between neighbouring ``prices``; straight where all legs end on one day."""
     found = []
-    for left, right in pairwise(prices):
-        low, high = profit_at_expiry(trade, left), profit_at_expiry(trade, right)
-        if low * high < 0:
-            found.append(left + (right - left) * low / (low - high))
+    profits = [profit_at_expiry(trade, price, volatilities) for price in prices]
+    for (left, low), (right, high) in pairwise(zip(prices, profits, strict=True)):
+        if low * high >= 0:
+            continue
+        for _ in range(1 if len({leg.expiry for leg in trade.legs}) == 1 else 4):
+            crossing = left + (right - left) * low / (low - high)
+            value = profit_at_expiry(trade, crossing, volatilities)
+            left, low, right, high = (left, low, crossing, value) if low * value < 0 else (crossing, value, right, high)
+        found.append(crossing)
     return found
 
 

@@ -12,6 +12,17 @@ from datetime import date, datetime
 
 from core.identifiers import correlation_of
 
+LIMIT_TITLES = {
+    "buying_power": "Buying power", "greeks_delta": "Delta, S&P 500 shares", "greeks_gamma": "Gamma",
+    "greeks_vega": "Vega, dollars a point", "short_volatility": "Short volatility, positions",
+    "sp500": "S&P 500 equivalents, positions", "positions": "Positions", "group_A": "Loss of the equity groups at 10 %",
+}  # fmt: skip
+
+
+def limit_title(rule: str) -> str:
+    """A limit's name for people."""
+    return LIMIT_TITLES.get(rule, rule.replace("_", " ").replace("group", "Loss of group"))
+
 
 class JournalError(ValueError):
     """A line of a journal cannot be read; the message names file, line and field."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reporting.intervals import Interval, Unit, deflated_sharpe
+from reporting.intervals import FEWEST_MOVES, Interval, Unit, deflated_sharpe
 from reporting.markup import EN_DASH, Markup, element, escape, join, number, percent, span, table
 from reporting.performance import TRADING_DAYS
 
@@ -50,7 +50,7 @@ def place_words(place: Place, *, several_markets: bool) -> str:
 
 
 def grid_rows(groups: Groups) -> list[tuple[str, ...]]:
-    """The table's head, then a row a combination in the order given. The Sharpe ratio is a year's, over zero."""
+    """The table's head, then a row a combination in the order given. The Sharpe ratio is a year's, over bills."""
     several = len({market for _, market in groups}) > 1
     rows: list[tuple[str, ...]] = [HEAD]
     for place, runs in groups.items():
@@ -73,8 +73,13 @@ def grid_rows(groups: Groups) -> list[tuple[str, ...]]:
 def best_of_many(groups: Groups) -> str:
     """The warning against the best of many combinations, with the deflated Sharpe ratio of the best."""
     ratios = {place: ratio for place, runs in groups.items() if (ratio := mean_of(runs, "sharpe_of_a_day")) is not None}
-    if len(ratios) < 2:
+    if len(groups) < 2:
         return "One combination: nothing was chosen among many."
+    if len(ratios) < 2:
+        few = f"in the others under {FEWEST_MOVES} days moved the account"
+        return (
+            f"Of {len(groups)} combinations {len(ratios)} have a Sharpe ratio, {few}: do not choose by these figures."
+        )
     best = max(ratios, key=lambda place: ratios[place])
     runs = groups[best]
     skewness, kurtosis = mean_of(runs, "skewness"), mean_of(runs, "kurtosis")

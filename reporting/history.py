@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reporting.charts import line_chart, nice_ticks, thin
-from reporting.fields import ExposureDay, Used
+from reporting.fields import ExposureDay, Used, limit_title
 from reporting.markup import EN_DASH, Markup, element, join, money, number, percent, table
 from reporting.performance import HALF_A_CENT, TRADING_DAYS
 from reporting.rows import EquityPoint, strategy_title
@@ -239,11 +239,6 @@ def crises_table(points: Sequence[EquityPoint], benchmarks: Sequence[Benchmark])
 
 # Exposure
 
-LIMIT_TITLES = {
-    "buying_power": "Buying power", "greeks_delta": "Delta, S&P 500 shares", "greeks_gamma": "Gamma",
-    "greeks_vega": "Vega, dollars a point", "short_volatility": "Short volatility, positions",
-    "sp500": "S&P 500 equivalents, positions", "positions": "Positions", "group_A": "Loss of the equity groups at 10 %",
-}  # fmt: skip
 NEAR = 0.8
 MOST_EXPOSURES = 260  # points of a small picture
 
@@ -290,14 +285,28 @@ def exposure_charts(days: Mapping[date, ExposureDay], sessions: Sequence[EquityP
         known = [(point.day, read(days[point.day]) if point.day in days else 0.0) for point in sessions]
         line = thin([EquityPoint(day, value) for day, value in known if value is not None], MOST_EXPOSURES)
         beside = [caps] if read is power and len(caps) > 1 else []
+        line, beyond = bounded(line) if read is not power else (line, "")
         values = [*(point.equity for point in line), *(value for other in beside for _, value in other)]
         ticks = nice_ticks(min(*values, 0.0), max(*values, 0.0), 3)
         if len(line) < 2 or len(ticks) < 2:
             continue
-        name = f"{title}; dashed: its cap" if beside else title
+        name = f"{title}; dashed: its cap" if beside else title + beyond
         days_of, shown = [point.day for point in line], [point.equity for point in line]
         charts.append(line_chart(name, days_of, shown, ticks, [write(tick) for tick in ticks], "rolling", beside))
     return charts
+
+
+def bounded(line: Sequence[EquityPoint]) -> tuple[list[EquityPoint], str]:
+    """A line cut where a few days stand far out, and how many: an option's last hours hide all else in a picture.
+
+    Greeks of an option that ends today have no bound. Kept is four times what 98 % of the days stay within.
+    """
+    sizes = sorted(abs(point.equity) for point in line)
+    most = 4 * sizes[int(0.98 * (len(sizes) - 1))] if sizes else 0.0
+    out = [point.equity for point in line if abs(point.equity) > most > 0.0]
+    cut = [replace(point, equity=min(max(point.equity, -most), most)) for point in line] if out else list(line)
+    days = "day" if len(out) == 1 else "days"
+    return cut, f"; {len(out)} {days} beyond, to {number(max(out, key=abs), 0)}" if out else ""
 
 
 def limits_table(days: Sequence[ExposureDay], sessions: int) -> Markup:
@@ -311,7 +320,7 @@ def limits_table(days: Sequence[ExposureDay], sessions: int) -> Markup:
         shares = [note.share or 0.0 for note in notes]
         left = max(1 - (fullest.share or 0.0), 0.0)
         rows.append((
-            LIMIT_TITLES.get(rule, rule.replace("_", " ").replace("group", "Loss of group")), percent(fullest.share),
+            limit_title(rule), percent(fullest.share),
             percent(left), f"{fullest.at:%Y-%m-%d %H:%M}", plain(fullest.observed), plain(fullest.limit),
             percent(math.fsum(shares) / sessions), str(sum(share >= NEAR for share in shares)),
             str(sum(share >= 1 - LEAST_FALL for share in shares)),

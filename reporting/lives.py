@@ -5,15 +5,19 @@ The page and ``python run.py explain`` both take it from here, so that they tell
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Protocol, TypeVar
 
-from reporting.fields import LegOpening, LimitNote, RollNote, VerdictNote
-from reporting.markup import EN_DASH, money, number
-from reporting.rows import Decision, Fill, Journal, OrderStep, Outcome, RiskNote, Trade, strategy_title
+from core.contracts import Right
+from core.instruments import contract_named
+from reporting.fields import LegOpening, LimitNote, RollNote, VerdictNote, limit_title
+from reporting.markup import EN_DASH, money, number, percent
+from reporting.rows import Decision, Fill, Journal, OrderStep, Outcome, RiskNote, Trade, TradeLeg, strategy_title
 
 WALKED = ("sent", "repriced")
 MINUTE = timedelta(minutes=1)
@@ -202,6 +206,117 @@ def filled_at(legs: Sequence[tuple[str, int]], fills: Sequence[Fill]) -> float |
     return -sum(fill.quantity * fill.price for fill in fills) / packages.pop()
 
 
+OPEN = "still open"  # the exit of what has none
+
+
+def still_open(life: Life, last: date) -> Trade | None:
+    """What of a position no closed trade covers after ``last``, as a trade that has not ended; ``None`` where nothing.
+
+    Its cash is that of its contracts' opening fills; its profit is zero, as it has none yet.
+    """
+    held = held_contracts(life)
+    known = {name: contract for name in held if (contract := contract_named(name)) is not None}
+    fills = [fill for fill in life.fills if fill.contract in known and fill.quantity * held[fill.contract] > 0]
+    times = [fill.time for fill in fills if fill.time is not None]
+    if not times:
+        return None
+    contracts = math.gcd(*(abs(held[name]) for name in known))
+    decided = next((one for one in reversed(life.decisions) if one.time <= min(times) + MINUTE), life.decision)
+    first = next(iter(known.values()))
+    cash = -sum(fill.quantity * fill.price for fill in fills) * first.multiplier
+    legs = []
+    for name, contract in known.items():
+        paid = [fill for fill in fills if fill.contract == name]
+        price = sum(fill.quantity * fill.price for fill in paid) / sum(fill.quantity for fill in paid)
+        is_call, ratio = contract.right is Right.CALL, held[name] // contracts
+        legs.append(TradeLeg(name, ratio, contract.strike, is_call, contract.expiry, price, None))
+    strategy = decided.strategy if decided is not None else life.position.rsplit("-", 2)[0]
+    return Trade(
+        strategy=strategy,
+        position=life.position,
+        underlying=first.underlying.ticker,
+        structure=strategy_title(strategy),
+        opened=min(times),
+        closed=datetime.combine(last, time(16)),
+        contracts=contracts,
+        multiplier=first.multiplier,
+        legs=tuple(legs),
+        credit=cash,
+        cash_in=cash,
+        cash_out=0.0,
+        fees=sum(fill.fee for fill in fills),
+        profit=0.0,
+        max_loss=None,
+        exit_rule=OPEN,
+        exit_reason="",
+        underlying_entry=decided.spot if decided is not None else None,
+        underlying_exit=None,
+        vix_entry=decided.vix if decided is not None else None,
+        vix_exit=None,
+        part=OPEN,
+    )
+
+
+def held_contracts(life: Life) -> dict[str, int]:
+    """Contracts of a position that are neither sold again nor covered by a closed trade, signed.
+
+    What expires has no fill that closes it, what is closed has a trade: only both together tell what is held.
+    """
+    covered = Counter[str]()
+    for trade in life.trades:
+        covered.update({leg.name: leg.ratio * trade.contracts for leg in trade.legs})
+    held: dict[str, int] = {}
+    for name in dict.fromkeys(fill.contract for fill in life.fills):
+        quantities = [fill.quantity for fill in life.fills if fill.contract == name]
+        opened = sum(quantity for quantity in quantities if quantity * quantities[0] > 0)
+        if sum(quantities) and round(opened) != covered[name]:
+            held[name] = round(sum(quantities))
+    return held
+
+
+def part_words(trade: Trade) -> str:
+    """One part of a position's life: when it came and went, and what it brought."""
+    days = f"{trade.opened:%Y-%m-%d} to {trade.closed:%Y-%m-%d}"
+    return f"{trade.part} {days} {money(trade.profit, signed=True)} ({trade.exit_rule.replace('_', ' ')})"
+
+
+def spread_width(trade: Trade) -> float | None:
+    """The widest distance, in points, between a sold and a bought strike of one right and expiry; None without one."""
+    widths = [
+        abs(sold.strike - bought.strike)
+        for sold in trade.legs
+        for bought in trade.legs
+        if sold.ratio < 0 < bought.ratio and (sold.is_call, sold.expiry) == (bought.is_call, bought.expiry)
+    ]
+    return max(widths, default=None)
+
+
+def underlying_words(trade: Trade, price: float | None, vix: float | None) -> str:
+    """The underlying and VIX at one moment of a trade."""
+    return f"{trade.underlying} {number(price)}, VIX {number(vix)}"
+
+
+def trade_anchor(trade: Trade) -> str:
+    """The id of a trade's place on the page; a position may have many parts, one after another."""
+    place = "open" if trade.exit_rule == OPEN else "trade"
+    part = () if trade.part in ("whole", OPEN) else (trade.part, f"{trade.opened:%Y%m%d%H%M}")
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join((place, trade.position, *part)))
+
+
+def trade_words(trade: Trade) -> str:
+    """A trade in a few words."""
+    structure = trade.structure.replace("_", " ")
+    return f"{trade.contracts} x {structure}, {money(trade.profit, signed=True)} ({trade.exit_reason})"
+
+
+def open_trades(journal: Journal, lives: Mapping[str, Life]) -> tuple[Trade, ...]:
+    """What was held at the last session's close, latest first, as trades that have not ended."""
+    if not journal.equity:
+        return ()
+    found = (still_open(life, journal.equity[-1].day) for life in lives.values())
+    return tuple(sorted((one for one in found if one is not None), key=lambda one: one.opened, reverse=True))
+
+
 def held_words(held: timedelta | None) -> str:
     """How long in days, hours and minutes."""
     if held is None:
@@ -234,6 +349,8 @@ def life_lines(life: Life) -> list[str]:
             f"closed   {trade.closed:%Y-%m-%d %H:%M} {trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}; "
             f"{trade.underlying} {number(trade.underlying_exit)}, VIX {number(trade.vix_exit)}"
         )
+    if len(life.trades) > 3:
+        lines.append(f"         and {len(life.trades) - 3} more parts")
     return [*lines, result_line(life)]
 
 
@@ -248,19 +365,24 @@ def binding_number(decision: Decision) -> str:
     named = {number(float(one)) for one in _FIGURES.findall(decision.reason)}
     if {observed, limit} <= named:
         return ""
+    observed, limit = (number(one, 0 if one == round(one) else 2) for one in (decision.observed, decision.limit))
     if decision.rule in NAMES:
         seen, bound = NAMES[decision.rule]
         return f" ({seen} {observed} against {bound} {limit})"
     return f" ({observed} against {limit})"
 
 
-def entry_facts(trade: Trade, life: Life, uses: Sequence[LimitNote], own: str = "") -> list[tuple[str, str]]:
+def entry_facts(
+    trade: Trade, life: Life, uses: Sequence[LimitNote], own: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
     """Why a part was entered, its strategy's own limits, what the rules made of it, how full the day's limits were."""
     facts: list[tuple[str, str]] = []
-    decision, verdict = life.decided(trade), life.judged(trade)
+    decision, verdict, own = life.decided(trade), life.judged(trade), own or {}
     if decision is not None:
-        facts.append(("Why it was entered", decision.reason.replace("_", " ") + binding_number(decision)))
-    facts += [("Its own limits", own)] if own else []
+        why = decision.reason.replace("_", " ") + binding_number(decision)
+        facts.append(("Why it was entered", "; ".join([why, *found_words(trade, life, decision, own)])))
+    if own:
+        facts.append(("Its own limits", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in own.items())))
     if verdict is not None:
         facts.append(("Contracts", f"{verdict.wanted} wanted, {verdict.contracts} allowed"))
         facts += (
@@ -269,9 +391,25 @@ def entry_facts(trade: Trade, life: Life, uses: Sequence[LimitNote], own: str = 
     bound = life.bound if verdict is None else verdict.bound
     facts += [("Bound by", words.replace("_", " ")) for words in bound]
     if uses:
-        told = (f"{use.rule.replace('_', ' ')} {limit_words(use)}" for use in uses)
+        told = (f"{limit_title(use.rule)} {limit_words(use)}" for use in uses)
         facts.append(("Limits that day, at their fullest", "; ".join(told)))
     return facts
+
+
+def found_words(trade: Trade, life: Life, decision: Decision, own: Mapping[str, str]) -> list[str]:
+    """What the row found at an entry, beside what it asks for: its window, the VIX, days to expiry, deltas."""
+    window = f" (window {decision.window})" if decision.window else ""
+    words = [f"{decision.time:%A %H:%M}{window}"]
+    if decision.vix is not None:
+        # A value that is not the default reads ``0 (default 22)``.
+        low, high = (float(own.get(name, "nan").split()[0]) for name in ("min_vix", "max_vix"))
+        asked = f" (its row: {low:g} to {high:g})" if low <= decision.vix <= high else ""
+        words.append(f"VIX {number(decision.vix)}{asked}")
+    days = sorted({(leg.expiry - trade.opened.date()).days for leg in trade.legs})
+    words.append(f"{' and '.join(map(str, days))} days to expiry")
+    deltas = [number(one.delta) for leg in trade.legs
+              if (one := life.opened_with.get(leg.name)) is not None and one.delta is not None]  # fmt: skip
+    return [*words, f"delta {', '.join(deltas)}"] if deltas else words
 
 
 OWN = re.compile(
@@ -279,17 +417,18 @@ OWN = re.compile(
 )
 
 
-def own_limits(strategy: str, settings: str) -> str:
-    """What a strategy's own settings demand of an entry (VIX, deltas, credit, day and so on), in words."""
+def own_limits(strategy: str, settings: str) -> dict[str, str]:
+    """What a strategy's own settings demand of an entry (VIX, deltas, credit, day and so on), by name."""
     lines = (line.removeprefix(f"{strategy}.") for line in settings.splitlines() if line.startswith(f"{strategy}."))
     found = (match for line in lines if (match := OWN.match(line)) is not None and "exit" not in match["name"])
-    return ", ".join(f"{match['name'].replace('_', ' ')} {match['value']}" for match in found)
+    return {match["name"]: match["value"] for match in found}
 
 
 def limit_words(use: LimitNote) -> str:
     """How much of a limit was used, in its own unit and as a share."""
-    share = "unknown" if use.share is None else f"{max(0.0, use.share):.0%}"
-    seen, most = (f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}" for value in (use.observed, use.limit))
+    share = "unknown" if use.share is None else percent(max(0.0, use.share), 0)
+    seen, most = (number(value, 0 if abs(value) >= 100 or value == round(value) else 2)
+                  for value in (use.observed, use.limit))  # fmt: skip
     return f"{seen} of {most} ({share})"
 
 
@@ -311,7 +450,8 @@ def title_line(life: Life) -> str:
     """What it was: name, contracts, structure, strategy."""
     if not life.trades:
         strategy = life.decision.strategy if life.decision else ""
-        return f"{life.position}: {strategy_title(strategy) if strategy else 'a position'} that was never closed"
+        end = "that was not closed" if life.fills else "whose entry never filled"
+        return f"{life.position}: {strategy_title(strategy) if strategy else 'a position'} {end}"
     trade = life.trades[0]
     what = f"{trade.contracts} x {trade.underlying} {trade.structure.replace('_', ' ')}"
     return f"{life.position}: {what}, {strategy_title(trade.strategy)}"
@@ -340,9 +480,10 @@ def legs_line(life: Life, groups: set[str]) -> str:
 def result_line(life: Life) -> str:
     """What it brought, and how long it was held."""
     if not life.trades:
-        return "result   open, or never filled"
+        return "result   still open" if life.fills else "result   none"
     profit, fees = sum(trade.profit for trade in life.trades), sum(trade.fees for trade in life.trades)
     words = f"{money(profit, signed=True, cents=True)} after {money(fees, cents=True)} fees"
     worst = [trade.max_loss for trade in life.trades if trade.max_loss is not None]
-    most = f", most it could lose {money(max(worst))}" if worst else ""
-    return f"result   {words}{most}; held {held_words(life.held)}"
+    most = f", most it was to lose {money(max(worst))}" if worst else ""
+    rest = "; the rest is still open" if held_contracts(life) else ""
+    return f"result   {words}{most}; held {held_words(life.held)}{rest}"

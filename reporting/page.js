@@ -2,7 +2,8 @@
 /* Reads out what is pointed at; the page is complete without it. */
 for (const chart of document.querySelectorAll("figure.account")) {
   const path = JSON.parse(chart.dataset.path);
-  const times = path.map(([day]) => Date.parse(day));
+  const name = (day) => String(day).replace(/(....)(..)(..)/, "$1-$2-$3");
+  const times = path.map(([day]) => Date.parse(name(day)));
   const readout = chart.querySelector(".readout");
   const guides = chart.querySelectorAll(".guide");
   const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", maximumFractionDigits: 0 });
@@ -18,7 +19,7 @@ for (const chart of document.querySelectorAll("figure.account")) {
       const after = times.findIndex((time) => time >= wanted);
       const at = after < 0 ? times.length - 1 : after;
       const [day, equity, fall] = path[at];
-      readout.textContent = `${day}: equity ${dollars.format(equity)}, drawdown ${(-fall * 100).toFixed(1)} %`;
+      readout.textContent = `${name(day)}: equity ${dollars.format(equity)}, drawdown ${(-fall * 100).toFixed(1)} %`;
       const place = (times[at] - times[0]) / (times[times.length - 1] - times[0]) * 100;
       guides.forEach((guide) => { guide.style.display = "block"; guide.style.left = `${place}%`; });
     });
@@ -38,6 +39,8 @@ for (const calendar of document.querySelectorAll(".calendar")) {
 /* Filters and an order for the trades: made here, because without scripts they would do nothing. */
 for (const list of [...document.querySelectorAll(".trade-list")].slice(0, 1)) {
   const cards = [...document.querySelectorAll(".trade-list > *")];
+  const keys = ["strategy", "exit", "month", "result", "opened", "profit", "held"];
+  for (const card of cards) card.dataset.marks.split("|").forEach((mark, at) => { card.dataset[keys[at]] = mark; });
   const bar = document.createElement("form");
   bar.className = "filters";
   bar.setAttribute("aria-label", "Filter and order trades");
@@ -75,12 +78,15 @@ for (const list of [...document.querySelectorAll(".trade-list")].slice(0, 1)) {
   }
   bar.addEventListener("submit", (event) => event.preventDefault());
   bar.append(told);
-  list.before(bar);
+  list.closest("section").querySelector("h2").after(bar);
   apply();
 }
 const openTarget = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target && target.tagName === "DETAILS") { target.hidden = false; target.open = true; target.scrollIntoView(); }
+  if (!target || !target.id.match(/^(trade|open)-/)) return;
+  target.hidden = false;
+  if (target.tagName === "DETAILS") target.open = true;
+  target.scrollIntoView();
 };
 addEventListener("hashchange", openTarget);
 openTarget();

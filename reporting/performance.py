@@ -329,28 +329,28 @@ def part_exits(trades: Sequence[Trade]) -> tuple[PartExit, ...]:
     )
 
 
-def compared(before: Journal, after: Journal) -> tuple[Compared, ...]:
-    """Two runs figure by figure. Figures of the account are of the days that both have, over no risk-free rate.
+def compared(before: Journal, after: Journal, risk_free: float = 0.0) -> tuple[Compared, ...]:
+    """Two runs figure by figure. Figures of the account are of the days that both have, over one risk-free rate.
 
     Their intervals come from one bootstrap of both (``bootstrap_difference``); that of the win rate from Newcombe.
     """
     days = {point.day for point in before.equity} & {point.day for point in after.equity}
-    one = equity_statistics([point for point in before.equity if point.day in days])
-    two = equity_statistics([point for point in after.equity if point.day in days])
+    paths = [[point for point in journal.path if point.day in days] for journal in (before, after)]
+    one, two = (equity_statistics(path, risk_free) for path in paths)
     trades = trade_statistics("first", before.trades), trade_statistics("second", after.trades)
     rows: list[Compared] = []
     if one is not None and two is not None:
-        left, right = (daily_returns(journal.equity, days) for journal in (before, after))
+        left, right = map(daily_returns, paths)
 
         def interval(figure: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Interval | None:
             return bootstrap_difference(left, right, figure)
 
-        sharpe = interval(lambda paths: sharpe_ratios(paths, 0.0))
+        sharpe = interval(lambda drawn: sharpe_ratios(drawn, risk_free))
         rows += [
             Compared("return", Unit.PERCENT, one.total_return, two.total_return),
             Compared("a year", Unit.PERCENT, one.annual_return, two.annual_return, interval(annual_returns)),
             Compared("largest drawdown", Unit.PERCENT, one.drawdown, two.drawdown, interval(worst_drawdowns)),
-            Compared("Sharpe over zero", Unit.NUMBER, one.sharpe, two.sharpe, sharpe),
+            Compared("Sharpe", Unit.NUMBER, one.sharpe, two.sharpe, sharpe),
         ]
     first, second = trades
     wins = share_difference((first.wins, first.count), (second.wins, second.count))
@@ -364,9 +364,9 @@ def compared(before: Journal, after: Journal) -> tuple[Compared, ...]:
     )
 
 
-def daily_returns(points: Sequence[EquityPoint], days: set[date]) -> NDArray[np.float64]:
-    """Returns from each of the given days to the next of them."""
-    values: NDArray[np.float64] = np.array([point.equity for point in points if point.day in days], dtype=np.float64)
+def daily_returns(points: Sequence[EquityPoint]) -> NDArray[np.float64]:
+    """Returns from each point to the next."""
+    values: NDArray[np.float64] = np.array([point.equity for point in points], dtype=np.float64)
     returns: NDArray[np.float64] = np.diff(values) / values[:-1]
     return returns
 

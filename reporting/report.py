@@ -12,7 +12,9 @@ from reporting.charts import account_charts
 from reporting.fields import Standing
 from reporting.history import Benchmark, exposure_part, history_part
 from reporting.intervals import FEWEST_MOVES, Unit
+from reporting.lives import lives_of, open_trades
 from reporting.markup import (
+    MINUS,
     Markup,
     element,
     escape,
@@ -38,7 +40,7 @@ from reporting.performance import (
     skip_reasons,
     trade_statistics,
 )
-from reporting.rows import EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, strategy_title
+from reporting.rows import Decision, EngineTrade, EquityPoint, ErrorNote, Journal, RiskNote, strategy_title
 from reporting.trades import (
     FillSummary,
     calendar,
@@ -49,6 +51,7 @@ from reporting.trades import (
     trade_list,
 )
 
+BOUND_MINUS = f"{MINUS}\N{WORD JOINER}"  # no line ends between a sign and its sum
 MOST_NOTES = 100
 MOST_CLOSES = 20  # each says the health of all that was held
 LEAN_NAMES = {
@@ -208,15 +211,31 @@ def header(record: RunRecord) -> Markup:
         element("h1", record.title),
         element("p", f"{record.start} to {record.end}. Market: {record.provenance.market}", class_="lead"),
         failure if record.error else "",
-        *(element("p", element("strong", "Note: "), words, class_="missed") for words in record.warnings),
+        *(
+            element("p", element("strong", "Note: "), words, class_="missed")
+            for words in (*record.warnings, *suspensions(record.journal.decisions))
+        ),
         element("nav", *(element("a", words, href=f"#{anchor}") for anchor, words in links.items())),
     )
+
+
+def suspensions(decisions: Sequence[Decision]) -> Iterable[str]:
+    """Strategies that did not look at entries because they were suspended, and how many entries that were."""
+    told: dict[str, list[Decision]] = {}
+    for decision in decisions:
+        if decision.rule == "suspended":
+            told.setdefault(decision.strategy, []).append(decision)
+    for strategy, days in told.items():
+        yield (
+            f"{strategy_title(strategy)} was suspended and left out {len(days)} entries from {days[0].day} to "
+            f"{days[-1].day}: {days[0].reason}"
+        )
 
 
 def tile_texts(record: RunRecord, summary: Summary) -> list[tuple[str, str, str]]:
     """The figures that people look for first: name, value, and what it rests on."""
     equity, total = summary.equity, summary.total
-    each = "packages" if record.own else "legs"
+    each = "closed parts" if record.own else "legs"
     wins = f"{total.wins} of {total.count} {each}; 95 %: {span(total.win_interval, Unit.PERCENT)}"
     shown = [
         ("Trades", str(total.count), f"{each}; profit {money(total.profit, signed=True)} after fees"),
@@ -248,7 +267,9 @@ def tile_list(shown: Iterable[tuple[str, object, str]]) -> Markup:
     return element(
         "dl",
         *(
-            element("div", element("dt", name), element("dd", value, element("small", note)))
+            element(
+                "div", element("dt", name), element("dd", value, element("small", note.replace(MINUS, BOUND_MINUS)))
+            )
             for name, value, note in shown
         ),
         class_="tiles",
@@ -285,11 +306,12 @@ def calendars(record: RunRecord) -> list[Markup]:
     names = dict.fromkeys(
         [*(decision.strategy for decision in journal.decisions), *(trade.strategy for trade in journal.trades)]
     )
+    held = open_trades(journal, lives_of(journal))
     parts: list[Markup] = []
     for name in names:
         cells = day_cells(
             [decision for decision in journal.decisions if decision.strategy == name],
-            [trade for trade in journal.trades if trade.strategy == name],
+            [trade for trade in (*journal.trades, *held) if trade.strategy == name],
             record.start,
             record.end,
             fridays=name == "friday_0dte",
@@ -352,12 +374,13 @@ def strategies_table(summary: Summary) -> Markup:
 
 def exits_table(journal: Journal) -> Markup:
     """What ended each kind of part: profit by exit rule, and how long it was held."""
+    order = list(dict.fromkeys(trade.strategy for trade in journal.trades))
     rows = [
         (
             strategy_title(row.strategy), row.part, row.rule.replace("_", " "), row.count,
             percent(row.wins / row.count), money(row.profit, signed=True), f"{row.days:.1f}",
         )
-        for row in part_exits(journal.trades)
+        for row in sorted(part_exits(journal.trades), key=lambda row: order.index(row.strategy))
     ]  # fmt: skip
     head = ("Strategy", "Part", "Ended by", "Trades", "Wins", "Profit", "Days in trade")
     return (
@@ -373,7 +396,7 @@ def fills_table(fills: FillSummary | None) -> Markup:
         "From the quotes of each fill's own minute, after fees. Only the prices of fills change: entries, exits and "
         "expiries are those of this run, so another assumption would also have traded at other times."
     )
-    head = ("If filled at", "Profit", "Won", "Means")
+    head = ("If filled at", "Profit", "Positions won", "Means")
     shown = table(head, table_rows(fills), "The same trades at other fills", (1, 2), stacked=True)
     return join([element("p", f"{fills.title}."), shown, element("p", note, class_="note")])
 

@@ -54,6 +54,7 @@ class Decision:
     spot: float | None
     contracts: int | None
     correlation: str = ""
+    window: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,13 @@ class Journal:
     capacity: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def path(self) -> tuple[EquityPoint, ...]:
+        """The session closes, before them what the account began with where its row says so."""
+        if self.account is None or not self.equity:
+            return self.equity
+        return (EquityPoint(self.equity[0].day, self.account.terms["starting"], opening=True), *self.equity)
+
 
 def strategy_title(name: str) -> str:
     """A strategy's name for people: ``friday_0dte`` is Friday 0DTE."""
@@ -344,6 +352,7 @@ def read_decision(row: Fields) -> Decision:
         spot=row.maybe_number("spot"),
         contracts=row.maybe_integer("contracts"),
         correlation=str(row.values.get("correlation") or ""),
+        window=str(row.values.get("window") or ""),
     )
 
 

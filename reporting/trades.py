@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
@@ -22,7 +22,23 @@ from typing import TypeVar
 from core.fills import FillAssumption, FillRule
 from reporting.charts import payoff_chart
 from reporting.fields import LimitNote
-from reporting.lives import Life, binding_number, entry_facts, held_words, lives_of, own_limits, roll_words, worst_words
+from reporting.lives import (
+    OPEN,
+    Life,
+    binding_number,
+    entry_facts,
+    held_words,
+    lives_of,
+    open_trades,
+    own_limits,
+    part_words,
+    roll_words,
+    spread_width,
+    trade_anchor,
+    trade_words,
+    underlying_words,
+    worst_words,
+)
 from reporting.markup import EN_DASH, Markup, element, join, money, number, percent, table
 from reporting.rows import Decision, EngineTrade, Fill, Journal, Outcome, Trade, strategy_title
 
@@ -64,11 +80,6 @@ def fridays_between(first: date, last: date) -> Iterable[date]:
         day += timedelta(days=7)
 
 
-def trade_anchor(trade: Trade) -> str:
-    """The id of a trade's place on the page."""
-    return "trade-" + re.sub(r"[^A-Za-z0-9_-]+", "-", trade.position)
-
-
 def day_cells(
     decisions: Sequence[Decision], trades: Sequence[Trade], first: date, last: date, *, fridays: bool
 ) -> tuple[DayCell, ...]:
@@ -88,6 +99,8 @@ def grouped(rows: Iterable[tuple[date, Row]]) -> dict[date, list[Row]]:
 
 def day_cell(day: date, decisions: Sequence[Decision], trades: Sequence[Trade]) -> DayCell:
     """What one day came to, from its decisions (one a window, ticker or number) and the trades opened on it."""
+    opened = [trade for trade in trades if trade.exit_rule == OPEN]
+    trades = [trade for trade in trades if trade.exit_rule != OPEN]
     if trades:
         kind = DayKind.WIN if sum(trade.profit for trade in trades) > 0 else DayKind.LOSS
         return DayCell(day, kind, told(trade_words(trade) for trade in trades), trade_anchor(trades[0]))
@@ -95,16 +108,11 @@ def day_cell(day: date, decisions: Sequence[Decision], trades: Sequence[Trade]) 
         return DayCell(day, DayKind.MISSING, "", None)
     taken = [decision.reason for decision in decisions if decision.outcome is Outcome.TRADE]
     if taken:
-        return DayCell(day, DayKind.OPEN, told(taken), None)
+        target = trade_anchor(opened[0]) if opened else None
+        return DayCell(day, DayKind.OPEN, told(one.replace("_", " ") for one in taken), target)
     closed = all(decision.rule == "market_closed" for decision in decisions)
     words = told(decision.reason + binding_number(decision) for decision in decisions)
     return DayCell(day, DayKind.CLOSED if closed else DayKind.SKIP, words, None)
-
-
-def trade_words(trade: Trade) -> str:
-    """A trade in a few words."""
-    structure = trade.structure.replace("_", " ")
-    return f"{trade.contracts} x {structure}, {money(trade.profit, signed=True)} ({trade.exit_reason})"
 
 
 MOST_TOLD = 3
@@ -137,11 +145,14 @@ def calendar(cells: Sequence[DayCell]) -> Markup:
 def legend(cells: Sequence[DayCell]) -> Markup:
     """Each kind that occurs, with its colour, sign, meaning and count."""
     counts = Counter(cell.kind for cell in cells)
-    items = (
+    items = [
         element("li", element("b", kind.sign, class_=f"day {kind.css}", aria_hidden="true"), f" {kind.words}: {count}")
         for kind in DayKind
         if (count := counts[kind])
-    )
+    ]
+    if len(cells) > MOST_WORDS:
+        sign = element("b", "3", class_=f"day {DayKind.SKIP.css}", aria_hidden="true")
+        items.append(element("li", sign, " skipped three times in a row"))
     return element("ul", *items, class_="legend")
 
 
@@ -152,12 +163,23 @@ def year_row(year: int, cells: Sequence[DayCell], short: Container[date] = ()) -
         element(
             "div",
             element("span", f"{date(year, month, 1):%b}", class_="month-name"),
-            *(box(cell, cell.day in short) for cell in cells if cell.day.month == month),
+            *boxes([cell for cell in cells if cell.day.month == month], short),
             class_="month",
         )
         for month in months
     )
     return element("div", element("h3", str(year)), element("div", *groups, class_="months"), class_="year")
+
+
+def boxes(cells: Sequence[DayCell], short: Container[date]) -> Iterable[Markup]:
+    """A box a day; days of ``short`` that were skipped one after another share a box that says how many."""
+    for together, group in groupby(cells, key=lambda cell: cell.kind is DayKind.SKIP and cell.day in short):
+        days = list(group)
+        if not together or len(days) == 1:
+            yield from (box(cell, cell.day in short) for cell in days)
+            continue
+        words = f"{days[0].day} to {days[-1].day}: {len(days)} times {DayKind.SKIP.words}"
+        yield element("b", len(days), class_=f"day {DayKind.SKIP.css}", title=words)
 
 
 def box(cell: DayCell, short: bool = False) -> Markup:
@@ -203,16 +225,20 @@ def trade_list(journal: Journal, settings: str = "") -> list[Markup]:
 
     ``settings``: the whole of them as text, of which each strategy's own limits of entry are shown.
     """
-    if not journal.trades:
-        return [element("p", "No trade was closed.", class_="note")]
     lives, uses = lives_of(journal), {day.day: day.limits for day in journal.exposures}
-    latest = sorted(journal.trades, key=lambda trade: trade.opened, reverse=True)
-    own = {name: own_limits(name, settings) for name in {trade.strategy for trade in latest}}
-    cards = [
-        trade_card(trade, lives[trade.position], uses.get(trade.opened.date(), ()), own[trade.strategy])
-        for trade in latest[:MOST_CARDS]
-    ]
-    parts = [element("div", *cards, class_="trade-list")]
+    latest, held = sorted(journal.trades, key=lambda trade: trade.opened, reverse=True), open_trades(journal, lives)
+
+    def cards(trades: Sequence[Trade]) -> Markup:
+        shown = (
+            trade_card(one, lives[one.position], uses.get(one.opened.date(), ()), own_limits(one.strategy, settings))
+            for one in trades
+        )
+        return element("div", *shown, class_="trade-list")
+
+    parts = [join([element("h3", "Still open at the end"), cards(held), element("h3", "Closed")])] if held else []
+    if not latest:
+        return [*parts, element("p", "No trade was closed.", class_="note")]
+    parts.append(cards(latest[:MOST_CARDS]))
     if len(latest) > MOST_CARDS:
         words = (
             f"{len(latest) - MOST_CARDS} earlier trades as rows; python run.py explain NAME tells each of them whole."
@@ -220,18 +246,19 @@ def trade_list(journal: Journal, settings: str = "") -> list[Markup]:
         rows = element("tbody", *(trade_row(trade, lives[trade.position]) for trade in latest[MOST_CARDS:]),
                        class_="trade-list")  # fmt: skip
         head = element("thead", element("tr", *(element("th", name, scope="col") for name in ROW_HEAD)))
-        shown = element("table", element("caption", words), head, rows)
+        shown = element("table", element("caption", words), head, rows, class_="rows")
         parts.append(element("div", shown, class_="scroll", tabindex="0", role="region", aria_label=words))
     return parts
 
 
+OPENING = ("entry", "adjust")  # purposes of orders that open a part
 ROW_HEAD = ("Trade", "Opened", "What", "Entry order", "Exit", "Held", "Profit")
 
 
 def trade_row(trade: Trade, life: Life) -> Markup:
     """One trade in a row."""
-    walk = next((walk.words for walk in life.walks if walk.purpose == "entry"), "")
-    what = f"{trade.contracts} x {trade.structure.replace('_', ' ')}"
+    walk = next((walk.words for walk in life.walks_of(trade) if walk.purpose in OPENING), "")
+    what = f"{trade.contracts} x {trade.underlying} {trade.structure.replace('_', ' ')}"
     why = f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"
     held = held_words(trade.closed - trade.opened)
     cells = (life.position, f"{trade.opened:%Y-%m-%d %H:%M}", what, walk, why, held, result_of(trade))
@@ -240,20 +267,20 @@ def trade_row(trade: Trade, life: Life) -> Markup:
 
 def result_of(trade: Trade) -> Markup:
     """What a trade brought, coloured by its sign."""
+    if trade.exit_rule == OPEN:
+        return element("span", "open", class_="note")
     return element("span", money(trade.profit, signed=True), class_="up" if trade.won else "down")
 
 
 def filter_marks(trade: Trade) -> dict[str, str]:
-    """By what the page's script filters and orders a trade."""
-    return {
-        "data_strategy": strategy_title(trade.strategy),
-        "data_exit": trade.exit_rule.replace("_", " "),
-        "data_month": f"{trade.opened:%Y-%m}",
-        "data_result": "won" if trade.won else "lost",
-        "data_opened": trade.opened.isoformat(),
-        "data_profit": f"{trade.profit:.2f}",
-        "data_held": str(int((trade.closed - trade.opened).total_seconds()) // 60),
-    }
+    """By what the page's script filters and orders a trade: strategy, exit, month, result, opening, profit, minutes."""
+    result = "open" if trade.exit_rule == OPEN else "won" if trade.won else "lost"
+    minutes = int((trade.closed - trade.opened).total_seconds()) // 60
+    marks = (
+        strategy_title(trade.strategy), trade.exit_rule.replace("_", " "), f"{trade.opened:%Y-%m}", result,
+        trade.opened.isoformat(timespec="minutes"), f"{trade.profit:.2f}", str(minutes),
+    )  # fmt: skip
+    return {"data_marks": "|".join(marks)}
 
 
 def engine_trades_table(trades: Sequence[EngineTrade]) -> Markup:
@@ -271,13 +298,15 @@ def engine_trades_table(trades: Sequence[EngineTrade]) -> Markup:
     return join([element("p", f"{words}.", class_="note"), table(head, rows, words, (3, 4, 5, 6, 7), stacked=True)])
 
 
-def trade_card(trade: Trade, life: Life, uses: Sequence[LimitNote] = (), own: str = "") -> Markup:
+def trade_card(
+    trade: Trade, life: Life, uses: Sequence[LimitNote] = (), own: Mapping[str, str] | None = None
+) -> Markup:
     """One trade: why and against which limits it was entered, legs, orders' walks, why it ended, money, its payoff.
 
-    ``uses``: the fullest uses of the account's limits on the day of its entry; ``own``: its strategy's, in words.
+    ``uses``: the fullest uses of the account's limits on the day of its entry; ``own``: its strategy's, by name.
     """
     result, named = result_of(trade), trade.structure.replace("_", " ")
-    part = f" ({trade.part})" if len(life.trades) > 1 and trade.part not in named else ""
+    part = "" if trade.part in ("whole", OPEN, *named.split()) else f" ({trade.part})"
     title = f"{trade.opened:%Y-%m-%d %H:%M} {trade.contracts} x {trade.underlying} {named}{part} "
     legs = table(
         ("Leg", "Per package", "Entry", "Exit", "Delta", "Volatility"),
@@ -289,25 +318,39 @@ def trade_card(trade: Trade, life: Life, uses: Sequence[LimitNote] = (), own: st
     facts = [
         *entry_facts(trade, life, uses, own),
         ("Entry", f"{trade.opened:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_entry, trade.vix_entry)}"),
-        ("Exit", f"{trade.closed:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_exit, trade.vix_exit)}"),
-        ("Why it was closed", f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"),
-        ("Cash in, out", f"{money(trade.cash_in, signed=True)}, {money(trade.cash_out, signed=True)}"),
-        ("Fees", money(trade.fees, cents=True)),
-        ("Profit", money(trade.profit, signed=True, cents=True)),
-        ("Largest loss", f"{money(trade.max_loss)} as planned, {money(trade.largest_loss)} by its fills"),
-    ]
+        *(ended_facts(trade, life) if trade.exit_rule != OPEN else [
+            ("Cash in", money(trade.cash_in, signed=True)), ("Fees", money(trade.fees, cents=True)),
+        ]),
+    ]  # fmt: skip
     rows = join(
         element("tr", element("th", name, scope="row"), element("td", value))
         for name, value in (*facts, *life_facts(trade, life))
     )
     body = element("div", join([legs, element("table", rows)]))
+    volatilities = {name: one.volatility for name, one in life.opened_with.items() if one.volatility}
     return element(
         "details",
         element("summary", title, result),
-        element("div", body, payoff_chart(trade), class_="trade"),
+        element("div", body, payoff_chart(trade, volatilities), class_="trade"),
         id=trade_anchor(trade),
         **filter_marks(trade),
     )
+
+
+def ended_facts(trade: Trade, life: Life) -> list[tuple[str, str]]:
+    """Why a trade ended, and its money."""
+    planned = f"{money(trade.max_loss)} as planned"
+    if len(life.trades) > 1:
+        planned += " beside the rest of its position"
+    worst = "no bound" if trade.largest_loss is None else f"{money(trade.largest_loss)} at most"
+    return [
+        ("Exit", f"{trade.closed:%Y-%m-%d %H:%M}, {underlying_words(trade, trade.underlying_exit, trade.vix_exit)}"),
+        ("Why it was closed", f"{trade.exit_rule.replace('_', ' ')}: {trade.exit_reason}"),
+        ("Cash in, out", f"{money(trade.cash_in, signed=True)}, {money(trade.cash_out, signed=True)}"),
+        ("Fees", money(trade.fees, cents=True)),
+        ("Profit", money(trade.profit, signed=True, cents=True)),
+        ("Largest loss", f"{planned}, {worst} by its own fills"),
+    ]
 
 
 def opened_with(life: Life, leg: str) -> tuple[str, str]:
@@ -328,33 +371,13 @@ def life_facts(trade: Trade, life: Life) -> list[tuple[str, object]]:
     facts.append(("Worst point", worst_words(life)))
     facts += [("Rolled", f"{roll.time:%Y-%m-%d %H:%M} {roll_words(roll)}") for roll in life.rolls]
     facts.append(("Held", held_words(trade.closed - trade.opened)))
-    if len(life.trades) > 1:
+    if trade.exit_rule == OPEN and life.trades:
+        facts.append(("Closed of it", "; ".join(part_words(one) for one in life.trades)))
+    elif len(life.trades) > 1:
         facts.append(("Part", f"{trade.part}, one of {len(life.trades)} of {life.position}"))
         facts.append(("Whole position", "; ".join(part_words(one) for one in life.trades)))
     rows = element("a", "journal.jsonl", href="journal.jsonl")
     return [*facts, ("Journal", join([f"python run.py explain {life.position}; rows of ", rows]))]
-
-
-def part_words(trade: Trade) -> str:
-    """One part of a position's life: when it came and went, and what it brought."""
-    days = f"{trade.opened:%Y-%m-%d} to {trade.closed:%Y-%m-%d}"
-    return f"{trade.part} {days} {money(trade.profit, signed=True)} ({trade.exit_rule.replace('_', ' ')})"
-
-
-def spread_width(trade: Trade) -> float | None:
-    """The widest distance, in points, between a sold and a bought strike of one right and expiry; None without one."""
-    widths = [
-        abs(sold.strike - bought.strike)
-        for sold in trade.legs
-        for bought in trade.legs
-        if sold.ratio < 0 < bought.ratio and (sold.is_call, sold.expiry) == (bought.is_call, bought.expiry)
-    ]
-    return max(widths, default=None)
-
-
-def underlying_words(trade: Trade, price: float | None, vix: float | None) -> str:
-    """The underlying and VIX at one moment of a trade."""
-    return f"{trade.underlying} {number(price)}, VIX {number(vix)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ everything is gone under a lock of time the system is LOCKED, and leaves that st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 
 from core.book import Book, OrderDesk, Position
-from core.bus import EventBus
+from core.bus import EventBus, do_all
 from core.events import (
     Level,
     MarketData,
@@ -115,8 +116,13 @@ class EmergencyProtocol(Manager):
         wants = list(self._risk.wanted(now))
         if self._person_since is not None:
             wants.insert(0, Wanted(PERSON, Scope.ALL, 0.0, 0.0))
+        do_all(self._asks(wants))
+        self._settle(now, wants)
+
+    def _asks(self, wants: list[Wanted]) -> Iterator[Callable[[], object]]:
+        """What is asked for, one after the other: what one of it does is known to the next."""
         if wants:
-            self._desk.cancel_entries(f"{wants[0].rule} closes")
+            yield partial(self._desk.cancel_entries, f"{wants[0].rule} closes")
         self._flying = {
             rule: names for rule, names in self._flying.items() if any(_key(want) == rule for want in wants)
         }
@@ -126,8 +132,7 @@ class EmergencyProtocol(Manager):
                 fresh = [part.name for part in parts if (position.id, part.name) not in asked]
                 asked.update((position.id, name) for name in fresh)
                 if fresh:
-                    self._close(position, want, fresh)
-        self._settle(now, wants)
+                    yield partial(self._close, position, want, fresh)
 
     def _close(self, position: Position, want: Wanted, parts: list[str]) -> None:
         whole = len(parts) == len(position.parts)

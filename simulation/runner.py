@@ -119,25 +119,25 @@ def importing(algorithm: Path) -> Iterator[None]:
         sys.meta_path[:] = finders
         for place in places:
             sys.path.remove(place)
+        installed = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
         for name in set(sys.modules) - set(before):
             origin = getattr(sys.modules[name], "__file__", None) or ""
             if (
                 name.split(".")[0] in ("AlgorithmImports", *NAMESPACES)
                 or getattr(sys.modules[name], "__loader__", None) in own
-                or (origin.startswith(folder) and not _keeps(name, origin))
+                or (origin.startswith(folder) and not _keeps(name, origin, installed))
             ):
                 del sys.modules[name]
         sys.modules.update(hidden)
         sys.modules.update(before)  # what the algorithm put in the place of another
 
 
-def _keeps(name: str, origin: str) -> bool:
+def _keeps(name: str, origin: str, installed: tuple[str, ...]) -> bool:
     """Modules of installed packages and of this repository stay: they hold no state of a run.
 
     The environment may lie in the algorithm's own folder, and compiled packages cannot be imported a second time.
     """
-    installed = origin.startswith((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
-    return installed or name.split(".")[0] in (
+    return origin.startswith(installed) or name.split(".")[0] in (
         "simulation",
         "core",
         "state",

@@ -273,7 +273,8 @@ class Recovery(Manager):
         before = _quantities(self._state.recall("unowned"))
         for group in reversed(self._state.order_groups(ended=True) if facts.certain else ()):
             recent = facts.today - group.changed.date() <= REMEMBERED
-            if not group.ended or not recent or group.detail.get("never_sent") or group.id in self._in_flight:
+            kept = group.detail.get("never_sent") and not group.detail.get("handed_over")
+            if not group.ended or not recent or kept or group.id in self._in_flight:
                 continue
             filled = _quantities(group.detail.get("filled"))
             late = {

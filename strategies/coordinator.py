@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
 
 from core.book import Book, OrderDesk, Position
-from core.bus import EventBus
+from core.bus import EventBus, do_all
 from core.events import (
     ChangeKind,
     DeadlineReached,
@@ -135,11 +136,14 @@ class StrategyCoordinator:
     # What happens
 
     def _on_minute(self, event: MinutePassed) -> None:
-        self._entries.look(event.time)
-        self._desk.advance(event.time)
+        """An order that cannot be moved, or a roll that fails, keeps nothing that is held from being looked at."""
+        now = event.time
+        look, rolls = partial(self._entries.look, now), partial(self._reopen_due, now)
+        do_all((look, partial(self._desk.advance, now), rolls, partial(self._manage, now)))
+
+    def _reopen_due(self, now: datetime) -> None:
         for rolling in [row for row in self._rolls.values() if row.ended is not None]:
-            self._go_on_with(rolling, event.time)
-        self._manage(event.time)
+            self._go_on_with(rolling, now)
 
     def _on_rest_ended(self, event: RestEnded) -> None:
         self._manage(event.time)
@@ -185,29 +189,31 @@ class StrategyCoordinator:
         session = self._market.calendar.session(now.date())
         if session is None:
             return
-        for position in list(self._book.positions.values()):
-            strategy = self._strategies.get(position.strategy) or self._roster.disabled.get(position.strategy)
-            if strategy is None:
-                self._tell_orphan(position)
-                continue
-            holding = None
-            try:
-                holding = self._holding(position, now, session)
-                if holding is None:
-                    continue
-                for due in self._ends.due(position, holding):  # no row may keep what its contract ends
-                    self._do(position, due, now.date())
-                action = strategy.manage(position, holding)
-                self._note(strategy, position, holding, action)
-            except Exception as error:  # a strategy's error must not keep the others from their exits
-                if position.id not in self._failing:  # told once a session, not once a minute
-                    self._failing.add(position.id)
-                    self._roster.suspend(strategy.name, f"failed while managing {position.id}", error)
-                action = last_resort(position, now, session)
-                self.looks.forget(position.id)
-            for one in action if isinstance(action, tuple) else (action,):
-                if self._stops.confirmed(strategy, position, one, holding):
-                    self._do(position, one, now.date())
+        do_all(partial(self._manage_one, row, now, session) for row in tuple(self._book.positions.values()))
+
+    def _manage_one(self, position: Position, now: datetime, session: Session) -> None:
+        strategy = self._strategies.get(position.strategy) or self._roster.disabled.get(position.strategy)
+        if strategy is None:
+            self._tell_orphan(position)
+            return
+        holding = None
+        try:
+            holding = self._holding(position, now, session)
+            if holding is None:
+                return
+            for due in self._ends.due(position, holding):  # no row may keep what its contract ends
+                self._do(position, due, now.date())
+            action = strategy.manage(position, holding)
+            self._note(strategy, position, holding, action)
+        except Exception as error:  # a strategy's error must not keep the others from their exits
+            if position.id not in self._failing:  # told once a session, not once a minute
+                self._failing.add(position.id)
+                self._roster.suspend(strategy.name, f"failed while managing {position.id}", error)
+            action = last_resort(position, now, session)
+            self.looks.forget(position.id)
+        for one in action if isinstance(action, tuple) else (action,):
+            if self._stops.confirmed(strategy, position, one, holding):
+                self._do(position, one, now.date())
 
     def _tell_orphan(self, position: Position) -> None:
         """Nobody here can manage it: a person must, and nothing opens beside it; said once a position."""

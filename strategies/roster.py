@@ -109,7 +109,7 @@ class DecisionRecord(Manager):
             self._rows[key, day] = as_json(dict(row))
             self._keep()
         self._tell(row)
-        if live:
+        if live and not self._journal.owes:
             self._rows[key, day] = None
             self._keep()
 

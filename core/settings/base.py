@@ -209,7 +209,7 @@ def _unknown(key: str, text: str, known: Mapping[str, FieldInfo]) -> str:
     if not near:
         tails = {name.rsplit(".", 1)[-1]: name for name in known}
         near = [tails[tail] for tail in difflib.get_close_matches(key.rsplit(".", 1)[-1], tails, n=1, cutoff=0.6)]
-    advice = f"did you mean {near[0]} ({accepted(known[near[0]])})?" if near else "print the settings to see all keys"
+    advice = f"did you mean {near[0]} ({accepted(known[near[0]])})?" if near else "python run.py settings shows all"
     return f"{key}: unknown setting (value {text!r}); {advice}"
 
 

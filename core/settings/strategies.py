@@ -70,13 +70,21 @@ class StrategySettings(SettingsGroup):
     """What every strategy's row has: VIX window, exits, Kelly priors, contracts by phase (methodology, section 6)."""
 
     min_vix: VixPoints = 0.0
+    """The row opens only while the VIX is above this; 0: however low it is."""
     max_vix: VixPoints = 200.0
+    """The row opens nothing while the VIX is above this."""
     profit_target: Multiple = 0.50
+    """Profit at which the row closes, as a share of what its entry brought or cost."""
     stop_multiple: Multiple = 2.0
+    """Loss at which the row closes, in multiples of what its entry brought or cost."""
     win_rate: Fraction = 0.70
+    """Wins that sizing believes in before any trade (Kelly's prior)."""
     reward_ratio: float = Field(0.60, gt=0)
+    """Average win over average loss that sizing believes in before any trade (Kelly's prior)."""
     contracts_by_phase: ByPhase = (1, 1, 1, 1)
+    """Most contracts of an entry in phases 1 to 4."""
     days_to_expiry: Days = 0
+    """Days to the expiry that the row looks for; the listed one that is nearest is taken."""
     points_reference: float = Field(4500.0, ge=0, le=100_000)
     """Level of the index that the row's index points are for; they scale with the index. 0: as printed."""
     min_credit_of_width: Fraction = 0.03

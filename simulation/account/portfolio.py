@@ -41,6 +41,7 @@ from simulation.securities.derivatives import SecurityManager
 from simulation.securities.securities import Security
 
 D = TypeVar("D")
+Purse = tuple[Decimal, float, Decimal, float]
 MARGIN_PRODUCTS = (SecurityType.FUTURE, SecurityType.CFD, SecurityType.CRYPTO_FUTURE)
 _DAILY_SETTLED = (SecurityType.FUTURE,)
 
@@ -55,6 +56,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         self.unsettled_cash_book = CashBook()
         self.invested_securities: dict[Symbol, Security] = {}
         self.holding_changes = 0
+        self._idle: tuple[Purse | None, float] = (None, 0.0)  # cash, and what it is worth while nothing is held
         self.positions = PositionManager(self)
         self.margin_call_model: CallsMargin = DefaultMarginCallModel(self)
         self.trade_builder = TradeBuilder()
@@ -133,15 +135,20 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
     @property
     def total_portfolio_value(self) -> float:
         """Cash plus the market value of everything held; futures count with their unsettled profit."""
+        purse = None if self.invested_securities else self.purse()
+        if purse is not None and purse == self._idle[0]:
+            return self._idle[1]
         total = (
             self.cash_book.total_value_in_account_currency + self.unsettled_cash_book.total_value_in_account_currency
         )
         for security in self.invested_securities.values():
             held = security.holdings
             total += held.unsettled_profit if security.type in MARGIN_PRODUCTS else held.holdings_value
-        return clean(total)
+        value = clean(total)
+        self._idle = (purse, value)
+        return value
 
-    def purse(self) -> tuple[Decimal, float, Decimal, float] | None:
+    def purse(self) -> Purse | None:
         """Cash and its rate, settled and unsettled, to be compared; None while there is more than one currency."""
         if len(self.cash_book._entries) + len(self.unsettled_cash_book._entries) != 2:
             return None

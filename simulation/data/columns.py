@@ -268,5 +268,5 @@ class InterestRates:
 
     def at(self, moment: date | datetime) -> float:
         """The rate of a day; before the first row the first rate (Common/Data/InterestRateProvider.cs)."""
-        row = int(np.searchsorted(self.days, moment.toordinal(), side="right")) - 1
+        row = int(self.days.searchsorted(moment.toordinal(), side="right")) - 1
         return float(self.rates[max(row, 0)])

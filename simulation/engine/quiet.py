@@ -10,8 +10,6 @@ from bisect import bisect_left
 from collections.abc import Callable
 from datetime import datetime
 
-import numpy as np
-
 from simulation.account.portfolio import SecurityPortfolioManager
 from simulation.engine.faces import Consolidates, Samples
 from simulation.engine.schedule import Scheduler
@@ -175,9 +173,7 @@ class QuietMinutes(Views):
             if path is None:
                 return position
             stop = bisect_left(times, path.high + 1, position, stop)
-            prices = path.prices(np.array(times[position:stop]))
-            outside = np.flatnonzero((prices < low) | (prices > high))
-            stop = position + int(outside[0]) if len(outside) else stop
+            stop = bisect_left(times, path.leaves(low, high, times[position], times[stop - 1]), position, stop)
         return stop
 
     def _pass_to(self, times: list[int], position: int, stop: int) -> None:

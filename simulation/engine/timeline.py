@@ -81,7 +81,7 @@ class Timeline:
         covered = _union(parts)
         for key, group in waiting:
             grid = _grid(group.feeds[0], low, high)
-            if len(grid) == 0 or (len(covered) >= len(grid) and np.isin(grid, covered, assume_unique=True).all()):
+            if len(grid) == 0 or _covers(covered, grid):
                 continue
             first = min((_first_data(feed, low, high) for feed in group.feeds), default=FOREVER)
             if first <= high:
@@ -89,6 +89,14 @@ class Timeline:
                 group.started = True
                 covered = _union([covered, grid[grid >= first]])
         return covered
+
+
+def _covers(times: Times, others: Times) -> bool:
+    """Whether all of some ascending instants are among others that ascend."""
+    if len(times) < len(others):
+        return False
+    places = np.minimum(times.searchsorted(others), len(times) - 1)
+    return bool((times[places] == others).all())
 
 
 def _union(parts: list[Times]) -> Times:
@@ -103,7 +111,7 @@ def _grid(feed: Feed, low: int, high: int) -> Times:
     step = feed.period if feed.period < 86_400_000 else MINUTE_MS
     parts = [np.arange(start + step, end + 1, step, dtype=np.int64) for start, end in feed.sessions_between(low, high)]
     grid = _union(parts)
-    return grid[(grid > low) & (grid <= high)]
+    return grid[grid.searchsorted(low, "right") : grid.searchsorted(high, "right")]
 
 
 def _coarse_grid(feeds: list[Feed], low: int, high: int) -> Times:

@@ -154,6 +154,8 @@ class SimulatedBroker:
             if self.faults is not None:
                 fills = self.faults.portion(fills)
             self._charge(fills, orders, securities)
+            if self.faults is not None:
+                self.faults.share_fees(fills, orders, securities)
         except (NameError, NotImplementedError, UnknownMemberError):
             raise  # a name that LEAN has and this engine has not ends the run
         except Exception as failure:  # whatever a fill or fee model of the algorithm may raise

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from simulation.faults.chance import Faults
 from simulation.faults.kinds import Fault
 from simulation.faults.reports import ReportFaults
 from simulation.lean.enums import OrderStatus
+from simulation.orders.fees import OrderFeeParameters
 from simulation.orders.order_event import OrderEvent
+from simulation.orders.order_parts import CashAmount, OrderFee
 from simulation.orders.orders import Order
+from simulation.orders.parties import TradedSecurity
 
 
 class OrderFaults:
@@ -75,6 +78,19 @@ class OrderFaults:
         fill.fill_quantity = now
         if now != rest:
             fill.status = OrderStatus.PARTIALLY_FILLED
+
+    @staticmethod
+    def share_fees(
+        fills: Sequence[OrderEvent], orders: Sequence[Order], securities: Mapping[Order, TradedSecurity]
+    ) -> None:
+        """Let what fills in parts pay by its parts: a model of fees knows whole orders, a broker charges contracts."""
+        by_id = {leg.id: leg for leg in orders}
+        for fill in fills:
+            leg = by_id[fill.order_id]
+            if fill.fill_quantity and fill.fill_quantity != leg.quantity:
+                whole = securities[leg].fee_model.get_order_fee(OrderFeeParameters(securities[leg], leg)).value
+                share = fill.fill_quantity / leg.quantity
+                fill.order_fee = OrderFee(CashAmount(whole.amount * share, whole.currency))
 
     def forget(self, orders: Sequence[Order]) -> None:
         """Orders that are at the broker no more."""

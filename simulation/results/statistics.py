@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from operator import itemgetter
 from statistics import NormalDist
 
@@ -80,7 +81,13 @@ class StatisticsInput:
 
 def variance(values: Sequence[float]) -> float:
     """Sample variance; nothing for fewer than two values."""
-    return moments.variance(values) if len(values) > 1 else 0.0 * len(values)
+    return _variance(tuple(values)) if len(values) > 1 else 0.0 * len(values)
+
+
+@lru_cache(maxsize=16)
+def _variance(values: tuple[float, ...]) -> float:
+    """Worked out in fractions, so once for the five figures that need it of the same days."""
+    return moments.variance(values)
 
 
 def annual_variance(values: Sequence[float], days: int) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from simulation.data.feeds import Column, Feed
 from simulation.lean.bars import middle
+from simulation.lean.clock import FOREVER
 from simulation.lean.enums import Resolution, TickType
 from simulation.lean.numbers import clean
 
@@ -65,6 +66,15 @@ class PricePath:
         """The prices at some instants of the path."""
         found: Prices = self._prices[self._at.searchsorted(times, "right") - 1]
         return found
+
+    def leaves(self, low: float, high: float, first: int, last: int) -> int:
+        """The instant from a first one on, to a last one, at which the price is not between two bounds; FOREVER where
+        it stays there."""
+        steps, values = self._steps, self._values
+        for place in range(bisect_right(steps, first) - 1, bisect_right(steps, last)):
+            if values[place] < low or values[place] > high:
+                return max(steps[place], first)
+        return FOREVER
 
     def worth(self, times: Times, factors: Factors) -> Prices:
         """What a quantity is worth at some instants, as `SecurityHolding.quantity_value` has it."""

@@ -42,6 +42,9 @@ class Watcher(Protocol):
     def sending(self, package: Package, quantity: int, tag: str) -> None:
         """An order is about to be sent."""
 
+    def opens(self, tag: str) -> bool:
+        """Whether an order is to open, as it says of itself."""
+
     def repricing(self, tag: str) -> None:
         """A working order is about to get another price."""
 
@@ -56,6 +59,7 @@ class Resting(Working):
     number: str = ""
     filled: dict[str, int] = field(default_factory=dict)
     stubborn: bool = False
+    opens: bool = True
     ends_at: datetime | None = None
     asked: int = 0
     """Minutes since its first cancellation in which another one would have arrived."""
@@ -223,6 +227,7 @@ class FaultyGateway(FakeGateway):
         else:
             self.numbers += 1
             order = Resting(ids, package, quantity, limit_cash, self.time, tag, f"B{self.numbers}")
+            order.opens = self.watcher is None or self.watcher.opens(tag)
             order.stubborn = (self.numbers + self.faults.settings.seed) % 3 == 0
             self.orders.append(order)
             for order_id, leg in zip(ids, package.legs, strict=True):
@@ -328,7 +333,7 @@ class FaultyGateway(FakeGateway):
             name, count = leg.contract.name, now.get(leg.contract.name, 0)
             if not count:
                 continue
-            fee = self._trade(leg.contract, count, price)
+            fee = self._trade(leg.contract, count, price, order.opens)
             order.filled[name] = order.filled.get(name, 0) + count
             self.filled_of[order.tag, name] = self.filled_of.get((order.tag, name), 0) + count
             status = FillStatus.FILLED if not order.left()[name] else FillStatus.PARTLY_FILLED
@@ -349,11 +354,11 @@ class FaultyGateway(FakeGateway):
             return {name: int(math.copysign(self.faults.count(abs(count)), count)) for name, count in left.items()}
         return left
 
-    def _trade(self, contract: Contract, count: int, price: float) -> float:
-        """Book a trade and give its fee, by the price list; live reports carry none (lean-facts 13.17)."""
+    def _trade(self, contract: Contract, count: int, price: float, opens: bool) -> float:
+        """Book a trade and give its fee, by the price list and by what the order says that it does."""
         self._average(contract.name, count, price)
         before = self.held.get(contract.name, (contract, 0))[1]
-        fee = abs(count) * LIST.fee(contract.underlying.kind is AssetKind.FUTURE, before * count >= 0)
+        fee = abs(count) * LIST.fee(contract.underlying.kind is AssetKind.FUTURE, opens)
         self.cash -= count * price * contract.multiplier + fee
         self.executions.note(contract.name, count, -count * price * contract.multiplier - fee)
         self.held[contract.name] = (contract, before + count)
@@ -377,7 +382,7 @@ class FaultyGateway(FakeGateway):
         quote = self.market(contract)
         price = (quote.bid or 0.0) if traded < 0 else (quote.ask or 0.0)
         self.faults.note(Fault.MANUAL, name, f"{traded:+d} at {price}")
-        fee = self._trade(contract, traded, price)
+        fee = self._trade(contract, traded, price, False)
         self.by_hand[name] = self.by_hand.get(name, 0) + traded
         self.by_person.setdefault(name, []).append(-traded * price * contract.multiplier - fee)
         self.foreign += 1

@@ -90,7 +90,8 @@ class Watch:
     hedged: set[str] = field(default_factory=set)
     tags: list[str] = field(default_factory=list)
     approved: dict[str, int] = field(default_factory=dict)
-    packages: list[Package] = field(default_factory=list)
+    packages: list[tuple[Package, str]] = field(default_factory=list)
+    """What is all or nothing, and whose position it is."""
     nobodys_cash: float = 0.0
     _sent: set[tuple[str, ...]] = field(default_factory=set)
     _journalled: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -128,13 +129,17 @@ class Watch:
                     break  # a person changed what may hedge it: that is risk's to refuse, which is set aside here
                 if not self.structures or plan["name"] not in NAKED_PARTS:
                     self.hedged.update(str(leg["name"]) for leg in plan["package"])
-                    self._follow_package(rebuild_package(plan["package"]))
+                    self._follow_package(rebuild_package(plan["package"]), group.parent)
             self._opening(package, tag, group.parent)
             for leg in package.legs:
                 name = leg.contract.name
                 self.approved[name] = self.approved.get(name, 0) + abs(leg.ratio) * quantity
         elif not self.gateway.is_down:
             self._closing(package, quantity, tag)
+
+    def opens(self, tag: str) -> bool:
+        """Whether an order is to open, as it says of itself."""
+        return self._alive().managers[HierarchicalStateManager].order_group(tag).detail["purpose"] in _OPENING
 
     def repricing(self, tag: str) -> None:
         """A working order is about to get another price."""
@@ -261,43 +266,46 @@ class Watch:
                 self.tell(Rule.COUNTED, f"{self._journalled[key]:+g} of {key[1]} for {key[0]}")
         self._fills_seen = len(rows)
 
-    def _follow_package(self, package: Package) -> None:
+    def _follow_package(self, package: Package, position: str) -> None:
         """A package that is all or nothing, unless something else trades a contract of it too."""
         names = {leg.contract.name for leg in package.legs}
-        if package not in self.packages:
-            shared = [row for row in self.packages if names & {leg.contract.name for leg in row.legs}]
+        if (package, position) not in self.packages:
+            shared = [row for row in self.packages if names & {leg.contract.name for leg in row[0].legs}]
             self.packages = [row for row in self.packages if row not in shared]
             if not shared:
-                self.packages.append(package)
+                self.packages.append((package, position))
 
     def _torn(self) -> list[str]:
         """Legs held of packages that lack others, with nobody's hands in them but ours, and that somebody bids for."""
         working = {leg.contract.name for order in self.gateway.resting for leg in order.package.legs}
         found = []
-        for package in self.packages:
+        for package, position in self.packages:
             names = {leg.contract.name for leg in package.legs}
             held = {leg: self.gateway.held.get(leg.contract.name, (leg.contract, 0))[1] for leg in package.legs}
             counts = {count / leg.ratio for leg, count in held.items()}
             quotes = [self.gateway.market(leg.contract) for leg, count in held.items() if count > 0]
             priced = any(count < 0 for count in held.values()) or any((row.bid or 0.0) > 0.10 for row in quotes)
-            if len(counts) > 1 and self._covers_others(package, held):
+            if len(counts) > 1 and self._covers_others(package, position, held):
                 continue
             if len(counts) > 1 and priced and not names & working and not names & set(self.gateway.by_hand):
                 found += [f"{leg.contract.name} {count:+d}" for leg, count in held.items() if count]
         return found
 
-    def _covers_others(self, package: Package, held: Mapping[Leg, int]) -> bool:
-        """Whether what is held beyond whole packages are longs that cover what was sold without a hedge: they stay."""
+    def _covers_others(self, package: Package, position: str, held: Mapping[Leg, int]) -> bool:
+        """Whether all that is held beyond whole packages are longs that each cover a naked short of their position.
+
+        LT112's torn spread: its long put covers one of the two puts that were sold without a hedge. To sell it would
+        leave one more short uncovered, which no exit may do whatever the reason; kept, it can only make the loss
+        smaller. It goes in the minute in which it covers nothing any more. One that covers nothing goes at once.
+        """
         whole = min(max(count // leg.ratio, 0) for leg, count in held.items())
         extra = [
             Leg(leg.contract, leg.ratio * whole - count) for leg, count in held.items() if count != leg.ratio * whole
         ]
-        same = [
-            Leg(row, count)
-            for row, count in self.gateway.held.values()
-            if row.underlying == package.underlying and count
-        ]
-        return all(leg.ratio < 0 for leg in extra) and uncovered(merged((*same, *extra))) > uncovered(same)
+        known = self._alive().book.positions.get(position)
+        own = () if known is None else known.legs
+        least = -sum(leg.ratio for leg in extra)
+        return all(leg.ratio < 0 for leg in extra) and uncovered(merged((*own, *extra))) - uncovered(own) == least
 
     def _within_limits(self) -> None:
         """No contract is held beyond what entries were approved for, and no more positions than the phase allows."""

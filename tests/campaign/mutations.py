@@ -10,7 +10,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import execution.gates
-from core.book import Position
+from core.book import Book, Position
 from core.contracts import Leg
 from core.events import Command
 from core.identifiers import Identifiers
@@ -92,7 +92,9 @@ def _at_the_price_of_now(self: PositionTracker, position: Position, leg: Leg) ->
 
 MUTATIONS: Final[Mapping[str, Mutation]] = {
     "a hedge waits for the short that it covers": Mutation({(execution.gates, "bares"): _never}),
-    "a halt takes back what works": Mutation({(AtomicExecutor, "cancel_entries"): _nothing}, said=Command.HALT),
+    "a halt takes back what works": Mutation(
+        {(AtomicExecutor, "cancel_entries"): _nothing, (WorkingGroups, "_halted"): _nothing}, said=Command.HALT
+    ),
     "an order of which nothing is heard is looked for": Mutation(
         {(WorkingGroups, "_is_lost"): _never}, frozenset({Fault.LOST})
     ),
@@ -103,7 +105,7 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
         {(PositionTracker, "_of_settled"): _at_the_price_of_now}, frozenset({Fault.LATE, Fault.REORDERED})
     ),
     "what nobody saw is priced apart from what was held": Mutation(
-        {(OrderRecovery, "_paid_by_others"): _known_alone}, frozenset({Fault.LATE, Fault.LOST})
+        {(Book, "paid_for"): _known_alone}, frozenset({Fault.LATE, Fault.LOST})
     ),
     "what filled while nobody looked is its position's": Mutation(
         {(OrderRecovery, "_fold"): _nothing}, frozenset({Fault.LOST, Fault.KILLED})

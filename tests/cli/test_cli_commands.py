@@ -194,6 +194,18 @@ def test_a_full_disk_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_to_is_refused_before_anything_runs(
+    one_day: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(market: object, days: object, work: Path, symbols: object) -> None:
+        raise AssertionError("ran")
+
+    monkeypatch.setattr(data, "_write", write)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert app.run(["data", "--out", str(tmp_path / "file" / "data"), *one_day]) == 2
+    assert "data cannot be written (Not a directory)" in capsys.readouterr().err
+
+
 ALGORITHM = """
 from AlgorithmImports import *
 
@@ -285,8 +297,8 @@ def test_tables_keep_their_first_column(columns: int) -> None:
 
 def test_a_pipe_takes_its_width_from_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert summary.width(terminal=False) == 100
-    for said, columns in (("40", 40), ("120", 120), ("wide", 100), ("0", 100), ("3", 20)):
+    assert summary.width(terminal=False) == 110
+    for said, columns in (("40", 40), ("120", 120), ("wide", 110), ("0", 110), ("3", 20)):
         monkeypatch.setenv("COLUMNS", said)
         assert summary.width(terminal=False) == columns
 

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +23,8 @@ from cli import app, grid, options
 from cli.errors import UserError
 from reporting.grids import Groups, best_of_many, grid_rows, heat_maps, interval_of
 from reporting.intervals import deflated_sharpe
+from reporting.performance import trade_statistics
+from reporting.rows import EquityPoint
 
 MIN_VIX = "friday_0dte.min_vix"
 
@@ -59,8 +63,10 @@ def test_every_combination_is_a_cell_with_a_name_of_its_own() -> None:
         (["--seeds", "x"], "--seeds: 'x'; expected a whole number"),
         (["--seed", "3"], "expected --seeds"),
         (["--seeds", "1..10000", "--vary", f"{MIN_VIX}=1,2"], "20,000 runs"),
-        (["--workers", "0"], "--workers"),
-        (["--name", "a/b"], "--name: 'a/b'"),
+        (["--workers", "0", "--seeds", "1,2"], "--workers"),
+        (["--name", "a/b", "--seeds", "1,2"], "--name: 'a/b'"),
+        ([], "nothing varies"),
+        (["--seeds", "1,2", "--start", "1999-01-04"], "--start: 1999-01-04 is outside"),
     ],
 )
 def test_wrong_grids_are_refused_before_anything_runs(
@@ -68,6 +74,28 @@ def test_wrong_grids_are_refused_before_anything_runs(
 ) -> None:
     assert app.run(["grid", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_an_account_that_only_earns_interest_has_no_sharpe_ratio() -> None:
+    # Sixty sessions; of a hundred thousand each pays 8 dollars of interest and nothing else: 2 % a year, no risk.
+    days = [date(2018, 1, 1) + timedelta(days=count) for count in range(61)]
+    idle = [EquityPoint(day, 100_000.0 + 8.0 * count, interest=8.0) for count, day in enumerate(days)]
+    total = trade_statistics("all", ())
+    assert grid.figures_of(idle, total, 0.0194)["sharpe_of_a_day"] is None
+    # Up 150 and down 50 by turns beside it: mean 50, spread 100 x sqrt(60 / 59); bills take 7.7 a day of the mean.
+    moved = [replace(point, equity=point.equity + 50.0 * (count // 2 * 2) + 150.0 * (count % 2))
+             for count, point in enumerate(idle)]  # fmt: skip
+    ratio = grid.figures_of(moved, total, 0.0194)["sharpe_of_a_day"]
+    assert ratio == pytest.approx((50.0 + 8.0 - 7.7) / (100.0 * math.sqrt(60 / 59)), rel=0.03)
+
+
+def test_a_grid_in_which_little_moved_is_not_chosen_by() -> None:
+    groups: Groups = {
+        (((MIN_VIX, "0"),), "history"): [figures(0.1, None)],
+        (((MIN_VIX, "22"),), "history"): [figures(0.2)],
+    }
+    assert best_of_many(groups).startswith("Of 2 combinations 1 have a Sharpe ratio")
+    assert "do not choose" in best_of_many(groups)
 
 
 def test_what_is_kept_is_not_run_again_and_half_a_file_is(tmp_path: Path) -> None:
@@ -94,10 +122,14 @@ class Cluster:
         self.code = code
         self.ran: list[grid.Cell] = []
 
-    def submit(self, _run: object, cell: grid.Cell, key: str) -> Future[tuple[str, grid.Figures]]:
+    def submit(self, _run: object, cell: grid.Cell, key: str) -> Future[tuple[str, grid.Figures, grid.Spent]]:
         self.ran.append(cell)
-        future: Future[tuple[str, grid.Figures]] = Future()
-        future.set_result((self.code, figures(0.01 * len(self.ran))))
+        future: Future[tuple[str, grid.Figures, grid.Spent]] = Future()
+        # Two workers by turns, ten seconds a run, of them nine on a processor; the third run waits for the second.
+        count = len(self.ran) - 1
+        began = 10.0 * (count // 2)
+        spent = grid.Spent(f"worker-{count % 2}", began, began + 10.0, 9.0)
+        future.set_result((self.code, figures(0.01 * len(self.ran)), spent))
         return future
 
     def cancel(self, _futures: object) -> None:
@@ -117,7 +149,14 @@ def test_a_resumed_grid_mixes_no_versions_of_the_code(
         return found, len(cluster.ran), capsys.readouterr().err
 
     first, ran, said = run("aaa")
-    assert (ran, said) == (3, "0 of 3 runs done\n1 of 3 runs done\n2 of 3 runs done\n3 of 3 runs done\n")
+    lines = said.splitlines()
+    assert ran == 3
+    assert [line.split(" done")[0] for line in lines[:4]] == [f"{count} of 3 runs" for count in range(4)]
+    # Three runs of ten seconds, two workers, twenty seconds: 30 of 40, and 27 of 40 on a processor.
+    assert lines[4:] == [
+        "2 workers ran 3 runs in 20.0 s: 75.0% of that time in a run, "
+        "67.5% on a processor (9.0 processor seconds a run)"
+    ]
     assert run("aaa") == (first, 0, "3 of 3 runs done\n")
     # Of another version all three count for nothing, and that is said; so do those of a form without a version.
     (tmp_path / grid.CELLS / f"{wanted[0].key}.json").write_text(json.dumps(first[0]), encoding="utf-8")
@@ -208,7 +247,8 @@ def test_two_processes_come_to_what_one_does(
     for workers in ("1", "2"):
         assert app.run([*asked, "--workers", workers, "--name", f"by-{workers}"]) == 0
     told = capsys.readouterr()
-    assert "Best of 2 combinations" in told.out or "nothing was chosen" in told.out
+    assert "Of 2 combinations 0 have a Sharpe ratio" in told.out  # three days
+    assert "2 workers ran 2 runs" in told.err
     folders = [tmp_path / "backtests" / f"by-{workers}" for workers in ("1", "2")]
     one, two = ({path.name: path.read_text() for path in (folder / grid.CELLS).iterdir()} for folder in folders)
     assert len(one) == 2

@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -20,9 +22,10 @@ from cli.options import MarketChoice, MarketKind
 from cli.runs import explained
 from cli.settings import setting_rows
 from core.settings.fields import Settings
-from core.settings.strategies import AVAILABLE
+from core.settings.strategies import AVAILABLE, StrategySettings
+from reporting.performance import compared
 from reporting.rows import parse_journal
-from tests.reporting.pages import ORIGIN, POSITION, a_journal, exposure
+from tests.reporting.pages import ORIGIN, POSITION, a_journal, exposure, row
 
 
 @pytest.fixture
@@ -54,6 +57,15 @@ def test_runs_are_listed_newest_first(results: Path, capsys: pytest.CaptureFixtu
     assert "2008-01-10 to 2008-01-18" in "\n".join(lines)
 
 
+def test_a_damaged_run_hides_no_other(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (results / "base" / "journal.jsonl").write_text('{"kind": "equi', encoding="utf-8")
+    assert app.run(["runs"]) == 0
+    told = capsys.readouterr()
+    assert "cannot be read" in next(line for line in told.out.splitlines() if line.strip().startswith("base "))
+    assert "2008-01-10 to 2008-01-18" in told.out
+    assert "warning:" in told.err
+
+
 def test_no_run_says_how_to_make_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +93,7 @@ def test_trades_as_csv_hold_every_column(results: Path, capsys: pytest.CaptureFi
     assert (trade["position"], trade["profit"], trade["exit_reason"]) == (POSITION, "300.0", "it is 15:00")
     assert trade["legs"] == "-1:P1400 +1:P1380"
     assert said(["trades", "base", "--csv", "--strategy", "box"], capsys).count("\n") == 1
+    assert (runs.to_the_cent(-138.00000000000006), runs.to_the_cent(2), runs.to_the_cent("x")) == (-138.0, 2, "x")
 
 
 def test_a_trade_is_explained_with_its_walk_and_what_bound_it(
@@ -105,7 +118,8 @@ def test_a_day_is_explained(results: Path, capsys: pytest.CaptureFixture[str]) -
     assert "2.55, 2.40, filled 2.60" in traded
     skipped = said(["explain", "2008-01-18", "--run", "base"], capsys)
     assert "vix window: VIX is too low (observed 17.25, limit 22.00, VIX 17.25)" in skipped
-    assert "no session of this run" in said(["explain", "2008-01-12"], capsys)
+    assert "no session of this run (2008-01-10 to 2008-01-18)" in said(["explain", "2008-01-12"], capsys)
+    assert "expected a day such as" in said(["explain", "2008-13-45"], capsys, 2)
 
 
 def test_what_no_journal_knows_is_refused_with_advice(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +137,17 @@ def test_two_runs_are_compared(results: Path, capsys: pytest.CaptureFixture[str]
     assert "trade 2: filled" in told
     assert "trade 1: filled" in told
     assert "every decision is the same" in said(["compare", "base", "base"], capsys)
+    assert figures["trades"].split()[1:4] == ["1", "1", "0"]
+
+
+def test_compared_runs_begin_with_what_the_account_began_with() -> None:
+    # 99,000 at the beginning, 100,000 at the first close, 100,300 at the last: 1.3 %, where the closes alone say 0.3 %.
+    terms = dict.fromkeys(("trades", "open_parts", "working", "shares", "interest"), 0.0)
+    check = row("account", "16:00", starting=99_000.0, unknown=0, cash=0.0, expected=0.0, difference=0.0, **terms)
+    journal = parse_journal([*a_journal(), check])
+    first = compared(journal, journal)[0]
+    assert first.name == "return"
+    assert first.first == pytest.approx(1_300 / 99_000)
 
 
 def test_every_setting_is_listed_with_its_range_and_readers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,6 +194,15 @@ def test_a_run_in_which_nothing_can_trade_is_told(given: dict[str, str], words: 
 
 def test_a_run_that_can_trade_is_not_warned_of() -> None:
     assert options.cannot_trade(Settings()) == ()
+
+
+def test_a_strategy_that_is_no_row_has_no_entry_days_that_could_be_missing() -> None:
+    # As docs/howto/add-a-strategy.md shows one: it has a group of settings, and is in no table of entry days.
+    run = SimpleNamespace(start=date(2018, 1, 2), end=date(2018, 1, 12))
+    settings = SimpleNamespace(run=run, quiet_tuesday=StrategySettings())
+    assert options.strategy_obstacle("quiet_tuesday", cast(Settings, settings)) is None
+    run.end = date(2018, 1, 1)
+    assert "no session" in str(options.strategy_obstacle("quiet_tuesday", cast(Settings, settings)))
 
 
 @pytest.mark.parametrize(

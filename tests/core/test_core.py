@@ -1,5 +1,7 @@
 """Clock, journal, identifiers, storage, and the bus: order, isolation, correlation and storms."""
 
+# Private: _file, _hand_over: a disk that takes a part of a line, and lines of a known length.
+
 from __future__ import annotations
 
 import json
@@ -454,3 +456,33 @@ def test_the_names_of_parts_and_events_are_made_and_read_in_one_place() -> None:
 
 def test_a_manager_is_ready_unless_it_says_otherwise() -> None:
     assert Manager().verify() == ()
+
+
+class PartlyFull:
+    """A file of a disk that takes so many bytes of each try and then nothing, until it is emptied."""
+
+    def __init__(self, room: int) -> None:
+        self.data, self.room, self.closed = b"", room, False
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(28, "no space left")
+        taken = data[: self.room]
+        self.data, self.room = self.data + taken, self.room - len(taken)
+        return len(taken)
+
+
+@pytest.mark.parametrize("room", range(0, 25))
+def test_a_journal_on_a_full_disk_loses_and_repeats_nothing(tmp_path: Path, room: int) -> None:
+    """Three lines of eight bytes; the disk takes so many bytes, then it is emptied."""
+    sink, clock = FileSink(tmp_path / "journal.jsonl", every_line=True), MarketClock(NOW)
+    file = PartlyFull(room)
+    sink._file = file  # type: ignore[assignment]
+    journal = Journal(sink, clock)
+    for number in range(3):
+        journal._hand_over(f"line {number:2d}")
+    assert journal.owes is (room <= 16)
+    file.room = 1000
+    journal._hand_over("the last")
+    assert file.data == b"line  0\nline  1\nline  2\nthe last\n"
+    assert not journal.owes

@@ -91,7 +91,7 @@ def test_an_unknown_key_names_the_nearest_with_its_range() -> None:
     near = "did you mean friday.min_vix (number, at least 0, at most 100)?"
     assert problems(friday__min_vx="15") == (f"friday.min_vx: unknown setting (value '15'); {near}",)
     assert problems(min_vix="15") == (f"min_vix: unknown setting (value '15'); {near}",)
-    assert problems(xyz="1") == ("xyz: unknown setting (value '1'); print the settings to see all keys",)
+    assert problems(xyz="1") == ("xyz: unknown setting (value '1'); python run.py settings shows all",)
     assert problems(account="1")[0].startswith(
         "account: is a group of settings (value '1'); expected one of account.cash"
     )

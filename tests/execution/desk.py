@@ -154,3 +154,18 @@ def restarted(room: Room) -> None:
     room.system, room.sink = build(room.gateway)
     room.executor = room.system.managers[AtomicExecutor]
     room.state = room.system.managers[HierarchicalStateManager]
+
+
+def assign(room: Room, position: Position) -> None:
+    """The broker's two reports on a put that was exercised against us: the option is gone, its shares are here."""
+    short = position.legs[0].contract
+    del room.gateway.held[short.name]
+    room.gateway.cash -= 50_500.0
+    room.gateway.shares["SPY"] = 100.0
+    for contract, quantity, price in ((short.name, 1.0, 0.0), ("SPY", 100.0, 505.0)):
+        room.system.happened(
+            OrderUpdated(
+                time=room.gateway.time, order_id=77, contract=contract, status=FillStatus.FILLED,
+                fill_quantity=quantity, fill_price=price, fee=0.0, is_assignment=True,
+            )
+        )  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tests.risk.mutation_table import Mutation
 
-ATTACKS, REPORTS, PACE, GATES, REFUSALS, LOST = (
-    f"tests/execution/test_{name}.py" for name in ("attacks", "reports", "pace", "gates", "refusals", "lost_fills")
+ATTACKS, REPORTS, PACE, GATES, REFUSALS, LOST, BUGS, GONE = (
+    f"tests/execution/test_{name}.py"
+    for name in ("attacks", "reports", "pace", "gates", "refusals", "lost_fills", "misbehaviour", "gone_meanwhile")
 )
 DISK, ENDS = "tests/state/test_disk_faults.py", "tests/strategies/test_contract_ends.py"
 
@@ -13,8 +14,8 @@ EXECUTION_RULES = (
     Mutation(
         "a hedge waits for the short that it covers, in an unwind",
         "execution/gates.py",
-        "        if not bares(held, (*free, leg)):\n            free.append(leg)",
-        "        free.append(leg)",
+        "        free += [row for row in some if not bares(held, (*free, row))][:1]\n",
+        "        free += list(some)[:1]\n",
         GATES,
     ),
     Mutation(
@@ -55,8 +56,8 @@ EXECUTION_RULES = (
     Mutation(
         "never more counts than was ordered",
         "execution/reports.py",
-        "    new = _within(room, event.fill_quantity)\n",
-        "    new = event.fill_quantity + 0 * room\n",
+        "    new = _within(room, told)\n",
+        "    new = told + 0 * room\n",
         REPORTS,
     ),
     Mutation(
@@ -64,6 +65,13 @@ EXECUTION_RULES = (
         "execution/executor.py",
         "        self.account.believed(group)\n        change = ",
         "        change = ",
+        REPORTS,
+    ),
+    Mutation(
+        "and so are those that come after the end",
+        "execution/executor.py",
+        "        self.account.believed(group)\n        if group.id in self._lost:",
+        "        if group.id in self._lost:",
         REPORTS,
     ),
     Mutation(
@@ -83,8 +91,8 @@ EXECUTION_RULES = (
     Mutation(
         "a late price goes to its trade",
         "execution/sending.py",
-        "        if priced:\n            self.priced(",
-        "        if priced and group.opens:\n            self.priced(",
+        "        if late.quantity:\n            self.priced(",
+        "        if late.quantity and group.opens:\n            self.priced(",
         REPORTS,
     ),
     Mutation(
@@ -97,8 +105,8 @@ EXECUTION_RULES = (
     Mutation(
         "a halt and an emergency take working entries back",
         "execution/executor.py",
-        "                self._working.cancel(group, reason)\n\n    def _on_halted",
-        "                continue\n\n    def _on_halted",
+        "        do_all(partial(self._working.cancel, row, reason) for row in due)\n",
+        "        tuple(due)\n",
         ATTACKS,
     ),
     Mutation(
@@ -139,8 +147,8 @@ EXECUTION_RULES = (
     Mutation(
         "a refused cancel is asked again",
         "execution/sending.py",
-        "                self._insist(group, now)\n",
-        "                continue\n",
+        "            self._insist(group, now)\n",
+        "            return\n",
         REFUSALS,
     ),
     Mutation(
@@ -230,8 +238,8 @@ EXECUTION_RULES = (
     Mutation(
         "what LEAN does not show is not gone while it is in doubt",
         "execution/recovery.py",
-        "certain=self.certain and self.believed)",
-        "certain=self.certain)",
+        "certain=self.certain and self.believed and possible)",
+        "certain=self.certain and possible)",
         LOST,
     ),
     Mutation(
@@ -310,5 +318,110 @@ EXECUTION_RULES = (
         '        "charged": {name: fill.quantity for name, fill in traded.items()},\n',
         "",
         REPORTS,
+    ),
+    Mutation(
+        "one failing order keeps no other waiting",
+        "core/bus.py",
+        "            failures.append(error)\n",
+        "            raise error\n",
+        BUGS,
+    ),
+    Mutation(
+        "what is held is looked at though orders fail",
+        "strategies/coordinator.py",
+        "        do_all((look, partial(self._desk.advance, now), rolls,",
+        "        self._desk.advance(now)\n        do_all((look, rolls,",
+        REFUSALS,
+    ),
+    Mutation(
+        "an emergency closes though an entry stays",
+        "risk/emergency.py",
+        '            yield partial(self._desk.cancel_entries, f"{wants[0].rule} closes")\n',
+        '            self._desk.cancel_entries(f"{wants[0].rule} closes")\n',
+        REFUSALS,
+    ),
+    Mutation(
+        "a refused entry that works all the same is its position",
+        "state/recovery.py",
+        '            kept = group.detail.get("never_sent") and not group.detail.get("handed_over")\n',
+        '            kept = group.detail.get("never_sent")\n',
+        BUGS,
+    ),
+    Mutation(
+        "an entry that never left owns nothing",
+        "state/recovery.py",
+        '            kept = group.detail.get("never_sent") and not group.detail.get("handed_over")\n',
+        "            kept = False\n",
+        BUGS,
+    ),
+    Mutation(
+        "what was told to the process before counts once",
+        "execution/recovery.py",
+        "            fill.unnamed = bool(fill.quantity)",
+        "            fill.unnamed = False",
+        BUGS,
+    ),
+    Mutation(
+        "an average price that cannot be is none",
+        "core/gateway.py",
+        "        if not 0.0 <= self.average_price < _MOST_PAID:\n",
+        "        if self.average_price < 0.0:\n",
+        BUGS,
+    ),
+    Mutation(
+        "a quantity that cannot be held proves nothing",
+        "execution/recovery.py",
+        "        possible = all(row.is_possible for row in rows)\n",
+        "        possible = True\n",
+        BUGS,
+    ),
+    Mutation(
+        "nothing leaves on a quantity that cannot be held",
+        "execution/gates.py",
+        "if not abs(gap := held.get(name, 0.0) - own.get(name, 0.0)) <= 0.5}",
+        "if abs(gap := held.get(name, 0.0) - own.get(name, 0.0)) > 0.5}",
+        BUGS,
+    ),
+    Mutation(
+        "part of a contract is none",
+        "execution/reports.py",
+        "float(round(event.fill_quantity))",
+        "event.fill_quantity",
+        BUGS,
+    ),
+    Mutation(
+        "a refused price is asked for again",
+        "execution/sending.py",
+        "        group.limit = before  # the next step asks again\n",
+        "",
+        BUGS,
+    ),
+    Mutation(
+        "a row that the journal's disk refuses ends nothing",
+        "core/journal.py",
+        "        self._owed.append(line)\n        try:\n",
+        "        self._sink.append(line)\n        try:\n",
+        BUGS,
+    ),
+    Mutation(
+        "an exit of what is assigned is taken back",
+        "execution/executor.py",
+        "        if event.is_assignment:\n            self._working.take_back(",
+        "        if not event.contract:\n            self._working.take_back(",
+        GONE,
+    ),
+    Mutation(
+        "what an exit closed though it was gone is a part",
+        "execution/reports.py",
+        "        return self._tracker.of_group(group) if group.opens else self.change(group)\n",
+        "        return self._tracker.of_group(group)\n",
+        GONE,
+    ),
+    Mutation(
+        "what filled unseen is priced apart from what others hold",
+        "execution/reports.py",
+        "        before, unseen = (others[1], held.quantity) if known else",
+        "        before, unseen = (0.0, held.quantity) if known else",
+        GONE,
     ),
 )

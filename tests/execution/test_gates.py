@@ -33,6 +33,7 @@ def test_of_several_longs_only_so_many_go_together_that_the_shorts_stay_covered(
     # Either of the two puts covers the short one, so one of them may go, not both; the call covers nothing.
     assert sellable(held, (Leg(WING, 1), Leg(other, 1), Leg(FAR, 1))) == (Leg(WING, 1), Leg(FAR, 1))
     assert sellable(held, (Leg(WING, 1),)) == (Leg(WING, 1),)
+    assert sellable((Leg(SHORT, -2), Leg(WING, 5)), (Leg(WING, 5),)) == (Leg(WING, 3),)  # two of five cover the shorts
     assert sellable(CONDOR, (Leg(WING, 2), Leg(FAR, 2))) == ()
 
 

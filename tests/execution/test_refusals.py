@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from core.book import Refusal
 from core.contracts import Leg, Package
-from core.events import FillStatus, NoticeKind, NoticeRaised, OrderUpdated
+from core.events import Command, FillStatus, MinutePassed, NoticeKind, NoticeRaised, OrderUpdated
 from core.gateway import OpenOrder
 from core.parts import Urgency
 from core.settings.fields import OrderSettings
-from execution.gates import sort_out
-from tests.execution.desk import NOON, Room, opened, put, quote
+from execution.walking import sort_out
+from tests.execution.desk import NOON, Room, intent, opened, put, quote
 
 
 def refuse_cancels(room: Room) -> list[int]:
@@ -197,3 +198,33 @@ def test_a_package_filled_in_part_is_taken_back_after_two_minutes_not_three(tmp_
     assert asked == []
     room.minutes(1)
     assert asked == [3]
+
+
+def fails(*_: object) -> None:
+    raise RuntimeError("said by the engine")
+
+
+def test_what_is_held_is_looked_at_in_a_minute_in_which_the_orders_fail(tmp_path: Path) -> None:
+    """At five past three its time is over: its exit goes out, though nothing that works can be moved."""
+    room = Room(tmp_path, vix=60.0)
+    opened(room)
+    room.executor.advance = fails  # type: ignore[method-assign, assignment]
+    room.gateway.time = NOON.replace(hour=15, minute=5)
+    room.system.clock.advance(room.gateway.time)
+    room.system.bus.publish(MinutePassed(time=room.gateway.time))
+    assert [[leg.ratio for leg in sent[1].legs] for sent in room.gateway.sent] == [[-1, 1], [1]]  # the wing has no bid
+    assert "said by the engine" in str(room.system.bus.entries_halted)
+
+
+def test_an_emergency_closes_what_is_held_though_an_entry_cannot_be_taken_back(tmp_path: Path) -> None:
+    room = Room(tmp_path, vix=60.0)
+    opened(room)
+    room.gateway.fills_allowed = False
+    other = (put(4900.0), put(4870.0))
+    room.gateway.subscribe(other)
+    room.executor._working._walk.judges.clear()
+    assert isinstance(room.send(replace(intent(), package=Package((Leg(other[0], -1), Leg(other[1], 1)))), 1), str)
+    room.executor.cancel_entries = fails  # type: ignore[method-assign, assignment]
+    room.system.command(room.gateway.time, Command.CLOSE_ALL)
+    room.system.bus.publish(MinutePassed(time=room.gateway.time))
+    assert [[leg.ratio for leg in sent[1].legs] for sent in room.gateway.sent] == [[-1, 1], [-1, 1], [1, -1]]

@@ -385,6 +385,25 @@ def test_what_filled_unseen_beside_what_was_told_is_priced_apart_from_it(
     assert position.cash == 600.0  # (2 x 4.00 - 2 x 1.00) x 100
 
 
+def test_a_part_that_is_told_again_after_the_end_without_an_identity_is_what_the_account_holds(room: Room) -> None:
+    """One of two packages came and the rest was cancelled; then the short's part comes once more, and nothing of it."""
+    order = working(room, 2)
+    hold(room, short=-1, wing=1)
+    parts = ((order.ids[0], SHORT, -1.0, 9.0), (order.ids[1], WING, 1.0, 4.0))
+    for order_id, contract, one, price in parts:
+        room.tell(order_id, contract.name, FillStatus.PARTLY_FILLED, one, price)
+    room.gateway.orders.clear()
+    for order_id, contract, _, _ in parts:
+        room.tell(order_id, contract.name, FillStatus.CANCELLED)
+    (before,) = room.system.book.positions.values()
+    assert (before.cash, room.state.held(before.id)) == (500.0, {SHORT.name: -1.0, WING.name: 1.0})
+    room.tell(order.ids[0], SHORT.name, FillStatus.PARTLY_FILLED, -1.0, 9.0)
+    (after,) = room.system.book.positions.values()
+    assert (after.parts, room.state.held(after.id)) == (before.parts, {SHORT.name: -1.0, WING.name: 1.0})
+    room.minutes(2)
+    assert len(room.gateway.sent) == 1  # nothing of it is bought back
+
+
 @pytest.mark.parametrize(("live", "told"), [(True, [1.0, 1.0, 0.0, 0.0]), (False, [0.0, 0.0, 0.0, 0.0])])
 def test_a_live_report_without_a_fee_takes_the_brokers_price_list(room: Room, live: bool, told: list[float]) -> None:
     """tastytrade's reports tell no fee (lean-facts 13.17): a dollar a contract to open, nothing to close."""

@@ -10,7 +10,7 @@ import pytest
 
 from core.book import EntryIntent, Position, Refusal, ShareHolding
 from core.contracts import Contract, Leg, Package, Quote, Right
-from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
+from core.events import ChangeKind, FillStatus, PositionChanged
 from core.gateway import OpenOrder
 from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
@@ -25,7 +25,7 @@ from risk.limits import GreeksLimitsPlugin, PhasePlugin
 from risk.margin import MarginPlugin
 from risk.proposal import Deny, Shrink
 from state.store import StateStore
-from tests.execution.desk import NOON, Room, put, quote, spread
+from tests.execution.desk import NOON, Room, assign, put, quote, spread
 from tests.fake_gateway import FRIDAY, build
 from tests.risk.proposals import context, proposal
 
@@ -314,21 +314,6 @@ def spy_spread(room: Room, later: int = 0) -> Position:
     assert isinstance(name, str)
     room.minutes(6)
     return room.system.book.positions[name]
-
-
-def assign(room: Room, position: Position) -> None:
-    """The broker's two reports on a put that was exercised against us: the option is gone, its shares are here."""
-    short = position.legs[0].contract
-    del room.gateway.held[short.name]
-    room.gateway.cash -= 50_500.0
-    room.gateway.shares["SPY"] = 100.0
-    for contract, quantity, price in ((short.name, 1.0, 0.0), ("SPY", 100.0, 505.0)):
-        room.system.happened(
-            OrderUpdated(
-                time=room.gateway.time, order_id=77, contract=contract, status=FillStatus.FILLED,
-                fill_quantity=quantity, fill_price=price, fee=0.0, is_assignment=True,
-            )
-        )  # fmt: skip
 
 
 def next_session(room: Room, later: int = 3) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from reporting.report import write_report
-from tests.reporting.pages import POSITION, a_journal, a_record, exposure, path_of
+from tests.reporting.pages import POSITION, a_journal, a_record, decision, exposure, path_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -39,6 +40,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("report") / "report.html"
     lines = [*a_journal(), *(line.replace("20080111", "20080110") for line in a_journal(-100.0))]
     lines += [exposure(f"2008-01-{day}", 100.0 * day, -5.0 * day) for day in range(10, 30)]
+    # A row that looks on each day: more days to a month than fit beside each other, older ones share a box.
+    daily = [date(2007, 7, 2) + timedelta(days=count) for count in range(200)]
+    lines += [decision(str(day)).replace("friday_0dte", "enhanced") for day in daily if day.weekday() < 5]
     write_report(path, a_record(lines, equity=tuple(path_of([0.01, -0.005] * 50))))
     return Path(path).as_uri()
 

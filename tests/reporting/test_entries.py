@@ -6,11 +6,14 @@ import json
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from reporting.fields import LimitNote
-from reporting.lives import entry_facts, limit_words, lives_of, own_limits
+from reporting.lives import entry_facts, limit_words, lives_of, open_trades, own_limits, trade_anchor
+from reporting.report import render, summarise
 from reporting.rows import Trade, parse_journal
 from reporting.trades import trade_list
-from tests.reporting.pages import LEGS, ORIGIN, POSITION, a_journal
+from tests.reporting.pages import LEGS, ORIGIN, POSITION, a_journal, a_record
 
 LEAP, WEEKLY = "leap", "weekly"
 
@@ -52,7 +55,7 @@ def facts(lines: list[str]) -> dict[str, dict[str, str]]:
     """By part what its card says of its entry."""
     journal = parse_journal(lines)
     life = lives_of(journal)[POSITION]
-    return {trade.part: dict(entry_facts(trade, life, (), "max vix 30")) for trade in journal.trades}
+    return {trade.part: dict(entry_facts(trade, life, (), {"max_vix": "30"})) for trade in journal.trades}
 
 
 def trades_of(lines: list[str]) -> dict[str, Trade]:
@@ -99,7 +102,68 @@ def test_a_strategys_own_limits_and_a_limits_use_in_words() -> None:
         "ratio.min_vix = 13 [number, at least 0]\nratio.full_exit_delta = 40 [number]\nratio.win_rate = 0.7 [number]\n"
         "diagonal.max_vix = 18 [number]\nratio.entry_time = 10:00:00 [time]\n"
     )
-    assert own_limits("ratio", text) == "min vix 13, entry time 10:00:00"
-    assert own_limits("ratio", "") == ""
+    assert own_limits("ratio", text) == {"min_vix": "13", "entry_time": "10:00:00"}
+    assert own_limits("ratio", "") == {}
     note = LimitNote("positions", 10.0, 2.0, 0.2, datetime(2008, 1, 11))
-    assert limit_words(note) == "2 of 10 (20%)"
+    assert limit_words(note) == "2 of 10 (20 %)"
+
+
+def test_why_a_part_was_entered_names_what_its_row_asks_and_what_was_found() -> None:
+    weighed = [line for line in a_journal() if '"greeks"' in line]
+    journal = parse_journal([*two_parts(), *weighed])
+    life = lives_of(journal)[POSITION]
+    first, later = journal.trades
+    own = {"min_vix": "0 (default 22)", "max_vix": "200"}
+    # Friday 2008-01-11 at 10:32, expiry on that day; the decision saw VIX 17.25, the put a delta of -0.2134.
+    found = dict(entry_facts(first, life, (), own))["Why it was entered"]
+    assert found.startswith("it moved")
+    assert "Friday 10:32; VIX 17.25 (its row: 0 to 200); 0 days to expiry" in found
+    assert "delta -0.21" in found.replace("\N{MINUS SIGN}", "-")
+    # The second part's call was never weighed, and a VIX outside of the row's own window is told without it.
+    own["min_vix"] = "18"
+    second = dict(entry_facts(later, life, (), own))["Why it was entered"]
+    assert "VIX 17.25; 7 days to expiry" in second
+    assert "delta" not in second
+
+
+def still_held() -> list[str]:
+    """A condor's half sold on the 11th and not closed: 2 of SPXW 080215P1400 at 4.00, 2 of P1380 bought at 1.40."""
+    names = {"P1400": "SPXW 080215P1400", "P1380": "SPXW 080215P1380"}
+    lines = [line for line in a_journal() if '"trade_closed"' not in line]
+    for old, new in names.items():
+        lines = [line.replace(f'"{old}"', f'"{new}"') for line in lines]
+    return lines
+
+
+def test_what_is_open_at_the_end_has_its_card_and_its_day_leads_to_it() -> None:
+    journal = parse_journal(still_held())
+    (held,) = open_trades(journal, lives_of(journal))
+    # (4.00 - 1.40) points x 2 contracts x 100 dollars; two fills at 2 dollars each.
+    assert held.cash_in == pytest.approx(520.0)
+    assert (held.fees, held.contracts) == (4.0, 2)
+    assert [(leg.name, leg.ratio, leg.entry) for leg in held.legs] == [
+        ("SPXW 080215P1400", -1, 4.0),
+        ("SPXW 080215P1380", 1, 1.4),
+    ]
+    page = render(record := a_record(still_held()), summarise(record))
+    assert "Still open at the end" in page
+    assert f'id="open-{POSITION}"' in page
+    assert f'href="#open-{POSITION}"' in page
+    assert 'data-marks="Friday 0DTE|still open|2008-01|open|2008-01-11T10:32|0.00|' in page
+    assert "Why it was closed" not in page
+    assert "No trade was closed" in page
+
+
+def test_what_expired_or_was_sold_again_is_not_open() -> None:
+    # Closed by a trade without a closing fill, as at expiry; and bought back without a trade.
+    ended = parse_journal(a_journal())
+    assert open_trades(ended, lives_of(ended)) == ()
+    back = [json.loads(line) for line in still_held() if '"fill"' in line]
+    closing = [json.dumps({**one, "quantity": -one["quantity"], "group": "group-2"}) for one in back]
+    bought = parse_journal([*still_held(), *closing])
+    assert open_trades(bought, lives_of(bought)) == ()
+
+
+def test_parts_of_a_position_have_places_of_their_own() -> None:
+    anchors = {trade_anchor(trade) for trade in parse_journal(two_parts()).trades}
+    assert anchors == {f"trade-{POSITION}-leap-200801111032", f"trade-{POSITION}-weekly-200801180946"}

@@ -243,13 +243,23 @@ def test_payoff_of_a_put_spread_by_hand() -> None:
     assert "break-even 1,387.02" in payoff_chart(trade)
 
 
-def test_payoff_of_two_expiries_is_not_drawn() -> None:
+def test_payoff_at_the_first_of_two_expiries_values_what_lives_on() -> None:
     legs = [
-        {"name": "A", "ratio": -1, "strike": 1.0, "right": "put", "expiry": "2008-01-04", "entry": 1.0, "exit": 1.0},
-        {"name": "B", "ratio": 1, "strike": 1.0, "right": "put", "expiry": "2008-02-04", "entry": 1.0, "exit": 1.0},
+        {"name": "A", "ratio": -1, "strike": 100.0, "right": "put", "expiry": "2008-01-04", "entry": 1.0, "exit": 1.0},
+        {"name": "B", "ratio": 1, "strike": 100.0, "right": "put", "expiry": "2008-04-04", "entry": 1.0, "exit": 1.0},
     ]
     trade = parse_journal([closed("2008-01-04", 1.0, legs=legs)]).trades[0]
-    assert "no one picture" in payoff_chart(trade)
+    assert "no picture" in payoff_chart(trade)
+    assert "no picture" in payoff_chart(trade, {"A": 0.2})  # the later one's volatility is what is needed
+    # 300 dollars in, 2 of fees. At 100 the near put ends worthless; the other has 91 days: with v = 0.2 sqrt(91 / 365)
+    # = 0.09986 it is worth 100 (2 N(v / 2) - 1) = 100 (2 x 0.519911 - 1) = 3.982 points of 100 dollars.
+    later = {"B": 0.2}
+    assert profit_at_expiry(trade, 100.0, later) == pytest.approx(298.0 + 398.2, abs=0.1)
+    # At 60 both are worth their 40 points but for pennies, and the one is sold.
+    assert profit_at_expiry(trade, 60.0, later) == pytest.approx(298.0, abs=1.0)
+    page = payoff_chart(trade, later)
+    assert "Profit at the first expiry, 2008-01-04, dollars" in page
+    assert "+$696 at 100" in page
 
 
 @given(low=st.floats(-1e6, 1e6), width=st.floats(1e-3, 1e6))
@@ -281,7 +291,7 @@ def test_every_friday_has_a_cell() -> None:
         (18, DayKind.CLOSED),
         (25, DayKind.MISSING),
     ]
-    assert cells[0].words == "VIX is too low (17.25 against 22.00)"
+    assert cells[0].words == "VIX is too low (17.25 against 22)"
 
 
 def test_fridays_of_a_year() -> None:

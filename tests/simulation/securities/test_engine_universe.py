@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation.data.chain_files import UniverseRow
+from simulation.data.chain_files import FileChain, UniverseRow
 from simulation.data.columns import UniverseBlock
 from simulation.lean.enums import OptionPricingModelType, OptionRight, OptionStyle, SecurityType
 from simulation.securities.contract_filters import (
@@ -465,3 +465,22 @@ def test_the_volatility_of_both_rights() -> None:
     assert find(prices, lambda own, other: (own + other) / 2) == pytest.approx(0.25, abs=5e-3)
     fixed = with_rates(terms, (SimpleNamespace(get_interest_rate=lambda day: 0.04), 0.02), SATURDAY)
     assert (fixed.rate, fixed.dividend) == (0.04, 0.02)
+
+
+def test_a_file_chain_goes_by_expiry_right_and_strike_and_begins_so_before_it_is_in_order() -> None:
+    """Two expiries of two strikes, written down the later one first; what has expired is left out."""
+    days = [date(2024, 7, 12), date(2024, 7, 8), date(2024, 7, 5)]
+    block = chain(5500.0, [5600.0, 5400.0], days)
+    listed = FileChain(block, block.canonical, date(2024, 7, 8))
+    first = next(iter(listed))
+    expected = [
+        (datetime(2024, 7, day), right, strike)
+        for day in (8, 12)
+        for right in (OptionRight.CALL, OptionRight.PUT)
+        for strike in (5400.0, 5600.0)
+    ]
+    assert [(first.expiry, first.right, first.strike)] == expected[:1]
+    for _ in range(2):  # put in order at the first walk, and kept
+        assert [(row.expiry, row.right, row.strike) for row in listed] == expected
+    assert len(listed) == 8
+    assert list(FileChain(block, block.canonical, date(2024, 7, 13))) == []

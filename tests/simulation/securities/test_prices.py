@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulation.lean.clock import NEW_YORK
+from simulation.lean.clock import FOREVER, NEW_YORK
 from simulation.securities.securities import Security
 from tests.simulation.playing import MONDAY, SPX, Market, at, play, spxw
 
@@ -80,6 +80,10 @@ def test_a_path_has_the_prices_of_all_minutes_at_once() -> None:
     assert path.prices(times).tolist() == [0.0, 1.10, 1.10, 1.25, 1.40, 1.50, 1.50]
     assert [path.price(moment) for moment in times.tolist()] == path.prices(times).tolist()
     assert path.worth(times, (-3.0, 100.0, 1.0)).tolist() == [0.0, -330.0, -330.0, -375.0, -420.0, -450.0, -450.0]
+    edges = [NEW_YORK.utc_ms(at(clock)) for clock in ("9:34", "9:36", "9:39", "9:58")]
+    assert path.leaves(1.0, 1.2, edges[0], edges[3]) == edges[1]  # by the trade of 9:36
+    assert path.leaves(1.2, 1.3, edges[0], edges[3]) == edges[0]  # 1.10 is outside from the start
+    assert path.leaves(1.1, 1.25, edges[0], edges[2]) == FOREVER  # a bound is inside
     assert path.seen(times, False).tolist() == [1.10, 1.10, 1.25, 1.40, 1.50, 1.50]
     assert path.seen(times, True).tolist() == [1.10, 1.10, 1.25, 1.25, 1.40, 1.65, 1.50, 1.50]
 
