@@ -268,7 +268,7 @@ LIMIT_RULES = (
     Mutation(
         "what nobody manages halts entries",
         "strategies/coordinator.py",
-        "                self._tell_orphan(position)\n",
+        "            self._tell_orphan(position)\n",
         "",
         STOPS,
     ),

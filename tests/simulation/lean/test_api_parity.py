@@ -88,7 +88,7 @@ ENGINE_OWN = {
         "median_losing_duration median_winning_duration start_ms",
         "Trade": "best exit_ms fall see see_all sign",
         "TradeBar": "moved",
-        "TradeBuilder": "book_fill is_open see_prices",
+        "TradeBuilder": "book_fill follow is_open see_prices",
         "TradingApi": "attach_trading margin_call_scan",
         "TradingCalendar": "is_trading_day",
         "TrailingStopOrder": "apply_update follow stop_for",
