@@ -369,7 +369,9 @@ class TradingSystem:
         gateway, publish = self.gateway, self.bus.publish
         if self._priced_at != now:
             self._priced_at, self._told = now, set()
-        for ticker in [row for row in tickers if row not in self._told]:  # a price is told once a minute
+        for ticker in tickers:
+            if ticker in self._told:
+                continue  # a price is told once a minute
             self._told.add(ticker)
             tick = gateway.tick(ticker)
             if self._live and (tick is not None or not self.does_without(ticker)):

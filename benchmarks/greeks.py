@@ -353,7 +353,7 @@ def year_cost(year: int, strategies: str) -> float:
 
 
 def compare_years(year: int) -> None:
-    """A year of LEAPs (ten rungs of puts, from as many weeks on) over an empty one: boxes that nobody wants."""
+    """A year of LEAPs (a ladder of up to ten rungs of puts) over an empty one: boxes that nobody wants."""
     empty, held = year_cost(year, "box"), year_cost(year, "leap_ladder")
     verdict = "met" if held <= 2.0 * empty else "NOT MET"
     print(f"{year}: LEAPs held {held:.1f} s, empty {empty:.1f} s: {held / empty:.2f} times   goal 2   {verdict}")
