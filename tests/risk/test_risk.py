@@ -105,15 +105,11 @@ def test_the_prior_is_worth_fifty_trades() -> None:
         ("strangle", 20.0, 1.0),
         ("strangle", 8.0, 0.5),
         ("strangle", 60.0, 2.0),
-        ("opportunity", 33.0, 1.0),  # its budget is a share of equity at the line, whatever the VIX is
-        ("opportunity", 60.0, 1.0),
     ],
 )
 def test_vix_scales_the_budget(kind: str, vix: float, scale: float) -> None:
-    kinds = {"strangle": Trait.SCALED_LIKE_STRANGLES, "opportunity": Trait.OWN_BUDGET}
-    assert (
-        vix_scale({Trait.SHORT_VOLATILITY, *({kinds[kind]} if kind in kinds else ())}, vix, SizingSettings()) == scale
-    )
+    traits = {Trait.SCALED_LIKE_STRANGLES} if kind == "strangle" else {Trait.SHORT_VOLATILITY}
+    assert vix_scale(traits, vix, SizingSettings()) == scale
 
 
 def test_the_bounds_of_the_scale_are_settings() -> None:
@@ -378,10 +374,6 @@ def test_phase_places_minimum_equity_and_halt() -> None:
     three = book(*(held(f"p{n}", f"s{n}", "SPY") for n in range(3)))
     assert rule(plugin.review(proposal(), context(three))) == "phase_positions"
     assert rule(plugin.review(proposal(), context(three, phase=2))) == "allowed"
-    # A position is one package: a rung, a weekly or what is rolled within one takes no place of another.
-    assert rule(plugin.review(replace(proposal(), onto="p1"), context(three))) == "allowed"
-    gone = book(*(held(f"p{n}", f"s{n}", "SPY") for n in range(3, 6)))  # it ended meanwhile: this would be a fourth
-    assert rule(plugin.review(replace(proposal(), onto="p1"), context(gone))) == "phase_positions"
     assert rule(plugin.review(proposal(), context(equity=29_999.0))) == "minimum_equity"
     bus = _Bus()
     bus.entries_halted = "three rejections"

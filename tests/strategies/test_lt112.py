@@ -1,5 +1,7 @@
 """LT112: what it opens on which day, what closes each of its parts, and its weeklies."""
 
+# Private: _look: a proposal that no pick makes.
+
 from __future__ import annotations
 
 from collections.abc import Callable
