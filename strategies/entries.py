@@ -24,7 +24,7 @@ from strategies.tools import MarketAccess
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
 _SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks", "sp500_delta", "debit", "opportunity_budget"})
-_PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly", "quotes", "rate"})
+_PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly", "quotes", "order_rate"})
 """What is so this minute alone, by risk or by the desk: quotes, and what left within this second. The next may do."""
 
 
