@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -80,9 +81,14 @@ def guarded(arguments: Sequence[str], detail: Callable[[], None]) -> int:
     except OSError as error:  # a full disk, a file that may not be read: to be mended outside of this program
         detail()
         return complain(one_line(error), 2)
-    except Exception as error:  # the last frame before the shell: said in one line, and shown whole when asked for
+    except SystemExit:
+        raise
+    except BaseException as error:  # the last frame before the shell: said in one line, and shown whole when asked for
         detail()
         return complain(f"{one_line(error)} (unexpected; {TRACEBACK} shows where it came from)", 1)
+
+
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 def dispatch(arguments: Sequence[str]) -> int:
@@ -109,6 +115,8 @@ def call(name: str, command: Callable[..., int | None], arguments: Sequence[str]
         return int(stop.exit_code)
     except typer.Abort as stop:
         raise KeyboardInterrupt from stop
+    if code == _INTERRUPTED:  # typer's answer to a KeyboardInterrupt, which an algorithm may raise too; it says nothing
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 

@@ -169,6 +169,24 @@ def test_an_algorithm_that_exits_says_so(
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("raises", "code", "words"),
+    [
+        ("KeyboardInterrupt", 130, "error: interrupted; nothing half-written was left\n"),
+        ("BaseException('no')", 1, "error: BaseException: no (unexpected; --traceback shows where it came from)\n"),
+        ("GeneratorExit", 1, "error: GeneratorExit (unexpected; --traceback shows where it came from)\n"),
+    ],
+)
+def test_what_an_algorithm_raises_beside_every_exception_is_one_line_too(
+    raises: str, code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    algorithm = tmp_path / "raising.py"
+    algorithm.write_text(EXITING.format(early=f"raise {raises}"), encoding="utf-8")
+    assert run(["backtest", "--algorithm", str(algorithm), "--out", str(tmp_path / "out")]) == code
+    assert capsys.readouterr().err == words
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["raising.py"]
+
+
 SERVER = """
 import pathlib, signal, sys, time
 place = pathlib.Path({place!r})
