@@ -335,7 +335,9 @@ def compared(before: Journal, after: Journal, risk_free: float = 0.0) -> tuple[C
     Their intervals come from one bootstrap of both (``bootstrap_difference``); that of the win rate from Newcombe.
     """
     days = {point.day for point in before.equity} & {point.day for point in after.equity}
-    paths = [[point for point in journal.path if point.day in days] for journal in (before, after)]
+    same = before.equity[:1] and after.equity[:1] and before.equity[0].day == after.equity[0].day
+    points = [journal.path if same else journal.equity for journal in (before, after)]  # one that began later: closes
+    paths = [[point for point in path if point.day in days] for path in points]
     one, two = (equity_statistics(path, risk_free) for path in paths)
     trades = trade_statistics("first", before.trades), trade_statistics("second", after.trades)
     rows: list[Compared] = []

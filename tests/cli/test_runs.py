@@ -7,7 +7,8 @@ import io
 import os
 import subprocess
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -148,6 +149,19 @@ def test_compared_runs_begin_with_what_the_account_began_with() -> None:
     first = compared(journal, journal)[0]
     assert first.name == "return"
     assert first.first == pytest.approx(1_300 / 99_000)
+
+
+def test_runs_that_begin_on_different_days_are_compared_by_the_closes_that_both_have() -> None:
+    # Both closed at 100,000 and 100,300: what one of them began with before is nothing that both have.
+    terms = dict.fromkeys(("trades", "open_parts", "working", "shares", "interest"), 0.0)
+    check = row("account", "16:00", starting=99_000.0, unknown=0, cash=0.0, expected=0.0, difference=0.0, **terms)
+    later = parse_journal([*a_journal(), check])
+    first = later.equity[0]
+    longer = replace(later, equity=(replace(first, day=first.day - timedelta(days=1), equity=90_000.0), *later.equity))
+    for one, other in ((later, longer), (longer, later)):
+        found = {figure.name: figure for figure in compared(one, other)}
+        assert found["return"].first == found["return"].second == pytest.approx(0.003)
+        assert found["trades"].first == found["trades"].second
 
 
 def test_every_setting_is_listed_with_its_range_and_readers(capsys: pytest.CaptureFixture[str]) -> None:
