@@ -14,7 +14,7 @@ from functools import partial
 
 from core.book import ApprovedEntry, Book, EntryIntent, EntryJudge, OrderDesk, Position, Refusal
 from core.bus import EventBus, do_all
-from core.contracts import Leg, uncovered
+from core.contracts import Leg
 from core.events import (
     EntriesHalted,
     GroupOutcome,
@@ -28,13 +28,13 @@ from core.identifiers import Identifiers, intent_fingerprint
 from core.journal import Journal
 from core.parts import WHOLE, LegExit, Part, PartPlan, Urgency, merged
 from core.settings.fields import OrderSettings
-from execution.gates import AccountWatch, OrderGates, Unwinds, as_orders
-from execution.groups import Change, OrderGroup, closed_by, is_broken, left_without, opening_orders, reduced
+from execution.gates import AccountWatch, OrderGates, Unwinds
+from execution.groups import Change, OrderGroup, closed_by, is_broken, opening_orders, reduced
 from execution.reports import LateFills, LostFills, SplitWatch
 from execution.sending import OrderGuards, WorkingGroups, record_step
 from execution.states import GroupStates
 from execution.tracker import PositionTracker
-from execution.walking import anomaly, exit_limit, holds_worthless, sort_out, too_late, walk_limit
+from execution.walking import anomaly, as_orders, bundles, exit_limit, holds_worthless, sort_out, too_late, walk_limit
 from market.chains import current_price
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose, StateError, SystemState
@@ -144,7 +144,7 @@ class AtomicExecutor(OrderDesk):
         plans = entry.plans or (PartPlan(WHOLE, entry.package, entry.terms),)
         refusal = (
             too_late(entry, self._gateway, self._settings)
-            or self._no_place(entry, plans)
+            or self._no_place(entry, contracts, plans)
             or self._guards.overlap(entry.package)
             or anomaly(entry, self._settings)
             or self.splits.refusal(entry.package)
@@ -184,7 +184,7 @@ class AtomicExecutor(OrderDesk):
             return refusal
         return group.position
 
-    def _no_place(self, entry: EntryIntent, plans: Sequence[PartPlan]) -> Refusal | None:
+    def _no_place(self, entry: EntryIntent, contracts: int, plans: Sequence[PartPlan]) -> Refusal | None:
         """Why parts may not be added to the position that they are for; a part never opens beside its predecessor."""
         if not entry.onto:
             return None
@@ -195,7 +195,9 @@ class AtomicExecutor(OrderDesk):
             return Refusal("position_busy", f"{entry.onto} is being unwound, in doubt, or added to")
         known = ((plan.name, position.part(plan.name)) for plan in plans)
         open_too = [name for name, part in known if part is not None and not part.is_left_to_expire]
-        return Refusal("part_open", f"{entry.onto} has {', '.join(open_too)} open already") if open_too else None
+        if open_too:
+            return Refusal("part_open", f"{entry.onto} has {', '.join(open_too)} open already")
+        return self.account.leans_on_what_goes(position, entry.package, contracts)
 
     # Exits
 
@@ -220,7 +222,7 @@ class AtomicExecutor(OrderDesk):
         doubted = position.id in self._book.doubted and not (urgency.crosses and self.account.in_doubt)
         if not free or doubted:
             return
-        for bundle in self._bundles(position, free):
+        for bundle in bundles(position, free, self._settings.max_legs):
             self._exit(position, bundle, rule, reason, urgency)
 
     def _hurry(self, group: OrderGroup, rule: str, reason: str, urgency: Urgency) -> None:
@@ -233,15 +235,6 @@ class AtomicExecutor(OrderDesk):
         for group in self._working.of(position.id):
             if group.opens and not group.cancelling:
                 self._working.cancel(group, reason)
-
-    def _bundles(self, position: Position, parts: Sequence[Part]) -> list[tuple[Part, ...]]:
-        """Parts as orders: one where its legs are few enough, else each by itself; a hedge waits for what it covers."""
-        if len(parts) > 1 and len(merged(leg for part in parts for leg in part.legs)) <= self._settings.max_legs:
-            bundles = [tuple(parts)]
-        else:
-            bundles = [(part,) for part in parts]
-        naked = uncovered(position.legs)
-        return [bundle for bundle in bundles if uncovered(left_without(position, bundle)) <= naked]
 
     def _exit(
         self, position: Position, parts: tuple[Part, ...], rule: str, reason: str, urgency: Urgency, step: int = 0
@@ -385,6 +378,7 @@ class AtomicExecutor(OrderDesk):
         if change is None:
             return
         self._tracker.commit(change, rows)
+        self.account.keep_hedges(position)
         if rows and not self._journal.owes:
             self.states.told(position)
         if change.ended:

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from core.book import Book, Position, Refusal
 from core.bus import EventBus
 from core.contracts import Leg, Package, uncovered
-from core.events import MinutePassed, OrderUpdated, Request, Severity
+from core.events import MinutePassed, NoticeKind, NoticeRaised, OrderUpdated, Request, Severity
 from core.gateway import Gateway
+from core.instruments import contract_named
 from core.journal import Journal, RecordKind
 from core.parts import LegExit, Urgency, merged
 from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup
 from execution.reports import LostFills
 from execution.sending import WorkingGroups
-from execution.walking import Sorted, sort_out
+from execution.walking import Sorted, as_now, bares, closing_yet, sellable, sort_out, without_flying
 from market.freshness import TwoLooks
 from state.manager import HierarchicalStateManager
 
@@ -85,8 +86,27 @@ class OrderGates:
                 total[name] = total.get(name, 0.0) + quantity
         return total
 
+    def uncounted(self, position: str) -> frozenset[str]:
+        """Contracts that a position ever ordered and of which the account holds more short than is counted."""
+        held, own = self._held(), self._counted()
+        return frozenset(name for name in self._ordered(position) if held.get(name, 0.0) - own.get(name, 0.0) < -0.5)
+
+    def nobodys_shorts(self, position: str) -> tuple[Leg, ...]:
+        """Shorts that belong to nobody, in contracts that a position ever ordered: its own, as far as anybody knows."""
+        rows = ((contract_named(name), self._book.unowned.get(name, 0.0)) for name in self._ordered(position))
+        return tuple(Leg(contract, round(count)) for contract, count in rows if contract is not None and count < -0.5)
+
+    def _ordered(self, position: str) -> tuple[str, ...]:
+        """Contracts that were ever ordered for a position and have not expired, filled or not."""
+        rows = self._state.position(position).detail.get("instruments", {})
+        today = self._gateway.now().date()
+        return tuple(name for name, row in rows.items() if date.fromisoformat(row["expiry"]) >= today)
+
     def believe_account(self, group: OrderGroup) -> bool:
-        """Take back fills without an identity that the account does not hold and the position does not count yet."""
+        """Take back fills without an identity that the account does not hold and the position does not count yet.
+
+        What one report told of an entry filled: where the account lacks it, somebody closed it since.
+        """
         doubtful = [leg for leg in group.package.legs if group.fills[leg.contract.name].unnamed]
         if group.is_untouched or not doubtful:
             return False
@@ -96,51 +116,13 @@ class OrderGates:
             name, fill = leg.contract.name, group.fills[leg.contract.name]
             there, old = held.get(name, 0.0) - own.get(name, 0.0) + counted.get(name, 0.0), group.taken.get(name)
             least, cash, fees = (0.0, 0.0, 0.0) if old is None else (old.quantity, old.cash, old.fees)
-            true = sorted((least, there, fill.quantity))[1]
+            floor = max(least, fill.sure if group.opens else 0.0, key=abs)
+            true = sorted((floor, there, fill.quantity))[1]
             if abs(true - fill.quantity) > 0.5:
                 share = (true - least) / (fill.quantity - least)
                 fill.cash, fill.fees = cash + (fill.cash - cash) * share, fees + (fill.fees - fees) * share
                 fill.quantity, found = true, True
         return found
-
-
-def without_flying(held: Sequence[Leg], working: Iterable[OrderGroup]) -> tuple[Leg, ...]:
-    """What is surely held while orders work: long legs that are being sold count as gone, shorts as still there."""
-    rest = [
-        (leg.contract, group.wanted(leg) - round(group.fills[leg.contract.name].quantity))
-        for group in working
-        for leg in group.package.legs
-        if not group.opens and leg.ratio < 0
-    ]
-    return merged((*held, *(Leg(contract, count) for contract, count in rest if count)))
-
-
-def bares(held: Sequence[Leg], closing: Sequence[Leg]) -> bool:
-    """Whether closing these legs (signed as held) leaves more short options without cover than there are now."""
-    left = merged((*held, *(Leg(leg.contract, -leg.ratio) for leg in closing)))
-    return uncovered(left) > uncovered(held)
-
-
-def sellable(held: Sequence[Leg], longs: Sequence[Leg]) -> tuple[Leg, ...]:
-    """As much of some long legs as may be sold now, together, with every short still covered as before."""
-    free: list[Leg] = []
-    for leg in longs:
-        some = (Leg(leg.contract, count) for count in range(leg.ratio, 0, -1))
-        free += [row for row in some if not bares(held, (*free, row))][:1]
-    return tuple(free)
-
-
-def as_orders(legs: Sequence[Leg], most: int) -> list[tuple[Leg, ...]]:
-    """Legs to close (signed as held) as orders of so many legs at most, each safe alone: shorts first, hedges last.
-
-    Each short goes with the longs of its right where they fit in one order; longs alone only after every short.
-    """
-    if len(legs) <= most:
-        return [tuple(legs)]
-    shorts = [leg for leg in legs if leg.ratio < 0]
-    longs = [leg for leg in legs if leg.ratio > 0]
-    bundles = [tuple(shorts[at : at + most]) for at in range(0, len(shorts), most)]
-    return bundles + [tuple(longs[at : at + most]) for at in range(0, len(longs), most)]
 
 
 class AccountWatch:
@@ -170,6 +152,7 @@ class AccountWatch:
         self._looks = TwoLooks()
         self._moved: dict[str, datetime] = {}
         self._questioned: set[str] = set()
+        self._kept: set[str] = set()
         self.look_soon = False
         working.strange = signs.report
         bus.subscribe(OrderUpdated, self._on_report, component="executor", critical=True)
@@ -198,6 +181,7 @@ class AccountWatch:
     def _on_minute(self, event: MinutePassed) -> None:
         """After each fill the held quantity must have moved as meant; asked when no order works on it any more."""
         self._signs.look(self._working, event.time)
+        self._watch_hedges()
         if not self._moved:
             return
         flying, before = self._flying(), self._gates.moment() - timedelta(seconds=_RECORD_LAGS)
@@ -264,7 +248,8 @@ class AccountWatch:
 
     def goes_singly(self, position: str, legs: Sequence[Leg]) -> bool:
         """Whether what must go is bought back one short at a time: refused too often, or not as the engine shows it."""
-        return self._refused.get(position, 0) >= MOST_REFUSED or (self.in_doubt and bool(self._gap(legs)))
+        doubted = self.in_doubt and bool(self._gap(legs) or self._gates.uncounted(position))
+        return self._refused.get(position, 0) >= MOST_REFUSED or doubted
 
     def as_urgent(self, position: str, legs: tuple[Leg, ...]) -> tuple[tuple[Leg, ...], ...]:
         """Legs that may go now (signed as held) as orders: shorts one by one where the whole was refused too often."""
@@ -275,25 +260,77 @@ class AccountWatch:
         """Whether an order that closes these legs may leave: the account holds them, and no short loses its hedge.
 
         Where the account holds something else, it is looked at, what works for the position is taken back so that
-        nothing is left unjudged, and the next minute asks again. Where the engine's picture of the account is in doubt,
-        what is urgent buys shorts back all the same, and the rest waits for a person.
+        nothing is left unjudged, and the next minute asks again. Before a long goes, every contract that the position
+        ever ordered is looked at: a short whose fill was lost may stand behind a long that nothing counted needs.
+        Where the engine's picture of the account is in doubt, what is urgent buys shorts back all the same, and the
+        rest waits for a person.
         """
         if not self._may_try(position.id, legs, urgency) or self._just_bought(legs):
             return False
         if position.id in self._book.doubted and any(leg.ratio > 0 for leg in legs):
             return False  # a short of which nobody told may stand behind this hedge
-        if self.in_doubt and (gap := self._gap(legs)):
+        sells = any(leg.ratio > 0 for leg in legs)
+        behind = sells and bool(self._gates.uncounted(position.id))
+        if self.in_doubt and ((gap := self._gap(legs)) or behind):
             told = self._signs.doubted or not any(gap.get(leg.contract.name, 0.0) * leg.ratio < 0 for leg in legs)
             return urgency.crosses and told and all(leg.ratio < 0 for leg in legs)  # else a report may be on its way
-        if self._gap(legs):
+        if self._gap(legs) or behind:
             self.look()
             if self._gap(legs):
                 self._take_back(position.id, "the account holds something else than was counted")
                 return False
+            if sells and self._gates.uncounted(position.id):
+                return False  # whose it is the next look tells
             now = self._book.positions.get(position.id)
             if now is None or now.legs != position.legs:
                 return False  # the next minute asks for what is left
-        return not bares(without_flying(position.legs, self._working.of(position.id)), legs)
+        return not self._is_hedge(position, legs)
+
+    def _is_hedge(self, position: Position, legs: tuple[Leg, ...]) -> bool:
+        """Whether a short needs what goes: one that is counted, or one in the position's contracts that is nobody's."""
+        held = without_flying(position.legs, self._working.of(position.id))
+        if bares(held, legs):
+            return True
+        nobodys = self._gates.nobodys_shorts(position.id)
+        if not nobodys or not bares((*held, *nobodys), legs):
+            return False
+        if position.id not in self._kept:
+            self._kept.add(position.id)
+            names = ", ".join(f"{leg.ratio:+d} {leg.contract.name}" for leg in nobodys)
+            text = f"what is left of {position.id} is kept: it may be the hedge of {names}, which belongs to nobody"
+            self._bus.publish(NoticeRaised(time=self._gates.now(), kind=NoticeKind.DOUBT, text=text))
+        return True
+
+    def leans_on_what_goes(self, position: Position, package: Package, contracts: int) -> Refusal | None:
+        """Nothing opens onto a position whose cover an order is selling."""
+        new = tuple(Leg(leg.contract, leg.ratio * contracts) for leg in package.legs)
+        left = without_flying(position.legs, self._working.of(position.id))
+        before, then = (uncovered(merged((*held, *new))) - uncovered(held) for held in (position.legs, left))
+        if then <= before:
+            return None
+        return Refusal("hedge_goes", f"an order sells what would cover it in {position.id}")
+
+    def keep_hedges(self, position: str) -> None:
+        """What a position holds has changed: an order that sells the hedge of a short is taken back."""
+        known, working = self._book.positions.get(position), self._working.of(position)
+        if known is None:
+            return
+        held = (*as_now(known.legs, working), *self._gates.nobodys_shorts(position))
+        for group in working:
+            if not group.cancelling and bares(held, closing_yet(group)):
+                self._working.cancel(group, "a short needs the hedge that it sells")
+
+    def _watch_hedges(self) -> None:
+        """While longs alone are sold, a short that nobody counts may turn up behind them: then it is looked at."""
+        for group in self._working if self._gates.may_lose_fills() else ():
+            going = closing_yet(group)
+            if not going or any(leg.ratio < 0 for leg in going) or group.cancelling:
+                continue
+            if self._gates.uncounted(group.position) - self._flying():
+                self.look()
+                if self._gates.uncounted(group.position) - self._flying():
+                    self._take_back(group.position, "the account holds a short that was not counted")
+            self.keep_hedges(group.position)
 
     def foreign(self, contract: str) -> None:
         """Somebody else traded a contract of ours: what works on it is taken back, and the account is looked at now."""

@@ -24,7 +24,8 @@ class LegFill:
     """What one leg has filled: signed contracts, cash in dollars (money in positive), fees in dollars.
 
     ``unpriced`` is how many of its contracts (signed) filled unseen, so that nobody told at which price; ``unnamed``
-    whether a report without an identity is among them, which may have come twice.
+    whether a report without an identity is among them, which may have come twice; ``sure`` how many (signed) did all
+    the same: the most that one report told.
     """
 
     quantity: float = 0.0
@@ -33,6 +34,7 @@ class LegFill:
     done: bool = False
     unpriced: float = 0.0
     unnamed: bool = False
+    sure: float = 0.0
 
     @property
     def priced(self) -> bool:
@@ -310,15 +312,18 @@ def take_off(
     why: tuple[str, str],
     kind: ChangeKind,
     moment: datetime,
+    *,
+    others_too: bool = False,
 ) -> Change:
     """Take contracts off the named parts (all where none is named), oldest first, each with its share of the cash.
 
-    What none of them holds is not theirs and is left out. ``why`` is the rule and its words.
+    What none of them holds is not theirs and is left out. ``others_too``: the rest is taken off the position's other
+    parts, whose contracts are the same. ``why`` is the rule and its words.
     """
     before, held = position, dict[str, float]()
     for one in gone:
-        left = one.exit
-        for part in position.chosen(parts):
+        left, chosen = one.exit, position.chosen(parts)
+        for part in (*chosen, *(row for row in position.parts if others_too and row not in chosen)):
             share = _share_of(part, one.name, left)
             if share is None:
                 continue

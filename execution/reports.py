@@ -136,6 +136,7 @@ def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float) -
     fill.cash -= counted * price * leg.contract.multiplier
     fill.fees += late.fees + (event.fee if new == told else round(each * abs(new), 10))
     fill.unnamed = fill.unnamed or not (event.number or event.filled is not None)
+    fill.sure = max(fill.sure, new, key=abs)
     return new, late, rest - priced
 
 
@@ -252,13 +253,19 @@ class LateFills:
         return Change(before, replace(known, parts=(*known.parts, *parts)), ChangeKind.ADJUSTED, now, over)
 
     def broken(self, group: OrderGroup, change: Change | None) -> tuple[str, ...]:
-        """Parts of a position that a late fill left without the rest."""
+        """Parts of a position that a late fill left without the rest, or that an exit of other parts took some of."""
         if change is None:
             return ()
         before = () if change.before is None else tuple(part.name for part in change.before.parts)
         names = [part.name for part in change.after.parts if part.name.endswith(BROKEN)]
         ours = {plan.name for plan in group.plans}
-        return tuple(name for name in names if name not in before or name.removesuffix(BROKEN) in ours)
+        new = [name for name in names if name not in before or name.removesuffix(BROKEN) in ours]
+        hit = () if group.opens or not group.parts else change.after.parts
+        old = {} if change.before is None else {part.name: part.legs for part in change.before.parts}
+        less = [
+            part.name for part in hit if part.name not in group.parts and old.get(part.name, part.legs) != part.legs
+        ]
+        return tuple(dict.fromkeys((*new, *less)))
 
     def price(self, group: OrderGroup, leg: Leg, exit_: LegExit, told: Callable[[ClosedTrade], None]) -> Change | None:
         """What an exit brought that was counted as unknown: its part knows it now, or the trade that it became."""

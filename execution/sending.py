@@ -359,9 +359,8 @@ class WorkingGroups:
         self.strange(event)
         if event.fill_price is not None:  # whatever the report calls itself
             self._take_fill(group, leg, event)
-        elif event.fill_quantity and self._fill_gap(group, leg, event.fill_quantity) and not group.is_filled:
+        elif event.fill_quantity and self._fill_gap(group, leg, event.fill_quantity):
             group.first_fill_at = group.first_fill_at or event.time
-            self._states.filled_some(group)
         if event.status is FillStatus.FILLED:
             self._fill_gap(group, leg)
             group.fills[event.contract].unnamed = False  # all of it: no report too many can be among them
@@ -406,7 +405,6 @@ class WorkingGroups:
         listed = self.listed_fee(leg, group.opens)
         event = event if event.fee else replace(event, fee=abs(event.fill_quantity) * listed)
         new, late, odd = take_fill(group, leg, event, listed)
-        price = event.fill_price or 0.0
         if late.quantity:
             self.priced(group, leg, late)
         if odd:
@@ -430,7 +428,7 @@ class WorkingGroups:
             strategy=group.strategy,
             contract=event.contract,
             quantity=new,
-            price=price,
+            price=event.fill_price or 0.0,
             fee=event.fee,
             bid=None if quote is None else quote.bid,
             ask=None if quote is None else quote.ask,
@@ -448,6 +446,8 @@ class WorkingGroups:
         found = fill_gap(group, leg, held.get(leg.contract.name), listed, told, others)
         if found:
             record_step(self._journal, group, "filled_unseen")
+            if not group.is_filled:  # else it is over, and written then
+                self._states.filled_some(group)
         return found
 
     def _finish(self, group: OrderGroup) -> None:

@@ -111,7 +111,8 @@ class PositionTracker:
             for name, fill in group.fresh.items()
             if round(fill.quantity)
         ]
-        return take_off(known, group.parts, gone, (group.rule, group.reason), ChangeKind.CLOSED, now)
+        why = (group.rule, group.reason)  # a fill told late may have moved a contract to another part meanwhile
+        return take_off(known, group.parts, gone, why, ChangeKind.CLOSED, now, others_too=True)
 
     def of_settlement(self, event: OrderUpdated) -> Sequence[Change]:
         """What an order event of no group of ours does: legs that expired or were assigned; shares are taken at once.

@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from weakref import ReferenceType
 
-from core.book import EntryIntent, EntryJudge, Refusal
-from core.contracts import Leg, Package, Quote
+from core.book import EntryIntent, EntryJudge, Position, Refusal
+from core.contracts import Leg, Package, Quote, uncovered
 from core.gateway import Gateway
 from core.instruments import instrument_of
-from core.parts import Trait
+from core.parts import Part, Trait, merged
 from core.settings.fields import OrderSettings
-from execution.groups import OrderGroup
+from execution.groups import OrderGroup, left_without
 from market.chains import PackagePrice, current_price
 from market.freshness import worth_at_most
 from state.tables import OrderPurpose
@@ -249,6 +249,74 @@ def holds_worthless(group: OrderGroup, gateway: Gateway, settings: OrderSettings
         return False
     found = sort_out((Leg(leg.contract, -leg.ratio) for leg in group.package.legs), gateway, settings)
     return bool(found.worthless and found.ready) and not group.cancelling
+
+
+def without_flying(held: Sequence[Leg], working: Iterable[OrderGroup]) -> tuple[Leg, ...]:
+    """What is surely held while orders work: longs that are being sold are gone, shorts that are being sold are there.
+
+    A short that is being bought back is there still; of a long that is being bought counts what filled.
+    """
+    rest = [(leg.contract, _surely(group, leg)) for group in working for leg in group.package.legs]
+    return merged((*held, *(Leg(contract, count) for contract, count in rest if count)))
+
+
+def _surely(group: OrderGroup, leg: Leg) -> int:
+    """What of a leg at work surely comes or goes, signed, beside what its position counts already."""
+    name = leg.contract.name
+    if group.opens:
+        counted = group.fills[name].quantity - group.fresh[name].quantity
+        return round((group.fills[name].quantity if leg.ratio > 0 else group.wanted(leg)) - counted)
+    return group.wanted(leg) - round(group.fills[name].quantity) if leg.ratio < 0 else 0
+
+
+def as_now(held: Sequence[Leg], working: Iterable[OrderGroup]) -> tuple[Leg, ...]:
+    """What is held by what was told: what a position counts, and what filled of orders that still work for it."""
+    fresh = ((leg.contract, group.fresh[leg.contract.name]) for group in working for leg in group.package.legs)
+    return merged((*held, *(Leg(contract, round(fill.quantity)) for contract, fill in fresh if round(fill.quantity))))
+
+
+def closing_yet(group: OrderGroup) -> tuple[Leg, ...]:
+    """What an exit has still to close, signed as held."""
+    rest = (
+        (leg.contract, round(group.fills[leg.contract.name].quantity) - group.wanted(leg)) for leg in group.package.legs
+    )
+    return () if group.opens else tuple(Leg(contract, count) for contract, count in rest if count)
+
+
+def bares(held: Sequence[Leg], closing: Sequence[Leg]) -> bool:
+    """Whether closing these legs (signed as held) leaves more short options without cover than there are now."""
+    left = merged((*held, *(Leg(leg.contract, -leg.ratio) for leg in closing)))
+    return uncovered(left) > uncovered(held)
+
+
+def sellable(held: Sequence[Leg], longs: Sequence[Leg]) -> tuple[Leg, ...]:
+    """As much of some long legs as may be sold now, together, with every short still covered as before."""
+    free: list[Leg] = []
+    for leg in longs:
+        some = (Leg(leg.contract, count) for count in range(leg.ratio, 0, -1))
+        free += [row for row in some if not bares(held, (*free, row))][:1]
+    return tuple(free)
+
+
+def bundles(position: Position, parts: Sequence[Part], most: int) -> list[tuple[Part, ...]]:
+    """Parts as orders: one where its legs are few enough, else each by itself; a hedge waits for what it covers."""
+    together = len(parts) > 1 and len(merged(leg for part in parts for leg in part.legs)) <= most
+    rows = [tuple(parts)] if together else [(part,) for part in parts]
+    naked = uncovered(position.legs)
+    return [bundle for bundle in rows if uncovered(left_without(position, bundle)) <= naked]
+
+
+def as_orders(legs: Sequence[Leg], most: int) -> list[tuple[Leg, ...]]:
+    """Legs to close (signed as held) as orders of so many legs at most, each safe alone: shorts first, hedges last.
+
+    Each short goes with the longs of its right where they fit in one order; longs alone only after every short.
+    """
+    if len(legs) <= most:
+        return [tuple(legs)]
+    shorts = [leg for leg in legs if leg.ratio < 0]
+    longs = [leg for leg in legs if leg.ratio > 0]
+    bundles = [tuple(shorts[at : at + most]) for at in range(0, len(shorts), most)]
+    return bundles + [tuple(longs[at : at + most]) for at in range(0, len(longs), most)]
 
 
 _SECOND: Final = timedelta(seconds=1)

@@ -1,7 +1,7 @@
 """What held options are worth by quotes that may be believed, else by the model: the values that exits and equity see.
 
 A quote that is missing, crossed, too wide or stale says nothing; nor does one without a bid of what is worth more than
-half its offer by the model: a bid that vanished for a minute is no loss (decision 084). One far from the model's value
+half its offer by the model: a bid that vanished for a minute is no loss (decision 085). One far from the model's value
 is believed at the second look running. The model is asked only where a bid is missing or a quote leapt. Points.
 
 Listed contracts that nobody quotes yet have volatilities and deltas: yesterday's volatilities at today's price.

@@ -73,9 +73,9 @@ class PhasePlugin(RiskPlugin):
         equity, least = context.account.equity, self._settings.minimum_equity
         if not equity >= least:
             return Deny("minimum_equity", f"equity {equity:.0f} is under {least:.0f}", least, equity)
-        count = len(context.book.positions.keys() | context.book.pending.keys())
-        most = context.limits.max_positions
-        if count >= most:
+        taken = context.book.positions.keys() | context.book.pending.keys()
+        count, most = len(taken), context.limits.max_positions
+        if count >= most and opening.onto not in taken:  # a part of one that stands takes no place of another
             return Deny("phase_positions", f"{count} of {most} positions are open", float(most), float(count))
         return None
 

@@ -28,7 +28,12 @@ def kelly_fraction(win_rate: float, reward_ratio: float, settings: SizingSetting
 
 
 def vix_scale(traits: Collection[Trait], vix: float, settings: SizingSettings) -> float:
-    """Scale of the risk budget at a VIX; strangles grow with it, everything else shrinks at both ends."""
+    """Scale of the risk budget at a VIX; strangles grow with it, everything else shrinks at both ends.
+
+    Puts that have a budget of their own are not scaled (methodology, 6a, row 10).
+    """
+    if Trait.OWN_BUDGET in traits:
+        return 1.0
     if Trait.SCALED_LIKE_STRANGLES in traits:
         scale = vix / settings.strangle_reference_vix
         return min(max(scale, settings.strangle_scale_min), settings.strangle_scale_max)

@@ -186,10 +186,11 @@ class Strategy(ABC):
     """One row of the methodology's table."""
 
     name: ClassVar[str]
+    after: ClassVar[str] = ""
+    """Whose entries of the day are decided before its own are looked for, where they are looked for."""
 
-    @property
-    def family_size(self) -> int:
-        """How many sizes of contract it may choose from; rank 0 is the largest."""
+    def sizes(self, context: EntryContext) -> int:
+        """How many sizes of contract an entry may choose from; rank 0 is the largest."""
         return 1
 
     @abstractmethod

@@ -16,6 +16,7 @@ from core.settings.strategies import ButterflySettings
 from risk.proposal import Proposal
 from strategies.base import Close, HoldContext, maximum_debit
 from strategies.exits import last_day, profit_of_debit
+from strategies.friday_0dte import FridayZeroDay
 from strategies.gates import FRIDAY, every
 from strategies.look import Look
 from strategies.picks import Chain, Wanted
@@ -29,6 +30,7 @@ class Butterfly(Row):
     """Buys a butterfly that expires today, against today's move."""
 
     name = "butterfly"
+    after = FridayZeroDay.name
     opens = every(FRIDAY)
     roots = ("SPXW", "XSP")
     traits = by_part(whole=BOUGHT | {Trait.NO_VOLATILITY_SOLD, Trait.ENDS_TODAY, Trait.SPARED_BY_21_DTE})

@@ -33,8 +33,10 @@ _ROOTS: Mapping[str, tuple[str, ...]] = {
     RESERVE: ("SPY",),
 }
 """Option roots by slot: the strangle's, then those of the opportunity's puts; the reserve sells the first one again."""
-_STRANGLE = frozenset({Trait.SHORT_VOLATILITY, Trait.NAKED_PUTS, Trait.STRANGLE, Trait.SCALED_LIKE_STRANGLES})
-_PUTS = frozenset({Trait.SHORT_VOLATILITY, Trait.NAKED_PUTS, Trait.PUT_SELLING})
+_STRANGLE = frozenset(
+    {Trait.SHORT_VOLATILITY, Trait.NAKED_PUTS, Trait.STRANGLE, Trait.SCALED_LIKE_STRANGLES, Trait.SHORT_DATED}
+)
+_PUTS = frozenset({Trait.SHORT_VOLATILITY, Trait.NAKED_PUTS, Trait.PUT_SELLING, Trait.OWN_BUDGET})
 
 
 class Enhanced(Row):
@@ -116,7 +118,7 @@ class Enhanced(Row):
             raise look.wait("stress", f"what {put.name} loses at the line is unknown")
         count = int(budget / loss + 1e-9)
         if count < 1:
-            reason = f"one lot loses {loss:.0f} at the line, the share of the budget is {budget:.0f}"
+            reason = f"one {put.name} loses {loss:.0f} at the line, the share of the budget is {budget:.0f}"
             raise look.skip("opportunity_budget", reason, budget, loss)
         return replace(proposal, wanted=count)
 

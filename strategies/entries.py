@@ -23,7 +23,7 @@ from strategies.roster import Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
-_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks", "sp500_delta"})
+_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks", "sp500_delta", "debit", "opportunity_budget"})
 _PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly"})  # of quotes: the next minute may be better
 
 
@@ -159,6 +159,10 @@ class Entries:
         if barred is not None:
             self._decide_skip(waiting, barred)
             return
+        first = waiting.strategy.after
+        if first and any(key.strategy == first for key in self._waiting):
+            waiting.why = Wait("order", f"{first} is decided first")
+            return
         try:
             self._ask(waiting, now)
         except Exception as error:  # a strategy's error must never cost the row of its decision or the other strategies
@@ -175,28 +179,33 @@ class Entries:
             return
         context = self._context(now, session, waiting.key, waiting.onto)
         too_large: list[Skip] = []
-        for rank in range(waiting.strategy.family_size):
+        for rank in range(waiting.strategy.sizes(context)):
             answer = waiting.strategy.propose(context, rank)
             if isinstance(answer, Wait):
                 waiting.why = answer
                 if now >= waiting.until:
                     self._decide_skip(waiting, Skip(answer.rule, answer.reason))
                 return
-            if isinstance(answer, Skip):
-                self._decide_skip(waiting, _join(too_large, answer))
-                return
-            denied = self.take_up(waiting.key, waiting.day, answer, waiting.correlation)
+            denied = self._denied(waiting, answer)
             if denied is None:
                 return
             if denied.rule in _PASSING_RULES and now < waiting.until:
                 waiting.why = Wait(denied.rule, denied.reason)
                 return
             if denied.rule not in _SIZE_RULES:
-                self._decide_skip(waiting, denied)
+                self._decide_skip(waiting, _join(too_large, denied))
                 return
-            ticker = answer.package.underlying.ticker
-            too_large.append(Skip(denied.rule, f"{ticker}: {denied.reason}", denied.limit, denied.observed))
+            too_large.append(denied)
         self._decide_skip(waiting, _join(too_large[:-1], too_large[-1]))
+
+    def _denied(self, waiting: Waiting, answer: Proposal | Skip) -> Skip | None:
+        """Why a look ends without an order, of one too large with its ticker; ``None`` when the entry is on its way."""
+        if isinstance(answer, Skip):
+            return answer
+        denied = self.take_up(waiting.key, waiting.day, answer, waiting.correlation)
+        if denied is None or denied.rule not in _SIZE_RULES:
+            return denied
+        return replace(denied, reason=f"{answer.package.underlying.ticker}: {denied.reason}")
 
     def _context(self, now: datetime, session: Session, key: Key, onto: str) -> EntryContext:
         return EntryContext(

@@ -43,7 +43,7 @@ class LeapLadder(Row):
         mondays, at = self.opens, settings.entry_time
         self.entries = (
             Entry("open", mondays, at, self.rung, gates=(free_place(1),), parts=(RUNG,)),
-            Entry("rung", mondays, at, self.rung, onto=_any, parts=(RUNG,)),
+            Entry("rung", mondays, at, self.rung, onto=_stood, parts=(RUNG,)),
         )
         self.exits = {RUNG: (profit_of_credit(settings.profit_target),)}
         self.rolls = {RUNG: roll_at(settings.roll_days, self.rung, at, or_close=True)}
@@ -69,8 +69,9 @@ class LeapLadder(Row):
         )
 
 
-def _any(_position: Position, _day: date) -> bool:
-    return True
+def _stood(position: Position, day: date) -> bool:
+    """Of a ladder that was there before: live a window is caught up on, and one rung a week is opened."""
+    return position.opened.date() < day
 
 
 def _week(day: date) -> int:

@@ -203,9 +203,14 @@ class Look:
         return math.ceil(contracts / self._tenths(position.parts[0].package.legs[0].contract.root))
 
     def _tenths(self, root: str) -> int:
-        """How many contracts of a root count as one of full size."""
-        full, scale = INSTRUMENTS[self.full_size].index_scale, INSTRUMENTS[root].index_scale
-        return max(round(scale / full), 1)
+        """How many contracts of a root count as one of full size: ten SPY for an SPX, five for an E-mini of 50 dollars.
+
+        Dollars of a point of the index tell; one of one where they are not both on it.
+        """
+        full, one = INSTRUMENTS[self.full_size], INSTRUMENTS[root]
+        if full.facts.sp500_scale is None or one.facts.sp500_scale is None:
+            return 1
+        return max(round(full.multiplier / full.index_scale * one.index_scale / one.multiplier), 1)
 
     # Contracts
 
@@ -245,7 +250,7 @@ class Look:
     def _expiry(self, root: str, days: int, tolerance: int | None) -> date | None:
         if days == 0:
             return self.today
-        span = math.ceil(days * _QUARTER) if tolerance is None else tolerance
+        span = math.floor(days * _QUARTER) if tolerance is None else tolerance
         return self.tools.chains.nearest_expiry(root, self.today, days, span)
 
     @property
@@ -382,6 +387,9 @@ class Look:
     def _package(self, plans: Mapping[str, Mapping[Contract, int]]) -> Package:
         legs = [Leg(contract, ratio) for part in plans.values() for contract, ratio in part.items()]
         names = [leg.contract.name for leg in legs]
+        for name, part in plans.items():  # a long and a short of one contract are one entry of a mapping: the last
+            if Trait.DEBIT in self._traits(name) and max(part.values()) <= 0:
+                raise self.skip("strikes", f"the legs of {name} fall on one strike: {', '.join(sorted(names))}")
         if len(set(names)) < len(names):
             raise self.skip("strikes", f"two legs fall on one strike: {', '.join(sorted(names))}")
         return Package(tuple(legs))

@@ -66,7 +66,7 @@ class Lt112(Row):
         """The spread and the puts that pay for it."""
         own, far = self.settings, look.chain(days=self.settings.days_to_expiry)
         long = far.put(delta=own.debit_long_delta, else_below=own.debit_long_distance)
-        short = far.put(strike=long.strike - look.index_points(own.debit_width))
+        short = far.put(wing=(long, look.index_points(own.debit_width)))
         naked = far.put(delta=own.naked_delta, else_below=own.naked_distance)
         if naked.strike >= short.strike:
             raise look.skip(

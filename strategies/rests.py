@@ -1,4 +1,4 @@
-"""When what is held must be looked at next (decisions 046, 083); live, each minute.
+"""When what is held must be looked at next (decisions 046, 084); live, each minute.
 
 A position rests until a time while its underlying, the VIX and, near a limit, what its own contracts are worth stay in
 bands at whose edges its row's rules would do nothing.

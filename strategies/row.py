@@ -156,10 +156,9 @@ class Row(Strategy):
         slots = [slot for entry in self.entries if self.ranked and self._falls_on(entry)(day) for slot in entry.slots]
         return tuple(dict.fromkeys(self.roots_of(slot)[0] for slot in slots))
 
-    @property
-    def family_size(self) -> int:
-        """How many roots it may choose from today, one at least."""
-        return max(1, *(len(self.available(slot)) for entry in self.entries for slot in entry.slots))
+    def sizes(self, context: EntryContext) -> int:
+        """How many roots the entry's slot may choose from today, one at least."""
+        return max(1, len(self.available(_slot(context))))
 
     def entry_windows(self) -> tuple[Window, ...]:
         """Its entries' windows, each on the days that the exchange and the account's phase leave of its rule."""
@@ -355,7 +354,15 @@ class Row(Strategy):
         )
 
     def look_at(self, position: Position, hold: HoldContext, act: Act, part: Part | None = None) -> Answer:
-        """An act on a look at what is held, as it stands at this minute; its quotes may take a minute to come."""
+        """An act on a look at what is held, as it stands at this minute; its quotes may take a minute to come.
+
+        What the account would deny in a part's place is known before that part is closed.
+        """
+        if part is not None:
+            opening = Opening(position.underlying.ticker, self.traits[part_kind(part.name)], position.id)
+            denied = self.tools.risk.bars(opening)
+            if denied is not None:
+                return Skip.because(denied)
         context = self._context(position, hold, part)
         roots = self.roots_of(position.slot)
         ticker = position.underlying.ticker

@@ -37,7 +37,7 @@ Path_ = Callable[[datetime], float]
 
 SCALES = {"SPY": 10.0, "XSP": 10.0, "QQQ": 10.0, "IWM": 20.0, "TLT": 50.0, "CL": 62.5, "6E": 4500.0}
 """What the index is divided by to be the price of something else."""
-STEPS = {"SPY": 1.0, "QQQ": 1.0, "IWM": 1.0, "TLT": 1.0, "CL": 0.5, "6E": 0.005}
+STEPS = {"SPY": 1.0, "QQQ": 1.0, "IWM": 1.0, "TLT": 1.0, "XSP": 1.0, "CL": 0.5, "6E": 0.005}
 """Points between two strikes; 5 for the index."""
 TICKS = {"6E": 0.00005}
 

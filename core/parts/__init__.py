@@ -50,6 +50,7 @@ class Trait(StrEnum):
     COVERED = "covered"  # a short that a long of the same position covers: goes on at any VIX
     STRANGLE = "strangle"  # not below VIX 13
     SCALED_LIKE_STRANGLES = "scaled_like_strangles"  # sized by VIX / 20
+    OWN_BUDGET = "own_budget"  # the opportunity's puts: a share of equity at the line bounds them, at any VIX the same
     LOW_VIX_ONLY = "low_vix_only"  # diagonals: not above VIX 18
     SPARED_BY_21_DTE = "spared_by_21_dte"
     LASTING = "lasting"  # never ends by itself: a ladder, an IPMCC

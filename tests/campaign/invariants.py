@@ -276,15 +276,20 @@ class Watch:
                 self.packages.append((package, position))
 
     def _torn(self) -> list[str]:
-        """Legs held of packages that lack others, with nobody's hands in them but ours, and that somebody bids for."""
+        """Legs held of packages that lack others, with nobody's hands in them but ours, and that somebody bids for.
+
+        Longs beside whole packages that nobody bids for are left to expire, as those of a torn package are.
+        """
         working = {leg.contract.name for order in self.gateway.resting for leg in order.package.legs}
         found = []
         for package, position in self.packages:
             names = {leg.contract.name for leg in package.legs}
             held = {leg: self.gateway.held.get(leg.contract.name, (leg.contract, 0))[1] for leg in package.legs}
             counts = {count / leg.ratio for leg, count in held.items()}
-            quotes = [self.gateway.market(leg.contract) for leg, count in held.items() if count > 0]
-            priced = any(count < 0 for count in held.values()) or any((row.bid or 0.0) > 0.10 for row in quotes)
+            whole = min(max(count // leg.ratio, 0) for leg, count in held.items())
+            extra = {leg: count - leg.ratio * whole for leg, count in held.items()}
+            quotes = [self.gateway.market(leg.contract) for leg, count in extra.items() if count > 0]
+            priced = any(count < 0 for count in extra.values()) or any((row.bid or 0.0) > 0.10 for row in quotes)
             if len(counts) > 1 and self._covers_others(package, position, held):
                 continue
             if len(counts) > 1 and priced and not names & working and not names & set(self.gateway.by_hand):

@@ -10,6 +10,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import execution.gates
+import execution.walking
 from core.book import Book, Position
 from core.contracts import Leg
 from core.events import Command
@@ -91,7 +92,9 @@ def _at_the_price_of_now(self: PositionTracker, position: Position, leg: Leg) ->
 
 
 MUTATIONS: Final[Mapping[str, Mutation]] = {
-    "a hedge waits for the short that it covers": Mutation({(execution.gates, "bares"): _never}),
+    "a hedge waits for the short that it covers": Mutation(
+        {(execution.gates, "bares"): _never, (execution.walking, "bares"): _never}
+    ),
     "a halt takes back what works": Mutation(
         {(AtomicExecutor, "cancel_entries"): _nothing, (WorkingGroups, "_halted"): _nothing}, said=Command.HALT
     ),

@@ -13,22 +13,22 @@ DISK, ENDS = "tests/state/test_disk_faults.py", "tests/strategies/test_contract_
 EXECUTION_RULES = (
     Mutation(
         "a hedge waits for the short that it covers, in an unwind",
-        "execution/gates.py",
+        "execution/walking.py",
         "        free += [row for row in some if not bares(held, (*free, row))][:1]\n",
         "        free += list(some)[:1]\n",
         GATES,
     ),
     Mutation(
         "what an order is selling covers nothing any more",
-        "execution/gates.py",
-        "        if not group.opens and leg.ratio < 0\n",
-        "        if group.opens and leg.ratio < 0\n",
+        "execution/walking.py",
+        "    return group.wanted(leg) - round(group.fills[name].quantity) if leg.ratio < 0 else 0\n",
+        "    return 0\n",
         GATES,
     ),
     Mutation(
         "the account is asked before an exit",
         "execution/gates.py",
-        "        if self._gap(legs):\n            self.look()\n",
+        "        if self._gap(legs) or behind:\n            self.look()\n",
         "        if False:\n            self.look()\n",
         ATTACKS,
     ),
@@ -125,7 +125,7 @@ EXECUTION_RULES = (
     ),
     Mutation(
         "an order has four legs at most",
-        "execution/gates.py",
+        "execution/walking.py",
         "    if len(legs) <= most:\n        return [tuple(legs)]\n",
         "    if most > 0:\n        return [tuple(legs)]\n",
         ATTACKS,
@@ -287,7 +287,7 @@ EXECUTION_RULES = (
     Mutation(
         "a fill without a price is counted",
         "execution/sending.py",
-        " self._fill_gap(group, leg, event.fill_quantity) and not group.is_filled:\n",
+        " self._fill_gap(group, leg, event.fill_quantity):\n",
         " False:\n",
         ATTACKS,
     ),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.contracts import Contract, Leg, Package, Right
-from execution.gates import as_orders, bares, sellable, without_flying
 from execution.groups import OrderGroup, clipped
+from execution.walking import as_orders, bares, sellable, without_flying
 from state.tables import OrderPurpose
 from tests.execution.desk import NOON, SPXW, put
 from tests.fake_gateway import FRIDAY

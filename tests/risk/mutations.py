@@ -1,8 +1,8 @@
 """Takes one rule away at a time and sees whether a test goes red: `python -m tests.risk.mutations [name ...]`.
 
-Each rule of risk and of execution is named (``mutation_table.py`` here and in tests/execution, ``mutation_limits.py``).
-A text of the source that must stand there once is replaced by one without the rule, in a copy of the tree; the tests
-beside it must fail. A rule that nobody would miss is printed, and the exit code says so.
+Each rule of risk and of execution is named (``mutation_*.py`` here and in tests/execution). A text of the source that
+must stand there once is replaced by one without the rule, in a copy of the tree; the tests beside it must fail. A rule
+that nobody would miss is printed, and the exit code says so.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.execution.mutation_hedges import HEDGE_RULES
 from tests.execution.mutation_table import EXECUTION_RULES
 from tests.risk.mutation_limits import LIMIT_RULES
 from tests.risk.mutation_table import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = (*MUTATIONS, *LIMIT_RULES, *EXECUTION_RULES)
+RULES = (*MUTATIONS, *LIMIT_RULES, *EXECUTION_RULES, *HEDGE_RULES)
 ROOMS = ("core", "state", "market", "greeks", "risk", "execution", "strategies", "reporting")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,16 @@ def test_a_rule_that_fails_bars_and_what_bars_is_journalled_for_a_strategy(
     failed = manager.bars(opening)
     assert failed is not None
     assert (failed.rule, "ZeroDivisionError" in failed.reason) == ("phase", True)
+
+
+def test_a_part_of_a_position_that_stands_takes_no_place_of_the_phase(tmp_path: Path) -> None:
+    """A position is one package: a rung, a weekly and what is rolled within one are no further ones (section 1)."""
+    running, _ = build(FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path, cash=45_000.0))
+    plugin = running.managers[PhasePlugin]
+    three = context(positions("SPY", "GLD", "USO"), phase=1)
+    names = list(three.book.positions)
+    assert len(names) == 3
+    answers = {
+        onto: plugin.bars(opening_of(replace(proposal(), onto=onto)), three) for onto in ("", names[0], "gone-1")
+    }
+    assert {onto: answer is None for onto, answer in answers.items()} == {"": False, names[0]: True, "gone-1": False}

@@ -13,7 +13,9 @@ import pytest
 from core.book import Position
 from core.contracts import Package, Right
 from core.journal import RecordKind
+from strategies.base import Answer, EntryContext, Wait
 from strategies.butterfly import Butterfly
+from strategies.friday_0dte import FridayZeroDay
 from tests.fake_gateway import FRIDAY, build
 from tests.strategies.rows import ARRIVED, RowGateway, acts, at, contract, decided, hold, part, position, run
 
@@ -96,6 +98,18 @@ def test_over_its_debit_nothing_is_bought(tmp_path: Path) -> None:
     assert fake.sent == []
 
 
+def test_over_its_debit_a_tenth_of_it_is_bought_where_one_is_listed(tmp_path: Path) -> None:
+    """The largest contract of the family that fits: 60 dollars buy no SPXW (155), but an XSP (16)."""
+    fake = market(tmp_path, 0.011)
+    fake.roots = fake.roots | {"XSP"}
+    _, sink = run(fake, FRIDAY, "butterfly", until=time(10, 52), butterfly__max_debit="60")
+    assert decided(sink) == [("trade", "filled")], sink.rows(RecordKind.DECISION)
+    _, package, contracts, limit = fake.sent[0]
+    # At 505.5 the wings of 11.2 index points are 1 of its points, and one of it is worth 100 dollars at most.
+    assert {leg.contract.root for leg in package.legs} == {"XSP"}
+    assert 0 < -limit * contracts * 100 <= 60.0
+
+
 def test_without_a_chain_of_today_or_a_vix_nothing_opens(tmp_path: Path) -> None:
     fake = market(tmp_path / "chain", 0.011)
     fake.expires = lambda day: day > FRIDAY
@@ -152,3 +166,24 @@ def test_what_brings_nothing_is_left_to_settle(row: Butterfly) -> None:
     fake.subscribe([leg.contract for leg in held.legs])
     fake.half_spread = 2.0  # 4 x 2 points to cross for what is worth half a point
     assert acts(row, held, late) == [("Hold", ())]
+
+
+def test_it_looks_behind_the_0dte_s_decision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 0DTE has until 10:45 to find its quotes: at 10:35 it may not be decided yet."""
+    looked = FridayZeroDay.propose
+
+    def late(self: FridayZeroDay, context: EntryContext, rank: int) -> Answer:
+        waits = context.now.time() < time(10, 39)
+        return Wait("quotes", "no quote yet") if waits else looked(self, context, rank)
+
+    monkeypatch.setattr(FridayZeroDay, "propose", late)
+    fake = market(tmp_path, 0.011, vix=24.0)
+    _, sink = run(fake, FRIDAY, "butterfly,friday_0dte", until=time(10, 46))
+    assert {row["strategy"]: row["rule"] for row in sink.rows(RecordKind.DECISION)} == {
+        "friday_0dte": "filled",
+        "butterfly": "filled",
+    }
+    assert [(when.time(), len(package.legs)) for when, package, _, _ in fake.sent] == [
+        (time(10, 39), 2),  # a call spread after the rise
+        (time(10, 39), 3),
+    ]

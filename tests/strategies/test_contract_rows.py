@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
+from core.book import Book
+from core.gateway import Account
 from core.journal import RecordKind
+from core.parts import Terms
+from core.settings.fields import PhaseSettings, SizingSettings, VixSettings
 from core.settings.strategies import AVAILABLE
+from market.vix import VixReading, VixRegime
+from risk.emergency import goes
+from risk.limits import VixRegimePlugin
+from risk.proposal import Opening, RiskContext, Scope, Wanted
+from risk.sizing import vix_scale
+from strategies.row import Row
+from tests.fake_gateway import build
 from tests.strategies.cases import (
     BY_NAME,
     CASES,
+    MONDAY,
     Case,
     Trouble,
     accounted,
@@ -25,6 +38,7 @@ from tests.strategies.cases import (
     play,
     stop,
 )
+from tests.strategies.rows import at, contract, gateway, part
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
@@ -43,6 +57,46 @@ def test_a_usual_day_opens_one(case: Case, tmp_path: Path) -> None:
     assert "filled" in accounted(case, sink), sink.rows(RecordKind.DECISION)
     (held,) = system.book.positions.values()
     assert held.strategy == case.name
+
+
+_PANIC, _SWAN = Scope.SHORT_VOLATILITY, Scope.SHORT_DATED
+GOES: dict[str, dict[str, set[Scope]]] = {
+    "friday_0dte": {"whole": {_PANIC, _SWAN}},
+    "lt112": {"spread": set(), "naked": {_PANIC}, "weekly": {_PANIC}},
+    "futures_strangle": {"put": {_PANIC, _SWAN}, "call": {_PANIC, _SWAN}},
+    "leap_ladder": {"rung": set()},
+    "ipmcc": {"leap": set(), "weekly": set()},
+    "ratio": {"long": set(), "short": {_PANIC}},
+    "enhanced": {"whole": {_PANIC, _SWAN}, "near": set(), "far": set(), "small": set(), "reserve": set()},
+    "butterfly": {"whole": {_SWAN}},
+    "diagonal": {"whole": {_PANIC}},
+    "box": {"whole": set()},
+}
+"""What closes above VIX 40 (methodology, section 2) and in a black swan (section 4: 0DTE, butterflies, strangles)."""
+NOT_SCALED = {("enhanced", name) for name in ("near", "far", "small", "reserve")}
+STRANGLES = {("futures_strangle", "put"), ("futures_strangle", "call"), ("enhanced", "whole")}
+OVER_30 = NOT_SCALED | {("leap_ladder", "rung"), ("ipmcc", "weekly"), ("butterfly", "whole"), ("box", "whole")}
+
+
+def test_what_each_part_is_by_the_method(tmp_path: Path) -> None:
+    """Section 2, part by part: what opens above VIX 30, what closes above 40; section 4: whose size follows the VIX."""
+    system, _ = build(gateway(tmp_path, MONDAY))
+    rows = {row.name: row for row in system.managers.all_of(Row)}
+    assert set(rows) == set(GOES)
+    for name, parts in GOES.items():
+        assert set(rows[name].traits) == set(parts)
+        for kind, gone in parts.items():
+            traits = rows[name].traits[kind]
+            terms = Terms(name, "x", 1.0, 1.0, traits)
+            held = part(rows[name], kind, {contract("SPY", date(2024, 6, 21), 450.0): (-1, 2.0)}, at(MONDAY, 10))
+            found = {scope for scope in (_PANIC, _SWAN) if goes(replace(held, terms=terms), Wanted("", scope, 0, 0))}
+            assert found == gone, (name, kind)
+            scale = 1.0 if (name, kind) in NOT_SCALED else 1.5 if (name, kind) in STRANGLES else 0.75
+            assert vix_scale(traits, 30.0, SizingSettings()) == scale, (name, kind)
+            reading = VixReading(31.0, VixRegime.EXTREME, None, None, at(MONDAY, 10))
+            context = RiskContext(at(MONDAY, 10), Account(1e6, 1e6), reading, 4, PhaseSettings().rows[3], Book())
+            denied = VixRegimePlugin(VixSettings()).bars(Opening("SPY", traits), context)
+            assert (denied is None) == ((name, kind) in OVER_30), (name, kind)
 
 
 @pytest.mark.parametrize("trouble", [Trouble.EMPTY, pytest.param(Trouble.ONE_SIDED, marks=pytest.mark.long)])

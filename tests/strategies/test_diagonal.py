@@ -149,3 +149,12 @@ def test_days_left(row: Diagonal) -> None:
 )
 def test_above_vix_18_it_is_closed(row: Diagonal, vix: float | None, expected: list[Any]) -> None:
     assert acts(row, diagonal(row), hold(NOON, {"whole": 3.2}, 500.0, vix=vix)) == expected
+
+
+@pytest.mark.parametrize(("near", "found"), [(31, True), (38, False), (24, True)])
+def test_an_expiry_is_within_a_quarter_of_its_days(tmp_path: Path, near: int, found: bool) -> None:
+    """Of 30 days a quarter is 7.5: 37 days are within it and 38 are not."""
+    fake = market(tmp_path)
+    fake.expires = lambda day: (day - TUESDAY).days in (near, 59)
+    _, sink = run(fake, TUESDAY, "diagonal", until=time(10, 24))
+    assert (by_slot(sink)["SPY"] != "no_expiry") == found

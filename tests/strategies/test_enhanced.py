@@ -131,6 +131,22 @@ def test_as_many_as_its_share_of_the_budget_carries_at_the_line(tmp_path: Path) 
     assert fake.sent == []
 
 
+@pytest.mark.parametrize(("cash", "root"), [(150_000.0, "SPY"), (1_000_000.0, "ES")])
+def test_the_far_put_is_on_the_future_where_its_share_carries_one_else_on_spy(
+    tmp_path: Path, cash: float, root: str
+) -> None:
+    """ES at 5000, 34 %, 60 days: 15 delta stands at 4390. Ten per cent down, 200 points or more lost are 10,000 dollars
+
+    of 50 each: 30 % of 15 % of 150,000 are 6,750, of 1,000,000 they are 45,000. A SPY put loses a fifth of that.
+    """
+    fake = market(tmp_path, MONDAY, 34.0, cash=cash)
+    fake.roots = frozenset({"SPY", "ES"})
+    _, sink = run(fake, MONDAY, "enhanced", until=time(10, 50), enhanced__opportunity_shares="0,0.30,0,0")
+    assert by_slot(sink, "opportunity")["far"] == "filled", sink.rows(RecordKind.DECISION)
+    assert [package.legs[0].contract.root for _, package, _, _ in fake.sent] == [root]
+    assert by_slot(sink, "opportunity")["near"] == "opportunity_budget"
+
+
 def test_once_an_episode_and_again_in_the_next(tmp_path: Path) -> None:
     fake = market(tmp_path, MONDAY, 34.0)
     system, sink = run(fake, MONDAY, "enhanced", until=time(10, 46))

@@ -289,14 +289,15 @@ def test_every_strategy_keeps_its_contract(tmp_path: Path) -> None:
     system, _ = build(start(tmp_path))
     for strategy in system.managers.all_of(Strategy):  # type: ignore[type-abstract]  # the base class of all is meant
         assert strategy.name
-        assert strategy.family_size >= 1
         assert all(window.opens <= window.closes for window in strategy.entry_windows())
         assert all(deadline.minutes_before_close > 0 for deadline in strategy.deadlines())
         assert strategy.verify() == ()
         early = datetime.combine(FRIDAY, time(9, 30))
         session = system.gateway.session(FRIDAY)
         assert session is not None
-        answer = strategy.propose(EntryContext(early, session, None, 100_000.0, 1), 0)
+        context = EntryContext(early, session, None, 100_000.0, 1)
+        assert strategy.sizes(replace(context, slot=strategy.slots("")[0])) >= 1
+        answer = strategy.propose(context, 0)
         assert isinstance(answer, Skip | Wait)
 
 

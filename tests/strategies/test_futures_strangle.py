@@ -229,3 +229,19 @@ def test_at_20_delta_the_untested_side_is_rolled_once_for_a_credit(
     rolled = strangle(row, side(row, PUT, 1.20), side(row, CALL, 0.30, "call-rolled"))
     values = {"put": -1.50, "call-rolled": -0.20}
     assert acts(row, rolled, hold(NOON, values, 100.0)) == [("Hold", ())]
+
+
+@pytest.mark.parametrize(("vix", "rolls"), [(30.0, True), (30.01, False)])
+def test_a_roll_that_the_regime_denies_closes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vix: float, rolls: bool
+) -> None:
+    """Above VIX 30 no strangle opens: to buy the call back would leave the tested put alone, and bring nothing."""
+    fake = market(tmp_path, NOON.date(), cash=200_000.0)
+    fake.roots, fake.time, fake.vix = frozenset({"TLT", "SPXW"}), NOON, lambda _: vix
+    system, _ = build(fake, **ARRIVED)
+    system.open_session(NOON)
+    row = system.managers[FuturesStrangle]
+    deltas(row, monkeypatch, 20.0, 1.0)
+    values = {"put": -2.50, "call": -0.05}
+    answers = [row.manage(strangle(row), hold(NOON, values, 100.0)) for _ in range(6)]
+    assert isinstance(answers[-1], Roll) == rolls

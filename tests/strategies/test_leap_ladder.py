@@ -142,3 +142,15 @@ def test_where_the_chain_has_nothing_to_roll_into_a_rung_is_closed(tmp_path: Pat
     row = system.managers[LeapLadder]
     held = position(row, rung(row, expiry=NOON.date() + timedelta(days=150)))
     assert acts(row, held, hold(NOON, {"rung-20240304": -8.0}, 500.0)) == [("roll", ("rung-20240304",))]
+
+
+def test_a_ladder_gets_no_second_rung_on_its_first_day(tmp_path: Path) -> None:
+    """Live, a window that is still open is caught up on each minute: the ladder that it opened stands by then."""
+    market = gateway(tmp_path, MONDAY)
+    system, sink = run(market, MONDAY, "leap_ladder", until=time(10, 2))
+    for minute in range(3, 9):
+        market.time = at(MONDAY, 10, minute)
+        system.coordinator.catch_up(market.time)
+        system.minute(market.time)
+    assert decided(sink) == [("trade", "filled")]
+    assert len(market.sent) == 1

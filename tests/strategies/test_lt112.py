@@ -1,7 +1,10 @@
 """LT112: what it opens on which day, what closes each of its parts, and its weeklies."""
 
+# Private: _look: a proposal that no pick makes.
+
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
@@ -12,9 +15,10 @@ from core.journal import RecordKind
 from core.parts import Urgency
 from risk.proposal import Proposal
 from strategies.base import Close, EntryContext, Roll
+from strategies.look import EndedLookError
 from strategies.lt112 import Lt112
 from tests.fake_gateway import build
-from tests.strategies.rows import acts, at, contract, decided, gateway, hold, part, position, run
+from tests.strategies.rows import RowGateway, acts, at, contract, decided, gateway, hold, part, position, run
 
 WEDNESDAY = date(2024, 3, 6)  # the first of its month
 SECOND = date(2024, 3, 13)
@@ -51,6 +55,9 @@ def test_a_small_account_takes_spy(tmp_path: Path) -> None:
     _, sink = run(market, WEDNESDAY, "lt112")
     assert decided(sink)[0] == ("trade", "filled"), sink.rows(RecordKind.DECISION)
     assert {leg.contract.root for leg in market.sent[0][1].legs} == {"SPY"}
+    # Phase 3 has two. An E-mini is 50 dollars a point of the index, a SPY option 10: ten of these are two of those.
+    asked = [row for row in sink.rows(RecordKind.VERDICT) if row["contracts"]]
+    assert [row["wanted"] for row in asked] == [10]
 
 
 def test_phase_1_has_no_place_for_it(tmp_path: Path) -> None:
@@ -83,14 +90,39 @@ def test_a_closed_wednesday_moves_to_the_thursday(tmp_path: Path) -> None:
     assert decided(sink)[0] == ("trade", "filled")
 
 
+def listed(market: RowGateway, wanted: Callable[[float], bool]) -> None:
+    """Lists the strikes alone that are wanted."""
+    chain = market.chain
+    some = lambda root, expiries: [row for row in chain(root, expiries) if wanted(row.strike)]  # noqa: E731
+    market.chain = some  # type: ignore[method-assign]
+
+
 def test_strikes_that_no_delta_meets_fall_back_on_a_distance(tmp_path: Path) -> None:
     market = gateway(tmp_path, WEDNESDAY)
-    chain = market.chain
-    far = lambda root, days: [row for row in chain(root, days) if row.strike <= 4400 or row.strike > 4710]  # noqa: E731
-    market.chain = far  # type: ignore[method-assign]
+    listed(market, lambda strike: strike <= 4600 or strike > 4710)
     run(market, WEDNESDAY, "lt112")
-    # 4715 has about 28.6 delta: over the three points. 7 % under 5000 is 4650: 4715 is nearer than 4400.
-    assert market.sent[0][1].legs[0].contract.strike == 4715.0
+    # 4715 has about 28.6 delta and 4600 about 21.3: over the three points. 7 % under 5000 is 4650: 4600 is nearer than
+    # 4715; 50 points at 4500 are 55.6 at 5000: 4545 is the nearest to 4544.4.
+    assert [leg.contract.strike for leg in market.sent[0][1].legs[:2]] == [4600.0, 4545.0]
+
+
+def test_without_a_strike_for_its_lower_leg_there_is_no_spread(tmp_path: Path) -> None:
+    """Of 4400 and under, and of 4715 and over, 4715 is nearest to 4650 and to 55.6 points under itself."""
+    market = gateway(tmp_path, WEDNESDAY)
+    listed(market, lambda strike: strike <= 4400 or strike > 4710)
+    _, sink = run(market, WEDNESDAY, "lt112", until=time(10, 16))
+    assert decided(sink)[0] == ("skip", "wing")
+    assert market.sent == []  # a short put of 4715 and nothing bought
+
+
+def test_a_long_and_a_short_of_one_contract_are_no_spread(row: Lt112) -> None:
+    session = row.tools.gateway.session(NOON.date())
+    assert session is not None
+    at_noon = EntryContext(NOON, session, None, 1_000_000.0, 4)
+    look, put = row._look("open", at_noon, "ES"), contract("ES", EXPIRY, 4715.0)
+    same = {leg: ratio for leg, ratio in ((put, +1), (put, -1))}  # one contract has one ratio: the last
+    with pytest.raises(EndedLookError, match="fall on one strike"):
+        look.structure("lt112", spread=same, naked={contract("ES", EXPIRY, 4170.0): -2})
 
 
 OPENED = at(WEDNESDAY, 10, 1)

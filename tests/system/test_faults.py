@@ -26,6 +26,10 @@ FIXED = {
     659: "what a person closed of a fill that nobody heard of is in no trade, and the sums know it",
     2373: "an exit of what is assigned meanwhile leaves no long of nobody",
     2377: "what filled unseen is priced apart from what another part holds of it",
+    1199: "a short of its package whose fill was lost keeps a long from being sold, and an exit closes what moved",
+    1028: "worthless longs beside a whole package are left to expire",
+    1269: "a leg that is reported as filled whole is written so at once",
+    1509: "what one report told of an entry filled, though a person closed it since",
     715: "a short whose hedge a person sold out of another part is bought back",
 }
 """Seeds that broke a rule once, and what it was."""
