@@ -129,7 +129,7 @@ class WorkingGroups:
         """Send a planned group; what forbids it is returned, not raised."""
         held = self._halted(group)
         if held is None and not self.pace.take(Traffic.ORDER, emergency=is_emergency(group)):
-            held = Refusal("rate", "too many orders within a minute")
+            held = Refusal("order_rate", "too many orders within a minute")
         if held is not None:
             group.rejected = held.reason
             record_step(self._journal, group, "held_back")
@@ -186,7 +186,7 @@ class WorkingGroups:
             or self.doubted(Package(tuple(leg for leg in group.package.legs if leg.contract.name not in later)))
         )
         if group.refusal is None and not self.pace.take(Traffic.ORDER):
-            group.refusal = Refusal("rate", "too many orders within a minute")
+            group.refusal = Refusal("order_rate", "too many orders within a minute")
         if group.refusal is None and price is not None:
             refused = self._hand_over(group, walk_limit(price, 0, self._settings))
             if refused is None:

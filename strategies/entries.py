@@ -24,7 +24,8 @@ from strategies.tools import MarketAccess
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
 _SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks", "sp500_delta", "debit", "opportunity_budget"})
-_PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly"})  # of quotes: the next minute may be better
+_PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly", "quotes", "order_rate"})
+"""What is so this minute alone, by risk or by the desk: quotes, and what left within this second. The next may do."""
 
 
 @dataclass(slots=True)
@@ -191,6 +192,7 @@ class Entries:
                 return
             if denied.rule in _PASSING_RULES and now < waiting.until:
                 waiting.why = Wait(denied.rule, denied.reason)
+                self._waiting[waiting.key] = waiting
                 return
             if denied.rule not in _SIZE_RULES:
                 self._decide_skip(waiting, _join(too_large, denied))

@@ -71,6 +71,13 @@ class Resting(Working):
         return {name: count - self.filled.get(name, 0) for name, count in rows.items()}
 
 
+class TwiceAtOnce(ReportFaults[OrderUpdated]):
+    """Reports that come twice come one right after the other."""
+
+    def _enter(self, report: OrderUpdated) -> None:
+        self._deliver(report)
+
+
 @dataclass
 class FaultyGateway(FakeGateway):
     """A fake gateway on which everything can go wrong."""

@@ -131,6 +131,7 @@ class Watch:
                     self.hedged.update(str(leg["name"]) for leg in plan["package"])
                     self._follow_package(rebuild_package(plan["package"]), group.parent)
             self._opening(package, tag, group.parent)
+            self._goes_on(package, tag, group.detail.get("changes", {}))
             for leg in package.legs:
                 name = leg.contract.name
                 self.approved[name] = self.approved.get(name, 0) + abs(leg.ratio) * quantity
@@ -188,6 +189,15 @@ class Watch:
         held = self.gateway.held
         if not self.structures and any(count < 0 for name, (_, count) in held.items() if name in self.hedged):
             self.tell(Rule.TWICE, f"{tag} of {position} beside what is held already")
+
+    def _goes_on(self, package: Package, tag: str, wanted: Mapping[str, float]) -> None:
+        """The next order of a larger package leaves when all before it filled; where reports may be counted twice, or
+        tell what is not so, nobody can know that."""
+        before = {name for sent, *names in self._sent if sent == tag for name in names}
+        before -= {leg.contract.name for leg in package.legs}
+        lacking = [name for name in before if self.gateway.filled_of.get((tag, name), 0) != round(wanted[name])]
+        if lacking and self.gateway.named and not self.odd:
+            self.tell(Rule.WHOLE, f"{tag} goes on, though {', '.join(sorted(lacking))} did not fill whole")
 
     def _slot_of(self, tag: str) -> object:
         """Which of the strategy's entries an order belongs to."""

@@ -11,9 +11,10 @@ from unittest.mock import patch
 
 import execution.gates
 import execution.walking
+import state.manager
 from core.book import Book, Position
 from core.contracts import Leg
-from core.events import Command
+from core.events import Command, Level
 from core.identifiers import Identifiers
 from execution.executor import AtomicExecutor
 from execution.gates import AccountWatch, Unwinds
@@ -26,6 +27,7 @@ from execution.walking import OrderPace
 from risk.emergency import EmergencyProtocol
 from simulation.faults.kinds import Fault
 from state.store import StateStore
+from state.tables import OrderGroupState, OrderTrigger, destination_of
 from tests.campaign.week import Plan, plan_of, run_seed
 
 Instead = Callable[..., Any] | property
@@ -83,6 +85,13 @@ def _has_more(group: OrderGroup) -> bool:
     return bool(group.to_come)
 
 
+def _sends_whatever(level: Level, before: str, trigger: str) -> str | None:
+    """The state's own table refuses to send for a group that is being taken back: it is out of the way too."""
+    if level is Level.ORDER_GROUP and (before, trigger) == (OrderGroupState.CANCELLING, OrderTrigger.SEND):
+        return OrderGroupState.SENT.value
+    return destination_of(level, before, trigger)
+
+
 def _known_alone(*_: object) -> tuple[float, float]:
     return math.inf, 0.0
 
@@ -132,7 +141,8 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
         {(OrderRecovery, "_adopt"): _nothing}, frozenset({Fault.KILLED})
     ),
     "a larger package goes on only where all before it filled": Mutation(
-        {(OrderGroup, "may_go_on"): property(_has_more)}, frozenset({Fault.QUANTITY_PARTLY, Fault.LEGS_PARTLY})
+        {(OrderGroup, "may_go_on"): property(_has_more), (state.manager, "destination_of"): _sends_whatever},
+        frozenset({Fault.QUANTITY_PARTLY, Fault.LEGS_PARTLY}),
     ),
 }
 """By the rule that is taken out."""

@@ -1,7 +1,8 @@
 """One seed's week: a system on a faulty broker, killed and restarted on the way, and what became of it."""
 
-# Private: _unwinds (a disk that fails just then), _approve (what risk would mint), _strategies (the roster knows the
-# method's rows only), _subscriptions (rooms that this week does without).
+# Private: _unwinds (a disk that fails just then), _deliver (what comes twice at once), _approve (what risk would mint),
+# _strategies (the roster knows the method's rows only), _subscriptions (rooms that this week does without).
+
 from __future__ import annotations
 
 import shutil
@@ -29,7 +30,7 @@ from simulation.faults.chance import Faults
 from simulation.faults.kinds import QUOTES, RATES, Fault, FaultSettings, faults_of
 from state.store import StateStore
 from tests.campaign.disk import FaultyDisk
-from tests.campaign.gateway import KilledError
+from tests.campaign.gateway import KilledError, TwiceAtOnce
 from tests.campaign.invariants import Rule, Violation, Watch
 from tests.campaign.market import AFTER, MONDAY, WEEK, Weather
 from tests.campaign.odd import ODD, OddGateway, Oddity
@@ -54,6 +55,10 @@ _NEEDS = {
 }
 """Faults without which an oddity has no occasion."""
 _WHILE_UNWOUND = 0.2
+_PARTS_TWICE = frozenset({Fault.QUANTITY_PARTLY, Fault.DUPLICATED})
+_OFTEN = 0.6
+"""How often both strike where they are a week's pair, and what comes twice comes at once: a part that is told again
+after the rest of its order is one too many whoever counts it."""
 _BEFORE_DUE = 14
 _DUE = {True: time(11, 0), False: time(15, 0)}
 """When the made-up strategy acts, and Friday 0DTE."""
@@ -110,7 +115,9 @@ def plan_of(seed: int) -> Plan:
     on = faults_of(seed)
     structures = seed % 2 == 1
     slots = tuple(faults.some(tuple(OPENED))[:3]) if structures else ()
-    slots += tuple(LARGE) if seed % 8 == 7 else tuple(TWINS) if seed % 8 == 3 else ()
+    extra = tuple(LARGE) if seed % 8 == 7 else tuple(TWINS) if seed % 8 == 3 else ()
+    first = seed % 16 == 7 or seed % 32 in (3, 27)  # live two entries leave within a second, and a third is held back
+    slots = (*extra, *slots) if first else (*slots, *extra)
     said: list[tuple[datetime, Command]] = []
     days = (WEEK[0], faults.pick(WEEK[1:4])) if structures else (WEEK[-1], WEEK[-1])
     for command, day in zip((Command.HALT, Command.CLOSE_ALL), days, strict=True):
@@ -163,6 +170,8 @@ class Week:
         self.gateway.odd = plan.odd
         self.gateway.live, self.gateway.named = plan.live, plan.seed // 2 % 2 == 1
         self.gateway.person_is_heard = not plan.unheard
+        if plan.on == _PARTS_TWICE:
+            self.gateway.reports = TwiceAtOnce(self.faults, self.gateway._deliver)
         self.sink = MemorySink()
         self.watch = Watch(self.gateway, self.sink, bool(plan.slots), plan.on, Settings().orders)
         self.watch.odd = plan.odd
@@ -318,6 +327,10 @@ class Week:
         if self.plan.unheard:
             left = datetime.combine(moment.date(), _DUE[bool(self.plan.slots)]) - moment
             rates[Fault.MANUAL] = _UNHEARD[timedelta(0) <= left <= timedelta(minutes=_BEFORE_DUE)]
+        if self.plan.on == _PARTS_TWICE:
+            rates |= dict.fromkeys(_PARTS_TWICE, _OFTEN)
+        if self.plan.slots[:1] == tuple(LARGE):  # so that the first of its orders ends in part now and then
+            rates |= dict.fromkeys((Fault.LEGS_PARTLY, Fault.QUANTITY_PARTLY), _OFTEN)
         if system.managers[AtomicExecutor]._unwinds.positions:
             rates |= {fault: _WHILE_UNWOUND for oddity, fault in _UNWOUND.items() if oddity in self.plan.odd}
         self.faults.settings = replace(self.faults.settings, rates=rates)

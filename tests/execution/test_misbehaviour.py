@@ -206,7 +206,7 @@ def test_an_entry_that_never_left_owns_nothing(room: Room) -> None:
     room.executor.pace.take = lambda *_, **__: False  # type: ignore[method-assign]
     refused = room.open()
     assert isinstance(refused, Refusal)
-    assert refused.rule == "rate"
+    assert refused.rule == "order_rate"
     hold(room, short=-1, wing=1)
     room.system.managers[OrderRecovery].reconcile()
     assert room.system.book.positions == {}

@@ -66,7 +66,7 @@ def test_an_entry_without_a_token_is_refused_and_leaves_nothing(tmp_path: Path) 
     spent(room, Traffic.ORDER)
     answer = room.open()
     assert isinstance(answer, Refusal)
-    assert answer.rule == "rate"
+    assert answer.rule == "order_rate"
     assert room.gateway.sent == []
     assert room.state.positions() == room.state.order_groups() == ()
     assert [row["action"] for row in room.sink.rows(RecordKind.ORDER)] == ["held_back"]

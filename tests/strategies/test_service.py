@@ -112,6 +112,17 @@ def test_what_is_on_its_way_uses_the_buying_power_that_the_next_one_asks_for(tmp
     assert tlt == pytest.approx(525_000.0 - asked, rel=0.001)
 
 
+def test_an_entry_that_the_rate_of_orders_holds_back_is_sent_in_the_next_minute(tmp_path: Path) -> None:
+    fake = market(tmp_path, TUESDAY, "SPY", "TLT")
+    system, sink = enabled(fake, "ratio", orders__orders_per_minute="2")  # half of it for what is no emergency: one
+    run_day(system, fake, TUESDAY, until=time(10, 9))
+    sent = [(at.time(), package.underlying.ticker) for at, package, _, _ in fake.sent]
+    assert [ticker for _, ticker in sent] == ["SPY", "TLT"]
+    assert [row[0] for row in sent] == [time(10, 0), time(10, 1)]
+    assert "held_back" in [row["action"] for row in sink.rows(RecordKind.ORDER)]
+    assert [row for row in rules(sink) if row[1] == "filled"] == [("ratio SPY", "filled"), ("ratio TLT", "filled")]
+
+
 def broken(monkeypatch: pytest.MonkeyPatch, kind: type[Any], name: str) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("no days")
