@@ -15,7 +15,7 @@ from core.contracts import Contract
 from core.gateway import Account, Gateway, Session
 from core.journal import MemorySink, RecordKind
 from core.settings.fields import MarketSettings
-from greeks.service import RoughGreeks
+from greeks.exposure import RoughGreeks
 from strategies.base import Close, HoldContext
 from strategies.coordinator import QuietMinutes
 from strategies.rests import HeldLooks, band, ends_quietly, shared
