@@ -7,6 +7,7 @@ Standard library only. It checks the Python version, builds the project's own en
 # Only syntax that every Python since 2.7 reads (no annotations, f-strings, __future__ imports): a wrong one must get to
 # its own error.
 
+import signal
 import sys
 
 NEEDED = (3, 11)
@@ -24,11 +25,24 @@ def wrong_python():
     return words.format(needed, found, again)
 
 
+def stop(number, _):
+    # type: (int, object) -> None
+    """Told to end before anything was begun that has to be cleared up."""
+    sys.stderr.write("error: stopped by {0}\n".format(SIGNALS[number]))
+    sys.exit(128 + number)
+
+
+SIGNALS = {getattr(signal, name): name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)}
+
+
 if __name__ == "__main__":
     complaint = wrong_python()
     if complaint:
         sys.stderr.write("error: " + complaint + "\n")
         sys.exit(2)
+    for number in SIGNALS:
+        if signal.getsignal(number) == signal.SIG_DFL:  # what is ignored from outside (nohup) stays ignored
+            signal.signal(number, stop)
     try:
         from cli.bootstrap import main
 

@@ -47,6 +47,7 @@ PLAIN = {
 }  # fmt: skip
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # of which Windows has no SIGHUP
 PATIENCE = 5.0  # seconds for clearing up, in which further signals are not heard
+AGAIN = 0.05  # seconds after which a signal comes again whose exception was dropped
 OURS = frozenset({"storage", "alternative", "equity", "future", "futureoption", "index", "indexoption", "option"})
 SCRATCH = "tomking-state-"  # what main.py calls the folder of a backtest's state, followed by its process
 
@@ -86,7 +87,17 @@ def stoppable() -> Iterator[None]:
         told = now
         raise StoppedError(number)
 
-    before = {}
+    def lost(found: sys.UnraisableHookArgs) -> None:
+        """Python has dropped what was raised within a destructor or a callback: the signal comes again, outside."""
+        nonlocal told
+        if not isinstance(found.exc_value, StoppedError):
+            hook(found)
+            return
+        told = None
+        threading.Timer(AGAIN, os.kill, (os.getpid(), found.exc_value.number)).start()
+
+    before, hook = {}, sys.unraisablehook
+    sys.unraisablehook = lost
     for name in SIGNALS if threading.current_thread() is threading.main_thread() else ():
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -94,6 +105,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

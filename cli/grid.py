@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import product
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -365,8 +366,11 @@ def unheard() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    kept = {signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, kept)
     try:
+        resource_tracker.ensure_running()  # begun by the first process, it would let Ctrl-C through in that thread
+        signal.pthread_sigmask(signal.SIG_BLOCK, kept)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from core.book import Book, Position, Refusal
-from core.bus import EventBus
+from core.bus import EventBus, do_all
 from core.contracts import Leg, Package, uncovered
 from core.events import MinutePassed, NoticeKind, NoticeRaised, OrderUpdated, Request, Severity
 from core.gateway import Gateway
@@ -332,12 +333,16 @@ class AccountWatch:
                     self._take_back(group.position, "the account holds a short that was not counted")
             self.keep_hedges(group.position)
 
-    def foreign(self, contract: str) -> None:
+    def foreign(self, contract: str, why: str = "") -> None:
         """Somebody else traded a contract of ours: what works on it is taken back, and the account is looked at now."""
         for group in self._working:
             if any(leg.contract.name == contract for leg in group.package.legs):
-                self._take_back(group.position, f"somebody else traded {contract}")
+                self._take_back(group.position, why or f"somebody else traded {contract}")
         self.look()
+
+    def assigned(self, contracts: Iterable[str]) -> None:
+        """What the account shows as assigned while an order works on it: that order would open it again."""
+        do_all(partial(self.foreign, name, f"{name} was assigned") for name in sorted(contracts))
 
     def _take_back(self, position: str, reason: str) -> None:
         for group in self._working.of(position):

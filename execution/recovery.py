@@ -247,6 +247,7 @@ class OrderRecovery(Manager):
             self._gateway.cancel(outcome.orders_to_cancel, "orphan")
         for subject in self._in_state(PositionState.UNWINDING):  # it goes on, whatever ended meanwhile
             self._executor.go_on_unwinding(subject.id, subject.detail.get("unwinding", ()))
+        self._executor.account.assigned(outcome.assigned)
         self._fold()
         self._reopen(outcome)
         for subject in self._in_state(PositionState.ASSIGNED):

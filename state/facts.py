@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from itertools import combinations
 from typing import Any, Final
 
 from core.contracts import AssetKind, Package, Right, Settlement
@@ -130,6 +131,8 @@ class Reconciliation:
     """By ended group: signed contracts that turned up since, which nobody else's are."""
     in_doubt: dict[str, frozenset[str]] = field(default_factory=dict)
     """Positions of which something may not be visible yet, each with the contracts that it is about."""
+    assigned: frozenset[str] = frozenset()
+    """Contracts that turned into shares while an order worked on them: it would open what it was to close."""
 
     @property
     def agreed(self) -> bool:
@@ -188,6 +191,40 @@ _NUMBERS: Final = ("changes", "filled", "cash", "fees", "priced", "charged", "co
 _LISTS: Final = ("plans", "orders", "broker_ids", "unwinding", "trades", "untold")
 _MAPPINGS: Final = (*_NUMBERS, "instruments", "realised")
 _WORDS: Final = ("purpose", "rule", "reason", "urgency", "slot", "correlation", "fingerprint")
+
+
+def within(available: float, wanted: float) -> float:
+    """As much of ``wanted`` (signed) as ``available`` (signed) gives."""
+    if wanted > 0:
+        return max(0.0, min(available, wanted))
+    return min(0.0, max(available, wanted))
+
+
+def delivered_by(
+    detail: Mapping[str, Any], gone: Mapping[str, float], available: Mapping[str, float], facts: BrokerFacts
+) -> dict[str, float] | None:
+    """Shares that the contracts gone turned into, by ticker; ``None`` when this was no assignment.
+
+    Known by the broker's word, or by shares that belong to nobody and match what the contracts deliver.
+    """
+    contracts = detail.get("instruments", {})
+    delivers = {
+        name: float(contracts[name]["shares"]) * quantity
+        for name, quantity in gone.items()
+        if contracts.get(name, {}).get("shares")
+    }
+    sure = [name for name in delivers if name in facts.assigned]
+    open_question = [name for name in delivers if name not in facts.assigned]
+    for count in range(len(open_question), -1, -1):  # the most contracts that the shares seen can come from
+        for more in combinations(open_question, count):
+            shares: dict[str, float] = {}
+            for name in (*sure, *more):
+                add_to(shares, {contracts[name]["underlying"]: delivers[name]})
+            shares = {ticker: quantity for ticker, quantity in shares.items() if quantity}
+            seen = {ticker: within(available.get(ticker, 0.0), quantity) for ticker, quantity in shares.items()}
+            if shares and seen == shares:
+                return shares
+    return {} if sure else None
 
 
 def check_detail(detail: Mapping[str, Any]) -> None:

@@ -11,8 +11,8 @@ quantity when it fills whole), ``filled`` (the same, cumulative) and ``orders`` 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import date, timedelta
-from itertools import combinations
 from typing import Final
 
 from core.events import Level
@@ -28,8 +28,10 @@ from state.facts import (
     DifferenceKind,
     Reconciliation,
     add_to,
+    delivered_by,
     told_fills,
     totals,
+    within,
 )
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager
@@ -55,6 +57,7 @@ class Recovery(Manager):
         self._state = state
         self._journal = journal
         self._in_flight: frozenset[str] = frozenset()
+        self._delivered: dict[str, float] = {}
 
     def reconcile(self, facts: BrokerFacts, in_flight: Collection[str] = ()) -> Reconciliation:
         """Resolve every difference by its rule; a second call with the same facts finds none but what it only lists.
@@ -67,6 +70,7 @@ class Recovery(Manager):
         for subject in self._state.pending():
             if subject.level is not Level.ORDER_GROUP:
                 self._state.withdraw(subject.level, subject.id, "only an order group acts at the broker")
+        facts = self._seen_assigned(facts, outcome)
         self._settle_groups(facts, outcome)
         self._settle_positions_in_between(outcome)
         self._settle_holdings(facts, outcome)
@@ -76,6 +80,26 @@ class Recovery(Manager):
             unowned = {holding.contract: holding.quantity for holding in outcome.unowned}
             self._state.remember("unowned", unowned)
         return outcome
+
+    def _seen_assigned(self, facts: BrokerFacts, outcome: Reconciliation) -> BrokerFacts:
+        """What turned into shares that nobody had, while an order works on it: assigned, and no fill of that order."""
+        there, before = totals(facts.holdings), _quantities(self._state.recall("unowned"))
+        new = {name: quantity - before.get(name, 0.0) for name, quantity in there.items()}
+        found: set[str] = set()
+        self._delivered = {}
+        for parent in dict.fromkeys(group.parent for group in self._state.order_groups()):
+            position = self._state.position(parent)
+            held = self._state.held(parent)
+            gone = {name: quantity - within(there.get(name, 0.0), quantity) for name, quantity in held.items()}
+            gone = {name: quantity for name, quantity in gone.items() if quantity}
+            shares = delivered_by(position.detail, gone, new, facts) or {}
+            known = position.detail.get("instruments", {})
+            found |= {name for name in gone if known.get(name, {}).get("underlying") in shares}
+            if any(group.parent == parent and group.id in self._in_flight for group in self._state.order_groups()):
+                add_to(self._delivered, shares)  # its position is judged once the order is taken back
+            add_to(new, {ticker: -quantity for ticker, quantity in shares.items()})
+        outcome.assigned = frozenset(found)
+        return replace(facts, assigned=frozenset(facts.assigned) | found)
 
     # Order groups
 
@@ -152,7 +176,7 @@ class Recovery(Manager):
                 filled[name] = told[name]
             elif not self._went_otherwise(group.parent, name, facts):
                 before = known.get(name, 0.0)
-                filled[name] = before + _within(pool.get(name, 0.0), whole - before)
+                filled[name] = before + within(pool.get(name, 0.0), whole - before)
         for name, quantity in filled.items():
             pool[name] = pool.get(name, 0.0) - (quantity - known.get(name, 0.0))
         return {name: quantity for name, quantity in filled.items() if quantity}
@@ -245,16 +269,17 @@ class Recovery(Manager):
     def _settle_holdings(self, facts: BrokerFacts, outcome: Reconciliation) -> None:
         available = totals(facts.holdings)
         for name, quantity in self._left_to_expire(facts.today).items():
-            add_to(available, {name: -_within(available.get(name, 0.0), quantity)})
+            add_to(available, {name: -within(available.get(name, 0.0), quantity)})
         for ticker, row in (self._state.recall(SHARES) or {}).items():  # being sold since their assignment
-            add_to(available, {ticker: -_within(available.get(ticker, 0.0), float(row[0]))})
+            add_to(available, {ticker: -within(available.get(ticker, 0.0), float(row[0]))})
         flying, parents = self._set_aside_flying(available)
+        add_to(available, {name: -within(available.get(name, 0.0), count) for name, count in self._delivered.items()})
         positions = [item for item in self._state.positions() if item.id not in parents and self._state.held(item.id)]
         positions.sort(key=lambda position: self._intact(position, positions, available), reverse=True)
         for position in positions:
             held = self._state.held(position.id)
             expected = {name: quantity for name, quantity in held.items() if name not in flying}
-            share = {name: _within(available.get(name, 0.0), quantity) for name, quantity in expected.items()}
+            share = {name: within(available.get(name, 0.0), quantity) for name, quantity in expected.items()}
             add_to(available, {name: -quantity for name, quantity in share.items()})
             if share != expected:
                 self._correct(position, expected, share, available, facts, outcome)
@@ -278,7 +303,7 @@ class Recovery(Manager):
                 continue
             filled = _quantities(group.detail.get("filled"))
             late = {
-                name: _within(available.get(name, 0.0) - before.get(name, 0.0), whole - filled.get(name, 0.0))
+                name: within(available.get(name, 0.0) - before.get(name, 0.0), whole - filled.get(name, 0.0))
                 for name, whole in _quantities(group.detail.get("changes")).items()
             }
             late = {name: quantity for name, quantity in late.items() if quantity}
@@ -295,7 +320,7 @@ class Recovery(Manager):
         parents = {group.parent for group in groups}
         for parent in parents:
             for name, quantity in self._state.held(parent).items():
-                add_to(available, {name: -_within(available.get(name, 0.0), quantity)})
+                add_to(available, {name: -within(available.get(name, 0.0), quantity)})
         flying = {name for group in groups for name in _quantities(group.detail.get("changes"))}
         for name in flying:
             available.pop(name, None)
@@ -309,7 +334,7 @@ class Recovery(Manager):
                 others |= set(self._state.held(other.id))
         own = self._state.held(position.id)
         return all(
-            _within(available.get(name, 0.0), quantity) == quantity
+            within(available.get(name, 0.0), quantity) == quantity
             for name, quantity in own.items()
             if name not in others
         )
@@ -331,7 +356,7 @@ class Recovery(Manager):
             return
         before = _quantities(self._state.recall("unowned"))  # a person's own shares are no delivery
         new = {name: quantity - before.get(name, 0.0) for name, quantity in available.items()}
-        delivered = _delivered(position, gone, new, facts)
+        delivered = delivered_by(position.detail, gone, new, facts)
         trigger: PositionTrigger | None
         if delivered is not None:
             kind, trigger = DifferenceKind.ASSIGNED_WHILE_AWAY, PositionTrigger.ASSIGN
@@ -438,13 +463,6 @@ def _quantities(detail: object) -> dict[str, float]:
     return {str(name): float(quantity) for name, quantity in detail.items()} if isinstance(detail, Mapping) else {}
 
 
-def _within(available: float, wanted: float) -> float:
-    """As much of ``wanted`` (signed) as ``available`` (signed) gives."""
-    if wanted > 0:
-        return max(0.0, min(available, wanted))
-    return min(0.0, max(available, wanted))
-
-
 def _fraction(part: Mapping[str, float], whole: Mapping[str, float]) -> float | None:
     """The share that all contracts have in common, 0 to 1; ``None`` when they differ: packages with legs missing."""
     shares = {round(part.get(name, 0.0) / quantity, 9) for name, quantity in whole.items() if quantity}
@@ -454,30 +472,3 @@ def _fraction(part: Mapping[str, float], whole: Mapping[str, float]) -> float | 
 def _has_expired(position: Subject, name: str, today: date) -> bool:
     facts = position.detail.get("instruments", {}).get(name)
     return facts is not None and date.fromisoformat(facts["expiry"]) < today
-
-
-def _delivered(
-    position: Subject, gone: Mapping[str, float], available: Mapping[str, float], facts: BrokerFacts
-) -> dict[str, float] | None:
-    """Shares that the contracts gone turned into, by ticker; ``None`` when this was no assignment.
-
-    Known by the broker's word, or by shares that belong to nobody and match what the contracts deliver.
-    """
-    contracts = position.detail.get("instruments", {})
-    delivers = {
-        name: float(contracts[name]["shares"]) * quantity
-        for name, quantity in gone.items()
-        if contracts.get(name, {}).get("shares")
-    }
-    sure = [name for name in delivers if name in facts.assigned]
-    open_question = [name for name in delivers if name not in facts.assigned]
-    for count in range(len(open_question), -1, -1):  # the most contracts that the shares seen can come from
-        for more in combinations(open_question, count):
-            shares: dict[str, float] = {}
-            for name in (*sure, *more):
-                add_to(shares, {contracts[name]["underlying"]: delivers[name]})
-            shares = {ticker: quantity for ticker, quantity in shares.items() if quantity}
-            seen = {ticker: _within(available.get(ticker, 0.0), quantity) for ticker, quantity in shares.items()}
-            if shares and seen == shares:
-                return shares
-    return {} if sure else None

@@ -62,6 +62,8 @@ class Decimals(StrEnum):
 def text_of(path: Path) -> str:
     """The text of a UTF-8 file, with or without its mark."""
     raw = path.read_bytes()
+    if raw[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        raise ValueError(f"{path.name}: is UTF-32 text; expected UTF-8 (save it as CSV UTF-8)")
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or _is_wide(raw):
         raise ValueError(f"{path.name}: is UTF-16 text; expected UTF-8 (save it as CSV UTF-8)")
     for start, kind in SIGNATURES.items():
@@ -91,10 +93,15 @@ def rows_of(path: Path) -> list[list[str]]:
     text = text_of(path)
     header = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(DELIMITERS, key=header.count)
+    reader, rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), list[list[str]]()
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        for row in reader:
+            if reader.line_num > len(rows) + 1:  # a quote that nothing closes would swallow the days that follow
+                raise csv.Error("a quote is open at the line's end")
+            rows.append(row)
     except csv.Error as error:
-        raise ValueError(f"{path.name}: is no CSV ({error})") from error
+        raise ValueError(f"{path.name} line {len(rows) + 1}: is no CSV ({error})") from error
+    return rows
 
 
 def cleaned(cells: Sequence[str], column: int) -> str:

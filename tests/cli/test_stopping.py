@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -213,3 +214,69 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_word(arguments: list[s
     done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+HEARS = """
+import multiprocessing, signal, threading
+from cli.grid import unheard
+def heard():
+    # What a worker's process does first, in the thread that begins it.
+    multiprocessing.get_context("spawn").Semaphore()
+    print(sorted(int(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+if __name__ == "__main__":
+    with unheard():
+        thread = threading.Thread(target=heard)
+        thread.start()
+        thread.join()
+    print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+"""
+
+
+@UNIX
+def test_a_grid_s_workers_do_not_hear_ctrl_c() -> None:
+    """The standard library's tracker of resources lets Ctrl-C through in the thread that first needs it: a worker's."""
+    done = subprocess.run(
+        [sys.executable, "-c", HEARS], cwd=ROOT, capture_output=True, text=True, check=True, preexec_fn=hear_signals
+    )
+    assert done.stdout.splitlines() == [str([int(signal.SIGHUP), int(signal.SIGINT)]), "[]"]
+
+
+class Going:
+    """Told to stop while it is destroyed, where Python drops whatever is raised."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+def goes() -> None:
+    going = Going()
+    del going
+    time.sleep(2.0)
+
+
+@UNIX
+def test_a_signal_within_a_destructor_is_not_lost() -> None:
+    found = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever started the tests may have it ignored
+    hook = sys.unraisablehook
+    try:
+        with pytest.raises(errors.StoppedError), errors.stoppable():
+            goes()
+        assert sys.unraisablehook is hook
+    finally:
+        signal.signal(signal.SIGTERM, found)
+
+
+@UNIX
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_before_anything_has_begun_is_one_line(name: str, code: int, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "run.py", tmp_path)
+    (tmp_path / "cli").mkdir()
+    early = f"import os, signal, time\nos.kill(os.getpid(), signal.{name})\ntime.sleep(60)\n"
+    (tmp_path / "cli" / "bootstrap.py").write_text(early, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "run.py", "backtest"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        preexec_fn=hear_signals,
+    )  # fmt: skip
+    words = "interrupted" if name == "SIGINT" else f"stopped by {name}"
+    assert (done.returncode, done.stderr) == (code, f"error: {words}\n")

@@ -424,4 +424,18 @@ EXECUTION_RULES = (
         "        before, unseen = (0.0, held.quantity) if known else",
         GONE,
     ),
+    Mutation(
+        "what turned into shares while an order works on it was assigned",
+        "state/recovery.py",
+        "            shares = delivered_by(position.detail, gone, new, facts) or {}\n",
+        "            shares = delivered_by(position.detail, {}, new, facts) or {}\n",
+        GONE,
+    ),
+    Mutation(
+        "and what works on it is taken back",
+        "execution/recovery.py",
+        "        self._executor.account.assigned(outcome.assigned)\n",
+        "",
+        GONE,
+    ),
 )

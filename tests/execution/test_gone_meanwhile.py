@@ -16,8 +16,9 @@ from core.gateway import Holding
 from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
 from core.parts import Terms, Urgency
+from execution.recovery import OrderRecovery
 from execution.reports import fill_gap
-from tests.execution.desk import SHORT, Room, assign, report, working
+from tests.execution.desk import SHORT, Room, assign, report, restarted, working
 from tests.fake_gateway import FRIDAY
 
 PUT_505, PUT_490 = (INSTRUMENTS["SPY"].contract(FRIDAY, strike, Right.PUT, "handle") for strike in (505.0, 490.0))
@@ -94,3 +95,27 @@ def test_what_fills_unseen_is_priced_apart_from_what_others_hold_of_it(room: Roo
     held = Holding(SHORT.name, -4.0, 4.0, 0.0)
     assert fill_gap(group, leg, held, 0.0, others=(-2.0, -10.0))
     assert group.fills[SHORT.name].cash == 600.0  # all four brought 16 points, the others 10: 6 x 100
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_exit_of_what_was_assigned_without_a_word_is_taken_back_at_the_next_look(room: Room, restart: bool) -> None:
+    """Over night the put turns into 100 shares, and no report says so. The exit bought a put back that nobody had."""
+    position = opened(room, (PUT_505, -1), (PUT_490, 1))
+    room.gateway.fills_allowed = False
+    room.executor.close(position, "test", "because")
+    (exit_,) = room.gateway.orders
+    del room.gateway.held[PUT_505.name]
+    room.gateway.cash -= 50_500.0
+    room.gateway.shares["SPY"] = 100.0
+    if restart:
+        restarted(room)
+    else:
+        room.system.managers[OrderRecovery].reconcile()
+    assert exit_ not in room.gateway.orders
+    room.minutes(1)
+    room.system.managers[OrderRecovery].reconcile()
+    room.gateway.fills_allowed = True
+    room.minutes(5)
+    assert options(room) == by_state(room) == {}  # the wing is sold, and nothing was bought
+    assert room.system.book.shares["SPY"].quantity == 100.0  # sold from the next minute of a session on
+    assert room.system.book.unowned == {}

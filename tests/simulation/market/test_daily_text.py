@@ -111,6 +111,7 @@ def test_levels_and_moves_that_never_were_are_errors_with_their_row(tmp_path: Pa
         ("Date,Close\n2018-02-01,1\n".encode("utf-16"), r"spx\.csv: is UTF-16 text; expected UTF-8"),
         ("Date,Close\n2018-02-01,1\n".encode("utf-16-le"), r"spx\.csv: is UTF-16 text; expected UTF-8"),
         ("Date,Close\n2018-02-01,1\n".encode("utf-16-be"), r"spx\.csv: is UTF-16 text; expected UTF-8"),
+        ("Date,Close\n2018-02-01,1\n".encode("utf-32"), r"spx\.csv: is UTF-32 text; expected UTF-8"),
         (b"PK\x03\x04\x14\x00", r"spx\.csv: is a ZIP archive or a workbook, a binary file"),
         (b"\x1f\x8b\x08\x00", r"spx\.csv: is gzip, a binary file"),
         (b"Date,Close\n2018-02-01,1\x00\n", r"spx\.csv line 2: holds a zero byte, so it is a binary file"),
@@ -123,6 +124,19 @@ def test_what_is_no_text_is_named(raw: bytes, words: str, tmp_path: Path) -> Non
     path.write_bytes(raw)
     with pytest.raises(LayoutError, match=words):
         read_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        (('"2018-02-01,10', "2018-02-02,11", "2018-02-05,12"), 2),  # to the end of the file
+        (("2018-02-01,10", '2018-02-02,"11', '2018-02-05",12', "2018-02-06,13"), 3),  # closed two lines on
+        (("2018-02-01,10", '2018-02-02,"1"1', "2018-02-05,12"), 3),
+    ],
+)
+def test_a_quote_that_is_not_closed_swallows_no_days(rows: tuple[str, ...], line: int, tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match=f"line {line}: is no CSV"):
+        read_csv(a_file(tmp_path, "vix.csv", "Date,Close", list(rows)))
 
 
 def test_a_mark_at_the_start_is_no_part_of_the_header(tmp_path: Path) -> None:
