@@ -269,16 +269,20 @@ class TomKing(QCAlgorithm):
             if not self.system.rests(now):
                 self.take(lambda: self.system.minute(now))
 
-    def rests_while(self) -> tuple[datetime, tuple[tuple[Any, float, float], ...]] | None:
-        """Until when, New York, and while the price of which symbol stays where, ``on_data`` does nothing.
+    def rests_while(self) -> tuple[datetime, tuple[tuple[tuple[tuple[Any, float], ...], float, float], ...]] | None:
+        """Until when, New York, and while which sums of symbols' prices stay where, ``on_data`` does nothing.
 
         The embedded engine asks and leaves its calls out (decision 080); LEAN never does.
         """
         found = self.system.rests_while() if self.ready else None
         if found is None:
             return None
-        until, bands = found
-        return until, tuple((self.gateway.security(ticker).symbol, low, high) for ticker, low, high in bands)
+        security = self.gateway.security
+        sums = (
+            (tuple((security(name).symbol, weight) for name, weight in weights), low, high)
+            for weights, low, high in found[1]
+        )
+        return found[0], tuple(sums)
 
     def tell(self, event: Event) -> None:
         """Something happened at the broker: live its threads only leave it, a backtest has one thread."""

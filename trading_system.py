@@ -80,7 +80,7 @@ from strategies.base import next_entries
 from strategies.box import Box
 from strategies.butterfly import Butterfly
 from strategies.capacity import Capacity
-from strategies.coordinator import Bands, QuietMinutes, StrategyCoordinator
+from strategies.coordinator import QuietMinutes, StrategyCoordinator
 from strategies.diagonal import Diagonal
 from strategies.enhanced import Enhanced
 from strategies.friday_0dte import FridayZeroDay
@@ -89,6 +89,7 @@ from strategies.ipmcc import Ipmcc
 from strategies.leap_ladder import LeapLadder
 from strategies.lt112 import Lt112
 from strategies.ratio import Ratio
+from strategies.rests import Bands
 from strategies.roster import DecisionRecord, EntryPreparer, StrategyRoster
 from strategies.tools import Analysis, MarketAccess, Tools, VolatilityRanks
 

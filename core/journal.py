@@ -193,6 +193,11 @@ class Journal:
         """Whether a line waits for a disk that did not take it: who remembers that it was told, does not yet."""
         return bool(self._owed)
 
+    @property
+    def owed(self) -> int:
+        """How many lines wait for it: what ends the process before they are taken, ends them too."""
+        return len(self._owed)
+
     def now(self) -> datetime:
         """Market time of the next line."""
         return self._clock.now()

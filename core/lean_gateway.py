@@ -127,9 +127,8 @@ class LeanGateway(LeanOrders):
     def now(self) -> datetime:
         """The minute of the algorithm's clock, naive New York time: live it has microseconds (lean-facts 13.2)."""
         time_now: datetime = self._algorithm.time
-        if time_now.second or time_now.microsecond:
-            return time_now.replace(second=0, microsecond=0)
-        return time_now
+        exact = time_now.second or time_now.microsecond
+        return time_now.replace(second=0, microsecond=0) if exact else time_now
 
     def moment(self) -> datetime:
         """UTC with microseconds, which no change of the clocks disturbs."""
@@ -198,8 +197,9 @@ class LeanGateway(LeanOrders):
             self._names.remember(key, security.symbol)
 
     def security(self, ticker: str) -> Any:
-        """The LEAN security of a watched underlying, for main.py's schedules."""
-        return self._securities[ticker if ticker in self._securities else self._names.key_of(ticker) or ticker]
+        """The LEAN security of a watched underlying or a subscribed contract, for main.py."""
+        known = self._options if ticker in self._options else self._securities
+        return known[ticker if ticker in known else self._names.key_of(ticker) or ticker]
 
     def tick(self, ticker: str) -> Tick | None:
         """Newest minute of a watched underlying; LEAN's price 0 means that none came yet."""
@@ -215,7 +215,7 @@ class LeanGateway(LeanOrders):
 
     def price(self, ticker: str) -> float | None:
         """The price of ``tick`` alone: most minutes of a backtest ask for nothing more."""
-        security = self._securities.get(ticker)
+        security = self._securities.get(ticker, self._options.get(ticker))
         if security is None:
             tick = self.tick(ticker)
             return None if tick is None else tick.price

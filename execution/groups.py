@@ -25,7 +25,7 @@ class LegFill:
 
     ``unpriced`` is how many of its contracts (signed) filled unseen, so that nobody told at which price; ``unnamed``
     whether a report without an identity is among them, which may have come twice; ``sure`` how many (signed) did all
-    the same: the most that one report told.
+    the same: the most that one report told; ``guess`` the dollars in ``cash`` that stand for a price nobody told.
     """
 
     quantity: float = 0.0
@@ -35,6 +35,7 @@ class LegFill:
     unpriced: float = 0.0
     unnamed: bool = False
     sure: float = 0.0
+    guess: float = 0.0
 
     @property
     def priced(self) -> bool:

@@ -30,6 +30,7 @@ from execution.executor import AtomicExecutor
 from execution.groups import BROKEN, LegFill, OrderGroup, allotted
 from execution.states import rebuild_numbers, rebuild_package, rebuild_plans, rebuild_position, rebuild_trade
 from execution.tracker import PositionTracker
+from execution.walking import guess_price
 from state.facts import SHARES, BrokerFacts, BrokerHolding, BrokerOrder, Reconciliation
 from state.ledger import Subject
 from state.manager import HierarchicalStateManager
@@ -444,6 +445,8 @@ class OrderRecovery(Manager):
             name = leg.contract.name
             fill = group.fills[name] = self._rebuild_fill(group, leg, detail, holdings.get(name))
             fill.unnamed = bool(fill.quantity)  # which reports of it were taken, the process before knew
+            if not fill.priced:
+                guess_price(group, leg, fill.unpriced, self._gateway.quote(leg.contract))
         return group
 
     def _rebuild_fill(self, group: OrderGroup, leg: Leg, detail: Mapping[str, Any], held: Holding | None) -> LegFill:

@@ -18,7 +18,7 @@ from typing import Final
 
 from core.book import Book, ClosedTrade, Position, Refusal
 from core.bus import EventBus
-from core.contracts import AssetKind, Contract, Leg, Package
+from core.contracts import AssetKind, Contract, Leg, Package, Quote
 from core.events import (
     ChangeKind,
     EntriesAllowed,
@@ -35,6 +35,7 @@ from core.parts import LegExit, Part
 from core.settings.fields import OrderSettings
 from execution.groups import BROKEN, LATE, Change, LegFill, OrderGroup, opened_parts
 from execution.tracker import PositionTracker
+from execution.walking import guess_price
 from state.manager import HierarchicalStateManager
 from state.tables import OrderGroupState, PositionState
 
@@ -131,9 +132,11 @@ def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float) -
     counted = new + priced
     each = event.fee / abs(told) if told else 0.0
     late = LegExit(priced, -priced * price * leg.contract.multiplier, round(abs(priced) * (each - listed), 10))
+    guess = fill.guess * priced / fill.unpriced if priced else 0.0  # the price is known now
     fill.quantity += new
     fill.unpriced -= priced
-    fill.cash -= counted * price * leg.contract.multiplier
+    fill.guess -= guess
+    fill.cash -= counted * price * leg.contract.multiplier + guess
     fill.fees += late.fees + (event.fee if new == told else round(each * abs(new), 10))
     fill.unnamed = fill.unnamed or not (event.number or event.filled is not None)
     fill.sure = max(fill.sure, new, key=abs)
@@ -147,12 +150,14 @@ def fill_gap(
     listed: float,
     told: float | None = None,
     others: tuple[float, float] = (0.0, 0.0),
+    quote: Quote | None = None,
 ) -> bool:
     """The broker says that all of a leg filled: what no report told filled unseen, at the ``listed`` fee; whether so.
 
     ``told``: no more than so many (signed), by a report without a price. Of an entry it is taken at the account's
     average price, where that is known, until its report comes. The average is of all that is held: where that is this
     leg and what ``others`` paid (contracts, and their prices times these), theirs and what was told are taken off.
+    Where the account knows none, the middle of the ``quote`` stands for it: an entry at nothing is stopped at once.
     """
     fill, wanted = group.fills[leg.contract.name], group.wanted(leg)
     gap = wanted - fill.quantity if told is None else _within(wanted - fill.quantity, told)
@@ -166,6 +171,7 @@ def fill_gap(
         fill.cash = (before - unseen * held.average_price) * leg.contract.multiplier
     else:
         fill.unpriced += gap
+        guess_price(group, leg, gap, quote)
     return True
 
 

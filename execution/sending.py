@@ -441,9 +441,9 @@ class WorkingGroups:
 
     def _fill_gap(self, group: OrderGroup, leg: Leg, told: float | None = None) -> bool:
         """All of a leg filled (or what a report without a price told), and a report of some is on its way or lost."""
-        held = {row.name: row for row in self._gateway.holdings()} if group.opens else {}
+        held = {row.name: row for row in self._gateway.holdings()}.get(leg.contract.name) if group.opens else None
         listed, others = self.listed_fee(leg, group.opens), self._guards.book.paid_for(leg.contract.name)
-        found = fill_gap(group, leg, held.get(leg.contract.name), listed, told, others)
+        found = fill_gap(group, leg, held, listed, told, others, self._gateway.quote(leg.contract))
         if found:
             record_step(self._journal, group, "filled_unseen")
             if not group.is_filled:  # else it is over, and written then

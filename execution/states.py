@@ -317,7 +317,7 @@ def _fills(group: OrderGroup) -> dict[str, object]:
     traded = {name: fill for name, fill in group.fills.items() if abs(fill.quantity) > 0.5}
     return {
         "filled": {name: fill.quantity for name, fill in traded.items()},
-        "cash": {name: fill.cash for name, fill in traded.items()},
+        "cash": {name: fill.cash - fill.guess for name, fill in traded.items()},
         "fees": {name: fill.fees for name, fill in traded.items()},
         "priced": {name: fill.quantity - fill.unpriced for name, fill in traded.items()},
         "charged": {name: fill.quantity for name, fill in traded.items()},

@@ -319,6 +319,14 @@ def as_orders(legs: Sequence[Leg], most: int) -> list[tuple[Leg, ...]]:
     return bundles + [tuple(longs[at : at + most]) for at in range(0, len(longs), most)]
 
 
+def guess_price(group: OrderGroup, leg: Leg, unseen: float, quote: Quote | None) -> None:
+    """Of an entry, let what filled at a price that nobody told (signed contracts) count at the middle of a quote."""
+    fill, mid = group.fills[leg.contract.name], None if quote is None else quote.mid
+    if group.opens and mid is not None:
+        guess = -unseen * mid * leg.contract.multiplier
+        fill.cash, fill.guess = fill.cash + guess, fill.guess + guess
+
+
 _SECOND: Final = timedelta(seconds=1)
 _MINUTE: Final = timedelta(minutes=1)
 

@@ -1,7 +1,8 @@
 """What held options are worth by quotes that may be believed, else by the model: the values that exits and equity see.
 
-A quote that is missing, crossed, too wide or stale says nothing; one far from the model's value is believed at the
-second look running. The model is asked only where a quote leapt. Points.
+A quote that is missing, crossed, too wide or stale says nothing; nor does one without a bid of what is worth more than
+half its offer by the model: a bid that vanished for a minute is no loss (decision 085). One far from the model's value
+is believed at the second look running. The model is asked only where a bid is missing or a quote leapt. Points.
 
 Listed contracts that nobody quotes yet have volatilities and deltas: yesterday's volatilities at today's price.
 
@@ -46,6 +47,7 @@ class Marks(Manager):
         self._judge = judge
         self._service = service
         self._worthless = orders.worthless_offer
+        self._ticks = orders.worthless_ticks
         self._settings = settings
         self._looks = TwoLooks()
         self._good: dict[str, float] = {}
@@ -77,7 +79,11 @@ class Marks(Manager):
         fault = self._judge.fault_of(contract, quote, now, partners)
         if quote is None or fault not in (None, DataFault.ONE_SIDED):
             return None
-        return middle(quote, instrument_of(contract).points(self._worthless))
+        instrument = instrument_of(contract)
+        found = middle(quote, instrument.points(self._worthless))
+        if fault is DataFault.ONE_SIDED and found is not None and (model := self.model(contract)) is not None:
+            return None if model > found + self._ticks * instrument.ticks.step(0.0) else found
+        return found
 
     def model(self, contract: Contract) -> float | None:
         """The model's value at the underlying's price now and the last volatility that was known."""

@@ -245,6 +245,7 @@ class HierarchicalStateManager:
         """
         with contextlib.suppress(UnwrittenError):  # told when it was refused first
             self._store.settle()
+        self.remember("journal_owes", self._journal.owed or None)
         failed = self._store.keep()
         if failed == self.unkept:
             return
@@ -334,6 +335,9 @@ class HierarchicalStateManager:
             self._bus.halt_entries(f"the last process left the system {self.system.value}: {why}")
         for report in self.start_report.reports:
             self._journal.record(RecordKind.SYSTEM, component=COMPONENT, reason=report)
+        if lost := self.recall("journal_owes"):
+            told = f"the last process ended owing the journal {lost} rows: what they told is in the state alone"
+            self._journal.record(RecordKind.SYSTEM, component=COMPONENT, reason=told)
         return self.start_report
 
     def close(self) -> None:

@@ -15,16 +15,25 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from core.storage import Storage, replace_file, sync_folder
 from state.guard import Copy, StateCopies, StoreLock
 from state.tables import CorruptStoreError, NewerSchemaError, StoreError, UnwrittenError
-from state.upgrades import UPGRADES
 
 Record = dict[str, Any]
 
 SCHEMA: Final = 2
+
+
+def _as_it_was(record: Record) -> Record:
+    return record
+
+
+UPGRADES: Final[Mapping[int, Callable[[Record], Record]]] = MappingProxyType({1: _as_it_was})
+"""By schema: what turns a record of it into one of the next. Records kept their form since version 0.1.0 (schema 1);
+positions are brought over whole, once all records were read (``state.ledger``)."""
 
 
 @dataclass(frozen=True, slots=True)

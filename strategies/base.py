@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from core.book import EntryIntent, Position, Reason
 from core.contracts import AssetKind, Contract, Package, Right
-from core.gateway import Gateway, Session
+from core.gateway import Session
 from core.instruments import instrument_of
 from core.parts import Part, Urgency, added
 from core.settings.fields import OrderSettings
@@ -137,7 +137,7 @@ class EntryContext:
 
 @dataclass(frozen=True, slots=True)
 class HoldContext:
-    """What a strategy is told about a position; ``spot`` is the underlying's price.
+    """What a strategy is told about a position; ``spot`` is the underlying's price, ``vix`` the VIX where it is fresh.
 
     ``values`` by part: what closing its held legs at mids brings, in points a package; ``None`` without quotes,
     negative for what was sold. ``delta_of`` gives a contract's signed delta, ``None`` where it is unknown.
@@ -150,6 +150,7 @@ class HoldContext:
     spot: float | None = None
     delta_of: Callable[[Contract], float | None] | None = None
     rolled_from: float | None = None
+    vix: float | None = None
 
     def value(self, part: Part) -> float | None:
         """Points a package that closing the part now brings, with what legs brought that have ended before."""
@@ -313,53 +314,6 @@ def too_little(brings: float, least: float | None) -> Skip | None:
     if least < 0:
         return Skip("debit", f"a debit of {-brings:.2f} is over the most of {-least:.2f}", -least, -brings)
     return Skip("credit", f"a credit of {brings:.2f} is under the least of {least:.2f}", least, brings)
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """A position of which nothing can become due until a time, while its underlying (by price key) stays in a band.
-
-    ``vix``: what the VIX was; it must stay within ``vix_band`` points, too.
-    """
-
-    position: Position
-    until: datetime
-    key: str
-    low: float
-    high: float
-    vix: float
-    vix_band: float
-
-
-_LAST_HOUR = timedelta(minutes=60)
-
-
-def ends_quietly(gateway: Gateway, held: Iterable[Position], now: datetime) -> bool:
-    """Whether what ends today is so little that only it must be looked at each minute, not the account.
-
-    An option moves by what its underlying does at most: together they move the account by no larger share than their
-    underlyings move by. Never in the last hour, and not where a price is unknown.
-    """
-    ending = [row for row in held if row.expiry <= now.date()]
-    session, most = gateway.session(now.date()), 0.0
-    if not ending or session is None or now >= session.closes_at - _LAST_HOUR:
-        return not ending
-    for position in ending:
-        price = gateway.price(position.underlying.price_key)
-        if price is None:
-            return False
-        legs = (leg for leg in position.legs if leg.contract.expiry <= now.date())
-        most += sum(abs(leg.ratio) * leg.contract.multiplier * price for leg in legs)
-    return most <= gateway.account().equity
-
-
-def shared(bands: Iterable[tuple[str, float, float]]) -> tuple[tuple[str, float, float], ...]:
-    """Of each ticker what all its bands (from where, to where) share: each minute asks them, few minutes make them."""
-    found: dict[str, tuple[float, float]] = {}
-    for key, low, high in bands:
-        others = found.get(key, (low, high))
-        found[key] = max(low, others[0]), min(high, others[1])
-    return tuple((key, *band) for key, band in found.items())
 
 
 DAYS_AHEAD = 45

@@ -33,9 +33,10 @@ from market.vix import VIX
 from risk.emergency import EmergencyProtocol
 from risk.manager import UnifiedRiskManager
 from state.tables import OrderPurpose
-from strategies.base import Action, Add, Close, Hold, HoldContext, Rest, Roll, Skip, Strategy, ends_quietly, shared
+from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries
-from strategies.exits import ContractEnds, HeldLooks, StopGuard, last_resort
+from strategies.exits import ContractEnds, StopGuard, last_resort
+from strategies.rests import Bands, HeldLooks, Rest, band, is_within, shared
 from strategies.roster import ROLLED, Key, Rolling, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
@@ -227,12 +228,13 @@ class StrategyCoordinator:
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext | None:
         """What is known of a position now; ``None`` while it rests."""
         spot = self._gateway.price(position.underlying.price_key)
-        if self.looks.rests(position, now, spot):
+        if self.looks.rests(position, now):
             return None
         values = {part.name: self._market.marks.value_of(part, now) for part in position.parts}
         under_way = (*self._rolls.values(), *self._replacing.values())
         rolled = [row.sold_for for row in under_way if row.position.id == position.id]
-        return HoldContext(now, session, values, spot, rolled_from=max(rolled, default=None))
+        vix = None if (reading := self._market.vix.reading(now)) is None else reading.value
+        return HoldContext(now, session, values, spot, rolled_from=max(rolled, default=None), vix=vix)
 
     def _note(
         self, strategy: Strategy, position: Position, context: HoldContext, action: Action | tuple[Action, ...]
@@ -394,10 +396,6 @@ class StrategyCoordinator:
         return tuple(problems) if self._strategies else ("no strategy is enabled",)
 
 
-Bands = tuple[tuple[str, float, float], ...]
-"""Tickers, each with the least and the most that its price may be."""
-
-
 class QuietMinutes(Manager):
     """Which minutes of a backtest nobody looks at while something is held (decision 046); live, none.
 
@@ -428,11 +426,11 @@ class QuietMinutes(Manager):
 
     def is_quiet(self, now: datetime) -> bool:
         """Whether nobody looks at a minute."""
-        return self._is_within(self._rests, now) and self.stands(now)
+        return is_within(self._gateway, self._rests, now) and self.stands(now)
 
     def stands(self, now: datetime) -> bool:
         """Whether the last full look still stands, so that only what its own rest tells is looked at."""
-        return self._is_within(self._stands, now) and not self._coordinator.pursues
+        return is_within(self._gateway, self._stands, now) and not self._coordinator.pursues
 
     def lasts(self) -> tuple[datetime, Bands] | None:
         """Until when, and while which prices stay where, nobody looks at a minute; ``None``: to be asked each minute.
@@ -446,20 +444,10 @@ class QuietMinutes(Manager):
             return stands
         return None if rests is None else (min(stands[0], rests[0]), shared((*stands[1], *rests[1])))
 
-    def _is_within(self, known: tuple[datetime, Bands] | None, now: datetime) -> bool:
-        if known is None or now >= known[0]:
-            return False
-        for ticker, low, high in known[1]:
-            price = self._gateway.price(ticker)
-            if price is None or not low <= price <= high:
-                return False
-        return True
-
     def due(self, now: datetime) -> list[str]:
         """Prices to be told before what does not rest is looked at: the VIX, and what its options are written on."""
-        looks, price = self._coordinator.looks, self._gateway.price
-        rows = ((row, row.underlying.price_key) for row in self._book.positions.values())
-        return [VIX, *sorted({key for row, key in rows if not looks.rests(row, now, price(key))})]
+        looks, rows = self._coordinator.looks, self._book.positions.values()
+        return [VIX, *sorted({row.underlying.price_key for row in rows if not looks.rests(row, now)})]
 
     def ends(self) -> None:
         """Something happened: the next minute is looked at in full."""
@@ -471,19 +459,22 @@ class QuietMinutes(Manager):
         held = list(self._book.positions.values())
         if self._gateway.is_live() or self._longest <= timedelta(minutes=1):
             return
-        if not ends_quietly(self._gateway, held, now):
+        bands = self._coordinator.looks.ending(held, now)
+        if bands is None:
             return  # on such a last day everything is looked at each minute
         if self._emergency.person_waits or not self._risk.rests(now):
             return
         tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in held)))
-        bands = []
         for ticker in tickers:
             price = self._gateway.price(ticker)
             if price is None:
                 return
-            band = self._coordinator.looks.vix_band(price) if ticker == VIX else self._move * price
-            bands.append((ticker, price - band, price + band))
-        self._stands = (now + (self._longest if self._coordinator.is_active else self._idle), tuple(bands))
+            far = self._coordinator.looks.vix_band(price) if ticker == VIX else self._move * price
+            bands += (band(ticker, price - far, price + far),)
+        self._stands = (
+            now + (self._coordinator.looks.longest(now) if self._coordinator.is_active else self._idle),
+            bands,
+        )
         self.glanced()
 
     def glanced(self) -> None:
@@ -492,6 +483,4 @@ class QuietMinutes(Manager):
         if not rests:
             self._rests = None
             return
-        bands = [(rest.key, rest.low, rest.high) for rest in rests]
-        bands += [(VIX, rest.vix - rest.vix_band, rest.vix + rest.vix_band) for rest in rests]
-        self._rests = (min(rest.until for rest in rests), shared(bands))
+        self._rests = (min(rest.until for rest in rests), shared(one for rest in rests for one in rest.bands))

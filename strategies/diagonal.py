@@ -103,10 +103,10 @@ class Diagonal(Row):
 
     def _vix_rose(self, position: Position, context: HoldContext) -> Close | None:
         """It is held in a calm market alone."""
-        reading, most = self.tools.vix.reading(context.now), self.settings.max_vix
-        if reading is None or reading.value <= most:
+        most = self.settings.max_vix
+        if context.vix is None or context.vix <= most:
             return None
-        return Close("vix_window", f"VIX {reading.value:.2f} is above {most:g}")
+        return Close("vix_window", f"VIX {context.vix:.2f} is above {most:g}")
 
     def _earned(self, part: Part, context: HoldContext) -> Close | None:
         """Its share of the most that it can be worth when the short put ends."""

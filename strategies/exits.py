@@ -11,21 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
-from math import copysign
 
 from core.book import DEADLINE, Position
 from core.contracts import Contract, Right, Settlement
 from core.gateway import Gateway, Session
 from core.instruments import instrument_of
 from core.parts import Part, Trait, Urgency, added
-from core.settings.fields import MarketSettings
 from core.settings.strategies import ExitSettings
 from greeks.marks import Marks
-from greeks.service import CentralGreeksService
 from market.calendar import DividendDays, EventCalendar, ends_a_quarter
 from market.freshness import TwoLooks
-from market.vix import VIX
-from strategies.base import Action, Close, Hold, HoldContext, Rest, Strategy
+from strategies.base import Action, Close, Hold, HoldContext, Strategy
 
 Rule = Callable[[Part, HoldContext], Close | None]
 
@@ -326,140 +322,6 @@ class ContractEnds:
         if quote is None or quote.bid is None or quote.ask is None:
             return dividend > 0
         return (quote.bid + quote.ask) / 2 - (tick.price - contract.strike) < dividend
-
-
-_VOLATILITY = 1.0  # points by which volatilities are taken to move while the VIX stays near
-_APART_SHARE = 0.25  # of it by which legs of one part may move apart from each other
-_VIX_SHARE = 10.0  # times ``market.quiet_move``
-_SWERVE = 1.25  # times what the Greeks of the last portfolio say that a value moves
-_Reaches = dict[str, tuple[float, float]]
-_TRIED_AGAIN = timedelta(minutes=5)
-_SHARES = (1.0, 0.5, 0.25)  # of the longest rest and the widest bands: near a limit the smaller ones are tried
-
-
-class HeldLooks:
-    """When what is held must be looked at next (decision 046); live, each minute.
-
-    After a full look that found nothing to do, the rules are asked at the edges: at the end of the longest rest, with
-    the underlying at each end of its band, and values and deltas where that and a move of volatility can bring them.
-    Where something would be due there, less of rest and bands is tried; else it is looked at every minute, and so
-    is what ends today and what is not wholly known.
-    """
-
-    def __init__(
-        self, gateway: Gateway, service: CentralGreeksService, ends: ContractEnds, settings: MarketSettings
-    ) -> None:
-        self._gateway = gateway
-        self._service = service
-        self._ends = ends
-        self._longest = timedelta(minutes=settings.held_minutes)
-        self._move = settings.quiet_move
-        self._rests: dict[str, Rest] = {}
-        self._again: dict[str, datetime] = {}
-        self._vix: tuple[datetime, float | None] = (datetime.min, None)
-
-    def rests(self, position: Position, now: datetime, spot: float | None) -> bool:
-        """Whether nothing can be due of a position at a price of its underlying."""
-        rest = self._rests.get(position.id)
-        if rest is None or rest.position is not position or spot is None:
-            return False
-        vix = self._vix_at(now)
-        if vix is None or abs(vix - rest.vix) > rest.vix_band:
-            return False
-        return now < rest.until and rest.low <= spot <= rest.high
-
-    def vix_band(self, vix: float) -> float:
-        """Points by which the VIX may move within a rest."""
-        return min(_VIX_SHARE * self._move * vix, _VOLATILITY)
-
-    def _vix_at(self, now: datetime) -> float | None:
-        if self._vix[0] != now:
-            self._vix = (now, self._gateway.price(VIX))
-        return self._vix[1]
-
-    def all_of(self, positions: Iterable[Position]) -> tuple[Rest, ...] | None:
-        """The rests of positions; ``None`` where one of them has none."""
-        found = [(position, self._rests.get(position.id)) for position in positions]
-        rests = tuple(rest for position, rest in found if rest is not None and rest.position is position)
-        return rests if len(rests) == len(found) else None
-
-    def forget(self, position: str) -> None:
-        """Look at it at the next minute."""
-        self._rests.pop(position, None)
-
-    def looked(self, strategy: Strategy, position: Position, context: HoldContext) -> None:
-        """A full look found nothing to do; near a limit the next tries at a rest wait, for they cost as much."""
-        self.forget(position.id)
-        if context.now < self._again.get(position.id, datetime.min):
-            return
-        rest = self._rest_of(strategy, position, context)
-        if rest is None:
-            self._again[position.id] = context.now + _TRIED_AGAIN
-        else:
-            self._again.pop(position.id, None)
-            self._rests[position.id] = rest
-
-    def _rest_of(self, strategy: Strategy, position: Position, context: HoldContext) -> Rest | None:
-        spot, vix, left = context.spot, self._vix_at(context.now), context.session.closes_at - context.now
-        if self._gateway.is_live() or spot is None or vix is None or position.expiry <= context.now.date():
-            return None
-        for share in _SHARES:
-            longest, move = min(share * self._longest, left), share * self._move * spot
-            if longest <= timedelta(minutes=1):
-                return None
-            there = replace(context, now=context.now + longest)
-            far = self._reaches(position, there, spot, move, share * _VOLATILITY)
-            if far is None:
-                return None
-            if any(True for _ in self._ends.due(position, there)):
-                continue
-            if not any(self._due_at(strategy, position, there, spot, side * move, far) for side in (1, -1)):
-                key = position.underlying.price_key
-                return Rest(position, there.now, key, spot - move, spot + move, vix, share * self.vix_band(vix))
-        return None
-
-    def _due_at(
-        self, strategy: Strategy, position: Position, there: HoldContext, spot: float, move: float, far: _Reaches
-    ) -> bool:
-        """Whether something is due with the underlying moved and all else where that may bring it."""
-
-        def delta_of(contract: Contract) -> float | None:
-            known = self._service.roughly(contract)
-            if known is None:
-                return None
-            delta, gamma, _, then = known
-            swerved = abs(delta) + copysign(_SWERVE * gamma * (abs(move) + abs(spot - then)), move)
-            return copysign(min(max(swerved, 0.0), 1.0), delta)
-
-        values = {name: value + copysign(reach, move) for name, (value, reach) in far.items()}
-        return strategy.is_due(position, replace(there, values=values, spot=spot + move, delta_of=delta_of))
-
-    def _reaches(
-        self, position: Position, there: HoldContext, spot: float, move: float, volatility: float
-    ) -> _Reaches | None:
-        """Each part's value and the points by which it may move; ``None`` where one's or its Greeks are unknown."""
-        found = {}
-        for part in position.parts:
-            value, far = there.values.get(part.name), self._reach(part, spot, move, volatility)
-            if value is None or far is None:
-                return None
-            found[part.name] = value, far
-        return found
-
-    def _reach(self, part: Part, spot: float, move: float, volatility: float) -> float | None:
-        """Points by which a part's value may move within its rest; ``None`` where its Greeks are unknown."""
-        legs, contracts = (part.package.legs, 1) if part.is_whole else (part.legs, part.contracts)
-        delta = bend = vega = vegas = 0.0
-        for leg in legs:
-            known = self._service.roughly(leg.contract)
-            if known is None:
-                return None
-            delta += leg.ratio * known.delta
-            bend += abs(leg.ratio * known.gamma) * (0.5 * move + abs(spot - known.spot))
-            vega += leg.ratio * known.vega
-            vegas += abs(leg.ratio * known.vega)
-        far = _SWERVE * (abs(delta) + bend) * move + volatility * (abs(vega) + _APART_SHARE * vegas)
-        return far / contracts
 
 
 _APART = timedelta(seconds=90)  # what may become due is looked at every minute

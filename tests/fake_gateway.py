@@ -137,8 +137,14 @@ class FakeGateway:
         return Tick(price, price, price, price, self.time)
 
     def price(self, ticker: str) -> float | None:
-        tick = self.tick(ticker)
-        return None if tick is None else tick.price
+        """Of a contract the middle of its quote, or the side that there is, as LEAN has it."""
+        contract = self.subscribed.get(ticker)
+        if contract is None:
+            tick = self.tick(ticker)
+            return None if tick is None else tick.price
+        quote = self.quote(contract)
+        sides = [] if quote is None else [side for side in (quote.bid, quote.ask) if side is not None]
+        return sum(sides) / len(sides) if sides else None
 
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """Flat history at yesterday's price with a constant daily range."""

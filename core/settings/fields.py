@@ -245,7 +245,7 @@ class MarketSettings(SettingsGroup):
     """Minutes between looks at prices while nothing is held, ordered or waited for."""
     idle_rest_minutes: int = Field(60, ge=1, le=390)
     """A backtest's most minutes between such looks while no price that rules rest on left its band."""
-    held_minutes: int = Field(15, ge=1, le=30)
+    held_minutes: int = Field(30, ge=1, le=30)
     """A backtest's most minutes between looks at a position that nothing can become due of meanwhile; 1: each one."""
     quiet_move: Fraction = 0.0025
     """Move of an underlying since that look after which it is looked at again; of the VIX ten times as much."""

@@ -19,15 +19,20 @@ from simulation.lean.symbols import Symbol
 from simulation.orders.order_event import OrderEvent
 from simulation.orders.transaction_handler import TransactionHandler
 from simulation.securities.derivatives import SecurityManager
+from simulation.securities.paths import PricePath, SumPath
 from simulation.securities.slices import Slice
 
 MARGIN_CALL_MS = 5 * MINUTE_MS
 HOUR_MS = 60 * MINUTE_MS
 RUIN_SHARE = 0.5
 """Below this share of its best value the portfolio is checked for ruin at every slice, above it every five minutes."""
-Rests = Callable[[], tuple[datetime, tuple[tuple[Symbol, float, float], ...]] | None]
-"""An algorithm's `rests_while`: until when, by its own clock, and while the price of which symbol stays between which
-bounds, its `on_data` does nothing; None where each slice has to be shown (decision 080)."""
+MOST_SUMS = 256
+"""Of whose prices over a day the sums are kept."""
+Weights = tuple[tuple[Symbol, float], ...]
+"""Symbols, each with how much of its price counts in a sum."""
+Rests = Callable[[], tuple[datetime, tuple[tuple[Weights, float, float], ...]] | None]
+"""An algorithm's `rests_while`: until when, by its own clock, and while which sums of prices stay between their bounds,
+its `on_data` does nothing; None where each slice has to be shown (decision 080)."""
 
 
 class QuietMinutes(Views):
@@ -51,6 +56,7 @@ class QuietMinutes(Views):
         self._best_value = 0.0
         self._on_data: Callable[[Slice], object] | None = None
         self._rests: Rests | None = None
+        self._sums: dict[Weights, SumPath] = {}
 
     def stop(self, reason: str) -> None:
         """Ends the run before the next event."""
@@ -166,15 +172,32 @@ class QuietMinutes(Views):
         if found is None:
             return position
         stop = bisect_left(times, min(until, self._instant(found[0])), position)
-        for symbol, low, high in found[1]:
+        for weights, low, high in found[1]:
             if position == stop:
                 return position
-            path = self.securities[symbol].price_path(times[position])
+            path = self._path(weights, times[position])
             if path is None:
                 return position
             stop = bisect_left(times, path.high + 1, position, stop)
-            stop = bisect_left(times, path.leaves(low, high, times[position], times[stop - 1]), position, stop)
+            if position < stop:
+                left = path.leaves(low, high, times[position], times[stop - 1])
+                stop = bisect_left(times, left, position, stop)
         return stop
+
+    def _path(self, weights: Weights, ms: int) -> PricePath | SumPath | None:
+        """The path of a sum around an instant, made once for the paths that it is of; None where one has none."""
+        found = [self.securities[symbol].price_path(ms) for symbol, _ in weights]
+        paths = [path for path in found if path is not None]
+        if len(paths) != len(found):
+            return None
+        if len(paths) == 1 and weights[0][1] == 1.0:
+            return paths[0]
+        known = self._sums.get(weights)
+        if known is None or any(one is not other for one, other in zip(known.paths, paths, strict=True)):
+            if len(self._sums) >= MOST_SUMS:
+                self._sums.clear()
+            known = self._sums[weights] = SumPath(paths, [weight for _, weight in weights])
+        return known
 
     def _pass_to(self, times: list[int], position: int, stop: int) -> None:
         """Moves the clock to the last of these minutes."""

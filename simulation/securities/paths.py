@@ -8,6 +8,7 @@ feed of minutes at most and no price was seeded; where it has none, each minute 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,11 +71,11 @@ class PricePath:
     def leaves(self, low: float, high: float, first: int, last: int) -> int:
         """The instant from a first one on, to a last one, at which the price is not between two bounds; FOREVER where
         it stays there."""
-        steps, values = self._steps, self._values
-        for place in range(bisect_right(steps, first) - 1, bisect_right(steps, last)):
-            if values[place] < low or values[place] > high:
-                return max(steps[place], first)
-        return FOREVER
+        return _leaves(self._steps, self._values, (low, high), first, last)
+
+    def changes(self, low: int, high: int) -> Times:
+        """The instants after one and up to another at which the price may change."""
+        return self._at[bisect_right(self._steps, low) : bisect_right(self._steps, high)]
 
     def worth(self, times: Times, factors: Factors) -> Prices:
         """What a quantity is worth at some instants, as `SecurityHolding.quantity_value` has it."""
@@ -97,6 +98,36 @@ class PricePath:
             shown = np.insert(shown, fresh, closes[fresh])
         found: Prices = shown[shown != 0]
         return found
+
+
+class SumPath:
+    """A sum of prices, each times how much of it counts and added in the order given, in (low, high]."""
+
+    __slots__ = ("_steps", "_values", "high", "low", "paths")
+
+    def __init__(self, paths: Sequence[PricePath], weights: Sequence[float]) -> None:
+        self.paths = tuple(paths)
+        self.low, self.high = max(path.low for path in paths), min(path.high for path in paths)
+        ends = [path.changes(self.low, self.high) for path in paths]
+        times = np.unique(np.concatenate([np.array([self.low], dtype=np.int64), *ends]))
+        total = np.zeros(len(times))
+        for path, weight in zip(paths, weights, strict=True):
+            total += weight * path.prices(times)
+        self._steps: list[int] = times.tolist()
+        self._values: list[float] = total.tolist()
+
+    def leaves(self, low: float, high: float, first: int, last: int) -> int:
+        """The instant from a first one on, to a last one, at which the sum is not between two bounds; FOREVER where it
+        stays there."""
+        return _leaves(self._steps, self._values, (low, high), first, last)
+
+
+def _leaves(steps: list[int], values: list[float], bounds: tuple[float, float], first: int, last: int) -> int:
+    low, high = bounds
+    for place in range(bisect_right(steps, first) - 1, bisect_right(steps, last)):
+        if values[place] < low or values[place] > high:
+            return max(steps[place], first)
+    return FOREVER
 
 
 def path_of(quote_feeds: list[Feed], trade_feeds: list[Feed], ms: int) -> PricePath | None:

@@ -77,4 +77,18 @@ HEDGE_RULES = (
         '                record_step(self._journal, group, "")\n        return found\n',
         HEDGES,
     ),
+    Mutation(
+        "what filled at a price that nobody knows counts at the middle of its quotes",
+        "execution/reports.py",
+        "        guess_price(group, leg, gap, quote)\n",
+        "",
+        HEDGES,
+    ),
+    Mutation(
+        "and at its own once that is told",
+        "execution/reports.py",
+        "    guess = fill.guess * priced / fill.unpriced if priced else 0.0",
+        "    guess = 0.0 * fill.guess",
+        HEDGES,
+    ),
 )

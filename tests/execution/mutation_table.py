@@ -438,4 +438,11 @@ EXECUTION_RULES = (
         "",
         GONE,
     ),
+    Mutation(
+        "rows that a kill took with it are told of",
+        "state/manager.py",
+        '        self.remember("journal_owes", self._journal.owed or None)\n',
+        "",
+        GONE,
+    ),
 )

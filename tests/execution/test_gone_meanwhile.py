@@ -119,3 +119,23 @@ def test_an_exit_of_what_was_assigned_without_a_word_is_taken_back_at_the_next_l
     assert options(room) == by_state(room) == {}  # the wing is sold, and nothing was bought
     assert room.system.book.shares["SPY"].quantity == 100.0  # sold from the next minute of a session on
     assert room.system.book.unowned == {}
+
+
+def test_rows_that_a_kill_took_with_it_are_told_of_by_the_next_process(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_line: str) -> None:
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr(room.sink, "append", full)
+    opened(room, (PUT_505, -1), (PUT_490, 1))
+    owed = room.system.journal.owed
+    assert owed > 0
+    room.state.keep()  # once a minute
+    for _ in range(2):
+        restarted(room)
+        told = [row["reason"] for row in room.sink.rows(RecordKind.SYSTEM) if "owing" in row["reason"]]
+        expected = f"the last process ended owing the journal {owed} rows: what they told is in the state alone"
+        assert told == ([expected] if owed else [])
+        room.state.keep()
+        owed = 0  # told once

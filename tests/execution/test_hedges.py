@@ -181,3 +181,27 @@ def test_a_leg_that_is_filled_whole_is_written_so(room: Room) -> None:
     (group,) = room.state.order_groups()
     assert group.detail["filled"] == {SHORT.name: -2.0}
     assert group.detail["priced"] == {SHORT.name: -1.0}
+
+
+def test_an_entry_filled_unseen_that_the_account_has_no_price_of_counts_at_the_middle_of_its_quotes(room: Room) -> None:
+    # At nothing its credit was none, and any loss of it reached a multiple of that: it was stopped at once.
+    order = working(room)
+    hold(room, short=-1, wing=1)  # the fake's account knows no average price
+    room.gateway.orders.clear()
+    for order_id, leg in zip(order.ids, (SHORT, WING), strict=True):
+        report(room, order_id, leg, FillStatus.FILLED)  # whole, by a report without quantity and price
+    (position,) = room.system.book.positions.values()
+    (entered,) = position.parts
+    assert entered.entry_prices == pytest.approx((7.875, 3.175))  # (7.80 + 7.95) / 2 and (3.10 + 3.25) / 2
+    assert entered.entry_cash == pytest.approx(470.0)
+
+
+def test_the_price_that_is_told_after_all_takes_the_place_of_the_middle(room: Room) -> None:
+    order = working(room)
+    hold(room, short=-1)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED)
+    (group,) = room.executor._working
+    assert group.fills[SHORT.name].cash == pytest.approx(787.5)
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 7.9)
+    assert group.fills[SHORT.name].cash == pytest.approx(790.0)
+    assert group.fills[SHORT.name].priced

@@ -264,7 +264,8 @@ def test_a_quantity_that_no_order_has_is_as_much_as_one_can_have(room: Room, sho
     report(room, order.ids[1], WING, FillStatus.FILLED, 2.0, 4.0, number=2)
     assert held_by_state(room) == in_account(room)
     (position,) = room.system.book.positions.values()
-    assert position.cash == (-800.0 if short == -0.4 else 1000.0)  # less than half a contract is none: no price came
+    # Less than half a contract is none, so no price came: two at the middle, 7.875, less two wings at 4.00.
+    assert position.cash == (775.0 if short == -0.4 else 1000.0)
 
 
 def test_a_report_on_another_contract_stops_entries_and_no_exit(room: Room) -> None:

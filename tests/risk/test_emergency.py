@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from core.book import ClosedTrade, Position
-from core.contracts import Quote
+from core.contracts import Leg, Quote
 from core.events import ChangeKind, Command, PositionChanged, RiskThreshold, SessionClosed, Severity
 from core.journal import RecordKind
 from core.parts import Part, Terms, Trait
+from greeks.marks import Marks
 from risk.breakers import CircuitBreakerPlugin
 from risk.drawdown import DrawdownPlugin
 from risk.emergency import EmergencyProtocol, goes
@@ -212,6 +213,23 @@ def test_one_bad_quote_moves_no_peak_trips_nothing_and_pauses_nothing(floor: Flo
     assert drawdown.peak == pytest.approx(peak, abs=150.0)
     assert list(floor.system.managers[UnifiedRiskManager].wanted(floor.gateway.time)) == []
     assert floor.where() != "EMERGENCY"
+
+
+@pytest.mark.parametrize(("strike", "offer", "worth"), [(4400.0, 1.0, 0.81), (4150.0, 0.05, 0.025)])
+def test_a_bid_that_vanishes_is_a_loss_only_of_what_is_worth_nothing(
+    floor: Floor, strike: float, offer: float, worth: float
+) -> None:
+    """Without a bid: what the model says is worth 0.81 is not worth half of its offer of 1.00, seen twice or not; what
+    is worth next to nothing is worth half of its offer of a tick."""
+    marks, contract = floor.system.managers[Marks], replace(put(strike), expiry=FRIDAY + timedelta(days=7))
+    floor.gateway.subscribed[contract.name] = contract
+    floor.pass_minutes()
+    assert marks.mark(contract, floor.gateway.time) == pytest.approx(worth, abs=0.05)
+    crossed(floor, contract, Quote(None, offer, floor.gateway.time))
+    for _ in range(3):
+        floor.pass_minutes()
+        assert marks.mark(contract, floor.gateway.time) == pytest.approx(worth, abs=0.05)
+        assert marks.believed((Leg(contract, 1),), floor.gateway.time) is (offer < 0.1)
 
 
 def test_a_price_that_stays_is_believed_at_the_second_look(floor: Floor) -> None:

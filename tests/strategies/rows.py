@@ -98,9 +98,11 @@ def position(row: Row, *parts: Part, slot: str = "") -> Position:
     return Position(f"{row.name}-1", row.name, parts[0].opened, parts, "", slot=slot)
 
 
-def hold(now: datetime, values: Mapping[str, float | None], spot: float, close: time = time(16)) -> HoldContext:
+def hold(
+    now: datetime, values: Mapping[str, float | None], spot: float, close: time = time(16), vix: float | None = None
+) -> HoldContext:
     session = Session(now.date(), datetime.combine(now.date(), time(9, 30)), datetime.combine(now.date(), close), False)
-    return HoldContext(now, session, dict(values), spot)
+    return HoldContext(now, session, dict(values), spot, vix=vix)
 
 
 def acts(row: Row, held: Position, context: HoldContext) -> list[tuple[str, tuple[str, ...]]]:

@@ -137,7 +137,6 @@ def test_days_left(row: Diagonal) -> None:
     def on(days: int, value: float) -> list[Any]:
         return acts(row, diagonal(row), hold(at(NEAR - timedelta(days=days), 12), {"whole": value}, 500.0))
 
-    # The VIX of the fake is that of its own time, so that another day's reading is unknown: nothing closes by it.
     assert on(21, 3.80) == [("Hold", ())]
     assert on(20, 3.75) == [("Hold", ())]  # 25 % of 3.00, not over it
     assert on(20, 3.76) == [("early_profit", ("whole",))]
@@ -145,15 +144,11 @@ def test_days_left(row: Diagonal) -> None:
     assert on(7, 3.20) == [("days_to_expiry", ("whole",))]
 
 
-@pytest.mark.parametrize(("vix", "expected"), [(18.0, [("Hold", ())]), (18.01, [("vix_window", ())])])
-def test_above_vix_18_it_is_closed(tmp_path: Path, vix: float, expected: list[Any]) -> None:
-    fake = market(tmp_path, NOON.date(), vix=vix)
-    fake.time = at(NOON.date(), 9, 31)
-    system, _ = build(fake, **ARRIVED)
-    system.open_session(fake.time)
-    system.minute(fake.time)
-    row = system.managers[Diagonal]
-    assert acts(row, diagonal(row), hold(fake.time, {"whole": 3.2}, 500.0)) == expected
+@pytest.mark.parametrize(
+    ("vix", "expected"), [(18.0, [("Hold", ())]), (18.01, [("vix_window", ())]), (None, [("Hold", ())])]
+)
+def test_above_vix_18_it_is_closed(row: Diagonal, vix: float | None, expected: list[Any]) -> None:
+    assert acts(row, diagonal(row), hold(NOON, {"whole": 3.2}, 500.0, vix=vix)) == expected
 
 
 @pytest.mark.parametrize(("near", "found"), [(31, True), (38, False), (24, True)])

@@ -342,6 +342,7 @@ class Rolled:
         self.action: Action = Hold()
         chosen = lambda _self, position, _context: self.action if position.id == name else Hold()  # noqa: E731
         monkeypatch.setattr(FridayZeroDay, "manage", chosen)
+        monkeypatch.setattr(FridayZeroDay, "is_due", lambda *_: True)  # it may ask for anything at any minute
         self.minutes(3)
         assert list(self.system.book.positions) == [name]
         self.wanted = replace(

@@ -41,6 +41,8 @@ from simulation.algorithm.option_indicators import (
     Vega,
 )
 from simulation.data.columns import FactorRow, InterestRates
+from simulation.data.market_hours import MarketHoursDatabase
+from simulation.data.symbol_properties import SymbolPropertiesDatabase
 from simulation.lean.bars import Bar, QuoteBar, TradeBar
 from simulation.lean.clock import CHICAGO, NEW_YORK
 from simulation.lean.enums import (
@@ -64,6 +66,14 @@ from tests.simulation.chain_rows import chosen, minute_bars
 from tests.simulation.playing import SPX, Market, Recorder, at, index_market, play
 
 MONDAY = datetime(2024, 7, 8)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def databases() -> None:
+    """What a run would have in place."""
+    market = index_market()
+    MarketHoursDatabase.use(market.hours)
+    SymbolPropertiesDatabase.use(market.properties)
 
 
 # -- price models ---------------------------------------------------------------------------------------------------

@@ -134,20 +134,23 @@ class Patient:
     """Looks where SPY left a band of its last look, or so many minutes after it: buys at one look, sells at the next,
     and orders nothing at the third. ``says``: whether it tells the engine of it (decision 080)."""
 
-    def __init__(self, says: bool, minutes: int, band: float) -> None:
-        self.says, self.minutes, self.band = says, minutes, band
+    def __init__(self, says: bool, minutes: int, band: float, weights: tuple[float, ...] = (1.0,)) -> None:
+        self.says, self.minutes, self.band, self.weights = says, minutes, band, weights
         self.calls, self.looks = 0, 0
+        self.summed = tuple((SPY, weight) for weight in weights)
         self.until, self.low, self.high = at("00:00", TUESDAY - timedelta(days=9)), 0.0, 0.0
 
     def __call__(self, algorithm: Any) -> None:
         algorithm.add_equity("SPY", Resolution.MINUTE)
         on(algorithm, "on_data", lambda made, _: self.look(made))
         if self.says:
-            algorithm.rests_while = lambda: (self.until, ((SPY, self.low, self.high),))
+            algorithm.rests_while = lambda: (self.until, ((self.summed, self.low, self.high),))
 
     def look(self, algorithm: Any) -> None:
         self.calls += 1
-        price = algorithm.securities["SPY"].price
+        price = 0.0
+        for symbol, weight in self.summed:
+            price += weight * algorithm.securities[symbol].price
         if algorithm.time < self.until and self.low <= price <= self.high:
             return
         listed(algorithm, "look", str(algorithm.time), price, algorithm.portfolio.total_portfolio_value)
@@ -158,12 +161,22 @@ class Patient:
         self.low, self.high = price - self.band, price + self.band
 
 
-@pytest.mark.parametrize(("minutes", "band", "looks"), [(25, 0.1, 35), (25, 0.3, 16), (7, 1.0, 56)])
+@pytest.mark.parametrize(
+    ("minutes", "band", "looks", "weights"),
+    [
+        (25, 0.1, 35, (1.0,)),
+        (25, 0.3, 16, (1.0,)),
+        (7, 1.0, 56, (1.0,)),
+        (25, 0.1, 35, (-1.0,)),
+        (25, 0.3, 35, (2.0, 1.0)),  # three times the price
+        (25, 0.1, 16, (1.0, -0.7)),  # three tenths of it
+    ],
+)
 def test_minutes_that_an_algorithm_says_it_does_nothing_in_change_nothing(
-    minutes: int, band: float, looks: int
+    minutes: int, band: float, looks: int, weights: tuple[float, ...]
 ) -> None:
     """390 prices a cent apart on two days: 11 minutes leave a band of 0.10, so that a look comes each 11 minutes."""
-    told, asked = Patient(True, minutes, band), Patient(False, minutes, band)
+    told, asked = (Patient(says, minutes, band, weights) for says in (True, False))
     left_out, each = run(told), run(asked)
     for one, other in zip(left_out, each, strict=True):
         assert one == other
