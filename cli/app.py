@@ -179,7 +179,7 @@ def option_names(name: str) -> list[str]:
     return [*found, "--help", TRACEBACK]
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The kind of an error and its first words."""
     words = str(error).strip().splitlines()
     return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__

@@ -6,6 +6,7 @@ and the one contract of it that it is exercised into (``ESM16``), whose price it
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
@@ -261,12 +262,17 @@ INSTRUMENTS: dict[str, Instrument] = {
     )
 }
 
-_CONTRACT = re.compile(r"(?P<root>[A-Z0-9]+) (?P<expiry>\d{6})(?P<right>[CP])(?P<strike>\d+(\.\d+)?(e[+-]?\d+)?)")
-_FUTURE_KEY = re.compile(rf"(?P<ticker>[A-Z0-9]+?)(?P<code>[{MONTH_CODES}])(?P<year>\d\d)")
+_CONTRACT = re.compile(
+    r"(?P<root>[A-Z0-9]+) (?P<expiry>\d{6})(?P<right>[CP])(?P<strike>\d+(\.\d+)?(e[+-]?\d+)?)", re.ASCII
+)
+_FUTURE_KEY = re.compile(rf"(?P<ticker>[A-Z0-9]+?)(?P<code>[{MONTH_CODES}])(?P<year>\d\d)", re.ASCII)
 
 
 def contract_named(name: str) -> Contract | None:
-    """The contract of a ``Contract.name``, without a gateway handle; ``None`` for a ticker or a root in no row."""
+    """The contract of a ``Contract.name``, without a gateway handle.
+
+    ``None`` for a ticker, a root in no row, and a day or a strike that cannot be.
+    """
     match = _CONTRACT.fullmatch(name)
     row = None if match is None else INSTRUMENTS.get(match["root"])
     if match is None or row is None:
@@ -275,7 +281,10 @@ def contract_named(name: str) -> Contract | None:
         expiry = datetime.strptime(match["expiry"], "%y%m%d").date()
     except ValueError:  # six digits that are no day
         return None
-    return row.contract(expiry, float(match["strike"]), Right.CALL if match["right"] == "C" else Right.PUT)
+    strike = float(match["strike"])
+    if not 0.0 < strike < math.inf:
+        return None
+    return row.contract(expiry, strike, Right.CALL if match["right"] == "C" else Right.PUT)
 
 
 def underlying_named(key: str) -> Underlying | None:

@@ -161,7 +161,14 @@ def test_every_name_is_read_back(root: str) -> None:
             assert contract_named(made.name) == made
 
 
-@pytest.mark.parametrize("name", ["SPY", "6E", "ESM16", "SPXW 240332P5000", "ZZZ 240315P5", "SPXW 240315X5", "", "ES"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SPY", "6E", "ESM16", "SPXW 240332P5000", "ZZZ 240315P5", "SPXW 240315X5", "", "ES",
+        "SPY 240315P0", "SPY 240315P0.000", "SPY 240315P1e400", "SPY 240315P1e-400", "SPY 240315P" + "9" * 400,
+        "SPY 240315P\N{ARABIC-INDIC DIGIT FIVE}", "SPY 240315P5\n", "SPY 240315P-5", "SPY 240315P5.", "spy 240315P5",
+    ],
+)  # fmt: skip
 def test_what_names_no_contract_is_none(name: str) -> None:
     assert contract_named(name) is None
 
@@ -195,6 +202,7 @@ def test_the_future_under_an_option(root: str, expiry: date, key: str) -> None:
 
 
 def test_a_price_key_names_shares_indices_and_single_futures_only() -> None:
+    assert underlying_named("ESM1\N{ARABIC-INDIC DIGIT SIX}") is None
     assert underlying_named("SPY") == UNDERLYINGS["SPY"].month(None)
     assert underlying_named("ES") is None  # a family has no price of its own
     assert underlying_named("ABCM16") is None
