@@ -102,6 +102,7 @@ _VOLATILITY = 1.0  # points by which volatilities are taken to move while the VI
 _APART_SHARE = 0.25  # of it by which legs of one part may move apart from each other
 _VIX_SHARE = 10.0  # times ``market.quiet_move``
 _SWERVE = 1.25  # times what the Greeks of the last portfolio say that a value moves
+_MINUTE = timedelta(minutes=1)
 _TRIED_AGAIN = timedelta(minutes=5)
 _SHARES = (1.0, 0.5, 0.25)  # of the longest rest and the widest bands: near a limit the smaller ones are tried
 _TIMES = (
@@ -146,7 +147,7 @@ class HeldLooks:
 
     def longest(self, now: datetime) -> timedelta:
         """How long a rest is at most: all end at the same minutes, for the first look of a minute costs the most."""
-        whole = self._longest // timedelta(minutes=1)
+        whole = self._longest // _MINUTE
         return timedelta(minutes=whole - (now.hour * 60 + now.minute) % whole)
 
     def vix_band(self, vix: float) -> float:
@@ -179,11 +180,11 @@ class HeldLooks:
         if context.now < self._again.get(position.id, datetime.min):
             return
         rest = self._rest_of(strategy, position, context)
-        if rest is None:
-            self._again[position.id] = context.now + _TRIED_AGAIN
-        else:
+        if rest is not None:
             self._again.pop(position.id, None)
             self._rests[position.id] = rest
+        elif self.longest(context.now) > _MINUTE:  # else the next minute is one at which rests end anyway
+            self._again[position.id] = context.now + _TRIED_AGAIN
 
     def _rest_of(self, strategy: Strategy, position: Position, context: HoldContext) -> Rest | None:
         spot, vix, left = context.spot, self._gateway.price(VIX), context.session.closes_at - context.now
@@ -194,7 +195,7 @@ class HeldLooks:
             left -= _LAST_HOUR
         for share in _SHARES:
             longest, move = min(share * self.longest(context.now), left), share * self._move * spot
-            if longest <= timedelta(minutes=1):
+            if longest <= _MINUTE:
                 return None
             there = replace(context, now=context.now + longest)
             far = self._steps(position, there) if ends else self._reaches(position, there, spot, move, share)

@@ -208,6 +208,17 @@ def test_near_a_limit_a_position_rests_while_its_own_contracts_are_worth_what_th
     assert not looks.rests(position, now)  # a price that is gone is no price
 
 
+def test_a_look_in_the_minute_before_rests_end_waits_for_no_later_try() -> None:
+    position, limits = held("one", "ratio", "SPXW", LATER), Limits(-99.0, 0.0)
+    room = Quiet(position, short=4.0, long=1.0)
+    looks, session = looks_of(room), room.session(TUESDAY)
+    for minute, until in ((29, None), (30, time(12)), (31, time(12))):
+        now = datetime.combine(TUESDAY, time(11, minute))
+        looks.looked(limits, position, HoldContext(now, session, {"whole": -3.0}, 5000.0, vix=16.0))
+        found = looks.all_of([position])
+        assert (None if found is None else found[0].until.time()) == until
+
+
 def test_what_is_due_at_once_or_by_the_vix_does_not_rest() -> None:
     position = held("one", "ratio", "SPXW", LATER)
     for limits in (Limits(-99.0, -2.99), Limits(-3.01, 0.0), Limits(-99.0, 0.0, most=16.05)):
