@@ -23,7 +23,10 @@ from strategies.roster import Key, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
 _OPENING = (OrderPurpose.ENTRY, OrderPurpose.ADJUST)
-_SIZE_RULES = frozenset({"sizing", "margin", "group_risk", "greeks", "sp500_delta", "debit", "opportunity_budget"})
+_SIZE_RULES = frozenset(
+    {"sizing", "margin", "group_risk", "greeks", "sp500_delta", "debit", "opportunity_budget", "wing"}
+)
+"""Of one product: the next of the family may fit, its lot is smaller and its strikes are others."""
 _PASSING_RULES = frozenset({"freshness", "liquidity", "anomaly", "quotes", "order_rate"})
 """What is so this minute alone, by risk or by the desk: quotes, and what left within this second. The next may do."""
 

@@ -108,11 +108,16 @@ def test_strikes_that_no_delta_meets_fall_back_on_a_distance(tmp_path: Path) -> 
 
 def test_without_a_strike_for_its_lower_leg_there_is_no_spread(tmp_path: Path) -> None:
     """Of 4400 and under, and of 4715 and over, 4715 is nearest to 4650 and to 55.6 points under itself."""
-    market = gateway(tmp_path, WEDNESDAY)
+    market = gateway(tmp_path / "es", WEDNESDAY)
+    market.roots = frozenset({"ES"})
     listed(market, lambda strike: strike <= 4400 or strike > 4710)
     _, sink = run(market, WEDNESDAY, "lt112", until=time(10, 16))
     assert decided(sink)[0] == ("skip", "wing")
     assert market.sent == []  # a short put of 4715 and nothing bought
+    market = gateway(tmp_path / "both", WEDNESDAY)
+    listed(market, lambda strike: strike <= 600 or strike > 4710)  # SPY lists every dollar
+    run(market, WEDNESDAY, "lt112", until=time(10, 16))
+    assert [leg.contract.root for leg in market.sent[0][1].legs] == ["SPY"] * 3
 
 
 def test_a_long_and_a_short_of_one_contract_are_no_spread(row: Lt112) -> None:
