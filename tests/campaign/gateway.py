@@ -433,7 +433,9 @@ class FaultyGateway(FakeGateway):
             self._tell(order.order_id, order.name, FillStatus.FILLED, count, price)
 
     def expire(self, day: date) -> None:
-        """Settle in the night after; the fake's own rule."""
+        """Settle in the night after, the fake's own rule; an order on what has expired ends with it."""
+        for order in [row for row in self.resting if any(leg.contract.expiry <= day for leg in row.package.legs)]:
+            self._end(order)
         expired = [name for name, (contract, _) in self.held.items() if contract.expiry == day]
         for name in expired:
             contract, count = self.held[name]
