@@ -27,7 +27,7 @@ from core.instruments import contract_named, underlying_named
 from core.parts import LegExit, Part, Urgency
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.groups import BROKEN, LegFill, OrderGroup, allotted
+from execution.groups import BROKEN, Change, LegFill, OrderGroup, allotted
 from execution.states import rebuild_numbers, rebuild_package, rebuild_plans, rebuild_position, rebuild_trade
 from execution.tracker import PositionTracker
 from execution.walking import guess_price
@@ -351,7 +351,7 @@ class OrderRecovery(Manager):
                 change = self._tracker.of_difference(position, left, has, "the account no longer holds it")
             if change is not None:
                 position = change.after
-                self._executor.left_account(change, counted=True)
+                self._left(change, part.name)
             after = position.part(part.name)
             naked = after is not None and any(leg.ratio < 0 for leg in after.legs)
             if after is not None and not after.is_whole and (change is not None or (expired and naked)):
@@ -364,8 +364,17 @@ class OrderRecovery(Manager):
     def _expire(self, position: Position, leg: Leg, part: Part) -> Position:
         """A leg that expired while nobody looked, at its underlying's close of that day; unknown without one."""
         change = self._tracker.of_end(position, leg, self._tracker.close_of(leg.contract), part.name)
-        self._executor.left_account(change, counted=True)
+        self._left(change, part.name, shorts_only=True)
         return change.after
+
+    def _left(self, change: Change, name: str, *, shorts_only: bool = False) -> None:
+        """Write what left the account together with what has to be unwound by it: a process that ends before the first
+        order would leave the rest to nobody. ``shorts_only``: longs alone wait for their end."""
+        after = change.after.part(name)
+        torn = (
+            after is not None and not after.is_whole and not (shorts_only and all(leg.ratio > 0 for leg in after.legs))
+        )
+        self._executor.left_account(change, (name,) if torn else (), counted=True)
 
     def _take_shares(self, subject: Subject) -> None:
         """Assigned while away: the option legs that went are counted, the shares are to be sold, the rest unwound."""

@@ -30,6 +30,10 @@ FIXED = {
     1028: "worthless longs beside a whole package are left to expire",
     1269: "a leg that is reported as filled whole is written so at once",
     1509: "what one report told of an entry filled, though a person closed it since",
+    4319: "what a look finds torn is unwound though two processes end before the first order",
+    3713: "shares that are sold already are not asked for again",
+    6413: "a start that a full disk refuses is possible at the next try",
+    5769: "an order ends with its contract",
     715: "a short whose hedge a person sold out of another part is bought back",
 }
 """Seeds that broke a rule once, and what it was."""
