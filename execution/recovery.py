@@ -371,9 +371,7 @@ class OrderRecovery(Manager):
         """Write what left the account together with what has to be unwound by it: a process that ends before the first
         order would leave the rest to nobody. ``shorts_only``: longs alone wait for their end."""
         after = change.after.part(name)
-        torn = (
-            after is not None and not after.is_whole and not (shorts_only and all(leg.ratio > 0 for leg in after.legs))
-        )
+        torn = after is not None and not after.is_whole and not (shorts_only and after.is_left_to_expire)
         self._executor.left_account(change, (name,) if torn else (), counted=True)
 
     def _take_shares(self, subject: Subject) -> None:
