@@ -347,13 +347,14 @@ class FakeGateway:
         self.time = datetime.combine(day, time(16, 0))
         spot = {row.underlying.price_key: self.price_of(row.underlying.price_key) for row, _ in self.held.values()}
         self.time = datetime.combine(day, time(1, 0)) + timedelta(days=1)
-        for name, (contract, count) in sorted(self.held.items()):
-            if contract.expiry == day:
-                inside = spot[contract.underlying.price_key] - contract.strike
-                inside = inside if contract.right is Right.CALL else -inside
-                self.cash += count * max(inside, 0.0) * contract.multiplier
-                del self.held[name]
-                self._tell(0, name, FillStatus.FILLED, -float(count), 0.0)
+        ended = [(name, *row) for name, row in sorted(self.held.items()) if row[0].expiry == day]
+        for name, contract, count in ended:
+            inside = spot[contract.underlying.price_key] - contract.strike
+            inside = inside if contract.right is Right.CALL else -inside
+            self.cash += count * max(inside, 0.0) * contract.multiplier
+            del self.held[name]
+        for name, _, count in ended:  # all is settled, whoever hears of it
+            self._tell(0, name, FillStatus.FILLED, -float(count), 0.0)
 
 
 def build(gateway: FakeGateway, **parameters: str) -> tuple[TradingSystem, MemorySink]:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time as clocks
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from functools import partial
@@ -273,14 +273,27 @@ class Week:
             self.now = self.gateway.time = moment
             if moment.date() == AFTER and self.faults.settings.on:
                 self._calm()
-            try:
-                self._minute(moment)
-            except KilledError:
-                self._ended()
-                self.start()
+            self._alive_or_again(lambda at=moment: self._minute(at))
+            if self.system is not None and moment.time() == time(16, 0):
+                self._alive_or_again(lambda at=moment: self._night(at))
             if self.system is None:
                 return
         self.watch.end(_CASH)
+
+    def _alive_or_again(self, act: Callable[[], None]) -> None:
+        """Let something happen; where the process is killed by it, another one starts."""
+        try:
+            act()
+        except KilledError:
+            self._ended()
+            self.start()
+
+    def _night(self, moment: datetime) -> None:
+        """What ends today is settled, whoever is there to hear of it."""
+        self.watch.settles(moment.date())
+        self.gateway.expire(moment.date())
+        self.now = self.gateway.time
+        self.inbox.drain()
 
     def _calm(self) -> None:
         """From here on nothing goes wrong any more; live, one more process takes over."""
@@ -316,10 +329,6 @@ class Week:
             self.watch.minute()
         if moment.time() == time(16, 0):
             self.inbox.take(lambda: system.close_session(moment))
-            self.watch.settles(moment.date())
-            self.gateway.expire(moment.date())
-            self.now = self.gateway.time
-            self.inbox.drain()
 
     def _set_rates(self, moment: datetime, system: TradingSystem) -> None:
         """How often a person trades, and how often the disk fails or the process ends, is not the same each minute."""

@@ -34,6 +34,7 @@ FIXED = {
     3713: "shares that are sold already are not asked for again",
     6413: "a start that a full disk refuses is possible at the next try",
     5769: "an order ends with its contract",
+    6969: "what ends today is settled though the process is killed at the close",
     715: "a short whose hedge a person sold out of another part is bought back",
 }
 """Seeds that broke a rule once, and what it was."""
