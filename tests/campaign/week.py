@@ -273,9 +273,9 @@ class Week:
             self.now = self.gateway.time = moment
             if moment.date() == AFTER and self.faults.settings.on:
                 self._calm()
-            self._alive_or_again(lambda at=moment: self._minute(at))
+            self._alive_or_again(partial(self._minute, moment))
             if self.system is not None and moment.time() == time(16, 0):
-                self._alive_or_again(lambda at=moment: self._night(at))
+                self._alive_or_again(partial(self._night, moment))
             if self.system is None:
                 return
         self.watch.end(_CASH)
