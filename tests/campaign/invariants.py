@@ -228,8 +228,8 @@ class Watch:
         traded = [Leg(leg.contract, leg.ratio * quantity) for leg in package.legs]
         if not any(leg.ratio < 0 for leg in traded):
             return
-        held = [Leg(contract, count) for contract, count in self.gateway.held.values()]
-        held = [leg for leg in held if leg.ratio > 0 or leg.contract.name in self.hedged]
+        rows = [Leg(contract, self._ours(name, count)) for name, (contract, count) in self.gateway.held.items()]
+        held = [leg for leg in rows if leg.ratio > 0 or (leg.ratio < 0 and leg.contract.name in self.hedged)]
         same = [leg for leg in held if leg.contract.underlying == package.underlying]
         left = merged((*same, *traded))
         if uncovered(left) > uncovered(same):
@@ -349,12 +349,14 @@ class Watch:
         """Shorts that were sold with a hedge and stand without one, by underlying."""
         sides: dict[str, list[Leg]] = {}
         for name, (contract, count) in self.gateway.held.items():
-            if count < 0:
-                count = min(count - min(self.gateway.by_hand.get(name, 0), 0), 0)  # a person's own short is theirs
-            if name in self.hedged and count:
-                sides.setdefault(contract.underlying.ticker, []).append(Leg(contract, count))
+            if name in self.hedged and (ours := self._ours(name, count)):
+                sides.setdefault(contract.underlying.ticker, []).append(Leg(contract, ours))
         bare = [legs for legs in sides.values() if uncovered(legs)]
         return [f"{leg.contract.name} {leg.ratio:+d}" for legs in bare for leg in legs if leg.ratio < 0]
+
+    def _ours(self, name: str, count: int) -> int:
+        """What is held of a contract without what a person sold of it: a person's own short is theirs."""
+        return count if count >= 0 else min(count - min(self.gateway.by_hand.get(name, 0), 0), 0)
 
     def _differing(self) -> list[str]:
         """Contracts of which state, with what is known to be nobody's, holds another number than the broker."""

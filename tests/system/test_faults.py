@@ -33,6 +33,7 @@ FIXED = {
     4319: "what a look finds torn is unwound though two processes end before the first order",
     3713: "shares that are sold already are not asked for again",
     6413: "a start that a full disk refuses is possible at the next try",
+    9737: "a person's own short needs no hedge of another position's",
     5769: "an order ends with its contract",
     6969: "what ends today is settled though the process is killed at the close",
     715: "a short whose hedge a person sold out of another part is bought back",
