@@ -228,8 +228,8 @@ class Watch:
         traded = [Leg(leg.contract, leg.ratio * quantity) for leg in package.legs]
         if not any(leg.ratio < 0 for leg in traded):
             return
-        rows = [Leg(contract, self._ours(name, count)) for name, (contract, count) in self.gateway.held.items()]
-        held = [leg for leg in rows if leg.ratio > 0 or (leg.ratio < 0 and leg.contract.name in self.hedged)]
+        rows = [(contract, self._ours(name, count)) for name, (contract, count) in self.gateway.held.items()]
+        held = [Leg(one, ours) for one, ours in rows if ours > 0 or (ours < 0 and one.name in self.hedged)]
         same = [leg for leg in held if leg.contract.underlying == package.underlying]
         left = merged((*same, *traded))
         if uncovered(left) > uncovered(same):
