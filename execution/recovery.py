@@ -368,8 +368,7 @@ class OrderRecovery(Manager):
         return change.after
 
     def _left(self, change: Change, name: str, *, shorts_only: bool = False) -> None:
-        """Write what left the account together with what has to be unwound by it: a process that ends before the first
-        order would leave the rest to nobody. ``shorts_only``: longs alone wait for their end."""
+        """Write what left the account together with what is unwound by it; longs alone wait if ``shorts_only``."""
         after = change.after.part(name)
         torn = after is not None and not after.is_whole and not (shorts_only and after.is_left_to_expire)
         self._executor.left_account(change, (name,) if torn else (), counted=True)

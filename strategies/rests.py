@@ -67,7 +67,7 @@ def is_within(gateway: Gateway, known: tuple[datetime, Bands] | None, now: datet
 class Rest:
     """A position of which nothing can become due until a time, while prices stay in their bands.
 
-    ``risked``: dollars that it may lose meanwhile by the bands of its own value; infinite where there are none.
+    ``risked``: dollars between the ends of the bands of its own value; infinite where there are none.
     """
 
     position: Position
@@ -105,15 +105,9 @@ _SWERVE = 1.25  # times what the Greeks of the last portfolio say that a value m
 _MINUTE = timedelta(minutes=1)
 _TRIED_AGAIN = timedelta(minutes=5)
 _SHARES = (1.0, 0.5, 0.25)  # of the longest rest and the widest bands: near a limit the smaller ones are tried
-_TIMES = (
-    4.0,
-    2.0,
-    1.0,
-    0.5,
-    0.25,
-    0.125,
-    0.0625,
-)  # what Greeks say that a value moves: how far a value's own band goes
+# Times what Greeks say that a value moves, from the widest to the narrowest: how far a value's own band goes.
+_TIMES = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
+_ENDING_SHARE = 0.1  # of ``market.quiet_move`` of equity: that reach on the last day, when Greeks are no guide
 _Reaches = dict[str, tuple[float, float]]
 """By part its value and how far it may move, in points a package."""
 
@@ -215,8 +209,7 @@ class HeldLooks:
         return None
 
     def _values(self, position: Position, edges: _Edges) -> Bands | None:
-        """How far the parts' contracts may be worth less and more; ``None`` where something is due at once, or quotes
-        do not say what the parts are worth."""
+        """Bands of what the parts' contracts are worth; ``None`` where something is due at once or a quote lacks."""
         down, up = edges.free(-1.0), edges.free(1.0)
         if down is None or up is None:
             return None
@@ -234,7 +227,7 @@ class HeldLooks:
 
     @staticmethod
     def _risked(position: Position, values: Bands) -> float:
-        """Dollars that the parts' bands let them lose at most."""
+        """Dollars between the ends of the parts' bands; infinite without bands."""
         if not values:
             return inf
         return sum(
@@ -243,9 +236,8 @@ class HeldLooks:
         )
 
     def _steps(self, position: Position, there: HoldContext) -> _Reaches | None:
-        """Each part's value and the points that move the account by a tenth of ``market.quiet_move``: on the last
-        day Greeks of some minutes ago say nothing; ``None`` where a value is unknown."""
-        dollars = self._move * self._gateway.account().equity / _TIMES[0] / 2.5 / len(position.parts)
+        """Each part's value and its reach on the last day, in points; ``None`` where a value is unknown."""
+        dollars = _ENDING_SHARE * self._move * self._gateway.account().equity / len(position.parts)
         found = {}
         for part in position.parts:
             if (value := there.values.get(part.name)) is None:

@@ -18,7 +18,7 @@ from core.journal import RecordKind
 from core.parts import PartPlan, Terms, Urgency
 from execution.recovery import OrderRecovery
 from tests.execution.desk import SHORT, WING, Room, hold, naked, report, working
-from tests.fake_gateway import FRIDAY
+from tests.fake_gateway import FRIDAY, Working
 
 
 @pytest.fixture
@@ -34,24 +34,26 @@ def part(package: Package, name: str, mid: float, onto: str = "") -> EntryIntent
     return EntryIntent("friday_0dte", FRIDAY, package, terms, mid, None, "", (PartPlan(name, package, terms),), onto)
 
 
-def wing_alone(room: Room) -> str:
-    """An entry of a spread of which only the long filled, as far as anybody told; what it leaves is not sold yet."""
+def long_alone(room: Room, **held: int) -> Working:
+    """The order of a spread of which only the long filled, as far as anybody told; ``held``: what the account holds."""
     order = working(room)
-    hold(room, wing=1)
+    hold(room, **held)
     report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 8.0, number=2)
     room.gateway.orders.clear()
     report(room, order.ids[0], SHORT, FillStatus.CANCELLED, number=3)
+    return order
+
+
+def wing_alone(room: Room) -> str:
+    """An entry of a spread of which only the long filled, as far as anybody told; what it leaves is not sold yet."""
+    long_alone(room, wing=1)
     (position,) = room.system.book.positions.values()
     assert [leg.ratio for leg in position.legs] == [1]
     return position.id
 
 
 def test_a_short_whose_fill_was_lost_keeps_the_long_of_its_package(room: Room) -> None:
-    order = working(room)
-    hold(room, short=-1, wing=1)  # the short filled too: nobody told
-    report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 8.0, number=2)
-    room.gateway.orders.clear()
-    report(room, order.ids[0], SHORT, FillStatus.CANCELLED, number=3)
+    long_alone(room, short=-1, wing=1)  # the short filled too: nobody told
     room.gateway.fills_allowed = True
     room.minutes(4)
     assert len(room.gateway.sent) == 1  # the long is no rest: with its short it is the package that was wanted
@@ -61,11 +63,7 @@ def test_a_short_whose_fill_was_lost_keeps_the_long_of_its_package(room: Room) -
 
 
 def test_a_short_that_is_told_while_its_hedge_is_sold_takes_that_back(room: Room) -> None:
-    order = working(room)
-    hold(room, wing=1)
-    report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 8.0, number=2)
-    room.gateway.orders.clear()
-    report(room, order.ids[0], SHORT, FillStatus.CANCELLED, number=3)
+    order = long_alone(room, wing=1)
     (sale,) = room.gateway.orders  # what is left of a broken package goes
     assert [(leg.contract, leg.ratio) for leg in sale.package.legs] == [(WING, -1)]
     hold(room, short=-1, wing=1)
@@ -91,11 +89,7 @@ def test_a_short_that_is_nobodys_keeps_the_long_of_its_package_and_is_told(room:
     room.system.bus.subscribe(NoticeRaised, lambda event: told.append(event.text), component="test")
     hold(room, short=-1)
     room.system.managers[OrderRecovery].reconcile()  # there before: a person's, as far as anybody knows
-    order = working(room)
-    hold(room, short=-1, wing=1)
-    report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 8.0, number=2)
-    room.gateway.orders.clear()
-    report(room, order.ids[0], SHORT, FillStatus.CANCELLED, number=3)
+    long_alone(room, short=-1, wing=1)
     room.gateway.fills_allowed = True
     room.minutes(4)
     assert room.gateway.held[WING.name][1] == 1

@@ -258,3 +258,14 @@ def test_what_ends_today_rests_by_its_own_contracts_alone_and_moves_the_account_
             return context.short_delta(position.parts[0]) is not None
 
     assert looked_at(position, Asks(-9.0, 0.0), short=4.0, long=1.0)[0].all_of([position]) is None
+
+
+@pytest.mark.parametrize(("at", "until"), [(time(14, 40), time(15)), (time(15), None), (time(15, 10), None)])
+def test_what_ends_today_is_looked_at_each_minute_of_the_last_hour(at: time, until: time | None) -> None:
+    position = held("one", "friday_0dte", "SPXW", TUESDAY)
+    room = Quiet(position, short=4.0, long=1.0)
+    looks, now = looks_of(room), datetime.combine(TUESDAY, at)
+    context = HoldContext(now, room.session(TUESDAY), {"whole": -3.0}, 5000.0, vix=16.0)
+    looks.looked(Limits(-9.0, 0.0), position, context)
+    found = looks.all_of([position])
+    assert (None if found is None else found[0].until.time()) == until
