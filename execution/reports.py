@@ -12,7 +12,7 @@ CANCELED comes where the exchange was faster than the cancel (BrokerageTransacti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -37,45 +37,10 @@ from execution.groups import BROKEN, LATE, Change, LegFill, OrderGroup, opened_p
 from execution.tracker import PositionTracker
 from execution.walking import guess_price
 from state.manager import HierarchicalStateManager
-from state.tables import OrderGroupState, PositionState
 
 _ROUNDING: Final = 1e-6
 REMEMBERED: Final = timedelta(days=5)
 """How long an order's id is known after its end: until the day after, over a long weekend too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How long something may wait in its state: the setting that says so, who is awake for it, what happens then."""
-
-    limit: str
-    owner: str
-    then: str
-
-
-WAITS: Final[Mapping[OrderGroupState | PositionState, Waiting]] = {
-    OrderGroupState.PLANNED: Waiting("settle_seconds", "recovery", "never sent: abandoned, or adopted where it was"),
-    OrderGroupState.SENT: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
-    OrderGroupState.WORKING: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
-    OrderGroupState.PARTLY_FILLED: Waiting(
-        "unwind_after_seconds", "executor", "cancelled: whole packages stay, the rest is unwound"
-    ),
-    OrderGroupState.CANCELLING: Waiting(
-        "silent_seconds", "executor", "asked again each minute, told at the second; absent: the account decides"
-    ),
-    OrderGroupState.UNWINDING: Waiting("settle_seconds", "recovery", "of an older version: ended by the account"),
-    PositionState.PLANNED: Waiting("settle_seconds", "recovery", "abandoned"),
-    PositionState.OPENING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
-    PositionState.ADJUSTING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
-    PositionState.CLOSING: Waiting("split_after_steps", "executor", "goes leg by leg, shorts first; never given up"),
-    PositionState.UNWINDING: Waiting(
-        "blocked_exit_minutes", "executor", "each minute sends what may go; told as a breach"
-    ),
-    PositionState.ASSIGNED: Waiting(
-        "settle_seconds", "recovery", "option legs counted, shares sold from the next open"
-    ),
-}
-"""Every state that is none to stay in; a position's OPEN belongs to its strategy, whose rules are asked each minute."""
 
 
 class OrderMemory:
@@ -88,9 +53,15 @@ class OrderMemory:
 
     def follow(self, group: OrderGroup) -> None:
         """These orders are this group's from now on."""
+        self.renew(group)
         for order_id in group.order_ids:
             self._groups[order_id] = group
             self._seen.setdefault(order_id, set())
+
+    def renew(self, group: OrderGroup) -> None:
+        """What is known of a group was worked out anew: what is said of any of its orders comes to this one."""
+        for order_id in [number for number, known in self._groups.items() if known.id == group.id]:
+            self._groups[order_id] = group
 
     def group_of(self, order_id: int) -> OrderGroup | None:
         """Whose order it is or was."""

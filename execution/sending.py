@@ -94,6 +94,7 @@ class WorkingGroups:
         self._walk = PriceWalk(gateway, settings)
         self._groups: dict[str, OrderGroup] = {}
         self._memory = OrderMemory()
+        self.renew = self._memory.renew
         self._early: list[OrderUpdated] = []
         self.finished: Callable[[OrderGroup], None] = _nobody
         self.foreign: Callable[[OrderUpdated], None] = _nobody
@@ -164,7 +165,8 @@ class WorkingGroups:
         if refused is not None:
             return refused
         group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
-        self._follow(group, ids)
+        group.order_ids = ids
+        self._memory.follow(group)
         record_step(self._journal, group, "sent")
         early, self._early = self._early, []
         for event in early:
@@ -195,10 +197,6 @@ class WorkingGroups:
         group.why_ended = "" if group.refusal is None else f"only some of its orders: {group.refusal.reason}"
         self._finish(group)
 
-    def _follow(self, group: OrderGroup, ids: tuple[int, ...]) -> None:
-        group.order_ids = ids
-        self._memory.follow(group)
-
     def remember(self, group: OrderGroup) -> None:
         """A group that ended while nobody looked: what the broker still says of its orders is late."""
         self._memory.follow(group)
@@ -217,7 +215,7 @@ class WorkingGroups:
         """Go on with a group that still works at the broker: an exit walks on, an entry is taken back."""
         group.acknowledged, group.heard_at = group.limit, self._gateway.now()
         self._groups[group.id] = group
-        self._follow(group, group.order_ids)
+        self._memory.follow(group)
         if group.opens:
             self.cancel(group, "the process was restarted")
         else:

@@ -18,7 +18,9 @@ from core.gateway import Holding
 from core.journal import RecordKind
 from core.parts import LegExit
 from core.settings.fields import OrderSettings
-from execution.reports import WAITS, fill_gap, take_fill
+from execution.recovery import OrderRecovery
+from execution.reports import fill_gap, take_fill
+from execution.walking import WAITS
 from state.tables import TABLES, OrderGroupState, PositionState
 from tests.conftest import ROOT
 from tests.execution.desk import NOON, SHORT, WING, Room, hold, intent, opened, put, report, restarted, working
@@ -107,6 +109,19 @@ def test_an_entry_that_fills_after_its_cancel_is_a_position_and_never_a_short_of
         assert room.state.positions() == ()
         (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
         assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
+
+
+def test_a_fill_that_the_account_showed_after_its_end_counts_once_when_it_is_told(room: Room) -> None:
+    order = working(room)
+    room.executor.cancel_entries("a person said halt")
+    hold(room, short=-1, wing=1)
+    room.system.managers[OrderRecovery].reconcile()  # the account shows what nobody told
+    (position,) = room.system.book.positions.values()
+    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 9.0, number=9)
+    report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 4.0, number=9)
+    (position,) = room.system.book.positions.values()
+    assert {leg.contract: leg.ratio for leg in position.legs} == {SHORT: -1, WING: 1}
+    assert room.state.held(position.id) == {SHORT.name: -1.0, WING.name: 1.0}
 
 
 def test_a_late_package_joins_what_filled_before(room: Room) -> None:
