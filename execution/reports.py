@@ -12,7 +12,7 @@ CANCELED comes where the exchange was faster than the cancel (BrokerageTransacti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -30,7 +30,7 @@ from core.events import (
     ShareSplit,
 )
 from core.gateway import Gateway, Holding
-from core.instruments import INSTRUMENTS, UNDERLYINGS, contract_named, instrument_of
+from core.instruments import adjusted_of, contract_named, instrument_of
 from core.parts import LegExit, Part
 from core.settings.fields import OrderSettings
 from execution.groups import BROKEN, LATE, Change, LegFill, OrderGroup, opened_parts
@@ -43,6 +43,26 @@ REMEMBERED: Final = timedelta(days=5)
 """How long an order's id is known after its end: until the day after, over a long weekend too."""
 
 
+@dataclass(slots=True)
+class Unnamed:
+    """Reports of one order without an identity: status, quantity and price of each, and what may be one told twice.
+
+    ``doubtful`` are contracts (signed) by price that were counted by a report of which just such a one came before.
+    """
+
+    heard: set[tuple[FillStatus, float, float]] = field(default_factory=set)
+    doubtful: dict[float, float] = field(default_factory=dict)
+
+    def true_cash(self, price: float, quantity: float) -> float:
+        """Points that are gained where so many contracts too many, at a new price, are what was told twice before."""
+        gained = 0.0
+        for known, count in self.doubtful.items():
+            swapped = _within(count, quantity)
+            self.doubtful[known], quantity = count - swapped, quantity - swapped
+            gained += swapped * (known - price)
+        return gained
+
+
 class OrderMemory:
     """Which order is whose, and which of its reports were taken."""
 
@@ -50,6 +70,11 @@ class OrderMemory:
         self._groups: dict[int, OrderGroup] = {}
         self._seen: dict[int, set[tuple[str, float]]] = {}
         self._ended: dict[int, date] = {}
+        self._unnamed: dict[int, Unnamed] = {}
+
+    def unnamed(self, order_id: int) -> Unnamed:
+        """What an order's reports without an identity said so far."""
+        return self._unnamed.setdefault(order_id, Unnamed())
 
     def follow(self, group: OrderGroup) -> None:
         """These orders are this group's from now on."""
@@ -87,19 +112,26 @@ class OrderMemory:
             del self._ended[order_id]
             self._groups.pop(order_id, None)
             self._seen.pop(order_id, None)
+            self._unnamed.pop(order_id, None)
 
 
-def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float) -> tuple[float, LegExit, float]:
+def take_fill(
+    group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float, unnamed: Unnamed
+) -> tuple[float, LegExit, float]:
     """Count a fill once: signed contracts that are new, what got its price now, and how many were too many.
 
     What filled unseen, at a price that nobody told, takes its price from a report that comes later, and its fee too,
     less the ``listed`` one that it was counted at. Part of a contract is none: a quantity counts as the nearest whole.
+    A part that came twice and was counted so takes the price of one too many that is none of those told before; a whole
+    fill that comes again tells nothing.
     """
     fill, price, told = group.fills[leg.contract.name], event.fill_price or 0.0, float(round(event.fill_quantity))
+    named, mark = bool(event.number or event.filled is not None), (event.status, told, price)
+    again = not named and mark in unnamed.heard
     room = group.wanted(leg) - fill.quantity
     new = _within(room, told)
     rest = told - new
-    priced = _within(fill.unpriced, rest)
+    priced = 0.0 if again and event.status is FillStatus.FILLED else _within(fill.unpriced, rest)
     counted = new + priced
     each = event.fee / abs(told) if told else 0.0
     late = LegExit(priced, -priced * price * leg.contract.multiplier, round(abs(priced) * (each - listed), 10))
@@ -109,8 +141,13 @@ def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float) -
     fill.guess -= guess
     fill.cash -= counted * price * leg.contract.multiplier + guess
     fill.fees += late.fees + (event.fee if new == told else round(each * abs(new), 10))
-    fill.unnamed = fill.unnamed or not (event.number or event.filled is not None)
+    fill.unnamed = fill.unnamed or not named
     fill.sure = max(fill.sure, new, key=abs)
+    if again:
+        unnamed.doubtful[price] = unnamed.doubtful.get(price, 0.0) + new
+    elif not named:
+        unnamed.heard.add(mark)
+        fill.cash += unnamed.true_cash(price, rest - priced) * leg.contract.multiplier
     return new, late, rest - priced
 
 
@@ -456,16 +493,3 @@ def _adjusted(leg: Leg, came: Iterable[tuple[Contract, float]]) -> float | None:
         if same and moved and (factor == 1 or (factor > 1 and exact)):
             return factor
     return None
-
-
-def adjusted_of(name: str) -> str | None:
-    """The ticker of the shares that a contract was written on before it was adjusted; ``None`` for any other contract.
-
-    The clearing house numbers the root of what is adjusted (OCC: ``TLT`` becomes ``TLT1``); LEAN keeps the root in the
-    contract's own symbol, so the gateway knows no instrument of it and names it as LEAN does.
-    """
-    root, space, _ = name.partition(" ")
-    facts = UNDERLYINGS.get(root.rstrip("0123456789"))
-    if not space or root in INSTRUMENTS or not root[-1].isdigit() or facts is None:
-        return None
-    return facts.ticker if facts.kind is AssetKind.EQUITY else None

@@ -98,6 +98,7 @@ class Watch:
     _fills_seen: int = 0
     _times: dict[str, deque[datetime]] = field(default_factory=dict)
     _waits: dict[Rule, int] = field(default_factory=dict)
+    _since: dict[str, int] = field(default_factory=dict)
 
     def tell(self, rule: Rule, words: str) -> None:
         """A rule did not hold."""
@@ -217,8 +218,8 @@ class Watch:
             held = self.gateway.held.get(name, (leg.contract, 0))[1]
             same = working.get(name, 0) if working.get(name, 0) * count > 0 else 0
             room = abs(held) if held * count < 0 else 0
-            if doubt and count > 0:  # what a person bought back is not taken as gone then (decision 048)
-                room += max(self.gateway.by_hand.get(name, 0), 0)
+            if doubt and count > 0:  # what is not shown is not taken as gone then (decision 048)
+                room += max(self.gateway.by_hand.get(name, 0), 0) + self._bought_unheard(name)
             if abs(count + same) > room:
                 words = f"{tag} trades {count:+d} of {name}, {held:+d} are held, {same:+d} on their way"
                 self.tell(Rule.OVERSOLD, words)
@@ -244,7 +245,7 @@ class Watch:
         naked = self._naked()
         self._wait(Rule.NAKED, naked, self._can_act(naked))
         differing = self._differing()
-        self._wait(Rule.STATE, differing, not self.gateway.is_down)
+        self._wait_each(Rule.STATE, {row.partition(":")[0]: row for row in differing}, not self.gateway.is_down)
         stuck = [
             f"{order.tag} for {order.asked} minutes"
             for order in self.gateway.resting
@@ -339,6 +340,13 @@ class Watch:
             self._waits[rule] = self._waits.get(rule, 0) + 1
             if self._waits[rule] > most:
                 self.tell(rule, ", ".join(wrong))
+
+    def _wait_each(self, rule: Rule, wrong: Mapping[str, str], fair: bool) -> None:
+        """Each subject has its own time: where one is right again as the next goes wrong, none was wrong for long."""
+        self._since = {name: self._since.get(name, 0) + fair for name in wrong}
+        late = [words for name, words in wrong.items() if self._since[name] > PATIENCE]
+        if late:
+            self.tell(rule, ", ".join(late))
 
     def _can_act(self, about: Iterable[str]) -> bool:
         names = {row.split(" ")[0] for row in about}
@@ -454,12 +462,25 @@ class Watch:
 
     def _unheard(self, name: str) -> int:
         """How many contracts of a name filled for orders of ours and are in no row of the journal."""
-        told: dict[tuple[str, str], float] = {}
+        return sum(abs(count) for count in self._untold(name).values())
+
+    def _bought_unheard(self, name: str) -> int:
+        """How many contracts of a name orders bought that are over by their own reports, which left these out.
+
+        An order that is cancelled in part reports the cancellation and never the fills, and no report tells that.
+        """
+        state = self._alive().managers[HierarchicalStateManager]
+        rows = ((tag, count) for tag, count in self._untold(name).items() if tag in self.tags)
+        return sum(max(count, 0) for tag, count in rows if state.order_group(tag).ended)
+
+    def _untold(self, name: str) -> dict[str, int]:
+        """By order group, signed contracts of a name that filled for it and are in no row of the journal."""
+        told: dict[str, float] = {}
         for row in self.sink.rows(RecordKind.FILL):
-            key = (str(row["group"]), str(row["contract"]))
-            told[key] = told.get(key, 0.0) + float(row["quantity"])
-        filled = {key: count for key, count in self.gateway.filled_of.items() if key[1] == name}
-        return sum(round(abs(count - told.get(key, 0.0))) for key, count in filled.items())
+            if row["contract"] == name:
+                told[str(row["group"])] = told.get(str(row["group"]), 0.0) + float(row["quantity"])
+        filled = {group: count for (group, contract), count in self.gateway.filled_of.items() if contract == name}
+        return {group: round(count - told.get(group, 0.0)) for group, count in filled.items()}
 
 
 def _brought(row: Mapping[str, object]) -> float:

@@ -152,7 +152,9 @@ def test_an_exit_of_what_moved_to_another_part_closes_it_there(room: Room) -> No
     assert rows["whole-broken"]["cash_in"] + rows["whole-broken"]["cash_out"] == -50.0  # (12.0 - 12.5) x 100
 
 
-def test_a_refused_exit_of_one_part_keeps_the_unwinding_of_another_over_a_restart(room: Room) -> None:
+def test_a_refused_exit_of_one_part_keeps_the_unwinding_of_another_over_a_restart(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Two spreads and two puts sold beside them; of the spreads' shorts one fills. One spread and one put are whole. The
     # other put is bought back, the other long covers the put that stays. It goes with that, by whatever process.
     beside = put(4900.0)
@@ -182,9 +184,9 @@ def test_a_refused_exit_of_one_part_keeps_the_unwinding_of_another_over_a_restar
     def refuses(*_: object) -> tuple[int, ...]:
         raise OrderRefusedError("refused")
 
-    usual, room.gateway.send = room.gateway.send, refuses  # type: ignore[method-assign]
+    monkeypatch.setattr(room.gateway, "send", refuses)
     room.executor.close(room.system.book.positions[name], "test", "because", Urgency.NORMAL, ("naked",))
-    room.gateway.send = usual  # type: ignore[method-assign]
+    monkeypatch.undo()
     assert room.state.position(name).state == PositionState.UNWINDING
     restarted(room)
     room.gateway.subscribe([SHORT, WING, beside])

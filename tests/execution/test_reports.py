@@ -18,8 +18,7 @@ from core.gateway import Holding
 from core.journal import RecordKind
 from core.parts import LegExit
 from core.settings.fields import OrderSettings
-from execution.recovery import OrderRecovery
-from execution.reports import fill_gap, take_fill
+from execution.reports import Unnamed, fill_gap, take_fill
 from execution.walking import WAITS
 from state.tables import TABLES, OrderGroupState, PositionState
 from tests.conftest import ROOT
@@ -109,19 +108,6 @@ def test_an_entry_that_fills_after_its_cancel_is_a_position_and_never_a_short_of
         assert room.state.positions() == ()
         (row,) = room.sink.rows(RecordKind.TRADE_CLOSED)
         assert room.gateway.cash - 100_000.0 == pytest.approx(row["profit"])
-
-
-def test_a_fill_that_the_account_showed_after_its_end_counts_once_when_it_is_told(room: Room) -> None:
-    order = working(room)
-    room.executor.cancel_entries("a person said halt")
-    hold(room, short=-1, wing=1)
-    room.system.managers[OrderRecovery].reconcile()  # the account shows what nobody told
-    (position,) = room.system.book.positions.values()
-    report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 9.0, number=9)
-    report(room, order.ids[1], WING, FillStatus.FILLED, 1.0, 4.0, number=9)
-    (position,) = room.system.book.positions.values()
-    assert {leg.contract: leg.ratio for leg in position.legs} == {SHORT: -1, WING: 1}
-    assert room.state.held(position.id) == {SHORT.name: -1.0, WING.name: 1.0}
 
 
 def test_a_late_package_joins_what_filled_before(room: Room) -> None:
@@ -504,6 +490,6 @@ def test_a_late_report_puts_its_own_fee_in_place_of_the_list_s(room: Room) -> No
         time=NOON, order_id=1, contract=leg.contract.name, status=FillStatus.FILLED, fill_quantity=-3.0, fill_price=2.0,
         fee=4.5,
     )  # fmt: skip
-    new, late, odd = take_fill(group, leg, told, 1.0)
+    new, late, odd = take_fill(group, leg, told, 1.0, Unnamed())
     assert (new, late, odd) == (-2.0, LegExit(-1.0, 200.0, 0.5), 0.0)
     assert (fill.quantity, fill.unpriced, fill.cash, fill.fees) == (-3.0, 0.0, 600.0, 4.5)
