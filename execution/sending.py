@@ -401,12 +401,13 @@ class WorkingGroups:
 
     def _take_fill(self, group: OrderGroup, leg: Leg, event: OrderUpdated) -> None:
         listed = self.listed_fee(leg, group.opens)
-        event = event if event.fee else replace(event, fee=abs(event.fill_quantity) * listed)
+        before, event = group.cash, event if event.fee else replace(event, fee=abs(event.fill_quantity) * listed)
         new, late, odd = take_fill(group, leg, event, listed, self._memory.unnamed(event.order_id))
         if late.quantity:
             self.priced(group, leg, late)
         if odd:
-            self._states.filled_some(group)  # it may be another price that is true
+            if not new and group.cash != before:  # another price is true
+                self._states.filled_some(group)
             record_step(self._journal, group, "reported_again")
             self.odd(group)
         if not new:

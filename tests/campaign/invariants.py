@@ -14,7 +14,7 @@ from core.journal import MemorySink, RecordKind
 from core.parts import merged
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.groups import intrinsic
+from execution.groups import BROKEN, LATE, intrinsic
 from execution.states import rebuild_package
 from risk.emergency import EmergencyProtocol
 from risk.equity import PhaseManager
@@ -23,7 +23,7 @@ from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose
 from tests.campaign.gateway import FaultyGateway
 from tests.campaign.odd import MISCOUNTED, PRICES_LOST, Oddity
-from tests.campaign.sums import MOST_SUMS, is_among, of_part, of_trade, possible
+from tests.campaign.sums import MOST_SUMS, is_among, of_part, of_shares, of_trade, possible
 from trading_system import TradingSystem
 
 PATIENCE = 25
@@ -416,10 +416,11 @@ class Watch:
         if len(trades) < len(rows) and not self.on & {Fault.KILLED, Fault.DISK}:
             self.tell(Rule.TRADES, "a closed trade was told twice")
         parts = [part for position in system.book.positions.values() for part in position.parts]
-        whole: list[float] = [row["profit"] for row in trades.values() if row["profit"] is not None]
+        closed = [(row, self._opened_unseen(row)) for row in trades.values()]
+        whole: list[float] = [row["profit"] for row, unseen in closed if row["profit"] is not None and not unseen]
         whole += [part.cash - part.fees for part in parts if part.cash is not None]
-        whole += [_brought(row) for row in self.sink.rows(RecordKind.FILL) if row["group"] == "assigned shares"]
-        half = [of_trade(row) for row in trades.values() if row["profit"] is None]
+        whole += [of_shares(row) for row in self.sink.rows(RecordKind.FILL) if row["group"] == "assigned shares"]
+        half = [of_trade(row, unseen) for row, unseen in closed if row["profit"] is None or unseen]
         half += [of_part(part) for part in parts if part.cash is None]
         if half and not self.on & _EXCUSES and not self.odd & PRICES_LOST:
             self.tell(Rule.TRADES, "a trade's price is unknown, and every report of it came")
@@ -433,6 +434,15 @@ class Watch:
         sums, theirs = sorted(set(unheard)), set(self._by_hand())
         if not any(is_among(moved - told - other, sums, least) for other in theirs):
             self.tell(Rule.CASH, f"{moved:+,.2f} in the account, {told:+,.2f} by trades, {len(half)} of them in part")
+
+    def _opened_unseen(self, row: Mapping[str, object]) -> bool:
+        """Whether a trade is what an exit bought or sold too much of, at a price that no report told."""
+        group, late, rest = str(row["part"]).partition(LATE)
+        legs = row["legs"]
+        assert isinstance(legs, list)
+        if not late or not rest.endswith(BROKEN) or group not in self.tags:
+            return False
+        return any(self._untold(str(leg["name"])).get(group, 1) for leg in legs)
 
     def settles(self, day: date) -> None:
         """What belongs to nobody and ends today is settled with the rest; no trade will have it."""
@@ -461,8 +471,13 @@ class Watch:
         yield from (sum(chosen) for chosen in islice(product(*choices), MOST_SUMS))
 
     def _unheard(self, name: str) -> int:
-        """How many contracts of a name filled for orders of ours and are in no row of the journal."""
-        return sum(abs(count) for count in self._untold(name).values())
+        """How many contracts of a name filled for orders of ours and are in no row of the journal, or taken back."""
+        state = self._alive().managers[HierarchicalStateManager]
+        total = 0
+        for tag, count in self._untold(name).items():
+            counted = state.order_group(tag).detail.get("filled", {}).get(name, 0.0) if tag in self.tags else 0.0
+            total += max(abs(count), round(abs(self.gateway.filled_of[tag, name] - counted)))
+        return total
 
     def _bought_unheard(self, name: str) -> int:
         """How many contracts of a name orders bought that are over by their own reports, which left these out.
@@ -481,8 +496,3 @@ class Watch:
                 told[str(row["group"])] = told.get(str(row["group"]), 0.0) + float(row["quantity"])
         filled = {group: count for (group, contract), count in self.gateway.filled_of.items() if contract == name}
         return {group: round(count - told.get(group, 0.0)) for group, count in filled.items()}
-
-
-def _brought(row: Mapping[str, object]) -> float:
-    """Dollars that a row of shares brought, fees taken off."""
-    return -float(str(row["quantity"])) * float(str(row["price"])) - float(str(row["fee"]))
