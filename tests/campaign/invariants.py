@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ class Watch:
     nobodys_cash: float = 0.0
     _sent: set[tuple[str, ...]] = field(default_factory=set)
     _journalled: dict[tuple[str, str], float] = field(default_factory=dict)
-    _fills_seen: int = 0
+    _lines_seen: int = 0
     _times: dict[str, deque[datetime]] = field(default_factory=dict)
     _waits: dict[Rule, int] = field(default_factory=dict)
     _since: dict[str, int] = field(default_factory=dict)
@@ -269,13 +270,13 @@ class Watch:
         """Where each report says which fill it is, no more is journalled of an order than the broker filled of it."""
         if not self.gateway.named or self.odd & MISCOUNTED:
             return
-        rows = self.sink.rows(RecordKind.FILL)
-        for row in rows[self._fills_seen :]:
+        lines = self.sink.lines[self._lines_seen :]
+        self._lines_seen += len(lines)
+        for row in (row for row in map(json.loads, lines) if row["kind"] == RecordKind.FILL):
             key = (str(row["group"]), str(row["contract"]))
             self._journalled[key] = self._journalled.get(key, 0.0) + float(row["quantity"])
             if abs(self._journalled[key]) > abs(self.gateway.filled_of.get(key, 0)) + 0.5 and key[0] in self.tags:
                 self.tell(Rule.COUNTED, f"{self._journalled[key]:+g} of {key[1]} for {key[0]}")
-        self._fills_seen = len(rows)
 
     def _follow_package(self, package: Package, position: str) -> None:
         """A package that is all or nothing, unless something else trades a contract of it too."""
