@@ -226,9 +226,8 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
     @property
     def total_margin_used(self) -> float:
         """Maintenance margin of all position groups."""
-        if self.takes_no_margin:
-            return 0.0
-        return clean(sum(group.reserved_buying_power() for group in self.positions.groups))
+        groups = () if self.takes_no_margin else self.positions.groups
+        return clean(sum(group.reserved_buying_power() for group in groups))
 
     @property
     def takes_no_margin(self) -> bool:
