@@ -277,7 +277,7 @@ class GroupStates:
         """An order that never left: its position is what it was before."""
         if group.purpose is OrderPurpose.ENTRY:
             self._try(Level.POSITION, group.position, PositionTrigger.ABANDON)
-        elif group.purpose is not OrderPurpose.UNWIND:
+        elif self._state.position(group.position).state != PositionState.UNWINDING:  # else another part of it still is
             self._try(Level.POSITION, group.position, PositionTrigger.KEEP)
         self._strategy(group.strategy)
 

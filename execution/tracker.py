@@ -77,7 +77,7 @@ class PositionTracker:
         known = self._book.positions.get(group.position)
         taken = len(() if known is None else known.parts)
         legs = [leg.contract for leg in group.package.legs if leg.contract.name in loose]
-        fills = [loose[contract.name] for contract in legs]
+        fills = [self._paid(contract, loose[contract.name]) for contract in legs]
         prices = [-fill.cash / (fill.quantity * row.multiplier) for row, fill in zip(legs, fills, strict=True)]
         return Part(
             name=f"{group.id}{LATE}-{taken + 1}{BROKEN}",
@@ -89,6 +89,16 @@ class PositionTracker:
             entry_fees=sum(fill.fees for fill in fills),
             terms=Terms(group.strategy, "late", 0.0, 0.0, frozenset()),
         )
+
+    def _paid(self, contract: Contract, fill: LegFill) -> LegFill:
+        """What opened unseen, at the account's average price of it, else at the middle of its quote: not at nothing."""
+        held = next((row for row in self._gateway.holdings() if row.name == contract.name), None)
+        quote = self._gateway.quote(contract)
+        known = held.average_price if held is not None and held.quantity * fill.quantity > 0 else None
+        price = known or (None if quote is None else quote.mid)
+        if fill.priced or price is None:
+            return fill
+        return replace(fill, cash=fill.cash - fill.unpriced * price * contract.multiplier, unpriced=0.0)
 
     # What happens to positions
 

@@ -32,15 +32,20 @@ class Executions:
         return sorted({round(sum(chosen), 4) for chosen in combinations(rows, abs(count))})
 
 
-def of_trade(row: Mapping[str, object]) -> tuple[float, list[tuple[str, int]]]:
-    """Of a closed trade whose result is unknown: the dollars that are known, and the exits (signed) that are not."""
+def of_trade(row: Mapping[str, object], unseen: bool = False) -> tuple[float, list[tuple[str, int]]]:
+    """Of a closed trade whose result is unknown: the dollars that are known, and the fills (signed) that are not.
+
+    ``unseen``: what it opened with is none that was told, but the account's average.
+    """
     legs, count = row["legs"], int(str(row["contracts"]))
     assert isinstance(legs, list)
-    cash, unknown = float(str(row["cash_in"])) - float(str(row["fees"])), []
+    cash, unknown = (0.0 if unseen else float(str(row["cash_in"]))) - float(str(row["fees"])), []
     for leg in legs:
         held = int(leg["ratio"]) * count
         contract = contract_named(str(leg["name"]))
         assert contract is not None
+        if unseen:
+            unknown.append((contract.name, held))
         if leg["exit"] is None:
             unknown.append((contract.name, -held))
         else:
@@ -57,6 +62,11 @@ def of_part(part: Part) -> tuple[float, list[tuple[str, int]]]:
         else:
             cash += gone.cash
     return cash, unknown
+
+
+def of_shares(row: Mapping[str, object]) -> float:
+    """Dollars that a row of shares brought, fees taken off."""
+    return -float(str(row["quantity"])) * float(str(row["price"])) - float(str(row["fee"]))
 
 
 def possible(unknown: Sequence[tuple[str, int]], executions: Executions) -> Iterator[float] | None:

@@ -36,6 +36,12 @@ FIXED = {
     9737: "a person's own short needs no hedge of another position's",
     5769: "an order ends with its contract",
     6969: "what ends today is settled though the process is killed at the close",
+    4432: "a part that came twice takes the price of the report that is one too many",
+    6485: "what came twice of several legs takes the prices of what came after",
+    5735: "an old word on the first order of a package that the account decided counts nothing again",
+    7499: "a refused exit of one part ends no unwinding of another",
+    7919: "what an exit bought unseen and too much is not bought for nothing",
+    9639: "of differences one after the other each has its own time",
     715: "a short whose hedge a person sold out of another part is bought back",
 }
 """Seeds that broke a rule once, and what it was."""
