@@ -88,14 +88,17 @@ class FillRow(TypedDict):
 
 
 class TradeLeg(TypedDict):
-    """One leg of a closed trade. ``ratio`` is signed per package; ``exit`` is the settlement value where it expired."""
+    """One leg of a closed trade. ``ratio`` is signed per package; ``exit`` is the settlement value where it expired.
+
+    ``entry`` and ``exit`` are ``null`` where nobody told the price.
+    """
 
     name: str
     ratio: int
     strike: float
     right: Literal["call", "put"]
     expiry: str
-    entry: float
+    entry: float | None
     exit: float | None
 
 

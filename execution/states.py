@@ -208,16 +208,14 @@ class GroupStates:
     def settled(
         self, change: Change, unwinding: Sequence[str], busy: bool, rows: Rows, *, counted: bool = False
     ) -> None:
-        """Something left the account without an order of ours: expired, was assigned, was closed by hand.
-
-        ``counted``: the position's holdings know it already.
-        """
+        """Something left the account without an order of ours; ``counted``: the position's holdings know it already."""
         with self._state.together():
             held = {**self._state.position(change.after.id).detail.get("corrections", {})}
             for name, quantity in ({} if counted else change.held or {}).items():
                 held[name] = held.get(name, 0.0) + quantity
             self._state.note(Level.POSITION, change.after.id, corrections={name: by for name, by in held.items() if by})
             self._untold(change.after.id, rows)
+            self.shares()  # with the option that delivered them: all of it, or nothing
             self.changed(change, change.after.id, unwinding, busy)
 
     def amended(self, trade: ClosedTrade) -> None:
@@ -391,6 +389,7 @@ def describe_parts(position: Position) -> dict[str, dict[str, Any]]:
             "exits": {name: [gone.quantity, gone.cash, gone.fees] for name, gone in part.exits.items()},
             "exit_rule": part.exit_rule,
             "exit_reason": part.exit_reason,
+            "entry_known": part.entry_known,
         }
         for part in position.parts
     }
@@ -446,6 +445,7 @@ def _part(name: str, row: Mapping[str, Any]) -> Part:
         },
         exit_rule=str(row["exit_rule"]),
         exit_reason=str(row["exit_reason"]),
+        entry_known=row.get("entry_known") is not False,
     )
 
 

@@ -12,6 +12,8 @@ from core.instruments import contract_named
 from core.parts import Part
 
 MOST_SUMS = 100_000
+LOT = 100
+"""Shares that an option delivers: they come and go in such lots."""
 
 
 @dataclass
@@ -33,7 +35,10 @@ class Executions:
 
 
 def of_trade(row: Mapping[str, object]) -> tuple[float, list[tuple[str, int]]]:
-    """Of a closed trade whose result is unknown: the dollars that are known, and the exits (signed) that are not."""
+    """Of a closed trade whose result is unknown: the dollars that are known, and the contracts (signed) that are not.
+
+    These are exits that nobody told, and the entry of what an exit's unseen fill left the other way round.
+    """
     legs, count = row["legs"], int(str(row["contracts"]))
     assert isinstance(legs, list)
     cash, unknown = float(str(row["cash_in"])) - float(str(row["fees"])), []
@@ -41,6 +46,8 @@ def of_trade(row: Mapping[str, object]) -> tuple[float, list[tuple[str, int]]]:
         held = int(leg["ratio"]) * count
         contract = contract_named(str(leg["name"]))
         assert contract is not None
+        if leg["entry"] is None:
+            unknown.append((contract.name, held))
         if leg["exit"] is None:
             unknown.append((contract.name, -held))
         else:
@@ -50,7 +57,9 @@ def of_trade(row: Mapping[str, object]) -> tuple[float, list[tuple[str, int]]]:
 
 def of_part(part: Part) -> tuple[float, list[tuple[str, int]]]:
     """The same of a part that is open."""
-    cash, unknown = part.entry_cash - part.fees, []
+    cash, unknown = part.entry_cash - part.fees, list[tuple[str, int]]()
+    if not part.entry_known:
+        unknown += [(leg.contract.name, leg.ratio * part.contracts) for leg in part.package.legs]
     for name, gone in part.exits.items():
         if gone.cash is None:
             unknown.append((name, round(gone.quantity)))
@@ -65,6 +74,27 @@ def possible(unknown: Sequence[tuple[str, int]], executions: Executions) -> Iter
     if prod(len(row) for row in choices) > MOST_SUMS:
         return None
     return (sum(chosen) for chosen in product(*choices))
+
+
+@dataclass
+class Counted:
+    """What the system counts of one order in one contract, by its journal: signed contracts and their dollars."""
+
+    quantity: float = 0.0
+    dollars: float = 0.0
+
+    def fill(self, row: Mapping[str, object]) -> None:
+        """A fill is counted, at its price and fee."""
+        contract, quantity = contract_named(str(row["contract"])), float(str(row["quantity"]))
+        assert contract is not None
+        self.quantity += quantity
+        self.dollars -= quantity * float(str(row["price"])) * contract.multiplier + float(str(row["fee"]))
+
+    def taken_back(self, quantity: float) -> None:
+        """The account shows less than was counted: a report that came twice, or what a person closed meanwhile."""
+        if abs(quantity) < abs(self.quantity):
+            self.dollars *= quantity / self.quantity
+            self.quantity = quantity
 
 
 def is_among(amount: float, sums: Sequence[float], least: float) -> bool:
