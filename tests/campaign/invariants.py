@@ -461,11 +461,9 @@ class Watch:
 
     def _unheard(self, name: str) -> int:
         """How many contracts of a name filled for orders of ours, and are counted for none of them."""
-        counted = self._counts()
-        filled = {key: count for key, count in self.gateway.filled_of.items() if key[1] == name}
-        return sum(
-            round(max(abs(count) - abs(counted.get(key, Counted()).quantity), 0.0)) for key, count in filled.items()
-        )
+        counted = {key: abs(row.quantity) for key, row in self._counts().items()}
+        filled = {key: abs(count) for key, count in self.gateway.filled_of.items() if key[1] == name}
+        return sum(round(max(count - counted.get(key, 0.0), 0.0)) for key, count in filled.items())
 
     def _counts(self) -> dict[tuple[str, str], Counted]:
         """By order group and contract, what is counted in the end: fills, less what the account took back of them."""

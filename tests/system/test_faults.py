@@ -36,6 +36,16 @@ FIXED = {
     9737: "a person's own short needs no hedge of another position's",
     5769: "an order ends with its contract",
     6969: "what ends today is settled though the process is killed at the close",
+    3309: "shares that are gone are corrected once, and not at each start",
+    3869: "shares of which no sale was told count at what the broker took for them",
+    7159: "a sale of shares that is told twice counts once",
+    7859: "shares of an assignment are written with their option",
+    9799: "shares of an assignment are somebody's though the process is killed at once",
+    8649: "what expired after an exit of unknown end has no price",
+    8769: "what an exit left the other way round at a price that nobody told has no profit",
+    3709: "what was counted twice and taken back is in no trade, and the sums know it",
+    7949: "what a lost fill and a person's trade brought is in no trade, and the sums know it",
+    3889: "what was counted twice in an order that ends whole by it costs what it brought",
     715: "a short whose hedge a person sold out of another part is bought back",
 }
 """Seeds that broke a rule once, and what it was."""
