@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from graphlib import CycleError, TopologicalSorter
 from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -185,7 +185,7 @@ class ManagerFactory:
         hints = _hints(kind)
         needs = []
         known = (*self._provided, *self._registered)
-        for name, parameter in list(inspect.signature(kind).parameters.items()):
+        for name, parameter in _parameters(kind).items():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
             wanted, all_of = _wanted(hints.get(name))
@@ -257,10 +257,17 @@ class ManagerFactory:
         return built
 
 
-def _hints(kind: type) -> dict[str, Any]:
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
     """What the constructor's parameters are annotated with."""
     constructor = inspect.getattr_static(kind, "__init__")
     return get_type_hints(constructor) if inspect.isfunction(constructor) else {}
+
+
+@cache
+def _parameters(kind: type) -> Mapping[str, inspect.Parameter]:
+    """The constructor's parameters; a process that builds many systems asks once."""
+    return inspect.signature(kind).parameters
 
 
 def _attempt(work: Callable[[], tuple[Any, float]]) -> tuple[Any, float] | Exception:

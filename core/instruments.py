@@ -340,6 +340,19 @@ def instrument_of(contract: Contract) -> Instrument:
     return INSTRUMENTS[contract.root]
 
 
+def adjusted_of(name: str) -> str | None:
+    """The ticker of the shares that a contract was written on before it was adjusted; ``None`` for any other contract.
+
+    The clearing house numbers the root of what is adjusted (OCC: ``TLT`` becomes ``TLT1``); LEAN keeps the root in the
+    contract's own symbol, so the gateway knows no instrument of it and names it as LEAN does.
+    """
+    root, space, _ = name.partition(" ")
+    facts = UNDERLYINGS.get(root.rstrip("0123456789"))
+    if not space or root in INSTRUMENTS or not root[-1].isdigit() or facts is None:
+        return None
+    return facts.ticker if facts.kind is AssetKind.EQUITY else None
+
+
 def roots_of(ticker: str) -> tuple[str, ...]:
     """Option roots written on a ticker or a family, in the table's order."""
     return tuple(row.root for row in INSTRUMENTS.values() if row.underlying == ticker)

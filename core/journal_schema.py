@@ -88,17 +88,14 @@ class FillRow(TypedDict):
 
 
 class TradeLeg(TypedDict):
-    """One leg of a closed trade. ``ratio`` is signed per package; ``exit`` is the settlement value where it expired.
-
-    ``entry`` and ``exit`` are ``null`` where nobody told the price.
-    """
+    """One leg of a closed trade. ``ratio`` is signed per package; ``exit`` is the settlement value where it expired."""
 
     name: str
     ratio: int
     strike: float
     right: Literal["call", "put"]
     expiry: str
-    entry: float | None
+    entry: float
     exit: float | None
 
 

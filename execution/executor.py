@@ -325,6 +325,7 @@ class AtomicExecutor(OrderDesk):
     def came_late(self, group: OrderGroup) -> None:
         """Something of a finished group filled after its end: state, cash and position follow, the next minute acts."""
         record_step(self._journal, group, "filled_late")
+        self._working.renew(group)
         self.account.believed(group)
         if group.id in self._lost:  # the account decides what became of it, once, with what is told meanwhile
             self.states.filled_some(group)

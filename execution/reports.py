@@ -12,7 +12,7 @@ CANCELED comes where the exchange was faster than the cancel (BrokerageTransacti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -30,52 +30,37 @@ from core.events import (
     ShareSplit,
 )
 from core.gateway import Gateway, Holding
-from core.instruments import INSTRUMENTS, UNDERLYINGS, contract_named, instrument_of
+from core.instruments import adjusted_of, contract_named, instrument_of
 from core.parts import LegExit, Part
 from core.settings.fields import OrderSettings
 from execution.groups import BROKEN, LATE, Change, LegFill, OrderGroup, opened_parts
 from execution.tracker import PositionTracker
 from execution.walking import guess_price
 from state.manager import HierarchicalStateManager
-from state.tables import OrderGroupState, PositionState
 
 _ROUNDING: Final = 1e-6
 REMEMBERED: Final = timedelta(days=5)
 """How long an order's id is known after its end: until the day after, over a long weekend too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How long something may wait in its state: the setting that says so, who is awake for it, what happens then."""
+@dataclass(slots=True)
+class Unnamed:
+    """Reports of one order without an identity: status, quantity and price of each, and what may be one told twice.
 
-    limit: str
-    owner: str
-    then: str
+    ``doubtful`` are contracts (signed) by price that were counted by a report of which just such a one came before.
+    """
 
+    heard: set[tuple[FillStatus, float, float]] = field(default_factory=set)
+    doubtful: dict[float, float] = field(default_factory=dict)
 
-WAITS: Final[Mapping[OrderGroupState | PositionState, Waiting]] = {
-    OrderGroupState.PLANNED: Waiting("settle_seconds", "recovery", "never sent: abandoned, or adopted where it was"),
-    OrderGroupState.SENT: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
-    OrderGroupState.WORKING: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
-    OrderGroupState.PARTLY_FILLED: Waiting(
-        "unwind_after_seconds", "executor", "cancelled: whole packages stay, the rest is unwound"
-    ),
-    OrderGroupState.CANCELLING: Waiting(
-        "silent_seconds", "executor", "asked again each minute, told at the second; absent: the account decides"
-    ),
-    OrderGroupState.UNWINDING: Waiting("settle_seconds", "recovery", "of an older version: ended by the account"),
-    PositionState.PLANNED: Waiting("settle_seconds", "recovery", "abandoned"),
-    PositionState.OPENING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
-    PositionState.ADJUSTING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
-    PositionState.CLOSING: Waiting("split_after_steps", "executor", "goes leg by leg, shorts first; never given up"),
-    PositionState.UNWINDING: Waiting(
-        "blocked_exit_minutes", "executor", "each minute sends what may go; told as a breach"
-    ),
-    PositionState.ASSIGNED: Waiting(
-        "settle_seconds", "recovery", "option legs counted, shares sold from the next open"
-    ),
-}
-"""Every state that is none to stay in; a position's OPEN belongs to its strategy, whose rules are asked each minute."""
+    def true_cash(self, price: float, quantity: float) -> float:
+        """Points that are gained where so many contracts too many, at a new price, are what was told twice before."""
+        gained = 0.0
+        for known, count in self.doubtful.items():
+            swapped = _within(count, quantity)
+            self.doubtful[known], quantity = count - swapped, quantity - swapped
+            gained += swapped * (known - price)
+        return gained
 
 
 class OrderMemory:
@@ -85,12 +70,23 @@ class OrderMemory:
         self._groups: dict[int, OrderGroup] = {}
         self._seen: dict[int, set[tuple[str, float]]] = {}
         self._ended: dict[int, date] = {}
+        self._unnamed: dict[int, Unnamed] = {}
+
+    def unnamed(self, order_id: int) -> Unnamed:
+        """What an order's reports without an identity said so far."""
+        return self._unnamed.setdefault(order_id, Unnamed())
 
     def follow(self, group: OrderGroup) -> None:
         """These orders are this group's from now on."""
+        self.renew(group)
         for order_id in group.order_ids:
             self._groups[order_id] = group
             self._seen.setdefault(order_id, set())
+
+    def renew(self, group: OrderGroup) -> None:
+        """What is known of a group was worked out anew: what is said of any of its orders comes to this one."""
+        for order_id in [number for number, known in self._groups.items() if known.id == group.id]:
+            self._groups[order_id] = group
 
     def group_of(self, order_id: int) -> OrderGroup | None:
         """Whose order it is or was."""
@@ -116,19 +112,26 @@ class OrderMemory:
             del self._ended[order_id]
             self._groups.pop(order_id, None)
             self._seen.pop(order_id, None)
+            self._unnamed.pop(order_id, None)
 
 
-def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float) -> tuple[float, LegExit, float]:
+def take_fill(
+    group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float, unnamed: Unnamed
+) -> tuple[float, LegExit, float]:
     """Count a fill once: signed contracts that are new, what got its price now, and how many were too many.
 
     What filled unseen, at a price that nobody told, takes its price from a report that comes later, and its fee too,
     less the ``listed`` one that it was counted at. Part of a contract is none: a quantity counts as the nearest whole.
+    A part that came twice and was counted so takes the price of one too many that is none of those told before; a whole
+    fill that comes again tells nothing.
     """
     fill, price, told = group.fills[leg.contract.name], event.fill_price or 0.0, float(round(event.fill_quantity))
+    named, mark = bool(event.number or event.filled is not None), (event.status, told, price)
+    again = not named and mark in unnamed.heard
     room = group.wanted(leg) - fill.quantity
     new = _within(room, told)
     rest = told - new
-    priced = _within(fill.unpriced, rest)
+    priced = 0.0 if again and event.status is FillStatus.FILLED else _within(fill.unpriced, rest)
     counted = new + priced
     each = event.fee / abs(told) if told else 0.0
     late = LegExit(priced, -priced * price * leg.contract.multiplier, round(abs(priced) * (each - listed), 10))
@@ -138,8 +141,13 @@ def take_fill(group: OrderGroup, leg: Leg, event: OrderUpdated, listed: float) -
     fill.guess -= guess
     fill.cash -= counted * price * leg.contract.multiplier + guess
     fill.fees += late.fees + (event.fee if new == told else round(each * abs(new), 10))
-    fill.unnamed = fill.unnamed or not (event.number or event.filled is not None)
+    fill.unnamed = fill.unnamed or not named
     fill.sure = max(fill.sure, new, key=abs)
+    if again:
+        unnamed.doubtful[price] = unnamed.doubtful.get(price, 0.0) + new
+    elif not named:
+        unnamed.heard.add(mark)
+        fill.cash += unnamed.true_cash(price, rest - priced) * leg.contract.multiplier
     return new, late, rest - priced
 
 
@@ -485,16 +493,3 @@ def _adjusted(leg: Leg, came: Iterable[tuple[Contract, float]]) -> float | None:
         if same and moved and (factor == 1 or (factor > 1 and exact)):
             return factor
     return None
-
-
-def adjusted_of(name: str) -> str | None:
-    """The ticker of the shares that a contract was written on before it was adjusted; ``None`` for any other contract.
-
-    The clearing house numbers the root of what is adjusted (OCC: ``TLT`` becomes ``TLT1``); LEAN keeps the root in the
-    contract's own symbol, so the gateway knows no instrument of it and names it as LEAN does.
-    """
-    root, space, _ = name.partition(" ")
-    facts = UNDERLYINGS.get(root.rstrip("0123456789"))
-    if not space or root in INSTRUMENTS or not root[-1].isdigit() or facts is None:
-        return None
-    return facts.ticker if facts.kind is AssetKind.EQUITY else None

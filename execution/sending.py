@@ -94,6 +94,7 @@ class WorkingGroups:
         self._walk = PriceWalk(gateway, settings)
         self._groups: dict[str, OrderGroup] = {}
         self._memory = OrderMemory()
+        self.renew = self._memory.renew
         self._early: list[OrderUpdated] = []
         self.finished: Callable[[OrderGroup], None] = _nobody
         self.foreign: Callable[[OrderUpdated], None] = _nobody
@@ -164,7 +165,8 @@ class WorkingGroups:
         if refused is not None:
             return refused
         group.next_step_at = now + timedelta(seconds=self._settings.walk_interval_seconds)
-        self._follow(group, ids)
+        group.order_ids = ids
+        self._memory.follow(group)
         record_step(self._journal, group, "sent")
         early, self._early = self._early, []
         for event in early:
@@ -195,10 +197,6 @@ class WorkingGroups:
         group.why_ended = "" if group.refusal is None else f"only some of its orders: {group.refusal.reason}"
         self._finish(group)
 
-    def _follow(self, group: OrderGroup, ids: tuple[int, ...]) -> None:
-        group.order_ids = ids
-        self._memory.follow(group)
-
     def remember(self, group: OrderGroup) -> None:
         """A group that ended while nobody looked: what the broker still says of its orders is late."""
         self._memory.follow(group)
@@ -217,7 +215,7 @@ class WorkingGroups:
         """Go on with a group that still works at the broker: an exit walks on, an entry is taken back."""
         group.acknowledged, group.heard_at = group.limit, self._gateway.now()
         self._groups[group.id] = group
-        self._follow(group, group.order_ids)
+        self._memory.follow(group)
         if group.opens:
             self.cancel(group, "the process was restarted")
         else:
@@ -403,11 +401,13 @@ class WorkingGroups:
 
     def _take_fill(self, group: OrderGroup, leg: Leg, event: OrderUpdated) -> None:
         listed = self.listed_fee(leg, group.opens)
-        event = event if event.fee else replace(event, fee=abs(event.fill_quantity) * listed)
-        new, late, odd = take_fill(group, leg, event, listed)
+        before, event = group.cash, event if event.fee else replace(event, fee=abs(event.fill_quantity) * listed)
+        new, late, odd = take_fill(group, leg, event, listed, self._memory.unnamed(event.order_id))
         if late.quantity:
             self.priced(group, leg, late)
         if odd:
+            if not new and group.cash != before:  # another price is true
+                self._states.filled_some(group)
             record_step(self._journal, group, "reported_again")
             self.odd(group)
         if not new:

@@ -275,7 +275,7 @@ class GroupStates:
         """An order that never left: its position is what it was before."""
         if group.purpose is OrderPurpose.ENTRY:
             self._try(Level.POSITION, group.position, PositionTrigger.ABANDON)
-        elif group.purpose is not OrderPurpose.UNWIND:
+        elif self._state.position(group.position).state != PositionState.UNWINDING:  # else another part of it still is
             self._try(Level.POSITION, group.position, PositionTrigger.KEEP)
         self._strategy(group.strategy)
 
@@ -389,7 +389,6 @@ def describe_parts(position: Position) -> dict[str, dict[str, Any]]:
             "exits": {name: [gone.quantity, gone.cash, gone.fees] for name, gone in part.exits.items()},
             "exit_rule": part.exit_rule,
             "exit_reason": part.exit_reason,
-            "entry_known": part.entry_known,
         }
         for part in position.parts
     }
@@ -445,7 +444,6 @@ def _part(name: str, row: Mapping[str, Any]) -> Part:
         },
         exit_rule=str(row["exit_rule"]),
         exit_reason=str(row["exit_reason"]),
-        entry_known=row.get("entry_known") is not False,
     )
 
 

@@ -56,10 +56,8 @@ class PositionTracker:
         """By contract: what others traded in contracts of ours, as far as the engine told, and no position took yet."""
         self.unsure: set[tuple[str, str]] = set()
         """Positions, each with a contract that was settled, or traded before by an order of which nobody told."""
-        self._coming: dict[str, tuple[str, float, float]] = {}
-        """By position: shares that its assignment delivers, to be written with it (ticker, quantity, price)."""
-        self._counted: dict[tuple[str, date], float] = {}
-        """By ticker and day: shares that were counted with their option; their own report adds none."""
+        self._coming: dict[str, tuple[str, float, float]] = {}  # shares of an assigned position, at which price
+        self._counted: dict[tuple[str, date], float] = {}  # shares that came with their option on a day
         self._unknown: list[tuple[ClosedTrade, Part]] = []
         self._work = OrderWork()
 
@@ -90,7 +88,7 @@ class PositionTracker:
         known = self._book.positions.get(group.position)
         taken = len(() if known is None else known.parts)
         legs = [leg.contract for leg in group.package.legs if leg.contract.name in loose]
-        fills = [loose[contract.name] for contract in legs]
+        fills = [self._paid(contract, loose[contract.name]) for contract in legs]
         prices = [-fill.cash / (fill.quantity * row.multiplier) for row, fill in zip(legs, fills, strict=True)]
         return Part(
             name=f"{group.id}{LATE}-{taken + 1}{BROKEN}",
@@ -101,8 +99,17 @@ class PositionTracker:
             entry_cash=sum(fill.cash for fill in fills),
             entry_fees=sum(fill.fees for fill in fills),
             terms=Terms(group.strategy, "late", 0.0, 0.0, frozenset()),
-            entry_known=all(fill.priced for fill in fills),
         )
+
+    def _paid(self, contract: Contract, fill: LegFill) -> LegFill:
+        """What opened unseen, at the account's average price of it, else at the middle of its quote: not at nothing."""
+        held = next((row for row in self._gateway.holdings() if row.name == contract.name), None)
+        quote = self._gateway.quote(contract)
+        known = held.average_price if held is not None and held.quantity * fill.quantity > 0 else None
+        price = known or (None if quote is None else quote.mid)
+        if fill.priced or price is None:
+            return fill
+        return replace(fill, cash=fill.cash - fill.unpriced * price * contract.multiplier, unpriced=0.0)
 
     # What happens to positions
 
@@ -355,11 +362,7 @@ class PositionTracker:
         self.take_shares(ticker, quantity, spot, event.fee)
 
     def _new_shares(self, event: OrderUpdated, ours: bool) -> float:
-        """Shares (signed) of a report that are not counted yet.
-
-        An order of ours closes what is there: of a report that comes twice nothing is left. What an assigned option
-        delivered was counted with it.
-        """
+        """Shares (signed) of a report that are not counted yet: an order of ours closes no more than is there."""
         ticker, quantity = event.contract, event.fill_quantity
         if ours:
             known = self._book.shares.get(ticker)
@@ -445,7 +448,7 @@ class PositionTracker:
                     "strike": leg.contract.strike,
                     "right": leg.contract.right,
                     "expiry": leg.contract.expiry,
-                    "entry": round(entry, 4) if part.entry_known else None,
+                    "entry": round(entry, 4),
                     "exit": None if price is None else round(price, 4),
                 }
                 for leg, entry, price in zip(part.package.legs, part.entry_prices, exits, strict=True)

@@ -8,14 +8,14 @@ that no second and no minute, wherever it begins, sees more than the setting say
 them (``orders.emergency_reserve``) to what must go: exits that cross, unwinds, and cancels of entries are never held
 back by it. tastytrade publishes no figures; the defaults stay far below the 50 messages a second of Interactive
 Brokers' API. Time is the market's; a backtest's has minutes only, in which everything happens at once: seconds count
-live alone.
+live alone. How long each state may wait, and for whom, is a table (``WAITS``).
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -31,7 +31,7 @@ from core.settings.fields import OrderSettings
 from execution.groups import OrderGroup, left_without
 from market.chains import PackagePrice, current_price
 from market.freshness import worth_at_most
-from state.tables import OrderPurpose
+from state.tables import OrderGroupState, OrderPurpose, PositionState
 
 _ROUNDING = 1e-6
 _STEPS_WITH_WING: Final = 2
@@ -358,6 +358,40 @@ class OrderWork:
             _, seconds, gained = self._work.pop((position, part, side), (None, None, None))
             found |= {f"{side}_seconds": seconds, f"{side}_improvement": None if gained is None else round(gained, 2)}
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long something may wait in its state: the setting that says so, who is awake for it, what happens then."""
+
+    limit: str
+    owner: str
+    then: str
+
+
+WAITS: Final[Mapping[OrderGroupState | PositionState, Waiting]] = {
+    OrderGroupState.PLANNED: Waiting("settle_seconds", "recovery", "never sent: abandoned, or adopted where it was"),
+    OrderGroupState.SENT: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
+    OrderGroupState.WORKING: Waiting("silent_seconds", "executor", "absent at the broker twice: the account decides"),
+    OrderGroupState.PARTLY_FILLED: Waiting(
+        "unwind_after_seconds", "executor", "cancelled: whole packages stay, the rest is unwound"
+    ),
+    OrderGroupState.CANCELLING: Waiting(
+        "silent_seconds", "executor", "asked again each minute, told at the second; absent: the account decides"
+    ),
+    OrderGroupState.UNWINDING: Waiting("settle_seconds", "recovery", "of an older version: ended by the account"),
+    PositionState.PLANNED: Waiting("settle_seconds", "recovery", "abandoned"),
+    PositionState.OPENING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
+    PositionState.ADJUSTING: Waiting("walk_steps", "executor", "the walk's end cancels; what filled counts"),
+    PositionState.CLOSING: Waiting("split_after_steps", "executor", "goes leg by leg, shorts first; never given up"),
+    PositionState.UNWINDING: Waiting(
+        "blocked_exit_minutes", "executor", "each minute sends what may go; told as a breach"
+    ),
+    PositionState.ASSIGNED: Waiting(
+        "settle_seconds", "recovery", "option legs counted, shares sold from the next open"
+    ),
+}
+"""Every state that is none to stay in; a position's OPEN belongs to its strategy, whose rules are asked each minute."""
 
 
 _SECOND: Final = timedelta(seconds=1)

@@ -59,14 +59,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class TradeLeg:
-    """A leg of a closed trade: ``ratio`` signed per package, prices in points, None when never told."""
+    """A leg of a closed trade: ``ratio`` signed per package, prices in points; ``exit`` None when never priced."""
 
     name: str
     ratio: int
     strike: float
     is_call: bool
     expiry: date
-    entry: float | None
+    entry: float
     exit: float | None
 
 
@@ -413,7 +413,7 @@ def read_leg(row: Fields) -> TradeLeg:
         strike=row.number("strike"),
         is_call=right == "call",
         expiry=row.day("expiry"),
-        entry=row.maybe_number("entry"),
+        entry=row.number("entry"),
         exit=row.maybe_number("exit"),
     )
 

@@ -22,6 +22,10 @@ from strategies.tools import Tools
 
 DELTA_TOLERANCE = 3.0
 """How far a listed strike's delta may be from the row's, x 100 (methodology, 6a)."""
+DISTANCE_TOLERANCE = 0.25
+"""How far off the row's distance from the money a strike may be that stands in for a delta, as a share of it.
+
+A quarter, as of an expiry's days: a put 12 % under the money is not one 6 % under it because nothing else is listed."""
 _STRADDLE = 0.7979  # of spot x volatility x root of time: the at-the-money straddle's price (square root of 2 / pi)
 _CORRECTION = (0.5, 2.0)  # how far quotes may correct yesterday's volatilities
 
@@ -208,6 +212,15 @@ class Chain:
             raise self._look.skip("wing", reason, tolerance, off / points)
         return wing
 
+    def _at_distance(self, right: Right, distance: float) -> Contract:
+        sign = 1.0 if right is Right.CALL else -1.0
+        nearest = self._nearest(right, self.spot * (1 + sign * distance))
+        away = sign * (nearest.strike / self.spot - 1)
+        if abs(away - distance) > DISTANCE_TOLERANCE * distance:
+            reason = f"{nearest.name} is {away:.1%} from the money, and nothing is listed nearer to {distance:.1%}"
+            raise self._look.skip("distance", reason, distance, away)
+        return nearest
+
     def _by_delta(self, right: Right, target: float, wanted: Wanted) -> Contract:
         low, high = wanted.between or (target - DELTA_TOLERANCE, target + DELTA_TOLERANCE)
 
@@ -217,8 +230,7 @@ class Chain:
         if self._any(right, fits):
             return self._settle(right, lambda _, delta: abs(delta - target), fits)
         if wanted.distance is not None:
-            sign = 1.0 if right is Right.CALL else -1.0
-            return self._nearest(right, self.spot * (1 + sign * wanted.distance))
+            return self._at_distance(right, wanted.distance)
         reason = f"no {self._label(right)} is near {target:g} delta"
         if wanted.extrinsic is not None:
             reason += f" with an extrinsic value of at most {wanted.extrinsic:.1%} of its strike"

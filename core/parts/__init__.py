@@ -145,8 +145,6 @@ class Part:
     exits: Mapping[str, LegExit] = field(default_factory=lambda: NO_EXITS)
     exit_rule: str = ""
     exit_reason: str = ""
-    entry_known: bool = True
-    """Whether somebody told at which prices it came; where nobody did, these are 0 and ``cash`` is unknown."""
 
     @property
     def underlying(self) -> Underlying:
@@ -201,8 +199,8 @@ class Part:
 
     @property
     def cash(self) -> float | None:
-        """Dollars that it brought so far, before fees; ``None`` where its entry's cash or an exit's is unknown."""
-        total: float | None = self.entry_cash if self.entry_known else None
+        """Dollars that it brought so far, before fees; ``None`` where an exit's cash is unknown."""
+        total: float | None = self.entry_cash
         for leg_exit in self.exits.values():
             total = added(total, leg_exit.cash)
         return total

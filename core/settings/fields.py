@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date, time
+from operator import attrgetter
 from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from core.fills import FillAssumption, FillRule
-from core.settings.base import NoticeSettings, SettingsError, SettingsGroup, SettingsRoot, walk_values
+from core.settings.base import NoticeSettings, SettingsError, SettingsGroup, SettingsRoot
 from core.settings.risk import (
     AT_MOST,
     FLOORS,
@@ -331,15 +332,15 @@ class Settings(SettingsRoot):
 
     def loosened(self) -> Iterator[tuple[str, str]]:
         """Every number of a survival rule that is looser than the method's: its rule, and the number in words."""
-        given, method = dict(walk_values(self)), dict(walk_values(_METHOD))
         for rule, bounds in FLOORS.items():
             for key, bound in bounds.items():
-                off = rule == "losses_in_a_row" and not given[key]
-                floor = method[key] * SLACK.get(key.rpartition(".")[2], 1.0)
-                if off or bound * given[key] > bound * floor:
+                given, method = map(attrgetter(key), (self, _METHOD))
+                off = rule == "losses_in_a_row" and not given
+                floor = method * SLACK.get(key.rpartition(".")[2], 1.0)
+                if off or bound * given > bound * floor:
                     side = "at most" if bound == AT_MOST else "at least"
                     wanted = f"expected {side} {floor:g}, or risk.i_accept.{rule}=true"
-                    yield rule, f"{key}: {given[key]:g} loosens a rule that survival rests on; {wanted}"
+                    yield rule, f"{key}: {given:g} loosens a rule that survival rests on; {wanted}"
 
     def accepted(self) -> tuple[str, ...]:
         """What a person loosened and accepted, a line each; printed in every report and status."""

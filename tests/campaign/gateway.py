@@ -375,7 +375,9 @@ class FaultyGateway(FakeGateway):
 
     def _average(self, name: str, count: int, price: float) -> None:
         before = self.held[name][1] if name in self.held else 0
-        if before * count >= 0:
+        if before * (before + count) < 0:  # what is left over begins anew (SecurityPortfolioModel.cs)
+            self.averages[name] = price
+        elif before * count >= 0:
             self.averages[name] = (abs(before) * self.averages.get(name, 0.0) + abs(count) * price) / abs(
                 before + count
             )

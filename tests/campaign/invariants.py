@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import combinations, islice, product
-from typing import Any
 
 from core.contracts import Leg, Package, uncovered
 from core.journal import MemorySink, RecordKind
 from core.parts import merged
 from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
-from execution.groups import intrinsic
+from execution.groups import BROKEN, LATE, intrinsic
 from execution.states import rebuild_package
-from execution.tracker import SHARES, UNTOLD_SHARES
+from execution.tracker import UNTOLD_SHARES
 from risk.emergency import EmergencyProtocol
 from risk.equity import PhaseManager
 from simulation.faults.kinds import Fault
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose
+from tests.campaign import sums as of_week
 from tests.campaign.gateway import FaultyGateway
 from tests.campaign.odd import MISCOUNTED, PRICES_LOST, Oddity
-from tests.campaign.sums import LOT, MOST_SUMS, Counted, is_among, of_part, of_trade, possible
 from trading_system import TradingSystem
 
 PATIENCE = 25
@@ -98,9 +97,10 @@ class Watch:
     nobodys_cash: float = 0.0
     _sent: set[tuple[str, ...]] = field(default_factory=set)
     _journalled: dict[tuple[str, str], float] = field(default_factory=dict)
-    _fills_seen: int = 0
+    _lines_seen: int = 0
     _times: dict[str, deque[datetime]] = field(default_factory=dict)
     _waits: dict[Rule, int] = field(default_factory=dict)
+    _since: dict[str, int] = field(default_factory=dict)
 
     def tell(self, rule: Rule, words: str) -> None:
         """A rule did not hold."""
@@ -220,8 +220,8 @@ class Watch:
             held = self.gateway.held.get(name, (leg.contract, 0))[1]
             same = working.get(name, 0) if working.get(name, 0) * count > 0 else 0
             room = abs(held) if held * count < 0 else 0
-            if doubt and count > 0:  # what a person bought back is not taken as gone then (decision 048)
-                room += max(self.gateway.by_hand.get(name, 0), 0)
+            if doubt and count > 0:  # what is not shown is not taken as gone then (decision 048)
+                room += max(self.gateway.by_hand.get(name, 0), 0) + self._bought_unheard(name)
             if abs(count + same) > room:
                 words = f"{tag} trades {count:+d} of {name}, {held:+d} are held, {same:+d} on their way"
                 self.tell(Rule.OVERSOLD, words)
@@ -247,7 +247,7 @@ class Watch:
         naked = self._naked()
         self._wait(Rule.NAKED, naked, self._can_act(naked))
         differing = self._differing()
-        self._wait(Rule.STATE, differing, not self.gateway.is_down)
+        self._wait_each(Rule.STATE, {row.partition(":")[0]: row for row in differing}, not self.gateway.is_down)
         stuck = [
             f"{order.tag} for {order.asked} minutes"
             for order in self.gateway.resting
@@ -271,13 +271,13 @@ class Watch:
         """Where each report says which fill it is, no more is journalled of an order than the broker filled of it."""
         if not self.gateway.named or self.odd & MISCOUNTED:
             return
-        rows = self.sink.rows(RecordKind.FILL)
-        for row in rows[self._fills_seen :]:
+        lines = self.sink.lines[self._lines_seen :]
+        self._lines_seen += len(lines)
+        for row in (row for row in map(json.loads, lines) if row["kind"] == RecordKind.FILL):
             key = (str(row["group"]), str(row["contract"]))
             self._journalled[key] = self._journalled.get(key, 0.0) + float(row["quantity"])
             if abs(self._journalled[key]) > abs(self.gateway.filled_of.get(key, 0)) + 0.5 and key[0] in self.tags:
                 self.tell(Rule.COUNTED, f"{self._journalled[key]:+g} of {key[1]} for {key[0]}")
-        self._fills_seen = len(rows)
 
     def _follow_package(self, package: Package, position: str) -> None:
         """A package that is all or nothing, unless something else trades a contract of it too."""
@@ -342,6 +342,13 @@ class Watch:
             self._waits[rule] = self._waits.get(rule, 0) + 1
             if self._waits[rule] > most:
                 self.tell(rule, ", ".join(wrong))
+
+    def _wait_each(self, rule: Rule, wrong: Mapping[str, str], fair: bool) -> None:
+        """Each subject has its own time: where one is right again as the next goes wrong, none was wrong for long."""
+        self._since = {name: self._since.get(name, 0) + fair for name in wrong}
+        late = [words for name, words in wrong.items() if self._since[name] > PATIENCE]
+        if late:
+            self.tell(rule, ", ".join(late))
 
     def _can_act(self, about: Iterable[str]) -> bool:
         names = {row.split(" ")[0] for row in about}
@@ -411,27 +418,38 @@ class Watch:
         if len(trades) < len(rows) and not self.on & {Fault.KILLED, Fault.DISK}:
             self.tell(Rule.TRADES, "a closed trade was told twice")
         parts = [part for position in system.book.positions.values() for part in position.parts]
-        whole: list[float] = [row["profit"] for row in trades.values() if row["profit"] is not None]
+        closed = [(row, self._opened_unseen(row)) for row in trades.values()]
+        whole: list[float] = [row["profit"] for row, unseen in closed if row["profit"] is not None and not unseen]
         whole += [part.cash - part.fees for part in parts if part.cash is not None]
-        shares = self._share_rows()
-        whole += [_brought(row) for row in shares if row["reason"] != UNTOLD_SHARES]
-        half = [of_trade(row) for row in trades.values() if row["profit"] is None]
-        half += [of_part(part) for part in parts if part.cash is None]
+        shares = of_week.share_rows(self.sink.rows(RecordKind.FILL))
+        whole += [of_week.of_shares(row) for row in shares if row["reason"] != UNTOLD_SHARES]
+        half = [of_week.of_trade(row, unseen) for row, unseen in closed if row["profit"] is None or unseen]
+        half += [of_week.of_part(part) for part in parts if part.cash is None]
         if half and not self.on & _EXCUSES and not self.odd & PRICES_LOST:
             self.tell(Rule.TRADES, "a trade's price is unknown, and every report of it came")
-        unknown = [exit_ for _, exits in half for exit_ in exits]
-        untold = [row for row in shares if row["reason"] == UNTOLD_SHARES]
-        unknown += [(str(row["contract"]), round(float(row["quantity"]) / LOT)) for row in untold]
-        self._undo_doubles()
-        unheard = possible(unknown, self.gateway.executions)
+        unknown = [*(exit_ for _, exits in half for exit_ in exits), *of_week.untold_lots(shares)]
+        state = system.managers[HierarchicalStateManager]
+        for (tag, name), filled in () if self.gateway.named else self.gateway.filled_of.items():
+            if tag in self.tags:
+                self.gateway.executions.undo_double(name, filled, state.order_group(tag).detail)
+        unheard = of_week.possible(unknown, self.gateway.executions)
         if self.odd & PRICES_LOST or unheard is None:
             return  # a price that was told wrong, or a fill of which nobody told, is in no sum
         moved, known = self.gateway.cash - started_with, sum(whole) + sum(cash for cash, _ in half)
         told = known + system.book.interest + self.nobodys_cash
-        least = 0.05 if unknown else 0.01  # prices in the journal have four decimals
+        least = 0.05 if half or unknown else 0.01  # prices in the journal have four decimals
         sums, theirs = sorted(set(unheard)), set(self._by_hand())
-        if not any(is_among(moved - told - other, sums, least) for other in theirs):
+        if not any(of_week.is_among(moved - told - other, sums, least) for other in theirs):
             self.tell(Rule.CASH, f"{moved:+,.2f} in the account, {told:+,.2f} by trades, {len(half)} of them in part")
+
+    def _opened_unseen(self, row: Mapping[str, object]) -> bool:
+        """Whether a trade is what an exit bought or sold too much of, at a price that no report told."""
+        group, late, rest = str(row["part"]).partition(LATE)
+        legs = row["legs"]
+        assert isinstance(legs, list)
+        if not late or not rest.endswith(BROKEN) or group not in self.tags:
+            return False
+        return any(self._untold(str(leg["name"])).get(group, 1) for leg in legs)
 
     def settles(self, day: date) -> None:
         """What belongs to nobody and ends today is settled with the rest; no trade will have it."""
@@ -457,44 +475,26 @@ class Watch:
                     opened = self.gateway.executions.sums(name, -count if sum(chosen) < 0 else count)
                     some += [sum(chosen) + one for one in opened]
             choices.append(sorted({round(amount, 6) for amount in some}))
-        yield from (sum(chosen) for chosen in islice(product(*choices), MOST_SUMS))
+        yield from (sum(chosen) for chosen in islice(product(*choices), of_week.MOST_SUMS))
 
     def _unheard(self, name: str) -> int:
-        """How many contracts of a name filled for orders of ours, and are counted for none of them."""
-        counted = {key: abs(row.quantity) for key, row in self._counts().items()}
-        filled = {key: abs(count) for key, count in self.gateway.filled_of.items() if key[1] == name}
-        return sum(round(max(count - counted.get(key, 0.0), 0.0)) for key, count in filled.items())
+        """How many contracts of a name filled for orders of ours and are in no row of the journal, or taken back."""
+        state = self._alive().managers[HierarchicalStateManager]
+        total = 0
+        for tag, count in self._untold(name).items():
+            counted = state.order_group(tag).detail.get("filled", {}).get(name, 0.0) if tag in self.tags else 0.0
+            total += max(abs(count), round(abs(self.gateway.filled_of[tag, name] - counted)))
+        return total
 
-    def _counts(self) -> dict[tuple[str, str], Counted]:
-        """By order group and contract, what is counted in the end: fills, less what the account took back of them."""
-        found: dict[tuple[str, str], Counted] = {}
-        rows = (*self.sink.rows(RecordKind.FILL), *self.sink.rows(RecordKind.RECONCILIATION))
-        for row in sorted(rows, key=lambda row: str(row["time"])):
-            if row["kind"] == RecordKind.FILL and row["group"] != SHARES:
-                found.setdefault((str(row["group"]), str(row["contract"])), Counted()).fill(row)
-            elif (key := (str(row.get("subject")), str(row["contract"]))) in found and row["observed"] is not None:
-                found[key].taken_back(float(row["observed"]))
-        return found
+    def _bought_unheard(self, name: str) -> int:
+        """How many contracts of a name orders bought that are over by their own reports, which left these out.
 
-    def _undo_doubles(self) -> None:
-        """A report without an identity may be counted twice where its order ends whole by that; nobody can know.
-
-        What never filled leaves again as an exit at a price that nobody told: what that brought is what it cost.
+        An order that is cancelled in part reports the cancellation and never the fills, and no report tells that.
         """
-        for (group, name), row in self._counts().items():
-            double = round(abs(row.quantity) - abs(self.gateway.filled_of.get((group, name), 0)))
-            if double > 0 and not self.gateway.named:
-                back = -int(math.copysign(double, row.quantity))
-                self.gateway.executions.note(name, back, -row.dollars * double / abs(row.quantity))
+        state = self._alive().managers[HierarchicalStateManager]
+        rows = ((tag, count) for tag, count in self._untold(name).items() if tag in self.tags)
+        return sum(max(count, 0) for tag, count in rows if state.order_group(tag).ended)
 
-    def _share_rows(self) -> list[Mapping[str, Any]]:
-        """Each move of assigned shares once: a process that ends right after it is told of has it told again."""
-        rows = [row for row in self.sink.rows(RecordKind.FILL) if row["group"] == SHARES]
-        told_of = ("correlation", "contract", "quantity", "price", "fee", "profit")
-        again = {tuple(row[key] for key in told_of): row for row in rows if row["correlation"]}
-        return [*(row for row in rows if not row["correlation"]), *again.values()]
-
-
-def _brought(row: Mapping[str, object]) -> float:
-    """Dollars that a row of shares brought, fees taken off."""
-    return -float(str(row["quantity"])) * float(str(row["price"])) - float(str(row["fee"]))
+    def _untold(self, name: str) -> dict[str, int]:
+        """By order group, signed contracts of a name that filled for it and are in no row of the journal."""
+        return of_week.untold(name, self.sink.rows(RecordKind.FILL), self.gateway.filled_of)

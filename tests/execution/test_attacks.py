@@ -15,11 +15,10 @@ from core.book import EntryIntent, Refusal
 from core.contracts import Leg, Package, Right
 from core.events import Command, FillStatus, MinutePassed, NoticeRaised, OrderUpdated, ShareSplit
 from core.gateway import Holding, OrderRefusedError
-from core.instruments import INSTRUMENTS
+from core.instruments import INSTRUMENTS, adjusted_of
 from core.journal import RecordKind
 from core.parts import PartPlan, Terms, Urgency
 from execution.recovery import OrderRecovery
-from execution.reports import adjusted_of
 from tests.execution.desk import SHORT, WING, Room, hold, naked, opened, put, report, restarted, working
 from tests.fake_gateway import FRIDAY
 

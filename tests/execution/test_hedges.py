@@ -14,10 +14,12 @@ import pytest
 from core.book import EntryIntent, Refusal
 from core.contracts import Leg, Package
 from core.events import FillStatus, MinutePassed, NoticeRaised
+from core.gateway import OrderRefusedError
 from core.journal import RecordKind
 from core.parts import PartPlan, Terms, Urgency
 from execution.recovery import OrderRecovery
-from tests.execution.desk import SHORT, WING, Room, hold, naked, report, working
+from state.tables import PositionState
+from tests.execution.desk import SHORT, WING, Room, hold, naked, put, report, restarted, working
 from tests.fake_gateway import FRIDAY, Working
 
 
@@ -148,6 +150,50 @@ def test_an_exit_of_what_moved_to_another_part_closes_it_there(room: Room) -> No
     assert exits["whole-broken"] == {SHORT.name: 12.5}
     assert exits["whole"][SHORT.name] == 12.5
     assert rows["whole-broken"]["cash_in"] + rows["whole-broken"]["cash_out"] == -50.0  # (12.0 - 12.5) x 100
+
+
+def test_a_refused_exit_of_one_part_keeps_the_unwinding_of_another_over_a_restart(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two spreads and two puts sold beside them; of the spreads' shorts one fills. One spread and one put are whole. The
+    # other put is bought back, the other long covers the put that stays. It goes with that, by whatever process.
+    beside = put(4900.0)
+    room.gateway.subscribe([beside])
+    spread, terms = Package((Leg(SHORT, -1), Leg(WING, 1))), Terms("friday_0dte", "test", 100.0, 100.0)
+    plans = (PartPlan("spread", spread, terms), PartPlan("naked", Package((Leg(beside, -1),)), terms))
+    package = Package((*spread.legs, Leg(beside, -1)))
+    room.gateway.fills_allowed = False
+    name = room.send(EntryIntent("friday_0dte", FRIDAY, package, terms, 6.0, None, "", plans), 2)
+    assert isinstance(name, str)
+    (order,) = room.gateway.orders
+    for order_id, contract, count in zip(order.ids, (SHORT, WING, beside), (-1, 2, -2), strict=True):
+        room.gateway.held[contract.name] = (contract, count)
+        report(room, order_id, contract, FillStatus.PARTLY_FILLED, float(count), 5.0, number=2)
+    room.gateway.orders.clear()
+    room.gateway.fills_allowed = True
+    for order_id, contract in zip(order.ids, (SHORT, WING, beside), strict=True):
+        report(room, order_id, contract, FillStatus.CANCELLED, number=3)
+    room.minutes(4)
+    assert {row.name: row.quantity for row in room.gateway.holdings()} == {
+        SHORT.name: -1,
+        WING.name: 2,
+        beside.name: -1,
+    }
+    assert room.state.position(name).state == PositionState.UNWINDING
+
+    def refuses(*_: object) -> tuple[int, ...]:
+        raise OrderRefusedError("refused")
+
+    monkeypatch.setattr(room.gateway, "send", refuses)
+    room.executor.close(room.system.book.positions[name], "test", "because", Urgency.NORMAL, ("naked",))
+    monkeypatch.undo()
+    assert room.state.position(name).state == PositionState.UNWINDING
+    restarted(room)
+    room.gateway.subscribe([SHORT, WING, beside])
+    room.minutes(2)
+    room.executor.close(room.system.book.positions[name], "test", "because", Urgency.FINAL, ("naked",))
+    room.minutes(6)
+    assert {row.name: row.quantity for row in room.gateway.holdings()} == {SHORT.name: -1, WING.name: 1}
 
 
 def test_what_one_report_told_filled_though_the_account_lacks_it(room: Room) -> None:

@@ -380,3 +380,26 @@ def test_reports_that_come_again_send_no_third(room: Room) -> None:
     room.gateway.fills_allowed = True
     room.minutes(10)
     assert sorted(count for _, count in room.gateway.held.values()) == [-2, -2, -2, 2, 2, 2]
+
+
+def test_an_old_word_on_the_first_counts_nothing_again_once_the_account_decided(room: Room) -> None:
+    # Both orders fill, the last short's report is late: the account says that all six filled. Then the broker tells
+    # something old of the first order, which the group as it was before still stood for: all of it counted twice.
+    first = _first(room)
+    filled(room, first)
+    (second,) = room.gateway.orders
+    room.gateway.orders.remove(second)
+    for leg in second.package.legs:
+        room.gateway.held[leg.contract.name] = (leg.contract, 2 * leg.ratio)
+    hedge = second.package.legs[0]
+    room.tell(second.ids[0], hedge.contract.name, FillStatus.FILLED, 2.0 * hedge.ratio)
+    room.minutes(6)
+    (group,) = room.state.order_groups(ended=True)
+    assert group.state == OrderGroupState.FILLED
+    sent, whole = len(room.gateway.sent), {leg.contract.name: 2.0 * leg.ratio for leg in SIX.legs}
+    room.tell(first.ids[0], first.package.legs[0].contract.name, FillStatus.UPDATED)
+    room.minutes(3)
+    (position,) = room.system.book.positions.values()
+    assert [(part.name, part.contracts, part.is_whole) for part in position.parts] == [(WHOLE, 2, True)]
+    assert room.state.held(position.id) == whole
+    assert len(room.gateway.sent) == sent  # nothing is unwound

@@ -18,7 +18,8 @@ from core.gateway import Holding
 from core.journal import RecordKind
 from core.parts import LegExit
 from core.settings.fields import OrderSettings
-from execution.reports import WAITS, fill_gap, take_fill
+from execution.reports import Unnamed, fill_gap, take_fill
+from execution.walking import WAITS
 from state.tables import TABLES, OrderGroupState, PositionState
 from tests.conftest import ROOT
 from tests.execution.desk import NOON, SHORT, WING, Room, hold, intent, opened, put, report, restarted, working
@@ -489,6 +490,6 @@ def test_a_late_report_puts_its_own_fee_in_place_of_the_list_s(room: Room) -> No
         time=NOON, order_id=1, contract=leg.contract.name, status=FillStatus.FILLED, fill_quantity=-3.0, fill_price=2.0,
         fee=4.5,
     )  # fmt: skip
-    new, late, odd = take_fill(group, leg, told, 1.0)
+    new, late, odd = take_fill(group, leg, told, 1.0, Unnamed())
     assert (new, late, odd) == (-2.0, LegExit(-1.0, 200.0, 0.5), 0.0)
     assert (fill.quantity, fill.unpriced, fill.cash, fill.fees) == (-3.0, 0.0, 600.0, 4.5)

@@ -12,10 +12,9 @@ from core.contracts import Leg, Package, Right
 from core.events import FillStatus, MinutePassed, OrderUpdated
 from core.instruments import INSTRUMENTS
 from core.journal import RecordKind
-from core.parts import LegExit, Terms
+from core.parts import Terms
 from execution.recovery import OrderRecovery
-from execution.states import rebuild_position
-from tests.execution.desk import SHORT, Room, opened, restarted
+from tests.execution.desk import Room, opened, restarted
 from tests.fake_gateway import FRIDAY
 
 PUT_505 = INSTRUMENTS["SPY"].contract(FRIDAY, 505.0, Right.PUT, "handle")
@@ -109,35 +108,6 @@ def test_shares_that_are_gone_are_corrected_once_and_not_at_each_start(room: Roo
     restarted(room)
     minutes(room, 1)
     assert (room.system.book.shares, share_fills(room)) == ({}, [])
-
-
-def test_what_an_exit_left_at_a_price_that_nobody_told_has_no_profit(room: Room) -> None:
-    """One short was bought back by its exit, and once more at a price that nobody told: one is long.
-
-    It was entered at 0 dollars, and all that its sale brought was a profit.
-    """
-    position = opened(room)
-    (part,) = position.parts
-    room.executor.close(position, "test", "because")
-    (group,) = room.executor._working
-    room.minutes(1)
-    assert room.system.book.positions == {}
-    fill = group.fills[SHORT.name]
-    fill.quantity, fill.unpriced = fill.quantity + 1.0, 1.0  # of the account's word
-    room.executor.came_late(group)
-    (late,) = room.system.book.positions[position.id].parts
-    assert (late.entry_known, late.cash, part.entry_known) == (False, None, True)
-    subject = room.state.position(position.id)
-    again = rebuild_position(subject)
-    assert again is not None
-    assert again.parts[0].entry_known is False
-    sold = late.with_exit(SHORT.name, LegExit(-1.0, 200.0), "unwind", "late")
-    assert sold.cash is None
-    room.gateway.held[SHORT.name] = (SHORT, 1)
-    room.minutes(3)
-    row = room.sink.rows(RecordKind.TRADE_CLOSED)[-1]
-    assert (row["part"], row["profit"], row["legs"][0]["entry"]) == (late.name, None, None)
-    assert row["legs"][0]["exit"] is not None
 
 
 @pytest.mark.parametrize("exit_at_work", [True, False])

@@ -106,6 +106,27 @@ def test_strikes_that_no_delta_meets_fall_back_on_a_distance(tmp_path: Path) -> 
     assert [leg.contract.strike for leg in market.sent[0][1].legs[:2]] == [4600.0, 4545.0]
 
 
+@pytest.mark.parametrize(
+    ("strikes", "away"),
+    [
+        # 4755 has over 31 delta, 4100 under 7: neither is within three points of 25. 4755 is 4.9 % under the money,
+        # 2.1 off the row's 7: 30 %, over a quarter.
+        ((4100.0, 4755.0), 0.049),
+        ((4100.0,), 0.18),  # and 18 % is 11 off 7
+        ((5100.0,), -0.02),  # over the money: not under it at all
+    ],
+)
+def test_a_strike_far_from_the_rows_distance_is_none(tmp_path: Path, strikes: tuple[float, ...], away: float) -> None:
+    market = gateway(tmp_path, WEDNESDAY)
+    market.roots = frozenset({"ES"})
+    listed(market, lambda strike: strike in strikes)
+    _, sink = run(market, WEDNESDAY, "lt112", until=time(10, 16))
+    assert decided(sink)[0] == ("skip", "distance")
+    (row,) = [row for row in sink.rows(RecordKind.DECISION) if row["rule"] == "distance"]
+    assert (row["limit"], row["observed"]) == (0.07, pytest.approx(away))
+    assert market.sent == []
+
+
 def test_without_a_strike_for_its_lower_leg_there_is_no_spread(tmp_path: Path) -> None:
     """Of 4400 and under, and of 4715 and over, 4715 is nearest to 4650 and to 55.6 points under itself."""
     market = gateway(tmp_path / "es", WEDNESDAY)

@@ -42,10 +42,17 @@ FIXED = {
     7859: "shares of an assignment are written with their option",
     9799: "shares of an assignment are somebody's though the process is killed at once",
     8649: "what expired after an exit of unknown end has no price",
-    8769: "what an exit left the other way round at a price that nobody told has no profit",
+    8769: "what expired after an exit that was half told has no price either",
+    3189: "what an exit left the other way round beside a person's trade is not bought for nothing",
     3709: "what was counted twice and taken back is in no trade, and the sums know it",
     7949: "what a lost fill and a person's trade brought is in no trade, and the sums know it",
     3889: "what was counted twice in an order that ends whole by it costs what it brought",
+    4432: "a part that came twice takes the price of the report that is one too many",
+    6485: "what came twice of several legs takes the prices of what came after",
+    5735: "an old word on the first order of a package that the account decided counts nothing again",
+    7499: "a refused exit of one part ends no unwinding of another",
+    7919: "what an exit bought unseen and too much is not bought for nothing",
+    9639: "of differences one after the other each has its own time",
     715: "a short whose hedge a person sold out of another part is bought back",
 }
 """Seeds that broke a rule once, and what it was."""
