@@ -13,7 +13,7 @@ their files: it is solved from their closes, at the close of their future.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 
@@ -144,6 +144,19 @@ class ChainPlanner(Manager):
         self._gateway = gateway
         self._service = service
         self._cache = cache
+        self._told: tuple[date, dict[str, float]] = (date.min, {})
+
+    def told(self, contracts: Sequence[Contract]) -> FloatArray:
+        """Volatility a year of some contracts at the last close, by each one's own row of the chain; NaN without."""
+        today = self._gateway.now().date()
+        if self._told[0] != today:
+            self._told = (today, {})
+        known = self._told[1]
+        unknown = [contract for contract in contracts if contract.name not in known]
+        if unknown:
+            found = self._by_rows(unknown).tolist()
+            known.update({contract.name: value for contract, value in zip(unknown, found, strict=True)})
+        return np.array([known[contract.name] for contract in contracts])
 
     def volatilities(self, contracts: Sequence[Contract]) -> FloatArray:
         """Volatility a year of each contract at the last close, NaN where nothing tells it; kept for the session."""
@@ -157,6 +170,9 @@ class ChainPlanner(Manager):
         return found
 
     def _yesterday(self, contracts: tuple[Contract, ...]) -> FloatArray:
+        return self._between(contracts, self.told(contracts))
+
+    def _by_rows(self, contracts: Sequence[Contract]) -> FloatArray:
         rows = [self._gateway.listing(contract, close=False) for contract in contracts]
         known = np.array([np.nan if row is None or row.volatility is None else row.volatility for row in rows])
         unknown = np.flatnonzero(np.isnan(known))
@@ -171,7 +187,7 @@ class ChainPlanner(Manager):
             columns = self._columns([contracts[at] for at in unknown.tolist()], then)
             price, reasons = judge_quotes(closes[unknown], closes[unknown])
             known[unknown] = columns.implied(price, np.full(unknown.size, bars[-1].close), reasons).volatility
-        return self._between(contracts, known)
+        return known
 
     @staticmethod
     def _between(contracts: Sequence[Contract], known: FloatArray) -> FloatArray:

@@ -3,13 +3,19 @@
 A chain has hundreds of strikes and a row needs two or three. What a strike's delta is, is first told by yesterday's
 volatilities at the price of now; the best strike and the next best are then subscribed, and what their quotes say
 corrects what is assumed of the others. A pick stands once the best strike is one that was quoted.
+
+A put's delta grows with its strike and a call's falls: of strikes that nobody quotes only those around the range that
+is asked for are worked out (decision 090).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +34,10 @@ DISTANCE_TOLERANCE = 0.25
 A quarter, as of an expiry's days: a put 12 % under the money is not one 6 % under it because nothing else is listed."""
 _STRADDLE = 0.7979  # of spot x volatility x root of time: the at-the-money straddle's price (square root of 2 / pi)
 _CORRECTION = (0.5, 2.0)  # how far quotes may correct yesterday's volatilities
+_FURTHER = 4  # strikes that are worked out at once beyond an end that is still inside
+_ESTIMATES = 3
+_DUST = 1e-7  # delta x 100: so far two strikes' deltas may stand in the wrong order by rounding
+_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,10 @@ class Chain:
         self._listed = {
             right: sorted((row for row in listed if row.right is right), key=lambda row: row.strike) for right in Right
         }
-        self._deltas: dict[Right, FloatArray] = {}
+        self._strikes = {right: [row.strike for row in rows] for right, rows in self._listed.items()}
+        self._planned: dict[Right, FloatArray] = {}
+        self._whole: set[Right] = set()
+        self._corrected: float | None = None
         self._quoted: ChainGreeks | None = None
         self.underlying = listed[0].underlying
         self.root = listed[0].root
@@ -186,8 +199,8 @@ class Chain:
         if one is not None and other is not None:
             return one + other
         self._look.miss(call, put)
-        volatility = self._look.tools.planner.volatilities(self._listed[Right.CALL])
-        at = float(volatility[self._listed[Right.CALL].index(call)])
+        place = self._listed[Right.CALL].index(call)
+        at = float(self._yesterday(Right.CALL, range(place, place + 1))[0])
         return (
             _STRADDLE
             * self.spot
@@ -198,7 +211,7 @@ class Chain:
     # How it is found
 
     def _nearest(self, right: Right, strike: float) -> Contract:
-        return self._settle(right, lambda row, _: abs(row.strike - strike), lambda _row, _: True, needs_delta=False)
+        return self._settle(right, lambda row, _: abs(row.strike - strike), lambda _row, _: True)
 
     def _wing(self, right: Right, short: Contract, points: float) -> Contract:
         sign = 1.0 if right is Right.CALL else -1.0
@@ -227,8 +240,9 @@ class Chain:
         def fits(row: Contract, delta: float) -> bool:
             return low <= delta <= high and self._cheap_enough(row, wanted.extrinsic)
 
-        if self._any(right, fits):
-            return self._settle(right, lambda _, delta: abs(delta - target), fits)
+        seen = self._known_within(right, low, high)
+        if self._any(right, fits, seen):
+            return self._settle(right, lambda _, delta: abs(delta - target), fits, seen)
         if wanted.distance is not None:
             return self._at_distance(right, wanted.distance)
         reason = f"no {self._label(right)} is near {target:g} delta"
@@ -236,14 +250,14 @@ class Chain:
             reason += f" with an extrinsic value of at most {wanted.extrinsic:.1%} of its strike"
         return self._unless_quoted(right, (low, high), reason)
 
-    def _any(self, right: Right, fits: Callable[[Contract, float], bool]) -> bool:
-        return any(fits(row, d) for row, d in zip(self._listed[right], self._best_known(right).tolist(), strict=True))
+    def _any(self, right: Right, fits: Callable[[Contract, float], bool], seen: FloatArray) -> bool:
+        return any(fits(row, delta) for row, delta in zip(self._listed[right], seen.tolist(), strict=True))
 
     def _unless_quoted(self, right: Right, between: tuple[float, float], reason: str) -> Contract:
         """The strikes on both sides of a range of deltas that nothing is in, to be quoted: yesterday's volatilities may
         be wrong. A skip once their quotes say the same."""
         low, high = between
-        seen, listed = self._best_known(right), self._listed[right]
+        seen, listed = self._known_within(right, low, high), self._listed[right]
         under, over = np.where(seen < low, seen, -np.inf), np.where(seen > high, seen, np.inf)
         sides = [int(np.argmax(under))] if np.isfinite(under).any() else []
         sides += [int(np.argmin(over))] if np.isfinite(over).any() else []
@@ -268,8 +282,9 @@ class Chain:
         def fits(_: Contract, delta: float) -> bool:
             return low <= delta <= high
 
-        if self._any(right, fits):
-            return self._settle(right, lambda row, _: abs(row.strike - strike), fits)
+        seen = self._known_within(right, low, high)
+        if self._any(right, fits, seen):
+            return self._settle(right, lambda row, _: abs(row.strike - strike), fits, seen)
         return self._unless_quoted(right, between, f"no strike of {self._label(right)} is {low:g} to {high:g} delta")
 
     def _settle(
@@ -277,11 +292,14 @@ class Chain:
         right: Right,
         score: Callable[[Contract, float], float],
         fits: Callable[[Contract, float], bool],
-        needs_delta: bool = True,
+        seen: FloatArray | None = None,
     ) -> Contract:
-        """The best strike by what is known; it and the next best are asked quotes of, and the pick waits for them."""
-        listed = self._listed[right]
-        seen = self._best_known(right) if needs_delta else np.zeros(len(listed))
+        """The best strike by what is known; it and the next best are asked quotes of, and the pick waits for them.
+
+        ``seen``: absolute deltas x 100, where these decide.
+        """
+        listed, needs_delta = self._listed[right], seen is not None
+        seen = np.zeros(len(listed)) if seen is None else seen
         ranked = sorted(
             (score(row, delta), row.strike, at)
             for at, (row, delta) in enumerate(zip(listed, seen.tolist(), strict=True))
@@ -295,26 +313,96 @@ class Chain:
         self._look.want(listed[at], [listed[one] for one in after], spares=2 if needs_delta else 1)
         return listed[at]
 
-    def _best_known(self, right: Right) -> FloatArray:
-        """Absolute delta x 100 of every strike: by quotes where there are, else by volatilities corrected by those."""
-        if right not in self._deltas:
-            listed = self._listed[right]
-            planner, quoted = self._look.tools.planner, self.figures()
-            live = np.array([np.nan if quoted is None or (d := quoted.delta(row)) is None else d for row in listed])
-            found = planner.deltas(listed, planner.volatilities(listed) * self._correction(), self.spot)
-            self._deltas[right] = np.where(np.isfinite(live), 100.0 * np.abs(live), found)
-        return self._deltas[right]
+    def _known_within(self, right: Right, low: float, high: float) -> FloatArray:
+        """Absolute delta x 100 of each strike that may be in a closed range and of the next one beyond each end.
+
+        By quotes where there are, else by volatilities corrected by those; NaN of what lies farther out unquoted.
+        """
+        seen, quoted = self._planned_within(right, low, high).copy(), self.figures()
+        for at, row in self._quoted_of(right):
+            delta = None if quoted is None else quoted.delta(row)
+            if delta is not None:
+                seen[at] = 100.0 * abs(delta)
+        return seen
+
+    def _quoted_of(self, right: Right) -> Iterator[tuple[int, Contract]]:
+        """Places of what was asked quotes of."""
+        quoted, strikes = self.figures(), self._strikes[right]
+        for row in quoted.contracts if quoted is not None else ():
+            at = bisect_left(strikes, row.strike) if row.right is right else len(strikes)
+            if at < len(strikes) and strikes[at] == row.strike:
+                yield at, row
+
+    def _planned_within(self, right: Right, low: float, high: float) -> FloatArray:
+        """The same by yesterday's volatilities alone: from an estimate on to both sides, until both ends are outside.
+
+        Where deltas do not stand in the order of strikes, or a strike's own row tells no volatility: of all.
+        """
+        planned = self._planned.setdefault(right, np.full(len(self._listed[right]), np.nan))
+        if right in self._whole:
+            return planned
+        count, sign = planned.size, 1.0 if right is Right.PUT else -1.0
+        least, most = (low, high) if right is Right.PUT else (-high, -low)
+        ends = [self._estimate(right, delta) for delta in (low, high)]
+        first, last = max(min(ends) - 2, 0), min(max(ends) + 2, count)
+        while self._plan(right, range(first, last)):
+            block = sign * planned[first:last]
+            if (np.diff(block) < -_DUST).any():
+                break
+            below, above = first > 0 and block[0] >= least, last < count and block[-1] <= most
+            if not below and not above:
+                return planned
+            first, last = max(first - _FURTHER * below, 0), min(last + _FURTHER * above, count)
+        planner, listed = self._look.tools.planner, self._listed[right]
+        planned[:] = planner.deltas(listed, planner.volatilities(listed) * self._correction(), self.spot)
+        self._whole.add(right)
+        return planned
+
+    def _plan(self, right: Right, places: range) -> bool:
+        """Work out the deltas of some places that are not known yet; whether all of them have one."""
+        planned, listed, planner = self._planned[right], self._listed[right], self._look.tools.planner
+        new = [at for at in places if math.isnan(planned[at])]
+        if new:
+            rows = [listed[at] for at in new]
+            planned[new] = planner.deltas(rows, planner.told(rows) * self._correction(), self.spot)
+        return not np.isnan(planned[places.start : places.stop]).any()
+
+    def _estimate(self, right: Right, delta: float) -> int:
+        """The place at which a delta x 100 may be found, by the volatility of the strike that was estimated before."""
+        listed, strikes, share = self._listed[right], self._strikes[right], min(max(delta / 100.0, 0.005), 0.995)
+        away = _NORMAL.inv_cdf(share if right is Right.CALL else 1.0 - share)
+        years = float(years_to_expiry(listed[:1], self._look.now)[0])
+        place = min(bisect_left(strikes, self.spot), len(listed) - 1)
+        for _ in range(_ESTIMATES):
+            spread = float(self._look.tools.planner.told(listed[place : place + 1])[0]) * self._correction()
+            spread *= math.sqrt(years)
+            if not math.isfinite(spread):
+                break
+            strike = self.spot * math.exp(0.5 * spread * spread - away * spread)
+            place = min(bisect_left(strikes, strike), len(listed) - 1)
+        return place
+
+    def _yesterday(self, right: Right, places: range) -> FloatArray:
+        """Volatilities of some places at the last close, their neighbours' where their own rows tell none."""
+        planner, listed = self._look.tools.planner, self._listed[right]
+        found = planner.told(listed[places.start : places.stop])
+        return planner.volatilities(listed)[places.start : places.stop] if np.isnan(found).any() else found
 
     def _correction(self) -> float:
         """What quotes say of volatilities over yesterday's, in the middle; by the VIX while nothing is quoted."""
-        quoted, ratios = self.figures(), []
-        for listed in self._listed.values() if quoted is not None else ():
-            planned = self._look.tools.planner.volatilities(listed).tolist()
-            for row, before in zip(listed, planned, strict=True):
-                figures = None if quoted is None else quoted.of(row)
-                if figures is not None and before > 0 and figures.volatility > 0:
-                    ratios.append(figures.volatility / before)
-        return float(np.clip(np.median(ratios), *_CORRECTION)) if ratios else self._look.vix_ratio
+        quoted = self.figures()
+        if quoted is None:
+            return self._look.vix_ratio
+        if self._corrected is None:
+            ratios = []
+            for right in Right:
+                for at, row in self._quoted_of(right):
+                    figures = quoted.of(row)
+                    before = 0.0 if figures is None else float(self._yesterday(right, range(at, at + 1))[0])
+                    if figures is not None and before > 0 and figures.volatility > 0:
+                        ratios.append(figures.volatility / before)
+            self._corrected = float(np.clip(np.median(ratios), *_CORRECTION)) if ratios else self._look.vix_ratio
+        return self._corrected
 
     def _label(self, right: Right) -> str:
         return f"{self.root} {right.value}s"

@@ -376,6 +376,8 @@ class StillOptions:
         """Flat."""
         return np.array([self._prices.volatility(row.underlying.ticker) for row in contracts])
 
+    told = volatilities
+
     def deltas(self, contracts: Sequence[Contract], volatilities: FloatArray, spot: float) -> FloatArray:
         """Absolute x 100, as if exercised at the end alone: it only chooses among hundreds of strikes."""
         columns = self.columns(contracts)
