@@ -1,5 +1,7 @@
 """What nobody told is unknown, never zero: prices of late fills, of exits that expired, and shares of an assignment."""
 
+# Private: _working, _walk: an entry whose judges are left out.
+
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
