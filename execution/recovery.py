@@ -240,6 +240,7 @@ class OrderRecovery(Manager):
         if outcome is None:
             return Reconciliation()
         self._book.doubted = outcome.in_doubt
+        self._tracker.unsure |= outcome.unsure
         self._certain = self._looks.certain
         self._tell_of_others(outcome)
         self._adopt()
