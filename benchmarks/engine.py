@@ -1,11 +1,14 @@
 """The embedded engine's speed and memory, with the real engine's figures beside them.
 
-    python -m benchmarks.engine [--quick]
+    python -m benchmarks.engine [--quick | --held [YEAR]]
 
 Start-up: a fresh interpreter to the first line of `initialize`, by the clock and in processor time (best of three).
 Whole chain: two whole option chains looked at every minute for 14 days (where the recordings are beside the clone).
 Empty year: an algorithm that does nothing over a year of SPX minutes. Memory: a year that selects a small chain every
 day, in a process of its own; a month is the median of its days, growth is from January to December.
+Held (`--held`): a year of minutes with ten LEAPs held beside the same run with nothing held, and beside a year
+of the ladder's own row, which opens, closes and rolls some forty rungs. Each with its result files, one after the other
+in one process; a January before them is not counted.
 """
 
 from __future__ import annotations
@@ -158,8 +161,49 @@ def memory_of_a_year(folder: Path) -> None:
     print(f"memory           : grew {months[-1] - january:.1f} MB after January's end, peak {peak:.0f} MB")
 
 
+LADDER = {
+    "run.cash": "1000000",
+    "run.strategies": "leap_ladder",
+    "phases.earned_progression": "false",
+    "leap_ladder.min_vix": "0",
+}
+HELD = ROOT / "tests" / "system" / "ten_leaps.py"
+LASTING = {"leap_ladder.profit_target": "1.0"}
+"""All of the credit gained: a bought-back put costs something, so that nothing closes by it."""
+
+
+def year_cost(algorithm: Path, year: int, given: dict[str, str], months: int = 12) -> tuple[float, int]:
+    """Processor seconds of a backtest of so many months with its result files, and how many orders it sent."""
+    last = {"run.start": f"{year}-01-03", "run.end": f"{year}-{months:02d}-28"}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        market = ModelledMarket.from_history(seed=1)
+        begun = time.process_time()
+        request = RunRequest(algorithm, market, {**LADDER, **last, **given}, folder / "results", folder / "storage")
+        result = run_backtest(request)
+        if result.error is not None:
+            raise RuntimeError(result.error)
+        return time.process_time() - begun, len(result.orders)
+
+
+def compare_years(year: int) -> None:
+    """A year in which ten LEAPs are held from its first weeks on, over the same with nothing held; the ladder's too."""
+    opened, never = {**LASTING, "last_entry": f"{year}-01-31"}, {**LASTING, "last_entry": f"{year - 1}-01-31"}
+    year_cost(HELD, year, opened, months=1)
+    empty, _ = year_cost(HELD, year, never)
+    held, orders = year_cost(HELD, year, opened)
+    verdict = "met" if held <= 2.0 * empty else "NOT MET"
+    print(f"{year}, nothing held      : {empty:6.2f} s   the same row with a timetable that opens nothing")
+    print(f"{year}, ten LEAPs held    : {held:6.2f} s   {orders} orders, {held / empty:.2f} times   goal 2   {verdict}")
+    ladder, orders = year_cost(ROOT / "main.py", year, {})
+    print(f"{year}, the ladder's year : {ladder:6.2f} s   {orders} orders, {ladder / empty:.2f} times")
+
+
 def main() -> None:
     """Prints every figure."""
+    if "--held" in sys.argv:
+        compare_years(next((int(word) for word in sys.argv[1:] if word.isdecimal()), 2017))
+        return
     quick = "--quick" in sys.argv
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

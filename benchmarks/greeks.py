@@ -2,8 +2,8 @@
 
 `--held`: what a proposal's review costs, and a minute with ten positions of thirty legs (index and shares, European and
 American) in an account that they bring near no limit. Medians of processor time, each with its goal and how often the
-peer would have run meanwhile: the nine figures of thirty European contracts in numpy. `python benchmarks/greeks.py
-2017` compares a year of minutes with LEAPs held with one in which nothing is (some minutes).
+peer would have run meanwhile: the nine figures of thirty European contracts in numpy. What a year of minutes costs with
+ten LEAPs held is in benchmarks/engine.py.
 
 Prints every figure that docs/greeks.md quotes, each with its target. ``--whole`` compares 500 American contracts with
 QuantLib's finite differences on a 2,000 x 2,000 grid (about a minute and a half); without it, 40.
@@ -12,9 +12,7 @@ QuantLib's finite differences on a 2,000 x 2,000 grid (about a minute and a half
 from __future__ import annotations
 
 import math
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -338,27 +336,6 @@ def report_cost(what: str, found: float, goal: float) -> None:
     print(f"{what:<64} {found:>10.1f} us {found / peer_cost():>7.2f} peers   goal {goal:>6.0f} us   {verdict}")
 
 
-def year_cost(year: int, strategies: str) -> float:
-    """Seconds of processor time of a year's backtest in a process of its own."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    root = Path(__file__).resolve().parents[1]
-    with tempfile.TemporaryDirectory() as folder:
-        words = [
-            *("backtest", "--out", f"{folder}/run", "--strategies", strategies, "--cash", "1000000"),
-            *("--start", f"{year}-01-02", "--end", f"{year}-12-29", "--set", "phases.earned_progression=false"),
-            *("--set", "leap_ladder.min_vix=0"),
-        ]
-        subprocess.run([sys.executable, "run.py", *words], cwd=root, check=True, capture_output=True)
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
-
-
-def compare_years(year: int) -> None:
-    """A year of LEAPs (a ladder of up to ten rungs of puts) over an empty one: boxes that nobody wants."""
-    empty, held = year_cost(year, "box"), year_cost(year, "leap_ladder")
-    verdict = "met" if held <= 2.0 * empty else "NOT MET"
-    print(f"{year}: LEAPs held {held:.1f} s, empty {empty:.1f} s: {held / empty:.2f} times   goal 2   {verdict}")
-
-
 def held_costs() -> None:
     """What a proposal's review and a minute cost with ten positions held."""
     with tempfile.TemporaryDirectory() as folder:
@@ -428,10 +405,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    years = [int(word) for word in sys.argv[1:] if word.isdecimal()]
-    if years:
-        compare_years(years[0])
-    elif "--held" in sys.argv:
+    if "--held" in sys.argv:
         held_costs()
     else:
         main()

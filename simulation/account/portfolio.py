@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import TypeVar
 
-from simulation.account.buying_power import HasSufficientBuyingPowerForOrderResult
+from simulation.account.buying_power import BuyingPowerModel, HasSufficientBuyingPowerForOrderResult
 from simulation.account.faces import AccountEngine
 from simulation.account.holdings import (
     ApplyFundsSettlementModelParameters,
@@ -226,7 +226,20 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
     @property
     def total_margin_used(self) -> float:
         """Maintenance margin of all position groups."""
-        return clean(sum(group.reserved_buying_power() for group in self.positions.groups))
+        groups = () if self.takes_no_margin else self.positions.groups
+        return clean(sum(group.reserved_buying_power() for group in groups))
+
+    @property
+    def takes_no_margin(self) -> bool:
+        """Whether nothing that is held takes margin, whatever its price: every security alone, by a model without."""
+        null = BuyingPowerModel.NULL
+        held = self.invested_securities.values()
+        return self.positions.is_only_default_groups and all(one.buying_power_model is null for one in held)
+
+    @property
+    def is_never_called(self) -> bool:
+        """Whether no call for margin can come and no warning, while what is held stays the same."""
+        return type(self.margin_call_model) is DefaultMarginCallModel and self.takes_no_margin
 
     @property
     def margin_remaining(self) -> float:

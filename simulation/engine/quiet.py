@@ -145,26 +145,42 @@ class QuietMinutes(Views):
         return stop
 
     def _rest_held(self, times: list[int], position: int, special: int) -> int:
-        """The same while something is held and nothing ordered, up to the next look for ruin, margin or assignment."""
+        """The same while something is held and nothing ordered, up to the next look for margin or assignment.
+
+        Where nothing that is held takes margin no call for it can come, and none is looked for.
+        """
         rests, handler = self._rests, self.handler
         if rests is None or self._on_data is None or position == len(times) or handler.has_work():
             return position
         if self.is_warming_up or self._leaving or self.consolidators.active or self.stop_reason is not None:
             return position
+        called = not self.portfolio.is_never_called
         hour = (self.utc_ms // HOUR_MS + 1) * HOUR_MS
         until = min(special, self.scheduler.next_ms, self._next_hour_ms, self._next_sample_ms + 1, hour)
-        until = min(until, self._next_value_ms, self._next_margin_ms, self.samples.weighs_at)
+        until = min(until, self._next_margin_ms if called else FOREVER, self.samples.weighs_at)
         if times[position] >= until:
             return position
-        stop = self._rested(times, position, until, rests)
-        if position == stop or not self.samples.follow(times[position:stop]):
-            return position
+        stop, held = self._rested(times, position, until, rests), True
+        while position < stop and held:
+            if times[position] >= self._next_value_ms and not self._worth_something(times[position]):
+                break
+            part = bisect_left(times, self._next_value_ms, position, stop)
+            held = self._follow(times, position, part)
+            position = part if held else position
+        while self._next_margin_ms <= times[position - 1]:
+            self._next_margin_ms = times[bisect_left(times, self._next_margin_ms, 0, position)] + MARGIN_CALL_MS
+        return position
+
+    def _follow(self, times: list[int], position: int, stop: int) -> bool:
+        """Passes minutes in which nothing but prices changes; false, with none passed, where each is to be stepped."""
+        if not self.samples.follow(times[position:stop]):
+            return False
         if (watch := self.samples.watcher(self.snapshot())) is not None:
             for place in range(position, stop):
                 self._pass_to(times, place, place + 1)
                 watch()
         self._pass_to(times, position, stop)
-        return stop
+        return True
 
     def _rested(self, times: list[int], position: int, until: int, rests: Rests) -> int:
         """Where the first minute stands, of those before an instant, of which the algorithm does not say that."""

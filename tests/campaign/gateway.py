@@ -22,7 +22,7 @@ from simulation.faults.kinds import Fault
 from simulation.faults.quotes import QuoteFaults
 from simulation.faults.reports import ReportFaults
 from tests.campaign.market import MONDAY, Prices, Weather, close_of, listed
-from tests.campaign.sums import Executions
+from tests.campaign.sums import LOT, Executions
 from tests.fake_gateway import TICKS, FakeGateway, Working, scale_of
 
 BY_HAND = 900_000
@@ -432,6 +432,7 @@ class FaultyGateway(FakeGateway):
             self.share_order = None
             self.shares[order.name] = self.shares.get(order.name, 0.0) + count
             self.cash -= count * price
+            self.executions.note(order.name, round(count / LOT), -count * price)
             self._tell(order.order_id, order.name, FillStatus.FILLED, count, price)
 
     def expire(self, day: date) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from simulation.account.buying_power import BuyingPowerModel
 from simulation.engine.kernel import Engine
 from simulation.engine.quiet import QuietMinutes
 from simulation.lean.enums import Resolution, SecurityType
@@ -241,6 +242,88 @@ def test_what_holds_what_it_says_that_it_waits_for_is_whole_steps_at_looks_for_m
 
     told = [time for time in steps_of(monkeypatch, holds) if time.startswith("09")]
     assert 78 <= len(told) < 250  # each five minutes for margin, and a point of the curve each four
+
+
+def free_of_margin(patient: Patient) -> Callable[[Any], None]:
+    """The same algorithm, of whose shares the engine asks no margin."""
+
+    def begins(algorithm: Any) -> None:
+        patient(algorithm)
+        algorithm.securities["SPY"].set_buying_power_model(BuyingPowerModel.NULL)
+
+    return begins
+
+
+def test_no_minute_is_stepped_for_a_call_that_cannot_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A point of the curve an hour and a rest of 200 minutes: what is bought at 9:31 takes no margin, so that the steps
+    of the day are its hours, points and looks, two dozen; not each fifth minute, 78."""
+    monkeypatch.setattr(Engine, "_sample_chart", lambda self, now: setattr(self, "_next_sample_ms", now + 3_600_000))
+    told = steps_of(monkeypatch, free_of_margin(Patient(True, 200, 9.0)))
+    assert sum(time.startswith("08") for time in told) < 40
+
+
+def test_minutes_passed_without_margin_change_nothing() -> None:
+    left_out, each = (run(free_of_margin(Patient(says, 25, 0.3))) for says in (True, False))
+    for one, other in zip(left_out, each, strict=True):
+        assert one == other
+
+
+def test_an_account_is_ruined_in_the_same_minute_of_a_rest() -> None:
+    """1,000 shares sold at 500 bring 500,000 to the 100,000 that were there; at 700 from 10:03 on the account owes
+    100,000 more than it has. It is looked at each five minutes, of its best value less than half is left: the next."""
+    market = share_market()
+    for place in range(32, 390):
+        clock, _ = market.trade_rows[SPY][place]
+        market.trade_rows[SPY][place] = (clock, (700.0,) * 4)
+        market.quote_rows[SPY][place] = (clock, (699.99,) * 4, (700.01,) * 4)
+
+    def sells(says: bool) -> Callable[[Any], None]:
+        def begins(algorithm: Any) -> None:
+            algorithm.add_equity("SPY", Resolution.MINUTE)
+            algorithm.securities["SPY"].set_buying_power_model(BuyingPowerModel.NULL)
+            algorithm.do_at("09:31", lambda: algorithm.market_order("SPY", -1_000))
+            on(algorithm, "on_data", lambda *_: None)
+            algorithm.rests_while = lambda: (at("16:00", TUESDAY), ()) if says else None
+
+        return begins
+
+    ends = []
+    for says in (True, False):
+        made: Any = play(market, sells(says), last_day=TUESDAY)
+        ends.append((str(made.time), made._engine.stop_reason, made._engine.samples.equity))
+    assert ends[0] == ends[1]
+    assert ends[0][0].startswith("2024-07-08 10:0")
+    assert "zero" in ends[0][1]
+
+
+def test_margin_is_looked_for_at_the_same_minutes_once_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shares without margin from 9:31 to 13:03, then with: calls are looked for each five minutes of one clock."""
+    scans: list[str] = []
+    plain = Engine._margin_scan
+
+    def scan(self: Engine, now: int) -> None:
+        if not self.portfolio.is_never_called:
+            scans.append(f"{self.zone.local(now):%d %H:%M}")
+        plain(self, now)
+
+    monkeypatch.setattr(Engine, "_margin_scan", scan)
+    monkeypatch.setattr(Engine, "_sample_chart", lambda self, now: setattr(self, "_next_sample_ms", now + 3_600_000))
+    for says in (True, False):
+
+        def begins(algorithm: Any, says: bool = says) -> None:
+            algorithm.add_equity("SPY", Resolution.MINUTE)
+            share = algorithm.securities["SPY"]
+            asked = share.buying_power_model
+            share.set_buying_power_model(BuyingPowerModel.NULL)
+            algorithm.do_at("09:31", lambda: algorithm.market_order("SPY", 10))
+            algorithm.do_at("13:03", lambda: share.set_buying_power_model(asked))
+            on(algorithm, "on_data", lambda *_: None)
+            algorithm.rests_while = (lambda: (at("16:00", TUESDAY), ())) if says else (lambda: None)
+
+        play(share_market(), begins, last_day=TUESDAY)
+    half = len(scans) // 2
+    assert half > 100
+    assert scans[:half] == scans[half:]
 
 
 def test_a_run_that_quits_in_a_quiet_minute_ends_there() -> None:
