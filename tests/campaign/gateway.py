@@ -51,6 +51,9 @@ class Watcher(Protocol):
     def cancelling(self) -> None:
         """A cancellation is about to leave."""
 
+    def settles(self, names: Iterable[str]) -> None:
+        """Contracts end now, whosever they are."""
+
 
 @dataclass
 class Resting(Working):
@@ -405,6 +408,8 @@ class FaultyGateway(FakeGateway):
             inside = spot - contract.strike if contract.right is Right.CALL else contract.strike - spot
             if count < 0 and inside > 0 and contract.settlement is Settlement.PHYSICAL_SHARES:
                 self.faults.note(Fault.ASSIGNED, name, f"{count} contracts")
+                if self.watcher is not None and not self.is_down:
+                    self.watcher.settles([name])
                 self._deliver_shares(contract, count)
                 return
 

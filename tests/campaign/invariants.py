@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import combinations, islice, product
 
@@ -451,11 +451,11 @@ class Watch:
             return False
         return any(self._untold(str(leg["name"])).get(group, 1) for leg in legs)
 
-    def settles(self, day: date) -> None:
-        """What belongs to nobody and ends today is settled with the rest; no trade will have it."""
-        for name, count in self._alive().book.unowned.items():
-            contract = self.gateway.names.get(name)
-            if contract is not None and contract.expiry == day and name in self.gateway.held:
+    def settles(self, names: Iterable[str]) -> None:
+        """What belongs to nobody of contracts that end now is settled with the rest; no trade will have it."""
+        for name in names:
+            contract, count = self.gateway.names.get(name), self._alive().book.unowned.get(name, 0.0)
+            if contract is not None and count:
                 spot = self.gateway.price_of(contract.underlying.price_key)
                 self.nobodys_cash += count * intrinsic(contract, spot) * contract.multiplier
 

@@ -1,4 +1,4 @@
-"""What nobody told is unknown, never zero: prices of late fills, of exits that expired, and shares of an assignment."""
+"""Shares of an assignment come with their option and count once; what expired after an unknown exit has no price."""
 
 # Private: _working, _walk: an entry whose judges are left out.
 

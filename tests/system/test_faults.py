@@ -24,6 +24,7 @@ FIXED = {
     329: "a part of an entry that is told again after its end, without an identity, is what the account holds",
     79: "a fill that only the account shows takes the broker's price list",
     659: "what a person closed of a fill that nobody heard of is in no trade, and the sums know it",
+    4629: "a short of nobody that is assigned brings its loss to no trade",
     2099: "an exit is charged as an exit",
     2373: "an exit of what is assigned meanwhile leaves no long of nobody",
     2377: "what filled unseen is priced apart from what another part holds of it",
