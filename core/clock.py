@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from types import MappingProxyType
+from zoneinfo import ZoneInfo
 
+_NEW_YORK = ZoneInfo("America/New_York")
 AUTUMN_CHANGE = timedelta(hours=1)
 
 
@@ -170,3 +172,21 @@ def monthly_expiry(year: int, month: int) -> date:
     Good Friday (April 17, 2014) is not the only one: Juneteenth makes it Thursday, June 18, 2026 and June 17, 2027.
     """
     return on_or_before(nth_weekday(year, month, FRIDAY, 3))
+
+
+def in_new_york(zone: ZoneInfo, moment: datetime) -> datetime:
+    """Naive New York time of a naive moment in an exchange's zone."""
+    return plain(plain(moment).replace(tzinfo=zone).astimezone(_NEW_YORK))
+
+
+def whole_minutes(span: timedelta) -> timedelta:
+    """The nearest span of whole minutes."""
+    return timedelta(minutes=round(span.total_seconds() / 60))
+
+
+def plain(moment: datetime) -> datetime:
+    """A plain naive datetime from LEAN's tolerant subclass or one with a zone, without microseconds of rounding."""
+    if type(moment) is datetime and not moment.microsecond and moment.tzinfo is None:
+        return moment
+    whole = datetime(moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+    return whole + timedelta(0)

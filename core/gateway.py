@@ -242,6 +242,9 @@ class Gateway(Protocol):
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts listed today on a root with expiry in the closed range, by expiry, strike, right. May be empty."""
 
+    def expiries(self, root: str, within: tuple[date, date]) -> Sequence[date]:
+        """The days of a closed range on which contracts listed today on a root expire, ascending. May be empty."""
+
     def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """What is known of a contract from before the open, of a chain asked for today; ``None`` for any other.
 

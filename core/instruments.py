@@ -329,6 +329,19 @@ def unit_of(ticker: str) -> float:
     return 1.0 if named is None else named.multiplier
 
 
+def outright_price(contract: Contract, quantity: float, limit_cash: float) -> float:
+    """Price of an order with one leg, from a limit in our sign."""
+    buying = quantity > 0
+    return instrument_of(contract).ticks.price(-limit_cash if buying else limit_cash, buying)
+
+
+def unit_price(key: str, price: float) -> float:
+    """A price of shares or a future at the nearest step of it; a cent where no row knows it."""
+    facts = facts_of(key)
+    step = 0.01 if facts is None else facts.tick
+    return round(round(price / step) * step, 10)
+
+
 def is_sp500(key: str) -> bool:
     """Whether something counts as an S&P 500 equivalent (methodology, section 3)."""
     facts = facts_of(key)

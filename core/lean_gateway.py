@@ -33,6 +33,7 @@ from AlgorithmImports import (
     TradeBar,
 )
 
+from core.clock import in_new_york, plain, whole_minutes
 from core.contracts import MARKET_CLOSE, AssetKind, Contract, Quote, Right, Settlement
 from core.fills import FillAssumption, FillRule
 from core.gateway import (
@@ -53,7 +54,6 @@ from core.lean_gateway_fills import PackageFillModel, quote_sides
 from core.lean_gateway_orders import OPTION_TYPES, LeanOrders, expiries_around_a_month, future_of, near_the_money
 
 SESSION_TICKER = "SPY"
-_NEW_YORK = ZoneInfo("America/New_York")
 _PAIRS = 7
 _PAIR_AGE = timedelta(minutes=2)
 _DAYS_TO_EXPIRY = 4  # over a long weekend
@@ -166,8 +166,8 @@ class LeanGateway(LeanOrders):
             return None
         zone = ZoneInfo(str(hours.time_zone))
         opens = hours.get_next_market_open(midnight, False)
-        closes = _from(zone, hours.get_next_market_close(opens, False))
-        return Session(day, _from(zone, opens), closes, closes.time() < MARKET_CLOSE)
+        closes = in_new_york(zone, hours.get_next_market_close(opens, False))
+        return Session(day, in_new_york(zone, opens), closes, closes.time() < MARKET_CLOSE)
 
     def _hours_of(self, ticker: str) -> Any:
         if ticker == SESSION_TICKER:
@@ -227,7 +227,7 @@ class LeanGateway(LeanOrders):
 
     def _in_new_york(self, moment: Any, security: Any) -> datetime:
         """Exchange time to the algorithm's."""
-        return _naive(moment + self._shift(security))
+        return plain(moment + self._shift(security))
 
     def _shift(self, security: Any) -> timedelta:
         """What the algorithm's clock is before the exchange's: both show the same instant, to whole minutes.
@@ -235,7 +235,7 @@ class LeanGateway(LeanOrders):
         Live another thread may move them between the two looks; a second less would lose the day's first bar.
         """
         apart: timedelta = self._algorithm.time - security.local_time
-        return apart if not apart.microseconds and not apart.seconds % 60 else _whole_minutes(apart)
+        return apart if not apart.microseconds and not apart.seconds % 60 else whole_minutes(apart)
 
     def daily_bars(self, ticker: str, count: int) -> Sequence[DailyBar]:
         """Completed daily bars before now, oldest first."""
@@ -257,7 +257,7 @@ class LeanGateway(LeanOrders):
             return None
         shift = self._shift(self._securities[self._names.key_of(ticker) or ticker])
         bars = self._algorithm.history[TradeBar](symbol, opened, self._algorithm.time, Resolution.MINUTE)
-        rows = [bar for bar in bars if _naive(bar.time + shift) >= opened and float(bar.open) > 0]
+        rows = [bar for bar in bars if plain(bar.time + shift) >= opened and float(bar.open) > 0]
         if not rows:
             return None
         high, low = max(float(bar.high) for bar in rows), min(float(bar.low) for bar in rows)
@@ -265,20 +265,26 @@ class LeanGateway(LeanOrders):
 
     def is_listed(self, root: str) -> bool:
         """Whether the newest universe file of a root has any contract."""
-        instrument = INSTRUMENTS[root]
-        if instrument.kind is not AssetKind.FUTURE:
-            self.watch((instrument.underlying,))
+        self._watch_root(root)
         return self._names.is_listed(root)
 
     def chain(self, root: str, expiries: tuple[date, date]) -> Sequence[Contract]:
         """Contracts of the newest universe file on a root, expiring in the closed range."""
-        instrument = INSTRUMENTS[root]
-        if instrument.kind is not AssetKind.FUTURE:
-            self.watch((instrument.underlying,))
+        self._watch_root(root)
         self._names.forget_expired()
         self._forget_expired()
         found = self._names.chain(root, *expiries)
         return tuple(sorted(found, key=lambda contract: (contract.expiry, contract.strike, contract.right)))
+
+    def expiries(self, root: str, within: tuple[date, date]) -> Sequence[date]:
+        """The days on which those contracts expire."""
+        self._watch_root(root)
+        return tuple(sorted(self._names.expiries(root, *within)))
+
+    def _watch_root(self, root: str) -> None:
+        instrument = INSTRUMENTS[root]
+        if instrument.kind is not AssetKind.FUTURE:
+            self.watch((instrument.underlying,))
 
     def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """Yesterday's close and volatility of a contract of a chain that was asked for today."""
@@ -481,20 +487,3 @@ class ImpliedIndex:
         if quote is None or quote.bid is None or quote.ask is None or quote.bid > quote.ask:
             return None
         return quote if now - quote.time <= _PAIR_AGE else None
-
-
-def _from(zone: ZoneInfo, moment: datetime) -> datetime:
-    """Naive New York time of a moment in an exchange's zone."""
-    return _naive(_naive(moment).replace(tzinfo=zone).astimezone(_NEW_YORK))
-
-
-def _whole_minutes(span: timedelta) -> timedelta:
-    return timedelta(minutes=round(span.total_seconds() / 60))
-
-
-def _naive(moment: datetime) -> datetime:
-    """A plain datetime from LEAN's tolerant subclass, without microseconds of rounding."""
-    if type(moment) is datetime and not moment.microsecond and moment.tzinfo is None:
-        return moment
-    whole = datetime(moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
-    return whole + timedelta(0)

@@ -49,7 +49,15 @@ from core.gateway import (
     asked,
     read_whole,
 )
-from core.instruments import INSTRUMENTS, UNDERLYINGS, Instrument, facts_of, instrument_of, underlying_named
+from core.instruments import (
+    INSTRUMENTS,
+    UNDERLYINGS,
+    Instrument,
+    instrument_of,
+    outright_price,
+    underlying_named,
+    unit_price,
+)
 
 OPTION_TYPES = (SecurityType.OPTION, SecurityType.INDEX_OPTION, SecurityType.FUTURE_OPTION)
 _FUTURE = re.compile(rf"(?P<ticker>[A-Z0-9]+?)(?P<day>\d\d)(?P<code>[{MONTH_CODES}])(?P<year>\d\d)")
@@ -117,18 +125,27 @@ class LeanNames:
 
     def chain(self, root: str, first: date, last: date) -> list[Contract]:
         """Contracts of the newest universe file on a root that expire in the closed range, in no order."""
-        found = []
+        return [contract for _, rows in self._within(root, first, last) for contract in self._made(root, rows)]
+
+    def expiries(self, root: str, first: date, last: date) -> set[date]:
+        """The days on which they expire; of each one contract is made."""
+        return {day for day, rows in self._within(root, first, last) if any(True for _ in self._made(root, rows))}
+
+    def _within(self, root: str, first: date, last: date) -> Iterator[tuple[date, list[Any]]]:
         for canonical in self._chains_of(INSTRUMENTS[root], first, last):
             for expiry, rows in self._listed(canonical).items():
-                for row in rows if first <= expiry <= last else ():
-                    symbol = row.symbol
-                    contract = self._contracts.get(symbol)
-                    if contract is None and str(symbol.id.symbol) == root:
-                        contract = self.contract(symbol)
-                    if contract is not None and contract.root == root:
-                        self._rows[contract.name] = row
-                        found.append(contract)
-        return found
+                if first <= expiry <= last:
+                    yield expiry, rows
+
+    def _made(self, root: str, rows: Sequence[Any]) -> Iterator[Contract]:
+        for row in rows:
+            symbol = row.symbol
+            contract = self._contracts.get(symbol)
+            if contract is None and str(symbol.id.symbol) == root:
+                contract = self.contract(symbol)
+            if contract is not None and contract.root == root:
+                self._rows[contract.name] = row
+                yield contract
 
     def _listed(self, canonical: Any) -> dict[date, list[Any]]:
         """The rows of a chain's newest universe file by expiry; read once a day, an empty one again."""
@@ -288,7 +305,7 @@ class LeanOrders:
         try:
             if len(package.legs) == 1:
                 contract, signed = package.legs[0].contract, quantity * package.legs[0].ratio
-                handle, price = self._names.handle(contract), _outright(contract, signed, limit_cash)
+                handle, price = self._names.handle(contract), outright_price(contract, signed, limit_cash)
                 tickets = [self._algorithm.limit_order(handle, signed, price, tag=tag)]
             else:
                 legs = [Leg.create(self._names.handle(leg.contract), leg.ratio) for leg in package.legs]
@@ -308,7 +325,7 @@ class LeanOrders:
         """One limit order for shares or a future, at a step of its price. Raises OrderRefusedError."""
         try:
             symbol = self._names.symbol(ticker)
-            ticket = self._algorithm.limit_order(symbol, quantity, _unit_price(ticker, price), tag=tag)
+            ticket = self._algorithm.limit_order(symbol, quantity, unit_price(ticker, price), tag=tag)
         except Exception as error:  # .NET's own classes; whatever it is, nothing was sent
             raise OrderRefusedError.because(error) from error
         if ticket.status == OrderStatus.INVALID:
@@ -321,7 +338,7 @@ class LeanOrders:
         if ticket is None or ticket.status in _DONE:
             return False
         fields = UpdateOrderFields()
-        fields.limit_price, fields.tag = _unit_price(self._names.name_of(ticket.symbol), price), tag
+        fields.limit_price, fields.tag = unit_price(self._names.name_of(ticket.symbol), price), tag
         return bool(asked(ticket.update, fields).is_success)
 
     def reprice(self, order_ids: Sequence[int], limit_cash: float, tag: str) -> bool:
@@ -337,7 +354,7 @@ class LeanOrders:
             if len(order_ids) > 1:
                 fields.limit_price = -instrument_of(contract).ticks.limit(limit_cash)
             else:
-                fields.limit_price = _outright(contract, float(ticket.quantity), limit_cash)
+                fields.limit_price = outright_price(contract, float(ticket.quantity), limit_cash)
             fields.tag = tag
             accepted = bool(asked(ticket.update, fields).is_success) and accepted
         return accepted
@@ -398,19 +415,6 @@ class LeanOrders:
     def name_of(self, symbol: Any) -> str:
         """``Contract.name`` of an option's symbol, the price key of anything else."""
         return self._names.name_of(symbol)
-
-
-def _outright(contract: Contract, quantity: float, limit_cash: float) -> float:
-    """Price of an order with one leg, from a limit in our sign."""
-    buying = quantity > 0
-    return instrument_of(contract).ticks.price(-limit_cash if buying else limit_cash, buying)
-
-
-def _unit_price(key: str, price: float) -> float:
-    """A price of shares or a future at the nearest step of it; a cent where no row knows it."""
-    facts = facts_of(key)
-    step = 0.01 if facts is None else facts.tick
-    return round(round(price / step) * step, 10)
 
 
 def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedClose]:

@@ -162,6 +162,7 @@ class ShareSeller(Manager):
         settings: OrderSettings,
     ) -> None:
         self._pace = executor.pace
+        self._executor = executor
         self._gateway = gateway
         self._book = book
         self._tracker = tracker
@@ -202,6 +203,7 @@ class ShareSeller(Manager):
         if abs(held) < abs(holding.quantity) or held * holding.quantity < 0:
             kept = min(abs(held), abs(holding.quantity)) if held * holding.quantity > 0 else 0.0
             self._tracker.correct_shares(ticker, math.copysign(kept, holding.quantity))
+            self._executor.states.shares()  # else the next process corrects them once more
         quantity = round(self._book.shares[ticker].quantity) if ticker in self._book.shares else 0
         if not quantity or not self._pace.take(Traffic.ORDER):
             return

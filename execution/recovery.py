@@ -240,6 +240,7 @@ class OrderRecovery(Manager):
         if outcome is None:
             return Reconciliation()
         self._book.doubted = outcome.in_doubt
+        self._tracker.unsure |= outcome.unsure
         self._certain = self._looks.certain
         self._tell_of_others(outcome)
         self._adopt()
@@ -338,40 +339,34 @@ class OrderRecovery(Manager):
             self._executor.came_late(group)
 
     def _follow(self, position: Position) -> None:
-        """The account does not hold all of a position any more: its parts follow, and what broke is unwound."""
+        """The account does not hold all of a position any more: its parts follow, and what broke is unwound.
+
+        What goes is worked out first, so that each record names all that is unwound by it: none is lost with a process.
+        """
         held, today, bare = self._state.held(position.id), self._gateway.now().date(), uncovered(position.legs)
-        broken: list[str] = []
+        changes: list[Change] = []
+        expired, differing = set[str](), set[str]()
         for part, has in allotted(position, held):
-            expired = [leg for leg in part.legs if leg.contract.expiry < today and not has[leg.contract.name]]
-            for leg in expired:
-                position = self._expire(position, leg, part)
+            for leg in part.legs:
+                if leg.contract.expiry < today and not has[leg.contract.name]:  # unknown without a close of that day
+                    change = self._tracker.of_end(position, leg, self._tracker.close_of(leg.contract), part.name)
+                    position, changes = change.after, [*changes, change]
+                    expired.add(part.name)
             left = position.part(part.name)
-            change = None
+            difference = None
             if left is not None:
-                change = self._tracker.of_difference(position, left, has, "the account no longer holds it")
-            if change is not None:
-                position = change.after
-                self._left(change, part.name)
-            after = position.part(part.name)
-            naked = after is not None and any(leg.ratio < 0 for leg in after.legs)
-            if after is not None and not after.is_whole and (change is not None or (expired and naked)):
-                broken.append(part.name)
+                difference = self._tracker.of_difference(position, left, has, "the account no longer holds it")
+            if difference is not None:
+                position, changes = difference.after, [*changes, difference]
+                differing.add(part.name)
+        torn = [part for part in position.parts if not part.is_whole]  # longs alone are left to their expiry
+        broken = {part.name for part in torn if part.name in differing or _is_bare(part, expired)}
         if uncovered(position.legs) > bare:  # each part may be whole, and a short of one have lost its hedge in another
-            broken += [part.name for part in position.parts if uncovered(part.legs) and part.name not in broken]
+            broken |= {part.name for part in position.parts if uncovered(part.legs)}
+        for change in changes:
+            self._executor.left_account(change, sorted(broken), counted=True)
         if broken:
-            self._executor.unwind(position.id, broken)
-
-    def _expire(self, position: Position, leg: Leg, part: Part) -> Position:
-        """A leg that expired while nobody looked, at its underlying's close of that day; unknown without one."""
-        change = self._tracker.of_end(position, leg, self._tracker.close_of(leg.contract), part.name)
-        self._left(change, part.name, shorts_only=True)
-        return change.after
-
-    def _left(self, change: Change, name: str, *, shorts_only: bool = False) -> None:
-        """Write what left the account together with what is unwound by it; longs alone wait if ``shorts_only``."""
-        after = change.after.part(name)
-        torn = after is not None and not after.is_whole and not (shorts_only and after.is_left_to_expire)
-        self._executor.left_account(change, (name,) if torn else (), counted=True)
+            self._executor.unwind(position.id, sorted(broken))
 
     def _take_shares(self, subject: Subject) -> None:
         """Assigned while away: the option legs that went are counted, the shares are to be sold, the rest unwound."""
@@ -493,6 +488,11 @@ def _is_over(name: str, today: date) -> bool:
     """An expired contract may stand in LEAN's portfolio the next morning (Lean issues 5016, 5545): no position."""
     contract = contract_named(name)
     return contract is not None and contract.expiry < today
+
+
+def _is_bare(part: Part, expired: Collection[str]) -> bool:
+    """Whether legs of a part expired and a short of it is left."""
+    return part.name in expired and not part.is_left_to_expire
 
 
 def _number(value: object) -> float | None:

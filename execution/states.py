@@ -208,16 +208,14 @@ class GroupStates:
     def settled(
         self, change: Change, unwinding: Sequence[str], busy: bool, rows: Rows, *, counted: bool = False
     ) -> None:
-        """Something left the account without an order of ours: expired, was assigned, was closed by hand.
-
-        ``counted``: the position's holdings know it already.
-        """
+        """Something left the account without an order of ours; ``counted``: the position's holdings know it already."""
         with self._state.together():
             held = {**self._state.position(change.after.id).detail.get("corrections", {})}
             for name, quantity in ({} if counted else change.held or {}).items():
                 held[name] = held.get(name, 0.0) + quantity
             self._state.note(Level.POSITION, change.after.id, corrections={name: by for name, by in held.items() if by})
             self._untold(change.after.id, rows)
+            self.shares()  # with the option that delivered them: all of it, or nothing
             self.changed(change, change.after.id, unwinding, busy)
 
     def amended(self, trade: ClosedTrade) -> None:

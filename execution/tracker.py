@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
+from typing import Any
 
 from core.book import Book, ClosedTrade, Position, ShareHolding, position_of
 from core.bus import EventBus
-from core.contracts import MARKET_CLOSE, Contract, Leg, Package
+from core.contracts import MARKET_CLOSE, Contract, Leg, Package, Right, Settlement
 from core.events import ChangeKind, FillStatus, OrderUpdated, PositionChanged
 from core.gateway import Gateway
 from core.instruments import underlying_named
@@ -28,12 +29,18 @@ from execution.groups import (
     some_closed,
     take_off,
 )
+from execution.walking import OrderWork
 from market.vix import VIX
+from state.facts import within
 
 DAYS_BACK = 40
 """Sessions of daily bars in which the close of an expiry is looked for."""
 CLOSED_OUTSIDE = "closed_outside"
 """The exit rule of what a person closed at the broker."""
+
+
+SHARES = "assigned shares"
+UNTOLD_SHARES = "assigned shares that are gone: nobody told their price, they count at what they came at"
 
 
 class PositionTracker:
@@ -47,8 +54,12 @@ class PositionTracker:
         self.share_orders: set[int] = set()
         self.outside: dict[str, LegExit] = {}
         """By contract: what others traded in contracts of ours, as far as the engine told, and no position took yet."""
+        self.unsure: set[tuple[str, str]] = set()
+        """Positions, each with a contract that was settled, or traded before by an order of which nobody told."""
+        self._coming: dict[str, tuple[str, float, float]] = {}  # shares of an assigned position, at which price
+        self._counted: dict[tuple[str, date], float] = {}  # shares that came with their option on a day
         self._unknown: list[tuple[ClosedTrade, Part]] = []
-        self._work: dict[tuple[str, str, str], tuple[datetime, float, float]] = {}
+        self._work = OrderWork()
 
     # Entries on their way
 
@@ -127,7 +138,9 @@ class PositionTracker:
     def of_settlement(self, event: OrderUpdated) -> Sequence[Change]:
         """What an order event of no group of ours does: legs that expired or were assigned; shares are taken at once.
 
-        What somebody else traded in contracts of ours is kept for the reconciliation that finds them gone.
+        Those that an assigned option delivers are taken with it, in one record: the process may end before the engine
+        tells of them too, and nobody would sell them. What somebody else traded in contracts of ours is kept for the
+        reconciliation that finds them gone.
         """
         if underlying_named(event.contract) is not None:
             self._move_shares(event)
@@ -136,19 +149,28 @@ class PositionTracker:
             return ()
         if any(event.contract in about for about in self._book.doubted.values()):
             return ()  # the fill of an order that is not known to be ours yet: the next look tells
-        changes = []
+        changes, left = [], event.fill_quantity
         for position in list(self._book.positions.values()):
             leg = next((leg for leg in position.legs if leg.contract.name == event.contract), None)
             if leg is None:
                 continue
             if self._is_settlement(leg.contract, event):
-                assigned = event.is_assignment
-                ended = self.of_assignment if assigned else self._of_settled
+                ended = self.of_assignment if event.is_assignment else self._of_settled
                 changes.append(ended(position, leg))
+                if event.is_assignment:
+                    left -= self._deliver(position, leg, within(left, -leg.ratio))
             else:
                 self._note_outside(leg.contract, event)
                 break
         return changes
+
+    def _deliver(self, position: Position, leg: Leg, gone: float) -> float:
+        """Shares that so many assigned contracts (signed as they went) bring: its position's next record has them."""
+        contract = leg.contract
+        if gone and contract.settlement is Settlement.PHYSICAL_SHARES:
+            units = gone * contract.multiplier * (-1 if contract.right is Right.CALL else 1)
+            self._coming[position.id] = (contract.underlying.ticker, units, self._spot(contract))
+        return gone
 
     def _note_outside(self, contract: Contract, event: OrderUpdated) -> None:
         cash = None if event.fill_price is None else -event.fill_quantity * event.fill_price * contract.multiplier
@@ -157,7 +179,11 @@ class PositionTracker:
         self.outside[contract.name] = told if before is None else before + told
 
     def of_end(self, position: Position, leg: Leg, spot: float | None, part: str = "") -> Change:
-        """A leg (signed contracts) expired with its underlying at ``spot``: worth its intrinsic value, else unknown."""
+        """A leg (signed contracts) expired with its underlying at ``spot``: worth its intrinsic value, else unknown.
+
+        Where an order of which nobody told may have closed it before, nobody knows what it brought.
+        """
+        spot = None if (position.id, leg.contract.name) in self.unsure else spot
         return self._ended(position, leg, spot, ChangeKind.EXPIRED, "held to expiry", part)
 
     def _of_settled(self, position: Position, leg: Leg) -> Change:
@@ -221,34 +247,22 @@ class PositionTracker:
         return taken
 
     def note_work(self, group: OrderGroup) -> None:
-        """How long an order that filled took, in seconds, and what it brought over natural as it was sent, in dollars.
-
-        An order for several parts counts for each with its share; several orders of one part count together.
-        """
+        """How long an order that filled took, and what it brought over natural."""
         known = self._book.positions.get(group.position)
         held = () if known is None else known.chosen(group.parts)
-        parts = [plan.name for plan in group.plans] if group.opens else [part.name for part in held]
-        if group.natural is None or not group.is_filled or not parts:
-            return
-        unit = group.package.legs[0].contract.multiplier * group.contracts
-        gained, side = group.cash - group.natural * unit, "open" if group.opens else "close"
-        for part in parts:
-            since, _, before = self._work.get((group.position, part, side), (group.created, 0.0, 0.0))
-            seconds = (self._gateway.now() - since).total_seconds()
-            self._work[group.position, part, side] = (since, seconds, before + gained / len(parts))
-
-    def _worked(self, position: str, part: str) -> dict[str, float | None]:
-        found: dict[str, float | None] = {}
-        for side in ("open", "close"):
-            _, seconds, gained = self._work.pop((position, part, side), (None, None, None))
-            found |= {f"{side}_seconds": seconds, f"{side}_improvement": None if gained is None else round(gained, 2)}
-        return found
+        self._work.note(group, [part.name for part in held], self._gateway.now())
 
     # Once it is written down
 
     def rows_of(self, change: Change) -> list[dict[str, object]]:
-        """The journal's rows of the parts that are over with a change."""
-        rows = []
+        """The journal's rows of the parts that are over with a change, and of the shares that came with it."""
+        rows: list[dict[str, object]] = []
+        if change.after.id in self._coming:
+            ticker, quantity, price = self._coming.pop(change.after.id)
+            key = (ticker, change.moment.date())
+            self._counted[key] = self._counted.get(key, 0.0) + quantity
+            row = self._moved(ticker, quantity, price, 0.0)
+            rows.append({"kind": RecordKind.FILL, "correlation": change.after.correlation, **row})
         for part, trade in zip(change.over, change.trades, strict=True):
             cash = part.cash
             rows.append(
@@ -262,7 +276,7 @@ class PositionTracker:
                     "fees": part.fees,
                     "profit": trade.profit,
                     "ended": trade.ended,
-                    **self._worked(change.after.id, part.name),
+                    **self._work.of(change.after.id, part.name),
                 }
             )
         return rows
@@ -281,6 +295,9 @@ class PositionTracker:
                 self._unknown.append((trade, part))
         self.tell(rows)
         self.announce(after.id, after.strategy, after.correlation, change.kind, change.cash, change.fees)
+        for row in rows:
+            if row.get("kind") is RecordKind.FILL:
+                self._announce_shares(row)
 
     def is_unknown(self, position: str, parts: Sequence[str], name: str, exit_: LegExit) -> bool:
         """Whether a trade of a position is counted with an unknown result of just this exit."""
@@ -314,11 +331,11 @@ class PositionTracker:
         return now
 
     def tell(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Journal closed trades."""
+        """Journal closed trades, and shares that came with them."""
         for row in rows:
-            values = {name: value for name, value in row.items() if name not in ("reason", "correlation")}
+            values = {name: value for name, value in row.items() if name not in ("kind", "reason", "correlation")}
             self._journal.record(
-                RecordKind.TRADE_CLOSED,
+                RecordKind(str(row.get("kind", RecordKind.TRADE_CLOSED))),
                 component="tracker",
                 reason=str(row["reason"]),
                 correlation=str(row["correlation"]),
@@ -332,54 +349,76 @@ class PositionTracker:
 
         What a person trades in them within a session is theirs; the next reconciliation lists it.
         """
-        if not event.fill_quantity:
-            return
         ours, ticker = event.order_id in self.share_orders, event.contract
+        quantity = self._new_shares(event, ours)
+        if not quantity:
+            return
         if not ours and not event.is_assignment and self._in_session(event.time):
             return
         told = event.fill_price if ours else None  # without one it is the price of now
         spot = self._price(ticker) if told is None else told
         if spot is None:
             raise ValueError(f"{ticker}: shares came without a price of it")
-        self.take_shares(ticker, event.fill_quantity, spot, event.fee)
+        self.take_shares(ticker, quantity, spot, event.fee)
+
+    def _new_shares(self, event: OrderUpdated, ours: bool) -> float:
+        """Shares (signed) of a report that are not counted yet: an order of ours closes no more than is there."""
+        ticker, quantity = event.contract, event.fill_quantity
+        if ours:
+            known = self._book.shares.get(ticker)
+            return 0.0 if known is None else within(quantity, -known.quantity)
+        key = (ticker, event.time.date())
+        counted = within(quantity, self._counted.get(key, 0.0))
+        if counted:
+            self._counted[key] -= counted
+        return quantity - counted
 
     def _in_session(self, moment: datetime) -> bool:
         session = self._gateway.session(moment.date())
         return session is not None and session.opens_at < moment < session.closes_at
 
-    def take_shares(self, ticker: str, quantity: float, price: float, fee: float = 0.0) -> None:
+    def take_shares(self, ticker: str, quantity: float, price: float, fee: float = 0.0, reason: str = SHARES) -> None:
         """Add signed shares at a price in points; what is left of the cash when none are held is what they brought."""
+        row = {**self._moved(ticker, quantity, price, fee), "reason": reason}
+        self.tell([{"kind": RecordKind.FILL, "correlation": "", **row}])
+        self._announce_shares(row)
+
+    def _moved(self, ticker: str, quantity: float, price: float, fee: float) -> dict[str, object]:
+        """Let the book follow; the journal's row of it."""
         known = self._book.shares.get(ticker, ShareHolding(ticker, 0.0, price, 0.0))
-        cash = -quantity * price - fee
         now = ShareHolding(
-            ticker, known.quantity + quantity, known.price if known.quantity else price, known.cash + cash
+            ticker,
+            known.quantity + quantity,
+            known.price if known.quantity else price,
+            known.cash - quantity * price - fee,
         )
-        kind = ChangeKind.ADJUSTED
-        if abs(now.quantity) < 0.5:
+        closed = abs(now.quantity) < 0.5
+        if closed:
             self._book.shares.pop(ticker, None)
             self._book.shares_brought += now.cash
-            kind = ChangeKind.CLOSED
         else:
             self._book.shares[ticker] = now
-        self._journal.record(
-            RecordKind.FILL,
-            component="tracker",
-            reason="assigned shares",
-            group="assigned shares",
-            position=f"shares {ticker}",
-            strategy="assigned_shares",
-            contract=ticker,
-            quantity=quantity,
-            price=price,
-            fee=fee,
-            profit=now.cash if kind is ChangeKind.CLOSED else None,
-        )
-        self.announce(f"shares {ticker}", "assigned_shares", "", kind, cash + fee, fee)
+        return {
+            "reason": SHARES,
+            "group": SHARES,
+            "position": f"shares {ticker}",
+            "strategy": "assigned_shares",
+            "contract": ticker,
+            "quantity": quantity,
+            "price": price,
+            "fee": fee,
+            "profit": now.cash if closed else None,
+        }
+
+    def _announce_shares(self, row: Mapping[str, Any]) -> None:
+        """Tell that shares came or went, by their row."""
+        kind = ChangeKind.CLOSED if row["profit"] is not None else ChangeKind.ADJUSTED
+        self.announce(str(row["position"]), str(row["strategy"]), "", kind, -row["quantity"] * row["price"], row["fee"])
 
     def correct_shares(self, ticker: str, quantity: float) -> None:
-        """A person sold some: the account holds only so many (signed) of those that came."""
+        """Some were sold and nobody told: the account holds only so many (signed); the rest goes at what it came at."""
         known = self._book.shares[ticker]
-        self.take_shares(ticker, quantity - known.quantity, known.price)
+        self.take_shares(ticker, quantity - known.quantity, known.price, reason=UNTOLD_SHARES)
 
     def _is_settlement(self, contract: Contract, event: OrderUpdated) -> bool:
         """An assignment, or what comes after the last session's close; before it, somebody else traded the contract."""

@@ -327,6 +327,39 @@ def guess_price(group: OrderGroup, leg: Leg, unseen: float, quote: Quote | None)
         fill.cash, fill.guess = fill.cash + guess, fill.guess + guess
 
 
+class OrderWork:
+    """How long orders that filled took, in seconds, and what they brought over natural as sent, in dollars."""
+
+    def __init__(self) -> None:
+        self._work: dict[tuple[str, str, str], tuple[datetime, float, float]] = {}
+
+    def note(self, group: OrderGroup, held: Sequence[str], now: datetime) -> None:
+        """A group is over; ``held``: the parts that an exit closes.
+
+        An order for several parts counts for each with its share; several orders of one part count together.
+        """
+        parts = [plan.name for plan in group.plans] if group.opens else held
+        if group.natural is None or not group.is_filled or not parts:
+            return
+        unit = group.package.legs[0].contract.multiplier * group.contracts
+        gained, side = group.cash - group.natural * unit, "open" if group.opens else "close"
+        for part in parts:
+            since, _, before = self._work.get((group.position, part, side), (group.created, 0.0, 0.0))
+            self._work[group.position, part, side] = (
+                since,
+                (now - since).total_seconds(),
+                before + gained / len(parts),
+            )
+
+    def of(self, position: str, part: str) -> dict[str, float | None]:
+        """The journal's figures of a part that is over, used up with it; ``None`` where no order of ours did it."""
+        found: dict[str, float | None] = {}
+        for side in ("open", "close"):
+            _, seconds, gained = self._work.pop((position, part, side), (None, None, None))
+            found |= {f"{side}_seconds": seconds, f"{side}_improvement": None if gained is None else round(gained, 2)}
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """How long something may wait in its state: the setting that says so, who is awake for it, what happens then."""

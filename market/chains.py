@@ -104,6 +104,16 @@ class OptionChainManager(Manager):
         """Contracts that expire on one day."""
         return self.listed(root, day, day)
 
+    def expiries(self, root: str, first: date, last: date) -> tuple[date, ...]:
+        """The days of the closed range on which a contract listed today expires; kept as the list itself."""
+        key = ("expiries", self._gateway.now().date(), root, first, last)
+        found: tuple[date, ...] = self._cache.get_or_compute(
+            key, lambda: tuple(self._gateway.expiries(root, (first, last))), depends_on=(SessionEnd(),)
+        )
+        if not found:
+            self._cache.invalidate(key)
+        return found
+
     def nearest_expiry(self, root: str, today: date, days: int, tolerance: int) -> date | None:
         """The listed expiry nearest to so many days ahead; ``None`` when none is within the tolerance in days.
 
@@ -118,10 +128,10 @@ class OptionChainManager(Manager):
         return found
 
     def _nearest(self, root: str, wanted: date, tolerance: int) -> date | None:
-        """Asked near the day first: each contract of a range that is asked for costs, and most lists have one there."""
+        """Asked near the day first: most lists have one there."""
         for reach in (*(near for near in _NEAR_FIRST if near < tolerance), tolerance):
             span = timedelta(days=reach)
-            expiries = {contract.expiry for contract in self.listed(root, wanted - span, wanted + span)}
+            expiries = self.expiries(root, wanted - span, wanted + span)
             if expiries:
                 return min(expiries, key=lambda expiry: (abs((expiry - wanted).days), expiry))
         return None

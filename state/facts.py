@@ -133,6 +133,8 @@ class Reconciliation:
     """Positions of which something may not be visible yet, each with the contracts that it is about."""
     assigned: frozenset[str] = frozenset()
     """Contracts that turned into shares while an order worked on them: it would open what it was to close."""
+    unsure: set[tuple[str, str]] = field(default_factory=set)
+    """Positions, each with a contract that expired after an order of which nobody told: traded before, or settled."""
 
     @property
     def agreed(self) -> bool:

@@ -192,6 +192,9 @@ class Recovery(Manager):
         """Nothing of it works any more: what filled is what the broker tells, else what the holdings tell."""
         changes = _quantities(group.detail.get("changes"))
         filled = self._filled_so_far(group, orders, pool, facts)
+        position = self._state.position(group.parent)
+        unsure = [name for name in changes if not orders and changes[name] != filled.get(name, 0.0)]
+        outcome.unsure |= {(position.id, name) for name in unsure if _has_expired(position, name, facts.today)}
         if group.pending is not None and not orders and not filled and group.state == OrderGroupState.PLANNED:
             self._never_sent(group, outcome)
             return

@@ -79,13 +79,13 @@ class Box(Row):
         """The last listed expiry of one to two years."""
         own, chains = self.settings, look.tools.chains
         first, last = (look.today + timedelta(days=days) for days in (own.days_to_expiry, own.max_days))
-        listed = chains.listed(look.root, first, last)
+        listed = chains.expiries(look.root, first, last)
         if not listed and chains.may_come(look.root):
             raise look.wait("listing", f"nothing of {look.root} is listed yet")
         if not listed:
             reason = f"no {look.root} contract expires in {own.days_to_expiry} to {own.max_days} days"
             raise look.skip("no_expiry", reason)
-        return look.chain(expiry=max(row.expiry for row in listed))
+        return look.chain(expiry=max(listed))
 
     def _risk_free(self, days: int) -> float:
         """The risk-free rate in the terms of a box: simple interest over its days, a year."""

@@ -346,9 +346,9 @@ class StillOptions:
         found = today + timedelta(days=days)
         return found - timedelta(days=max(found.weekday() - 4, 0))
 
-    def listed(self, root: str, _first: date, last: date) -> tuple[Contract, ...]:
-        """Of the last day alone."""
-        return self.expiring(root, last)
+    def expiries(self, root: str, _first: date, last: date) -> tuple[date, ...]:
+        """The last day alone."""
+        return (last,) if self.expiring(root, last) else ()
 
     def expiring(self, root: str, day: date) -> tuple[Contract, ...]:
         """Strikes around the price as far as a few deviations, a nine-hundredth of it apart at most, round."""

@@ -175,6 +175,9 @@ class FakeGateway:
             day += timedelta(days=1)
         return found
 
+    def expiries(self, root: str, within: tuple[date, date]) -> Sequence[date]:
+        return sorted({contract.expiry for contract in self.chain(root, within)})
+
     def listing(self, contract: Contract, close: bool = True) -> Listing | None:
         """Yesterday closed as it is now, at the same volatility."""
         volatility = self.vix(self.time) / 100

@@ -187,7 +187,7 @@ def midnight_of(ordinal: int) -> datetime:
 class RowIdentifier(SecurityIdentifier):
     """The identifier of a row's option: date, strike and right are the row's; the rest is made when it is asked for.
 
-    Who searches a year of chains asks for these three of many contracts and takes few.
+    Who searches a year of chains asks for one of these three of many contracts and takes few.
     """
 
     __slots__ = ("block", "row")
@@ -199,10 +199,22 @@ class RowIdentifier(SecurityIdentifier):
         """The identifier of a row of a chain of options."""
         found = object.__new__(cls)
         found.block, found.row = block, row
-        found.date = midnight_of(block.expiry.item(row))
-        found.strike_price = block.strike.item(row)
-        found.option_right = OptionRight.PUT if block.right.item(row) else OptionRight.CALL
         return found
+
+    @property
+    def date(self) -> datetime:  # type: ignore[override]
+        """Expiry date at midnight."""
+        return midnight_of(self.block.expiry.item(self.row))
+
+    @property
+    def strike_price(self) -> float:  # type: ignore[override]
+        """Strike."""
+        return self.block.strike.item(self.row)
+
+    @property
+    def option_right(self) -> OptionRight:  # type: ignore[override]
+        """CALL or PUT."""
+        return OptionRight.PUT if self.block.right.item(self.row) else OptionRight.CALL
 
     def __getattr__(self, name: str) -> Any:
         if name in RowIdentifier.__slots__:

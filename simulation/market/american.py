@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import lambertw
 
-from simulation.market.assets import AssetDay
+from simulation.market.asset_days import AssetDay
 from simulation.market.calendar import FloatArray, calendar
 from simulation.market.surface import black
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
-from enum import Enum, auto
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
+from simulation.market.asset_days import AssetDay, AssetSpec, Carry
 from simulation.market.calendar import (
     OPEN_MINUTE,
     WEIGHT_OF_YEAR,
     FloatArray,
     IntArray,
-    Profile,
     VarianceClock,
     calendar,
     weights_of,
@@ -26,7 +25,6 @@ from simulation.market.days import (
     Companionship,
     DayShape,
     MinutePath,
-    VolatilityLaw,
     companion_path,
     day_path,
     shaped_path,
@@ -35,27 +33,17 @@ from simulation.market.days import (
     volatility_open,
 )
 from simulation.market.surface import (
-    SmileLaw,
-    SmileShape,
     SurfaceDay,
     TermState,
-    shape_of,
     skew_strength,
-    steepness,
     surface_day,
     surprise_of,
 )
 
 DAYS_KEPT = 6
+ANCHORS_KEPT = 300
+DRIVEN_PATHS_KEPT = 80  # contract months of a future look at the same sessions, up to 65 days apart
 PATHS_KEPT = 300  # minutes of the index's sessions: everything that moves with it is made of them, day after day
-
-
-class Kind(Enum):
-    """What the underlying is, which decides its forward and the style of its options."""
-
-    INDEX = auto()
-    SHARE = auto()
-    FUTURE = auto()
 
 
 @dataclass(frozen=True)
@@ -78,18 +66,6 @@ class AssetSeries:
         return self.volatility[3]
 
 
-@dataclass(frozen=True)
-class AssetSpec:
-    """The laws of one underlying."""
-
-    ticker: str
-    kind: Kind
-    profile: Profile
-    smile: SmileLaw = field(default_factory=SmileLaw)
-    volatility_law: VolatilityLaw = field(default_factory=VolatilityLaw)
-    tick: float = 0.01
-
-
 def memory_of(closes: FloatArray, span: int) -> FloatArray:
     """Exponentially weighted mean of the closes before each day (the day itself not in it).
 
@@ -102,138 +78,6 @@ def memory_of(closes: FloatArray, span: int) -> FloatArray:
         result[row] = value
         value += decay * (close - value)
     return result
-
-
-@dataclass(frozen=True)
-class Carry:
-    """What holding the underlying costs: rate and yield a year (continuous), and cash dividends by ex-date ordinal.
-
-    ``terms``: years and the rates that forwards to them grow by, where those differ from ``rate``.
-    """
-
-    rate: float
-    dividend_yield: float = 0.0
-    dividends: tuple[tuple[int, float], ...] = ()
-    terms: tuple[tuple[float, float], ...] = ()
-
-    def growth(self, years: FloatArray) -> FloatArray | float:
-        """The rate that a forward to each term grows by."""
-        if not self.terms:
-            return self.rate
-        known, rates = (np.array(column) for column in zip(*self.terms, strict=True))
-        return np.asarray(np.interp(years, known, rates))
-
-
-class AssetDay:
-    """One underlying on one day: minute paths, surface and forwards, each worked out when first asked for."""
-
-    def __init__(
-        self,
-        spec: AssetSpec,
-        day: date,
-        spot: MinutePath,
-        surface: Callable[[], SurfaceDay],
-        carry: Callable[[], Carry],
-    ) -> None:
-        self.spec = spec
-        self.day = day
-        self.spot = spot
-        self._make_carry = carry
-        self._carry: Carry | None = None
-        self.clock = VarianceClock(spec.profile)
-        self._make_surface = surface
-        self._surface: SurfaceDay | None = None
-        self._kept: dict[tuple[str, int, bool], FloatArray] = {}
-        self._shapes: dict[tuple[int, bool], SmileShape] = {}
-        self.notes: dict[str, FloatArray] = {}
-
-    @property
-    def carry(self) -> Carry:
-        """What holding the underlying costs on the day."""
-        if self._carry is None:
-            self._carry = self._make_carry()
-        return self._carry
-
-    @property
-    def remaining(self) -> FloatArray:
-        """Years of variance time from the open and each minute's end to the day's close."""
-        return self.clock.remaining_today(self.day)
-
-    @property
-    def minutes(self) -> int:
-        """Length of the session in minutes."""
-        return len(self.spot.high)
-
-    @property
-    def surface(self) -> SurfaceDay:
-        """The implied surface at the open and at each minute's end."""
-        if self._surface is None:
-            self._surface = self._make_surface()
-        return self._surface
-
-    def years(self, expiry: date, *, morning: bool = False) -> FloatArray:
-        """Calendar years from the open and from each minute's end to the settlement, never negative.
-
-        Kept for the day.
-        """
-        return self._keep("years", expiry, morning, lambda: self._years(expiry, morning))
-
-    def _years(self, expiry: date, morning: bool) -> FloatArray:
-        settle = OPEN_MINUTE if morning else OPEN_MINUTE + calendar().session_minutes(calendar().on_or_before(expiry))
-        now = OPEN_MINUTE + np.arange(self.minutes + 1)
-        return np.asarray(np.maximum((expiry - self.day).days * 1440.0 + settle - now, 0.0) / (365.0 * 1440.0))
-
-    def variance_years(self, expiry: date, *, morning: bool = False) -> FloatArray:
-        """Variance time to the settlement, in years."""
-        after = self.clock.after_today(self.day, expiry, morning=morning)
-        return np.asarray(np.maximum(self.remaining + after, 0.0))
-
-    def theta(self, expiry: date, *, morning: bool = False) -> FloatArray:
-        """At-the-money total variance to ``expiry``, kept for the day: every strike of an expiry shares it."""
-        return self._keep(
-            "theta", expiry, morning, lambda: self.surface.theta(self.variance_years(expiry, morning=morning))
-        )
-
-    def shape(self, expiry: date, *, morning: bool = False) -> SmileShape:
-        """The smile of ``expiry`` at the open and at each minute's end, kept for the day."""
-        key = (expiry.toordinal(), morning)
-        known = self._shapes.get(key)
-        if known is None:
-            theta, phi = self.theta(expiry, morning=morning), self.steepness(expiry, morning=morning)
-            known = self._shapes[key] = shape_of(theta, self.surface.law.rho, phi)
-        return known
-
-    def steepness(self, expiry: date, *, morning: bool = False) -> FloatArray:
-        """SSVI's phi for ``expiry`` at the open and at each minute's end, kept for the day."""
-        return self._keep(
-            "phi", expiry, morning, lambda: steepness(self.theta(expiry, morning=morning), self.surface.eta)
-        )
-
-    def forward(self, expiry: date, *, morning: bool = False) -> FloatArray:
-        """Forward price of the underlying for ``expiry`` at the open and at each minute's end, in points.
-
-        Kept for the day.
-        """
-        if self.spec.kind is Kind.FUTURE:
-            return self.spot.points
-        return self._keep("forward", expiry, morning, lambda: self._forward(expiry, morning))
-
-    def _keep(self, name: str, expiry: date, morning: bool, make: Callable[[], FloatArray]) -> FloatArray:
-        key = (name, expiry.toordinal(), morning)
-        known = self._kept.get(key)
-        if known is None:
-            known = self._kept[key] = make()
-        return known
-
-    def _forward(self, expiry: date, morning: bool) -> FloatArray:
-        years = self.years(expiry, morning=morning)
-        grown = np.exp((self.carry.growth(years) - self.carry.dividend_yield) * years)
-        paid = sum(
-            amount * np.exp(-self.carry.rate * (ordinal - self.day.toordinal()) / 365.0)
-            for ordinal, amount in self.carry.dividends
-            if self.day.toordinal() < ordinal <= expiry.toordinal()
-        )
-        return np.asarray(self.spot.points * (1.0 - paid / self.spot.points[0]) * grown)
 
 
 class Asset:
@@ -393,11 +237,15 @@ class Asset:
         spot = self._minutes(day, row, weights)
         volatility = cache(lambda: self._volatility_minutes(day, row, spot, weights))
 
-        def surface() -> SurfaceDay:
-            return self._surface(day, row, spot, volatility(), weights)
+        def surface(last: bool = False) -> SurfaceDay:
+            """At the close the volatility index is what its series says: its minutes end there."""
+            level = self._filled[row : row + 1] if last else volatility().points
+            return self._surface(day, row, spot, level, weights)
 
-        before = float(self.series.close[row - 1])
-        return AssetDay(self.spec, day, spot, surface, lambda: self._carry(day, before)), volatility
+        def carry() -> Carry:
+            return self._carry(day, float(self.series.close[row - 1]))
+
+        return AssetDay(self.spec, day, spot, surface, carry, lambda: surface(last=True)), volatility
 
     def _volatility_minutes(self, day: date, row: int, spot: MinutePath, weights: FloatArray) -> MinutePath:
         """The session's minutes of the volatility index, published or not."""
@@ -412,8 +260,9 @@ class Asset:
         return companion_path(generator, spot, quoted, weights, pull)
 
     def _surface(
-        self, day: date, row: int, spot: MinutePath, volatility: MinutePath, weights: FloatArray
+        self, day: date, row: int, spot: MinutePath, volatility: FloatArray, weights: FloatArray
     ) -> SurfaceDay:
+        """At each of the last minutes of a session for which a level of the volatility index is given."""
         law = self.spec.smile
         lasting = float(self._lasting[row])
         recent = float(self._recent[row])
@@ -421,8 +270,10 @@ class Asset:
         # What a VIX is followed by on average: the root of 0.85 (minutes over days) times 0.74 (days over the VIX).
         yesterday = 0.8 * float(self._filled[row - 1]) / 100.0
         returns = np.diff(np.log(spot.points))
-        surprise = surprise_of(returns, weights, yesterday**2, WEIGHT_OF_YEAR)
-        return surface_day(law, volatility.points, anchor_years(VarianceClock(self.spec.profile), day), state, surprise)
+        last = len(volatility) < len(spot.points)
+        surprise = surprise_of(returns, weights, yesterday**2, WEIGHT_OF_YEAR, last=last)
+        anchor = anchor_years(VarianceClock(self.spec.profile), day)[-len(volatility) :]
+        return surface_day(law, volatility, anchor, state, surprise)
 
 
 class DrivenAsset(Asset):
@@ -431,7 +282,7 @@ class DrivenAsset(Asset):
     Its own closes (and bars, where real), minutes joint with the index's.
     """
 
-    paths_kept = DAYS_KEPT
+    paths_kept = DRIVEN_PATHS_KEPT
 
     def __init__(
         self,
@@ -480,10 +331,12 @@ def vix_fridays(day: date) -> tuple[date, date]:
     return days.on_or_before(near), days.on_or_before(near + timedelta(days=7))
 
 
+@lru_cache(maxsize=ANCHORS_KEPT)
 def anchor_years(clock: VarianceClock, day: date) -> FloatArray:
     """Variance time that the volatility index looks over from each minute of ``day``.
 
-    As Cboe does it: the two weekly expirations around 30 days, interpolated linearly in calendar minutes.
+    As Cboe does it: the two weekly expirations around 30 days, interpolated linearly in calendar minutes. Shared by all
+    underlyings of a profile, so that nobody may write to it.
     """
     near, following = vix_fridays(day)
     days = calendar()
@@ -496,4 +349,6 @@ def anchor_years(clock: VarianceClock, day: date) -> FloatArray:
     today = clock.remaining_today(day)
     first = today + clock.after_today(day, near, morning=False)
     second = today + clock.after_today(day, following, morning=False)
-    return np.asarray(share * first + (1.0 - share) * second)
+    anchor = share * first + (1.0 - share) * second
+    anchor.flags.writeable = False
+    return np.asarray(anchor)

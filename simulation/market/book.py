@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from simulation.data.columns import FactorRow, MapRow, MarginRow
 from simulation.lean.enums import SecurityType
 from simulation.lean.symbols import Symbol
-from simulation.market.assets import Asset, AssetDay, AssetSeries, AssetSpec, Carry, DrivenAsset, Kind
+from simulation.market.asset_days import AssetDay, AssetSpec, Carry, Kind
+from simulation.market.assets import Asset, AssetSeries, DrivenAsset
 from simulation.market.calendar import TRADED_SHARE, FloatArray, IntArray, Profile, calendar
 from simulation.market.corporate import SHARES, FundShare, ShareLaw, halted_minutes, index_carry, risk_free
 from simulation.market.daily_columns import HIGH, LOW, OPEN, DaysOfMinutes, MinutesColumn

@@ -12,7 +12,7 @@ import numpy as np
 
 from simulation.data.columns import UnderlyingRow, UniverseBlock
 from simulation.lean.symbols import Symbol
-from simulation.market.assets import AssetDay
+from simulation.market.asset_days import AssetDay
 from simulation.market.calendar import FloatArray, IntArray
 from simulation.market.listings import Chain
 from simulation.market.surface import Greeks

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from core.clock import monthly_expiry
 from simulation.data.columns import FactorRow
-from simulation.market.assets import DAYS_KEPT, Asset, AssetDay, AssetSpec, Carry, Kind
+from simulation.market.asset_days import AssetDay, AssetSpec, Carry, Kind
+from simulation.market.assets import DAYS_KEPT, Asset
 from simulation.market.calendar import FloatArray, IntArray, calendar, settlement_weights
 from simulation.market.days import MinutePath
 
@@ -244,7 +245,7 @@ class FundShare:
         )
         opened = float(spot.points[0])
         made = self._days[ordinal] = AssetDay(
-            self.spec, day, spot, lambda: whole.surface, lambda: self._carry(day, opened)
+            self.spec, day, spot, lambda: whole.surface, lambda: self._carry(day, opened), lambda: whole.closing
         )
         if len(self._days) > DAYS_KEPT:
             self._days.popitem(last=False)

@@ -13,7 +13,8 @@ from core.clock import holidays, monthly_expiry
 from simulation.data.columns import MarginRow
 from simulation.lean.contract_months import expiry_of_contract_month
 from simulation.lean.symbols import Symbol
-from simulation.market.assets import Asset, AssetDay, AssetSpec, Carry, Kind, memory_of
+from simulation.market.asset_days import AssetDay, AssetSpec, Carry, Kind
+from simulation.market.assets import Asset, memory_of
 from simulation.market.calendar import FIRST_YEAR, LAST_YEAR, FloatArray, calendar
 from simulation.market.corporate import index_dividend_yield, risk_free
 from simulation.market.days import MinutePath, to_tick
@@ -243,7 +244,8 @@ class FutureStrip:
         parts = to_tick(self._prices(whole) * factor, tick)
         points, count = whole.minutes + 1, whole.minutes
         spot = MinutePath(parts[:points], parts[points : points + count], parts[points + count :])
-        return AssetDay(self._spec_of(whole), day, spot, lambda: whole.surface, lambda: Carry(risk_free(day)))
+        carry = Carry(risk_free(day))
+        return AssetDay(self._spec_of(whole), day, spot, lambda: whole.surface, lambda: carry, lambda: whole.closing)
 
     def _prices(self, whole: AssetDay) -> FloatArray:
         """The driver's points, highs and lows in one array: what a day's contracts are made of."""

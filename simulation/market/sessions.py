@@ -19,7 +19,8 @@ import numpy as np
 from simulation.data.columns import QuoteBlock, TradeBlock, UniverseBlock
 from simulation.lean.enums import OptionRight, Resolution, SecurityType
 from simulation.lean.symbols import Symbol
-from simulation.market.assets import Asset, AssetDay
+from simulation.market.asset_days import AssetDay
+from simulation.market.assets import Asset
 from simulation.market.book import Book
 from simulation.market.calendar import (
     NEW_YORK,

@@ -328,6 +328,12 @@ class SurfaceDay:
     fast: FloatArray
     eta: FloatArray
 
+    def at(self, minute: int) -> SurfaceDay:
+        """The surface of one minute."""
+        one = slice(minute, minute + 1)
+        columns = (self.long_run, self.slow, self.middle, self.fast, self.eta)
+        return SurfaceDay(self.law, *(column[one] for column in columns))
+
     def theta(self, years: FloatArray) -> FloatArray:
         """At-the-money total variance to ``years`` of variance time from each minute; grows with ``years``."""
         law = self.law
@@ -375,8 +381,10 @@ def surface_day(
     return SurfaceDay(law, long_run, slow, middle, fast, eta)
 
 
-def surprise_of(returns: FloatArray, weights: FloatArray, yearly_variance: float, year_weight: float) -> FloatArray:
-    """Realised over expected variance of the session so far, at the open and at each minute's end.
+def surprise_of(
+    returns: FloatArray, weights: FloatArray, yearly_variance: float, year_weight: float, *, last: bool = False
+) -> FloatArray:
+    """Realised over expected variance of the session so far, at the open and at each minute's end, or at the last one.
 
     Drawn to 1 while little is known.
 
@@ -386,7 +394,10 @@ def surprise_of(returns: FloatArray, weights: FloatArray, yearly_variance: float
     expected = yearly_variance * weights / year_weight
     memory = np.exp(-np.arange(len(returns)) / 90.0)
     prior = float(expected.mean()) * 60.0
-    realised = np.convolve(returns**2, memory)[: len(returns)]
-    wanted = np.convolve(expected, memory)[: len(returns)]
-    ratio = (realised + prior) / (wanted + prior)
-    return np.concatenate(([1.0], np.clip(ratio, 0.3, 8.0)))
+
+    def gathered(values: FloatArray) -> FloatArray:
+        return np.convolve(values, memory, "valid") if last else np.convolve(values, memory)[: len(values)]
+
+    ratio = (gathered(returns**2) + prior) / (gathered(expected) + prior)
+    passed = np.clip(ratio, 0.3, 8.0)
+    return np.asarray(passed) if last else np.concatenate(([1.0], passed))

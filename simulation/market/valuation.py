@@ -25,7 +25,7 @@ from simulation.market.american import (
     lattice,
     timetable,
 )
-from simulation.market.assets import AssetDay, Kind
+from simulation.market.asset_days import AssetDay, Kind
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.days import stream
 from simulation.market.listings import ListingBook, is_standard
@@ -299,12 +299,20 @@ class OptionRoot:
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         days, position = chain.expiries
         dates = [date.fromordinal(int(day)) for day in days]
-        forward = np.array([state.forward(day, morning=self.morning)[minute] for day in dates])[position]
-        theta = np.array([state.theta(day, morning=self.morning)[minute] for day in dates])[position]
-        years = np.array([state.years(day, morning=self.morning)[minute] for day in dates])[position]
-        eta = np.full(len(theta), float(state.surface.eta[minute]))
-        phi = steepness(theta, eta)
-        return forward, smile(np.log(chain.strike / forward), theta, state.surface.law.rho, phi), years
+        if minute == state.minutes:  # a chain file: nobody may ever ask for the minutes of that day
+            surface, place = state.closing, 0
+            terms = [state.at_close(day, morning=self.morning) for day in dates]
+        else:
+            surface, place = state.surface, minute
+            terms = [self._terms_at(state, day, minute) for day in dates]
+        forward, theta, years = (np.array([term[which] for term in terms])[position] for which in range(3))
+        phi = steepness(theta, np.full(len(theta), float(surface.eta[place])))
+        return forward, smile(np.log(chain.strike / forward), theta, surface.law.rho, phi), years
+
+    def _terms_at(self, state: AssetDay, day: date, minute: int) -> tuple[float, float, float]:
+        forward = state.forward(day, morning=self.morning).item(minute)
+        theta = state.theta(day, morning=self.morning).item(minute)
+        return forward, theta, state.years(day, morning=self.morning).item(minute)
 
 
 RATE_STEP, VARIANCE_STEP, PRICE_STEP = 1e-3, 0.02, 0.1

@@ -22,7 +22,7 @@ from simulation.faults.kinds import Fault
 from simulation.faults.quotes import QuoteFaults
 from simulation.faults.reports import ReportFaults
 from tests.campaign.market import MONDAY, Prices, Weather, close_of, listed
-from tests.campaign.sums import Executions
+from tests.campaign.sums import LOT, Executions
 from tests.fake_gateway import TICKS, FakeGateway, Working, scale_of
 
 BY_HAND = 900_000
@@ -50,6 +50,9 @@ class Watcher(Protocol):
 
     def cancelling(self) -> None:
         """A cancellation is about to leave."""
+
+    def settles(self, names: Iterable[str]) -> None:
+        """Contracts end now, whosever they are."""
 
 
 @dataclass
@@ -405,6 +408,8 @@ class FaultyGateway(FakeGateway):
             inside = spot - contract.strike if contract.right is Right.CALL else contract.strike - spot
             if count < 0 and inside > 0 and contract.settlement is Settlement.PHYSICAL_SHARES:
                 self.faults.note(Fault.ASSIGNED, name, f"{count} contracts")
+                if self.watcher is not None and not self.is_down:
+                    self.watcher.settles([name])
                 self._deliver_shares(contract, count)
                 return
 
@@ -432,6 +437,7 @@ class FaultyGateway(FakeGateway):
             self.share_order = None
             self.shares[order.name] = self.shares.get(order.name, 0.0) + count
             self.cash -= count * price
+            self.executions.note(order.name, round(count / LOT), -count * price)
             self._tell(order.order_id, order.name, FillStatus.FILLED, count, price)
 
     def expire(self, day: date) -> None:

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import combinations, islice, product
 
@@ -17,14 +17,15 @@ from core.settings.fields import OrderSettings
 from execution.executor import AtomicExecutor
 from execution.groups import BROKEN, LATE, intrinsic
 from execution.states import rebuild_package
+from execution.tracker import UNTOLD_SHARES
 from risk.emergency import EmergencyProtocol
 from risk.equity import PhaseManager
 from simulation.faults.kinds import Fault
 from state.manager import HierarchicalStateManager
 from state.tables import OrderPurpose
+from tests.campaign import sums as of_week
 from tests.campaign.gateway import FaultyGateway
 from tests.campaign.odd import MISCOUNTED, PRICES_LOST, Oddity
-from tests.campaign.sums import MOST_SUMS, is_among, of_part, of_shares, of_trade, possible
 from trading_system import TradingSystem
 
 PATIENCE = 25
@@ -420,20 +421,25 @@ class Watch:
         closed = [(row, self._opened_unseen(row)) for row in trades.values()]
         whole: list[float] = [row["profit"] for row, unseen in closed if row["profit"] is not None and not unseen]
         whole += [part.cash - part.fees for part in parts if part.cash is not None]
-        whole += [of_shares(row) for row in self.sink.rows(RecordKind.FILL) if row["group"] == "assigned shares"]
-        half = [of_trade(row, unseen) for row, unseen in closed if row["profit"] is None or unseen]
-        half += [of_part(part) for part in parts if part.cash is None]
+        shares = of_week.share_rows(self.sink.rows(RecordKind.FILL))
+        whole += [of_week.of_shares(row) for row in shares if row["reason"] != UNTOLD_SHARES]
+        half = [of_week.of_trade(row, unseen) for row, unseen in closed if row["profit"] is None or unseen]
+        half += [of_week.of_part(part) for part in parts if part.cash is None]
         if half and not self.on & _EXCUSES and not self.odd & PRICES_LOST:
             self.tell(Rule.TRADES, "a trade's price is unknown, and every report of it came")
-        unheard = possible([exit_ for _, exits in half for exit_ in exits], self.gateway.executions)
-        shares = half and Fault.LOST in self.on and self.gateway.shares_sent  # sold at a price that nobody told
-        if self.odd & PRICES_LOST or unheard is None or shares:
+        unknown = [*(exit_ for _, exits in half for exit_ in exits), *of_week.untold_lots(shares)]
+        state = system.managers[HierarchicalStateManager]
+        for (tag, name), filled in () if self.gateway.named else self.gateway.filled_of.items():
+            if tag in self.tags:
+                self.gateway.executions.undo_double(name, filled, state.order_group(tag).detail)
+        unheard = of_week.possible(unknown, self.gateway.executions)
+        if self.odd & PRICES_LOST or unheard is None:
             return  # a price that was told wrong, or a fill of which nobody told, is in no sum
         moved, known = self.gateway.cash - started_with, sum(whole) + sum(cash for cash, _ in half)
         told = known + system.book.interest + self.nobodys_cash
-        least = 0.05 if half else 0.01  # prices in the journal have four decimals
+        least = 0.05 if half or unknown else 0.01  # prices in the journal have four decimals
         sums, theirs = sorted(set(unheard)), set(self._by_hand())
-        if not any(is_among(moved - told - other, sums, least) for other in theirs):
+        if not any(of_week.is_among(moved - told - other, sums, least) for other in theirs):
             self.tell(Rule.CASH, f"{moved:+,.2f} in the account, {told:+,.2f} by trades, {len(half)} of them in part")
 
     def _opened_unseen(self, row: Mapping[str, object]) -> bool:
@@ -445,11 +451,11 @@ class Watch:
             return False
         return any(self._untold(str(leg["name"])).get(group, 1) for leg in legs)
 
-    def settles(self, day: date) -> None:
-        """What belongs to nobody and ends today is settled with the rest; no trade will have it."""
-        for name, count in self._alive().book.unowned.items():
-            contract = self.gateway.names.get(name)
-            if contract is not None and contract.expiry == day and name in self.gateway.held:
+    def settles(self, names: Iterable[str]) -> None:
+        """What belongs to nobody of contracts that end now is settled with the rest; no trade will have it."""
+        for name in names:
+            contract, count = self.gateway.names.get(name), self._alive().book.unowned.get(name, 0.0)
+            if contract is not None and count:
                 spot = self.gateway.price_of(contract.underlying.price_key)
                 self.nobodys_cash += count * intrinsic(contract, spot) * contract.multiplier
 
@@ -469,7 +475,7 @@ class Watch:
                     opened = self.gateway.executions.sums(name, -count if sum(chosen) < 0 else count)
                     some += [sum(chosen) + one for one in opened]
             choices.append(sorted({round(amount, 6) for amount in some}))
-        yield from (sum(chosen) for chosen in islice(product(*choices), MOST_SUMS))
+        yield from (sum(chosen) for chosen in islice(product(*choices), of_week.MOST_SUMS))
 
     def _unheard(self, name: str) -> int:
         """How many contracts of a name filled for orders of ours and are in no row of the journal, or taken back."""
@@ -491,9 +497,4 @@ class Watch:
 
     def _untold(self, name: str) -> dict[str, int]:
         """By order group, signed contracts of a name that filled for it and are in no row of the journal."""
-        told: dict[str, float] = {}
-        for row in self.sink.rows(RecordKind.FILL):
-            if row["contract"] == name:
-                told[str(row["group"])] = told.get(str(row["group"]), 0.0) + float(row["quantity"])
-        filled = {group: count for (group, contract), count in self.gateway.filled_of.items() if contract == name}
-        return {group: round(count - told.get(group, 0.0)) for group, count in filled.items()}
+        return of_week.untold(name, self.sink.rows(RecordKind.FILL), self.gateway.filled_of)

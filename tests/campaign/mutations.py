@@ -14,7 +14,7 @@ import execution.walking
 import state.manager
 from core.book import Book, Position
 from core.contracts import Leg
-from core.events import Command, Level
+from core.events import Command, Level, OrderUpdated
 from core.identifiers import Identifiers
 from execution.executor import AtomicExecutor
 from execution.gates import AccountWatch, Unwinds
@@ -100,6 +100,10 @@ def _at_the_price_of_now(self: PositionTracker, position: Position, leg: Leg) ->
     return self.of_end(position, leg, self._spot(leg.contract))
 
 
+def _as_told(_: PositionTracker, event: OrderUpdated, __: bool) -> float:
+    return event.fill_quantity
+
+
 MUTATIONS: Final[Mapping[str, Mutation]] = {
     "a hedge waits for the short that it covers": Mutation(
         {(execution.gates, "bares"): _never, (execution.walking, "bares"): _never}
@@ -139,6 +143,9 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
     ),
     "what worked before a restart is followed after it": Mutation(
         {(OrderRecovery, "_adopt"): _nothing}, frozenset({Fault.KILLED})
+    ),
+    "shares of an assignment, and their sale, count once": Mutation(
+        {(PositionTracker, "_new_shares"): _as_told}, frozenset({Fault.ASSIGNED})
     ),
     "a larger package goes on only where all before it filled": Mutation(
         {(OrderGroup, "may_go_on"): property(_has_more), (state.manager, "destination_of"): _sends_whatever},

@@ -290,7 +290,8 @@ class Week:
 
     def _night(self, moment: datetime) -> None:
         """What ends today is settled, whoever is there to hear of it."""
-        self.watch.settles(moment.date())
+        held = self.gateway.held.items()
+        self.watch.settles([name for name, (contract, _) in held if contract.expiry == moment.date()])
         self.gateway.expire(moment.date())
         self.now = self.gateway.time
         self.inbox.drain()

@@ -41,8 +41,12 @@ class Probe(QCAlgorithm):
         for root in INSTRUMENTS:
             ahead = WANTED.get(root, 45)
             first, last = today + timedelta(days=int(ahead * 0.75)), today + timedelta(days=ahead * 5 // 4 + 2)
+            made = len(self.desk._names._contracts)
+            days = self.desk.expiries(root, (first, last))
+            made = len(self.desk._names._contracts) - made
             rows = self.desk.chain(root, (first, last))
-            row = self.seen[root] = {"listed": len(rows)}
+            row = self.seen[root] = {"listed": len(rows), "days": [str(day) for day in days], "made": made}
+            row["of_rows"] = sorted({str(contract.expiry) for contract in rows})
             session = self.desk.session(today, root)
             row["session"] = [str(session.opens_at), str(session.closes_at), session.is_half_day]
             if not rows:
@@ -129,6 +133,14 @@ def test_chain_quote_and_price_of_every_root(seen: Mapping[str, Any], root: str)
     assert quoted == row["tick"][1] == "2016-02-09 10:01:00"
     assert row["close"] == pytest.approx((bid + ask) / 2, rel=0.5)
     assert (row["volatility"] is None) == (contract.underlying.month is not None)
+
+
+@pytest.mark.parametrize("root", MODELLED)
+def test_days_of_expiry_are_the_chain_s_and_cost_one_contract_each(seen: Mapping[str, Any], root: str) -> None:
+    row = seen[root]
+    assert row["days"] == row["of_rows"] != []
+    assert row["made"] <= len(row["days"])
+    assert row["listed"] > 20 * row["made"]
 
 
 @pytest.mark.parametrize("root", MODELLED)

@@ -245,3 +245,27 @@ def test_the_price_that_is_told_after_all_takes_the_place_of_the_middle(room: Ro
     report(room, order.ids[0], SHORT, FillStatus.FILLED, -1.0, 7.9)
     assert group.fills[SHORT.name].cash == pytest.approx(790.0)
     assert group.fills[SHORT.name].priced
+
+
+def test_a_short_that_lost_its_hedge_in_another_part_is_bought_back_though_the_process_ends_before_its_order(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A long put as one part, a put sold against it as another. A person sells the long: the short's own part is whole.
+    one = room.send(part(Package((Leg(WING, 1),)), "long", mid=-8.0), 1)
+    assert isinstance(one, str)
+    room.minutes(6)
+    assert room.send(part(Package((Leg(SHORT, -1),)), "short", 12.0, one), 1) == one
+    room.minutes(6)
+    hold(room, short=-1)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room.executor, "unwind", killed)
+    with pytest.raises(KeyboardInterrupt):
+        room.system.managers[OrderRecovery].reconcile()
+    monkeypatch.undo()
+    restarted(room)
+    room.gateway.subscribe([SHORT, WING])
+    room.minutes(3)
+    assert room.gateway.held == {}

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simulation.market.assets import AssetDay, AssetSpec, Carry, Kind, anchor_years, memory_of
+from simulation.market.asset_days import AssetDay, AssetSpec, Carry, Kind
+from simulation.market.assets import anchor_years, memory_of
 from simulation.market.calendar import CASH_INDEX, OPEN_MINUTE, FloatArray, VarianceClock, calendar
 from simulation.market.corporate import index_carry
 from simulation.market.days import MinutePath

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from core.clock import monthly_expiry
-from simulation.market.assets import AssetDay
+from simulation.market.asset_days import AssetDay
 from simulation.market.calendar import FloatArray, calendar
 from simulation.market.corporate import index_dividend_yield, opening_settlement, risk_free
 from simulation.market.source import ModelledMarket

@@ -7,7 +7,8 @@ from datetime import date
 
 import numpy as np
 
-from simulation.market.assets import AssetDay, vix_fridays
+from simulation.market.asset_days import AssetDay
+from simulation.market.assets import vix_fridays
 from simulation.market.calendar import FloatArray
 from simulation.market.valuation import ChainRows, OptionRoot
 

@@ -21,7 +21,7 @@ import QuantLib as ql  # noqa: N813 - the name that its own documentation uses
 from simulation.lean.enums import SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market import american
-from simulation.market.assets import AssetDay, Kind
+from simulation.market.asset_days import AssetDay, Kind
 from simulation.market.calendar import FloatArray, calendar
 from simulation.market.scenarios import names, scenario
 from simulation.market.source import ModelledMarket
