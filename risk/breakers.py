@@ -100,11 +100,11 @@ class CircuitBreakerPlugin(RiskPlugin):
         return calm and self._freshness.all_fresh(now) and not self._book.doubted
 
     def bars(self, opening: Opening, context: RiskContext) -> Deny | None:
-        """Losses in a row, while judging them changes nothing of what is kept; not for what takes a part's place.
+        """Losses in a row, while judging them changes nothing of what is kept; not for what joins a position.
 
-        What was lost elsewhere is no reason to keep a part that is due.
+        Whoever replaces a part asks too: what was lost elsewhere is no reason to keep it.
         """
-        if opening.replaces or self._begins_anew(context):
+        if opening.onto or self._begins_anew(context):
             return None
         verdict = self._after_losses(context)
         return verdict if isinstance(verdict, Deny) else None

@@ -106,6 +106,6 @@ class Breaker:
     def denied(self, at: float, book: Book | None = None) -> str:
         return rule(self.plugin.review(proposal(), replace(context(book, phase=4), now=minute(at))))
 
-    def barred(self, at: float, book: Book | None = None, *, replaces: bool = False) -> str:
-        opening = replace(opening_of(proposal()), onto="p" if replaces else "", replaces=replaces)
+    def barred(self, at: float, book: Book | None = None, onto: str = "") -> str:
+        opening = opening_of(replace(proposal(), onto=onto))
         return rule(self.plugin.bars(opening, replace(context(book, phase=4), now=minute(at))) or Allow("it"))

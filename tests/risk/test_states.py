@@ -271,7 +271,9 @@ def test_losses_in_a_row_are_told_before_a_contract_is_picked_and_telling_keeps_
     for breaker in (asked, silent):
         breaker.book.trades.extend(ClosedTrade("s", str(n), NOW, minute(n), -50.0, 100.0) for n in range(3))
     assert both(3) == ("losses_in_a_row", "losses_in_a_row")
-    assert asked.barred(3, replaces=True) == "allowed"  # a part that is due goes, whatever is denied in its place
+    assert (
+        asked.barred(3, onto="p") == "allowed"
+    )  # what replaces a part, or joins a position, is judged with its contracts
     assert both(2 + 24 * 60 - 1) == ("losses_in_a_row", "losses_in_a_row")
     for at in range(2 + 24 * 60, 24 * 60 + 20):  # a day later the next proposal counts anew: asking does not
         assert asked.barred(at, asked.book) == "allowed"
