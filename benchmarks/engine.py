@@ -168,8 +168,9 @@ LADDER = {
     "leap_ladder.min_vix": "0",
 }
 HELD = ROOT / "tests" / "system" / "ten_leaps.py"
-LASTING = {"leap_ladder.profit_target": "1.0"}
-"""All of the credit gained: a bought-back put costs something, so that nothing closes by it."""
+LASTING = {"leap_ladder.profit_target": "1.0", "leap_ladder.days_to_expiry": "540"}
+"""All of the credit gained: a put costs something to buy back, so that nothing closes by it. Of the days the row's own
+roll leaves 150 at the year's end."""
 
 
 def year_cost(algorithm: Path, year: int, given: dict[str, str], months: int = 12) -> tuple[float, int]:

@@ -114,11 +114,15 @@ class RoughGreeks(NamedTuple):
     gamma: float
     vega: float
     spot: float
+    theta: float = 0.0
+    """Points a calendar day."""
 
 
 def rough_greeks(figures: ContractGreeks | None, spot: float | None) -> RoughGreeks | None:
     """The few of a contract's figures; ``None`` where they or the price are unknown."""
-    return None if figures is None or spot is None else RoughGreeks(figures.delta, figures.gamma, figures.vega, spot)
+    if figures is None or spot is None:
+        return None
+    return RoughGreeks(figures.delta, figures.gamma, figures.vega, spot, figures.theta)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,11 @@ class UnifiedVIXManager(Manager):
         jump = None if self._open is None or self._peak is None else self._peak / self._open - 1
         return VixReading(self._value, self.regime_of(self._value), percentile, jump, self._seen)
 
+    @property
+    def panics_at(self) -> float | None:
+        """From where on the day has had its jump, in points; ``None`` before its open was seen."""
+        return None if self._open is None else self._open * (1.0 + self._settings.panic_jump)
+
     def _sorted_closes(self) -> list[float]:
         return sorted(bar.close for bar in self._history.bars(VIX)[-self._settings.percentile_days :])
 

@@ -151,6 +151,16 @@ class CircuitBreakerPlugin(RiskPlugin):
         over = any(row.observed >= _NEAR.get(row.rule, 1.0) * row.limit for row in self._found.values())
         return self._locked_until is None and not over
 
+    @property
+    def samples(self) -> bool:
+        """Profits of positions in different groups are followed."""
+        return self._profits.follows
+
+    @property
+    def vix_levels(self) -> tuple[float, ...]:
+        """Those from which less margin may be in use."""
+        return self._settings.vix_raised, self._settings.vix_high, self._settings.vix_extreme
+
     def _trip(self, row: RiskThreshold, now: datetime) -> None:
         if row.severity in (Severity.BREACH, Severity.EMERGENCY):
             self._tripped_at, self._tripped_by = now, row.rule
@@ -244,6 +254,11 @@ class ProfitCorrelation:
         self._settings = settings
         self._values: dict[str, dict[datetime, float]] = {}
         self._looked: datetime | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether there are profits to compare: positions of two groups at least."""
+        return len({group_of(row.underlying.ticker) for row in self._book.positions.values()}) > 1
 
     def look(self, event: Event, phases: PhaseManager) -> tuple[RiskThreshold, ...]:
         """A sample every few minutes, and what the samples say; nothing in between."""

@@ -153,6 +153,12 @@ class VixPanicPlugin(RiskPlugin):
         return (RiskThreshold(time=event.time, rule=self.name, severity=severity, limit=limit, observed=event.price),)
 
     @property
+    def vix_levels(self) -> tuple[float, ...]:
+        """What is a jump today: its peak is remembered."""
+        jump = self._vix.panics_at
+        return () if jump is None else (jump,)
+
+    @property
     def rests(self) -> bool:
         """Under nine tenths of the limit."""
         return self._panic is None and (self._value is None or self._value < _NEAR * self._settings.extreme)

@@ -281,6 +281,16 @@ class UnifiedRiskManager:
         return all(plugin.rests for plugin in self._plugins) and not any(True for _ in self.wanted(now))
 
     @property
+    def samples(self) -> bool:
+        """Whether a rule takes samples over time of what is held."""
+        return any(plugin.samples for plugin in self._plugins)
+
+    @property
+    def vix_levels(self) -> tuple[float, ...]:
+        """Levels of the VIX at which a rule has to look."""
+        return tuple(level for plugin in self._plugins for level in plugin.vix_levels)
+
+    @property
     def locks(self) -> tuple[str, ...]:
         """Why everything is closed and stays so: locks of time, and the drawdown's disabling."""
         return tuple(why for why in (self._breaker.locked, self._drawdown.locked) if why is not None)

@@ -283,6 +283,16 @@ class RiskPlugin(Manager, ABC):
         """Whether nothing that it watches is so near a limit that a small move before the next look could pass it."""
         return True
 
+    @property
+    def samples(self) -> bool:
+        """Whether it takes samples of what is held over time now, which looks hours apart would not give it."""
+        return False
+
+    @property
+    def vix_levels(self) -> tuple[float, ...]:
+        """Levels of the VIX at which it has to look: what it wants gone, or remembers, is another from there on."""
+        return ()
+
     def cash_moved(self, amount: float) -> bool:
         """Cash came (positive) or went without a trade; whether it measures anything over time and took it out."""
         return False

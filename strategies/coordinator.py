@@ -36,11 +36,11 @@ from state.tables import OrderPurpose
 from strategies.base import Action, Add, Close, Hold, HoldContext, Roll, Skip, Strategy
 from strategies.entries import Entries
 from strategies.exits import ContractEnds, StopGuard, last_resort
-from strategies.rests import Bands, HeldLooks, Rest, band, is_within, shared
+from strategies.rests import Bands, HeldLooks, Rest, band, is_far, is_within, shared
 from strategies.roster import ROLLED, Key, Rolling, Sent, StrategyRoster
 from strategies.tools import MarketAccess
 
-_REOPEN_WITHIN = timedelta(minutes=15)
+_REOPEN_WITHIN, _MINUTE = timedelta(minutes=15), timedelta(minutes=1)
 
 
 class StrategyCoordinator:
@@ -190,7 +190,9 @@ class StrategyCoordinator:
         session = self._market.calendar.session(now.date())
         if session is None:
             return
-        do_all(partial(self._manage_one, row, now, session) for row in tuple(self._book.positions.values()))
+        held = tuple(self._book.positions.values())
+        self.looks.begin(held, now, self._risk.samples)
+        do_all(partial(self._manage_one, row, now, session) for row in held)
 
     def _manage_one(self, position: Position, now: datetime, session: Session) -> None:
         strategy = self._strategies.get(position.strategy) or self._roster.disabled.get(position.strategy)
@@ -464,18 +466,28 @@ class QuietMinutes(Manager):
             return  # on such a last day everything is looked at each minute
         if self._emergency.person_waits or not self._risk.rests(now):
             return
+        until, to_close = self._until(now, held)
         tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in held)))
         for ticker in tickers:
             price = self._gateway.price(ticker)
             if price is None:
                 return
+            if ticker == VIX and to_close:
+                bands += (band(ticker, *HeldLooks.vix_bounds(price, self._risk.vix_levels)),)
+                continue
             far = self._coordinator.looks.vix_band(price) if ticker == VIX else self._move * price
             bands += (band(ticker, price - far, price + far),)
-        self._stands = (
-            now + (self._coordinator.looks.longest(now) if self._coordinator.is_active else self._idle),
-            bands,
-        )
+        self._stands = (until, bands)
         self.glanced()
+
+    def _until(self, now: datetime, held: list[Position]) -> tuple[datetime, bool]:
+        """Until when a look stands, and whether that is the close: what is held ends late, and no rule samples it."""
+        if not self._coordinator.is_active:
+            return now + self._idle, False
+        session = self._gateway.session(now.date())
+        if session is None or self._risk.samples or not is_far(held, now):
+            return now + self._coordinator.looks.longest(now), False
+        return max(session.closes_at, now + _MINUTE), True
 
     def glanced(self) -> None:
         """What did not rest was looked at."""

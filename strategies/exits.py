@@ -297,6 +297,11 @@ class ContractEnds:
                     words = f"{found.name} has less time value than the dividend that comes"
                     yield Close("dividend", words, Urgency.URGENT, (part.name,))
 
+    @staticmethod
+    def may_be_called(position: Position) -> bool:
+        """Whether a short call on shares is held: in the last hour its time value is asked for."""
+        return any(leg.ratio < 0 and _is_on_shares(leg.contract) for leg in position.legs)
+
     def _last_moment(self, contract: Contract) -> datetime:
         """When the last session ends in which it can be traded in peace; never for what ends in cash at the close."""
         if contract.settlement not in (Settlement.CASH_MORNING, Settlement.PHYSICAL_FUTURE):
@@ -309,7 +314,7 @@ class ContractEnds:
 
     def _is_called(self, contract: Contract, context: HoldContext) -> bool:
         """Whether its holder gains by exercising it tonight; what is unknown of one in the money counts so."""
-        shares = contract.settlement is Settlement.PHYSICAL_SHARES and contract.right is Right.CALL
+        shares = _is_on_shares(contract)
         ticker, day = contract.underlying.ticker, self._calendar.next_session(context.session.day).day
         tick = self._gateway.tick(contract.underlying.price_key) if shares else None
         told = self._dividends.due(ticker, day) if shares else 0.0
@@ -322,6 +327,11 @@ class ContractEnds:
         if quote is None or quote.bid is None or quote.ask is None:
             return dividend > 0
         return (quote.bid + quote.ask) / 2 - (tick.price - contract.strike) < dividend
+
+
+def _is_on_shares(contract: Contract) -> bool:
+    """Whether it is a call that is exercised for shares."""
+    return contract.settlement is Settlement.PHYSICAL_SHARES and contract.right is Right.CALL
 
 
 _APART = timedelta(seconds=90)  # what may become due is looked at every minute

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from math import copysign, inf
+from math import copysign, inf, nextafter
 
 from core.book import Position
 from core.contracts import Contract, Leg
@@ -98,6 +98,14 @@ def ends_quietly(gateway: Gateway, held: Iterable[Position], now: datetime) -> b
     return most <= gateway.account().equity
 
 
+_FAR = timedelta(days=150)  # at which the ladder's own rungs are rolled
+
+
+def is_far(held: Iterable[Position], now: datetime) -> bool:
+    """Whether all that is held ends so late that hours change little of its figures: it may rest until the close."""
+    return all(row.expiry - now.date() > _FAR for row in held)
+
+
 _VOLATILITY = 1.0  # points by which volatilities are taken to move while the VIX stays near
 _APART_SHARE = 0.25  # of it by which legs of one part may move apart from each other
 _VIX_SHARE = 10.0  # times ``market.quiet_move``
@@ -131,6 +139,7 @@ class HeldLooks:
         self._move = settings.quiet_move
         self._rests: dict[str, Rest] = {}
         self._again: dict[str, datetime] = {}
+        self._to_close = False
 
     def rests(self, position: Position, now: datetime) -> bool:
         """Whether nothing can be due of a position at the prices of now."""
@@ -148,6 +157,16 @@ class HeldLooks:
         """Points by which the VIX may move within a rest."""
         return min(_VIX_SHARE * self._move * vix, _VOLATILITY)
 
+    @staticmethod
+    def vix_bounds(vix: float, levels: Iterable[float]) -> tuple[float, float]:
+        """Where the VIX may go until the close: a point either way, and to none of the levels."""
+        low, high = vix - _VOLATILITY, vix + _VOLATILITY
+        for level in levels:
+            low = max(low, nextafter(level, inf)) if level < vix else low
+            high = min(high, nextafter(level, -inf)) if level > vix else high
+            low, high = (vix, vix) if level == vix else (low, high)
+        return low, high
+
     def all_of(self, positions: Iterable[Position]) -> tuple[Rest, ...] | None:
         """The rests of positions; ``None`` where one of them has none."""
         found = [(position, self._rests.get(position.id)) for position in positions]
@@ -163,6 +182,10 @@ class HeldLooks:
         if rests is None or sum(rest.risked for rest in rests) > self._move * self._gateway.account().equity:
             return None
         return tuple(one for rest in rests for one in rest.bands)
+
+    def begin(self, held: Iterable[Position], now: datetime, sampled: bool) -> None:
+        """What is held is looked at, one after the other; ``sampled``: a rule takes samples of it over time."""
+        self._to_close = not sampled and is_far(held, now)
 
     def forget(self, position: str) -> None:
         """Look at it at the next minute."""
@@ -187,30 +210,59 @@ class HeldLooks:
         ends = position.expiry <= context.now.date()
         if ends:
             left -= _LAST_HOUR
+        elif self._to_close and (rest := self._until_the_close(strategy, position, context, spot, vix)) is not None:
+            return rest
         for share in _SHARES:
             longest, move = min(share * self.longest(context.now), left), share * self._move * spot
             if longest <= _MINUTE:
                 return None
             there = replace(context, now=context.now + longest)
-            far = self._steps(position, there) if ends else self._reaches(position, there, spot, move, share)
+            reach = _Reach(spot, move, share * _VOLATILITY)
+            far = self._steps(position, there) if ends else self._reaches(position, there, reach)
             if far is None:
                 return None
             if any(True for _ in self._ends.due(position, there)):
                 continue
             points = share * self.vix_band(vix)
-            edges = _Edges(self._service, strategy, position, there, spot, move, points, far, ends)
+            edges = _Edges(self._service, strategy, position, there, spot, move, points, far, ends, not ends)
             values = self._values(position, edges)
             if values is None and edges.all_free:
                 values = ()
             if values is not None:
-                key = position.underlying.price_key
-                bands = band(key, spot - move, spot + move), band(VIX, vix - points, vix + points), *values
-                return Rest(position, there.now, bands, self._risked(position, values))
+                return self._rest(edges, vix, values)
         return None
 
-    def _values(self, position: Position, edges: _Edges) -> Bands | None:
-        """Bands of what the parts' contracts are worth; ``None`` where something is due at once or a quote lacks."""
-        down, up = edges.free(-1.0), edges.free(1.0)
+    def _until_the_close(
+        self, strategy: Strategy, position: Position, context: HoldContext, spot: float, vix: float
+    ) -> Rest | None:
+        """The rest of the day, where nothing is due by then wherever Greeks may bring it, nor by time; else ``None``.
+
+        Its value is watched besides. A short call on shares is looked at in the last hour: a dividend may call it.
+        """
+        until = context.session.closes_at - (_LAST_HOUR if self._ends.may_be_called(position) else timedelta(0))
+        if self._longest <= _MINUTE or until - context.now <= self.longest(context.now):
+            return None
+        there, move, points = replace(context, now=until), self._move * spot, _VOLATILITY
+        reach = _Reach(spot, move, _VOLATILITY, days=(until - context.now) / timedelta(days=1))
+        far = self._reaches(position, there, reach)
+        if far is None or any(True for _ in self._ends.due(position, there)):
+            return None
+        edges = _Edges(self._service, strategy, position, there, spot, move, points, far, asks=False)
+        values = self._values(position, edges, least=1.0)
+        return None if values is None else self._rest(edges, vix, values)
+
+    def _rest(self, edges: _Edges, vix: float, values: Bands) -> Rest:
+        position, spot, move, points = edges.position, edges.spot, edges.move, edges.points
+        key = position.underlying.price_key
+        bands = band(key, spot - move, spot + move), band(VIX, vix - points, vix + points), *values
+        return Rest(position, edges.there.now, bands, self._risked(position, values))
+
+    def _values(self, position: Position, edges: _Edges, least: float = 0.0) -> Bands | None:
+        """Bands of what the parts' contracts are worth; ``None`` where something is due at once or a quote lacks.
+
+        ``least``: how many times what Greeks say a value must be free to move, either way.
+        """
+        down, up = edges.free(-1.0, least), edges.free(1.0, least)
         if down is None or up is None:
             return None
         found = []
@@ -245,22 +297,21 @@ class HeldLooks:
             found[part.name] = value, dollars / (part.multiplier * part.contracts)
         return found
 
-    def _reaches(
-        self, position: Position, there: HoldContext, spot: float, move: float, share: float
-    ) -> _Reaches | None:
+    def _reaches(self, position: Position, there: HoldContext, reach: _Reach) -> _Reaches | None:
         """Each part's value and the points by which it may move; ``None`` where one's or its Greeks are unknown."""
         found = {}
         for part in position.parts:
-            value, far = there.values.get(part.name), self._reach(part, spot, move, share * _VOLATILITY)
+            value, far = there.values.get(part.name), self._reach_of(part, reach)
             if value is None or far is None:
                 return None
             found[part.name] = value, far
         return found
 
-    def _reach(self, part: Part, spot: float, move: float, volatility: float) -> float | None:
+    def _reach_of(self, part: Part, within: _Reach) -> float | None:
         """Points by which a part's value may move within its rest; ``None`` where its Greeks are unknown."""
         legs, contracts = _held(part)
-        delta = bend = vega = vegas = 0.0
+        spot, move, volatility, days = within.spot, within.move, within.volatility, within.days
+        delta = bend = vega = vegas = theta = 0.0
         for leg in legs:
             known = self._service.roughly(leg.contract)
             if known is None:
@@ -269,8 +320,21 @@ class HeldLooks:
             bend += abs(leg.ratio * known.gamma) * (0.5 * move + abs(spot - known.spot))
             vega += leg.ratio * known.vega
             vegas += abs(leg.ratio * known.vega)
-        far = _SWERVE * (abs(delta) + bend) * move + volatility * (abs(vega) + _APART_SHARE * vegas)
+            theta += leg.ratio * known.theta
+        far = days * abs(theta)
+        far += _SWERVE * (abs(delta) + bend) * move + volatility * (abs(vega) + _APART_SHARE * vegas)
         return far / contracts
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """How far an underlying, in points, and volatilities, in vol points, are taken to move within a rest of so many
+    calendar days; 0 of less than half an hour, in which time costs nothing."""
+
+    spot: float
+    move: float
+    volatility: float
+    days: float = 0.0
 
 
 def _held(part: Part) -> tuple[tuple[Leg, ...], int]:
@@ -290,16 +354,21 @@ class _Edges:
     move: float
     points: float
     far: _Reaches
-    ends: bool
+    ends: bool = False
+    asks: bool = True
+    """Whether deltas are told: of an option's last day, or hours from now, its delta of now is no guide."""
 
     @property
     def all_free(self) -> bool:
         """Whether nothing is due wherever Greeks say that values may go; unknown on the last day."""
         return not self.ends and not any(self._due(side, side) for side in (1.0, -1.0))
 
-    def free(self, side: float) -> float | None:
-        """How many times their reach the values may move to one side (-1 down, 1 up) without anything due there."""
+    def free(self, side: float, least: float = 0.0) -> float | None:
+        """How many times their reach the values may move to one side (-1 down, 1 up) without anything due there;
+        ``None`` where it is less than so many."""
         for times in _TIMES:
+            if times < least:
+                return None
             if not any(self._due(way, side * times) for way in (1.0, -1.0)):
                 return times
         return None
@@ -307,20 +376,20 @@ class _Edges:
     def _due(self, way: float, times: float) -> bool:
         """Whether something is due with the underlying moved one way, the VIX the other, values so many reaches away.
 
-        On its last day an option's delta is no guide: a row that asks for one is looked at every minute.
+        A row that asks for a delta which is no guide has something due.
         """
         asked, move, vix = list[Contract](), way * self.move, self.there.vix
 
         def delta_of(contract: Contract) -> float | None:
-            known = None if self.ends else self.service.roughly(contract)
+            known = self.service.roughly(contract) if self.asks else None
             if known is None:
                 asked.append(contract)
                 return None
-            delta, gamma, _, then = known
+            delta, gamma, then = known.delta, known.gamma, known.spot
             swerved = abs(delta) + copysign(_SWERVE * gamma * (abs(move) + abs(self.spot - then)), move)
             return copysign(min(max(swerved, 0.0), 1.0), delta)
 
         values = {name: value + times * reach for name, (value, reach) in self.far.items()}
         vix = None if vix is None else vix - way * self.points
         there = replace(self.there, values=values, spot=self.spot + move, vix=vix, delta_of=delta_of)
-        return self.strategy.is_due(self.position, there) or (self.ends and bool(asked))
+        return self.strategy.is_due(self.position, there) or (not self.asks and bool(asked))

@@ -158,6 +158,9 @@ class Quiet:
     def roughly(self, contract: Contract) -> RoughGreeks:
         return RoughGreeks(-0.10 if contract.strike > 4930 else 0.0, 0.0, 0.0, 5000.0)
 
+    def may_be_called(self, position: Position) -> bool:
+        return False
+
     def due(self, position: Position, context: HoldContext) -> tuple[Close, ...]:
         return ()
 
