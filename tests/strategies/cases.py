@@ -20,6 +20,7 @@ from core.gateway import DailyBar, Holding, ImpliedClose
 from core.journal import MemorySink, RecordKind
 from state.manager import HierarchicalStateManager
 from strategies.base import Close, HoldContext
+from strategies.coordinator import QuietMinutes
 from tests.fake_gateway import Working, build
 from tests.strategies.rows import ARRIVED, RowGateway
 from trading_system import TradingSystem
@@ -208,6 +209,13 @@ def at_broker(market: Market) -> dict[str, int]:
     return {name: count for name, (_, count) in market.held.items() if count}
 
 
+def looks_again(system: TradingSystem) -> None:
+    """Let no rest stand that a row's rules as they were have given."""
+    for position in system.book.positions:
+        system.coordinator.looks.forget(position)
+    system.managers[QuietMinutes].ends()
+
+
 def ends(monkeypatch: pytest.MonkeyPatch, system: TradingSystem, name: str, when: datetime) -> None:
     """Let a row close everything from a moment on."""
     kind = next(type(row) for row in (*system.coordinator.strategies, *system.coordinator._roster.disabled.values())
@@ -217,3 +225,4 @@ def ends(monkeypatch: pytest.MonkeyPatch, system: TradingSystem, name: str, when
         return Close("test", "it is time") if context.now >= when else ()
 
     monkeypatch.setattr(kind, "manage", manage)
+    looks_again(system)

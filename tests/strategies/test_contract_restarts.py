@@ -25,6 +25,7 @@ from tests.strategies.cases import (
     at_broker,
     ends,
     legs_of,
+    looks_again,
     nothing_left,
     opened,
     play,
@@ -104,6 +105,7 @@ def closes(monkeypatch: pytest.MonkeyPatch, system: TradingSystem, name: str, pa
         return Close("test", "it is time", parts=(part,)) if due else ()
 
     monkeypatch.setattr(kind, "manage", manage)
+    looks_again(system)
 
 
 def test_a_restart_while_an_exit_is_on_its_way(

@@ -72,8 +72,8 @@ ENGINE_OWN = {
         "SecurityHolding": "add_profit quantity_value unsettled_profit",
         "SecurityIdentifier": "pack properties",
         "SecurityManager": "add_security forget is_active retire",
-        "SecurityPortfolioManager": "has_short_options holding_changed new_holding pay_dividend purse settlement_scan "
-        "short_options",
+        "SecurityPortfolioManager": "has_short_options holding_changed is_never_called new_holding pay_dividend purse "
+        "settlement_scan short_options takes_no_margin",
         "SecurityPositionGroupBuyingPowerModel": "initial maintenance",
         "SecurityTransactionManager": "next_group_id next_order_id record_profit transaction_records utc_ms",
         "Slice": "point symbol_named",
