@@ -11,15 +11,16 @@ import pytest
 from core.book import Position
 from core.contracts import Contract
 from core.events import ChangeKind, MarketData, PositionChanged
-from core.gateway import Account, Gateway, Session
+from core.gateway import Gateway, Session
 from core.settings.fields import MarketSettings
 from greeks.exposure import RoughGreeks
-from strategies.base import Close, HoldContext
+from strategies.base import HoldContext
 from strategies.coordinator import QuietMinutes
 from strategies.rests import HeldLooks, Rest, is_far
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from tests.risk.floor import Holder
 from tests.risk.proposals import NOW, held
+from tests.system.still_room import StillRoom
 from trading_system import ALWAYS
 
 DAY = date(2024, 3, 12)
@@ -28,22 +29,13 @@ OPENS = datetime.combine(DAY, time(9, 30))
 SESSION = Session(DAY, OPENS, OPENS + timedelta(hours=6.5), False)
 
 
-class Room:
+class Room(StillRoom):
     """Gateway, Greeks and contract ends: short at 4.00 with a delta of -0.10 and -0.24 a day, long at 1.00 without."""
 
     def __init__(self, position: Position, called: bool = False) -> None:
         self.short, self.long = (leg.contract.name for leg in position.parts[0].package.legs)
-        self.prices = {"SPX": 5000.0, "VIX": 16.0, self.short: 4.0, self.long: 1.0}
+        super().__init__({self.short: 4.0, self.long: 1.0})
         self.called = called
-
-    def price(self, name: str) -> float | None:
-        return self.prices.get(name)
-
-    def is_live(self) -> bool:
-        return False
-
-    def account(self) -> Account:
-        return Account(100_000.0, 100_000.0)
 
     def roughly(self, contract: Contract) -> RoughGreeks:
         if contract.name == self.long:
@@ -52,9 +44,6 @@ class Room:
 
     def may_be_called(self, position: Position) -> bool:
         return self.called
-
-    def due(self, position: Position, context: HoldContext) -> tuple[Close, ...]:
-        return ()
 
 
 class Limits(Holder):

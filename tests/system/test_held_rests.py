@@ -12,17 +12,18 @@ import pytest
 
 from core.book import Position
 from core.contracts import Contract
-from core.gateway import Account, Gateway, Session
+from core.gateway import Gateway, Session
 from core.journal import MemorySink, RecordKind
 from core.settings.fields import MarketSettings
 from greeks.exposure import RoughGreeks
-from strategies.base import Close, HoldContext
+from strategies.base import HoldContext
 from strategies.coordinator import QuietMinutes
 from strategies.rests import HeldLooks, band, ends_quietly, shared
 from tests.fake_gateway import FRIDAY, FakeGateway, build, run_day
 from tests.risk.floor import Holder
 from tests.risk.proposals import NOW, held
 from tests.strategies.rows import ARRIVED, RowGateway
+from tests.system.still_room import StillRoom
 from trading_system import ALWAYS, TradingSystem
 
 TUESDAY = date(2024, 3, 12)
@@ -130,26 +131,17 @@ def test_what_bands_of_a_ticker_share() -> None:
     assert shared(bands) == (band("SPY", 499.5, 501.0), band("VIX", 18.0, 17.0))  # none at all: no VIX is in both
 
 
-class Quiet:
+class Quiet(StillRoom):
     """Gateway, Greeks and contract ends of one position: prices by name, delta -0.10 a leg, nothing else moves."""
 
     def __init__(self, position: Position, **prices: float) -> None:
         short, long = (leg.contract.name for leg in position.parts[0].package.legs)
         self.names = {"short": short, "long": long}
-        self.prices = {"SPX": 5000.0, "VIX": 16.0}
+        super().__init__({})
         self.told(**prices)
 
     def told(self, **prices: float) -> None:
         self.prices |= {self.names.get(name, name): price for name, price in prices.items()}
-
-    def price(self, name: str) -> float | None:
-        return self.prices.get(name)
-
-    def is_live(self) -> bool:
-        return False
-
-    def account(self) -> Account:
-        return Account(100_000.0, 100_000.0)
 
     def session(self, day: date, root: str = "") -> Session:
         opens = datetime.combine(day, time(9, 30))
@@ -160,9 +152,6 @@ class Quiet:
 
     def may_be_called(self, position: Position) -> bool:
         return False
-
-    def due(self, position: Position, context: HoldContext) -> tuple[Close, ...]:
-        return ()
 
 
 class Limits(Holder):
