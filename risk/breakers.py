@@ -24,7 +24,7 @@ from risk.equity import PhaseManager, SteadyEquity
 from risk.limits import threshold
 from risk.margin import MarginFigures, breaker_level
 from risk.memory import moment, truth, words
-from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
+from risk.proposal import Allow, Deny, Opening, Proposal, RiskContext, RiskPlugin, Scope, Verdict, Wanted
 
 _SAMPLE_MINUTES = 5
 _FEWEST_SAMPLES = 24  # two hours
@@ -99,13 +99,35 @@ class CircuitBreakerPlugin(RiskPlugin):
         calm = self._tripped_at is None or now - self._tripped_at >= timedelta(minutes=self._settings.calm_minutes)
         return calm and self._freshness.all_fresh(now) and not self._book.doubted
 
+    def bars(self, opening: Opening, context: RiskContext) -> Deny | None:
+        """Losses in a row, while judging them changes nothing of what is kept; not for what takes a part's place.
+
+        What was lost elsewhere is no reason to keep a part that is due.
+        """
+        if opening.replaces or self._begins_anew(context):
+            return None
+        verdict = self._after_losses(context)
+        return verdict if isinstance(verdict, Deny) else None
+
+    def _begins_anew(self, context: RiskContext) -> bool:
+        """Whether the next judgement forgets a streak: a win ended it, or its lock is over."""
+        if self._streak_from is not None and not self._book.losses_in_a_row():
+            return True
+        limit, streak, last = self._limit(context), *self._streak()
+        return limit > 0 and streak >= limit and last is not None and not self._is_locked(last, context.now)
+
+    def _limit(self, context: RiskContext) -> int:
+        foundation = context.phase == 1
+        return self._settings.losses_in_a_row_foundation if foundation else self._settings.losses_in_a_row
+
+    def _is_locked(self, last: datetime, now: datetime) -> bool:
+        return now - last < timedelta(hours=self._settings.lock_hours)
+
     def _after_losses(self, context: RiskContext) -> Verdict:
         """No entry for the lock's hours after the last of too many losses; then one position at a time."""
-        foundation = context.phase == 1
-        limit = self._settings.losses_in_a_row_foundation if foundation else self._settings.losses_in_a_row
-        streak, last = self._streak()
+        limit, streak, last = self._limit(context), *self._streak()
         if limit and last is not None and streak >= limit:
-            if context.now - last < timedelta(hours=self._settings.lock_hours):
+            if self._is_locked(last, context.now):
                 return Deny("losses_in_a_row", f"{streak} losing trades in a row", float(limit), float(streak))
             self._streak_from = last
         if self._streak_from is not None and any(context.book.exposed()):

@@ -67,6 +67,7 @@ class UnifiedRiskManager:
         self._plugins = tuple(sorted(plugins, key=lambda plugin: plugin.order))
         self._drawdown = next(plugin for plugin in plugins if isinstance(plugin, DrawdownPlugin))
         self._breaker = next(plugin for plugin in plugins if isinstance(plugin, CircuitBreakerPlugin))
+        self._bars = (*(row for row in self._plugins if row is not self._breaker), self._breaker)  # what passes, last
         self._budgets: dict[str, float] = {}
         self._phases: PhaseManager = self._breaker.phases
         self._told: dict[str, Severity] = {}
@@ -119,7 +120,7 @@ class UnifiedRiskManager:
     def bars(self, opening: Opening, strategy: str = "") -> Deny | None:
         """The first rule that denies every such entry, whatever its contracts are; journalled for a strategy."""
         context = self.context(looks=False)  # minutes before a window must not use up a doubtful quote's first look
-        found = next((deny for plugin in self._plugins if (deny := self._bar(plugin, opening, context))), None)
+        found = next((deny for plugin in self._bars if (deny := self._bar(plugin, opening, context))), None)
         if found is not None and strategy:
             self._journal.record(
                 RecordKind.RISK,

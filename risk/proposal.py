@@ -172,12 +172,13 @@ def _exposed(book: Book, onto: str) -> tuple[Exposed, ...]:
 class Opening:
     """What is known of an entry before any contract of it is picked: what it is written on, and what its parts are.
 
-    ``onto``: the position that it adds to, by id.
+    ``onto``: the position that it adds to, by id; ``replaces``: it takes the place of a part that is to be closed.
     """
 
     ticker: str
     traits: frozenset[Trait]
     onto: str = ""
+    replaces: bool = False
 
 
 class Scope(StrEnum):

@@ -359,7 +359,7 @@ class Row(Strategy):
         What the account would deny in a part's place is known before that part is closed.
         """
         if part is not None:
-            opening = Opening(position.underlying.ticker, self.traits[part_kind(part.name)], position.id)
+            opening = Opening(position.underlying.ticker, self.traits[part_kind(part.name)], position.id, replaces=True)
             denied = self.tools.risk.bars(opening)
             if denied is not None:
                 return Skip.because(denied)

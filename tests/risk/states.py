@@ -16,8 +16,9 @@ from core.settings.fields import CircuitBreakerSettings, DrawdownSettings
 from risk.breakers import CircuitBreakerPlugin
 from risk.drawdown import DrawdownPlugin
 from risk.equity import SteadyEquity
+from risk.exposure import opening_of
 from risk.margin import MarginUse
-from risk.proposal import RiskPlugin, Scope
+from risk.proposal import Allow, RiskPlugin, Scope
 from tests.risk.proposals import NOW, context, held, proposal, rule
 
 
@@ -104,3 +105,7 @@ class Breaker:
 
     def denied(self, at: float, book: Book | None = None) -> str:
         return rule(self.plugin.review(proposal(), replace(context(book, phase=4), now=minute(at))))
+
+    def barred(self, at: float, book: Book | None = None, *, replaces: bool = False) -> str:
+        opening = replace(opening_of(proposal()), onto="p" if replaces else "", replaces=replaces)
+        return rule(self.plugin.bars(opening, replace(context(book, phase=4), now=minute(at))) or Allow("it"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.book import ClosedTrade
 from core.journal import RecordKind
 from core.parts import Trait
 from core.settings.fields import VixSettings
@@ -47,6 +48,18 @@ def test_a_rule_that_fails_bars_and_what_bars_is_journalled_for_a_strategy(
     failed = manager.bars(opening)
     assert failed is not None
     assert (failed.rule, "ZeroDivisionError" in failed.reason) == ("phase", True)
+
+
+def test_what_passes_by_itself_is_named_after_what_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses lock for a day, places of a group are taken until somebody leaves: what both deny is told by the place."""
+    running, sink = build(FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path, cash=100_000.0))
+    manager, opening = running.managers[UnifiedRiskManager], opening_of(proposal())
+    running.book.trades.extend(ClosedTrade("s", str(n), NOW, NOW, -50.0, 100.0) for n in range(3))
+    for held in (positions(), positions("SPY", "QQQ")):
+        monkeypatch.setattr(manager, "context", lambda held=held, **_: context(held))
+        assert manager.bars(opening, "lt112") is not None
+    found = [(row["rule"], row["observed"]) for row in sink.rows(RecordKind.RISK)]
+    assert found == [("losses_in_a_row", 3.0), ("correlation", 2.0)]
 
 
 def test_a_part_of_a_position_that_stands_takes_no_place_of_the_phase(tmp_path: Path) -> None:

@@ -258,6 +258,32 @@ def test_three_losses_in_a_row_wait_a_day_then_one_position_at_a_time_and_the_st
     assert breaker.denied(24 * 60 + 81, breaker.book) == "allowed"  # a win ends it all
 
 
+def test_losses_in_a_row_are_told_before_a_contract_is_picked_and_telling_keeps_nothing() -> None:
+    """Decision 066: who asks ahead each minute and who never asks are judged alike."""
+    asked, silent = Breaker(), Breaker()
+
+    def both(at: float, *, held: bool = False) -> tuple[str, str]:
+        book = asked.book if held else None
+        before, known = asked.barred(at, book), asked.denied(at, book)
+        assert known == silent.denied(at, silent.book if held else None)
+        return before, known
+
+    for breaker in (asked, silent):
+        breaker.book.trades.extend(ClosedTrade("s", str(n), NOW, minute(n), -50.0, 100.0) for n in range(3))
+    assert both(3) == ("losses_in_a_row", "losses_in_a_row")
+    assert asked.barred(3, replaces=True) == "allowed"  # a part that is due goes, whatever is denied in its place
+    assert both(2 + 24 * 60 - 1) == ("losses_in_a_row", "losses_in_a_row")
+    for at in range(2 + 24 * 60, 24 * 60 + 20):  # a day later the next proposal counts anew: asking does not
+        assert asked.barred(at, asked.book) == "allowed"
+    assert both(24 * 60 + 20, held=True) == ("allowed", "losses_in_a_row")
+    assert both(24 * 60 + 21, held=True) == ("losses_in_a_row", "losses_in_a_row")  # one at a time, from then on
+    assert both(24 * 60 + 21) == ("allowed", "allowed")
+    for breaker in (asked, silent):
+        breaker.book.trades.append(ClosedTrade("s", "6", NOW, minute(24 * 60 + 80), 50.0, 100.0))
+    assert asked.barred(24 * 60 + 81, asked.book) == "allowed"  # a win ends it all
+    assert both(24 * 60 + 81, held=True) == ("allowed", "allowed")
+
+
 def test_the_breakers_outlive_the_process() -> None:
     breaker = Breaker()
     breaker.to(100_000.0, 0)
