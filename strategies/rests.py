@@ -67,13 +67,15 @@ def is_within(gateway: Gateway, known: tuple[datetime, Bands] | None, now: datet
 class Rest:
     """A position of which nothing can become due until a time, while prices stay in their bands.
 
-    ``risked``: dollars between the ends of the bands of its own value; infinite where there are none.
+    ``risked``: dollars between the ends of the bands of its own value; infinite where there are none. ``moves``:
+    dollars that Greeks say its value may move until the close with the widest bands; infinite where it has others.
     """
 
     position: Position
     until: datetime
     bands: Bands
     risked: float = inf
+    moves: float = inf
 
 
 _LAST_HOUR = timedelta(minutes=60)
@@ -115,6 +117,8 @@ _TRIED_AGAIN = timedelta(minutes=5)
 _SHARES = (1.0, 0.5, 0.25)  # of the longest rest and the widest bands: near a limit the smaller ones are tried
 # Times what Greeks say that a value moves, from the widest to the narrowest: how far a value's own band goes.
 _TIMES = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
+_WIDE = 3.0  # times ``market.quiet_move`` by which an underlying may move until the close
+_LITTLE = 2.0  # times ``market.quiet_move`` of equity, of the percent that rules of risk keep off their levels
 _ENDING_SHARE = 0.1  # of ``market.quiet_move`` of equity: that reach on the last day, when Greeks are no guide
 _Reaches = dict[str, tuple[float, float]]
 """By part its value and how far it may move, in points a package."""
@@ -183,6 +187,14 @@ class HeldLooks:
             return None
         return tuple(one for rest in rests for one in rest.bands)
 
+    def move_to_close(self, held: Iterable[Position]) -> float:
+        """By how much of itself an index may move until the close before the account is looked at: the most where all
+        that is held rests so and moves the account by little."""
+        rests = self.all_of(held)
+        little = _LITTLE * self._move * self._gateway.account().equity
+        is_wide = rests is not None and sum(rest.moves for rest in rests) <= little
+        return self._move * (_WIDE if is_wide else 1.0)
+
     def begin(self, held: Iterable[Position], now: datetime, sampled: bool) -> None:
         """What is held is looked at, one after the other; ``sampled``: a rule takes samples of it over time."""
         self._to_close = not sampled and is_far(held, now)
@@ -242,20 +254,31 @@ class HeldLooks:
         until = context.session.closes_at - (_LAST_HOUR if self._ends.may_be_called(position) else timedelta(0))
         if self._longest <= _MINUTE or until - context.now <= self.longest(context.now):
             return None
-        there, move, points = replace(context, now=until), self._move * spot, _VOLATILITY
-        reach = _Reach(spot, move, _VOLATILITY, days=(until - context.now) / timedelta(days=1))
-        far = self._reaches(position, there, reach)
-        if far is None or any(True for _ in self._ends.due(position, there)):
+        there, days = replace(context, now=until), (until - context.now) / timedelta(days=1)
+        if any(True for _ in self._ends.due(position, there)):
             return None
-        edges = _Edges(self._service, strategy, position, there, spot, move, points, far, asks=False)
-        values = self._values(position, edges, least=1.0)
-        return None if values is None else self._rest(edges, vix, values)
+        for times in (_WIDE, 1.0):
+            move = times * self._move * spot
+            far = self._reaches(position, there, _Reach(spot, move, _VOLATILITY, days))
+            if far is None:
+                return None
+            edges = _Edges(self._service, strategy, position, there, spot, move, _VOLATILITY, far, asks=False)
+            values = self._values(position, edges, least=1.0)
+            if values is not None:
+                rest = self._rest(edges, vix, values)
+                return replace(rest, moves=self._dollars(position, edges)) if times == _WIDE else rest
+        return None
 
     def _rest(self, edges: _Edges, vix: float, values: Bands) -> Rest:
         position, spot, move, points = edges.position, edges.spot, edges.move, edges.points
         key = position.underlying.price_key
         bands = band(key, spot - move, spot + move), band(VIX, vix - points, vix + points), *values
         return Rest(position, edges.there.now, bands, self._risked(position, values))
+
+    @staticmethod
+    def _dollars(position: Position, edges: _Edges) -> float:
+        """Dollars that Greeks say the position may move."""
+        return sum(edges.far[part.name][1] * part.multiplier * part.contracts for part in position.parts)
 
     def _values(self, position: Position, edges: _Edges, least: float = 0.0) -> Bands | None:
         """Bands of what the parts' contracts are worth; ``None`` where something is due at once or a quote lacks.
