@@ -7,7 +7,7 @@ bands at whose edges its row's rules would do nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import copysign, inf, nextafter
 
@@ -365,6 +365,35 @@ def _held(part: Part) -> tuple[tuple[Leg, ...], int]:
     return (part.package.legs, 1) if part.is_whole else (part.legs, part.contracts)
 
 
+class _Deltas:
+    """Deltas with the underlying moved one way; each is worked out once for all values that are tried there."""
+
+    def __init__(self, edges: _Edges, move: float) -> None:
+        self._edges = edges
+        self._move = move
+        self._known: dict[str, float | None] = {}
+        self.lacked = False
+        """Whether one was asked for that is no guide, since this was set to false last."""
+
+    def of(self, contract: Contract) -> float | None:
+        """A contract's delta there; ``None`` where none is a guide."""
+        name = contract.name
+        if name not in self._known:
+            self._known[name] = self._find(contract)
+        found = self._known[name]
+        self.lacked = self.lacked or found is None
+        return found
+
+    def _find(self, contract: Contract) -> float | None:
+        edges, move = self._edges, self._move
+        known = edges.service.roughly(contract) if edges.asks else None
+        if known is None:
+            return None
+        delta, gamma, then = known.delta, known.gamma, known.spot
+        swerved = abs(delta) + copysign(_SWERVE * gamma * (abs(move) + abs(edges.spot - then)), move)
+        return copysign(min(max(swerved, 0.0), 1.0), delta)
+
+
 @dataclass(frozen=True, slots=True)
 class _Edges:
     """The rules of a row at the edges of a rest."""
@@ -380,11 +409,16 @@ class _Edges:
     ends: bool = False
     asks: bool = True
     """Whether deltas are told: of an option's last day, or hours from now, its delta of now is no guide."""
+    ways: tuple[tuple[float, _Deltas], ...] = field(init=False)
+    """The underlying's two ways, up and down, with the deltas there."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ways", tuple((way, _Deltas(self, way * self.move)) for way in (1.0, -1.0)))
 
     @property
     def all_free(self) -> bool:
         """Whether nothing is due wherever Greeks say that values may go; unknown on the last day."""
-        return not self.ends and not any(self._due(side, side) for side in (1.0, -1.0))
+        return not self.ends and not any(self._due(way, deltas, way) for way, deltas in self.ways)
 
     def free(self, side: float, least: float = 0.0) -> float | None:
         """How many times their reach the values may move to one side (-1 down, 1 up) without anything due there;
@@ -392,27 +426,18 @@ class _Edges:
         for times in _TIMES:
             if times < least:
                 return None
-            if not any(self._due(way, side * times) for way in (1.0, -1.0)):
+            if not any(self._due(way, deltas, side * times) for way, deltas in self.ways):
                 return times
         return None
 
-    def _due(self, way: float, times: float) -> bool:
+    def _due(self, way: float, deltas: _Deltas, times: float) -> bool:
         """Whether something is due with the underlying moved one way, the VIX the other, values so many reaches away.
 
         A row that asks for a delta which is no guide has something due.
         """
-        asked, move, vix = list[Contract](), way * self.move, self.there.vix
-
-        def delta_of(contract: Contract) -> float | None:
-            known = self.service.roughly(contract) if self.asks else None
-            if known is None:
-                asked.append(contract)
-                return None
-            delta, gamma, then = known.delta, known.gamma, known.spot
-            swerved = abs(delta) + copysign(_SWERVE * gamma * (abs(move) + abs(self.spot - then)), move)
-            return copysign(min(max(swerved, 0.0), 1.0), delta)
-
-        values = {name: value + times * reach for name, (value, reach) in self.far.items()}
-        vix = None if vix is None else vix - way * self.points
-        there = replace(self.there, values=values, spot=self.spot + move, vix=vix, delta_of=delta_of)
-        return self.strategy.is_due(self.position, there) or (not self.asks and bool(asked))
+        there, deltas.lacked = self.there, False
+        values: dict[str, float | None] = {name: value + times * reach for name, (value, reach) in self.far.items()}
+        vix = None if there.vix is None else there.vix - way * self.points
+        spot = self.spot + way * self.move
+        at = HoldContext(there.now, there.session, values, spot, deltas.of, there.rolled_from, vix)
+        return self.strategy.is_due(self.position, at) or (deltas.lacked and not self.asks)
