@@ -318,20 +318,24 @@ class Row(Strategy):
         return self.adjust(position, hold)
 
     def is_due(self, position: Position, context: HoldContext) -> bool:
-        """Whether an exit, a roll or an adjustment is due; nothing is looked for."""
-        if any(rule(position, context) is not None for rule in self.exits_of_all):
-            return True
+        """Whether an exit, a roll or an adjustment is due; nothing is looked for, and the first that is, is enough."""
+        for of_all in self.exits_of_all:
+            if of_all(position, context) is not None:
+                return True
         for part in position.parts:
-            planned = self.rolls.get(part_kind(part.name))
-            if self._exit(part, context) is not None or (
-                planned is not None and planned.due(part, context) is not None
-            ):
+            for rule in self._rules_of(part):
+                if rule(part, context) is not None:
+                    return True
+            planned = self.rolls.get(part_kind(part.name)) if self.rolls else None
+            if planned is not None and planned.due(part, context) is not None:
                 return True
         return self.adjusts(position, context)
 
+    def _rules_of(self, part: Part) -> tuple[Rule, ...]:
+        return (*self.exits.get(part_kind(part.name), ()), *self.exits.get(EVERY_PART, ()))
+
     def _exit(self, part: Part, hold: HoldContext) -> Close | None:
-        rules = (*self.exits.get(part_kind(part.name), ()), *self.exits.get(EVERY_PART, ()))
-        found = most_severe(rules, part, hold)
+        found = most_severe(self._rules_of(part), part, hold)
         return None if found is None else replace(found, parts=found.parts or (part.name,))
 
     def adjust(self, position: Position, hold: HoldContext) -> Action | tuple[Action, ...]:

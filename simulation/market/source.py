@@ -38,7 +38,7 @@ from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.listings import Listings
 from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, quote_rows, sizes
 from simulation.market.sessions import LongBars, evening_quotes, future_minutes, future_universe, joined
-from simulation.market.valuation import ChainRows, OptionRoot, activity, settlement_day
+from simulation.market.valuation import ChainRows, OptionRoot, activity, day_activity, settlement_day
 
 MINUTE = 60_000
 HOUR = 3_600_000
@@ -434,6 +434,9 @@ class ModelledMarket:
         if key not in self._activities:
             if len(self._activities) > ACTIVITIES_KEPT:
                 self._activities.clear()
+            if len(known) == 1:
+                self._activities[key] = day_activity(root, *known[0], self._terms(symbol), self.seed)
+                return self._activities[key]
             expiry, strike, sign = self._terms(symbol)
             row = ChainRows(np.array([expiry.toordinal()], dtype=np.int64), np.array([strike]), np.array([sign]))
             today = np.array([day.toordinal() for day, _ in known], dtype=np.int64)
