@@ -21,7 +21,6 @@ from simulation.data.columns import (
     MarginRow,
     QuoteBlock,
     TradeBlock,
-    UnderlyingRow,
     UniverseBlock,
 )
 from simulation.data.market_hours import MarketHoursDatabase
@@ -30,7 +29,7 @@ from simulation.lean.enums import OptionRight, Resolution, SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market.book import Book, BuildRequest, MarketSpecError, build
 from simulation.market.calendar import NEW_YORK, FloatArray, IntArray, session_open_utc, session_weights
-from simulation.market.chain_columns import ChainColumns, LazyUniverse
+from simulation.market.chain_columns import ChainColumns, LazyUniverse, MoneyBook, UnderlyingOfDay
 from simulation.market.corporate import interest_rates
 from simulation.market.daily_columns import DaysOfBars, MinutesColumn
 from simulation.market.days import stream, to_tick
@@ -150,6 +149,7 @@ class ModelledMarket:
         self._activities: dict[tuple[Symbol, int, int], tuple[FloatArray, FloatArray]] = {}
         self._openings: dict[tuple[Symbol, int], float | None] = {}
         self._universes: OrderedDict[tuple[str, int], UniverseBlock | None] = OrderedDict()
+        self._money: dict[str, MoneyBook] = {}
         self._wholes: dict[tuple[str, Resolution], TradeBlock | None] = {}
         self._futures: OrderedDict[tuple[Symbol, int], TradeBlock | None] = OrderedDict()
         self._long = LongBars(book)
@@ -469,11 +469,9 @@ class ModelledMarket:
         chain = None if state is None else root.listing.chain(day)
         if state is None or chain is None:
             return None
-        spot = state.spot
-        row = UnderlyingRow(
-            float(spot.points[0]), float(spot.high.max()), float(spot.low.min()), float(spot.points[-1]), 0.0
-        )
-        return LazyUniverse.of(canonical, day, row, chain, ChainColumns(root, state, chain, self.seed))
+        money = self._money.setdefault(root.root, MoneyBook(root))
+        columns = ChainColumns(root, state, chain, self.seed, money)
+        return LazyUniverse.of(canonical, day, UnderlyingOfDay.of(state), chain, columns)
 
 
 def share_quotes(trades: TradeBlock, tick: float) -> QuoteBlock:

@@ -1,6 +1,7 @@
 """Quiet minutes are passed as a stretch, and nothing that an algorithm does or sees tells that they are."""
 
-# Private: _engine, _step, _margin_scan: what a run samples, and which minutes are steps, is its own.
+# Private: _engine, _step, _margin_scan, _rest_held, _worth_something: what a run samples and looks at, and which
+# minutes are steps, is its own.
 
 from __future__ import annotations
 
@@ -174,7 +175,6 @@ class Patient:
         (25, 0.1, 35, (1.0,)),
         (25, 0.3, 16, (1.0,)),
         (7, 1.0, 56, (1.0,)),
-        (2000, 0.3, 24, (1.0,)),  # past the day whose prices are known
         (25, 0.1, 35, (-1.0,)),
         (25, 0.3, 35, (2.0, 1.0)),  # three times the price
         (25, 0.1, 16, (1.0, -0.7)),  # three tenths of it
@@ -191,6 +191,15 @@ def test_minutes_that_an_algorithm_says_it_does_nothing_in_change_nothing(
     assert asked.looks == told.looks >= looks
     assert asked.calls == 780
     assert told.calls < 400
+
+
+def test_a_rest_that_lasts_over_night_is_over_where_the_next_day_leaves_its_band() -> None:
+    """Bought at 9:31, band of 9 dollars: left on Tuesday at 11:21, the 501st of both days' 780 minutes."""
+    market = dearer(520.0, 500, 780)
+    found: list[Any] = [play(market, Patient(says, 3000, 9.0), last_day=TUESDAY) for says in (True, False)]
+    looks = [[line for line in made.lines if "look" in line[1]] for made in found]
+    assert looks[0] == looks[1]
+    assert [line[0] for line in looks[0]] == ["08 09:31", "09 11:21"]
 
 
 def test_excursions_of_a_trade_are_of_the_minutes_that_were_left_out_too() -> None:
@@ -289,7 +298,7 @@ def sells(says: bool) -> Callable[[Any], None]:
 
 
 def dearer(price: float, first: int, last: int) -> Any:
-    """The market with another price of the share in some minutes of its first day."""
+    """The market with another price of the share in some of its 780 minutes."""
     market = share_market()
     for place in range(first, last):
         clock, _ = market.trade_rows[SPY][place]
