@@ -467,6 +467,7 @@ class QuietMinutes(Manager):
         if self._emergency.person_waits or not self._risk.rests(now):
             return
         until, to_close = self._until(now, held)
+        move = self._coordinator.looks.move_to_close(held) if to_close else self._move
         tickers = dict.fromkeys((*always, *(row.underlying.price_key for row in held)))
         for ticker in tickers:
             price = self._gateway.price(ticker)
@@ -475,7 +476,7 @@ class QuietMinutes(Manager):
             if ticker == VIX and to_close:
                 bands += (band(ticker, *HeldLooks.vix_bounds(price, self._risk.vix_levels)),)
                 continue
-            far = self._coordinator.looks.vix_band(price) if ticker == VIX else self._move * price
+            far = self._coordinator.looks.vix_band(price) if ticker == VIX else move * price
             bands += (band(ticker, price - far, price + far),)
         self._stands = (until, bands)
         self.glanced()

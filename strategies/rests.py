@@ -7,7 +7,7 @@ bands at whose edges its row's rules would do nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import copysign, inf, nextafter
 
@@ -67,13 +67,15 @@ def is_within(gateway: Gateway, known: tuple[datetime, Bands] | None, now: datet
 class Rest:
     """A position of which nothing can become due until a time, while prices stay in their bands.
 
-    ``risked``: dollars between the ends of the bands of its own value; infinite where there are none.
+    ``risked``: dollars between the ends of the bands of its own value; infinite where there are none. ``moves``:
+    dollars that Greeks say its value may move until the close with the widest bands; infinite where it has others.
     """
 
     position: Position
     until: datetime
     bands: Bands
     risked: float = inf
+    moves: float = inf
 
 
 _LAST_HOUR = timedelta(minutes=60)
@@ -115,6 +117,8 @@ _TRIED_AGAIN = timedelta(minutes=5)
 _SHARES = (1.0, 0.5, 0.25)  # of the longest rest and the widest bands: near a limit the smaller ones are tried
 # Times what Greeks say that a value moves, from the widest to the narrowest: how far a value's own band goes.
 _TIMES = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
+_WIDE = 3.0  # times ``market.quiet_move`` by which an underlying may move until the close
+_LITTLE = 2.0  # times ``market.quiet_move`` of equity, of the percent that rules of risk keep off their levels
 _ENDING_SHARE = 0.1  # of ``market.quiet_move`` of equity: that reach on the last day, when Greeks are no guide
 _Reaches = dict[str, tuple[float, float]]
 """By part its value and how far it may move, in points a package."""
@@ -183,6 +187,14 @@ class HeldLooks:
             return None
         return tuple(one for rest in rests for one in rest.bands)
 
+    def move_to_close(self, held: Iterable[Position]) -> float:
+        """By how much of itself an index may move until the close before the account is looked at: the most where all
+        that is held rests so and moves the account by little."""
+        rests = self.all_of(held)
+        little = _LITTLE * self._move * self._gateway.account().equity
+        is_wide = rests is not None and sum(rest.moves for rest in rests) <= little
+        return self._move * (_WIDE if is_wide else 1.0)
+
     def begin(self, held: Iterable[Position], now: datetime, sampled: bool) -> None:
         """What is held is looked at, one after the other; ``sampled``: a rule takes samples of it over time."""
         self._to_close = not sampled and is_far(held, now)
@@ -242,20 +254,31 @@ class HeldLooks:
         until = context.session.closes_at - (_LAST_HOUR if self._ends.may_be_called(position) else timedelta(0))
         if self._longest <= _MINUTE or until - context.now <= self.longest(context.now):
             return None
-        there, move, points = replace(context, now=until), self._move * spot, _VOLATILITY
-        reach = _Reach(spot, move, _VOLATILITY, days=(until - context.now) / timedelta(days=1))
-        far = self._reaches(position, there, reach)
-        if far is None or any(True for _ in self._ends.due(position, there)):
+        there, days = replace(context, now=until), (until - context.now) / timedelta(days=1)
+        if any(True for _ in self._ends.due(position, there)):
             return None
-        edges = _Edges(self._service, strategy, position, there, spot, move, points, far, asks=False)
-        values = self._values(position, edges, least=1.0)
-        return None if values is None else self._rest(edges, vix, values)
+        for times in (_WIDE, 1.0):
+            move = times * self._move * spot
+            far = self._reaches(position, there, _Reach(spot, move, _VOLATILITY, days))
+            if far is None:
+                return None
+            edges = _Edges(self._service, strategy, position, there, spot, move, _VOLATILITY, far, asks=False)
+            values = self._values(position, edges, least=1.0)
+            if values is not None:
+                rest = self._rest(edges, vix, values)
+                return replace(rest, moves=self._dollars(position, edges)) if times == _WIDE else rest
+        return None
 
     def _rest(self, edges: _Edges, vix: float, values: Bands) -> Rest:
         position, spot, move, points = edges.position, edges.spot, edges.move, edges.points
         key = position.underlying.price_key
         bands = band(key, spot - move, spot + move), band(VIX, vix - points, vix + points), *values
         return Rest(position, edges.there.now, bands, self._risked(position, values))
+
+    @staticmethod
+    def _dollars(position: Position, edges: _Edges) -> float:
+        """Dollars that Greeks say the position may move."""
+        return sum(edges.far[part.name][1] * part.multiplier * part.contracts for part in position.parts)
 
     def _values(self, position: Position, edges: _Edges, least: float = 0.0) -> Bands | None:
         """Bands of what the parts' contracts are worth; ``None`` where something is due at once or a quote lacks.
@@ -342,6 +365,35 @@ def _held(part: Part) -> tuple[tuple[Leg, ...], int]:
     return (part.package.legs, 1) if part.is_whole else (part.legs, part.contracts)
 
 
+class _Deltas:
+    """Deltas with the underlying moved one way; each is worked out once for all values that are tried there."""
+
+    def __init__(self, edges: _Edges, move: float) -> None:
+        self._edges = edges
+        self._move = move
+        self._known: dict[str, float | None] = {}
+        self.lacked = False
+        """Whether one was asked for that is no guide, since this was set to false last."""
+
+    def of(self, contract: Contract) -> float | None:
+        """A contract's delta there; ``None`` where none is a guide."""
+        name = contract.name
+        if name not in self._known:
+            self._known[name] = self._find(contract)
+        found = self._known[name]
+        self.lacked = self.lacked or found is None
+        return found
+
+    def _find(self, contract: Contract) -> float | None:
+        edges, move = self._edges, self._move
+        known = edges.service.roughly(contract) if edges.asks else None
+        if known is None:
+            return None
+        delta, gamma, then = known.delta, known.gamma, known.spot
+        swerved = abs(delta) + copysign(_SWERVE * gamma * (abs(move) + abs(edges.spot - then)), move)
+        return copysign(min(max(swerved, 0.0), 1.0), delta)
+
+
 @dataclass(frozen=True, slots=True)
 class _Edges:
     """The rules of a row at the edges of a rest."""
@@ -357,11 +409,16 @@ class _Edges:
     ends: bool = False
     asks: bool = True
     """Whether deltas are told: of an option's last day, or hours from now, its delta of now is no guide."""
+    ways: tuple[tuple[float, _Deltas], ...] = field(init=False)
+    """The underlying's two ways, up and down, with the deltas there."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ways", tuple((way, _Deltas(self, way * self.move)) for way in (1.0, -1.0)))
 
     @property
     def all_free(self) -> bool:
         """Whether nothing is due wherever Greeks say that values may go; unknown on the last day."""
-        return not self.ends and not any(self._due(side, side) for side in (1.0, -1.0))
+        return not self.ends and not any(self._due(way, deltas, way) for way, deltas in self.ways)
 
     def free(self, side: float, least: float = 0.0) -> float | None:
         """How many times their reach the values may move to one side (-1 down, 1 up) without anything due there;
@@ -369,27 +426,18 @@ class _Edges:
         for times in _TIMES:
             if times < least:
                 return None
-            if not any(self._due(way, side * times) for way in (1.0, -1.0)):
+            if not any(self._due(way, deltas, side * times) for way, deltas in self.ways):
                 return times
         return None
 
-    def _due(self, way: float, times: float) -> bool:
+    def _due(self, way: float, deltas: _Deltas, times: float) -> bool:
         """Whether something is due with the underlying moved one way, the VIX the other, values so many reaches away.
 
         A row that asks for a delta which is no guide has something due.
         """
-        asked, move, vix = list[Contract](), way * self.move, self.there.vix
-
-        def delta_of(contract: Contract) -> float | None:
-            known = self.service.roughly(contract) if self.asks else None
-            if known is None:
-                asked.append(contract)
-                return None
-            delta, gamma, then = known.delta, known.gamma, known.spot
-            swerved = abs(delta) + copysign(_SWERVE * gamma * (abs(move) + abs(self.spot - then)), move)
-            return copysign(min(max(swerved, 0.0), 1.0), delta)
-
-        values = {name: value + times * reach for name, (value, reach) in self.far.items()}
-        vix = None if vix is None else vix - way * self.points
-        there = replace(self.there, values=values, spot=self.spot + move, vix=vix, delta_of=delta_of)
-        return self.strategy.is_due(self.position, there) or (not self.asks and bool(asked))
+        there, deltas.lacked = self.there, False
+        values: dict[str, float | None] = {name: value + times * reach for name, (value, reach) in self.far.items()}
+        vix = None if there.vix is None else there.vix - way * self.points
+        spot = self.spot + way * self.move
+        at = HoldContext(there.now, there.session, values, spot, deltas.of, there.rolled_from, vix)
+        return self.strategy.is_due(self.position, at) or (deltas.lacked and not self.asks)

@@ -127,6 +127,7 @@ class Row(Strategy):
         self.exits_of_all: tuple[PositionRule, ...] = ()
         self.rolls: Mapping[str, PlannedRoll] = {}
         self._watched: dict[tuple[str, ...], Watched] = {}
+        self._windows: tuple[tuple[Entry, ...], tuple[Window, ...]] = ((), ())
         self._due: dict[tuple[str, date], bool] = {}
         self._ranks = {0}
 
@@ -162,10 +163,15 @@ class Row(Strategy):
 
     def entry_windows(self) -> tuple[Window, ...]:
         """Its entries' windows, each on the days that the exchange and the account's phase leave of its rule."""
-        return tuple(
-            Window(entry.name, (0, 1, 2, 3, 4), entry.at, entry.closes, self._falls_on(entry), entry.onto is not None)
-            for entry in self.entries
-        )
+        if self._windows[0] is not self.entries:  # asked for at each minute before a window and in it
+            self._windows = (
+                self.entries,
+                tuple(
+                    Window(row.name, (0, 1, 2, 3, 4), row.at, row.closes, self._falls_on(row), row.onto is not None)
+                    for row in self.entries
+                ),
+            )
+        return self._windows[1]
 
     def _falls_on(self, entry: Entry) -> Callable[[date], bool]:
         def falls_on(day: date) -> bool:
@@ -198,6 +204,8 @@ class Row(Strategy):
 
     def prepare(self, context: EntryContext) -> None:
         """Look ahead at each root that was needed so far; what the look finds is thrown away."""
+        if self.vix_gate(context) is not None:
+            return
         for rank in sorted(self._ranks):
             if rank < len(self.available(_slot(context))):
                 self._ask(self._entry(context.window), context, rank)
@@ -310,20 +318,24 @@ class Row(Strategy):
         return self.adjust(position, hold)
 
     def is_due(self, position: Position, context: HoldContext) -> bool:
-        """Whether an exit, a roll or an adjustment is due; nothing is looked for."""
-        if any(rule(position, context) is not None for rule in self.exits_of_all):
-            return True
+        """Whether an exit, a roll or an adjustment is due; nothing is looked for, and the first that is, is enough."""
+        for of_all in self.exits_of_all:
+            if of_all(position, context) is not None:
+                return True
         for part in position.parts:
-            planned = self.rolls.get(part_kind(part.name))
-            if self._exit(part, context) is not None or (
-                planned is not None and planned.due(part, context) is not None
-            ):
+            for rule in self._rules_of(part):
+                if rule(part, context) is not None:
+                    return True
+            planned = self.rolls.get(part_kind(part.name)) if self.rolls else None
+            if planned is not None and planned.due(part, context) is not None:
                 return True
         return self.adjusts(position, context)
 
+    def _rules_of(self, part: Part) -> tuple[Rule, ...]:
+        return (*self.exits.get(part_kind(part.name), ()), *self.exits.get(EVERY_PART, ()))
+
     def _exit(self, part: Part, hold: HoldContext) -> Close | None:
-        rules = (*self.exits.get(part_kind(part.name), ()), *self.exits.get(EVERY_PART, ()))
-        found = most_severe(rules, part, hold)
+        found = most_severe(self._rules_of(part), part, hold)
         return None if found is None else replace(found, parts=found.parts or (part.name,))
 
     def adjust(self, position: Position, hold: HoldContext) -> Action | tuple[Action, ...]:

@@ -145,6 +145,20 @@ class Part:
     exits: Mapping[str, LegExit] = field(default_factory=lambda: NO_EXITS)
     exit_rule: str = ""
     exit_reason: str = ""
+    credit: float = field(init=False, repr=False, compare=False)
+    """Points taken in per package at entry; negative for a debit."""
+    legs: tuple[Leg, ...] = field(init=False, repr=False, compare=False)
+    """What is still held: signed contracts as ratios."""
+    expiry: date = field(init=False, repr=False, compare=False)
+    """The nearest expiry of what is held; of all legs where nothing is."""
+
+    def __post_init__(self) -> None:
+        """What rules ask of it at each look is worked out once."""
+        sold = zip(self.package.legs, self.entry_prices, strict=True)
+        object.__setattr__(self, "credit", -sum(leg.ratio * price for leg, price in sold))
+        object.__setattr__(self, "legs", self._legs())
+        legs = (self.legs if self.exits else ()) or self.package.legs
+        object.__setattr__(self, "expiry", min(leg.contract.expiry for leg in legs))
 
     @property
     def underlying(self) -> Underlying:
@@ -156,19 +170,12 @@ class Part:
         """Dollars a point of premium of one contract."""
         return self.package.legs[0].contract.multiplier
 
-    @property
-    def credit(self) -> float:
-        """Points taken in per package at entry; negative for a debit."""
-        return -sum(leg.ratio * price for leg, price in zip(self.package.legs, self.entry_prices, strict=True))
-
     def held(self, leg: Leg) -> int:
         """Signed contracts of a leg that are still in the account."""
         gone = self.exits.get(leg.contract.name)
         return leg.ratio * self.contracts + (0 if gone is None else round(gone.quantity))
 
-    @property
-    def legs(self) -> tuple[Leg, ...]:
-        """What is still held: signed contracts as ratios."""
+    def _legs(self) -> tuple[Leg, ...]:
         if not self.exits:
             if self.contracts == 1:
                 return self.package.legs
@@ -190,12 +197,6 @@ class Part:
     def is_left_to_expire(self) -> bool:
         """Whether it was closed but for long options."""
         return not self.is_whole and all(leg.ratio > 0 for leg in self.legs)
-
-    @property
-    def expiry(self) -> date:
-        """The nearest expiry of what is held; of all legs where nothing is."""
-        legs = (self.legs if self.exits else ()) or self.package.legs
-        return min(leg.contract.expiry for leg in legs)
 
     @property
     def cash(self) -> float | None:

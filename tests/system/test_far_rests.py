@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from tests.fake_gateway import FRIDAY, FakeGateway, build
 from tests.risk.floor import Holder
 from tests.risk.proposals import NOW, held
 from tests.system.still_room import StillRoom
-from trading_system import ALWAYS
+from trading_system import ALWAYS, TradingSystem
 
 DAY = date(2024, 3, 12)
 FAR, NEAR = DAY + timedelta(days=151), DAY + timedelta(days=150)
@@ -61,28 +62,65 @@ class Limits(Holder):
         return value > self.high or context.vix > self.most or context.now.time() >= self.at
 
 
+def looked(
+    limits: Limits, held_by_name: dict[str, Position], *, called: bool = False, sampled: bool = False
+) -> HeldLooks:
+    """A look at 11:10 at the first of positions, or at all that are like it."""
+    first, *_ = positions = list(held_by_name.values())
+    room, now = Room(first, called), datetime.combine(DAY, time(11, 10))
+    looks = HeldLooks(cast("Gateway", room), cast("Any", room), cast("Any", room), MarketSettings())
+    looks.begin(positions, now, sampled)
+    for position in positions:
+        if position.expiry == first.expiry:
+            looks.looked(limits, position, HoldContext(now, SESSION, {"whole": -3.0}, 5000.0, vix=16.0))
+    return looks
+
+
+def pair(expiry: date = FAR, beside: date = FAR) -> dict[str, Position]:
+    return {"one": held("one", "ratio", "SPXW", expiry), "two": held("two", "ratio", "SPXW", beside)}
+
+
 def rest_of(
     limits: Limits, *, expiry: date = FAR, beside: date = FAR, called: bool = False, sampled: bool = False
 ) -> Rest:
-    """Of a look at 11:10 at the position, which stands beside another."""
-    position = held("one", "ratio", "SPXW", expiry)
-    room, now = Room(position, called), datetime.combine(DAY, time(11, 10))
-    looks = HeldLooks(cast("Gateway", room), cast("Any", room), cast("Any", room), MarketSettings())
-    looks.begin([position, held("two", "ratio", "SPXW", beside)], now, sampled)
-    looks.looked(limits, position, HoldContext(now, SESSION, {"whole": -3.0}, 5000.0, vix=16.0))
-    (rest,) = looks.all_of([position]) or ()
+    """Of a look at the position, which stands beside another."""
+    positions = pair(expiry, beside)
+    (rest,) = looked(limits, positions, called=called, sampled=sampled).all_of([positions["one"]]) or ()
     return rest
 
 
 def test_what_ends_late_rests_until_the_close_while_its_value_is_near() -> None:
-    """The underlying may move by 12.5 points: 1.25 x 0.10 x 12.5 = 1.5625 points. 290 minutes to the close are 0.2014
-    days, at 0.24 a day 0.0483. Four times 1.6108 is 6.4433 either way of -3.00; of the VIX a point."""
+    """The underlying may move by 37.5 points: 1.25 x 0.10 x 37.5 = 4.6875 points. 290 minutes to the close are 0.2014
+    days, at 0.24 a day 0.0483. Four times 4.7358 is 18.9433 either way of -3.00; of the VIX a point."""
     rest = rest_of(Limits())
     assert rest.until == SESSION.closes_at
     (_, spot_low, spot_high), (_, vix_low, vix_high), (_, low, high) = rest.bands
-    assert (spot_low, spot_high) == pytest.approx((4987.5, 5012.5))
+    assert (spot_low, spot_high) == pytest.approx((4962.5, 5037.5))
     assert (vix_low, vix_high) == (15.0, 17.0)
-    assert (low, high) == pytest.approx((-9.44333, 3.44333), abs=1e-4)
+    assert (low, high) == pytest.approx((-21.94333, 15.94333), abs=1e-4)
+    assert rest.moves == pytest.approx(473.58, abs=0.01)  # dollars of one package
+
+
+def test_near_a_limit_the_underlying_may_move_by_less_until_the_close() -> None:
+    """Over a value of 1.73, which 4.7358 up would pass: 12.5 points, 1.25 x 0.10 x 12.5 + 0.0483 = 1.6108, of which two
+    and no four times are free."""
+    rest = rest_of(Limits(high=1.73))
+    assert rest.until == SESSION.closes_at
+    (_, spot_low, spot_high), _, (_, low, high) = rest.bands
+    assert (spot_low, spot_high) == pytest.approx((4987.5, 5012.5))
+    assert (low, high) == pytest.approx((-9.44333, 0.22167), abs=1e-4)
+    assert rest.moves == inf
+    assert rest_of(Limits(high=1.74)).moves == pytest.approx(473.58, abs=0.01)
+
+
+def test_an_index_may_move_by_more_until_the_close_where_that_moves_the_account_by_little() -> None:
+    """Half a percent of 100,000 dollars is 500: one package moves 473.58, two move twice that."""
+    positions = pair()
+    looks = looked(Limits(), positions)
+    assert looks.move_to_close([positions["one"]]) == pytest.approx(0.0075)
+    assert looks.move_to_close(list(positions.values())) == 0.0025
+    assert looked(Limits(high=1.73), positions).move_to_close([positions["one"]]) == 0.0025
+    assert looked(Limits(), pair(beside=NEAR)).move_to_close(list(positions.values())) == 0.0025
 
 
 @pytest.mark.parametrize(
@@ -137,7 +175,30 @@ def test_the_vix_may_move_by_a_point_and_to_no_level_at_which_a_rule_looks() -> 
 def test_the_account_rests_until_the_close_where_nothing_is_sampled(
     tmp_path: Path, other: str, days: int, last: time
 ) -> None:
-    market = FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path, cash=2_000_000.0)
+    _, system = holding(tmp_path, other, days)
+    quiet = system.managers[QuietMinutes]
+    quiet.looked(NOW, ALWAYS)
+    ends = datetime.combine(FRIDAY, last)
+    assert quiet.stands(ends)
+    assert not quiet.stands(ends + timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(("days", "spot", "stands"), [(200, 5037.0, True), (200, 5038.0, False), (60, 5013.0, False)])
+def test_the_account_rests_while_an_index_moves_by_as_much_as_what_is_held_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, spot: float, stands: bool
+) -> None:
+    """Three quarters of a percent of 5,000 are 37.5; what ends in two months asks for nothing but a quarter."""
+    market, system = holding(tmp_path, "SPY", days)
+    quiet = system.managers[QuietMinutes]
+    monkeypatch.setattr(system.coordinator.looks, "move_to_close", lambda held: 0.0075)
+    quiet.looked(NOW, ALWAYS)
+    market.spot = lambda _: spot
+    assert quiet.stands(NOW + timedelta(minutes=1)) is stands
+
+
+def holding(folder: Path, other: str, days: int) -> tuple[FakeGateway, TradingSystem]:
+    """Two positions, one of 200 days on the index."""
+    market = FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, folder, cash=2_000_000.0)
     system, _ = build(market, phases__earned_progression="false")
     rows = [
         held("one", "ratio", "SPXW", FRIDAY + timedelta(days=200)),
@@ -156,8 +217,4 @@ def test_the_account_rests_until_the_close_where_nothing_is_sampled(
         system.bus.publish(
             PositionChanged(time=NOW, position=row.id, strategy=row.strategy, kind=kind, cash=0.0, fees=0.0)
         )
-    quiet = system.managers[QuietMinutes]
-    quiet.looked(NOW, ALWAYS)
-    ends = datetime.combine(FRIDAY, last)
-    assert quiet.stands(ends)
-    assert not quiet.stands(ends + timedelta(minutes=1))
+    return market, system
