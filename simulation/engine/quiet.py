@@ -30,6 +30,8 @@ MOST_SUMS = 256
 """Of whose prices over a day the sums are kept."""
 Weights = tuple[tuple[Symbol, float], ...]
 """Symbols, each with how much of its price counts in a sum."""
+_Sum = tuple[SumPath, list[PricePath], int]
+"""The path of a sum, those that it is of, and how many of any security had been replaced when it was looked up."""
 Rest = tuple[datetime, tuple[tuple[Weights, float, float], ...]]
 Rests = Callable[[], Rest | None]
 """An algorithm's `rests_while`: until when, by its own clock, and while which sums of prices stay between their bounds,
@@ -57,7 +59,7 @@ class QuietMinutes(Views):
         self._best_value = 0.0
         self._on_data: Callable[[Slice], object] | None = None
         self._rests: Rests | None = None
-        self._sums: dict[Weights, SumPath] = {}
+        self._sums: dict[Weights, _Sum] = {}
         self._known_rest: tuple[Rest, int, int] | None = None
 
     def stop(self, reason: str) -> None:
@@ -225,18 +227,21 @@ class QuietMinutes(Views):
 
     def _path(self, weights: Weights, ms: int) -> PricePath | SumPath | None:
         """The path of a sum around an instant, made once for the paths that it is of; None where one has none."""
+        if len(weights) == 1 and weights[0][1] == 1.0:
+            return self.securities[weights[0][0]].price_path(ms)
+        known, broken = self._sums.get(weights), self.securities.broken_paths
+        if known is not None and known[2] == broken and known[0].low < ms <= known[0].high:
+            return known[0]
         found = [self.securities[symbol].price_path(ms) for symbol, _ in weights]
         paths = [path for path in found if path is not None]
         if len(paths) != len(found):
             return None
-        if len(paths) == 1 and weights[0][1] == 1.0:
-            return paths[0]
-        known = self._sums.get(weights)
-        if known is None or any(one is not other for one, other in zip(known.paths, paths, strict=True)):
-            if len(self._sums) >= MOST_SUMS:
-                self._sums.clear()
-            known = self._sums[weights] = SumPath(paths, [weight for _, weight in weights])
-        return known
+        same = known is not None and known[1] == paths
+        path = known[0] if known is not None and same else SumPath(paths, [weight for _, weight in weights])
+        if len(self._sums) >= MOST_SUMS:
+            self._sums.clear()
+        self._sums[weights] = (path, paths, broken)
+        return path
 
     def _pass_to(self, times: list[int], position: int, stop: int) -> None:
         """Moves the clock to the last of these minutes."""
