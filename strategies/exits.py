@@ -261,6 +261,7 @@ def last_resort(position: Position, now: datetime, session: Session) -> Action:
 
 _ENDS_BEFORE = timedelta(minutes=60)
 _FINAL_BEFORE = timedelta(minutes=30)
+_ENDS_EARLY = (Settlement.CASH_MORNING, Settlement.PHYSICAL_FUTURE)
 
 
 class ContractEnds:
@@ -304,7 +305,7 @@ class ContractEnds:
 
     def _last_moment(self, contract: Contract) -> datetime:
         """When the last session ends in which it can be traded in peace; never for what ends in cash at the close."""
-        if contract.settlement not in (Settlement.CASH_MORNING, Settlement.PHYSICAL_FUTURE):
+        if contract.settlement not in _ENDS_EARLY:
             return datetime.max
         session = self._calendar.session(contract.expiry)
         ends = datetime.combine(contract.expiry, instrument_of(contract).last_trading)

@@ -43,6 +43,10 @@ def shared(bands: Iterable[tuple[Weights, float, float]]) -> Bands:
 
 def worth(gateway: Gateway, weights: Weights) -> float | None:
     """A sum of prices now; ``None`` where one is unknown."""
+    if len(weights) == 1:
+        ((name, weight),) = weights
+        price = gateway.price(name)
+        return None if price is None else weight * price
     total = 0.0
     for name, weight in weights:
         price = gateway.price(name)
