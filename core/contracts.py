@@ -10,11 +10,11 @@ Only declarations: the strategies fill them in (`strategies.roster`), an export 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
-from typing import Final
+from typing import Final, overload
 
 MONTH_CODES = "FGHJKMNQUVXZ"
 """Letters by which exchanges name contract months, January to December."""
@@ -108,6 +108,55 @@ class Contract:
     def days_to_expiry(self, today: date) -> int:
         """Calendar days from ``today`` to expiry; 0 on the expiry date, negative after it."""
         return (self.expiry - today).days
+
+
+class Listed(Sequence[Contract]):
+    """Contracts of a chain in order; each is made when it is first looked at: a look takes a dozen of hundreds.
+
+    ``keys`` are their strikes and rights, which say enough to choose by.
+    """
+
+    def __init__(self, keys: Sequence[tuple[float, Right]], make: Callable[[int], Contract | None]) -> None:
+        self.strikes = [strike for strike, _ in keys]
+        self._keys = keys
+        self._make = make
+        self._made: list[Contract | None] = [None] * len(keys)
+        self._of: dict[Right, Listed] = {}
+
+    @staticmethod
+    def of(contracts: Sequence[Contract]) -> Listed:
+        """The same of contracts that may all be made already."""
+        if isinstance(contracts, Listed):
+            return contracts
+        return Listed([(row.strike, row.right) for row in contracts], contracts.__getitem__)
+
+    def of_right(self, right: Right) -> Listed:
+        """Those of one right, by strike."""
+        if right not in self._of:
+            places = [at for at, key in enumerate(self._keys) if key[1] is right]
+            self._of[right] = self.some(sorted(places, key=self.strikes.__getitem__))
+        return self._of[right]
+
+    def some(self, places: Sequence[int]) -> Listed:
+        """Those of some places, in their order."""
+        return Listed([self._keys[at] for at in places], lambda at: self[places[at]])
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, at: int) -> Contract: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Contract, ...]: ...
+    def __getitem__(self, at: int | slice) -> Contract | tuple[Contract, ...]:
+        if isinstance(at, slice):
+            return tuple(self[one] for one in range(len(self))[at])
+        found = self._made[at]
+        if found is None:
+            found = self._made[at] = self._make(range(len(self))[at])
+        if found is None:
+            raise ValueError(f"{self._keys[at]}: no contract of the chain; expected one for each of its rows")
+        return found
 
 
 MOST_POINTS: Final = 1e9

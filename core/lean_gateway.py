@@ -273,8 +273,7 @@ class LeanGateway(LeanOrders):
         self._watch_root(root)
         self._names.forget_expired()
         self._forget_expired()
-        found = self._names.chain(root, *expiries)
-        return tuple(sorted(found, key=lambda contract: (contract.expiry, contract.strike, contract.right)))
+        return self._names.chain(root, *expiries)
 
     def expiries(self, root: str, within: tuple[date, date]) -> Sequence[date]:
         """The days on which those contracts expire."""

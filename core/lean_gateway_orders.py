@@ -16,7 +16,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import partial
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import Any
 
 from AlgorithmImports import Dividend as LeanDividend
@@ -34,7 +35,7 @@ from AlgorithmImports import (
 )
 
 from core.bus import do_all
-from core.contracts import MONTH_CODES, AssetKind, Contract, Package, Right, Underlying
+from core.contracts import MONTH_CODES, AssetKind, Contract, Listed, Package, Right, Underlying
 from core.gateway import (
     AROUND_A_MONTH,
     AT_THE_MONEY,
@@ -73,7 +74,7 @@ class LeanNames:
         self._canonicals: dict[str, Any] = {}
         self._contracts: dict[Any, Contract] = {}
         self._handles: dict[str, Any] = {}
-        self._rows: dict[str, Any] = {}
+        self._rows: dict[tuple[str, date], dict[tuple[float, Right], Any]] = {}
         self._files: dict[Any, dict[date, list[Any]]] = {}
         self._rows_of: date | None = None
         self._fronts: dict[str, tuple[date, str | None]] = {}
@@ -123,29 +124,31 @@ class LeanNames:
 
     # Options
 
-    def chain(self, root: str, first: date, last: date) -> list[Contract]:
-        """Contracts of the newest universe file on a root that expire in the closed range, in no order."""
-        return [contract for _, rows in self._within(root, first, last) for contract in self._made(root, rows)]
+    def chain(self, root: str, first: date, last: date) -> Listed:
+        """Contracts of the newest universe file on a root that expire in the closed range, by expiry, strike, right."""
+        rows = {(day, *key): row for day, found in self._within(root, first, last) for key, row in found.items()}
+        keys = sorted(rows)
+        return Listed([key[1:] for key in keys], lambda at: self.contract(rows[keys[at]].symbol))
 
     def expiries(self, root: str, first: date, last: date) -> set[date]:
         """The days on which they expire; of each one contract is made."""
-        return {day for day, rows in self._within(root, first, last) if any(True for _ in self._made(root, rows))}
+        return {day for day, rows in self._days(root, first, last) if self._has(root, rows)}
 
-    def _within(self, root: str, first: date, last: date) -> Iterator[tuple[date, list[Any]]]:
+    def _within(self, root: str, first: date, last: date) -> Iterator[tuple[date, dict[tuple[float, Right], Any]]]:
+        for day, rows in self._days(root, first, last):
+            if self._has(root, rows):
+                known = self._rows.setdefault((root, day), {})
+                for row in (row for row in rows if str(row.id.symbol) == root):
+                    known[float(row.strike), Right.CALL if row.right == OptionRight.CALL else Right.PUT] = row
+                yield day, known
+
+    def _days(self, root: str, first: date, last: date) -> Iterator[tuple[date, list[Any]]]:
         for canonical in self._chains_of(INSTRUMENTS[root], first, last):
-            for expiry, rows in self._listed(canonical).items():
-                if first <= expiry <= last:
-                    yield expiry, rows
+            yield from (pair for pair in self._listed(canonical).items() if first <= pair[0] <= last)
 
-    def _made(self, root: str, rows: Sequence[Any]) -> Iterator[Contract]:
-        for row in rows:
-            symbol = row.symbol
-            contract = self._contracts.get(symbol)
-            if contract is None and str(symbol.id.symbol) == root:
-                contract = self.contract(symbol)
-            if contract is not None and contract.root == root:
-                self._rows[contract.name] = row
-                yield contract
+    def _has(self, root: str, rows: Sequence[Any]) -> bool:
+        """Whether rows of one chain and day are a root's, on the future that its rule names: one tells for all."""
+        return any(self.contract(row.symbol) is not None for row in rows if str(row.id.symbol) == root)
 
     def _listed(self, canonical: Any) -> dict[date, list[Any]]:
         """The rows of a chain's newest universe file by expiry; read once a day, an empty one again."""
@@ -155,12 +158,8 @@ class LeanNames:
         known = self._files.get(canonical)
         if known is None:
             known = {}
-            rows, last = list[Any](), None
-            for row in self._algorithm.option_chain(canonical):
-                moment = row.expiry
-                if moment != last:  # rows of one expiry stand together
-                    rows, last = known.setdefault(moment.date(), []), moment
-                rows.append(row)
+            for moment, rows in groupby(self._algorithm.option_chain(canonical), attrgetter("expiry")):
+                known.setdefault(moment.date(), []).extend(rows)  # most rows of one expiry stand together
             if known:
                 self._files[canonical] = known
         return known
@@ -199,7 +198,7 @@ class LeanNames:
 
         Asked for the volatility of an option on a future, which no file has, LEAN raises (OptionUniverse.cs).
         """
-        row = self._rows.get(contract.name)
+        row = self._rows.get((contract.root, contract.expiry), {}).get((contract.strike, contract.right))
         if row is None:
             return None
         on_future = contract.underlying.kind is AssetKind.FUTURE

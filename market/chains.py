@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 from core.bus import EventBus
 from core.cache import SessionEnd, UnifiedIntelligentCache
-from core.contracts import MOST_POINTS, Contract, Leg, Package, Quote, Right
+from core.contracts import MOST_POINTS, Contract, Leg, Listed, Package, Quote, Right
 from core.events import SessionOpened
 from core.factory import Manager
 from core.gateway import Gateway
@@ -87,22 +87,18 @@ class OptionChainManager(Manager):
             self._users.pop(contract.name, None)
             self._contracts.pop(contract.name, None)
 
-    def listed(self, root: str, first: date, last: date) -> tuple[Contract, ...]:
-        """Contracts listed today that expire in the closed range, by expiry, strike, right; may be empty.
+    def expiring(self, root: str, day: date) -> Listed:
+        """Contracts listed today that expire on one day, by strike and right; may be empty.
 
         Kept until the session ends. An empty answer is not kept: the day's list may still come.
         """
-        key = ("chain", self._gateway.now().date(), root, first, last)
+        key = ("chain", self._gateway.now().date(), root, day)
         found = self._cache.get_or_compute(
-            key, lambda: tuple(self._gateway.chain(root, (first, last))), depends_on=(SessionEnd(),)
+            key, lambda: Listed.of(self._gateway.chain(root, (day, day))), depends_on=(SessionEnd(),)
         )
         if not found:
             self._cache.invalidate(key)
         return found
-
-    def expiring(self, root: str, day: date) -> tuple[Contract, ...]:
-        """Contracts that expire on one day."""
-        return self.listed(root, day, day)
 
     def expiries(self, root: str, first: date, last: date) -> tuple[date, ...]:
         """The days of the closed range on which a contract listed today expires; kept as the list itself."""
@@ -143,11 +139,12 @@ class OptionChainManager(Manager):
         """
         tolerance = max(days // 4, 3) if days else 0
         near = self.nearest_expiry(root, today, days, tolerance)
-        listed = [] if near is None else [row for row in self.expiring(root, near) if row.right is right]
+        listed = None if near is None else self.expiring(root, near).of_right(right)
         spot = self.spot_of(listed[0]) if listed else None
-        if spot is None:
+        if listed is None or spot is None:
             return None
-        return min(listed, key=lambda row: (abs(row.strike - spot * (1 + distance)), row.strike))
+        strikes = listed.strikes
+        return listed[min(range(len(strikes)), key=lambda at: (abs(strikes[at] - spot * (1 + distance)), strikes[at]))]
 
     def spot_of(self, contract: Contract) -> float | None:
         """The price of what an option stands on; asked for where it is not watched yet."""

@@ -103,12 +103,11 @@ class Box(Row):
 
     def _widest(self, look: Look, chain: Chain, left: float, rate: float) -> Mapping[Contract, int]:
         """The widest listed box that brings no more than what is left to borrow; empty where none is so small."""
-        own, listed = self.settings, chain.listed(Right.CALL)
-        both = {row.strike for row in listed} & {row.strike for row in chain.listed(Right.PUT)}
+        own, both = self.settings, set(chain.strikes(Right.CALL)) & set(chain.strikes(Right.PUT))
         width = own.width
         while width >= own.width_step:
             lows = [low for low in both if low + width in both]
-            if lows and self._worth(width, rate, chain.days) * listed[0].multiplier <= left:
+            if lows and self._worth(width, rate, chain.days) * chain.multiplier <= left:
                 low = min(lows, key=lambda strike: (abs(strike + width / 2 - chain.spot), strike))
                 return self._legs(look, chain, low, low + width)
             width -= own.width_step

@@ -64,7 +64,7 @@ class Butterfly(Row):
         proposal = look.structure(
             f"{right.value}_butterfly",
             whole=legs,
-            must=maximum_debit(most / today.listed(right)[0].multiplier),
+            must=maximum_debit(most / today.multiplier),
             reason=f"{right.value} butterfly moved {move:+.2%} since the open",
         )
         return _within(proposal, most)

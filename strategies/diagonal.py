@@ -74,7 +74,7 @@ class Diagonal(Row):
 
     def _short(self, look: Look, near: Chain, long: Contract, wanted: float | None) -> Contract:
         """Strikes under the long one, the highest first, down to where their delta is under the long put's."""
-        under = [row.strike for row in near.listed(Right.PUT) if row.strike < long.strike]
+        under = [strike for strike in near.strikes(Right.PUT) if strike < long.strike]
         if not under:
             raise look.skip("strikes", f"no strike of {near.expiry} is under {long.name}")
         best = near.put(strike=under[-1])

@@ -132,9 +132,9 @@ class Ipmcc(Row):
             inside = own.extended_strikes
         else:
             inside = 0 if trend.fast > trend.middle else own.falling_strikes
-        listed = near.listed(Right.CALL)
-        nearest = min(range(len(listed)), key=lambda place: abs(listed[place].strike - near.spot))
-        strike = max(listed[max(nearest - inside, 0)].strike, _strike(leap))
+        strikes = near.strikes(Right.CALL)
+        nearest = min(range(len(strikes)), key=lambda place: abs(strikes[place] - near.spot))
+        strike = max(strikes[max(nearest - inside, 0)], _strike(leap))
         call = near.call(strike=strike)
         if call.strike < _strike(leap):
             raise look.skip("strikes", f"{call.name} is under the LEAP's strike", _strike(leap), call.strike)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from statistics import NormalDist
@@ -20,7 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
-from core.contracts import Contract, Quote, Right
+from core.contracts import Contract, Listed, Quote, Right
 from core.settings.strategies import StrategySettings
 from greeks.black_scholes import FloatArray, years_to_expiry
 from greeks.smile import ChainGreeks
@@ -87,18 +87,17 @@ class Chain:
 
     def __init__(self, look: Looking, listed: Sequence[Contract]) -> None:
         self._look = look
-        self._listed = {
-            right: sorted((row for row in listed if row.right is right), key=lambda row: row.strike) for right in Right
-        }
-        self._strikes = {right: [row.strike for row in rows] for right, rows in self._listed.items()}
+        contracts = Listed.of(listed)
+        self._listed = {right: contracts.of_right(right) for right in Right}
         self._planned: dict[Right, FloatArray] = {}
         self._whole: set[Right] = set()
         self._corrected: float | None = None
         self._quoted: ChainGreeks | None = None
-        self.underlying = listed[0].underlying
-        self.root = listed[0].root
-        self.expiry: date = listed[0].expiry
-        self.days = listed[0].days_to_expiry(look.today)
+        one = contracts[0]
+        self.underlying, self.root, self.multiplier = one.underlying, one.root, one.multiplier
+        self.expiry: date = one.expiry
+        self.days = one.days_to_expiry(look.today)
+        self._years = float(years_to_expiry((one,), look.now)[0])
         self.spot = look.spot_of(self.underlying.price_key)
 
     # What a row asks
@@ -149,16 +148,16 @@ class Chain:
             return self._by_strike_and_delta(right, wanted.strike, wanted.between)
         return self._nearest(right, wanted.strike)
 
-    def listed(self, right: Right) -> Sequence[Contract]:
-        """Every contract of one right, by strike; nothing is said of quotes."""
-        return tuple(self._listed[right])
+    def strikes(self, right: Right) -> Sequence[float]:
+        """Every strike of one right, ascending; nothing is said of quotes."""
+        return self._listed[right].strikes
 
     # What is known
 
     def figures(self) -> ChainGreeks | None:
         """Greeks of what is quoted of this expiry; ``None`` while nothing is."""
         if self._quoted is None:
-            pool = [row for row in self._look.pool if (row.root, row.expiry) == (self.root, self.expiry)]
+            pool = self._asked()
             quotes = self._look.quotes_of(pool)
             if quotes:
                 self._quoted = self._look.tools.greeks.chain(pool, quotes, self.spot, self._look.now)
@@ -199,19 +198,15 @@ class Chain:
         if one is not None and other is not None:
             return one + other
         self._look.miss(call, put)
-        place = self._listed[Right.CALL].index(call)
+        place = bisect_left(self._listed[Right.CALL].strikes, call.strike)
         at = float(self._yesterday(Right.CALL, range(place, place + 1))[0])
-        return (
-            _STRADDLE
-            * self.spot
-            * (at if at > 0 else 0.0)
-            * float(np.sqrt(years_to_expiry((call,), self._look.now)[0]))
-        )
+        return _STRADDLE * self.spot * (at if at > 0 else 0.0) * math.sqrt(self._years)
 
     # How it is found
 
     def _nearest(self, right: Right, strike: float) -> Contract:
-        return self._settle(right, lambda row, _: abs(row.strike - strike), lambda _row, _: True)
+        found = [(abs(one - strike), one, at) for at, one in enumerate(self._listed[right].strikes)]
+        return self._settle(right, found, by_delta=False)
 
     def _wing(self, right: Right, short: Contract, points: float) -> Contract:
         sign = 1.0 if right is Right.CALL else -1.0
@@ -237,21 +232,20 @@ class Chain:
     def _by_delta(self, right: Right, target: float, wanted: Wanted) -> Contract:
         low, high = wanted.between or (target - DELTA_TOLERANCE, target + DELTA_TOLERANCE)
 
-        def fits(row: Contract, delta: float) -> bool:
-            return low <= delta <= high and self._cheap_enough(row, wanted.extrinsic)
-
-        seen = self._known_within(right, low, high)
-        if self._any(right, fits, seen):
-            return self._settle(right, lambda _, delta: abs(delta - target), fits, seen)
+        listed, inside = self._listed[right], self._within(right, low, high)
+        found = [
+            (abs(delta - target), listed.strikes[at], at)
+            for at, delta in inside
+            if wanted.extrinsic is None or self._cheap_enough(listed[at], wanted.extrinsic)
+        ]
+        if found:
+            return self._settle(right, found, by_delta=True)
         if wanted.distance is not None:
             return self._at_distance(right, wanted.distance)
         reason = f"no {self._label(right)} is near {target:g} delta"
         if wanted.extrinsic is not None:
             reason += f" with an extrinsic value of at most {wanted.extrinsic:.1%} of its strike"
         return self._unless_quoted(right, (low, high), reason)
-
-    def _any(self, right: Right, fits: Callable[[Contract, float], bool], seen: FloatArray) -> bool:
-        return any(fits(row, delta) for row, delta in zip(self._listed[right], seen.tolist(), strict=True))
 
     def _unless_quoted(self, right: Right, between: tuple[float, float], reason: str) -> Contract:
         """The strikes on both sides of a range of deltas that nothing is in, to be quoted: yesterday's volatilities may
@@ -272,46 +266,42 @@ class Chain:
         found = float(seen[at])
         raise self._look.skip("delta", reason, low if found < low else high, found)
 
-    def _cheap_enough(self, row: Contract, most: float | None) -> bool:
-        value = None if most is None else self.extrinsic(row)
-        return most is None or value is None or value <= most * row.strike
+    def _cheap_enough(self, row: Contract, most: float) -> bool:
+        value = self.extrinsic(row)
+        return value is None or value <= most * row.strike
 
     def _by_strike_and_delta(self, right: Right, strike: float, between: tuple[float, float]) -> Contract:
         low, high = between
-
-        def fits(_: Contract, delta: float) -> bool:
-            return low <= delta <= high
-
-        seen = self._known_within(right, low, high)
-        if self._any(right, fits, seen):
-            return self._settle(right, lambda row, _: abs(row.strike - strike), fits, seen)
+        strikes = self._listed[right].strikes
+        found = [(abs(strikes[at] - strike), strikes[at], at) for at, _ in self._within(right, low, high)]
+        if found:
+            return self._settle(right, found, by_delta=True)
         return self._unless_quoted(right, between, f"no strike of {self._label(right)} is {low:g} to {high:g} delta")
 
-    def _settle(
-        self,
-        right: Right,
-        score: Callable[[Contract, float], float],
-        fits: Callable[[Contract, float], bool],
-        seen: FloatArray | None = None,
-    ) -> Contract:
+    def _settle(self, right: Right, found: list[tuple[float, float, int]], *, by_delta: bool) -> Contract:
         """The best strike by what is known; it and the next best are asked quotes of, and the pick waits for them.
 
-        ``seen``: absolute deltas x 100, where these decide.
+        ``found``: how far off each one is that would do, its strike and its place.
         """
-        listed, needs_delta = self._listed[right], seen is not None
-        seen = np.zeros(len(listed)) if seen is None else seen
-        ranked = sorted(
-            (score(row, delta), row.strike, at)
-            for at, (row, delta) in enumerate(zip(listed, seen.tolist(), strict=True))
-            if fits(row, delta)
-        )
+        listed = self._listed[right]
+        found.sort()
         if self._look.is_full:  # nothing more may be asked: the best of what is quoted
-            ranked = [row for row in ranked if self._look.is_quoted(listed[row[2]])] or ranked
-        at = ranked[0][2]
-        beside = [one for one in (at - 1, at + 1) if needs_delta and 0 <= one < len(listed)]
-        after = dict.fromkeys([*(row[2] for row in ranked[1:2]), *beside, *(row[2] for row in ranked[2:])])
-        self._look.want(listed[at], [listed[one] for one in after], spares=2 if needs_delta else 1)
+            quoted = {row.strike for row in self._asked() if row.right is right and self._look.is_quoted(row)}
+            found = [row for row in found if row[1] in quoted] or found
+        at = found[0][2]
+        beside = [one for one in (at - 1, at + 1) if by_delta and 0 <= one < len(listed)]
+        after = dict.fromkeys([*(row[2] for row in found[1:2]), *beside, *(row[2] for row in found[2:])])
+        self._look.want(listed[at], listed.some(list(after)), spares=2 if by_delta else 1)
         return listed[at]
+
+    def _asked(self) -> list[Contract]:
+        """What was asked quotes of, of this expiry."""
+        return [row for row in self._look.pool if (row.root, row.expiry) == (self.root, self.expiry)]
+
+    def _within(self, right: Right, low: float, high: float) -> list[tuple[int, float]]:
+        """Places and absolute deltas x 100 of the strikes in a closed range of deltas."""
+        seen = self._known_within(right, low, high).tolist()
+        return [(at, delta) for at, delta in enumerate(seen) if low <= delta <= high]
 
     def _known_within(self, right: Right, low: float, high: float) -> FloatArray:
         """Absolute delta x 100 of each strike that may be in a closed range and of the next one beyond each end.
@@ -327,7 +317,7 @@ class Chain:
 
     def _quoted_of(self, right: Right) -> Iterator[tuple[int, Contract]]:
         """Places of what was asked quotes of."""
-        quoted, strikes = self.figures(), self._strikes[right]
+        quoted, strikes = self.figures(), self._listed[right].strikes
         for row in quoted.contracts if quoted is not None else ():
             at = bisect_left(strikes, row.strike) if row.right is right else len(strikes)
             if at < len(strikes) and strikes[at] == row.strike:
@@ -369,13 +359,13 @@ class Chain:
 
     def _estimate(self, right: Right, delta: float) -> int:
         """The place at which a delta x 100 may be found, by the volatility of the strike that was estimated before."""
-        listed, strikes, share = self._listed[right], self._strikes[right], min(max(delta / 100.0, 0.005), 0.995)
+        listed, share = self._listed[right], min(max(delta / 100.0, 0.005), 0.995)
+        strikes = listed.strikes
         away = _NORMAL.inv_cdf(share if right is Right.CALL else 1.0 - share)
-        years = float(years_to_expiry(listed[:1], self._look.now)[0])
         place = min(bisect_left(strikes, self.spot), len(listed) - 1)
         for _ in range(_ESTIMATES):
             spread = float(self._look.tools.planner.told(listed[place : place + 1])[0]) * self._correction()
-            spread *= math.sqrt(years)
+            spread *= math.sqrt(self._years)
             if not math.isfinite(spread):
                 break
             strike = self.spot * math.exp(0.5 * spread * spread - away * spread)

@@ -128,6 +128,7 @@ class Row(Strategy):
         self.exits_of_all: tuple[PositionRule, ...] = ()
         self.rolls: Mapping[str, PlannedRoll] = {}
         self._watched: dict[tuple[str, ...], Watched] = {}
+        self._windows: tuple[tuple[Entry, ...], tuple[Window, ...]] = ((), ())
         self._due: dict[tuple[str, date], bool] = {}
         self._ranks = {0}
 
@@ -163,10 +164,15 @@ class Row(Strategy):
 
     def entry_windows(self) -> tuple[Window, ...]:
         """Its entries' windows, each on the days that the exchange and the account's phase leave of its rule."""
-        return tuple(
-            Window(entry.name, (0, 1, 2, 3, 4), entry.at, entry.closes, self._falls_on(entry), entry.onto is not None)
-            for entry in self.entries
-        )
+        if self._windows[0] is not self.entries:  # asked for at each minute before a window and in it
+            self._windows = (
+                self.entries,
+                tuple(
+                    Window(row.name, (0, 1, 2, 3, 4), row.at, row.closes, self._falls_on(row), row.onto is not None)
+                    for row in self.entries
+                ),
+            )
+        return self._windows[1]
 
     def _falls_on(self, entry: Entry) -> Callable[[date], bool]:
         def falls_on(day: date) -> bool:
@@ -199,6 +205,8 @@ class Row(Strategy):
 
     def prepare(self, context: EntryContext) -> None:
         """Look ahead at each root that was needed so far; what the look finds is thrown away."""
+        if self.vix_gate(context) is not None:
+            return
         for rank in sorted(self._ranks):
             if rank < len(self.available(_slot(context))):
                 self._ask(self._entry(context.window), context, rank)

@@ -212,7 +212,7 @@ def _expiries(block: UniverseBlock, rows: list[int]) -> list[datetime]:
     """Expiry dates at midnight; a future's with its time of day."""
     if block.canonical.security_type is SecurityType.FUTURE:
         return [block.symbol(row).id.date for row in rows]
-    return [midnight_of(block.expiry.item(row)) for row in rows]
+    return list(map(midnight_of, block.expiry[rows].tolist()))
 
 
 class OptionContracts(LeanDictionary[Any]):
@@ -291,22 +291,19 @@ class FileChain(Named):
         self._listed: NDArray[np.int64] = np.nonzero(block.expiry >= today.toordinal())[0]
         self._ordered: tuple[list[int], list[datetime]] | None = None
 
-    def _rows(self) -> Iterator[tuple[int, datetime]]:
-        """Rows in order, with expiry. The first is found without sorting the rest: each day it is asked if any is."""
-        block, known = self.block, self._ordered
+    def __iter__(self) -> Iterator[FileContract]:
+        """In the order of their symbols. The first is found without sorting the rest: each day it is asked if any
+        is."""
+        block, known, make, told = self.block, self._ordered, FileContract.__new__, 0
         if known is None:
             if (first := block.first_by_value(self._listed)) is not None:
-                yield first, _expiries(block, [first])[0]
+                contract, told = make(FileContract), 1
+                contract.block, contract.row, contract.expiry = block, first, _expiries(block, [first])[0]
+                yield contract
             rows = block.by_value(self._listed).tolist()
             known = self._ordered = (rows, _expiries(block, rows))
-            yield from islice(zip(*known, strict=True), 1, None)
-        else:
-            yield from zip(*known, strict=True)
-
-    def __iter__(self) -> Iterator[FileContract]:
-        block, make = self.block, FileContract.__new__
-        for row, expiry in self._rows():  # without a call of its constructor: chains have thousands
-            contract = make(FileContract)
+        for row, expiry in islice(zip(*known, strict=True), told, None):
+            contract = make(FileContract)  # without a call of its constructor: chains have thousands
             contract.block, contract.row, contract.expiry = block, row, expiry
             yield contract
 

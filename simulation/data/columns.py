@@ -202,6 +202,11 @@ class RowIdentifier(SecurityIdentifier):
         return found
 
     @property
+    def symbol(self) -> str:  # type: ignore[override]
+        """Root."""
+        return self.block.canonical.id.symbol
+
+    @property
     def date(self) -> datetime:  # type: ignore[override]
         """Expiry date at midnight."""
         return midnight_of(self.block.expiry.item(self.row))

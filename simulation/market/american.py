@@ -113,15 +113,18 @@ def march(terms: FloatArray, steps: FloatArray, rows: NDArray[np.int64], out: Fl
                 out[rows[n], i] = (american[i] - european[i]) / interest
 
 
-def read(table: FloatArray, at: FloatArray, out: FloatArray) -> None:
-    """Cubic interpolation (Lagrange, four points an axis) of a table of three axes at the columns of ``at``."""
+def read(table: FloatArray, at: FloatArray, base: NDArray[np.int64], out: FloatArray) -> None:
+    """Cubic interpolation (Lagrange, four points an axis) of a table of three axes at the columns of ``at``.
+
+    ``base``: whole steps of the first axis that come on top, apart so that no digit of ``at`` depends on the table.
+    """
     weights = np.empty((3, 4))
     first = np.empty(3, dtype=np.int64)
     for row in range(at.shape[1]):
         for axis in range(3):
-            size = table.shape[axis]
-            start = min(max(int(np.floor(at[axis, row])) - 1, 0), size - 4)
-            x = at[axis, row] - start
+            size, steps = table.shape[axis], base[row] if axis == 0 else 0
+            start = min(max(int(np.floor(at[axis, row])) - 1 + steps, 0), size - 4)
+            x = at[axis, row] - (start - steps)
             first[axis] = start
             weights[axis, 0] = -(x - 1.0) * (x - 2.0) * (x - 3.0) / 6.0
             weights[axis, 1] = x * (x - 2.0) * (x - 3.0) / 2.0
@@ -143,9 +146,11 @@ def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     return _compiled(march), _compiled(read)
 
 
-def _interpolated(table: FloatArray, axes: tuple[FloatArray, FloatArray, FloatArray]) -> FloatArray:
+def _interpolated(
+    table: FloatArray, axes: tuple[FloatArray, FloatArray, FloatArray], base: NDArray[np.int64] | None = None
+) -> FloatArray:
     out = np.empty(len(axes[0]))
-    _kernels()[1](table, np.stack(axes), out)
+    _kernels()[1](table, np.stack(axes), np.zeros(len(out), dtype=np.int64) if base is None else base, out)
     return out
 
 
@@ -444,12 +449,13 @@ class Profiles:
         """Premium over strike at minutes of the day (0 is the open); a profile's depth is in deviations of the open."""
         left = self._left[minute]
         level = np.log(variance / left) / self._plan.level_step
-        first = int(np.floor(level.min())) - 1
-        table = self._table(first, int(np.floor(level.max())) + 2)
+        whole = np.floor(level)
+        first = int(whole.min()) - 1
+        table = self._table(first, int(whole.max()) + 2)
         place = (DEEPEST - np.maximum(depth * np.sqrt(left), SHALLOWEST)) * (
             (self._plan.nodes - 1) / (DEEPEST - SHALLOWEST)
         )
-        return _interpolated(table, (level - first, self._moment[minute], place))
+        return _interpolated(table, (level - whole, self._moment[minute], place), whole.astype(np.int64) - first)
 
     def beyond(self, moneyness: FloatArray, discount: FloatArray) -> FloatArray:
         """Premium over strike deeper in the money than the profiles reach: the best certain moment to exercise."""

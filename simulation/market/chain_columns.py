@@ -1,22 +1,26 @@
 """The columns of a day's listed chain, each computed when it is first looked at and kept.
 
-A chain that is only listed costs no price, and one whose volatilities are read costs no Greeks.
+A chain that is only listed costs no price, and one whose volatilities are read costs no Greeks. The strike nearest to
+the money is worked out for a block of sessions at once: who ranks volatilities reads it of a year of chain files, one
+after the other, and an array of thirty days costs what one day does. It is to rounding what the chain's own columns
+say: chain files are rounded a million times more coarsely.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 
 from simulation.data.columns import UnderlyingRow, UniverseBlock
 from simulation.lean.symbols import Symbol
-from simulation.market.asset_days import AssetDay
-from simulation.market.calendar import FloatArray, IntArray
+from simulation.market.asset_days import AssetDay, Kind
+from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.listings import Chain
-from simulation.market.surface import Greeks
-from simulation.market.valuation import ChainRows, OptionRoot, activity
+from simulation.market.surface import Greeks, SurfaceDay, black, smile, steepness
+from simulation.market.valuation import ChainRows, OptionRoot, Style, activity, value_on_future
 
 VOLATILITY_DECIMALS = 7
 _CENTS = 2
@@ -24,11 +28,82 @@ _BESIDE = 1  # rows to each side of one whose close is asked for that are priced
 _FEW = 24  # closes that are asked for one by one before the whole chain is priced
 
 
+BLOCK = 32  # sessions
+BLOCKS_KEPT = 400  # of expirations
+
+
+@dataclass(frozen=True, slots=True)
+class AtTheMoney:
+    """The listed strike nearest to the underlying's close, its volatility a year there, and what call and put are
+    worth in points; ``None`` where dividends may be worth an early exercise, which each day has of its own."""
+
+    strike: float
+    volatility: float
+    values: tuple[float, float] | None
+
+
+class MoneyBook:
+    """The strikes nearest to the money of one option root, worked out by blocks of sessions when one is asked for."""
+
+    def __init__(self, root: OptionRoot) -> None:
+        self._root = root
+        self._known: dict[tuple[int, int], dict[int, AtTheMoney]] = {}
+
+    def at(self, day: date, expiry: date) -> AtTheMoney | None:
+        """Of one session's close; ``None`` where the expiration is not listed then."""
+        block = calendar().index(day) // BLOCK
+        key = (expiry.toordinal(), block)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) > BLOCKS_KEPT:
+                self._known.clear()
+            known = self._known[key] = self._worked_out(block, expiry)
+        return known.get(day.toordinal())
+
+    def _worked_out(self, block: int, expiry: date) -> dict[int, AtTheMoney]:
+        root = self._root
+        days, strikes = list[AssetDay](), list[float]()
+        for ordinal in calendar().ordinals[block * BLOCK : (block + 1) * BLOCK].tolist():
+            day = date.fromordinal(ordinal)
+            listed = root.listing.strikes(day, expiry) if day < expiry else None
+            state = None if listed is None else root.asset_day(day)
+            if listed is not None and state is not None:
+                days.append(state)
+                strikes.append(listed.item(int(np.abs(listed - state.closed).argmin())))
+        if not days:
+            return {}
+        strike = np.array(strikes)
+        forward, left, years = np.array([day.terms_at_close(expiry, morning=root.morning) for day in days]).T
+        surface = SurfaceDay.joined([day.closing for day in days])
+        theta = surface.theta(left)
+        variance = smile(np.log(strike / forward), theta, surface.law.rho, steepness(theta, surface.eta))
+        volatility = np.sqrt(variance / np.maximum(years, 1e-6))
+        values = self._values(days, (forward, strike, variance, years))
+        return {
+            day.day.toordinal(): AtTheMoney(*row)
+            for day, row in zip(days, zip(strikes, volatility.tolist(), values, strict=True), strict=True)
+        }
+
+    def _values(
+        self, days: list[AssetDay], terms: tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+    ) -> list[tuple[float, float]] | list[None]:
+        forward, strike, variance, years = terms
+        rate = np.array([day.carry.rate for day in days])
+        if self._root.style is Style.EUROPEAN:
+            sides = [black(forward, strike, variance, np.exp(-rate * years), sign) for sign in (1.0, -1.0)]
+        elif days[0].spec.kind is Kind.FUTURE:
+            sides = [value_on_future(sign, (forward, strike, variance, years), rate) for sign in (1.0, -1.0)]
+        else:
+            return [None] * len(days)
+        return list(zip(*(side.tolist() for side in sides), strict=True))
+
+
 class ChainColumns:
     """The computed columns of one chain; each is worked out once, on first use."""
 
-    def __init__(self, root: OptionRoot, state: AssetDay, chain: Chain, seed: int) -> None:
+    def __init__(self, root: OptionRoot, state: AssetDay, chain: Chain, seed: int, money: MoneyBook) -> None:
         self.root = root
+        self._money = money
         self.state = state
         self.rows = ChainRows(chain.expiry, chain.strike, 1.0 - 2.0 * chain.right)
         self._seed = seed
@@ -44,12 +119,26 @@ class ChainColumns:
 
     def of_rows(self, chain: Chain) -> ChainColumns:
         """The columns of some of its rows."""
-        return ChainColumns(self.root, self.state, chain, self._seed)
+        return ChainColumns(self.root, self.state, chain, self._seed, self._money)
+
+    def _nearest(self, row: int) -> AtTheMoney | None:
+        """What is known of a row's strike where none of its expiry is nearer to the close; else ``None``."""
+        expiry, strike, spot = self.rows.expiry, self.rows.strike, self.state.closed
+        away = abs(strike.item(row) - spot)
+        for beside in (row - 2, row + 2):
+            inside = 0 <= beside < len(strike) and expiry.item(beside) == expiry.item(row)
+            if inside and abs(strike.item(beside) - spot) < away:
+                return None
+        found = self._money.at(self.state.day, date.fromordinal(expiry.item(row)))
+        return found if found is not None and found.strike == strike.item(row) else None
 
     def volatility_of(self, row: int) -> float:
         """Implied volatility of one contract as shown; its expiry's alone are computed for it, not the chain's."""
         known = self._volatilities.get(row)
-        if known is None:
+        nearest = self._nearest(row) if known is None else None
+        if nearest is not None:
+            known = self._volatilities[row] = float(np.round(nearest.volatility, VOLATILITY_DECIMALS))
+        elif known is None:
             places = np.flatnonzero(self.rows.expiry == self.rows.expiry[row])
             rows = ChainRows(self.rows.expiry[places], self.rows.strike[places], self.rows.sign[places])
             values = self.root.chain_volatility(self.state, rows, self.state.minutes)
@@ -77,7 +166,11 @@ class ChainColumns:
         if whole is not None or len(self._closes) > _FEW:
             return float(self.value_at(self.state.minutes)[row])
         known = self._closes.get(row)
-        if known is None:
+        nearest = self._nearest(row) if known is None else None
+        if nearest is not None and nearest.values is not None:
+            value = nearest.values[0 if self.rows.sign[row] > 0 else 1]
+            known = self._closes[row] = float(np.round(value, self.decimals))
+        elif known is None:
             low, high = max(row - _BESIDE, 0), row + _BESIDE + 1
             places = np.flatnonzero(self.rows.expiry[low:high] == self.rows.expiry[row]) + low
             rows = ChainRows(self.rows.expiry[places], self.rows.strike[places], self.rows.sign[places])
@@ -119,6 +212,37 @@ class ChainColumns:
     def _activity(self) -> tuple[FloatArray, FloatArray]:
         today = np.array([self.state.day.toordinal()], dtype=np.int64)
         return activity(self.root, self.rows, self.state.spot.points[:1], today, self._seed)
+
+
+class UnderlyingOfDay(UnderlyingRow):
+    """The underlying's row of a chain, of whose prices the close alone costs none of the day's minutes."""
+
+    __slots__ = ("_state",)
+    _state: AssetDay
+
+    @classmethod
+    def of(cls, state: AssetDay) -> UnderlyingOfDay:
+        """The row of an underlying's day."""
+        row = object.__new__(cls)
+        object.__setattr__(row, "_state", state)
+        return row
+
+
+def _of_day(name: str, read: Callable[[AssetDay], float]) -> None:
+    """A price of the underlying's day."""
+
+    def price(row: UnderlyingOfDay) -> float:
+        return read(row._state)
+
+    price.__doc__ = f"{name.capitalize()} of the underlying's day."
+    setattr(UnderlyingOfDay, name, property(price))
+
+
+_of_day("open", lambda state: state.opened)
+_of_day("high", lambda state: float(state.spot.high.max()))
+_of_day("low", lambda state: float(state.spot.low.min()))
+_of_day("close", lambda state: state.closed)
+_of_day("volume", lambda _: 0.0)
 
 
 class LazyUniverse(UniverseBlock):

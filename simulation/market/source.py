@@ -21,7 +21,6 @@ from simulation.data.columns import (
     MarginRow,
     QuoteBlock,
     TradeBlock,
-    UnderlyingRow,
     UniverseBlock,
 )
 from simulation.data.market_hours import MarketHoursDatabase
@@ -30,7 +29,7 @@ from simulation.lean.enums import OptionRight, Resolution, SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market.book import Book, BuildRequest, MarketSpecError, build
 from simulation.market.calendar import NEW_YORK, FloatArray, IntArray, session_open_utc, session_weights
-from simulation.market.chain_columns import ChainColumns, LazyUniverse
+from simulation.market.chain_columns import ChainColumns, LazyUniverse, MoneyBook, UnderlyingOfDay
 from simulation.market.corporate import interest_rates
 from simulation.market.daily_columns import DaysOfBars, MinutesColumn
 from simulation.market.days import stream, to_tick
@@ -38,7 +37,7 @@ from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.listings import Listings
 from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, quote_rows, sizes
 from simulation.market.sessions import LongBars, evening_quotes, future_minutes, future_universe, joined
-from simulation.market.valuation import ChainRows, OptionRoot, activity, settlement_day
+from simulation.market.valuation import ChainRows, OptionRoot, activity, day_activity, settlement_day
 
 MINUTE = 60_000
 HOUR = 3_600_000
@@ -150,6 +149,7 @@ class ModelledMarket:
         self._activities: dict[tuple[Symbol, int, int], tuple[FloatArray, FloatArray]] = {}
         self._openings: dict[tuple[Symbol, int], float | None] = {}
         self._universes: OrderedDict[tuple[str, int], UniverseBlock | None] = OrderedDict()
+        self._money: dict[str, MoneyBook] = {}
         self._wholes: dict[tuple[str, Resolution], TradeBlock | None] = {}
         self._futures: OrderedDict[tuple[Symbol, int], TradeBlock | None] = OrderedDict()
         self._long = LongBars(book)
@@ -434,6 +434,9 @@ class ModelledMarket:
         if key not in self._activities:
             if len(self._activities) > ACTIVITIES_KEPT:
                 self._activities.clear()
+            if len(known) == 1:
+                self._activities[key] = day_activity(root, *known[0], self._terms(symbol), self.seed)
+                return self._activities[key]
             expiry, strike, sign = self._terms(symbol)
             row = ChainRows(np.array([expiry.toordinal()], dtype=np.int64), np.array([strike]), np.array([sign]))
             today = np.array([day.toordinal() for day, _ in known], dtype=np.int64)
@@ -466,11 +469,9 @@ class ModelledMarket:
         chain = None if state is None else root.listing.chain(day)
         if state is None or chain is None:
             return None
-        spot = state.spot
-        row = UnderlyingRow(
-            float(spot.points[0]), float(spot.high.max()), float(spot.low.min()), float(spot.points[-1]), 0.0
-        )
-        return LazyUniverse.of(canonical, day, row, chain, ChainColumns(root, state, chain, self.seed))
+        money = self._money.setdefault(root.root, MoneyBook(root))
+        columns = ChainColumns(root, state, chain, self.seed, money)
+        return LazyUniverse.of(canonical, day, UnderlyingOfDay.of(state), chain, columns)
 
 
 def share_quotes(trades: TradeBlock, tick: float) -> QuoteBlock:

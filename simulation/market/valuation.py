@@ -6,12 +6,13 @@ The columns of a day's chain, computed when they are looked at, are in ``chain_c
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from enum import Enum, auto
 from functools import lru_cache
 from math import exp
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from simulation.market.american import (
     SHALLOWEST,
     SMALLEST_SHARE,
     SMALLEST_VARIANCE,
+    Lattice,
     Profiles,
     lattice,
     timetable,
@@ -130,9 +132,9 @@ class EarlyExercise:
         if not paying and (rate if sign < 0 else earned) <= 0.0:
             return np.zeros(len(claims.forward))
         moneyness, variance, years, discount = terms
-        depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
-        inside = (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE)
         if paying:
+            depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
+            inside = (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE)
             profiles = self._profile(claims, rate)
             return _placed(
                 inside, depth,
@@ -140,13 +142,7 @@ class EarlyExercise:
                 lambda rows: profiles.beyond(moneyness[rows], discount[rows]),
             )  # fmt: skip
         cost = max(rate, earned)
-        whole = cost * years
-        kept = lattice(sign, rate / cost, earned / cost)
-        return _placed(
-            inside & (whole > SMALLEST_SHARE), depth,
-            lambda rows: kept.at(depth[rows], variance[rows], whole[rows]),
-            lambda rows: kept.beyond(moneyness[rows], variance[rows], whole[rows]),
-        )  # fmt: skip
+        return _on_lattice(lattice(sign, rate / cost, earned / cost), terms[:2], cost * years)
 
     def _profile(self, claims: Claims, rate: float) -> Profiles:
         key = (claims.state.day.toordinal(), claims.expiry.toordinal(), claims.sign, rate)
@@ -175,6 +171,70 @@ def _placed(inside: NDArray[np.bool_], depth: FloatArray, near: Read, deep: Read
     return result
 
 
+def _on_lattice(kept: Lattice, terms: tuple[FloatArray, FloatArray], whole: FloatArray) -> FloatArray:
+    """Premium over strike from moneyness and variance, and what the larger of rate and yield comes to until expiry."""
+    moneyness, variance = terms
+    depth = kept.sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
+    return _placed(
+        (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE) & (whole > SMALLEST_SHARE), depth,
+        lambda rows: kept.at(depth[rows], variance[rows], whole[rows]),
+        lambda rows: kept.beyond(moneyness[rows], variance[rows], whole[rows]),
+    )  # fmt: skip
+
+
+def value_on_future(sign: float, terms: tuple[FloatArray, ...], rate: FloatArray) -> FloatArray:
+    """American values on futures from forward, strike, variance and years, each at its own rate, as in `value`."""
+    forward, strike, variance, years = terms
+    moneyness = np.log(forward / strike)
+    european = black(forward, strike, variance, np.exp(-rate * years), sign, moneyness)
+    share = _on_lattice(lattice(sign, 1.0, 1.0), (moneyness, variance), rate * years)
+    return np.maximum(european + np.maximum(share, 0.0) * strike, np.maximum(sign * (forward - strike), 0.0))
+
+
+Activity = tuple[FloatArray, FloatArray]
+"""Open interest and volume, by days."""
+Terms = tuple[date, float, float]
+"""Expiration, strike and sign of a contract."""
+LOOKED_BACK = 30  # days: who asks for a day so much earlier has begun a new run, who asks for a nearer one looks back
+
+
+Made = TypeVar("Made")
+Makes = Callable[[date, Sequence[Terms]], dict[Terms, Made]]
+
+
+class Followed(Generic[Made]):
+    """What contracts of one root have day after day, as long as they are held: a day's is made for all at once.
+
+    Those asked for on the last two days are made with the first one of a day. Values do not depend on it, and what
+    nobody asks for again on the day is not made on the next.
+    """
+
+    def __init__(self) -> None:
+        self._today = 0
+        self._before: set[Terms] = set()
+        self._asked: dict[Terms, None] = {}
+        self._expected: list[Terms] = []
+        self._made: dict[Terms, Made] = {}
+
+    def of(self, day: date, terms: Terms, make: Makes[Made]) -> Made | None:
+        """A contract's, out of those made ahead or made now."""
+        ordinal = day.toordinal()
+        if 0 < self._today - ordinal <= LOOKED_BACK:
+            return make(day, [terms]).get(terms)
+        if ordinal != self._today:
+            self._today = ordinal
+            self._expected = [one for one in self._asked if one in self._before]
+            self._before, self._asked, self._made = set(self._asked), {}, {}
+        self._asked[terms] = None
+        if terms in self._made:
+            return self._made.pop(terms)  # who asks keeps it
+        made = make(day, [terms, *(one for one in self._expected if one != terms)])
+        self._expected = []
+        found = made.pop(terms, None)
+        self._made.update(made)
+        return found
+
+
 @dataclass(frozen=True)
 class OptionRoot:
     """An option root: its listing, quotes and style, and where its underlying's day comes from."""
@@ -186,6 +246,8 @@ class OptionRoot:
     asset_day: Callable[[date], AssetDay | None]
     volatility_points: Callable[[date], FloatArray | None]
     early: EarlyExercise = field(default_factory=EarlyExercise, repr=False, compare=False)
+    followed: Followed[ContractDay] = field(default_factory=Followed, repr=False, compare=False)
+    busy: dict[int, Followed[Activity]] = field(default_factory=dict, repr=False, compare=False)  # by seed
 
     @property
     def morning(self) -> bool:
@@ -197,27 +259,54 @@ class OptionRoot:
 
     def values(self, state: AssetDay, expiry: date, strike: float, sign: float) -> FloatArray:
         """Model value of a contract at the open and at each minute's end, in points."""
+        return np.asarray(self._values(state, expiry, np.array([strike]), sign)[0])
+
+    def _values(self, state: AssetDay, expiry: date, strikes: FloatArray, sign: float) -> FloatArray:
+        """The same of many strikes, a row for each."""
         forward = state.forward(expiry, morning=self.morning)
+        strike = strikes[:, None]
         variance = state.shape(expiry, morning=self.morning).variance(np.log(strike / forward))
         years = state.years(expiry, morning=self.morning)
-        if self.style is Style.AMERICAN:
-            return self.early.value(Claims(state, expiry, sign, np.arange(len(forward)), forward, strike, variance))
-        return black(forward, strike, variance, np.exp(-state.carry.rate * years), sign)
+        if self.style is Style.EUROPEAN:
+            return black(forward, strike, variance, np.exp(-state.carry.rate * years), sign)
+        count, minutes = variance.shape
+        claims = Claims(
+            state, expiry, sign, np.tile(np.arange(minutes), count), np.tile(forward, count),
+            np.repeat(strikes, minutes), variance.ravel(),
+        )  # fmt: skip
+        values: FloatArray = self.early.value(claims).reshape(count, minutes)
+        return values
 
     def contract_day(self, day: date, expiry: date, strike: float, sign: float) -> ContractDay | None:
         """Quotes of one listed contract over one day; ``None`` when it is not listed or no longer alive."""
         if not self._alive(day, expiry) or not self.listing.is_listed(day, expiry, strike):
             return None
+        return self.followed.of(day, (expiry, strike, sign), self._contract_days)
+
+    def _contract_days(self, day: date, wanted: Sequence[Terms]) -> dict[Terms, ContractDay]:
+        """Quotes of those contracts that are listed and alive; strikes of one expiration and right at once."""
         state = self.asset_day(day)
         if state is None:
-            return None
-        value = self.values(state, expiry, strike, sign)
-        spot = state.spot.points
-        intrinsic = np.maximum(sign * (spot - strike), 0.0)
-        years = state.years(expiry, morning=self.morning)
-        width = full_spread(self.law, value - intrinsic, intrinsic, spot, years, self.spreads(day, state))
-        bid, ask = bid_and_ask(self.law, value, width)
-        return ContractDay(value, bid, ask)
+            return {}
+        groups: dict[tuple[date, float], list[float]] = {}
+        for expiry, strike, sign in wanted:
+            if self._alive(day, expiry) and self.listing.is_listed(day, expiry, strike):
+                groups.setdefault((expiry, sign), []).append(strike)
+        found: dict[Terms, ContractDay] = {}
+        for (expiry, sign), strikes in groups.items():
+            made = self._days_of(state, expiry, np.array(strikes), sign)
+            found.update(((expiry, strike, sign), one) for strike, one in zip(strikes, made, strict=True))
+        return found
+
+    def _days_of(self, state: AssetDay, expiry: date, strikes: FloatArray, sign: float) -> Iterator[ContractDay]:
+        values = self._values(state, expiry, strikes, sign)
+        value, count = values.ravel(), len(strikes)
+        years, multiple = state.years(expiry, morning=self.morning), self.spreads(state.day, state)
+        intrinsic = np.maximum(sign * (state.spot.points - strikes[:, None]), 0.0).ravel()
+        spot, years, multiple = (np.tile(part, count) for part in (state.spot.points, years, multiple))
+        width = full_spread(self.law, value - intrinsic, intrinsic, spot, years, multiple)
+        sides = (part.reshape(values.shape) for part in bid_and_ask(self.law, value, width))
+        return (ContractDay(*rows) for rows in zip(values, *sides, strict=True))
 
     def spreads(self, day: date, state: AssetDay) -> FloatArray:
         """How many times wider than at a calm noon quotes are at the open and at each minute's end."""
@@ -381,9 +470,21 @@ def _salt(seed: int, root: str) -> int:
     return int(stream(seed, f"{root}/interest").integers(1 << 31))
 
 
-def activity(
-    root: OptionRoot, rows: ChainRows, opening: FloatArray, today: IntArray, seed: int
-) -> tuple[FloatArray, FloatArray]:
+def day_activity(root: OptionRoot, day: date, opening: float, terms: Terms, seed: int) -> Activity:
+    """Open interest and volume of one contract on one day, by its underlying's first price."""
+
+    def make(day: date, wanted: Sequence[Terms]) -> dict[Terms, Activity]:
+        expiries, strikes, signs = zip(*wanted, strict=True)
+        days = np.array([expiry.toordinal() for expiry in expiries], dtype=np.int64)
+        rows = ChainRows(days, np.array(strikes), np.array(signs))
+        interest, volume = activity(root, rows, np.array([opening]), np.array([day.toordinal()]), seed)
+        return {one: (interest[row : row + 1], volume[row : row + 1]) for row, one in enumerate(wanted)}
+
+    followed = root.busy.setdefault(seed, Followed())
+    return cast(Activity, followed.of(day, terms, make))  # each that is wanted has some
+
+
+def activity(root: OptionRoot, rows: ChainRows, opening: FloatArray, today: IntArray, seed: int) -> Activity:
     """Open interest and volume of many contracts on one day or of one on many, by first price and ordinal of a day."""
     term = np.maximum(rows.expiry - today, 0)
     days, position = rows.expiries

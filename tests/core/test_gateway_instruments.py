@@ -18,7 +18,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from AlgorithmImports import *
 from core.contracts import Leg as OurLeg, Package, Right
-from core.instruments import INSTRUMENTS
+from core.instruments import INSTRUMENTS, contract_named
 from core.lean_gateway import LeanGateway, prepare
 
 WANTED = {"SPXW": 0, "XSP": 0, "ES": 88, "LO": 95, "OG": 75, "OZB": 100, "EUU": 86}
@@ -44,8 +44,14 @@ class Probe(QCAlgorithm):
             made = len(self.desk._names._contracts)
             days = self.desk.expiries(root, (first, last))
             made = len(self.desk._names._contracts) - made
+            before = len(self.desk._names._contracts)
             rows = self.desk.chain(root, (first, last))
             row = self.seen[root] = {"listed": len(rows), "days": [str(day) for day in days], "made": made}
+            if rows:  # by its name alone, before a contract of the chain was looked at
+                named = contract_named(f"{root} {days[-1]:%y%m%d}P{rows.strikes[-1]:.10g}")
+                row["by_name"] = [self.desk.listing(named) is not None, named == rows[-1]]
+            row["made_by_chain"] = len(self.desk._names._contracts) - before
+            row["strikes"] = rows.strikes == [contract.strike for contract in rows]
             row["of_rows"] = sorted({str(contract.expiry) for contract in rows})
             session = self.desk.session(today, root)
             row["session"] = [str(session.opens_at), str(session.closes_at), session.is_half_day]
@@ -141,6 +147,9 @@ def test_days_of_expiry_are_the_chain_s_and_cost_one_contract_each(seen: Mapping
     assert row["days"] == row["of_rows"] != []
     assert row["made"] <= len(row["days"])
     assert row["listed"] > 20 * row["made"]
+    assert row["by_name"] == [True, True]
+    assert row["made_by_chain"] <= 1  # the one that was looked at; each day's first was known from its expiry
+    assert row["strikes"]
 
 
 @pytest.mark.parametrize("root", MODELLED)

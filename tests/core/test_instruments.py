@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.contracts import AssetKind, Right
+from core.contracts import AssetKind, Contract, Listed, Right
 from core.instruments import (
     INSTRUMENTS,
     UNDERLYINGS,
@@ -256,3 +256,32 @@ def test_a_row_is_complete(row: Instrument) -> None:
         assert row.multiplier == pytest.approx(row.facts.multiplier)
     else:
         assert row.multiplier == pytest.approx(100.0)
+
+
+def test_a_listed_contract_is_made_when_it_is_looked_at() -> None:
+    """Strikes 105, 100, 110 with calls first: the puts by strike are at places 3, 1, 5."""
+    strikes, made = (105.0, 100.0, 110.0), list[int]()
+    keys = [(strike, right) for strike in strikes for right in (Right.CALL, Right.PUT)]
+
+    def make(at: int) -> Contract | None:
+        made.append(at)
+        return None if at == 5 else INSTRUMENTS["SPY"].contract(date(2024, 7, 19), *keys[at])
+
+    listed = Listed(keys, make)
+    puts = listed.of_right(Right.PUT)
+    assert [len(listed), puts.strikes, made] == [6, [100.0, 105.0, 110.0], []]
+    assert (puts[0].strike, puts[0].right, listed[3] is puts[0], made) == (100.0, Right.PUT, True, [3])
+    assert [row.strike for row in puts[:2]] == [100.0, 105.0]
+    assert [row.strike for row in puts.some((1, 2, 0))[::2]] == [105.0, 100.0]
+    assert (listed[-2].strike, made) == (110.0, [3, 1, 4])
+    assert listed.of_right(Right.PUT) is puts
+    with pytest.raises(ValueError, match="no contract of the chain"):
+        puts[-1]
+
+
+def test_contracts_that_are_made_already_are_listed_as_they_are() -> None:
+    rows = [INSTRUMENTS["SPY"].contract(date(2024, 7, 19), strike, Right.CALL) for strike in (101.0, 100.0)]
+    listed = Listed.of(rows)
+    assert (list(listed), Listed.of(listed) is listed) == (rows, True)
+    assert list(listed.of_right(Right.CALL)) == rows[::-1]
+    assert list(listed.of_right(Right.PUT)) == []

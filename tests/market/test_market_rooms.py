@@ -380,7 +380,8 @@ def test_a_days_listing_is_asked_for_once_and_an_empty_one_again(desk: Desk, mon
     manager = chains(desk)
     assert [len(manager.expiring("SPXW", FRIDAY)) for _ in range(2)] == [0, 0]
     desk.gateway.time += timedelta(hours=1)
-    assert manager.expiring("SPXW", FRIDAY) == manager.expiring("SPXW", FRIDAY) != ()
+    assert manager.expiring("SPXW", FRIDAY) is manager.expiring("SPXW", FRIDAY)
+    assert len(manager.expiring("SPXW", FRIDAY)) > 0
     assert len(asked) == 3
     desk.bus.publish(SessionClosed(time=OPEN, day=FRIDAY, equity=1.0))
     manager.expiring("SPXW", FRIDAY)

@@ -442,8 +442,11 @@ def test_the_loops_say_the_same_in_python_and_in_machine_code() -> None:
     grid = np.arange(6.0)
     table = grid[:, None, None] ** 3 - 2.0 * grid[None, :, None] ** 2 + grid[None, None, :]
     at, out = np.array([[0.3, 4.7], [1.5, 2.2], [3.9, 0.1]]), np.empty(2)
-    american.read(table, at, out)
-    assert out == pytest.approx(at[0] ** 3 - 2.0 * at[1] ** 2 + at[2])
+    american.read(table, at, np.zeros(2, dtype=np.int64), out)
+    right = at[0] ** 3 - 2.0 * at[1] ** 2 + at[2]
+    assert out == pytest.approx(right)
+    american.read(table, np.array([[0.3, 0.7], *at[1:]]), np.array([0, 4]), out)
+    assert out == pytest.approx(right)  # 4.7 are four whole steps and 0.7
 
 
 def test_machine_code_is_kept_elsewhere_where_the_source_is_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
