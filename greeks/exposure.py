@@ -440,7 +440,7 @@ def _placed(now: Priced) -> FloatArray:
 
 def _prices(now: Priced, spot: FloatArray, volatility: FloatArray, days: FloatArray | float) -> FloatArray:
     count, nodes = spot.shape
-    many = now.columns.rows(np.repeat(np.arange(count), nodes))
+    many = now.columns.repeated(nodes)
     if np.any(days):
         many = many.later(np.broadcast_to(days, spot.shape).ravel() / _DAYS)
     return many.prices(spot.ravel(), volatility.ravel()).reshape(count, nodes)

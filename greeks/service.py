@@ -300,8 +300,7 @@ class CentralGreeksService:
     def _compute_portfolio(self) -> PortfolioGreeks:
         """Anew, but where another price of the same minute dropped what these very figures had given."""
         lines, layout = self._laid_out()
-        placed = self._known_of(layout) if lines else None
-        reference = self._price(self._settings.beta_reference)
+        placed, reference = self._known_of(layout) if lines else None, self._price(self._settings.beta_reference)
         shares = held_shares(self._book, reference, self._price, self.beta)
         last, others = self._last, (lines, reference, shares)
         if placed is not None and last is not None and last[0] is placed and last[1] == others:
@@ -407,13 +406,14 @@ class CentralGreeksService:
         implied = some.implied(middle, spot[at], reasons)
         half = half_spreads(some, spot[at], implied.volatility, 0.5 * (ask - bid))
         usable = (implied.reason == NoVolatility.FOUND) & (half <= WIDEST_HALF_SPREAD)
-        for contract, good, value, width in zip(some.contracts, usable, implied.volatility, half, strict=True):
-            if good and self._is_steady(contract.name, float(value), now):
-                self._known[contract.name] = KnownVolatility(float(value), float(width), VolatilitySource.QUOTE, now)
+        found = zip(some.contracts, usable.tolist(), implied.volatility.tolist(), half.tolist(), strict=True)
+        for contract, good, value, width in found:
+            if good and self._is_steady(contract.name, value, now):
+                self._known[contract.name] = KnownVolatility(value, width, VolatilitySource.QUOTE, now)
         for one in at[~usable].tolist():
-            found = self._borrowed(columns, float(spot[one]), one)
-            if found is not None:
-                self._known[columns.contracts[one].name] = found
+            borrowed = self._borrowed(columns, float(spot[one]), one)
+            if borrowed is not None:
+                self._known[columns.contracts[one].name] = borrowed
 
     def _is_steady(self, name: str, value: float, now: datetime) -> bool:
         """Whether a quote's volatility may replace the known one: a leap counts when a later minute repeats it."""
