@@ -76,6 +76,7 @@ class AssetDay:
         self._make_spot = spot
         self._spot: MinutePath | None = None
         self._ends = ends
+        self._close: float | None = None
         self._make_carry = carry
         self._carry: Carry | None = None
         self.clock = VarianceClock(spec.profile)
@@ -115,7 +116,9 @@ class AssetDay:
     @property
     def closed(self) -> float:
         """The last price, in points."""
-        return self.spot.points.item(-1) if self._ends is None else self._ends[1]()
+        if self._close is None:
+            self._close = self.spot.points.item(-1) if self._ends is None else self._ends[1]()
+        return self._close
 
     @property
     def surface(self) -> SurfaceDay:

@@ -42,7 +42,7 @@ from simulation.market.surface import (
 
 DAYS_KEPT = 6
 CLOSINGS = 32  # sessions whose surfaces at the close are solved together
-ANCHORS_KEPT = 300
+ANCHORS_KEPT = 800  # of two profiles of the day, over the year that volatilities are ranked in
 DRIVEN_PATHS_KEPT = 80  # contract months of a future look at the same sessions, up to 65 days apart
 PATHS_KEPT = 400  # minutes of the index's sessions: everything that moves with it is made of them, year after year
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 
 from simulation.data.columns import UnderlyingRow, UniverseBlock
 from simulation.lean.symbols import Symbol
-from simulation.market.asset_days import AssetDay, Kind
+from simulation.market.asset_days import AssetDay
 from simulation.market.calendar import FloatArray, IntArray, calendar
 from simulation.market.listings import Chain
-from simulation.market.surface import Greeks, SurfaceDay, black, smile, steepness
-from simulation.market.valuation import ChainRows, OptionRoot, Style, activity, value_on_future
+from simulation.market.surface import Greeks, SurfaceDay, smile, steepness
+from simulation.market.valuation import ChainRows, OptionRoot, activity, value_on_future
 
 VOLATILITY_DECIMALS = 7
 _CENTS = 2
@@ -28,22 +30,21 @@ _BESIDE = 1  # rows to each side of one whose close is asked for that are priced
 _FEW = 24  # closes that are asked for one by one before the whole chain is priced
 
 
-BLOCK = 32  # sessions
+BLOCK = 16  # sessions
 BLOCKS_KEPT = 400  # of expirations
 
 
 @dataclass(frozen=True, slots=True)
 class AtTheMoney:
-    """The listed strike nearest to the underlying's close, its volatility a year there, and what call and put are
-    worth in points; ``None`` where dividends may be worth an early exercise, which each day has of its own."""
+    """The listed strike nearest to the underlying's close, and what call and put are worth there, in points."""
 
     strike: float
-    volatility: float
-    values: tuple[float, float] | None
+    call: float
+    put: float
 
 
 class MoneyBook:
-    """The strikes nearest to the money of one option root, worked out by blocks of sessions when one is asked for."""
+    """Of options on one future the strikes nearest to the money, by blocks of sessions, when one is asked for."""
 
     def __init__(self, root: OptionRoot) -> None:
         self._root = root
@@ -72,46 +73,38 @@ class MoneyBook:
                 strikes.append(listed.item(int(np.abs(listed - state.closed).argmin())))
         if not days:
             return {}
-        strike = np.array(strikes)
-        forward, left, years = np.array([day.terms_at_close(expiry, morning=root.morning) for day in days]).T
+        strike, rate = np.array(strikes), np.array([day.carry.rate for day in days])
+        forward, left, years = np.array([day.terms_at_close(expiry) for day in days]).T
         surface = SurfaceDay.joined([day.closing for day in days])
         theta = surface.theta(left)
         variance = smile(np.log(strike / forward), theta, surface.law.rho, steepness(theta, surface.eta))
-        volatility = np.sqrt(variance / np.maximum(years, 1e-6))
-        values = self._values(days, (forward, strike, variance, years))
+        terms = forward, strike, variance, years
+        sides = [value_on_future(sign, terms, rate).tolist() for sign in (1.0, -1.0)]
         return {
             day.day.toordinal(): AtTheMoney(*row)
-            for day, row in zip(days, zip(strikes, volatility.tolist(), values, strict=True), strict=True)
+            for day, row in zip(days, zip(strikes, *sides, strict=True), strict=True)
         }
-
-    def _values(
-        self, days: list[AssetDay], terms: tuple[FloatArray, FloatArray, FloatArray, FloatArray]
-    ) -> list[tuple[float, float]] | list[None]:
-        forward, strike, variance, years = terms
-        rate = np.array([day.carry.rate for day in days])
-        if self._root.style is Style.EUROPEAN:
-            sides = [black(forward, strike, variance, np.exp(-rate * years), sign) for sign in (1.0, -1.0)]
-        elif days[0].spec.kind is Kind.FUTURE:
-            sides = [value_on_future(sign, (forward, strike, variance, years), rate) for sign in (1.0, -1.0)]
-        else:
-            return [None] * len(days)
-        return list(zip(*(side.tolist() for side in sides), strict=True))
 
 
 class ChainColumns:
     """The computed columns of one chain; each is worked out once, on first use."""
 
-    def __init__(self, root: OptionRoot, state: AssetDay, chain: Chain, seed: int, money: MoneyBook) -> None:
+    def __init__(self, root: OptionRoot, state: AssetDay, chain: Chain, seed: int, money: MoneyBook | None) -> None:
         self.root = root
         self._money = money
         self.state = state
-        self.rows = ChainRows(chain.expiry, chain.strike, 1.0 - 2.0 * chain.right)
+        self.chain = chain
         self._seed = seed
         self.decimals = _CENTS if root.law.tick_below >= 10.0**-_CENTS else 5
         self._kept: dict[str, FloatArray] = {}
         self._volatilities: dict[int, float] = {}
         self._closes: dict[int, float] = {}
         self._greeks: Greeks | None = None
+
+    @cached_property
+    def rows(self) -> ChainRows:
+        """The chain as what contracts are valued from."""
+        return ChainRows(self.chain.expiry, self.chain.strike, 1.0 - 2.0 * self.chain.right)
 
     def volatility(self) -> FloatArray:
         """Implied volatility at the close."""
@@ -122,23 +115,22 @@ class ChainColumns:
         return ChainColumns(self.root, self.state, chain, self._seed, self._money)
 
     def _nearest(self, row: int) -> AtTheMoney | None:
-        """What is known of a row's strike where none of its expiry is nearer to the close; else ``None``."""
-        expiry, strike, spot = self.rows.expiry, self.rows.strike, self.state.closed
-        away = abs(strike.item(row) - spot)
+        """What is known of a future option's strike where none of its expiry is nearer to the close; else ``None``."""
+        if self._money is None:
+            return None
+        expiry, strike, _ = self.chain.terms(row)
+        away = abs(strike - self.state.closed)
         for beside in (row - 2, row + 2):
-            inside = 0 <= beside < len(strike) and expiry.item(beside) == expiry.item(row)
-            if inside and abs(strike.item(beside) - spot) < away:
+            other = self.chain.terms(beside) if 0 <= beside < len(self.chain) else (0, 0.0, 0)
+            if other[0] == expiry and abs(other[1] - self.state.closed) < away:
                 return None
-        found = self._money.at(self.state.day, date.fromordinal(expiry.item(row)))
-        return found if found is not None and found.strike == strike.item(row) else None
+        found = self._money.at(self.state.day, date.fromordinal(expiry))
+        return found if found is not None and found.strike == strike else None
 
     def volatility_of(self, row: int) -> float:
         """Implied volatility of one contract as shown; its expiry's alone are computed for it, not the chain's."""
         known = self._volatilities.get(row)
-        nearest = self._nearest(row) if known is None else None
-        if nearest is not None:
-            known = self._volatilities[row] = float(np.round(nearest.volatility, VOLATILITY_DECIMALS))
-        elif known is None:
+        if known is None:
             places = np.flatnonzero(self.rows.expiry == self.rows.expiry[row])
             rows = ChainRows(self.rows.expiry[places], self.rows.strike[places], self.rows.sign[places])
             values = self.root.chain_volatility(self.state, rows, self.state.minutes)
@@ -167,8 +159,8 @@ class ChainColumns:
             return float(self.value_at(self.state.minutes)[row])
         known = self._closes.get(row)
         nearest = self._nearest(row) if known is None else None
-        if nearest is not None and nearest.values is not None:
-            value = nearest.values[0 if self.rows.sign[row] > 0 else 1]
+        if nearest is not None:
+            value = nearest.put if self.chain.terms(row)[2] else nearest.call
             known = self._closes[row] = float(np.round(value, self.decimals))
         elif known is None:
             low, high = max(row - _BESIDE, 0), row + _BESIDE + 1
@@ -252,18 +244,13 @@ class LazyUniverse(UniverseBlock):
     _columns: ChainColumns
 
     @classmethod
-    def of(
-        cls, canonical: Symbol, day: date, underlying: UnderlyingRow | None, chain: Chain, columns: ChainColumns
-    ) -> LazyUniverse:
-        """The block of ``day`` over a listed chain."""
+    def of(cls, canonical: Symbol, day: date, underlying: UnderlyingRow | None, columns: ChainColumns) -> LazyUniverse:
+        """The block of ``day`` over the columns of a listed chain."""
         block = object.__new__(cls)
         for name, value in (
             ("canonical", canonical),
             ("day", day),
             ("underlying", underlying),
-            ("expiry", chain.expiry),
-            ("strike", chain.strike),
-            ("right", chain.right),
             ("_symbols", []),
             ("_columns", columns),
         ):
@@ -273,7 +260,7 @@ class LazyUniverse(UniverseBlock):
     def narrowed(self, rows: IntArray) -> UniverseBlock:
         """These rows only: what is computed of them costs what they cost, not the chain."""
         chain = Chain(self.expiry[rows], self.strike[rows], self.right[rows])
-        return LazyUniverse.of(self.canonical, self.day, self.underlying, chain, self._columns.of_rows(chain))
+        return LazyUniverse.of(self.canonical, self.day, self.underlying, self._columns.of_rows(chain))
 
     def volatility_of(self, row: int) -> float:
         """Implied volatility of one contract, without the whole chain's."""
@@ -284,8 +271,11 @@ class LazyUniverse(UniverseBlock):
         return self._columns.close_of(row)
 
     def __len__(self) -> int:
-        expiry: IntArray = self.expiry
-        return len(expiry)
+        return len(self._columns.chain)
+
+    def terms(self, row: int) -> tuple[int, float, int]:
+        """Ordinal of the expiry, strike and right of one contract, without the whole chain's."""
+        return self._columns.chain.terms(row)
 
 
 def _computed(name: str, read: Callable[[ChainColumns], FloatArray], decimals: int | None = None) -> None:
@@ -301,6 +291,8 @@ def _computed(name: str, read: Callable[[ChainColumns], FloatArray], decimals: i
     setattr(LazyUniverse, name, property(column))
 
 
+for _name in ("expiry", "strike", "right"):
+    setattr(LazyUniverse, _name, property(attrgetter(f"_columns.chain.{_name}")))
 _computed("open", lambda columns: columns.value_at(0))
 _computed("high", ChainColumns.high)
 _computed("low", ChainColumns.low)

@@ -36,7 +36,7 @@ from simulation.market.days import stream, to_tick
 from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.listings import Listings
 from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, quote_rows, sizes
-from simulation.market.sessions import LongBars, evening_quotes, future_minutes, future_universe, joined
+from simulation.market.sessions import ListedFutures, LongBars, evening_quotes, future_minutes, joined
 from simulation.market.valuation import ChainRows, OptionRoot, activity, day_activity, settlement_day
 
 MINUTE = 60_000
@@ -355,7 +355,8 @@ class ModelledMarket:
         if strip is None or not self.book.inside(day):
             return None
         states = [(expiry, strip.on(expiry, day)) for _, expiry in strip.contracts(day)]
-        return future_universe(canonical, day, [(expiry, state) for expiry, state in states if state is not None])
+        listed = [(expiry, state) for expiry, state in states if state is not None]
+        return ListedFutures.of(canonical, day, listed) if listed else None
 
     # --- options -----------------------------------------------------------------------------------------------------
 
@@ -469,9 +470,10 @@ class ModelledMarket:
         chain = None if state is None else root.listing.chain(day)
         if state is None or chain is None:
             return None
-        money = self._money.setdefault(root.root, MoneyBook(root))
+        on_future = canonical.security_type is SecurityType.FUTURE_OPTION
+        money = self._money.setdefault(root.root, MoneyBook(root)) if on_future else None
         columns = ChainColumns(root, state, chain, self.seed, money)
-        return LazyUniverse.of(canonical, day, UnderlyingOfDay.of(state), chain, columns)
+        return LazyUniverse.of(canonical, day, UnderlyingOfDay.of(state), columns)
 
 
 def share_quotes(trades: TradeBlock, tick: float) -> QuoteBlock:

@@ -15,9 +15,10 @@ from simulation.data.columns import UniverseBlock
 from simulation.lean.enums import SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market.asset_days import AssetDay
-from simulation.market.assets import Asset
+from simulation.market.assets import Asset, DrivenAsset
 from simulation.market.calendar import calendar
-from simulation.market.chain_columns import MoneyBook
+from simulation.market.chain_columns import BLOCK, MoneyBook
+from simulation.market.listings import ListedChain
 from simulation.market.source import ModelledMarket
 from simulation.market.valuation import OptionRoot
 
@@ -147,7 +148,7 @@ def test_one_look_works_out_the_days_of_a_block(monkeypatch: pytest.MonkeyPatch)
         listed = np.flatnonzero(block.expiry == expiry)
         rows = [int(row) for row in listed[np.argsort(np.abs(block.strike[listed] - block.underlying.close))[:2]]]
         assert all(block.close_of(row) > 0 for row in rows)
-    assert worked_out == [calendar().index(TURN[0]) // 32, calendar().index(EARLIER) // 32]
+    assert worked_out == [calendar().index(TURN[0]) // BLOCK, calendar().index(EARLIER) // BLOCK]
 
 
 def test_the_close_of_an_underlying_costs_no_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,3 +166,41 @@ def test_the_close_of_an_underlying_costs_no_minutes(monkeypatch: pytest.MonkeyP
     assert row.volume == 0.0
     with pytest.raises(AssertionError, match="minutes"):
         assert row.high
+
+
+def test_prices_of_listed_futures_cost_minutes_and_their_list_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open interest falls by two thirds with each contract: 400,000 and 140,000, half of it traded."""
+    family, day = Symbol.create("CL", SecurityType.FUTURE, "usa"), TURN[3]
+    told = fresh().universe(family, day)
+    assert told is not None
+    market = fresh()
+    state = market.book.future_day(told.symbol(1), day)
+    assert state is not None
+    assert (told.open[1], told.close[1]) == (state.spot.points[0], state.spot.points[-1])
+    assert (told.high[1], told.low[1]) == (state.spot.high.max(), state.spot.low.min())
+    assert told.open_interest[:2].tolist() == [400_000, 140_000]
+    assert told.volume[:2].tolist() == [200_000, 70_000]
+    narrowed = told.narrowed(np.array([1]))
+    assert (len(narrowed), narrowed.close[0]) == (1, told.close[1])
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("minutes for a list")
+
+    monkeypatch.setattr(Asset, "_spot", refuse)
+    monkeypatch.setattr(DrivenAsset, "_spot", refuse)
+    beside = fresh().universe(family, day)
+    assert beside is not None
+    assert beside.symbols() == told.symbols()
+    with pytest.raises(AssertionError, match="list"):
+        assert beside.close[0]
+
+
+def test_a_row_of_a_listed_chain_is_known_without_its_arrays() -> None:
+    """Two expirations, one of two strikes and one of one: six rows, a call and a put of each."""
+    early, late = date(2018, 1, 19), date(2018, 2, 16)
+    chain = ListedChain([(early, np.array([50.0, 51.0])), (late, np.array([60.5]))])
+    rows = [(early.toordinal(), 50.0, 0), (early.toordinal(), 50.0, 1), (early.toordinal(), 51.0, 0)]
+    rows += [(early.toordinal(), 51.0, 1), (late.toordinal(), 60.5, 0), (late.toordinal(), 60.5, 1)]
+    assert len(chain) == 6
+    assert [chain.terms(row) for row in range(6)] == rows
+    assert list(zip(chain.expiry, chain.strike, chain.right, strict=True)) == rows
