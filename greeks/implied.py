@@ -86,11 +86,11 @@ def judge_quotes(bid: FloatArray, ask: FloatArray) -> tuple[FloatArray, ReasonAr
     """The middle of each quote (NaN for a missing side) and why it may not be used."""
     missing = ~(np.isfinite(bid) & np.isfinite(ask))
     with np.errstate(invalid="ignore"):
-        conditions = [missing, bid > ask, bid <= 0.0]
-        reasons = np.select(
-            conditions, [NoVolatility.MISSING, NoVolatility.CROSSED, NoVolatility.ZERO_BID], NoVolatility.FOUND
-        )
-    return 0.5 * (bid + ask), reasons.astype(np.int8)
+        reasons = np.zeros(missing.shape, dtype=np.int8)  # NoVolatility.FOUND
+        reasons[bid <= 0.0] = NoVolatility.ZERO_BID
+        reasons[bid > ask] = NoVolatility.CROSSED
+        reasons[missing] = NoVolatility.MISSING
+    return 0.5 * (bid + ask), reasons
 
 
 def _solve(inputs: tuple[FloatArray, ...], reasons: ReasonArray) -> ImpliedVolatilities:
