@@ -35,6 +35,7 @@ from core.settings.fields import DEFAULT_ACCOUNT, Settings
 from core.storage import FolderStorage, adopt
 from state.guard import StateCopies, locked_by
 from state.tables import StoreLockedError
+from strategies.rests import Bands
 from trading_system import Surroundings, TradingSystem
 
 JOURNAL = "tomking/journal.jsonl"
@@ -55,6 +56,10 @@ LATE_SECONDS = 30
 _MESSAGES = {BrokerageMessageType.ERROR: NoticeKind.DOUBT, BrokerageMessageType.DISCONNECT: NoticeKind.FEED}
 
 
+Sums = tuple[datetime, tuple[tuple[tuple[tuple[Any, float], ...], float, float], ...]]
+"""Until when, and between which bounds what sums of symbols' prices stay."""
+
+
 class TomKing(QCAlgorithm):
     """Translates between LEAN and the trading system; decides nothing."""
 
@@ -63,6 +68,7 @@ class TomKing(QCAlgorithm):
         self.ready = self.ended = self.planned = False
         self.live = bool(self.live_mode)
         self.told = ""
+        self.rested: tuple[tuple[datetime, Bands], Sums] | None = None
         self.options = Settings.from_parameters(self.read_parameters())
         run = self.options.run
         if not self.live:
@@ -269,7 +275,7 @@ class TomKing(QCAlgorithm):
             if not self.system.rests(now):
                 self.take(lambda: self.system.minute(now))
 
-    def rests_while(self) -> tuple[datetime, tuple[tuple[tuple[tuple[Any, float], ...], float, float], ...]] | None:
+    def rests_while(self) -> Sums | None:
         """Until when, New York, and while which sums of symbols' prices stay where, ``on_data`` does nothing.
 
         The embedded engine asks and leaves its calls out (decision 080); LEAN never does.
@@ -277,12 +283,14 @@ class TomKing(QCAlgorithm):
         found = self.system.rests_while() if self.ready else None
         if found is None:
             return None
-        security = self.gateway.security
-        sums = (
-            (tuple((security(name).symbol, weight) for name, weight in weights), low, high)
-            for weights, low, high in found[1]
-        )
-        return found[0], tuple(sums)
+        if self.rested is None or self.rested[0] != found:  # asked many times of one rest
+            security = self.gateway.security
+            sums = (
+                (tuple((security(name).symbol, weight) for name, weight in weights), low, high)
+                for weights, low, high in found[1]
+            )
+            self.rested = found, (found[0], tuple(sums))
+        return self.rested[1]
 
     def tell(self, event: Event) -> None:
         """Something happened at the broker: live its threads only leave it, a backtest has one thread."""

@@ -51,7 +51,7 @@ from core.gateway import (
 )
 from core.instruments import INSTRUMENTS, UNDERLYINGS, Instrument, UnderlyingFacts, underlying_named
 from core.lean_gateway_fills import PackageFillModel, quote_sides
-from core.lean_gateway_orders import OPTION_TYPES, LeanOrders, expiries_around_a_month, future_of, near_the_money
+from core.lean_gateway_orders import OPTION_TYPES, LeanOrders, around_a_month, future_of
 
 SESSION_TICKER = "SPY"
 _PAIRS = 7
@@ -412,8 +412,7 @@ def _days_near(instrument: Instrument, month: date) -> tuple[date, date]:
 def _closes_of(universe: Any, instrument: Instrument, day: date) -> Iterator[OptionClose]:
     """Call and put nearest to the money of a chain's expiries around a month; what has no close is none."""
     spot = 0.0 if universe.underlying is None else float(universe.underlying.close)
-    for expiry, rows in expiries_around_a_month(universe, day) if spot > 0 else ():
-        near = [(abs(float(row.id.strike_price) / spot - 1), row) for row in near_the_money(rows, expiry, spot)]
+    for expiry, near in around_a_month(universe, day, spot) if spot > 0 else ():
         least = min((away for away, _ in near), default=1.0)
         for away, row in near:
             close = float(row.close) if away <= min(least, AT_THE_MONEY) else 0.0

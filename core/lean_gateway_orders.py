@@ -418,31 +418,31 @@ class LeanOrders:
 
 def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedClose]:
     """Of a day's chain the last expiry before a month from it and the first from then on, where it has them."""
-    for expiry, rows in expiries_around_a_month(universe, day):
-        found: dict[float, list[float]] = {}
-        for row in near_the_money(rows, expiry, close):
-            away, volatility = abs(_strike_of(row) / close - 1), float(row.implied_volatility)
-            if away <= AT_THE_MONEY and volatility > 0:
-                found.setdefault(away, []).append(volatility)
-        if found:
-            values = found[min(found)]
-            yield ImpliedClose(day, expiry, sum(values) / len(values))
+    for expiry, near in around_a_month(universe, day, close):
+        for away in sorted({away for away, _ in near if away <= AT_THE_MONEY}):  # outwards until one tells something
+            values = [value for apart, row in near if apart == away and (value := float(row.implied_volatility)) > 0]
+            if values:
+                yield ImpliedClose(day, expiry, sum(values) / len(values))
+                break
 
 
-def expiries_around_a_month(universe: Any, day: date) -> Iterator[tuple[date, Any]]:
-    """The last expiry before a month from a chain's day and the first from then on, and the chain's rows in order.
+_AROUND = 6  # rows to each side of the money: three strikes, a call and a put each
+_PROBED = 32  # places of a file, or of an expiry's strikes, that are looked at before their order is believed
+
+
+def around_a_month(universe: Any, day: date, close: float) -> Iterator[tuple[date, list[tuple[float, Any]]]]:
+    """The last expiry before a month from a chain's day and the first from then on, each with its rows near the close.
 
     Of a file in the order of expiries a few rows are read, for each costs a call into LEAN; not every file is in order.
     """
     rows = _in_order(universe.data)
-    place = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= day + timedelta(days=MONTH_DAYS))
-    for expiry in [_expiry_of(rows[index]) for index in (place - 1, place) if 0 <= index < len(rows)]:
+    place = _first(rows, (0, len(rows)), _expiry_of, day + timedelta(days=MONTH_DAYS))
+    for index in (place - 1, place):
+        expiry = _expiry_of(rows[index]) if 0 <= index < len(rows) else date.max
         if AROUND_A_MONTH[0] <= (expiry - day).days <= AROUND_A_MONTH[1]:
-            yield expiry, rows
-
-
-_AROUND = 6  # rows to each side of the money: three strikes, a call and a put each
-_PROBED = 32  # places of a file that are looked at before its order is believed
+            beside, ahead = ((0, place), 0) if index < place else ((place, len(rows)), 1)
+            end = _first(rows, beside, _expiry_of, expiry + timedelta(days=ahead))
+            yield expiry, _near(rows, (min(end, place), max(end, place)), expiry, close)
 
 
 def _in_order(rows: Any) -> Any:
@@ -451,39 +451,39 @@ def _in_order(rows: Any) -> Any:
     Ours rise. LEAN's own do not all: its AAPL files hold the calls of every expiry before the puts, SPX of 2015 begins
     with its last expiry (Data/option/usa/universes/aapl, Data/indexoption/usa/universes/spx).
     """
-    if _rises(rows, (0, len(rows)), _expiry_of):
+    if _rises([_expiry_of(rows[place]) for place in _places(0, len(rows))]):
         return rows
     return sorted(rows, key=lambda row: (_expiry_of(row), _strike_of(row)))
 
 
-def _rises(rows: Any, span: tuple[int, int], value_of: Callable[[Any], Any]) -> bool:
-    """Whether a value never falls over some evenly placed rows of a span, its first two and its last among them."""
-    low, high = span
-    places = sorted(
-        {low + (high - 1 - low) * step // _PROBED for step in range(_PROBED + 1)} | {min(low + 1, high - 1)}
-    )
-    values = [value_of(rows[place]) for place in places] if high > low else []
+def _places(low: int, high: int) -> list[int]:
+    """Some evenly placed rows of a span, its first two and its last among them."""
+    steps = {low + (high - 1 - low) * step // _PROBED for step in range(_PROBED + 1)}
+    return sorted(steps | {min(low + 1, high - 1)}) if high > low else []
+
+
+def _rises(values: Sequence[Any]) -> bool:
     return all(before <= after for before, after in pairwise(values))
 
 
-def near_the_money(rows: Any, expiry: date, close: float) -> Iterator[Any]:
-    """An expiry's rows near the close where calls and puts stand side by side by strike; else all of them."""
-    low = _first(rows, (0, len(rows)), lambda row: _expiry_of(row) >= expiry)
-    high = _first(rows, (low, len(rows)), lambda row: _expiry_of(row) > expiry)
-    if high - low > 2 * _AROUND and _rises(rows, (low, high), _strike_of):
-        place = _first(rows, (low, high), lambda row: _strike_of(row) >= close)
-        low, high = max(place - _AROUND, low), min(place + _AROUND, high)
-    for index in range(low, high):
-        if _expiry_of(rows[index]) == expiry:
-            yield rows[index]
+def _near(rows: Any, span: tuple[int, int], expiry: date, close: float) -> list[tuple[float, Any]]:
+    """How far from the close strikes lie (a share): of rows near it where calls and puts stand by strike, else all."""
+    low, high = span
+    if high - low > 2 * _AROUND and _rises([_strike_of(rows[place]) for place in _places(low, high)]):
+        place = _first(rows, span, _strike_of, close)
+        near = [rows[at] for at in range(max(place - _AROUND, low), min(place + _AROUND, high))]
+        if _expiry_of(near[0]) == _expiry_of(near[-1]) == expiry:
+            return [(abs(_strike_of(row) / close - 1), row) for row in near]
+    every = (rows[at] for at in range(low, high))
+    return [(abs(_strike_of(row) / close - 1), row) for row in every if _expiry_of(row) == expiry]
 
 
-def _first(rows: Any, span: tuple[int, int], reached: Callable[[Any], bool]) -> int:
-    """The first place of a span from which on a test holds (``bisect`` cannot index a list of .NET)."""
+def _first(rows: Any, span: tuple[int, int], value_of: Callable[[Any], Any], wanted: Any) -> int:
+    """The first place of a span whose value reaches one (``bisect`` cannot index a list of .NET)."""
     low, high = span
     while low < high:
         middle = (low + high) // 2
-        if reached(rows[middle]):
+        if value_of(rows[middle]) >= wanted:
             high = middle
         else:
             low = middle + 1

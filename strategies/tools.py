@@ -22,7 +22,7 @@ from core.instruments import INSTRUMENTS, underlying_named
 from core.journal import Journal, RecordKind
 from core.settings.fields import MarginSettings, MarketSettings, OrderSettings
 from core.settings.strategies import FuturesStrangleSettings
-from greeks.black_scholes import FloatArray, Layout, years_to_expiry
+from greeks.black_scholes import FloatArray, Layout, expiry_seconds, years_until
 from greeks.exposure import Priced
 from greeks.implied import judge_quotes
 from greeks.marks import ChainPlanner, Marks
@@ -72,12 +72,14 @@ def month_volatility(points: Sequence[ImpliedClose]) -> float | None:
 def solved(closes: Sequence[OptionClose], rate: float, dividend_yield: float) -> list[ImpliedClose]:
     """The volatility that each expiry's call and put nearest to the money closed at, in the mean. One at least."""
     contracts = tuple(row.contract for row in closes)
-    left = [years_to_expiry((row.contract,), datetime.combine(row.day, MARKET_CLOSE))[0] for row in closes]
+    days, ends, left = np.array([row.day for row in closes]), expiry_seconds(contracts), np.empty(len(closes))
+    for day in {row.day for row in closes}:
+        left[days == day] = years_until(ends[days == day], datetime.combine(day, MARKET_CLOSE))
     columns = Columns.of(contracts, datetime.combine(closes[0].day, MARKET_CLOSE), rate, dividend_yield)
     prices = np.array([row.close for row in closes])
     price, reasons = judge_quotes(prices, prices)
     spots = np.array([row.spot for row in closes])
-    found = replace(columns, years=np.array(left)).implied(price, spots, reasons).volatility
+    found = replace(columns, years=left).implied(price, spots, reasons).volatility
     known: dict[tuple[date, date], list[float]] = {}
     for row, volatility in zip(closes, found.tolist(), strict=True):
         if is_volatility(volatility):

@@ -60,6 +60,8 @@ class AccountAlgorithm(OrderingAlgorithm, Protocol):
 class AccountEngine(OrderEngine, Protocol):
     """The engine, as the account uses it; times in UTC milliseconds."""
 
+    data_ms: int
+
     @property
     def algorithm(self) -> AccountAlgorithm:
         """The algorithm that runs."""

@@ -42,6 +42,8 @@ from simulation.securities.securities import Security
 
 D = TypeVar("D")
 Purse = tuple[Decimal, float, Decimal, float]
+Prices = tuple[int, int, int]
+"""The instant that prices are of, and how often holdings and what prices are read from have changed."""
 MARGIN_PRODUCTS = (SecurityType.FUTURE, SecurityType.CFD, SecurityType.CRYPTO_FUTURE)
 _DAILY_SETTLED = (SecurityType.FUTURE,)
 
@@ -56,7 +58,7 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
         self.unsettled_cash_book = CashBook()
         self.invested_securities: dict[Symbol, Security] = {}
         self.holding_changes = 0
-        self._idle: tuple[Purse | None, float] = (None, 0.0)  # cash, and what it is worth while nothing is held
+        self._known: tuple[tuple[Purse, Prices | None] | None, float] = (None, 0.0)  # the last value, and of what
         self.positions = PositionManager(self)
         self.margin_call_model: CallsMargin = DefaultMarginCallModel(self)
         self.trade_builder = TradeBuilder()
@@ -135,18 +137,29 @@ class SecurityPortfolioManager(LeanDictionary[SecurityHolding]):
     @property
     def total_portfolio_value(self) -> float:
         """Cash plus the market value of everything held; futures count with their unsettled profit."""
-        purse = None if self.invested_securities else self.purse()
-        if purse is not None and purse == self._idle[0]:
-            return self._idle[1]
+        stands_on = self._stands_on()
+        if stands_on is not None and stands_on == self._known[0]:
+            return self._known[1]
         total = (
             self.cash_book.total_value_in_account_currency + self.unsettled_cash_book.total_value_in_account_currency
         )
         for security in self.invested_securities.values():
             held = security.holdings
-            total += held.unsettled_profit if security.type in MARGIN_PRODUCTS else held.holdings_value
+            if security.type in MARGIN_PRODUCTS:
+                total += held.unsettled_profit
+                stands_on = None  # what of it is settled moves by itself
+            else:
+                total += held.holdings_value
         value = clean(total)
-        self._idle = (purse, value)
+        self._known = (stands_on, value)
         return value
+
+    def _stands_on(self) -> tuple[Purse, Prices | None] | None:
+        """What the account's value follows from, to be compared; None where it is worked out whenever asked for."""
+        purse = self.purse()
+        if purse is None or not self.invested_securities:
+            return None if purse is None else (purse, None)
+        return purse, (self._engine.data_ms, self.holding_changes, self._engine.securities.repriced)
 
     def purse(self) -> Purse | None:
         """Cash and its rate, settled and unsettled, to be compared; None while there is more than one currency."""

@@ -126,6 +126,10 @@ class UniverseBlock:
         }
         return replace(self, **kept, _symbols=[])
 
+    def terms(self, row: int) -> tuple[int, float, int]:
+        """Ordinal of the expiry, strike and right of one contract."""
+        return self.expiry.item(row), self.strike.item(row), self.right.item(row)
+
     def volatility_of(self, row: int) -> float:
         """Implied volatility of one contract."""
         return self.implied_volatility.item(row)
@@ -209,17 +213,17 @@ class RowIdentifier(SecurityIdentifier):
     @property
     def date(self) -> datetime:  # type: ignore[override]
         """Expiry date at midnight."""
-        return midnight_of(self.block.expiry.item(self.row))
+        return midnight_of(self.block.terms(self.row)[0])
 
     @property
     def strike_price(self) -> float:  # type: ignore[override]
         """Strike."""
-        return self.block.strike.item(self.row)
+        return self.block.terms(self.row)[1]
 
     @property
     def option_right(self) -> OptionRight:  # type: ignore[override]
         """CALL or PUT."""
-        return OptionRight.PUT if self.block.right.item(self.row) else OptionRight.CALL
+        return OptionRight.PUT if self.block.terms(self.row)[2] else OptionRight.CALL
 
     def __getattr__(self, name: str) -> Any:
         if name in RowIdentifier.__slots__:

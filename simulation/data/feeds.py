@@ -8,6 +8,7 @@ exchange's sessions (lean-facts 2.2). The cache of a security sees real rows onl
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
@@ -421,50 +422,57 @@ class Feed:
         """The data point of one row of a column, or of all its hours."""
         block, spec = column.block if rows is None else rows, self.spec
         kind = spec.kind
-        if kind == TickType.TRADE:
-            times = (int(block.start.item(row)), int(block.end.item(row)))
+        if kind is TickType.TRADE:
+            times = (block.start.item(row), block.end.item(row))
             first, high, low = block.open.item(row), block.high.item(row), block.low.item(row)
             values = (first, high, low, block.close.item(row), block.volume.item(row))
             return trade_bar(self.symbol, spec.zone, times, values)
-        if kind == TickType.QUOTE:
-            times = (int(block.start.item(row)), int(block.end.item(row)))
-            return self._quote(column, block, row, times)
+        if kind is TickType.QUOTE:
+            return self._quote(column, block, row)
         interest = OpenInterest(None, self.symbol, block.value.item(row))
         interest.zone = spec.zone
-        interest.start_ms = interest.end_ms = int(block.end.item(row))
+        interest.start_ms = interest.end_ms = block.end.item(row)
         return interest
 
-    def _quote(self, column: Column, block: Any, row: int, times: tuple[int, int]) -> QuoteBar:
+    def _quote(self, column: Column, block: Any, row: int) -> QuoteBar:
         """A quote bar; a missing side is taken from the row before (QuoteBarFillForwardEnumerator.cs:72)."""
         bar = QuoteBar.__new__(QuoteBar)
         bar.symbol, bar.zone = self.symbol, self.spec.zone
-        bar.start_ms, bar.end_ms = times
-        bar.bid = self._side(column, block, row, "bid")
-        bar.ask = self._side(column, block, row, "ask")
+        bar.start_ms, bar.end_ms = block.start.item(row), block.end.item(row)
+        bar.bid = _bid_of(block, row) or self._side(column, block, row, _bid_of)
+        bar.ask = _ask_of(block, row) or self._side(column, block, row, _ask_of)
         bar.last_bid_size = _size(block.bid_size.item(row))
         bar.last_ask_size = _size(block.ask_size.item(row))
         return bar
 
-    def _side(self, column: Column, block: Any, row: int, side: str) -> Bar | None:
-        found = _bar_of(block, row, side)
-        if found is not None or not self.spec.fill_forward:
-            return found
+    def _side(self, column: Column, block: Any, row: int, side: Callable[[Any, int], Bar | None]) -> Bar | None:
+        if not self.spec.fill_forward:
+            return None
         place = int(column.whole_end.searchsorted(block.end.item(row)))
         for candidate in range(place - 1, column.whole_first - 1, -1):
-            found = _bar_of(column.whole, candidate, side)
+            found = side(column.whole, candidate)
             if found is not None:
                 return found
         before = column.carried_filler()
-        return getattr(before, side) if isinstance(before, QuoteBar) else None
+        if not isinstance(before, QuoteBar):
+            return None
+        return before.bid if side is _bid_of else before.ask
 
 
-def _bar_of(block: Any, row: int, side: str) -> Bar | None:
-    if side == "bid":
-        opens, highs, lows, closes = block.bid_open, block.bid_high, block.bid_low, block.bid_close
-    else:
-        opens, highs, lows, closes = block.ask_open, block.ask_high, block.ask_low, block.ask_close
-    close = closes.item(row)
-    return Bar(opens.item(row), highs.item(row), lows.item(row), close) if close == close else None
+def _bid_of(block: Any, row: int) -> Bar | None:
+    """The bid of a row of quotes; None where it is missing."""
+    close = block.bid_close.item(row)
+    if close != close:
+        return None
+    return Bar(block.bid_open.item(row), block.bid_high.item(row), block.bid_low.item(row), close)
+
+
+def _ask_of(block: Any, row: int) -> Bar | None:
+    """The same of the ask."""
+    close = block.ask_close.item(row)
+    if close != close:
+        return None
+    return Bar(block.ask_open.item(row), block.ask_high.item(row), block.ask_low.item(row), close)
 
 
 def _size(value: float) -> float:

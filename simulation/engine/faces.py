@@ -126,6 +126,9 @@ class Samples(Protocol):
     def follow(self, instants: list[int]) -> bool:
         """Slices in which prices change and nothing else, all at once; false where each must be seen."""
 
+    def worth_at(self, instants: list[int]) -> tuple[float, float] | None:
+        """The least and the most that the account is worth at such slices; None where each must be valued."""
+
     @property
     def weighs_at(self) -> int:
         """When something is weighed that a slice may not pass."""

@@ -64,6 +64,7 @@ class Engine(QuietMinutes):
         self._delistings: list[tuple[int, int, DelistingType, Security]] = []
         self._watched: set[Symbol] = set()
         self.forgotten = self._sequence = 0
+        self._ordered: tuple[int, set[Symbol]] = (0, set())  # how many tickets there were, and what of
         self.warmup_end_ms = 0
         self.sample_step_ms = 4 * MINUTE_MS
 
@@ -120,7 +121,10 @@ class Engine(QuietMinutes):
             self._leaving.append(symbol)
 
     def _ever_ordered(self, symbol: Symbol) -> bool:
-        return bool(self.transactions.get_order_tickets(lambda ticket: ticket.symbol == symbol))
+        tickets = self.handler.tickets
+        if len(tickets) != self._ordered[0]:
+            self._ordered = len(tickets), {ticket.symbol for ticket in tickets.values()}
+        return symbol in self._ordered[1]
 
     def selected_of(self, canonical: Symbol) -> set[Symbol]:
         """Symbols that a chain's filter selected last."""

@@ -30,7 +30,10 @@ MOST_SUMS = 256
 """Of whose prices over a day the sums are kept."""
 Weights = tuple[tuple[Symbol, float], ...]
 """Symbols, each with how much of its price counts in a sum."""
-Rests = Callable[[], tuple[datetime, tuple[tuple[Weights, float, float], ...]] | None]
+_Sum = tuple[SumPath, list[PricePath], int]
+"""The path of a sum, those that it is of, and how many of any security had been replaced when it was looked up."""
+Rest = tuple[datetime, tuple[tuple[Weights, float, float], ...]]
+Rests = Callable[[], Rest | None]
 """An algorithm's `rests_while`: until when, by its own clock, and while which sums of prices stay between their bounds,
 its `on_data` does nothing; None where each slice has to be shown (decision 080)."""
 
@@ -56,7 +59,8 @@ class QuietMinutes(Views):
         self._best_value = 0.0
         self._on_data: Callable[[Slice], object] | None = None
         self._rests: Rests | None = None
-        self._sums: dict[Weights, SumPath] = {}
+        self._sums: dict[Weights, _Sum] = {}
+        self._known_rest: tuple[Rest, int, int] | None = None
 
     def stop(self, reason: str) -> None:
         """Ends the run before the next event."""
@@ -161,6 +165,8 @@ class QuietMinutes(Views):
         if times[position] >= until:
             return position
         stop, held = self._rested(times, position, until, rests), True
+        if position < stop and self._follow_safely(times, position, stop):
+            position = stop
         while position < stop and held:
             if times[position] >= self._next_value_ms and not self._worth_something(times[position]):
                 break
@@ -170,6 +176,21 @@ class QuietMinutes(Views):
         while self._next_margin_ms <= times[position - 1]:
             self._next_margin_ms = times[bisect_left(times, self._next_margin_ms, 0, position)] + MARGIN_CALL_MS
         return position
+
+    def _follow_safely(self, times: list[int], position: int, stop: int) -> bool:
+        """The same as all looks for ruin in a stretch, seen at once, and its minutes passed; false, with none passed,
+        where the account must be valued at each, or is near the share below which every slice is looked at."""
+        seen, due, place = list[int](), self._next_value_ms, position
+        while (place := bisect_left(times, due, place, stop)) < stop:
+            seen.append(self.data_ms if place == position else times[place - 1])  # at each the minute before is known
+            due = times[place] + MARGIN_CALL_MS
+        worth = self.samples.worth_at(seen) if seen else (self._best_value, self._best_value)
+        if worth is None or worth[0] < RUIN_SHARE * max(self._best_value, worth[1]) or worth[0] <= 0:
+            return False
+        if not self._follow(times, position, stop):
+            return False
+        self._best_value, self._next_value_ms = max(self._best_value, worth[1]), due
+        return True
 
     def _follow(self, times: list[int], position: int, stop: int) -> bool:
         """Passes minutes in which nothing but prices changes; false, with none passed, where each is to be stepped."""
@@ -187,33 +208,40 @@ class QuietMinutes(Views):
         found = rests()
         if found is None:
             return position
-        stop = bisect_left(times, min(until, self._instant(found[0])), position)
-        for weights, low, high in found[1]:
-            if position == stop:
-                return position
-            path = self._path(weights, times[position])
+        now, broken, known = times[position], self.securities.broken_paths, self._known_rest
+        if known is None or known[0] is not found or known[1] != broken or now >= known[2]:
+            left = self._left_at(found, now)
+            known = self._known_rest = (found, self.securities.broken_paths, left)
+        return bisect_left(times, min(until, known[2]), position)
+
+    def _left_at(self, rest: Rest, now: int) -> int:
+        """From which instant on, seen from one at which it is asked, a rest is over or not known to last."""
+        over = self._instant(rest[0])
+        for weights, low, high in rest[1]:
+            path = self._path(weights, now) if now < over else None
             if path is None:
-                return position
-            stop = bisect_left(times, path.high + 1, position, stop)
-            if position < stop:
-                left = path.leaves(low, high, times[position], times[stop - 1])
-                stop = bisect_left(times, left, position, stop)
-        return stop
+                return now
+            over = min(over, path.high + 1)
+            over = min(over, path.leaves(low, high, now, over - 1))
+        return over
 
     def _path(self, weights: Weights, ms: int) -> PricePath | SumPath | None:
         """The path of a sum around an instant, made once for the paths that it is of; None where one has none."""
+        if len(weights) == 1 and weights[0][1] == 1.0:
+            return self.securities[weights[0][0]].price_path(ms)
+        known, broken = self._sums.get(weights), self.securities.broken_paths
+        if known is not None and known[2] == broken and known[0].low < ms <= known[0].high:
+            return known[0]
         found = [self.securities[symbol].price_path(ms) for symbol, _ in weights]
         paths = [path for path in found if path is not None]
         if len(paths) != len(found):
             return None
-        if len(paths) == 1 and weights[0][1] == 1.0:
-            return paths[0]
-        known = self._sums.get(weights)
-        if known is None or any(one is not other for one, other in zip(known.paths, paths, strict=True)):
-            if len(self._sums) >= MOST_SUMS:
-                self._sums.clear()
-            known = self._sums[weights] = SumPath(paths, [weight for _, weight in weights])
-        return known
+        same = known is not None and known[1] == paths
+        path = known[0] if known is not None and same else SumPath(paths, [weight for _, weight in weights])
+        if len(self._sums) >= MOST_SUMS:
+            self._sums.clear()
+        self._sums[weights] = (path, paths, broken)
+        return path
 
     def _pass_to(self, times: list[int], position: int, stop: int) -> None:
         """Moves the clock to the last of these minutes."""

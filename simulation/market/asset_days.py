@@ -63,14 +63,20 @@ class AssetDay:
         self,
         spec: AssetSpec,
         day: date,
-        spot: MinutePath,
+        spot: Callable[[], MinutePath],
         surface: Callable[[], SurfaceDay],
         carry: Callable[[], Carry],
         closing: Callable[[], SurfaceDay] | None = None,
+        ends: tuple[Callable[[], float], Callable[[], float]] | None = None,
     ) -> None:
+        """``ends`` tells the first and the last price without the minutes between them."""
         self.spec = spec
         self.day = day
-        self.spot = spot
+        self.minutes = calendar().session_minutes(day)
+        self._make_spot = spot
+        self._spot: MinutePath | None = None
+        self._ends = ends
+        self._close: float | None = None
         self._make_carry = carry
         self._carry: Carry | None = None
         self.clock = VarianceClock(spec.profile)
@@ -96,9 +102,23 @@ class AssetDay:
         return self.clock.remaining_today(self.day)
 
     @property
-    def minutes(self) -> int:
-        """Length of the session in minutes."""
-        return len(self.spot.high)
+    def spot(self) -> MinutePath:
+        """Minutes of the price."""
+        if self._spot is None:
+            self._spot = self._make_spot()
+        return self._spot
+
+    @property
+    def opened(self) -> float:
+        """The first price, in points."""
+        return self.spot.points.item(0) if self._ends is None else self._ends[0]()
+
+    @property
+    def closed(self) -> float:
+        """The last price, in points."""
+        if self._close is None:
+            self._close = self.spot.points.item(-1) if self._ends is None else self._ends[1]()
+        return self._close
 
     @property
     def surface(self) -> SurfaceDay:
@@ -123,12 +143,18 @@ class AssetDay:
         key = (expiry.toordinal(), morning)
         known = self._closes.get(key)
         if known is None:
-            left = self._variance_years(expiry, morning, _LAST)
-            is_future = self.spec.kind is Kind.FUTURE
-            forward = self.spot.points[_LAST] if is_future else self._forward(expiry, morning, _LAST)
-            columns = (forward, self.closing.theta(left), self._years(expiry, morning, _LAST))
-            known = self._closes[key] = (columns[0].item(0), columns[1].item(0), columns[2].item(0))
+            forward, left, years = self.terms_at_close(expiry, morning=morning)
+            known = self._closes[key] = (forward, self.closing.theta(np.array([left])).item(0), years)
         return known
+
+    def terms_at_close(self, expiry: date, *, morning: bool = False) -> tuple[float, float, float]:
+        """Forward, years of variance time and calendar years at the close, without the minutes before."""
+        left = max(self.clock.after_today(self.day, expiry, morning=morning), 0.0)
+        years = self._years(expiry, morning, _LAST)
+        forward = self.closed
+        if self.spec.kind is not Kind.FUTURE:
+            forward = self._forward_of(np.array([forward]), years, expiry).item(0)
+        return forward, left, years.item(0)
 
     def years(self, expiry: date, *, morning: bool = False) -> FloatArray:
         """Calendar years from the open and from each minute's end to the settlement, never negative.
@@ -144,11 +170,8 @@ class AssetDay:
 
     def variance_years(self, expiry: date, *, morning: bool = False) -> FloatArray:
         """Variance time to the settlement, in years."""
-        return self._variance_years(expiry, morning)
-
-    def _variance_years(self, expiry: date, morning: bool, rows: slice = _EVERY) -> FloatArray:
         after = self.clock.after_today(self.day, expiry, morning=morning)
-        return np.asarray(np.maximum(self.remaining[rows] + after, 0.0))
+        return np.asarray(np.maximum(self.remaining + after, 0.0))
 
     def theta(self, expiry: date, *, morning: bool = False) -> FloatArray:
         """At-the-money total variance to ``expiry``, kept for the day: every strike of an expiry shares it."""
@@ -178,7 +201,9 @@ class AssetDay:
         """
         if self.spec.kind is Kind.FUTURE:
             return self.spot.points
-        return self._keep("forward", expiry, morning, lambda: self._forward(expiry, morning))
+        return self._keep(
+            "forward", expiry, morning, lambda: self._forward_of(self.spot.points, self._years(expiry, morning), expiry)
+        )
 
     def _keep(self, name: str, expiry: date, morning: bool, make: Callable[[], FloatArray]) -> FloatArray:
         key = (name, expiry.toordinal(), morning)
@@ -187,12 +212,11 @@ class AssetDay:
             known = self._kept[key] = make()
         return known
 
-    def _forward(self, expiry: date, morning: bool, rows: slice = _EVERY) -> FloatArray:
-        years = self._years(expiry, morning, rows)
+    def _forward_of(self, points: FloatArray, years: FloatArray, expiry: date) -> FloatArray:
         grown = np.exp((self.carry.growth(years) - self.carry.dividend_yield) * years)
         paid = sum(
             amount * np.exp(-self.carry.rate * (ordinal - self.day.toordinal()) / 365.0)
             for ordinal, amount in self.carry.dividends
             if self.day.toordinal() < ordinal <= expiry.toordinal()
         )
-        return np.asarray(self.spot.points[rows] * (1.0 - paid / self.spot.points[0]) * grown)
+        return np.asarray(points * (1.0 - paid / self.opened if paid else 1.0) * grown)

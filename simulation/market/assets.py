@@ -41,9 +41,10 @@ from simulation.market.surface import (
 )
 
 DAYS_KEPT = 6
-ANCHORS_KEPT = 300
+CLOSINGS = 32  # sessions whose surfaces at the close are solved together
+ANCHORS_KEPT = 800  # of two profiles of the day, over the year that volatilities are ranked in
 DRIVEN_PATHS_KEPT = 80  # contract months of a future look at the same sessions, up to 65 days apart
-PATHS_KEPT = 300  # minutes of the index's sessions: everything that moves with it is made of them, day after day
+PATHS_KEPT = 400  # minutes of the index's sessions: everything that moves with it is made of them, year after year
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Asset:
         self._lasting = memory_of(filled, 126)
         self._days: OrderedDict[int, tuple[AssetDay, Callable[[], MinutePath]]] = OrderedDict()
         self._paths: OrderedDict[int, MinutePath] = OrderedDict()
+        self._closings: dict[int, tuple[SurfaceDay, dict[int, int]]] = {}
+        self._surprises: dict[int, float] = {}
         self._columns: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
 
     def _filled_volatility(self) -> FloatArray:
@@ -149,6 +152,7 @@ class Asset:
         known = self._paths.get(row)
         if known is None:
             known = self._paths[row] = self._spot(day, row, weights)
+            self._surprises[row] = self._surprise(row, known, weights, last=True).item()
             if len(self._paths) > self.paths_kept:
                 self._paths.popitem(last=False)
         return known
@@ -234,18 +238,24 @@ class Asset:
 
     def _make(self, day: date, row: int) -> tuple[AssetDay, Callable[[], MinutePath]]:
         weights = weights_of(day, self.spec.profile)
-        spot = self._minutes(day, row, weights)
-        volatility = cache(lambda: self._volatility_minutes(day, row, spot, weights))
 
-        def surface(last: bool = False) -> SurfaceDay:
-            """At the close the volatility index is what its series says: its minutes end there."""
-            level = self._filled[row : row + 1] if last else volatility().points
-            return self._surface(day, row, spot, level, weights)
+        def spot() -> MinutePath:
+            return self._minutes(day, row, weights)
+
+        @cache
+        def volatility() -> MinutePath:
+            return self._volatility_minutes(day, row, spot(), weights)
+
+        def surface() -> SurfaceDay:
+            anchor = anchor_years(VarianceClock(self.spec.profile), day)
+            surprise = self._surprise(row, spot(), weights, last=False)
+            return surface_day(self.spec.smile, volatility().points, anchor, self._state(day, row), surprise)
 
         def carry() -> Carry:
             return self._carry(day, float(self.series.close[row - 1]))
 
-        return AssetDay(self.spec, day, spot, surface, carry, lambda: surface(last=True)), volatility
+        ends = (lambda: self.bar(row).open, lambda: float(self.series.close[row]))
+        return AssetDay(self.spec, day, spot, surface, carry, lambda: self._closing(row), ends), volatility
 
     def _volatility_minutes(self, day: date, row: int, spot: MinutePath, weights: FloatArray) -> MinutePath:
         """The session's minutes of the volatility index, published or not."""
@@ -259,21 +269,50 @@ class Asset:
         pull = Companionship(law.at(quoted.open), law.noise)
         return companion_path(generator, spot, quoted, weights, pull)
 
-    def _surface(
-        self, day: date, row: int, spot: MinutePath, volatility: FloatArray, weights: FloatArray
-    ) -> SurfaceDay:
-        """At each of the last minutes of a session for which a level of the volatility index is given."""
-        law = self.spec.smile
-        lasting = float(self._lasting[row])
-        recent = float(self._recent[row])
-        state = TermState(law.lasting_variance(lasting), recent, lasting, skew_strength(day.year))
+    def _closing(self, row: int) -> SurfaceDay:
+        """The surface at a row's close; those of a block of sessions are solved at once.
+
+        Who reads a day's chain file reads those of other days too, and one surface costs what thirty do.
+        """
+        first = row - row % CLOSINGS
+        known = self._closings.get(first)
+        if known is None:
+            known = self._closings[first] = self._closings_from(first)
+        surfaces, places = known
+        return surfaces.at(places[row])
+
+    def _closings_from(self, first: int) -> tuple[SurfaceDay, dict[int, int]]:
+        """Surfaces at the closes of a block, and the place of each row among them.
+
+        At the close the volatility index is what its series says: its minutes end there.
+        """
+        last = min(first + CLOSINGS, len(self.series.days))
+        days = {row: date.fromordinal(int(self.series.days[row])) for row in range(max(first, 1), last)}
+        rows = [row for row, day in days.items() if calendar().is_open(day)]
+        clock = VarianceClock(self.spec.profile)
+        anchors, surprises, states = [], [], []
+        for row in rows:
+            if row not in self._surprises:
+                self._minutes(days[row], row, weights_of(days[row], self.spec.profile))
+            anchors.append(anchor_years(clock, days[row])[-1])
+            surprises.append(self._surprises[row])
+            states.append(self._state(days[row], row))
+        surface = surface_day(
+            self.spec.smile, self._filled[rows], np.array(anchors), TermState.joined(states), np.array(surprises)
+        )
+        return surface, {row: place for place, row in enumerate(rows)}
+
+    def _state(self, day: date, row: int) -> TermState:
+        """What the surface of a day remembers."""
+        lasting, recent = float(self._lasting[row]), float(self._recent[row])
+        return TermState(self.spec.smile.lasting_variance(lasting), recent, lasting, skew_strength(day.year))
+
+    def _surprise(self, row: int, spot: MinutePath, weights: FloatArray, *, last: bool) -> FloatArray:
+        """How the session went so far over what was expected of it, at each minute or at the last alone."""
         # What a VIX is followed by on average: the root of 0.85 (minutes over days) times 0.74 (days over the VIX).
         yesterday = 0.8 * float(self._filled[row - 1]) / 100.0
         returns = np.diff(np.log(spot.points))
-        last = len(volatility) < len(spot.points)
-        surprise = surprise_of(returns, weights, yesterday**2, WEIGHT_OF_YEAR, last=last)
-        anchor = anchor_years(VarianceClock(self.spec.profile), day)[-len(volatility) :]
-        return surface_day(law, volatility, anchor, state, surprise)
+        return surprise_of(returns, weights, yesterday**2, WEIGHT_OF_YEAR, last=last)
 
 
 class DrivenAsset(Asset):

@@ -240,13 +240,18 @@ class FundShare:
         if whole is None:
             return None
         factor = self.factor(day)
-        spot = MinutePath(
-            *(np.round(part * factor, 2) for part in (whole.spot.points, whole.spot.high, whole.spot.low))
-        )
-        opened = float(spot.points[0])
+
+        def spot() -> MinutePath:
+            path = whole.spot
+            return MinutePath(*(np.round(part * factor, 2) for part in (path.points, path.high, path.low)))
+
+        def opened() -> float:
+            return float(np.round(whole.opened * factor, 2))
+
         made = self._days[ordinal] = AssetDay(
-            self.spec, day, spot, lambda: whole.surface, lambda: self._carry(day, opened), lambda: whole.closing
-        )
+            self.spec, day, spot, lambda: whole.surface, lambda: self._carry(day, opened()), lambda: whole.closing,
+            (opened, lambda: float(np.round(whole.closed * factor, 2))),
+        )  # fmt: skip
         if len(self._days) > DAYS_KEPT:
             self._days.popitem(last=False)
         return made

@@ -122,7 +122,10 @@ def fold(paths: FloatArray, low: float, high: float) -> FloatArray:
     width = high - low
     if width <= 0.0:
         return np.full_like(paths, low)
-    return np.asarray(low + width - np.abs((paths - low) % (2.0 * width) - width))
+    above = paths - low
+    outside = (above < 0.0) | (above >= 2.0 * width)
+    above[outside] %= 2.0 * width  # the others are their own remainder, which takes long to find
+    return np.asarray(low + width - np.abs(above - width))
 
 
 def _stretch(path: FloatArray, upper: float, high: float) -> FloatArray:
@@ -158,7 +161,7 @@ def fit(paths: FloatArray, bar: Bar) -> FloatArray:
 
 def to_tick(prices: FloatArray, tick: float) -> FloatArray:
     """Prices at the nearest tick, free of binary dust."""
-    return np.asarray(np.round(np.round(prices / tick) * tick, 6))
+    return np.asarray((np.rint(prices / tick) * tick).round(6))
 
 
 def honour(path: FloatArray, bar: Bar, tick: float = TICK) -> FloatArray:

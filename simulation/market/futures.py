@@ -241,11 +241,20 @@ class FutureStrip:
         if whole is None:
             return None
         factor, tick = self.factor(expiry, day), self.law.tick
-        parts = to_tick(self._prices(whole) * factor, tick)
-        points, count = whole.minutes + 1, whole.minutes
-        spot = MinutePath(parts[:points], parts[points : points + count], parts[points + count :])
+
+        def spot() -> MinutePath:
+            parts = to_tick(self._prices(whole) * factor, tick)
+            points, count = whole.minutes + 1, whole.minutes
+            return MinutePath(parts[:points], parts[points : points + count], parts[points + count :])
+
+        def at_tick(price: float) -> float:
+            return float(to_tick(np.array(price * factor), tick))
+
         carry = Carry(risk_free(day))
-        return AssetDay(self._spec_of(whole), day, spot, lambda: whole.surface, lambda: carry, lambda: whole.closing)
+        return AssetDay(
+            self._spec_of(whole), day, spot, lambda: whole.surface, lambda: carry, lambda: whole.closing,
+            (lambda: at_tick(whole.opened), lambda: at_tick(whole.closed)),
+        )  # fmt: skip
 
     def _prices(self, whole: AssetDay) -> FloatArray:
         """The driver's points, highs and lows in one array: what a day's contracts are made of."""

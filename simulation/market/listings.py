@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -313,6 +314,52 @@ class Chain:
     strike: FloatArray
     right: IntArray
 
+    def terms(self, row: int) -> tuple[int, float, int]:
+        """Ordinal of the expiry, strike and right of one contract."""
+        return self.expiry.item(row), self.strike.item(row), self.right.item(row)
+
+    def __len__(self) -> int:
+        return len(self.expiry)
+
+
+class ListedChain(Chain):
+    """Every contract of a day by expiration, whose arrays are made when one is looked at as a whole.
+
+    Who ranks volatilities reads a few rows of each of a year of chains, which have thousands.
+    """
+
+    _found: list[tuple[int, FloatArray]]
+    _ends: list[int]
+
+    def __init__(self, found: list[tuple[date, FloatArray]]) -> None:
+        kept = [(expiry.toordinal(), strikes) for expiry, strikes in found]
+        self.__dict__.update(_found=kept, _ends=list(accumulate(2 * len(strikes) for _, strikes in found)))
+
+    def terms(self, row: int) -> tuple[int, float, int]:
+        """Of a row by the expiration that it falls into: a call and a put of each strike."""
+        place = bisect_right(self._ends, row)
+        ordinal, strikes = self._found[place]
+        at = row - self._ends[place] + 2 * len(strikes)
+        return ordinal, strikes.item(at // 2), at % 2
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    @cached_property
+    def expiry(self) -> IntArray:
+        """Ordinals of the expirations."""
+        return np.concatenate([np.full(2 * len(strikes), ordinal, dtype=np.int64) for ordinal, strikes in self._found])
+
+    @cached_property
+    def strike(self) -> FloatArray:
+        """Strikes, each twice."""
+        return np.concatenate([np.repeat(strikes, 2) for _, strikes in self._found])
+
+    @cached_property
+    def right(self) -> IntArray:
+        """A call and a put, and so on."""
+        return np.tile(np.asarray([0, 1], dtype=np.int64), len(self) // 2)
+
 
 class ListingBook:
     """Listings of one root over the price history of its underlying; strikes once added stay until expiry."""
@@ -379,11 +426,4 @@ class ListingBook:
         found = [
             (expiry, strikes) for expiry in self.expirations(day) if (strikes := self._listed(day, expiry)) is not None
         ]
-        if not found:
-            return None
-        expiry = np.concatenate(
-            [np.full(2 * len(strikes), expiry.toordinal(), dtype=np.int64) for expiry, strikes in found]
-        )
-        strike = np.concatenate([np.repeat(strikes, 2) for _, strikes in found])
-        right = np.tile(np.asarray([0, 1], dtype=np.int64), len(strike) // 2)
-        return Chain(expiry, strike, right)
+        return ListedChain(found) if found else None

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from operator import methodcaller
 from typing import TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -88,7 +90,7 @@ def night(asset: Asset, ticker: str, day: date) -> FloatArray | None:
     draws = stream(asset.seed, f"{ticker}/night", day).standard_normal(NIGHT) * np.sqrt(weights)
     walk = np.concatenate((np.zeros(1), np.cumsum(draws)))
     bridge = deviation * (walk - passed * walk[-1])
-    return np.asarray(np.exp(np.log(start) + passed * np.log(float(state.spot.points[0]) / start) + bridge))
+    return np.asarray(np.exp(np.log(start) + passed * np.log(state.opened / start) + bridge))
 
 
 def _bars(points: FloatArray, tick: float, start: int, volume: float) -> TradeBlock:
@@ -189,18 +191,48 @@ def evening_quotes(book: Book, symbol: Symbol, day: date, last: float) -> QuoteB
     return QuoteBlock(start + MINUTE, start, bid, bid, bid, bid, shown[0], ask, ask, ask, ask, shown[1])
 
 
-def future_universe(canonical: Symbol, day: date, listed: list[tuple[date, AssetDay]]) -> UniverseBlock | None:
-    """The contracts of a future on ``day``, nearest first; open interest falls by two thirds with each."""
-    if not listed:
-        return None
-    expiry = np.array([found.toordinal() for found, _ in listed], dtype=np.int64)
-    spots = [state.spot for _, state in listed]
-    prices = np.array([(spot.points[0], spot.high.max(), spot.low.min(), spot.points[-1]) for spot in spots])
-    zero = np.zeros(len(listed))
-    interest = np.floor(400_000.0 * 0.35 ** np.arange(len(listed)))
-    columns = (prices[:, 0], prices[:, 1], prices[:, 2], prices[:, 3], np.floor(interest / 2.0), interest)
-    greeks = (zero, zero, zero, zero, zero, zero)
-    return UniverseBlock(canonical, day, None, expiry, zero, zero.astype(np.int64), *columns, *greeks)
+class ListedFutures(UniverseBlock):
+    """A future's contracts of a day, whose prices are read from their minutes when one of them is looked at.
+
+    Most who read the list want to know what is listed.
+    """
+
+    __slots__ = ("_found", "_states")
+    _states: list[AssetDay]
+    _found: list[FloatArray]
+
+    @classmethod
+    def of(cls, canonical: Symbol, day: date, listed: list[tuple[date, AssetDay]]) -> ListedFutures:
+        """The contracts, nearest first; open interest falls by two thirds with each."""
+        zero = np.zeros(len(listed))
+        interest = np.floor(400_000.0 * 0.35 ** np.arange(len(listed)))
+        expiry = np.array([found.toordinal() for found, _ in listed], dtype=np.int64)
+        known = {"expiry": expiry, "right": zero.astype(np.int64), "open_interest": interest}
+        known |= {"volume": np.floor(interest / 2.0), "canonical": canonical, "day": day, "underlying": None}
+        known |= {"_symbols": [], "_states": [state for _, state in listed], "_found": []}
+        block = object.__new__(cls)
+        for one in (*(one.name for one in fields(UniverseBlock)), "_states", "_found"):
+            if one not in _PRICES:
+                object.__setattr__(block, one, known.get(one, zero))
+        return block
+
+    def narrowed(self, rows: IntArray) -> UniverseBlock:
+        """The same with these rows only, prices and all."""
+        whole = UniverseBlock(*(getattr(self, one.name) for one in fields(UniverseBlock) if one.init))
+        return whole.narrowed(rows)
+
+    def price(self, which: int) -> FloatArray:
+        """One of the day's four prices of each contract."""
+        if not self._found:
+            spots = [state.spot for state in self._states]
+            ends = [(spot.points[0], spot.high.max(), spot.low.min(), spot.points[-1]) for spot in spots]
+            self._found.extend(np.array(ends).T)
+        return self._found[which]
+
+
+_PRICES = ("open", "high", "low", "close")
+for _name in _PRICES:
+    setattr(ListedFutures, _name, property(methodcaller("price", _PRICES.index(_name))))
 
 
 def _date_of(symbol: Symbol) -> date:

@@ -21,7 +21,6 @@ from simulation.data.columns import (
     MarginRow,
     QuoteBlock,
     TradeBlock,
-    UnderlyingRow,
     UniverseBlock,
 )
 from simulation.data.market_hours import MarketHoursDatabase
@@ -30,14 +29,14 @@ from simulation.lean.enums import OptionRight, Resolution, SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market.book import Book, BuildRequest, MarketSpecError, build
 from simulation.market.calendar import NEW_YORK, FloatArray, IntArray, session_open_utc, session_weights
-from simulation.market.chain_columns import ChainColumns, LazyUniverse
+from simulation.market.chain_columns import ChainColumns, LazyUniverse, MoneyBook, UnderlyingOfDay
 from simulation.market.corporate import interest_rates
 from simulation.market.daily_columns import DaysOfBars, MinutesColumn
 from simulation.market.days import stream, to_tick
 from simulation.market.definitions import market_hours, symbol_properties
 from simulation.market.listings import Listings
 from simulation.market.quotes import USUAL_FAULTS, ContractDay, QuoteFaults, faulted, quote_rows, sizes
-from simulation.market.sessions import LongBars, evening_quotes, future_minutes, future_universe, joined
+from simulation.market.sessions import ListedFutures, LongBars, evening_quotes, future_minutes, joined
 from simulation.market.valuation import ChainRows, OptionRoot, activity, day_activity, settlement_day
 
 MINUTE = 60_000
@@ -150,6 +149,7 @@ class ModelledMarket:
         self._activities: dict[tuple[Symbol, int, int], tuple[FloatArray, FloatArray]] = {}
         self._openings: dict[tuple[Symbol, int], float | None] = {}
         self._universes: OrderedDict[tuple[str, int], UniverseBlock | None] = OrderedDict()
+        self._money: dict[str, MoneyBook] = {}
         self._wholes: dict[tuple[str, Resolution], TradeBlock | None] = {}
         self._futures: OrderedDict[tuple[Symbol, int], TradeBlock | None] = OrderedDict()
         self._long = LongBars(book)
@@ -355,7 +355,8 @@ class ModelledMarket:
         if strip is None or not self.book.inside(day):
             return None
         states = [(expiry, strip.on(expiry, day)) for _, expiry in strip.contracts(day)]
-        return future_universe(canonical, day, [(expiry, state) for expiry, state in states if state is not None])
+        listed = [(expiry, state) for expiry, state in states if state is not None]
+        return ListedFutures.of(canonical, day, listed) if listed else None
 
     # --- options -----------------------------------------------------------------------------------------------------
 
@@ -469,11 +470,10 @@ class ModelledMarket:
         chain = None if state is None else root.listing.chain(day)
         if state is None or chain is None:
             return None
-        spot = state.spot
-        row = UnderlyingRow(
-            float(spot.points[0]), float(spot.high.max()), float(spot.low.min()), float(spot.points[-1]), 0.0
-        )
-        return LazyUniverse.of(canonical, day, row, chain, ChainColumns(root, state, chain, self.seed))
+        on_future = canonical.security_type is SecurityType.FUTURE_OPTION
+        money = self._money.setdefault(root.root, MoneyBook(root)) if on_future else None
+        columns = ChainColumns(root, state, chain, self.seed, money)
+        return LazyUniverse.of(canonical, day, UnderlyingOfDay.of(state), columns)
 
 
 def share_quotes(trades: TradeBlock, tick: float) -> QuoteBlock:

@@ -20,6 +20,7 @@ Prices: Black (1976) on a forward. What early exercise adds is in american.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -124,6 +125,7 @@ SKEW: dict[int, float] = {
 MOST_SKEW = 127.0
 
 
+@lru_cache(maxsize=64)
 def skew_strength(year: int) -> float:
     """The ``eta`` at a volatility index of 16 whose 30-day smile has the year's SKEW (nearest year outside the table).
 
@@ -308,10 +310,16 @@ class TermState:
     strength where the law leaves it to the year.
     """
 
-    long_run: float
-    recent: float
-    lasting: float
-    strength: float
+    long_run: FloatArray | float
+    recent: FloatArray | float
+    lasting: FloatArray | float
+    strength: FloatArray | float
+
+    @staticmethod
+    def joined(states: Sequence[TermState]) -> TermState:
+        """What the surfaces of several days remember, a column each."""
+        names = ("long_run", "recent", "lasting", "strength")
+        return TermState(*(np.array([getattr(state, name) for state in states]) for name in names))
 
 
 @dataclass(frozen=True)
@@ -329,10 +337,17 @@ class SurfaceDay:
     eta: FloatArray
 
     def at(self, minute: int) -> SurfaceDay:
-        """The surface of one minute."""
+        """The surface of one minute, or of one of several days."""
         one = slice(minute, minute + 1)
         columns = (self.long_run, self.slow, self.middle, self.fast, self.eta)
         return SurfaceDay(self.law, *(column[one] for column in columns))
+
+    @staticmethod
+    def joined(surfaces: Sequence[SurfaceDay]) -> SurfaceDay:
+        """Moments of several days, one after the other; all of one law."""
+        names = ("long_run", "slow", "middle", "fast", "eta")
+        columns = (np.concatenate([getattr(surface, name) for surface in surfaces]) for name in names)
+        return SurfaceDay(surfaces[0].law, *columns)
 
     def theta(self, years: FloatArray) -> FloatArray:
         """At-the-money total variance to ``years`` of variance time from each minute; grows with ``years``."""
@@ -381,6 +396,14 @@ def surface_day(
     return SurfaceDay(law, long_run, slow, middle, fast, eta)
 
 
+@lru_cache(maxsize=8)
+def _fading(minutes: int) -> FloatArray:
+    """What a minute still counts, by how long it is over; shared by all sessions of a length."""
+    memory = np.exp(-np.arange(minutes) / 90.0)
+    memory.flags.writeable = False
+    return np.asarray(memory)
+
+
 def surprise_of(
     returns: FloatArray, weights: FloatArray, yearly_variance: float, year_weight: float, *, last: bool = False
 ) -> FloatArray:
@@ -392,11 +415,11 @@ def surprise_of(
     passed count.
     """
     expected = yearly_variance * weights / year_weight
-    memory = np.exp(-np.arange(len(returns)) / 90.0)
+    memory = _fading(len(returns))
     prior = float(expected.mean()) * 60.0
 
     def gathered(values: FloatArray) -> FloatArray:
-        return np.convolve(values, memory, "valid") if last else np.convolve(values, memory)[: len(values)]
+        return np.array([values @ memory[::-1]]) if last else np.convolve(values, memory)[: len(values)]
 
     ratio = (gathered(returns**2) + prior) / (gathered(expected) + prior)
     passed = np.clip(ratio, 0.3, 8.0)

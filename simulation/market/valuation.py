@@ -22,6 +22,7 @@ from simulation.market.american import (
     SHALLOWEST,
     SMALLEST_SHARE,
     SMALLEST_VARIANCE,
+    Lattice,
     Profiles,
     lattice,
     timetable,
@@ -131,9 +132,9 @@ class EarlyExercise:
         if not paying and (rate if sign < 0 else earned) <= 0.0:
             return np.zeros(len(claims.forward))
         moneyness, variance, years, discount = terms
-        depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
-        inside = (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE)
         if paying:
+            depth = sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
+            inside = (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE)
             profiles = self._profile(claims, rate)
             return _placed(
                 inside, depth,
@@ -141,13 +142,7 @@ class EarlyExercise:
                 lambda rows: profiles.beyond(moneyness[rows], discount[rows]),
             )  # fmt: skip
         cost = max(rate, earned)
-        whole = cost * years
-        kept = lattice(sign, rate / cost, earned / cost)
-        return _placed(
-            inside & (whole > SMALLEST_SHARE), depth,
-            lambda rows: kept.at(depth[rows], variance[rows], whole[rows]),
-            lambda rows: kept.beyond(moneyness[rows], variance[rows], whole[rows]),
-        )  # fmt: skip
+        return _on_lattice(lattice(sign, rate / cost, earned / cost), terms[:2], cost * years)
 
     def _profile(self, claims: Claims, rate: float) -> Profiles:
         key = (claims.state.day.toordinal(), claims.expiry.toordinal(), claims.sign, rate)
@@ -174,6 +169,26 @@ def _placed(inside: NDArray[np.bool_], depth: FloatArray, near: Read, deep: Read
         if len(rows):
             result[rows] = made(rows)
     return result
+
+
+def _on_lattice(kept: Lattice, terms: tuple[FloatArray, FloatArray], whole: FloatArray) -> FloatArray:
+    """Premium over strike from moneyness and variance, and what the larger of rate and yield comes to until expiry."""
+    moneyness, variance = terms
+    depth = kept.sign * moneyness / np.sqrt(np.maximum(variance, SMALLEST_VARIANCE))
+    return _placed(
+        (depth > SHALLOWEST) & (variance > SMALLEST_VARIANCE) & (whole > SMALLEST_SHARE), depth,
+        lambda rows: kept.at(depth[rows], variance[rows], whole[rows]),
+        lambda rows: kept.beyond(moneyness[rows], variance[rows], whole[rows]),
+    )  # fmt: skip
+
+
+def value_on_future(sign: float, terms: tuple[FloatArray, ...], rate: FloatArray) -> FloatArray:
+    """American values on futures from forward, strike, variance and years, each at its own rate, as in `value`."""
+    forward, strike, variance, years = terms
+    moneyness = np.log(forward / strike)
+    european = black(forward, strike, variance, np.exp(-rate * years), sign, moneyness)
+    share = _on_lattice(lattice(sign, 1.0, 1.0), (moneyness, variance), rate * years)
+    return np.maximum(european + np.maximum(share, 0.0) * strike, np.maximum(sign * (forward - strike), 0.0))
 
 
 Activity = tuple[FloatArray, FloatArray]

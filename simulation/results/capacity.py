@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from simulation.lean.bars import QuoteBar, TradeBar
 from simulation.lean.clock import FOREVER, MINUTE_MS
-from simulation.lean.enums import OrderStatus, Resolution
+from simulation.lean.enums import OrderStatus, Resolution, TickType
 from simulation.lean.numbers import clean
+from simulation.lean.symbols import Symbol
+from simulation.securities.slices import Slice
 
 DAY_MS = 1440 * MINUTE_MS
 _FILLS = (OrderStatus.FILLED, OrderStatus.PARTIALLY_FILLED)
@@ -126,9 +129,11 @@ class CapacityEstimate:
                 known.note_fill(event)
                 self._watched[event.symbol] = known
         now = engine.utc_ms
-        for symbol, known in list(self._watched.items()):
-            if known.see(self._bar(symbol), now):
-                del self._watched[symbol]
+        moment = engine.current_slice if self._watched else None
+        if moment is not None:  # a contract that expired is watched for ever after
+            for symbol in [one for one in self._watched if one in moment.snapshot]:
+                if self._watched[symbol].see(_bar_of(moment, symbol), now):
+                    del self._watched[symbol]
         if self._known and (force or now // DAY_MS * DAY_MS >= self._next_ms):
             self._weigh(now)
 
@@ -141,18 +146,6 @@ class CapacityEstimate:
     def quiet_until(self) -> int:
         """Until when `update` weighs nothing (UTC ms)."""
         return math.ceil(self._next_ms / DAY_MS) * DAY_MS if self._known else FOREVER
-
-    def _bar(self, symbol: Any) -> tuple[float, float, int] | None:
-        moment = self._engine.current_slice
-        if moment is None or symbol not in moment.snapshot:  # a contract that expired is watched for ever after
-            return None
-        bar = moment.bars.get(symbol)
-        if bar is not None:
-            return bar.close, bar.volume, bar.end_ms - bar.start_ms
-        quote = moment.quote_bars.get(symbol)
-        if quote is None:
-            return None
-        return quote.close, (quote.last_bid_size + quote.last_ask_size) / 2, quote.end_ms - quote.start_ms
 
     def _weigh(self, now: int) -> None:
         value = self._engine.portfolio.total_portfolio_value
@@ -181,3 +174,14 @@ class _Position:
 
     def __init__(self, security: Any) -> None:
         self.security = security
+
+
+def _bar_of(moment: Slice, symbol: Symbol) -> tuple[float, float, int] | None:
+    """Close, volume and length of what a slice holds of a symbol: its trades, else its quotes."""
+    bar = moment.point(symbol, TickType.TRADE)
+    if isinstance(bar, TradeBar):
+        return bar.close, bar.volume, bar.end_ms - bar.start_ms
+    quote = moment.point(symbol, TickType.QUOTE)
+    if not isinstance(quote, QuoteBar):
+        return None
+    return quote.close, (quote.last_bid_size + quote.last_ask_size) / 2, quote.end_ms - quote.start_ms

@@ -191,6 +191,15 @@ class Samples:
         self._waiting += instants
         return True
 
+    def worth_at(self, instants: list[int]) -> tuple[float, float] | None:
+        """The least and the most that the account is worth at some instants to come, in which nothing changes but
+        prices; None where it has to be valued at each."""
+        standing = self._standing
+        if standing is None or not standing.stands(self._engine.portfolio, instants[-1]):
+            return None
+        values = standing.values(np.array(instants, dtype=np.int64))
+        return clean(values.min().item()), clean(values.max().item())
+
     def _widen_waiting(self) -> None:
         """Widens the current candle by what the account was worth at the instants that wait."""
         if self._waiting and self._standing is not None:

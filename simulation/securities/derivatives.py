@@ -203,6 +203,7 @@ class SecurityManager(LeanDictionary[Security]):
         super().__init__()
         self.everything: dict[Any, Security] = {}
         self.broken_paths = 0  # how often what the path of a security rests on was replaced
+        self.repriced = 0  # how often what prices are read from was replaced, of any security
 
     def _key(self, key: Any) -> Any:
         if isinstance(key, Symbol | str):

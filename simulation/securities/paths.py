@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulation.data.feeds import Column, Feed
-from simulation.lean.bars import middle
+from simulation.lean.bars import middles
 from simulation.lean.clock import FOREVER
 from simulation.lean.enums import Resolution, TickType
-from simulation.lean.numbers import clean
+from simulation.lean.numbers import rounded
 
 Times = NDArray[np.int64]
 Prices = NDArray[np.float64]
@@ -82,8 +82,7 @@ class PricePath:
         known = self._worth
         if known is None or known[0] != factors:
             quantity, multiplier, rate = factors
-            values = [clean(price * quantity * multiplier * rate) for price in self._values]
-            known = self._worth = (factors, np.array(values))
+            known = self._worth = (factors, rounded(self._prices * quantity * multiplier * rate))
         worth: Prices = known[1][self._at.searchsorted(times, "right") - 1]
         return worth
 
@@ -103,10 +102,9 @@ class PricePath:
 class SumPath:
     """A sum of prices, each times how much of it counts and added in the order given, in (low, high]."""
 
-    __slots__ = ("_steps", "_values", "high", "low", "paths")
+    __slots__ = ("_steps", "_values", "high", "low")
 
     def __init__(self, paths: Sequence[PricePath], weights: Sequence[float]) -> None:
-        self.paths = tuple(paths)
         self.low, self.high = max(path.low for path in paths), min(path.high for path in paths)
         ends = [path.changes(self.low, self.high) for path in paths]
         times = np.unique(np.concatenate([np.array([self.low], dtype=np.int64), *ends]))
@@ -148,22 +146,22 @@ def _points(column: Column | None, low: int) -> _Points | None:
     """The points of a column, its carried one first; None where a row ended before the path begins."""
     carried = None if column is None else column.carry()
     end, close = (_NOTHING, 0.0) if carried is None else (carried.end_ms, carried.close)
-    ends, closes = np.empty(0, dtype=np.int64), list[float]()
+    ends, closes = np.empty(0, dtype=np.int64), np.empty(0)
     if column is not None and column.block is not None:
         ends, closes = column.end[column.first :], _closes(column)
     if len(ends) and ends.item(0) <= low:
         return None
     since = np.concatenate([np.array([low], dtype=np.int64), ends])
-    return _Points(since, np.concatenate([np.array([end], dtype=np.int64), ends]), np.array([close, *closes]))
+    return _Points(since, np.concatenate(([end], ends)), np.concatenate(([close], closes)))
 
 
-def _closes(column: Column) -> list[float]:
+def _closes(column: Column) -> Prices:
     """What `Feed.close_at` gives for each row."""
     block, feed, first = column.block, column.feed, column.first
     if feed.spec.kind is TickType.TRADE:
-        return [float(close) for close in block.close[first:].tolist()]
-    sides = zip(block.bid_close[first:].tolist(), block.ask_close[first:].tolist(), strict=True)
-    return [
-        middle(bid, ask) if bid == bid and ask == ask else feed.close_at(column, row)
-        for row, (bid, ask) in enumerate(sides, first)
-    ]
+        return np.asarray(block.close[first:], dtype=np.float64)
+    bids, asks = block.bid_close[first:], block.ask_close[first:]
+    found = middles(bids, asks)
+    for row in np.flatnonzero(np.isnan(bids) | np.isnan(asks)).tolist():
+        found[row] = feed.close_at(column, first + row)
+    return found

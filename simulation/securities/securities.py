@@ -112,6 +112,7 @@ class Security(Named):
     def _forget_prices(self) -> None:
         """What prices are read from has changed: nothing that was found in it stands."""
         self._at = self._last_at = -1
+        self._engine.securities.repriced += 1
         if self._path is not None:
             self._path = None
             self._engine.securities.broken_paths += 1
@@ -190,7 +191,7 @@ class Security(Named):
             quote = -1
             if self._quoted and (self._quote_feeds or self._seed_quote is not None):
                 quote = self._end_of(self._quote_feeds, self._seed_quote)
-            newer = quote >= 0 and quote >= self._end_of(self._trade_feeds, self._seed_trade)
+            newer = quote == ms or (quote >= 0 and quote >= self._end_of(self._trade_feeds, self._seed_trade))
             self._last, self._last_at = self.last_quote() if newer else self.last_trade(), ms  # only one is made
         return self._last
 

@@ -72,6 +72,24 @@ def test_the_order_of_a_file_changes_nothing(names: Any, ordered: list[Any]) -> 
     assert all(isinstance(row, ImpliedClose) for row in found)
 
 
+def test_volatilities_are_asked_for_from_the_nearest_strike_outwards(names: Any) -> None:
+    """At 100 there are none; those beside it are 9 each, and nobody asks for another."""
+    asked = set()
+
+    class Asked:
+        def __init__(self, row: Any) -> None:
+            self.id = row.id
+
+        @property
+        def implied_volatility(self) -> float:
+            asked.add(self.id.strike_price)
+            return 0.0 if self.id.strike_price == 100 else 9.0
+
+    found = list(names._around_a_month(SimpleNamespace(data=[Asked(row) for row in rows()]), DAY, CLOSE))
+    assert [(row.expiry, row.volatility) for row in found] == [(NEAR, 9.0), (FAR, 9.0)]
+    assert asked == {99, 100, 101}
+
+
 def test_of_a_file_in_order_few_rows_are_read(names: Any) -> None:
     class Counted(list[Any]):
         read = 0

@@ -146,9 +146,8 @@ def shown(chain: Recorded, fears: Fears) -> Shown:
         return surface_day(EQUITY_INDEX, flat, anchor_years(clock, day), memory, np.full(session + 1, USUAL_SURPRISE))
 
     spec = AssetSpec("SPX", Kind.INDEX, CASH_INDEX)
-    return Shown(
-        chain, parts, level, AssetDay(spec, day, MinutePath(spot, spot[1:], spot[1:]), surface, lambda: carry), minute
-    )
+    path = MinutePath(spot, spot[1:], spot[1:])
+    return Shown(chain, parts, level, AssetDay(spec, day, lambda: path, surface, lambda: carry), minute)
 
 
 @dataclass(frozen=True)

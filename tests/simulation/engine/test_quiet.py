@@ -1,6 +1,7 @@
 """Quiet minutes are passed as a stretch, and nothing that an algorithm does or sees tells that they are."""
 
-# Private: _engine, _step, _margin_scan: what a run samples, and which minutes are steps, is its own.
+# Private: _engine, _step, _margin_scan, _rest_held, _worth_something: what a run samples and looks at, and which
+# minutes are steps, is its own.
 
 from __future__ import annotations
 
@@ -144,8 +145,13 @@ class Patient:
     def __call__(self, algorithm: Any) -> None:
         algorithm.add_equity("SPY", Resolution.MINUTE)
         on(algorithm, "on_data", lambda made, _: self.look(made))
+        self.wait()
         if self.says:
-            algorithm.rests_while = lambda: (self.until, ((self.summed, self.low, self.high),))
+            algorithm.rests_while = lambda: self.rest
+
+    def wait(self) -> None:
+        """The same answer, the same object, until it has looked."""
+        self.rest = self.until, ((self.summed, self.low, self.high),)
 
     def look(self, algorithm: Any) -> None:
         self.calls += 1
@@ -160,6 +166,7 @@ class Patient:
             algorithm.market_order("SPY", 10 if self.looks % 3 == 1 else -10)
         self.until = algorithm.time + timedelta(minutes=self.minutes)
         self.low, self.high = price - self.band, price + self.band
+        self.wait()
 
 
 @pytest.mark.parametrize(
@@ -184,6 +191,15 @@ def test_minutes_that_an_algorithm_says_it_does_nothing_in_change_nothing(
     assert asked.looks == told.looks >= looks
     assert asked.calls == 780
     assert told.calls < 400
+
+
+def test_a_rest_that_lasts_over_night_is_over_where_the_next_day_leaves_its_band() -> None:
+    """Bought at 9:31, band of 9 dollars: left on Tuesday at 11:21, the 501st of both days' 780 minutes."""
+    market = dearer(520.0, 500, 780)
+    found: list[Any] = [play(market, Patient(says, 3000, 9.0), last_day=TUESDAY) for says in (True, False)]
+    looks = [[line for line in made.lines if "look" in line[1]] for made in found]
+    assert looks[0] == looks[1]
+    assert [line[0] for line in looks[0]] == ["08 09:31", "09 11:21"]
 
 
 def test_excursions_of_a_trade_are_of_the_minutes_that_were_left_out_too() -> None:
@@ -268,25 +284,33 @@ def test_minutes_passed_without_margin_change_nothing() -> None:
         assert one == other
 
 
-def test_an_account_is_ruined_in_the_same_minute_of_a_rest() -> None:
-    """1,000 shares sold at 500 bring 500,000 to the 100,000 that were there; at 700 from 10:03 on the account owes
-    100,000 more than it has. It is looked at each five minutes, of its best value less than half is left: the next."""
+def sells(says: bool) -> Callable[[Any], None]:
+    """1,000 shares at 500, which bring 500,000 to the 100,000 that were there."""
+
+    def begins(algorithm: Any) -> None:
+        algorithm.add_equity("SPY", Resolution.MINUTE)
+        algorithm.securities["SPY"].set_buying_power_model(BuyingPowerModel.NULL)
+        algorithm.do_at("09:31", lambda: algorithm.market_order("SPY", -1_000))
+        on(algorithm, "on_data", lambda *_: None)
+        algorithm.rests_while = lambda: (at("16:00", TUESDAY), ()) if says else None
+
+    return begins
+
+
+def dearer(price: float, first: int, last: int) -> Any:
+    """The market with another price of the share in some of its 780 minutes."""
     market = share_market()
-    for place in range(32, 390):
+    for place in range(first, last):
         clock, _ = market.trade_rows[SPY][place]
-        market.trade_rows[SPY][place] = (clock, (700.0,) * 4)
-        market.quote_rows[SPY][place] = (clock, (699.99,) * 4, (700.01,) * 4)
+        market.trade_rows[SPY][place] = (clock, (price,) * 4)
+        market.quote_rows[SPY][place] = (clock, (price - 0.01,) * 4, (price + 0.01,) * 4)
+    return market
 
-    def sells(says: bool) -> Callable[[Any], None]:
-        def begins(algorithm: Any) -> None:
-            algorithm.add_equity("SPY", Resolution.MINUTE)
-            algorithm.securities["SPY"].set_buying_power_model(BuyingPowerModel.NULL)
-            algorithm.do_at("09:31", lambda: algorithm.market_order("SPY", -1_000))
-            on(algorithm, "on_data", lambda *_: None)
-            algorithm.rests_while = lambda: (at("16:00", TUESDAY), ()) if says else None
 
-        return begins
-
+def test_an_account_is_ruined_in_the_same_minute_of_a_rest() -> None:
+    """At 700 from 10:03 on the account owes 100,000 more than it has. It is looked at each five minutes, of its best
+    value less than half is left: the next."""
+    market = dearer(700.0, 32, 390)
     ends = []
     for says in (True, False):
         made: Any = play(market, sells(says), last_day=TUESDAY)
@@ -294,6 +318,39 @@ def test_an_account_is_ruined_in_the_same_minute_of_a_rest() -> None:
     assert ends[0] == ends[1]
     assert ends[0][0].startswith("2024-07-08 10:0")
     assert "zero" in ends[0][1]
+
+
+@pytest.mark.parametrize(("price", "looks"), [(520.0, 0), (560.0, 35), (450.0, 0)])
+def test_looks_for_ruin_at_once_leave_what_one_after_another_leave(
+    monkeypatch: pytest.MonkeyPatch, price: float, looks: int
+) -> None:
+    """Forty minutes from 10:43 on: at 520 the account has 80,000 of 100,000 left; at 560, with 40,000, each from the
+    next look on is looked at, at most five minutes later; at 450 its best value is 150,000."""
+    monkeypatch.setattr(Engine, "_sample_chart", lambda self, now: setattr(self, "_next_sample_ms", now + 3_600_000))
+    market, plain, each = dearer(price, 72, 112), Engine._rest_held, Engine._worth_something
+    found: list[list[tuple[float, int]]] = []
+    minutes: list[str] = []
+
+    def rest(self: Engine, times: list[int], position: int, special: int) -> int:
+        stop = plain(self, times, position, special)
+        found[-1].append((self._best_value, self._next_value_ms))
+        return stop
+
+    def worth(self: Engine, ms: int) -> bool:
+        minutes.append(f"{self.zone.local(ms):%d %H:%M}")
+        return each(self, ms)
+
+    monkeypatch.setattr(Engine, "_rest_held", rest)
+    monkeypatch.setattr(Engine, "_worth_something", worth)
+    for at_once in (True, False):
+        if not at_once:
+            monkeypatch.setattr(Engine, "_follow_safely", lambda *_: False)
+            assert len(minutes) < 60 + looks
+            assert sum("08 10:44" <= minute <= "08 11:24" for minute in minutes) >= looks
+        found.append([])
+        play(market, sells(True), last_day=TUESDAY)
+    assert found[0] == found[1]
+    assert max(best for best, _ in found[0]) == pytest.approx(150_000.0 if price == 450.0 else 100_000.0, rel=0.01)
 
 
 def test_margin_is_looked_for_at_the_same_minutes_once_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

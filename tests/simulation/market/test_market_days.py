@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulation.market.calendar import CASH_INDEX, TRADED_SHARE, WEIGHT_OF_YEAR, VarianceClock, session_weights
-from simulation.market.days import Bar, Companionship, companion_path, day_path, stream
+from simulation.market.days import Bar, Companionship, companion_path, day_path, fold, stream
 from simulation.market.history import from_arch
 from simulation.market.source import ModelledMarket
 from simulation.market.surface import black
@@ -41,6 +41,12 @@ def test_a_volatility_index_with_a_range_honours_it_too(bar: Bar, seed: int) -> 
     path = companion_path(stream(seed, "vix", 1), index, bar, weights, Companionship(-8.0, 0.03))
     assert (path.points[0], path.points[-1]) == (bar.open, bar.close)
     assert (path.high.max(), path.low.min()) == (bar.high, bar.low)
+
+
+def test_a_path_is_folded_into_its_range_as_often_as_needed() -> None:
+    # between 1 and 3: what lies inside stays, the rest is reflected at the end that it passed, and at the other one
+    folded = fold(np.array([[1.0, 2.25, 3.0], [0.5, 3.5, -1.0], [5.5, -1.5, -6.25]]), 1.0, 3.0)
+    assert folded.tolist() == [[1.0, 2.25, 3.0], [1.5, 2.5, 3.0], [1.5, 2.5, 1.75]]
 
 
 def test_the_variance_of_minutes_adds_up_to_that_of_days() -> None:
