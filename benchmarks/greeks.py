@@ -273,7 +273,11 @@ def position(number: int) -> Position:
 
 
 class Quoted(FakeGateway):
-    """A feed that is read: what a contract is quoted at is worked out once a price."""
+    """A feed that is read: what a contract is quoted at is worked out once a price, a price needs no whole minute."""
+
+    def price(self, ticker: str) -> float | None:
+        """As LEAN's gateway reads it."""
+        return super().price(ticker) if ticker in self.subscribed else self.price_of(ticker)
 
     def quote(self, contract: Contract) -> Quote | None:
         key = (contract.name, self.spot(self.time))

@@ -218,7 +218,7 @@ class Instrument:
         and ten ticks; 0.50 points of one on the euro would be 62,500 dollars.
         """
         same_dollars = hundred * _REFERENCE_MULTIPLIER / self.multiplier
-        return max(same_dollars, hundred / _REFERENCE_TICK * self.ticks.step(0.0))
+        return max(same_dollars, hundred / _REFERENCE_TICK * self.ticks.least)
 
 
 _REFERENCE_MULTIPLIER = 100.0

@@ -8,7 +8,7 @@ Prices are points of premium, a limit of ours is cash in points (a credit positi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _CLOSE = 1e-9  # prices nearer than this are one price
 _SLACK = 1e-6  # of a step: how far a price may be off by how numbers are stored
@@ -51,6 +51,11 @@ class TickRule:
     engine_outright: Steps
     engine_package: Steps
     source: str
+    least: float = field(init=False, repr=False, compare=False)
+    """The step of what is worth nothing, asked for at each look at a quote."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "least", self.step(0.0))
 
     def step(self, price: float, legs: int = 1) -> float:
         """The smallest step that exchange and engine both take at a price (its size counts) of so many legs."""

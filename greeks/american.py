@@ -274,21 +274,22 @@ def american_price(*figures: ArrayLike) -> FloatArray:
     European price. Raises ``ValueError`` for a spot or strike that is not positive, and for a negative rate with a
     yield below it (two exercise boundaries; calls: the other way round).
     """
-    return _values(_checked(figures))[0]
+    return _values(_checked(figures), slopes=False)[0]
 
 
 def american_delta(*figures: ArrayLike) -> FloatArray:
     """Delta of every American option; takes and raises what ``american_price`` does."""
-    return _values(_checked(figures))[1]
+    return _values(_checked(figures), slopes=True)[1]
 
 
-def _values(columns: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _values(columns: FloatArray, slopes: bool) -> tuple[FloatArray, FloatArray]:
+    """Prices, and deltas where ``slopes`` are wanted; else those are no figures."""
     loops = _loops()
     if loops is None:
         price, delta, _ = _core(_Batch(*columns))
         return price, delta
-    out = np.empty((3, columns.shape[1]))
-    loops.kernels.fill_values(columns, ITERATIONS, loops.grid, loops.memo, out)
+    out = np.empty((2, columns.shape[1]))
+    loops.kernels.fill_values(columns, ITERATIONS, loops.grid, loops.memo, slopes, out)
     return out[0], out[1]
 
 

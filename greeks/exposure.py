@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from core.book import Book
 from core.contracts import Contract, Leg
-from core.instruments import contract_named, underlying_named
-from greeks.black_scholes import FloatArray
+from core.instruments import contract_named, group_name, underlying_named, unit_of
+from greeks.black_scholes import FloatArray, Layout
 from greeks.smile import Columns, ContractGreeks
 
 BETA_DAYS: Final = 60
@@ -38,11 +38,13 @@ TREASURY_BILL: Final[Mapping[int, float]] = MappingProxyType({
     2008: 1.37, 2009: 0.15, 2010: 0.14, 2011: 0.05, 2012: 0.09, 2013: 0.06, 2014: 0.03, 2015: 0.05, 2016: 0.32,
     2017: 0.93, 2018: 1.94, 2019: 2.06, 2020: 0.36, 2021: 0.04, 2022: 2.02, 2023: 5.07, 2024: 4.97, 2025: 4.07,
 })  # fmt: skip
+_FIRST_BILL: Final = min(TREASURY_BILL)
+_LAST_BILL: Final = max(TREASURY_BILL)
 
 
 def treasury_bill(year: int) -> float:
     """Risk-free rate of a year, continuous, as a fraction; the nearest known year's outside the table."""
-    return TREASURY_BILL[min(max(year, min(TREASURY_BILL)), max(TREASURY_BILL))] / 100.0
+    return TREASURY_BILL[min(max(year, _FIRST_BILL), _LAST_BILL)] / 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +316,23 @@ def share_counts(book: Book) -> dict[str, float]:
     return counts
 
 
+def held_shares(
+    book: Book,
+    reference: float | None,
+    price_of: Callable[[str], float | None],
+    beta_of: Callable[[str], float | None],
+) -> tuple[ShareGreeks, ...]:
+    """Shares that assignments left, each of delta one, beta-weighted like everything else."""
+    rows = []
+    for ticker, quantity in share_counts(book).items():
+        price, beta, exposure = price_of(ticker), beta_of(ticker), None
+        if price is not None and beta is not None and reference is not None:
+            value = quantity * unit_of(ticker) * price
+            exposure = Exposure(value=value, delta=value * beta / reference)
+        rows.append(ShareGreeks(ticker, group_name(ticker), quantity, exposure))
+    return tuple(rows)
+
+
 def beside(lines: Iterable[Line], contract: Contract) -> tuple[Contract, ...]:
     """What is held of a contract's underlying and expiry, each once: one's quote tells of another that has none.
 
@@ -323,6 +342,24 @@ def beside(lines: Iterable[Line], contract: Contract) -> tuple[Contract, ...]:
     same = (row for row in held if (row.expiry, row.underlying) == (contract.expiry, contract.underlying))
     found = tuple(dict.fromkeys(same))
     return found if contract in found else ()
+
+
+class Neighbours:
+    """Each contract with what is held of its expiry, and its place among them; made when what is held changes."""
+
+    def __init__(self) -> None:
+        self._lines: object = None
+        self._known: dict[Contract, tuple[Layout, int]] = {}
+
+    def of(self, lines: tuple[Line, ...], contract: Contract) -> tuple[Layout, int]:
+        """Among ``lines``, the very ones while they are the same; alone where it is not held."""
+        if self._lines is not lines:
+            self._lines, self._known = lines, {}
+        found = self._known.get(contract)
+        if found is None:
+            some = beside(lines, contract) or (contract,)
+            found = self._known[contract] = (Layout.of(some), some.index(contract))
+        return found
 
 
 # What contracts are worth at other prices, volatilities and days
@@ -403,7 +440,7 @@ def _placed(now: Priced) -> FloatArray:
 
 def _prices(now: Priced, spot: FloatArray, volatility: FloatArray, days: FloatArray | float) -> FloatArray:
     count, nodes = spot.shape
-    many = now.columns.rows(np.repeat(np.arange(count), nodes))
+    many = now.columns.repeated(nodes)
     if np.any(days):
         many = many.later(np.broadcast_to(days, spot.shape).ravel() / _DAYS)
     return many.prices(spot.ravel(), volatility.ravel()).reshape(count, nodes)

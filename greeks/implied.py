@@ -82,14 +82,17 @@ def solve(inputs: tuple[FloatArray, ...], reasons: ReasonArray, backend: Backend
     return ImpliedVolatilities(found, reasons)
 
 
+_FOUND, _MISSING = np.int8(NoVolatility.FOUND), np.int8(NoVolatility.MISSING)
+_CROSSED, _ZERO_BID = np.int8(NoVolatility.CROSSED), np.int8(NoVolatility.ZERO_BID)
+
+
 def judge_quotes(bid: FloatArray, ask: FloatArray) -> tuple[FloatArray, ReasonArray]:
     """The middle of each quote (NaN for a missing side) and why it may not be used."""
     missing = ~(np.isfinite(bid) & np.isfinite(ask))
     with np.errstate(invalid="ignore"):
-        reasons = np.zeros(missing.shape, dtype=np.int8)  # NoVolatility.FOUND
-        reasons[bid <= 0.0] = NoVolatility.ZERO_BID
-        reasons[bid > ask] = NoVolatility.CROSSED
-        reasons[missing] = NoVolatility.MISSING
+        reasons = np.where(bid <= 0.0, _ZERO_BID, _FOUND)
+        reasons[bid > ask] = _CROSSED
+    reasons[missing] = _MISSING
     return 0.5 * (bid + ask), reasons
 
 

@@ -156,9 +156,9 @@ def _fill_boundary(
 
 @_compiled
 def _unit_put(
-    moneyness: float, put: tuple[float, float, float, float, float], squares: FloatArray, grid: Grid
+    moneyness: float, put: tuple[float, float, float, float, float], squares: FloatArray, grid: Grid, slopes: bool
 ) -> tuple[float, float, float]:
-    """Price, delta and gamma of a unit-strike put; see ``american._unit_put``."""
+    """Price of a unit-strike put and, where ``slopes`` are wanted, delta and gamma; see ``american._unit_put``."""
     years, volatility, rate, dividend_yield, ceiling = put
     if moneyness <= ceiling * exp(-sqrt(max(squares[0], 0.0))):
         return 1.0 - moneyness, -1.0, 0.0
@@ -175,9 +175,11 @@ def _unit_put(
         earned, carried = rate * exp(-rate * gap), exp(-dividend_yield * gap)
         outside = _normal(-up)
         weight = 0.5 * years * points[k] * weights[k]
+        price += weight * (earned * _normal(spread - up) - dividend_yield * moneyness * carried * outside)
+        if not slopes:
+            continue
         density = carried * _density(up) / spread
         pull = dividend_yield - rate / later
-        price += weight * (earned * _normal(spread - up) - dividend_yield * moneyness * carried * outside)
         delta += weight * (density * pull - dividend_yield * carried * outside)
         gamma += weight * (density / moneyness * (dividend_yield - pull * up / spread))
     plain = _one(moneyness, 1.0, years, volatility, rate, dividend_yield, -1.0)
@@ -205,9 +207,10 @@ def _place_of(put: tuple[float, float, float, float, float], iterations: int, gr
 
 
 @_compiled
-def _value(contract: Contract, iterations: int, grid: Grid, memo: Memo) -> tuple[float, float, float]:
-    """Price, delta and gamma; European where early exercise never pays or nothing is left to chance.
+def _value(contract: Contract, iterations: int, grid: Grid, memo: Memo, slopes: bool) -> tuple[float, float, float]:
+    """Price, and delta and gamma where these ``slopes`` are wanted; else they are no figures.
 
+    European where early exercise never pays or nothing is left to chance.
     A call is a unit put with spot and strike and rate and yield in each other's place (put-call symmetry).
     """
     spot, strike, years, volatility, rate, dividend_yield, sign = contract
@@ -218,7 +221,7 @@ def _value(contract: Contract, iterations: int, grid: Grid, memo: Memo) -> tuple
     if cost > 0.0 and volatility * sqrt(max(years, 0.0)) > CERTAIN:
         put = (years, volatility, cost, income, cost / income if income > cost else 1.0)
         moneyness = strike / spot if call else spot / strike
-        price, slope, curve = _unit_put(moneyness, put, memo[1][_place_of(put, iterations, grid, memo)], grid)
+        price, slope, curve = _unit_put(moneyness, put, memo[1][_place_of(put, iterations, grid, memo)], grid, slopes)
         if call:
             value, delta, gamma = spot * price, price - moneyness * slope, moneyness * moneyness * curve / spot
         else:
@@ -253,10 +256,13 @@ def is_faulty(columns: FloatArray) -> bool:
 
 
 @_compiled
-def fill_values(columns: FloatArray, iterations: int, grid: Grid, memo: Memo, out: FloatArray) -> None:
-    """Write price, delta and gamma into three rows of ``out``; ``columns`` has the seven figures of ``Contract``."""
+def fill_values(columns: FloatArray, iterations: int, grid: Grid, memo: Memo, slopes: bool, out: FloatArray) -> None:
+    """Write price and delta into two rows of ``out``; ``columns`` has the seven figures of ``Contract``.
+
+    Without ``slopes`` the price alone is a figure.
+    """
     for i in range(columns.shape[1]):
-        out[0, i], out[1, i], out[2, i] = _value(_contract(columns, i), iterations, grid, memo)
+        out[0, i], out[1, i], _ = _value(_contract(columns, i), iterations, grid, memo, slopes)
 
 
 @_compiled
@@ -273,7 +279,7 @@ def fill_american_greeks(columns: FloatArray, iterations: int, grid: Grid, memo:
     for i in range(columns.shape[1]):
         one = _contract(columns, i)
         spot, strike, years, volatility, rate, dividend_yield, sign = one
-        price, delta, gamma = _value(one, iterations, grid, memo)
+        price, delta, gamma = _value(one, iterations, grid, memo, True)
         out[0, i], out[1, i] = price, delta
         if price != price:
             for row in range(2, out.shape[0]):
@@ -285,8 +291,10 @@ def fill_american_greeks(columns: FloatArray, iterations: int, grid: Grid, memo:
             continue
         step = 0.02 * volatility
         points = 100.0 * (step if step > 0.0 else 1.0)
-        up = _value((spot, strike, years, volatility + step, rate, dividend_yield, sign), iterations, grid, memo)
-        down = _value((spot, strike, years, volatility - step, rate, dividend_yield, sign), iterations, grid, memo)
+        up = _value((spot, strike, years, volatility + step, rate, dividend_yield, sign), iterations, grid, memo, True)
+        down = _value(
+            (spot, strike, years, volatility - step, rate, dividend_yield, sign), iterations, grid, memo, True
+        )
         growth = (rate - dividend_yield) * spot * delta
         moves = volatility * spot
         decay = rate * price - growth - 0.5 * (moves * moves) * gamma
@@ -306,7 +314,7 @@ def fill_rho_and_charm(
     for i in range(columns.shape[1]):
         one = _contract(columns, i)
         spot, strike, years, volatility, rate, dividend_yield, sign = one
-        price = _value(one, iterations, grid, memo)[0]
+        price = _value(one, iterations, grid, memo, False)[0]
         if price != price or not _is_alive(one, price):
             out[0, i] = out[1, i] = np.nan if price != price else 0.0
             continue
@@ -316,8 +324,8 @@ def fill_rho_and_charm(
         poorer = (spot, strike, years, volatility, rate - step, dividend_yield - along, sign)
         later = (spot, strike, years + time, volatility, rate, dividend_yield, sign)
         sooner = (spot, strike, years - time, volatility, rate, dividend_yield, sign)
-        rise = _value(richer, iterations, grid, memo)[0] - _value(poorer, iterations, grid, memo)[0]
-        turn = _value(sooner, iterations, grid, memo)[1] - _value(later, iterations, grid, memo)[1]
+        rise = _value(richer, iterations, grid, memo, False)[0] - _value(poorer, iterations, grid, memo, False)[0]
+        turn = _value(sooner, iterations, grid, memo, True)[1] - _value(later, iterations, grid, memo, True)[1]
         out[0, i] = rise / (200.0 * step)
         out[1, i] = turn / (2.0 * time * 365.0)
 
@@ -362,7 +370,7 @@ def _searched(
     if LOWEST_VOLATILITY < european < HIGHEST_VOLATILITY:
         now = high = european * (1.0 + 1e-9)
     slope = max(100.0 * _one(spot, strike, years, now, rate, dividend_yield, sign)[3], 1e-8 * strike)
-    excess = _value((spot, strike, years, now, rate, dividend_yield, sign), iterations, grid, memo)[0] - target
+    excess = _value((spot, strike, years, now, rate, dividend_yield, sign), iterations, grid, memo, False)[0] - target
     for _ in range(SEARCH_STEPS):
         if abs(excess) <= 1e-6 * strike:
             return now, 0
@@ -373,7 +381,9 @@ def _searched(
             low = current
         moved = current - excess / slope
         now = moved if low < moved < high else 0.5 * (low + high)
-        after = _value((spot, strike, years, now, rate, dividend_yield, sign), iterations, grid, memo)[0] - target
+        after = (
+            _value((spot, strike, years, now, rate, dividend_yield, sign), iterations, grid, memo, False)[0] - target
+        )
         secant = (after - excess) / (now - current)
         if 0.0 < secant < inf:
             slope = secant

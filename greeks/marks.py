@@ -82,7 +82,7 @@ class Marks(Manager):
         instrument = instrument_of(contract)
         found = middle(quote, instrument.points(self._worthless))
         if fault is DataFault.ONE_SIDED and found is not None and (model := self.model(contract)) is not None:
-            return None if model > found + self._ticks * instrument.ticks.step(0.0) else found
+            return None if model > found + self._ticks * instrument.ticks.least else found
         return found
 
     def model(self, contract: Contract) -> float | None:

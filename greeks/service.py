@@ -28,18 +28,17 @@ from core.instruments import facts_of, group_name, unit_of
 from core.settings.fields import GreeksSettings
 from greeks.black_scholes import FloatArray, Greeks, Layout, expires_at
 from greeks.exposure import (
-    Exposure,
     LegGreeks,
     Line,
+    Neighbours,
     PortfolioGreeks,
     Priced,
     RoughGreeks,
     ScenarioGrid,
-    ShareGreeks,
     WhatIf,
-    beside,
     exposure_of,
     held_lines,
+    held_shares,
     lines_of,
     measured_beta,
     revalued,
@@ -71,7 +70,6 @@ from market.history import DailyHistory, history_of
 SPOT_MOVES: Final = (-0.20, -0.15, -0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10, 0.15, 0.20)
 VOLATILITY_MOVES: Final = (-10.0, 0.0, 10.0, 20.0, 30.0)
 DAYS_FORWARD: Final = (0.0, 1.0, 7.0)
-
 
 _Placed: TypeAlias = tuple[Columns, FloatArray, FloatArray, tuple[VolatilitySource, ...]]
 
@@ -122,6 +120,8 @@ class CentralGreeksService:
         self._leaps: dict[str, tuple[float, datetime]] = {}
         self._rough: dict[str, RoughGreeks | None] = {}
         self._deltas: tuple[object, list[float]] = (None, [])
+        self._neighbours = Neighbours()
+        self._last: tuple[_Placed, object, PortfolioGreeks] | None = None
         self.computations: Counter[str] = Counter()
         bus.subscribe(PositionChanged, self._on_position_changed, component="greeks", critical=True)
         bus.subscribe(SessionClosed, self._on_session_closed, component="greeks")
@@ -187,12 +187,12 @@ class CentralGreeksService:
 
     def delta_of(self, contract: Contract) -> float | None:
         """Signed delta of one unit (a put's is negative), -1 to 1, computed with its own expiry; ``None``: unknown."""
-        some = Layout.of(beside(self._laid_out()[0], contract) or (contract,))
+        some, place = self._neighbours.of(self._laid_out()[0], contract)
         placed = self._known_of(some)
         if self._deltas[0] is not placed:  # the same until price, minute or volatility change
             columns, spot, volatility, _ = placed
             self._deltas = (placed, columns.deltas(np.where(np.isnan(spot), columns.strike, spot), volatility).tolist())
-        found = self._deltas[1][some.contracts.index(contract)]
+        found = self._deltas[1][place]
         return None if math.isnan(found) else found
 
     def roughly(self, contract: Contract) -> RoughGreeks | None:
@@ -297,24 +297,20 @@ class CentralGreeksService:
     # How it is computed
 
     def _compute_portfolio(self) -> PortfolioGreeks:
-        self.computations["portfolio"] += 1
+        """Anew, but where another price of the same minute dropped what these very figures had given."""
         lines, layout = self._laid_out()
-        legs, shares = self._legs(lines, self._compute(layout)) if lines else (), self._shares()
+        placed, reference = self._known_of(layout) if lines else None, self._price(self._settings.beta_reference)
+        shares = held_shares(self._book, reference, self._price, self.beta)
+        last, others = self._last, (lines, reference, shares)
+        if placed is not None and last is not None and last[0] is placed and last[1] == others:
+            return last[2]
+        self.computations["portfolio"] += 1
+        legs = self._legs(lines, self._greeks_of(placed)) if placed is not None else ()
         self._rough = {leg.contract.name: rough_greeks(leg.figures, self.spot_of(leg.contract)) for leg in legs}
         unknown = unknown_names(legs) + tuple(row.underlying for row in shares if row.exposure is None)
-        return PortfolioGreeks(self._clock.now(), legs, unknown, shares)
-
-    def _shares(self) -> tuple[ShareGreeks, ...]:
-        """Shares that assignments left, each of delta one, beta-weighted like everything else."""
-        reference = self._price(self._settings.beta_reference)
-        rows = []
-        for ticker, quantity in share_counts(self._book).items():
-            price, beta, exposure = self._price(ticker), self.beta(ticker), None
-            if price is not None and beta is not None and reference is not None:
-                value = quantity * unit_of(ticker) * price
-                exposure = Exposure(value=value, delta=value * beta / reference)
-            rows.append(ShareGreeks(ticker, group_name(ticker), quantity, exposure))
-        return tuple(rows)
+        found = PortfolioGreeks(self._clock.now(), legs, unknown, shares)
+        self._last = None if placed is None else (placed, others, found)
+        return found
 
     def _tickers(self) -> set[str]:
         return {line.contract.underlying.price_key for line in self._laid_out()[0]} | set(share_counts(self._book))
@@ -360,9 +356,13 @@ class CentralGreeksService:
 
     def _compute(self, layout: Layout) -> _Computed:
         """One vectorised computation of contracts on any underlyings, each at its newest price."""
-        columns, spot, volatility, sources = self._known_of(layout)
-        placed = np.where(np.isnan(spot), columns.strike, spot)
-        return _Computed(columns, spot, volatility, sources, columns.greeks(placed, volatility))
+        return self._greeks_of(self._known_of(layout))
+
+    @staticmethod
+    def _greeks_of(placed: _Placed) -> _Computed:
+        columns, spot, volatility, sources = placed
+        somewhere = np.where(np.isnan(spot), columns.strike, spot)
+        return _Computed(columns, spot, volatility, sources, columns.greeks(somewhere, volatility))
 
     def _known_of(self, layout: Layout) -> _Placed:
         """Columns, spots, volatilities and their sources; looked up once a minute and price for all who ask.
@@ -399,19 +399,20 @@ class CentralGreeksService:
         if not at.size:
             return
         self._version += 1
-        some = columns.rows(at)
+        some = columns if at.size == spot.size else columns.rows(at)  # as they are, where all are old
         bid, ask = sides([self._gateway.quote(contract) for contract in some.contracts])
         middle, reasons = judge_quotes(bid, ask)
         implied = some.implied(middle, spot[at], reasons)
         half = half_spreads(some, spot[at], implied.volatility, 0.5 * (ask - bid))
         usable = (implied.reason == NoVolatility.FOUND) & (half <= WIDEST_HALF_SPREAD)
-        for contract, good, value, width in zip(some.contracts, usable, implied.volatility, half, strict=True):
-            if good and self._is_steady(contract.name, float(value), now):
-                self._known[contract.name] = KnownVolatility(float(value), float(width), VolatilitySource.QUOTE, now)
+        found = zip(some.contracts, usable.tolist(), implied.volatility.tolist(), half.tolist(), strict=True)
+        for contract, good, value, width in found:
+            if good and self._is_steady(contract.name, value, now):
+                self._known[contract.name] = KnownVolatility(value, width, VolatilitySource.QUOTE, now)
         for one in at[~usable].tolist():
-            found = self._borrowed(columns, float(spot[one]), one)
-            if found is not None:
-                self._known[columns.contracts[one].name] = found
+            borrowed = self._borrowed(columns, float(spot[one]), one)
+            if borrowed is not None:
+                self._known[columns.contracts[one].name] = borrowed
 
     def _is_steady(self, name: str, value: float, now: datetime) -> bool:
         """Whether a quote's volatility may replace the known one: a leap counts when a later minute repeats it."""

@@ -218,6 +218,10 @@ class Columns:
         names = self.contracts
         return Columns(tuple(names[i] for i in at.tolist()), *(getattr(self, column)[at] for column in _COLUMNS))
 
+    def repeated(self, times: int) -> Columns:
+        """Each contract so many times running, for prices alone: nobody asks which they are."""
+        return Columns((), *(np.repeat(getattr(self, column), times) for column in _COLUMNS))
+
     def later(self, years: FloatArray) -> Columns:
         """The same contracts with so much less time to expiry, never under none."""
         return replace(self, years=np.maximum(self.years - years, 0.0))
@@ -236,9 +240,9 @@ class Columns:
                 terms = (spot, self.strike, self.years, volatility, self.rate, self.dividend_yield, self.is_call)
                 yield early, at, terms, self.on_future
             elif at.size:
-                c = self.rows(at)
-                terms = (spot[at], c.strike, c.years, volatility[at], c.rate, c.dividend_yield, c.is_call)
-                yield early, at, terms, c.on_future
+                rate, dividend_yield, is_call = self.rate[at], self.dividend_yield[at], self.is_call[at]
+                terms = (spot[at], self.strike[at], self.years[at], volatility[at], rate, dividend_yield, is_call)
+                yield early, at, terms, self.on_future[at]
 
     def greeks(self, spot: FloatArray, volatility: FloatArray) -> Greeks:
         """Greeks of every contract by its style; NaN where the volatility is."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import IntEnum
 from itertools import accumulate
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -75,11 +76,11 @@ class Stressed:
     naked: int
     scan: float | None = None
     sizing_loss: float | None = None
+    known: bool = field(init=False)
+    """Whether every leg has a price and a volatility."""
 
-    @property
-    def known(self) -> bool:
-        """Whether every leg has a price and a volatility."""
-        return bool(np.isfinite(self.profits).all())
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", all(map(isfinite, self.profits.tolist())))
 
     @property
     def loss(self) -> float:

@@ -53,6 +53,7 @@ class UnifiedVIXManager(Manager):
         self._cache = cache
         self._history = history
         self._settings = settings
+        self._stale_after = timedelta(seconds=settings.stale_after_seconds)
         self._value: float | None = None
         self._seen: datetime | None = None
         self._opened: datetime | None = None
@@ -81,11 +82,15 @@ class UnifiedVIXManager(Manager):
             return min(bars[-1].close, event.price)
         return event.open if event.open > 0 else event.price
 
-    def reading(self, now: datetime) -> VixReading | None:
-        """The VIX now; ``None`` when none was seen or the last is older than allowed."""
-        if self._value is None or self._seen is None:
+    def value(self, now: datetime) -> float | None:
+        """The VIX now in points; ``None`` when none was seen or the last is older than allowed."""
+        if self._seen is None or now - self._seen > self._stale_after:
             return None
-        if now - self._seen > timedelta(seconds=self._settings.stale_after_seconds):
+        return self._value
+
+    def reading(self, now: datetime) -> VixReading | None:
+        """The same with all that is known of it."""
+        if self.value(now) is None or self._value is None or self._seen is None:
             return None
         closes = self._cache.get_or_compute(("vix", "closes"), self._sorted_closes, depends_on=(history_of(VIX),))
         percentile = bisect_right(closes, self._value) / len(closes) if closes else None

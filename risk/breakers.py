@@ -215,8 +215,7 @@ class CircuitBreakerPlugin(RiskPlugin):
         return threshold("margin_use", event, self._margin_level(event.time), used, self._settings.warn_at)
 
     def _margin_level(self, now: datetime) -> float:
-        reading = self._vix.reading(now)
-        return breaker_level(None if reading is None else reading.value, self.phases.phase, self._settings)
+        return breaker_level(self._vix.value(now), self.phases.phase, self._settings)
 
     def wanted(self, now: datetime) -> Iterable[Wanted]:
         """Everything gone while it is locked; the riskiest, one at a time, while loss or margin are over a limit."""

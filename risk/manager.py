@@ -73,8 +73,9 @@ class UnifiedRiskManager:
         self._told: dict[str, Severity] = {}
         self._newest: datetime | None = None
         self._watchers: dict[type[Event] | str, tuple[RiskPlugin, ...]] = {}  # of prices by their ticker
-        for event_type in (SessionOpened, MarketData, MinutePassed, SessionClosed):
+        for event_type in (SessionOpened, MinutePassed, SessionClosed):
             bus.subscribe(event_type, self._on_event, component="risk", critical=True)
+        bus.subscribe(MarketData, self._on_event, component="risk", critical=True, tickers=self._priced())
 
     def context(self, *, looks: bool = True) -> RiskContext:
         """What is known now; ``looks``: with a look at what the account is worth, else by the last one."""
@@ -239,6 +240,12 @@ class UnifiedRiskManager:
             return False
         self._newest = now if self._newest is None else max(self._newest, now)
         return True
+
+    def _priced(self) -> frozenset[str] | None:
+        """Whose prices a rule looks at, ``None`` for all: most prices are of what no rule is about."""
+        looking = [plugin for plugin in self._plugins if plugin.is_watching(MarketData)]
+        named = [plugin.tickers for plugin in looking if plugin.tickers is not None]
+        return frozenset().union(*named) if len(named) == len(looking) else None
 
     def _watching(self, event: Event) -> tuple[RiskPlugin, ...]:
         """The plugins that look at such an event, in their order."""

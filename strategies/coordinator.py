@@ -229,13 +229,13 @@ class StrategyCoordinator:
 
     def _holding(self, position: Position, now: datetime, session: Session) -> HoldContext | None:
         """What is known of a position now; ``None`` while it rests."""
-        spot = self._gateway.price(position.underlying.price_key)
         if self.looks.rests(position, now):
             return None
+        spot = self._gateway.price(position.underlying.price_key)
         values = {part.name: self._market.marks.value_of(part, now) for part in position.parts}
         under_way = (*self._rolls.values(), *self._replacing.values())
         rolled = [row.sold_for for row in under_way if row.position.id == position.id]
-        vix = None if (reading := self._market.vix.reading(now)) is None else reading.value
+        vix = self._market.vix.value(now)
         return HoldContext(now, session, values, spot, rolled_from=max(rolled, default=None), vix=vix)
 
     def _note(

@@ -261,6 +261,7 @@ def last_resort(position: Position, now: datetime, session: Session) -> Action:
 
 _ENDS_BEFORE = timedelta(minutes=60)
 _FINAL_BEFORE = timedelta(minutes=30)
+_ENDS_EARLY = (Settlement.CASH_MORNING, Settlement.PHYSICAL_FUTURE)  # before the close of their day
 
 
 class ContractEnds:
@@ -284,7 +285,8 @@ class ContractEnds:
         for part in position.parts:
             if Trait.HELD_BY_PERSON in part.terms.traits:
                 continue
-            last = min((self._last_moment(leg.contract) for leg in part.legs), default=None)
+            early = [leg.contract for leg in part.legs if leg.contract.settlement in _ENDS_EARLY]
+            last = min(map(self._last_moment, early)) if early else None
             if last is not None and context.now >= last - _ENDS_BEFORE:
                 urgency = Urgency.FINAL if context.now >= last - _FINAL_BEFORE else Urgency.URGENT
                 yield Close(
@@ -303,9 +305,7 @@ class ContractEnds:
         return any(leg.ratio < 0 and _is_on_shares(leg.contract) for leg in position.legs)
 
     def _last_moment(self, contract: Contract) -> datetime:
-        """When the last session ends in which it can be traded in peace; never for what ends in cash at the close."""
-        if contract.settlement not in (Settlement.CASH_MORNING, Settlement.PHYSICAL_FUTURE):
-            return datetime.max
+        """When the last session ends in which a contract that ends before its day's close is traded in peace."""
         session = self._calendar.session(contract.expiry)
         ends = datetime.combine(contract.expiry, instrument_of(contract).last_trading)
         if session is not None and ends - _ENDS_BEFORE >= session.opens_at + _FINAL_BEFORE:

@@ -43,6 +43,10 @@ def shared(bands: Iterable[tuple[Weights, float, float]]) -> Bands:
 
 def worth(gateway: Gateway, weights: Weights) -> float | None:
     """A sum of prices now; ``None`` where one is unknown."""
+    if len(weights) == 1:
+        ((name, weight),) = weights
+        price = gateway.price(name)
+        return None if price is None else weight * price
     total = 0.0
     for name, weight in weights:
         price = gateway.price(name)
@@ -217,6 +221,7 @@ class HeldLooks:
 
     def _rest_of(self, strategy: Strategy, position: Position, context: HoldContext) -> Rest | None:
         spot, vix, left = context.spot, self._gateway.price(VIX), context.session.closes_at - context.now
+        most = self.longest(context.now)
         if self._gateway.is_live() or spot is None or vix is None:
             return None
         ends = position.expiry <= context.now.date()
@@ -225,7 +230,7 @@ class HeldLooks:
         elif self._to_close and (rest := self._until_the_close(strategy, position, context, spot, vix)) is not None:
             return rest
         for share in _SHARES:
-            longest, move = min(share * self.longest(context.now), left), share * self._move * spot
+            longest, move = min(share * most, left), share * self._move * spot
             if longest <= _MINUTE:
                 return None
             there = replace(context, now=context.now + longest)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from core.book import EntryIntent, Position
+from core.contracts import Contract
 from core.identifiers import part_kind
 from core.instruments import INSTRUMENTS
 from core.parts import SOLD, WHOLE, Part, Trait
@@ -303,7 +304,7 @@ class Row(Strategy):
 
     def manage(self, position: Position, context: HoldContext) -> Action | tuple[Action, ...]:
         """Exits of all, else by part, the most severe of each; where none is due, rolls and adjustments of the row."""
-        hold = replace(context, delta_of=self.tools.greeks.delta_of)
+        hold = replace(context, delta_of=_asked_once(self.tools.greeks.delta_of))
         whole = severest(rule(position, hold) for rule in self.exits_of_all)
         closes = [close for part in position.parts if (close := self._exit(part, hold)) is not None]
         if whole is not None:
@@ -410,6 +411,18 @@ class Row(Strategy):
 def by_part(**traits: frozenset[Trait]) -> Mapping[str, frozenset[Trait]]:
     """What each kind of part is; ``whole`` for a row of one part."""
     return MappingProxyType(traits)
+
+
+def _asked_once(delta_of: Callable[[Contract], float | None]) -> Callable[[Contract], float | None]:
+    """The same for the rules of one look, several of which ask for one contract."""
+    known: dict[Contract, float | None] = {}
+
+    def asked(contract: Contract) -> float | None:
+        if contract not in known:
+            known[contract] = delta_of(contract)
+        return known[contract]
+
+    return asked
 
 
 def _slot(context: EntryContext) -> str:

@@ -184,7 +184,8 @@ class FutureStrip:
         self._cycles: dict[date, list[tuple[date, date]]] = {}
         self._roots: dict[date, OptionRoot] = {}
         self._margins: dict[date, list[MarginRow]] = {}
-        self.nights: dict[int, FloatArray | None] = {}  # of the driver, shared by all contracts; a few days
+        self.evenings: dict[int, FloatArray | None] = {}  # of the driver, shared by all contracts; a few days
+        self.nights: dict[int, FloatArray | None] = {}
 
     @property
     def driver(self) -> Asset:

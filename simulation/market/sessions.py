@@ -54,19 +54,37 @@ Block = TypeVar("Block", TradeBlock, QuoteBlock)
 
 
 @lru_cache(maxsize=1)
-def _night_weights() -> FloatArray:
-    """Shares of the night's variance: Europe's opening counts half more, the hour of American figures three times."""
+def _night_weights() -> tuple[FloatArray, FloatArray]:
+    """Shares of the night's variance, as what has passed of it at each minute's end and as the root of each minute's.
+
+    Europe's opening counts half more, the hour of American figures three times.
+    """
     clock = (EVENING + np.arange(NIGHT)) % 1440
     weights = np.where((clock >= 120) & (clock < 300), 1.5, 1.0) + np.where((clock >= 480) & (clock < 570), 2.0, 0.0)
-    return np.asarray(weights / weights.sum())
+    shares = weights / weights.sum()
+    return np.concatenate((np.zeros(1), np.cumsum(shares))), np.sqrt(shares)
 
 
 def _daily_deviation(asset: Asset, row: int) -> float:
     return float(asset.filled_volatility[row] / 100.0 / np.sqrt(WEIGHT_OF_YEAR))
 
 
-def after_close(asset: Asset, ticker: str, day: date) -> FloatArray | None:
+def _kept(known: dict[int, FloatArray | None], day: date, make: Callable[[], FloatArray | None]) -> FloatArray | None:
+    """What was made of a day, which several contracts and the day after ask for; a few days of it."""
+    key = day.toordinal()
+    if key not in known:
+        if len(known) > 8:
+            known.clear()
+        known[key] = make()
+    return known[key]
+
+
+def after_close(strip: FutureStrip, day: date) -> FloatArray | None:
     """A driver's points from the close of ``day`` to the end of the futures' regular session; ``None`` off its days."""
+    return _kept(strip.evenings, day, lambda: _after_close(strip.driver, strip.law.ticker, day))
+
+
+def _after_close(asset: Asset, ticker: str, day: date) -> FloatArray | None:
     row = asset.row(day)
     if row is None:
         return None
@@ -77,17 +95,21 @@ def after_close(asset: Asset, ticker: str, day: date) -> FloatArray | None:
     return np.asarray(float(asset.series.close[row]) * np.exp(step * walk))
 
 
-def night(asset: Asset, ticker: str, day: date) -> FloatArray | None:
+def night(strip: FutureStrip, day: date) -> FloatArray | None:
     """A driver's points at 18:00 of the evening before ``day`` and at each minute's end to the open of ``day``."""
+    return _kept(strip.nights, day, lambda: _night(strip, day))
+
+
+def _night(strip: FutureStrip, day: date) -> FloatArray | None:
+    asset, ticker = strip.driver, strip.law.ticker
     row, state = asset.row(day), asset.day(day)
     if row is None or state is None:
         return None
-    before = after_close(asset, ticker, date.fromordinal(int(asset.series.days[row - 1])))
+    before = after_close(strip, date.fromordinal(int(asset.series.days[row - 1])))
     start = float(asset.series.close[row - 1]) if before is None else float(before[-1])
     deviation = _daily_deviation(asset, row - 1) * max(NIGHT_SHARE, asset.spec.profile.overnight) ** 0.5
-    weights = _night_weights()
-    passed = np.concatenate((np.zeros(1), np.cumsum(weights)))
-    draws = stream(asset.seed, f"{ticker}/night", day).standard_normal(NIGHT) * np.sqrt(weights)
+    passed, roots = _night_weights()
+    draws = stream(asset.seed, f"{ticker}/night", day).standard_normal(NIGHT) * roots
     walk = np.concatenate((np.zeros(1), np.cumsum(draws)))
     bridge = deviation * (walk - passed * walk[-1])
     return np.asarray(np.exp(np.log(start) + passed * np.log(state.opened / start) + bridge))
@@ -123,19 +145,53 @@ def future_minutes(book: Book, symbol: Symbol, day: date) -> TradeBlock | None:
     return _rows(whole, int(first), int(stop)) if first < stop else None
 
 
+def _night_of(book: Book, strip: FutureStrip, expiry: date, day: date) -> FloatArray | None:
+    """Points of the driver in the night before a trading day of a contract, at 18:00 and at each minute's end."""
+    return night(strip, day) if book.inside(day) and strip.trades(expiry, day) else None
+
+
 def _night_bars(book: Book, strip: FutureStrip, expiry: date, day: date) -> TradeBlock | None:
-    if not book.inside(day) or strip.on(expiry, day) is None:
-        return None
-    key = day.toordinal()
-    if key not in strip.nights:
-        if len(strip.nights) > 8:
-            strip.nights.clear()
-        strip.nights[key] = night(strip.driver, strip.law.ticker, day)
-    points = strip.nights[key]
+    points = _night_of(book, strip, expiry, day)
     if points is None:
         return None
     start = _moment(day - timedelta(days=1), EVENING)
     return _bars(points * strip.factor(expiry, day), strip.law.tick, start, VOLUMES[2])
+
+
+def future_day(book: Book, symbol: Symbol, day: date) -> tuple[float, ...] | None:
+    """Open, high, low, close and volume of `future_minutes`, of which none is made; ``None`` where it has to be.
+
+    A session's minutes reach its bar's prices and no further, and rounding to the tick keeps their order.
+    """
+    strip = book.strips[symbol.id.symbol]
+    expiry, tick = strip.expiry(symbol), strip.law.tick
+    low, high = (_utc_midnight(day + timedelta(days=ahead)) for ahead in (0, 1))
+    pieces: list[tuple[FloatArray, float]] = []  # prices, the first and the last in their places, and contracts traded
+
+    def night_before(trading: date) -> None:
+        points, start = _night_of(book, strip, expiry, trading), _moment(trading - timedelta(days=1), EVENING)
+        first, stop = max((low - start) // MINUTE, 0), min((high - start) // MINUTE, NIGHT)
+        if points is not None and first < stop:
+            shown = to_tick(points[first : stop + 1] * strip.factor(expiry, trading), tick)
+            pieces.append((shown, VOLUMES[2] * (stop - first)))
+
+    night_before(day)
+    row = strip.driver.row(day) if book.inside(day) and strip.trades(expiry, day) else None
+    if row is not None:
+        if book.halted(day) is not None:
+            return None
+        bar, factor = strip.driver.bar(row), strip.factor(expiry, day)
+        prices = to_tick(np.array([bar.open, bar.high, bar.low, bar.close]) * factor, tick)
+        pieces.append((prices, VOLUMES[0] * calendar().session_minutes(day)))
+        points = None if day == expiry else after_close(strip, day)
+        if points is not None:
+            pieces.append((to_tick(points * factor, tick), VOLUMES[1] * (len(points) - 1)))
+    night_before(day + timedelta(days=1))
+    if not pieces:
+        return None
+    highest, lowest = max(shown.max() for shown, _ in pieces), min(shown.min() for shown, _ in pieces)
+    traded = sum(volume for _, volume in pieces)
+    return pieces[0][0].item(0), float(highest), float(lowest), pieces[-1][0].item(-1), traded
 
 
 def _trades_on(book: Book, strip: FutureStrip, expiry: date, day: date) -> bool:
@@ -154,7 +210,7 @@ def _day_bars(book: Book, strip: FutureStrip, expiry: date, day: date) -> TradeB
     start = opened + rows * MINUTE
     prices = (spot.open[rows], spot.high[rows], spot.low[rows], spot.close[rows])
     regular = TradeBlock(start + MINUTE, start, *prices, np.full(len(rows), VOLUMES[0]))
-    points = after_close(strip.driver, strip.law.ticker, day)
+    points = after_close(strip, day)
     if points is None or (halted is not None and bool(halted[-1])) or day == expiry:
         return regular
     end = opened + state.minutes * MINUTE
@@ -172,7 +228,7 @@ def evening_quotes(book: Book, symbol: Symbol, day: date, last: float) -> QuoteB
     state = None if root is None else root.asset_day(day)
     if strip is None or root is None or state is None or day >= expiry:
         return None
-    points = after_close(strip.driver, strip.law.ticker, day)
+    points = after_close(strip, day)
     if points is None:
         return None
     minutes = np.arange(EVENING_STEP, len(points), EVENING_STEP)
@@ -337,6 +393,9 @@ class LongBars:
         """A contract's days of trades, each gathered when it is looked at: a run looks at few of a contract's life."""
 
         def bar(one: date) -> tuple[float, ...]:
+            whole = future_day(self._book, symbol, one)
+            if whole is not None:
+                return whole
             minutes = minutes_of(symbol, one)
             bars = None if minutes is None else gathered(minutes, self._edges(symbol, Resolution.DAILY, one))
             if bars is None:

@@ -271,6 +271,24 @@ def test_the_monitor_rests_while_all_is_calm_and_looks_when_it_matters(system: S
     assert system.service.computations["portfolio"] == start + 2
 
 
+def test_a_price_that_moves_nothing_of_the_figures_brings_the_same_ones(system: System) -> None:
+    system.quote_all(CONDOR)
+    system.hold("condor", CONDOR)
+    system.move("SPX", 5500.0)
+    system.move("SPY", 550.0)
+    system.gateway.prices["SPX"] = 5511.0  # 0.2 %: the market has it, and the bus tells of it later in the minute
+    system.clock.advance(MORNING + timedelta(minutes=1))
+    system.move("SPY", 551.0)
+    first = system.service.portfolio()
+    start = system.service.computations["portfolio"]
+    system.move("SPX", 5511.0)  # past the tolerance of what was told before
+    assert system.service.portfolio() is first
+    assert system.service.computations["portfolio"] == start
+    system.move("SPX", 5522.0)
+    assert system.service.portfolio() is not first
+    assert system.service.computations["portfolio"] == start + 1
+
+
 def test_what_belongs_to_no_package_counts(system: System) -> None:
     # Ten SPY shares of a person's own and one short put of theirs; NVDA is nothing that is traded here.
     put = spy(540.0, Right.PUT, date(2024, 8, 16))

@@ -79,8 +79,10 @@ def test_regimes_and_caps(desk: Desk, value: float, regime: VixRegime, cap: floa
 
 def test_there_is_no_assumed_vix(desk: Desk) -> None:
     manager = UnifiedVIXManager(desk.bus, desk.history, VixSettings(), desk.cache)
-    assert manager.reading(OPEN) is None
+    assert (manager.reading(OPEN), manager.value(OPEN)) == (None, None)
     desk.price("VIX", 20.0)
+    assert manager.value(OPEN + timedelta(minutes=5)) == 20.0
+    assert manager.value(OPEN + timedelta(minutes=5, seconds=1)) is None
     assert manager.reading(OPEN + timedelta(minutes=5)) is not None
     assert manager.reading(OPEN + timedelta(minutes=5, seconds=1)) is None
 

@@ -13,6 +13,7 @@ import pytest
 from core.contracts import Leg, Package, Right
 from core.events import Event, MarketData, MinutePassed, RiskThreshold, SessionClosed, SessionOpened
 from core.gateway import Account
+from risk.limits import BlackSwanPlugin
 from risk.proposal import Allow, Deny, Proposal, RiskContext, RiskPlugin, Shrink, Verdict
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from tests.risk.proposals import NOW, context, contract, proposal
@@ -183,6 +184,17 @@ def test_the_rules_of_an_index_are_shown_its_prices_only(system: TradingSystem) 
     about = {name: plugin(system, name).is_watching for name in ("vix_panic", "black_swan")}
     shown = {name: {t for t in ("SPX", "SPY", "VIX", "QQQ") if asked(MarketData, t)} for name, asked in about.items()}
     assert shown == {"vix_panic": {"VIX"}, "black_swan": {"SPX", "SPY"}}
+
+
+def test_risk_hears_of_the_prices_that_a_rule_is_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def heard(name: str) -> list[frozenset[str] | None]:
+        running, _ = build(FakeGateway(NOW, lambda _: 5000.0, lambda _: 24.0, tmp_path / name))
+        rows = running.bus.subscriptions
+        return [row.tickers for row in rows if row.component == "risk" and row.event_type is MarketData]
+
+    assert heard("as it is") == [frozenset({"SPX", "SPY", "VIX"})]
+    monkeypatch.setattr(BlackSwanPlugin, "tickers", None)  # it says not whose: then all
+    assert heard("of all") == [None]
 
 
 def test_a_rule_that_says_not_what_it_watches_is_shown_everything() -> None:

@@ -175,6 +175,18 @@ def test_its_deltas(row: Ratio, monkeypatch: pytest.MonkeyPatch, delta: float, e
     assert found == expected
 
 
+def test_two_rules_of_one_look_ask_for_a_delta_once(row: Ratio, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Contract] = []
+
+    def delta_of(_service: object, contract: Contract) -> float:
+        asked.append(contract)
+        return -0.29
+
+    monkeypatch.setattr(type(row.tools.greeks), "delta_of", delta_of)
+    assert acts(row, ratio(row), hold(NOON, {"long": 8.0, "short": -11.0}, 485.0)) == [("Hold", ())]
+    assert asked == [SHORT]  # by the exit at 40 delta, and by the one at 30
+
+
 def test_a_long_put_that_is_left_stays_until_it_doubled_or_has_21_days(row: Ratio) -> None:
     alone = ratio(row, "long")
     assert acts(row, alone, hold(NOON, {"long": 9.99}, 470.0)) == [("Hold", ())]  # under its own strike: no stop now

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import numpy as np
+import pytest
 
 from simulation.lean.clock import utc_datetime
 from simulation.lean.enums import Resolution, SecurityType
 from simulation.lean.symbols import Symbol
 from simulation.market.daily_columns import HIGH, LOW, OPEN, DaysOfMinutes, MinutesColumn
 from simulation.market.days import MinutePath
+from simulation.market.sessions import future_day
 from simulation.market.source import ModelledMarket
 
 DAYS = np.array([date(2018, 1, day).toordinal() for day in (2, 3, 4, 5)])
@@ -78,3 +80,36 @@ def test_a_futures_days_are_its_minutes_gathered_one_by_one_and_only_the_days_th
         assert (block.high.item(row), block.low.item(row)) == (found.high.max(), found.low.min())
         assert block.volume.item(row) == found.volume.sum()
     assert days[-1] == future.id.date.date()
+
+
+@pytest.mark.parametrize(("ticker", "exchange"), [("ES", "cme"), ("GC", "comex"), ("ZB", "cbot"), ("6E", "cme")])
+def test_a_futures_day_is_that_of_its_minutes_without_them(ticker: str, exchange: str) -> None:
+    """November and December 2018: Thanksgiving and Christmas with half days before or after, the end of a contract."""
+    market, first = ModelledMarket.from_history("history", seed=1), date(2018, 11, 15)
+    chain = market.universe(Symbol.create(ticker, SecurityType.FUTURE, exchange), first)
+    assert chain is not None
+    future, seen = chain.symbol(0), 0
+    for day in (first + timedelta(n) for n in range(40)):
+        minutes = market.trades(future, Resolution.MINUTE, day)
+        found = future_day(market.book, future, day)
+        assert (found is None) is (minutes is None)
+        if found is not None and minutes is not None:
+            prices = (minutes.open[0], minutes.high.max(), minutes.low.min(), minutes.close[-1])
+            assert found == (*prices, minutes.volume.sum())
+            seen += 1
+    assert seen > 20
+
+
+def test_a_day_with_a_halt_is_gathered_from_the_minutes_that_are_left() -> None:
+    """Two halts of fifteen minutes on 2019-10-21 (scenario crash-20): 360 of the session's minutes are left."""
+    market, day = ModelledMarket.from_history("scenario:crash-20", seed=1), date(2019, 10, 21)
+    chain = market.universe(Symbol.create("ES", SecurityType.FUTURE, "cme"), day)
+    assert chain is not None
+    future = chain.symbol(0)
+    assert future_day(market.book, future, day) is None
+    block, minutes = (market.trades(future, one, day) for one in (Resolution.DAILY, Resolution.MINUTE))
+    assert block is not None
+    assert minutes is not None
+    row = [utc_datetime(start).date() for start in block.start.tolist()].index(day)
+    assert block.low.item(row) == minutes.low.min()
+    assert block.volume.item(row) == minutes.volume.sum()
