@@ -12,8 +12,10 @@ from simulation.securities.paths import Factors, PricePath, Prices, Times
 class StandingAccount:
     """What an account consists of while nothing changes it: its cash, and the paths of what it holds."""
 
-    def __init__(self, portfolio: SecurityPortfolioManager, held: list[tuple[PricePath, Factors]]) -> None:
+    def __init__(self, portfolio: SecurityPortfolioManager, held: list[tuple[PricePath, Factors]], ms: int) -> None:
         self._held = held
+        self._since = ms
+        self._path: tuple[Times, Prices] | None = None
         self._cash = portfolio.cash + portfolio.unsettled_cash
         self._purse = portfolio.purse()
         self._changes, self._broken = portfolio.holding_changes, portfolio.securities.broken_paths
@@ -31,7 +33,7 @@ class StandingAccount:
                 return None
             quantity, multiplier = security.holdings.quantity, security.symbol_properties.contract_multiplier
             held.append((path, (quantity, multiplier, security.quote_currency.conversion_rate)))
-        return StandingAccount(portfolio, held)
+        return StandingAccount(portfolio, held, ms)
 
     def stands(self, portfolio: SecurityPortfolioManager, ms: int) -> bool:
         """Whether at a later instant the account still consists of this."""
@@ -43,8 +45,15 @@ class StandingAccount:
         )
 
     def values(self, times: Times) -> Prices:
-        """What it was worth at some instants, added up as `total_portfolio_value` does before it drops the noise."""
-        total = np.full(len(times), self._cash)
-        for path, factors in self._held:
-            total += path.worth(times, factors)
-        return total
+        """What it was worth at some instants, added up as `total_portfolio_value` does before it drops the noise: once
+        for each instant at which a price may change."""
+        if self._path is None:
+            changes = (path.changes(self._since, self._until) for path, _ in self._held)
+            steps = np.unique(np.concatenate([np.array([self._since], dtype=np.int64), *changes]))
+            total = np.full(len(steps), self._cash)
+            for path, factors in self._held:
+                total += path.worth(steps, factors)
+            self._path = steps, total
+        steps, total = self._path
+        found: Prices = total[steps.searchsorted(times, "right") - 1]
+        return found

@@ -300,7 +300,7 @@ class Feed:
             return None, None
         if spec.mode != DataNormalizationMode.RAW and self.symbol.security_type == SecurityType.EQUITY:
             block = self._normalized(block)
-        return self._inside_hours(block)
+        return self._inside_hours(block, day)
 
     def _rows(self, day: date) -> Any:
         """The rows of the file that a day falls into, all hours, prices as they are in the file."""
@@ -338,13 +338,15 @@ class Feed:
             changed["volume"] = np.asarray(block.volume) / split
         return replace(block, **changed)
 
-    def _inside_hours(self, block: Any) -> tuple[Any, Any]:
+    def _inside_hours(self, block: Any, day: date) -> tuple[Any, Any]:
         """Drops bars outside the subscribed hours, as SubscriptionFilterEnumerator.cs:143 does."""
         if self.spec.resolution == Resolution.DAILY:
             block = self._to_sessions(block)
             return block, block
         if self.spec.resolution == Resolution.HOUR and self.spec.internal:
             return block, block  # the benchmark's whole history: nobody sees its hours
+        if self.spec.resolution < Resolution.HOUR and self._in_one_session(block, day):
+            return block, block
         first = max(int(block.start[0]), self.start - RESOLUTION_MS[Resolution.DAILY])
         sessions = np.array(self.sessions_between(first, int(block.end[-1])), dtype=np.int64).reshape(-1, 2)
         following = np.searchsorted(sessions[:, 1], block.start, "right")
@@ -353,6 +355,13 @@ class Feed:
         if keep.all():
             return block, block
         return filtered(block, keep) if keep.any() else None, block
+
+    def _in_one_session(self, block: Any, day: date) -> bool:
+        """Whether all rows of a day's file lie in one session, as most do."""
+        zone, start = self.spec.data_zone, block.start.item(0)
+        sessions = self.sessions_between(zone.midnight_ms(day), zone.midnight_ms(day + timedelta(days=1)))
+        first = next((pair for pair in sessions if pair[1] > start), None)
+        return first is not None and bool(first[0] < block.end.item(0) and block.start.item(-1) < first[1])
 
     def _to_sessions(self, block: Any) -> Any:
         """Daily bars begin at the open and end at the close of the regular session, whatever hours were asked for; days

@@ -218,6 +218,8 @@ class QuietMinutes(Views):
         """From which instant on, seen from one at which it is asked, a rest is over or not known to last."""
         over = self._instant(rest[0])
         for weights, low, high in rest[1]:
+            if len(weights) == 1 and weights[0][1] == -1.0:  # a short contract: its price itself, seen from below
+                weights, low, high = ((weights[0][0], 1.0),), -high, -low
             path = self._path(weights, now) if now < over else None
             if path is None:
                 return now

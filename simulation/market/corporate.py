@@ -249,16 +249,17 @@ class FundShare:
             return float(np.round(whole.opened * factor, 2))
 
         made = self._days[ordinal] = AssetDay(
-            self.spec, day, spot, lambda: whole.surface, lambda: self._carry(day, opened()), lambda: whole.closing,
+            self.spec, day, spot, lambda: whole.surface, lambda: self._carry(day, opened), lambda: whole.closing,
             (opened, lambda: float(np.round(whole.closed * factor, 2))),
         )  # fmt: skip
         if len(self._days) > DAYS_KEPT:
             self._days.popitem(last=False)
         return made
 
-    def _carry(self, day: date, price: float) -> Carry:
+    def _carry(self, day: date, opened: Callable[[], float]) -> Carry:
         years = range(day.year, day.year + 4)
         coming = [ex for year in years for ex in self.law.ex_dates(year) if ex > day]
+        price = opened() if coming else 0.0
         cash = tuple((ex.toordinal(), self.dividend(ex, price)) for ex in coming)
         return Carry(risk_free(day), self.law.fade, cash)
 

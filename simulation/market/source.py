@@ -459,7 +459,7 @@ class ModelledMarket:
         quoted = np.flatnonzero(two_sided if halted is None else two_sided & ~halted) + 1
         if count < 1 or len(quoted) == 0:
             return None
-        rows = np.unique(generator.choice(quoted, size=min(count, len(quoted)), replace=False))
+        rows = np.sort(generator.choice(quoted, size=min(count, len(quoted)), replace=False))
         price = np.where(generator.random(len(rows)) < 0.5, made.bid[rows], made.ask[rows])
         traded = np.maximum(1.0, np.floor(volume / len(rows) * generator.exponential(size=len(rows))))
         start = session_open_utc(day) + (rows - 1) * MINUTE
