@@ -202,6 +202,7 @@ class FundShare:
         self._start = int(driver.series.days[0])
         self._days: OrderedDict[int, AssetDay] = OrderedDict()
         self._factors: FloatArray | None = None
+        self._befores: dict[date, date | None] = {}
 
     def _last_ex_date(self, day: date) -> date | None:
         passed = [ex for year in (day.year - 1, day.year) for ex in self.law.ex_dates(year) if ex <= day]
@@ -227,7 +228,9 @@ class FundShare:
 
     def dividend(self, ex: date, price: float) -> float:
         """Cash paid for the period that ends at ``ex``, per share, for a share at ``price``."""
-        before = self._last_ex_date(date.fromordinal(ex.toordinal() - 1))
+        if ex not in self._befores:
+            self._befores[ex] = self._last_ex_date(date.fromordinal(ex.toordinal() - 1))
+        before = self._befores[ex]
         return 0.0 if before is None else round(price * self.law.yearly(ex) * (ex - before).days / 365.0, 3)
 
     def day(self, day: date) -> AssetDay | None:
