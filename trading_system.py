@@ -204,14 +204,12 @@ class TradingSystem:
         self.managers = self._build(surroundings)
         self.coordinator = self.managers[StrategyCoordinator]
         self.tickers = self._tickers()
-        self._history = self.managers[DailyHistory]
-        self._chains = self.managers[OptionChainManager]
+        self._history, self._chains = self.managers[DailyHistory], self.managers[OptionChainManager]
         self._state = self.managers[HierarchicalStateManager]
         self._recovery = self.managers[OrderRecovery]
         self.reckoning = self.managers[AccountReckoning]
         self._ranks, self._roster = self.managers[VolatilityRanks], self.managers[StrategyRoster]
-        self._live = self.gateway.is_live()
-        self._idle_minutes = settings.market.idle_minutes
+        self._live, self._idle_minutes = self.gateway.is_live(), settings.market.idle_minutes
         self._session: Session | None = None
         self._priced_at: datetime | None = None
         self._told: set[str] = set()
@@ -390,6 +388,8 @@ class TradingSystem:
 
     def entry_window(self, now: datetime, strategy: str, window: str) -> None:
         """A strategy's window opened (on a closed day too: the decision is then a skip)."""
+        if not self._roster.opens(strategy, window, now.date()):
+            return  # it is another day's: nobody looks
         self.clock.advance(now)
         if self._session is not None and self._session.day == now.date():
             if self._live and not self._recovery.settled:

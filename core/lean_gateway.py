@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -402,6 +403,7 @@ def _contracts_since(algorithm: Any, facts: UnderlyingFacts, first: date) -> dic
     return {future.month: symbol for symbol, future in named.items() if future is not None and future.month is not None}
 
 
+@lru_cache(maxsize=256)
 def _days_near(instrument: Instrument, month: date) -> tuple[date, date]:
     """The first and last day on which an option on a contract month can say something of a month on."""
     days = (month + timedelta(days=ahead) for ahead in range(-130, 45))

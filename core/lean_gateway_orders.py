@@ -427,7 +427,7 @@ def _around_a_month(universe: Any, day: date, close: float) -> Iterator[ImpliedC
 
 
 _AROUND = 6  # rows to each side of the money: three strikes, a call and a put each
-_PROBED = 32  # places of a file, or of an expiry's strikes, that are looked at before their order is believed
+_PROBED = 12  # places of a file, or of an expiry's strikes, that are looked at before their order is believed
 
 
 def around_a_month(universe: Any, day: date, close: float) -> Iterator[tuple[date, list[tuple[float, Any]]]]:

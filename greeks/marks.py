@@ -20,7 +20,7 @@ import numpy as np
 from core.cache import SessionEnd, UnifiedIntelligentCache
 from core.contracts import MARKET_CLOSE, Contract, Leg, Quote
 from core.factory import Manager
-from core.gateway import Gateway
+from core.gateway import DailyBar, Gateway
 from core.instruments import instrument_of
 from core.parts import Part
 from core.settings.fields import EquitySettings, OrderSettings
@@ -145,6 +145,7 @@ class ChainPlanner(Manager):
         self._service = service
         self._cache = cache
         self._told: tuple[date, dict[str, float]] = (date.min, {})
+        self._closed: tuple[object, Sequence[DailyBar]] = (None, ())
 
     def told(self, contracts: Sequence[Contract]) -> FloatArray:
         """Volatility a year of some contracts at the last close, by each one's own row of the chain; NaN without."""
@@ -181,13 +182,20 @@ class ChainPlanner(Manager):
             row = self._gateway.listing(contracts[at])
             closes[at] = np.nan if row is None or row.close is None else row.close
         unknown = unknown[np.isfinite(closes[unknown])]
-        bars = self._gateway.daily_bars(contracts[0].underlying.price_key, 1) if unknown.size else ()
+        bars = self._last_bar(contracts[0].underlying.price_key) if unknown.size else ()
         if unknown.size and bars:
             then = datetime.combine(bars[-1].day, MARKET_CLOSE)
             columns = self._columns([contracts[at] for at in unknown.tolist()], then)
             price, reasons = judge_quotes(closes[unknown], closes[unknown])
             known[unknown] = columns.implied(price, np.full(unknown.size, bars[-1].close), reasons).volatility
         return known
+
+    def _last_bar(self, price_key: str) -> Sequence[DailyBar]:
+        """The last close of what a chain stands on: one request a minute, and a pick asks strike after strike."""
+        asked = (self._gateway.now(), price_key)
+        if self._closed[0] != asked:
+            self._closed = asked, self._gateway.daily_bars(price_key, 1)
+        return self._closed[1]
 
     @staticmethod
     def _between(contracts: Sequence[Contract], known: FloatArray) -> FloatArray:

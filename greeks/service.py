@@ -112,6 +112,7 @@ class CentralGreeksService:
         self._needs: tuple[Dependency, ...] | None = None
         self._lines: tuple[object, tuple[Line, ...], Layout] | None = None
         self._asked: tuple[object, _Computed] | None = None
+        self._chained: tuple[object, ChainGreeks] | None = None
         self._placed: tuple[object, dict[tuple[str, ...], _Placed]] = (None, {})
         self._version = 0  # of the volatilities and smiles
         self._smiles: dict[tuple[str, datetime], KeptSmile] = {}
@@ -147,8 +148,8 @@ class CentralGreeksService:
     ) -> ChainGreeks:
         """Greeks of a chain on one underlying at ``now`` (naive New York), prices in points.
 
-        The same chain with the same quotes is computed once. Raises ``ValueError`` for an empty chain or one on
-        several underlyings.
+        The last one is kept: asked for again with the same quotes it is not computed again. Raises ``ValueError`` for
+        an empty chain or one on several underlyings.
         """
         listed = tuple(contracts)
         tickers = {contract.underlying.price_key for contract in listed}
@@ -156,17 +157,15 @@ class CentralGreeksService:
             raise ValueError(f"contracts: on underlyings {sorted(tickers)}; expected contracts on exactly one")
         ticker = tickers.pop()
         seen = (listed, [quotes.get(contract) for contract in listed], underlying_price, now)
-        key = ("greeks.chain", ticker, listed[0].root, listed[0].expiry)
-        kept: tuple[object, ChainGreeks] | None = self._cache.get(key)
-        if kept is not None and kept[0] == seen:
-            return kept[1]
+        if self._chained is not None and self._chained[0] == seen:
+            return self._chained[1]
         self.computations["chain"] += 1
         found = chain_greeks(listed, quotes, underlying_price, now, self._rate(now), self._yield(ticker))
         for moment, smile in found.smiles.items():
             at = next(i for i, contract in enumerate(listed) if expires_at(contract) == moment)
             self._version += 1
             self._smiles[ticker, moment] = KeptSmile(smile, float(found.columns.dividend_yield[at]), now)
-        self._cache.put(key, (seen, found), depends_on=self._dependencies({ticker})[1:])
+        self._chained = (seen, found)
         return found
 
     def figures_of(self, contract: Contract) -> ContractGreeks | None:

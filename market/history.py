@@ -16,7 +16,7 @@ from core.factory import Manager
 from core.gateway import DailyBar, Gateway
 from core.settings.fields import CorrelationSettings, MarketSettings
 
-_TOP_UP_DAYS = 6  # a long weekend, a holiday and one missed session
+_BEFORE = 1  # a day more than have passed since the newest bar: an exchange has at most one bar a day
 
 
 def history_of(ticker: str) -> Entry:
@@ -38,12 +38,13 @@ class DailyHistory(Manager):
 
     def refresh(self, tickers: Sequence[str]) -> None:
         """Load whole histories the first time and the newest days afterwards."""
+        today, most = self._gateway.now().date(), self._settings.history_days
         for ticker in tickers:
             known = self._bars.get(ticker, ())
-            count = _TOP_UP_DAYS if known else self._settings.history_days
             newest = known[-1].day if known else date.min
+            count = min((today - newest).days + _BEFORE, most)
             added = tuple(bar for bar in self._gateway.daily_bars(ticker, count) if bar.day > newest)
-            self._bars[ticker] = (known + added)[-self._settings.history_days :]
+            self._bars[ticker] = (known + added)[-most:]
             if added or not known:
                 self._cache.put(history_of(ticker).key, self._bars[ticker][-1:], pinned=True)
 

@@ -243,6 +243,11 @@ class StrategyRoster(Manager):
         roots = (root for row in self.enabled if isinstance(row, Row) for root in row.ranked_on(day))
         return tuple(dict.fromkeys(roots))
 
+    def opens(self, name: str, window: str, day: date) -> bool:
+        """Whether a window of an enabled strategy falls on a day; true of one that nobody here knows."""
+        windows = (one for row in self.enabled if row.name == name for one in row.entry_windows())
+        return next((one.falls_on(day) for one in windows if one.name == window), True)
+
     def barred(self, name: str) -> Skip | None:
         """Why a strategy opens nothing: it is not enabled, or suspended."""
         if name in self.disabled:

@@ -15,7 +15,7 @@ from simulation.account.portfolio import SecurityPortfolioManager
 from simulation.data.feeds import RESOLUTION_MS, Feed
 from simulation.data.source import DataSource
 from simulation.lean.bars import Dividend, Split
-from simulation.lean.clock import FOREVER, MINUTE_MS
+from simulation.lean.clock import DAY_MS, FOREVER, MINUTE_MS
 from simulation.lean.enums import DataNormalizationMode, DelistingType, Resolution, SecurityType, SplitType
 from simulation.lean.exchange_hours import SecurityExchangeHours
 from simulation.lean.numbers import clean
@@ -108,9 +108,9 @@ def _union(parts: list[Times]) -> Times:
 
 def _grid(feed: Feed, low: int, high: int) -> Times:
     """The subscribed session's bar ends in (low, high]."""
-    step = feed.period if feed.period < 86_400_000 else MINUTE_MS
-    parts = [np.arange(start + step, end + 1, step, dtype=np.int64) for start, end in feed.sessions_between(low, high)]
-    grid = _union(parts)
+    step = feed.period if feed.period < DAY_MS else MINUTE_MS
+    sessions = feed.sessions_between(low // DAY_MS * DAY_MS, high)  # the day's, which are known, whatever minute it is
+    grid = _union([np.arange(start + step, end + 1, step, dtype=np.int64) for start, end in sessions])
     return grid[grid.searchsorted(low, "right") : grid.searchsorted(high, "right")]
 
 

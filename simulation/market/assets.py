@@ -179,8 +179,9 @@ class Asset:
         """
         series = self.series
         close = float(series.close[row])
-        if not np.isnan(series.open[row]):
-            return Bar(float(series.open[row]), float(series.high[row]), float(series.low[row]), close)
+        opens, highs, lows, _ = self._columns or (series.open, series.high, series.low, series.close)
+        if not np.isnan(opens[row]):
+            return Bar(float(opens[row]), float(highs[row]), float(lows[row]), close)
         before = float(series.close[row - 1])
         draw = stream(self.seed, f"{self.spec.ticker}/bar", int(series.days[row]))
         daily = float(self._filled[row - 1]) / 100.0 / np.sqrt(WEIGHT_OF_YEAR)

@@ -30,6 +30,16 @@ _BESIDE = 1  # rows to each side of one whose close is asked for that are priced
 _FEW = 24  # closes that are asked for one by one before the whole chain is priced
 
 
+def decimals_of(root: OptionRoot) -> int:
+    """Of a price as shown: cents, finer where the exchange's step is."""
+    return _CENTS if root.law.tick_below >= 10.0**-_CENTS else 5
+
+
+def _valued(chain: Chain) -> ChainRows:
+    """A chain as what contracts are valued from."""
+    return ChainRows(chain.expiry, chain.strike, 1.0 - 2.0 * chain.right)
+
+
 BLOCK = 16  # sessions
 BLOCKS_KEPT = 400  # of expirations
 
@@ -44,10 +54,14 @@ class AtTheMoney:
 
 
 class MoneyBook:
-    """Of options on one future the strikes nearest to the money, by blocks of sessions, when one is asked for."""
+    """Of options on one future the strikes nearest to the money, by blocks of sessions, when one is asked for.
+
+    Rounded as a file shows them.
+    """
 
     def __init__(self, root: OptionRoot) -> None:
         self._root = root
+        self._decimals = decimals_of(root)
         self._known: dict[tuple[int, int], dict[int, AtTheMoney]] = {}
 
     def at(self, day: date, expiry: date) -> AtTheMoney | None:
@@ -79,7 +93,8 @@ class MoneyBook:
         theta = surface.theta(left)
         variance = smile(np.log(strike / forward), theta, surface.law.rho, steepness(theta, surface.eta))
         terms = forward, strike, variance, years
-        sides = [value_on_future(sign, terms, rate).tolist() for sign in (1.0, -1.0)]
+        values = [value_on_future(sign, terms, rate) for sign in (1.0, -1.0)]
+        sides = [np.round(side, self._decimals).tolist() for side in values]
         return {
             day.day.toordinal(): AtTheMoney(*row)
             for day, row in zip(days, zip(strikes, *sides, strict=True), strict=True)
@@ -95,7 +110,7 @@ class ChainColumns:
         self.state = state
         self.chain = chain
         self._seed = seed
-        self.decimals = _CENTS if root.law.tick_below >= 10.0**-_CENTS else 5
+        self.decimals = decimals_of(root)
         self._kept: dict[str, FloatArray] = {}
         self._volatilities: dict[int, float] = {}
         self._closes: dict[int, float] = {}
@@ -104,7 +119,7 @@ class ChainColumns:
     @cached_property
     def rows(self) -> ChainRows:
         """The chain as what contracts are valued from."""
-        return ChainRows(self.chain.expiry, self.chain.strike, 1.0 - 2.0 * self.chain.right)
+        return _valued(self.chain)
 
     def volatility(self) -> FloatArray:
         """Implied volatility at the close."""
@@ -131,9 +146,8 @@ class ChainColumns:
         """Implied volatility of one contract as shown; its expiry's alone are computed for it, not the chain's."""
         known = self._volatilities.get(row)
         if known is None:
-            places = np.flatnonzero(self.rows.expiry == self.rows.expiry[row])
-            rows = ChainRows(self.rows.expiry[places], self.rows.strike[places], self.rows.sign[places])
-            values = self.root.chain_volatility(self.state, rows, self.state.minutes)
+            places, alone = self.chain.beside(row)
+            values = self.root.chain_volatility(self.state, _valued(alone), self.state.minutes)
             self._volatilities.update(zip(places.tolist(), np.round(values, VOLATILITY_DECIMALS).tolist(), strict=True))
             known = self._volatilities[row]
         return known
@@ -160,8 +174,7 @@ class ChainColumns:
         known = self._closes.get(row)
         nearest = self._nearest(row) if known is None else None
         if nearest is not None:
-            value = nearest.put if self.chain.terms(row)[2] else nearest.call
-            known = self._closes[row] = float(np.round(value, self.decimals))
+            known = self._closes[row] = nearest.put if self.chain.terms(row)[2] else nearest.call
         elif known is None:
             low, high = max(row - _BESIDE, 0), row + _BESIDE + 1
             places = np.flatnonzero(self.rows.expiry[low:high] == self.rows.expiry[row]) + low

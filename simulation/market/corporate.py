@@ -202,6 +202,7 @@ class FundShare:
         self._start = int(driver.series.days[0])
         self._days: OrderedDict[int, AssetDay] = OrderedDict()
         self._factors: FloatArray | None = None
+        self._befores: dict[date, date | None] = {}
 
     def _last_ex_date(self, day: date) -> date | None:
         passed = [ex for year in (day.year - 1, day.year) for ex in self.law.ex_dates(year) if ex <= day]
@@ -227,7 +228,9 @@ class FundShare:
 
     def dividend(self, ex: date, price: float) -> float:
         """Cash paid for the period that ends at ``ex``, per share, for a share at ``price``."""
-        before = self._last_ex_date(date.fromordinal(ex.toordinal() - 1))
+        if ex not in self._befores:
+            self._befores[ex] = self._last_ex_date(date.fromordinal(ex.toordinal() - 1))
+        before = self._befores[ex]
         return 0.0 if before is None else round(price * self.law.yearly(ex) * (ex - before).days / 365.0, 3)
 
     def day(self, day: date) -> AssetDay | None:
@@ -249,16 +252,17 @@ class FundShare:
             return float(np.round(whole.opened * factor, 2))
 
         made = self._days[ordinal] = AssetDay(
-            self.spec, day, spot, lambda: whole.surface, lambda: self._carry(day, opened()), lambda: whole.closing,
+            self.spec, day, spot, lambda: whole.surface, lambda: self._carry(day, opened), lambda: whole.closing,
             (opened, lambda: float(np.round(whole.closed * factor, 2))),
         )  # fmt: skip
         if len(self._days) > DAYS_KEPT:
             self._days.popitem(last=False)
         return made
 
-    def _carry(self, day: date, price: float) -> Carry:
+    def _carry(self, day: date, opened: Callable[[], float]) -> Carry:
         years = range(day.year, day.year + 4)
         coming = [ex for year in years for ex in self.law.ex_dates(year) if ex > day]
+        price = opened() if coming else 0.0
         cash = tuple((ex.toordinal(), self.dividend(ex, price)) for ex in coming)
         return Carry(risk_free(day), self.law.fade, cash)
 

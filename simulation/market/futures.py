@@ -231,7 +231,8 @@ class FutureStrip:
         return self._is_listed(expiry, day) and self.driver.row(day) is not None
 
     def _is_listed(self, expiry: date, day: date) -> bool:
-        return any(found == expiry for _, found in self.contracts(day))
+        within = day <= expiry <= day + timedelta(days=self.law.horizon)
+        return within and any(found == expiry for _, found in self._ahead(day.replace(day=1)))
 
     def factor(self, expiry: date, day: date) -> float:
         """Price of the contract over its driver's."""

@@ -318,6 +318,11 @@ class Chain:
         """Ordinal of the expiry, strike and right of one contract."""
         return self.expiry.item(row), self.strike.item(row), self.right.item(row)
 
+    def beside(self, row: int) -> tuple[IntArray, Chain]:
+        """The rows that expire with one, and these alone."""
+        places = np.flatnonzero(self.expiry == self.expiry[row])
+        return places, Chain(self.expiry[places], self.strike[places], self.right[places])
+
     def __len__(self) -> int:
         return len(self.expiry)
 
@@ -341,6 +346,13 @@ class ListedChain(Chain):
         ordinal, strikes = self._found[place]
         at = row - self._ends[place] + 2 * len(strikes)
         return ordinal, strikes.item(at // 2), at % 2
+
+    def beside(self, row: int) -> tuple[IntArray, Chain]:
+        """The same without the others' arrays."""
+        place = bisect_right(self._ends, row)
+        ordinal, strikes = self._found[place]
+        alone = ListedChain([(date.fromordinal(ordinal), strikes)])
+        return np.arange(self._ends[place] - len(alone), self._ends[place]), alone
 
     def __len__(self) -> int:
         return self._ends[-1]

@@ -61,8 +61,20 @@ def falling(row: Any) -> float:
         [rows()[-1], *rows()[:-1]],
         sorted(rows(), key=scattered),
         sorted(sorted(rows(), key=falling), key=lambda row: row.id.date),
+        sorted(rows(), key=lambda row: (row.id.strike_price, row.id.date)),
+        sorted(rows(), key=lambda row: (row.id.date, row.id.option_right)),
+        [*rows()[40:], *rows()[:40]],
     ],
-    ids=["ours", "calls before puts", "last first", "scattered", "strikes fall"],
+    ids=[
+        "ours",
+        "calls before puts",
+        "last first",
+        "scattered",
+        "strikes fall",
+        "by strike",
+        "calls first",
+        "begun later",
+    ],
 )
 def test_the_order_of_a_file_changes_nothing(names: Any, ordered: list[Any]) -> None:
     found = list(names._around_a_month(SimpleNamespace(data=ordered), DAY, CLOSE))

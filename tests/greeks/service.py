@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import cast
 
 from core.book import Book, Position, position_of
@@ -30,6 +30,9 @@ class FakeGateway:
     def __init__(self) -> None:
         self.prices = {"SPX": 5500.0, "SPY": 550.0}
         self.quoted: dict[Contract, Quote] = {}
+
+    def now(self) -> datetime:
+        return MORNING
 
     def tick(self, ticker: str) -> Tick | None:
         price = self.prices.get(ticker)

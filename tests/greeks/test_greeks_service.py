@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import date, timedelta
-from typing import Any
+from datetime import date, datetime, time, timedelta
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,12 +13,14 @@ import pytest
 from core.book import ShareHolding
 from core.contracts import Contract, Leg, Package, Quote, Right
 from core.events import ChangeKind, SessionClosed, Severity
+from core.gateway import DailyBar, Gateway, Listing
 from core.instruments import contract_named
 from core.settings.fields import GreeksSettings, PhaseSettings
 from greeks.black_scholes import european_greeks, years_to_expiry
 from greeks.exposure import measured_beta
+from greeks.marks import ChainPlanner
 from greeks.monitor import UNKNOWN_RULE
-from greeks.smile import VolatilitySource
+from greeks.smile import Columns, VolatilitySource
 from tests.greeks.chains import FRIDAY, MORNING, RATE, YIELD, market, spxw, spy
 from tests.greeks.service import CONDOR, System
 
@@ -312,3 +314,34 @@ def test_what_belongs_to_no_package_counts(system: System) -> None:
     assert grid.by_group["A2"][0, 0, 0] == pytest.approx(grid.whole[0, 0, 0])
     del system.gateway.prices["SPY"]
     assert math.isnan(system.service.scenarios((0.05,), (0.0,), (0.0,)).whole[0, 0, 0])
+
+
+class Closes:
+    """A gateway whose chain files tell closes alone: what 20 % a year gave at the last close of the underlying."""
+
+    def __init__(self) -> None:
+        self.time, self.asked = MORNING, list[datetime]()
+
+    def now(self) -> datetime:
+        return self.time
+
+    def daily_bars(self, _ticker: str, _count: int) -> list[DailyBar]:
+        self.asked.append(self.time)
+        return [DailyBar(MORNING.date() - timedelta(days=1), 5400.0, 5400.0, 5400.0, 5400.0)]
+
+    def listing(self, contract: Contract, close: bool = True) -> Listing:
+        then = datetime.combine(MORNING.date() - timedelta(days=1), time(16))
+        columns = Columns.of((contract,), then, RATE, YIELD)
+        return Listing(float(columns.prices(np.array([5400.0]), np.array([0.2]))[0]) if close else None, None)
+
+
+def test_yesterdays_close_is_asked_once_a_minute_for_volatilities_of_closes(system: System) -> None:
+    gateway = Closes()
+    planner = ChainPlanner(cast(Gateway, gateway), system.service, system.cache)
+    told = [planner.told((spxw(strike, Right.PUT),))[0] for strike in (5300.0, 5350.0, 5400.0, 5300.0)]
+    assert told == pytest.approx([0.2] * 4, rel=1e-5)
+    assert gateway.asked == [MORNING]
+    gateway.time = MORNING + timedelta(minutes=1)
+    planner.told((spxw(5300.0, Right.PUT),))  # known since the minute before
+    assert planner.told((spxw(5250.0, Right.PUT),))[0] == pytest.approx(0.2, rel=1e-5)
+    assert gateway.asked == [MORNING, gateway.time]

@@ -186,6 +186,26 @@ def test_correlation_of_mirrored_series(desk: Desk) -> None:
     assert measured.between("SPX", "SPX") == 1.0
 
 
+def test_history_asks_for_the_days_since_the_newest_bar(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Friday the newest bar is Thursday's: on Monday four days have passed, and one more is asked for. Three weeks
+    later the newest is that Friday's; none of the sessions since is missing."""
+    asked: list[int] = []
+    told = desk.gateway.daily_bars
+
+    def counted(ticker: str, count: int) -> Sequence[DailyBar]:
+        asked.append(count)
+        return told(ticker, count)
+
+    monkeypatch.setattr(desk.gateway, "daily_bars", counted)
+    for days in (0, 3, 24):
+        desk.gateway.time = OPEN + timedelta(days=days)
+        desk.history.refresh(("SPX",))
+    assert asked == [MarketSettings().history_days, 5, 25]
+    known = {bar.day for bar in desk.history.bars("SPX")}
+    passed = [FRIDAY + timedelta(days=ahead) for ahead in range(24)]
+    assert {day for day in passed if desk.gateway.session(day) is not None} <= known
+
+
 def test_history_is_topped_up_and_never_holds_today(desk: Desk) -> None:
     desk.history.refresh(("SPX",))
     first = desk.history.bars("SPX")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
-from core.events import MarketData
+from core.events import EntryWindow, Event, MarketData
 from risk.manager import UnifiedRiskManager
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from trading_system import TradingSystem
@@ -44,6 +44,18 @@ def test_a_minute_that_rests_is_one_that_publishes_nothing(tmp_path: Path) -> No
         system.minute(gateway.time)
         assert (len(seen) == before) == rests
     assert seen
+
+
+@pytest.mark.parametrize(("day", "seen"), [(FRIDAY, True), (FRIDAY - timedelta(days=1), False)])
+def test_a_window_of_another_day_is_no_look(tmp_path: Path, day: date, seen: bool) -> None:
+    """Of Friday 0DTE's window alone nothing is told on a Thursday, nor of its prices."""
+    gateway = FakeGateway(datetime.combine(day, time(9, 31)), lambda _: 5000.0, lambda _: 24.0, tmp_path)
+    system, told = opened(gateway), list[Event]()
+    system.bus.subscribe(MarketData, told.append, component="test")
+    system.bus.subscribe(EntryWindow, told.append, component="test")
+    gateway.time = datetime.combine(day, time(10, 30))
+    system.entry_window(gateway.time, "friday_0dte", "open")
+    assert {type(event) for event in told} == ({MarketData, EntryWindow} if seen else set())
 
 
 @pytest.mark.parametrize(

@@ -113,3 +113,14 @@ def test_a_day_with_a_halt_is_gathered_from_the_minutes_that_are_left() -> None:
     row = [utc_datetime(start).date() for start in block.start.tolist()].index(day)
     assert block.low.item(row) == minutes.low.min()
     assert block.volume.item(row) == minutes.volume.sum()
+
+
+def test_a_days_prices_are_the_same_before_and_after_all_of_them_were_made() -> None:
+    asset = ModelledMarket.from_history("history", seed=1).book.asset("RUT")
+    row = asset.row(date(2018, 2, 5))
+    assert row is not None
+    assert np.isnan(asset.series.open[row])  # of the index behind the fund only closes are known
+    before = asset.bar(row)
+    opens, highs, lows, closes = asset.columns()
+    assert (before.open, before.high, before.low, before.close) == (opens[row], highs[row], lows[row], closes[row])
+    assert asset.bar(row) == before
