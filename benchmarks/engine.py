@@ -193,6 +193,8 @@ def compare_years(year: int) -> None:
     year_cost(HELD, year, opened, months=1)
     empty, _ = year_cost(HELD, year, never)
     held, orders = year_cost(HELD, year, opened)
+    if orders < 10:
+        raise RuntimeError(f"{orders} orders: ten LEAPs were not sold")
     verdict = "met" if held <= 2.0 * empty else "NOT MET"
     print(f"{year}, nothing held      : {empty:6.2f} s   the same row with a timetable that opens nothing")
     print(f"{year}, ten LEAPs held    : {held:6.2f} s   {orders} orders, {held / empty:.2f} times   goal 2   {verdict}")

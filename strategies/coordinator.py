@@ -110,6 +110,7 @@ class StrategyCoordinator:
         """Put a made-up strategy in the place of the rows: risk is tried by what it is offered."""
         self._strategies.clear()
         self._strategies[strategy.name] = strategy
+        self._roster.enabled = (strategy,)
 
     def restore(self) -> None:
         """Take over from the last process what it decided and what it had on its way, before orders are looked at."""

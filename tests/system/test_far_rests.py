@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from math import inf
 from pathlib import Path
@@ -17,7 +18,11 @@ from core.settings.fields import MarketSettings
 from greeks.exposure import RoughGreeks
 from strategies.base import HoldContext
 from strategies.coordinator import QuietMinutes
+from strategies.leap_ladder import LeapLadder
 from strategies.rests import HeldLooks, Rest, is_far
+from strategies.roster import StrategyRoster
+from strategies.row import Entry
+from strategies.tools import Tools
 from tests.fake_gateway import FRIDAY, FakeGateway, build
 from tests.risk.floor import Holder
 from tests.risk.proposals import NOW, held
@@ -218,3 +223,21 @@ def holding(folder: Path, other: str, days: int) -> tuple[FakeGateway, TradingSy
             PositionChanged(time=NOW, position=row.id, strategy=row.strategy, kind=kind, cash=0.0, fees=0.0)
         )
     return market, system
+
+
+class Fridays(LeapLadder):
+    """The ladder, on Fridays."""
+
+    def _falls_on(self, entry: Entry) -> Callable[[date], bool]:
+        return lambda day: day.weekday() == 4
+
+
+def test_a_row_that_stands_in_opens_on_its_own_days(tmp_path: Path) -> None:
+    """The ladder itself opens on Mondays."""
+    market = FakeGateway(NOW, lambda _: 5000.0, lambda _: 20.0, tmp_path, cash=2_000_000.0)
+    system, _ = build(market, run__strategies="leap_ladder", phases__earned_progression="false")
+    roster, friday = system.managers[StrategyRoster], FRIDAY
+    assert not roster.opens("leap_ladder", "open", friday)
+    system.coordinator.stand_in(Fridays(system.managers[Tools], system.settings.leap_ladder))
+    assert roster.opens("leap_ladder", "open", friday)
+    assert not roster.opens("leap_ladder", "open", friday + timedelta(days=3))
