@@ -422,6 +422,8 @@ class Engine(QuietMinutes):
             assert moment is not None
             algorithm.on_delistings(moment.delistings)
         if self._on_data is not None and (has_data or (self._slice is not None and self._slice.has_data)):
+            if self._still_rests():
+                return
             moment = self.current_slice
             assert moment is not None
             self._on_data(moment)

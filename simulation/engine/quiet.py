@@ -214,6 +214,14 @@ class QuietMinutes(Views):
             known = self._known_rest = (found, self.securities.broken_paths, left)
         return bisect_left(times, min(until, known[2]), position)
 
+    def _still_rests(self) -> bool:
+        """Whether the algorithm still says what it said of a rest that lasts until after this instant: a whole step
+        then leaves its `on_data` out, too."""
+        known, rests, ms = self._known_rest, self._rests, self.data_ms
+        if known is None or rests is None or ms >= known[2] or known[1] != self.securities.broken_paths:
+            return False
+        return rests() is known[0]
+
     def _left_at(self, rest: Rest, now: int) -> int:
         """From which instant on, seen from one at which it is asked, a rest is over or not known to last."""
         over = self._instant(rest[0])

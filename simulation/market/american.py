@@ -371,7 +371,7 @@ class _Evening:
 def _evenings(state: AssetDay, expiry: date) -> list[_Evening]:
     """The evenings before each ex-date in an expiration's life, the last first."""
     carry, today = state.carry, state.day.toordinal()
-    whole, years = float(state.theta(expiry)[0]), float(state.years(expiry)[0])
+    whole, years = state.at_open(expiry)
     found, escrowed = [], 0.0
     for ordinal, amount in sorted(carry.dividends, reverse=True):
         if not today < ordinal <= expiry.toordinal():
@@ -379,8 +379,9 @@ def _evenings(state: AssetDay, expiry: date) -> list[_Evening]:
         evening = calendar().on_or_before(date.fromordinal(ordinal) - timedelta(days=1))
         after = 1.0 / (1.0 - escrowed)
         escrowed += amount * exp(-carry.rate * (ordinal - today) / 365.0) / float(state.spot.points[0])
-        left = max(1.0 - float(state.theta(evening)[0]) / whole, 0.0)
-        found.append(_Evening(left, years - float(state.years(evening)[0]), 1.0 / (1.0 - escrowed), after))
+        theta, then = state.at_open(evening)
+        left = max(1.0 - theta / whole, 0.0)
+        found.append(_Evening(left, years - then, 1.0 / (1.0 - escrowed), after))
     return found
 
 
@@ -399,9 +400,9 @@ def timetable(state: AssetDay, expiry: date, sign: float, rate: float) -> Timeta
     On such an evening the holder of a call may take the dividend by exercise; a put is better exercised after it.
     """
     evenings = _evenings(state, expiry)
-    dusk = max(1.0 - float(state.theta(state.day)[0]) / float(state.theta(expiry)[0]), 0.0)
-    years = float(state.years(expiry)[0])
-    night = years - float(state.years(state.day)[0])
+    (whole, years), (today, hours) = state.at_open(expiry), state.at_open(state.day)
+    dusk = max(1.0 - today / whole, 0.0)
+    night = years - hours
     eve = bool(evenings) and evenings[-1].left >= dusk - 1e-9
     kept = EVE_ROWS if eve else TODAY_ROWS
     marks = [(one.left, one.years, one.after, one.before if sign > 0 else 0.0) for one in evenings]

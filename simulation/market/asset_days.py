@@ -13,7 +13,7 @@ from simulation.market.calendar import OPEN_MINUTE, FloatArray, Profile, Varianc
 from simulation.market.days import MinutePath, VolatilityLaw
 from simulation.market.surface import SmileLaw, SmileShape, SurfaceDay, shape_of, steepness
 
-_EVERY, _LAST = slice(None), slice(-1, None)
+_EVERY, _FIRST, _LAST = slice(None), slice(0, 1), slice(-1, None)
 
 
 class Kind(Enum):
@@ -84,6 +84,8 @@ class AssetDay:
         self._surface: SurfaceDay | None = None
         self._make_closing = closing
         self._closing: SurfaceDay | None = None
+        self._opening: SurfaceDay | None = None
+        self._opens: dict[int, tuple[float, float]] = {}
         self._closes: dict[tuple[int, bool], tuple[float, float, float]] = {}
         self._kept: dict[tuple[str, int, bool], FloatArray] = {}
         self._shapes: dict[tuple[int, bool], SmileShape] = {}
@@ -134,6 +136,18 @@ class AssetDay:
             make = self._make_closing
             self._closing = self.surface.at(self.minutes) if make is None else make()
         return self._closing
+
+    def at_open(self, expiry: date) -> tuple[float, float]:
+        """The first of ``theta`` and ``years``, to the bit, without those of the minutes after; kept for the day."""
+        key = expiry.toordinal()
+        known = self._opens.get(key)
+        if known is None:
+            if self._opening is None:
+                self._opening = self.surface.at(0)
+            left = np.maximum(self.remaining[_FIRST] + self.clock.after_today(self.day, expiry, morning=False), 0.0)
+            theta, years = self._opening.theta(left), self._years(expiry, False, _FIRST)
+            known = self._opens[key] = (theta.item(0), years.item(0))
+        return known
 
     def at_close(self, expiry: date, *, morning: bool = False) -> tuple[float, float, float]:
         """The last of ``forward``, ``theta`` and ``years``, without those of the minutes before; kept for the day.

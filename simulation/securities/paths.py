@@ -49,7 +49,7 @@ class PricePath:
     def __init__(self, quotes: _Points, trades: _Points, low: int, high: int) -> None:
         self.low, self.high = low, high
         self._trades = trades
-        self._at = np.union1d(quotes.since, trades.since)
+        self._at = quotes.since if len(trades.since) == 1 else np.union1d(quotes.since, trades.since)
         quoted, quote = quotes.at(self._at)
         traded, trade = trades.at(self._at)
         by_quote = (quoted != _NOTHING) & (quote != 0) & ((traded == _NOTHING) | (quoted >= traded))

@@ -60,6 +60,7 @@ def test_the_close_alone_is_the_last_of_the_minutes(root: str, day: date) -> Non
         alone = state.at_close(expiry, morning=found.morning)
         whole = (state.forward, state.theta, state.years)
         assert alone == pytest.approx([of(expiry, morning=found.morning)[-1] for of in whole], rel=1e-12, abs=1e-15)
+        assert state.at_open(expiry) == (state.theta(expiry)[0], state.years(expiry)[0])  # to the bit
     surface = state.surface.at(state.minutes)
     for name in ("long_run", "slow", "middle", "fast", "eta"):
         assert getattr(state.closing, name)[0] == pytest.approx(getattr(surface, name)[0], rel=1e-9, abs=1e-12)
