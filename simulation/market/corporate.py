@@ -73,11 +73,13 @@ def _of_year(table: dict[int, float], year: int) -> float:
     return table[min(max(year, min(table)), max(table))] / 100.0
 
 
+@lru_cache(maxsize=4096)
 def risk_free(day: date) -> float:
     """Yearly risk-free rate of ``day``'s year, continuous, as a fraction; the nearest known year outside the table."""
     return _of_year(TREASURY_BILL, day.year)
 
 
+@lru_cache(maxsize=4096)
 def index_dividend_yield(day: date) -> float:
     """Yearly dividend yield of the S&P 500 in ``day``'s year, continuous, as a fraction."""
     return _of_year(SP500_YIELD, day.year)

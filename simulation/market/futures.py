@@ -221,7 +221,7 @@ class FutureStrip:
         """The day of the contract that expires on ``expiry``."""
         key = (expiry.toordinal(), day.toordinal())
         if key not in self._days:
-            if len(self._days) > 64:  # a strip lists up to fifteen contracts
+            if len(self._days) > 256:  # a strip lists up to fifteen contracts, few of whose minutes are looked at
                 self._days.clear()
             self._days[key] = self._made(expiry, day) if self._is_listed(expiry, day) else None
         return self._days[key]
