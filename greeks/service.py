@@ -225,7 +225,7 @@ class CentralGreeksService:
         prices = tuple(self._price(leg.contract.underlying.price_key) for leg in package.legs)
         asked = (self._clock.now(), package, prices, self._price(self._settings.beta_reference))
         if self._asked is None or self._asked[0] != asked:
-            found = self._compute(Layout.of([leg.contract for leg in package.legs]))
+            found = self._greeks_of(self._known_of(Layout.of([leg.contract for leg in package.legs])))
             if np.isnan(found.greeks.price).any():  # the next quote may tell
                 self._asked = None
                 return found
@@ -317,7 +317,7 @@ class CentralGreeksService:
 
     def _compute_one(self, contract: Contract) -> ContractGreeks | None:
         self.computations["contract"] += 1
-        found = self._compute(Layout.of((contract,)))
+        found = self._greeks_of(self._known_of(Layout.of((contract,))))
         return figures_of_rows(found.columns, found.volatility, found.source, found.greeks)[0]
 
     def _laid_out(self) -> tuple[tuple[Line, ...], Layout]:
@@ -354,10 +354,6 @@ class CentralGreeksService:
         columns, spot, volatility, _ = self._known_of(layout)
         return Priced(columns, spot, volatility, np.full(spot.size, np.nan))
 
-    def _compute(self, layout: Layout) -> _Computed:
-        """One vectorised computation of contracts on any underlyings, each at its newest price."""
-        return self._greeks_of(self._known_of(layout))
-
     @staticmethod
     def _greeks_of(placed: _Placed) -> _Computed:
         columns, spot, volatility, sources = placed
@@ -378,26 +374,29 @@ class CentralGreeksService:
             return kept
         spot: FloatArray = np.array([np.nan if price is None else price for price in prices])[layout.key_at]
         columns = self._columns(layout)
-        self._measure(layout.names, columns, spot)
+        measured = self._measure(layout.names, columns, spot)
         known = [self._known.get(name, UNKNOWN) for name in layout.names]
         volatility = np.array([one.volatility for one in known])
         volatility[np.isnan(spot)] = np.nan
         volatility[columns.years <= 0.0] = 0.0
         found = (columns, spot, volatility, tuple(one.source for one in known))
-        if self._placed[0] == (moment[0], self._version) and not np.isnan(volatility).any():
+        moment = (moment[0], self._version)
+        if self._placed[0] != moment and measured:  # nobody who asks again would find another figure
+            self._placed = (moment, {})
+        if self._placed[0] == moment and not np.isnan(volatility).any():
             self._placed[1][*layout.names, *map(str, prices)] = found
         return found
 
-    def _measure(self, names: tuple[str, ...], columns: Columns, spot: FloatArray) -> None:
-        """Take the volatility of every live contract whose own is unknown or too old from its quote, else borrow it."""
+    def _measure(self, names: tuple[str, ...], columns: Columns, spot: FloatArray) -> bool:
+        """Take each unknown or too old volatility of what lives from its quote, else borrow it; whether all are new."""
         now = self._clock.now()
         oldest = now - timedelta(seconds=self._settings.cache_seconds)
         old = [self._known.get(name, UNKNOWN).time <= oldest for name in names]
         if not any(old):
-            return
+            return True
         at = np.flatnonzero(np.array(old) & ~np.isnan(spot) & (columns.years > 0.0))
         if not at.size:
-            return
+            return False
         self._version += 1
         some = columns if at.size == spot.size else columns.rows(at)  # as they are, where all are old
         bid, ask = sides([self._gateway.quote(contract) for contract in some.contracts])
@@ -413,6 +412,7 @@ class CentralGreeksService:
             borrowed = self._borrowed(columns, float(spot[one]), one)
             if borrowed is not None:
                 self._known[columns.contracts[one].name] = borrowed
+        return all(self._known.get(name, UNKNOWN).time > oldest for name in names)
 
     def _is_steady(self, name: str, value: float, now: datetime) -> bool:
         """Whether a quote's volatility may replace the known one: a leap counts when a later minute repeats it."""

@@ -289,6 +289,34 @@ def test_a_price_that_moves_nothing_of_the_figures_brings_the_same_ones(system: 
     assert system.service.computations["portfolio"] == start + 1
 
 
+def test_volatilities_measured_in_a_minute_stand_for_the_rest_of_it(system: System) -> None:
+    system.quote_all(CONDOR)
+    system.hold("condor", CONDOR)
+    system.move("SPX", 5500.0)
+    system.move("SPY", 550.0)
+    system.gateway.prices["SPX"] = 5511.0
+    system.clock.advance(MORNING + timedelta(seconds=300))  # as old as they may be: measured again
+    system.quote_all(CONDOR)
+    system.move("SPY", 551.0)
+    first = system.service.portfolio()
+    start = system.service.computations["portfolio"]
+    system.move("SPX", 5511.0)
+    assert system.service.portfolio() is first
+    assert system.service.computations["portfolio"] == start
+
+
+def test_what_a_measurement_told_nothing_of_is_asked_again_in_the_same_minute(system: System) -> None:
+    system.quote_all(CONDOR)
+    system.hold("condor", CONDOR)
+    contracts = tuple(CONDOR)
+    assert system.service.priced(contracts).volatility == pytest.approx(0.15, abs=1e-3)
+    system.clock.advance(MORNING + timedelta(seconds=300))
+    system.gateway.quoted = {}
+    assert system.service.priced(contracts).volatility == pytest.approx(0.15, abs=1e-3)  # the last known ones
+    system.quote_all(CONDOR, volatility=0.16)
+    assert system.service.priced(contracts).volatility == pytest.approx(0.16, abs=1e-3)
+
+
 def test_what_belongs_to_no_package_counts(system: System) -> None:
     # Ten SPY shares of a person's own and one short put of theirs; NVDA is nothing that is traded here.
     put = spy(540.0, Right.PUT, date(2024, 8, 16))
