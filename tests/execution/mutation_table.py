@@ -182,15 +182,15 @@ EXECUTION_RULES = (
     Mutation(
         "morning-settled contracts go the day before",
         "strategies/exits.py",
-        "        if contract.settlement not in (Settlement.CASH_MORNING, Settlement.PHYSICAL_FUTURE):",
-        "        if contract.settlement is not Settlement.PHYSICAL_FUTURE:",
+        "_ENDS_EARLY = (Settlement.CASH_MORNING, Settlement.PHYSICAL_FUTURE)  # before the close of their day",
+        "_ENDS_EARLY = (Settlement.PHYSICAL_FUTURE,)",
         ENDS,
     ),
     Mutation(
         "options on futures go before their last moment",
         "strategies/exits.py",
-        "        if contract.settlement not in (Settlement.CASH_MORNING, Settlement.PHYSICAL_FUTURE):",
-        "        if contract.settlement is not Settlement.CASH_MORNING:",
+        "_ENDS_EARLY = (Settlement.CASH_MORNING, Settlement.PHYSICAL_FUTURE)  # before the close of their day",
+        "_ENDS_EARLY = (Settlement.CASH_MORNING,)",
         ENDS,
     ),
     Mutation(

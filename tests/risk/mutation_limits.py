@@ -226,7 +226,7 @@ LIMIT_RULES = (
     Mutation(
         "a leap of a quote is no volatility",
         "greeks/service.py",
-        "if good and self._is_steady(contract.name, float(value), now):",
+        "if good and self._is_steady(contract.name, value, now):",
         "if good:",
         STOPS,
     ),

@@ -93,7 +93,7 @@ class Breaker:
         )
         stand_in = SimpleNamespace(
             phase=phase, all_fresh=lambda now: self.fresh, held=lambda: SimpleNamespace(rows=()),
-            reading=lambda now: None if self.vix is None else SimpleNamespace(value=self.vix),
+            value=lambda now: self.vix,
         )  # fmt: skip
         self.plugin = CircuitBreakerPlugin(
             self.equity.steady, self.book, stand_in, stand_in, stand_in, stand_in, figures, CircuitBreakerSettings(),  # type: ignore[arg-type]
