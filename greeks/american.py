@@ -48,7 +48,7 @@ class _Grid:
     share: FloatArray  # node's root of time as a share of the whole, without the node at zero
     points: FloatArray  # 1 + y of the boundary integrals
     weights: FloatArray
-    inside: FloatArray  # (node, point, all nodes): boundary of each integral's points
+    inside: FloatArray  # (node, all nodes, point): boundary of each integral's points
     price_points: FloatArray
     price_weights: FloatArray
     whole: FloatArray  # (point, all nodes): boundary of the premium's points
@@ -80,7 +80,7 @@ def _grid() -> _Grid:
     price_y, price_weights = _gauss(PRICE_POINTS)
     share = 0.5 * (1.0 + chebyshev[:-1])
     earlier = np.sqrt(1.0 - 0.25 * (1.0 + y) ** 2)
-    inside = interpolate(2.0 * share[:, None] * earlier[None, :] - 1.0)
+    inside = interpolate(2.0 * share[:, None] * earlier[None, :] - 1.0).swapaxes(1, 2)
     whole = interpolate(2.0 * np.sqrt(1.0 - 0.25 * (1.0 + price_y) ** 2) - 1.0)
     return _Grid(share, 1.0 + y, weights, inside, 1.0 + price_y, price_weights, whole)
 
@@ -212,7 +212,7 @@ def _step(puts: _Puts, terms: _Terms, depth: FloatArray, squares: FloatArray) ->
     root = terms.time / spread  # du / (sigma root) is root of time over sigma, times dy
     up = depth / spread + terms.level
     down = up - spread
-    later = np.sqrt(np.maximum(np.einsum("cj,ikj->cik", squares, grid.inside), 0.0))
+    later = np.sqrt(np.maximum(np.einsum("cj,ijk->cik", squares, grid.inside), 0.0))
     inner_up = (depth[:, :, None] + later) * terms.steepness + terms.shift
     inner_down = inner_up - terms.between
     up_density, down_density = _density(up), _density(down)

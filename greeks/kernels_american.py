@@ -48,7 +48,7 @@ def _fill_terms(put: tuple[float, float, float, float, float], grid: Grid, terms
     """What no step of a node changes, at each point of its integrals; see ``american._terms``.
 
     In the rows of ``terms``: total volatility between, its share of d1, and the weights of the strike, of the price of
-    the underlying and of its surface.
+    the underlying and of its surface. The last row is room for the d1 of a step.
     """
     years, volatility, rate, dividend_yield, _ = put
     share, points, weights = grid[0], grid[1], grid[2]
@@ -88,15 +88,20 @@ def _moved(
     up = depth / spread + (log(ceiling) + drift * time) / spread + 0.5 * spread
     down = up - spread
     put_sum = call_sum = surface = put_tilt = call_tilt = 0.0
+    at = terms[5, node]  # all points beside each other up to d1: the processor takes several at once
+    between, shift = terms[0, node], terms[1, node]
+    at[:] = 0.0
+    for j in range(squares.size):
+        square, row = squares[j], inside[node, j]
+        for k in range(at.size):
+            at[k] += square * row[k]
+    for k in range(at.size):
+        at[k] = (depth + sqrt(max(at[k], 0.0))) / between[k] + shift[k]
     for k in range(points.size):
-        square = 0.0
-        for j in range(squares.size):
-            square += squares[j] * inside[node, k, j]
-        between = terms[0, node, k]
-        inner_up = (depth + sqrt(max(square, 0.0))) / between + terms[1, node, k]
-        inner_down = inner_up - between
+        inner_up = at[k]
+        inner_down = inner_up - between[k]
         from_put = terms[2, node, k] * _density(inner_down)
-        tilt = inner_down / between
+        tilt = inner_down / between[k]
         put_sum += from_put
         put_tilt += from_put * tilt
         if dividend_yield != 0.0:
@@ -123,7 +128,7 @@ def _fill_boundary(
     nodes = squares.size - 1
     depth, improved = np.empty(nodes), np.empty(nodes)
     residual, last_residual, last_improved = np.empty(nodes), np.empty(nodes), np.empty(nodes)
-    terms = np.empty((5, nodes, grid[1].size))
+    terms = np.empty((6, nodes, grid[1].size))
     _fill_terms(put, grid, terms)
     for i in range(nodes):
         depth[i] = _first_depth(put[0] * grid[0][i] * grid[0][i], put[1], put[2], put[3], put[4])
