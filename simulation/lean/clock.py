@@ -25,12 +25,13 @@ class Zone:
     """A time zone that converts UTC milliseconds to local naive datetimes and back, with the offset of each day
     remembered."""
 
-    __slots__ = ("_newest", "_offsets", "info", "name")
+    __slots__ = ("_midnights", "_newest", "_offsets", "info", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.info = ZoneInfo(name)
         self._offsets: dict[int, int | None] = {}
+        self._midnights: dict[date, int] = {}
         self._newest: tuple[int, datetime] = (0, EPOCH + timedelta(milliseconds=self.offset_ms(0)))
 
     def offset_ms(self, utc_ms: int) -> int:
@@ -70,7 +71,10 @@ class Zone:
 
     def midnight_ms(self, day: date) -> int:
         """The instant at which a local calendar date begins."""
-        return self.utc_ms(datetime(day.year, day.month, day.day))
+        known = self._midnights.get(day)
+        if known is None:
+            known = self._midnights[day] = self.utc_ms(datetime(day.year, day.month, day.day))
+        return known
 
 
 @lru_cache(maxsize=64)

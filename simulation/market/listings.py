@@ -268,15 +268,30 @@ def expirations(root: str, day: date, listings: Listings) -> tuple[date, ...]:
 
     ``day`` itself included when it is one (except morning-settled).
     """
-    rule = RULES[root]
-    last = min(day + timedelta(days=rule.horizon), date(2044, 12, 31))
-    first = day + timedelta(days=1) if rule.morning else day
+    first, last = _listed_from(root, day), _listed_until(root, day)
     found: list[date] = []
     for year in range(day.year, last.year + 1):
         listed = _listed_in(root, year, listings)
         inside = listed[bisect_left(listed, (first, date.min)) : bisect_right(listed, (last, date.max))]
         found += [expiry for expiry, since in inside if since <= day]
     return tuple(found)
+
+
+def is_expiration(root: str, day: date, expiry: date, listings: Listings) -> bool:
+    """Whether ``expiry`` is one of the day's `expirations`, without the others."""
+    if not _listed_from(root, day) <= expiry <= _listed_until(root, day):
+        return False
+    listed = _listed_in(root, expiry.year, listings)
+    at = bisect_left(listed, (expiry, date.min))
+    return at < len(listed) and listed[at][0] == expiry and listed[at][1] <= day
+
+
+def _listed_from(root: str, day: date) -> date:
+    return day + timedelta(days=1) if RULES[root].morning else day
+
+
+def _listed_until(root: str, day: date) -> date:
+    return min(day + timedelta(days=RULES[root].horizon), date(2044, 12, 31))
 
 
 @lru_cache(maxsize=1024)
@@ -400,7 +415,12 @@ class ListingBook:
         known = self._strikes.get(key)
         if known is not None:
             return known
-        return self._listed(day, expiry) if expiry in self.expirations(day) else None
+        return self._listed(day, expiry) if self._expires(day, expiry) else None
+
+    def _expires(self, day: date, expiry: date) -> bool:
+        if self._days is None:
+            return is_expiration(self.rule.root, day, expiry, self.listings)
+        return expiry in self._days(day)
 
     def _listed(self, day: date, expiry: date) -> FloatArray | None:
         """The strikes of one of the day's expirations."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from hashlib import blake2b
 
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from simulation.market import quotes
 from simulation.market.days import stream
 from simulation.market.futures import FUTURES
-from simulation.market.listings import RULES, Listings, expirations, first_listed, is_standard, strikes
+from simulation.market.listings import RULES, Listings, expirations, first_listed, is_expiration, is_standard, strikes
 from simulation.market.quotes import (
     ETF_QUOTES,
     INDEX_QUOTES,
@@ -188,6 +188,16 @@ def test_expirations_of_a_recorded_day() -> None:
     assert len(funds) == 31
     assert {date(2023, 9, 28), date(2024, 6, 28), date(2025, 3, 21), date(2026, 1, 16)} <= set(funds)
     assert not {date(2023, 10, 2), date(2023, 11, 30), date(2024, 2, 16)} & set(funds)
+
+
+@pytest.mark.parametrize("root", ["SPXW", "SPX", "SPY"])
+@pytest.mark.parametrize("listings", list(Listings))
+def test_a_date_is_asked_for_by_itself_as_among_all(root: str, listings: Listings) -> None:
+    for day in (date(2017, 6, 16), date(2023, 9, 14)):
+        nearby = [day + timedelta(days=days) for days in range(-2, RULES[root].horizon + 3)]
+        listed = expirations(root, day, listings)
+        assert tuple(one for one in nearby if is_expiration(root, day, one, listings)) == listed
+        assert listed
 
 
 def test_a_mondays_holiday_moves_the_expiration_on_and_any_others_back() -> None:
