@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from enum import StrEnum
+from functools import lru_cache
 
 from core import ticks
 from core.contracts import (
@@ -268,6 +269,7 @@ _CONTRACT = re.compile(
 _FUTURE_KEY = re.compile(rf"(?P<ticker>[A-Z0-9]+?)(?P<code>[{MONTH_CODES}])(?P<year>\d\d)", re.ASCII)
 
 
+@lru_cache(maxsize=1024)  # what is held is asked for at each look at the broker
 def contract_named(name: str) -> Contract | None:
     """The contract of a ``Contract.name``, without a gateway handle.
 

@@ -450,8 +450,8 @@ class ListingBook:
         known = self.strikes(day, expiry)
         if known is None:
             return False
-        at = int(np.searchsorted(known, strike - 1e-6))
-        return at < len(known) and abs(float(known[at]) - strike) < 1e-6
+        at = int(known.searchsorted(strike - 1e-6))
+        return at < len(known) and abs(known.item(at) - strike) < 1e-6
 
     def chain(self, day: date) -> Chain | None:
         """Every contract listed on ``day``."""

@@ -454,7 +454,7 @@ class ModelledMarket:
         volume = float(self._activity(root, symbol, known)[1][0])
         generator = stream(self.seed, f"trades/{symbol.value}", day)
         count = int(min(volume, 60.0, generator.poisson(1.0 + volume / 25.0)))
-        two_sided = ~np.isnan(made.bid[1:]) & ~np.isnan(made.ask[1:])
+        two_sided = ~np.isnan(made.bid[1:] + made.ask[1:])
         halted = self.book.halted(day)
         quoted = np.flatnonzero(two_sided if halted is None else two_sided & ~halted) + 1
         if count < 1 or len(quoted) == 0:

@@ -40,6 +40,13 @@ class _Points:
         places = self.since.searchsorted(times, "right") - 1
         return self.end[places], self.close[places]
 
+    def covers(self, others: _Points) -> bool:
+        """Whether these change at each instant at which others do: most trades are in a minute that has a quote."""
+        since, times = self.since, others.since
+        if times[-1] > since[-1]:
+            return False
+        return len(times) == 1 or bool((since[since.searchsorted(times)] == times).all())
+
 
 class PricePath:
     """Prices in (low, high], UTC milliseconds; they change where a real row ends and nowhere else."""
@@ -49,8 +56,10 @@ class PricePath:
     def __init__(self, quotes: _Points, trades: _Points, low: int, high: int) -> None:
         self.low, self.high = low, high
         self._trades = trades
-        self._at = quotes.since if len(trades.since) == 1 else np.union1d(quotes.since, trades.since)
-        quoted, quote = quotes.at(self._at)
+        self._at, quoted, quote = quotes.since, quotes.end, quotes.close
+        if not quotes.covers(trades):
+            self._at = np.union1d(quotes.since, trades.since)
+            quoted, quote = quotes.at(self._at)
         traded, trade = trades.at(self._at)
         by_quote = (quoted != _NOTHING) & (quote != 0) & ((traded == _NOTHING) | (quoted >= traded))
         by_trade = (traded != _NOTHING) & (trade != 0)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from simulation.lean.clock import FOREVER, NEW_YORK
+from simulation.securities.paths import PricePath, _Points
 from simulation.securities.securities import Security
 from tests.simulation.playing import MONDAY, SPX, Market, at, play, spxw
 
@@ -86,6 +87,30 @@ def test_a_path_has_the_prices_of_all_minutes_at_once() -> None:
     assert path.leaves(1.1, 1.25, edges[0], edges[2]) == FOREVER  # a bound is inside
     assert path.seen(times, False).tolist() == [1.10, 1.10, 1.25, 1.40, 1.50, 1.50]
     assert path.seen(times, True).tolist() == [1.10, 1.10, 1.25, 1.25, 1.40, 1.65, 1.50, 1.50]
+
+
+def points(*rows: tuple[int, float]) -> _Points:
+    """Closes by the end of their bar; nothing before the first."""
+    ends = np.array([0, *(end for end, _ in rows)])
+    return _Points(ends, np.array([-1, *ends[1:]]), np.array([0.0, *(close for _, close in rows)]))
+
+
+@pytest.mark.parametrize(
+    ("trades", "steps", "prices"),
+    [
+        ((), [0, 10, 20, 30], [0.0, 1.0, 2.0, 3.0]),
+        (((20, 9.0),), [0, 10, 20, 30], [0.0, 1.0, 2.0, 3.0]),  # of one instant: the quote is the price
+        (((15, 8.0), (20, 9.0)), [0, 10, 15, 20, 30], [0.0, 1.0, 8.0, 2.0, 3.0]),  # in a minute without a quote
+        (((5, 7.0), (40, 9.0)), [0, 5, 10, 20, 30, 40], [0.0, 7.0, 1.0, 2.0, 3.0, 9.0]),  # after the last quote
+    ],
+)
+def test_a_path_changes_where_a_quote_or_a_trade_ends(
+    trades: tuple[tuple[int, float], ...], steps: list[int], prices: list[float]
+) -> None:
+    path = PricePath(points((10, 1.0), (20, 2.0), (30, 3.0)), points(*trades), 0, 50)
+    assert path.changes(-1, 50).tolist() == steps
+    assert [path.price(ms) for ms in steps] == prices
+    assert path.price(50) == prices[-1]
 
 
 def restless() -> Market:
