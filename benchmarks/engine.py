@@ -8,7 +8,7 @@ Empty year: an algorithm that does nothing over a year of SPX minutes. Memory: a
 day, in a process of its own; a month is the median of its days, growth is from January to December.
 Held (`--held`): a year of minutes with ten LEAPs held beside the same run with nothing held, and beside a year
 of the ladder's own row, which opens, closes and rolls some forty rungs. Each with its result files, one after the other
-in one process; a January before them is not counted.
+in one process; a January before them is not counted. Three pairs, of each the best: what else runs only adds.
 """
 
 from __future__ import annotations
@@ -168,6 +168,7 @@ LADDER = {
     "leap_ladder.min_vix": "0",
 }
 HELD = ROOT / "tests" / "system" / "ten_leaps.py"
+PAIRS = 3
 LASTING = {"leap_ladder.profit_target": "1.0", "leap_ladder.days_to_expiry": "540"}
 """All of the credit gained: a put costs something to buy back, so that nothing closes by it. Of the days the row's own
 roll leaves 150 at the year's end."""
@@ -191,8 +192,8 @@ def compare_years(year: int) -> None:
     """A year in which ten LEAPs are held from its first weeks on, over the same with nothing held; the ladder's too."""
     opened, never = {**LASTING, "last_entry": f"{year}-01-31"}, {**LASTING, "last_entry": f"{year - 1}-01-31"}
     year_cost(HELD, year, opened, months=1)
-    empty, _ = year_cost(HELD, year, never)
-    held, orders = year_cost(HELD, year, opened)
+    pairs = [(year_cost(HELD, year, never), year_cost(HELD, year, opened)) for _ in range(PAIRS)]
+    (empty, _), (held, orders) = (min(costs) for costs in zip(*pairs, strict=True))
     if orders < 10:
         raise RuntimeError(f"{orders} orders: ten LEAPs were not sold")
     verdict = "met" if held <= 2.0 * empty else "NOT MET"
