@@ -28,7 +28,7 @@ _NOTHING = -1  # the end of a point that there is not
 
 
 @dataclass(frozen=True, slots=True)
-class _Points:
+class Points:
     """The closes of one feed in a column: `since` when each is the last one, `end` of its bar. The first is carried."""
 
     since: Times
@@ -40,7 +40,7 @@ class _Points:
         places = self.since.searchsorted(times, "right") - 1
         return self.end[places], self.close[places]
 
-    def covers(self, others: _Points) -> bool:
+    def covers(self, others: Points) -> bool:
         """Whether these change at each instant at which others do: most trades are in a minute that has a quote."""
         since, times = self.since, others.since
         if times[-1] > since[-1]:
@@ -53,7 +53,7 @@ class PricePath:
 
     __slots__ = ("_at", "_prices", "_steps", "_trades", "_values", "_worth", "high", "low")
 
-    def __init__(self, quotes: _Points, trades: _Points, low: int, high: int) -> None:
+    def __init__(self, quotes: Points, trades: Points, low: int, high: int) -> None:
         self.low, self.high = low, high
         self._trades = trades
         self._at, quoted, quote = quotes.since, quotes.end, quotes.close
@@ -151,7 +151,7 @@ def path_of(quote_feeds: list[Feed], trade_feeds: list[Feed], ms: int) -> PriceP
     return None if quotes is None or trades is None else PricePath(quotes, trades, low, high)
 
 
-def _points(column: Column | None, low: int) -> _Points | None:
+def _points(column: Column | None, low: int) -> Points | None:
     """The points of a column, its carried one first; None where a row ended before the path begins."""
     carried = None if column is None else column.carry()
     end, close = (_NOTHING, 0.0) if carried is None else (carried.end_ms, carried.close)
@@ -161,7 +161,7 @@ def _points(column: Column | None, low: int) -> _Points | None:
     if len(ends) and ends.item(0) <= low:
         return None
     since = np.concatenate([np.array([low], dtype=np.int64), ends])
-    return _Points(since, np.concatenate(([end], ends)), np.concatenate(([close], closes)))
+    return Points(since, np.concatenate(([end], ends)), np.concatenate(([close], closes)))
 
 
 def _closes(column: Column) -> Prices:

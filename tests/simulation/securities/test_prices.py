@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from simulation.lean.clock import FOREVER, NEW_YORK
-from simulation.securities.paths import PricePath, _Points
+from simulation.securities.paths import PricePath, Points
 from simulation.securities.securities import Security
 from tests.simulation.playing import MONDAY, SPX, Market, at, play, spxw
 
@@ -89,10 +89,10 @@ def test_a_path_has_the_prices_of_all_minutes_at_once() -> None:
     assert path.seen(times, True).tolist() == [1.10, 1.10, 1.25, 1.25, 1.40, 1.65, 1.50, 1.50]
 
 
-def points(*rows: tuple[int, float]) -> _Points:
+def points(*rows: tuple[int, float]) -> Points:
     """Closes by the end of their bar; nothing before the first."""
     ends = np.array([0, *(end for end, _ in rows)])
-    return _Points(ends, np.array([-1, *ends[1:]]), np.array([0.0, *(close for _, close in rows)]))
+    return Points(ends, np.array([-1, *ends[1:]]), np.array([0.0, *(close for _, close in rows)]))
 
 
 @pytest.mark.parametrize(
