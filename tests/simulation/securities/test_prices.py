@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from simulation.lean.clock import FOREVER, NEW_YORK
-from simulation.securities.paths import PricePath, Points
+from simulation.securities.paths import Points, PricePath
 from simulation.securities.securities import Security
 from tests.simulation.playing import MONDAY, SPX, Market, at, play, spxw
 
